@@ -1,0 +1,1 @@
+"""Motet serves and trains NExT-GPT: any mix of text, pictures, sounds and clips in, any mix out."""

@@ -1,0 +1,1 @@
+"""The nouns that every part of Motet shares; nothing here knows torch, grpc or numpy."""

@@ -1,0 +1,40 @@
+"""A dense array that any process can read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from motet.core.errors import Reason, RequestError
+
+# NumPy dtype name -> bytes an element takes. bfloat16 is left out: NumPy has none, and every conditioning fits float16.
+ITEM_SIZES = {"float32": 4, "float16": 2, "int64": 8, "uint8": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A dense array: little-endian, row-major, without padding.
+
+    Raises `RequestError` when dtype, shape and data do not agree, so a tensor that exists can be viewed.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes
+
+    def __post_init__(self) -> None:
+        if self.dtype not in ITEM_SIZES:
+            raise RequestError(
+                f"a tensor's dtype must be one of {', '.join(ITEM_SIZES)}, not {self.dtype!r}",
+                Reason.CONDITIONING_INVALID,
+            )
+        if any(size < 0 for size in self.shape):
+            raise RequestError(
+                f"a tensor's shape must not be negative, got {self.shape}", Reason.CONDITIONING_INVALID
+            )
+        expected = prod(self.shape) * ITEM_SIZES[self.dtype]
+        if len(self.data) != expected:
+            raise RequestError(
+                f"a {self.dtype} tensor of shape {self.shape} takes {expected} bytes, got {len(self.data)}",
+                Reason.CONDITIONING_INVALID,
+            )
