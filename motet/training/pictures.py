@@ -50,6 +50,12 @@ def draw(
     return np.asarray(canvas.convert("RGB"))
 
 
+def save(picture: Picture, path: Path) -> None:
+    """Writes a picture, or a sheet of them, as PNG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path)
+
+
 def folder() -> Path:
     """Where the emoji packages lie: `MOTET_EMOJI`, by default `node_modules` in the current folder."""
     return Path(os.environ.get("MOTET_EMOJI", "node_modules"))
