@@ -1,0 +1,69 @@
+# Motet's chores. Each sets up what it needs in .venv, and does nothing the second time.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PINS := pyproject.toml constraints.txt
+BUF_VERSION := 1.75.0
+# npm's wrapper package brings the binary in a package of its own for each platform.
+BUF_HOME := $(VENV)/buf-$(BUF_VERSION)
+BUF := $(BUF_HOME)/buf
+
+PROMPT ?= Show me a penguin on a blue background, play a low note on a flute, and make a clip of a rocket moving up.
+
+.PHONY: help demo test check protos lint types layers contract
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.models ## Answer one prompt with text, a picture, a sound and a clip; files go to demo/.
+	@$(BIN)/motet run "$(PROMPT)" --out demo
+
+test: $(VENV)/.dev ## Run every test (minutes; no GPU, no network).
+	@$(BIN)/pytest -q
+
+check: lint types layers contract ## Style, types, layers and the contract: all that is checked before the tests.
+	@echo "check: all good"
+
+protos: $(VENV)/.dev ## Write the Python code of the protos.
+	@$(BIN)/python protos/contract.py generate
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+types: $(VENV)/.dev
+	@$(BIN)/mypy
+
+layers: $(VENV)/.dev
+	@$(BIN)/lint-imports --no-logo
+
+contract: $(VENV)/.dev $(BUF)
+	@BUF=$(BUF) $(BIN)/python protos/contract.py lint
+	@BUF=$(BUF) $(BIN)/python protos/contract.py breaking
+	@$(BIN)/python protos/contract.py drift
+	@echo "contract: clean"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Motet needs Python 3.11 or newer: make PYTHON=python3.11")'
+	@$(PYTHON) -m venv $(VENV)
+
+# torch is asked for by its pin, before anything else could ask for it without one.
+$(VENV)/.models: $(PINS) | $(BIN)/python
+	@echo "installing into $(VENV) (the first time takes minutes) ..."
+	@$(PIP) install --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"
+	@$(PIP) install --constraint constraints.txt --editable '.[models]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.models
+	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(BUF): | $(BIN)/python
+	@command -v npm >/dev/null || { echo "make check needs npm, to install buf: install Node.js" >&2; exit 1; }
+	@npm install --silent --no-audit --no-fund --ignore-scripts --prefix $(BUF_HOME) @bufbuild/buf@$(BUF_VERSION)
+	@cp $(BUF_HOME)/node_modules/@bufbuild/buf-*/bin/buf $@

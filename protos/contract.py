@@ -1,0 +1,190 @@
+"""Keeps the contract: makes its Python code, and holds the protos to a style, their past and that code.
+
+    python protos/contract.py generate            write the generated code
+    python protos/contract.py drift               fail when the committed code is not what the protos give
+    python protos/contract.py lint                buf STANDARD and COMMENTS
+    python protos/contract.py breaking            fail on a change that breaks callers of the last release
+
+Nothing is fetched. The protos that ours import come from installed packages: `google/api` and `google/rpc` as
+files of googleapis-common-protos, `google/protobuf` from protobuf, and `buf/validate` as the descriptor
+inside protovalidate. buf therefore gets compiled descriptor sets, not folders.
+"""
+
+from __future__ import annotations
+
+import argparse
+import filecmp
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from google.protobuf import descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2
+
+ROOT = Path(__file__).resolve().parent.parent
+PROTOS = ROOT / "protos"
+VALIDATE = "buf/validate/validate.proto"
+# Folders that hold generated code and nothing else but `__init__.py`.
+GENERATED = ("motet/v1", "motet/internal/v1", "buf/validate")
+# What may change inside a major version: nothing a caller's code sees in the public package; between our own
+# processes only what both encodings can still read, because a rollout runs two versions side by side.
+INTERNAL_BREAKING = '{"version":"v2","breaking":{"use":["WIRE_JSON"],"ignore":["buf","google","motet/v1"]}}'
+
+
+def main() -> int:
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
+    commands = {"generate": generate, "drift": drift, "lint": lint, "breaking": breaking}
+    parser.add_argument("command", choices=commands)
+    return commands[parser.parse_args().command]()
+
+
+def generate() -> int:
+    """Write the Python code of every proto beside the code that imports it."""
+    with _generated() as folder:
+        for name in GENERATED:
+            target = ROOT / name
+            target.mkdir(parents=True, exist_ok=True)
+            for stale in target.glob("*_pb2*"):
+                stale.unlink()
+            for file in sorted((folder / name).glob("*_pb2*")):
+                (target / file.name).write_bytes(file.read_bytes())
+    return 0
+
+
+def drift() -> int:
+    """Compare the committed code with what the protos give now."""
+    with _generated() as folder:
+        stale = [
+            f"{name}/{file}"
+            for name in GENERATED
+            for file in sorted(_names(folder / name) | _names(ROOT / name))
+            if not _equal(folder / name / file, ROOT / name / file)
+        ]
+    if stale:
+        print("generated code differs from the protos; run `make protos` and commit:", *stale, sep="\n  ")
+    return 1 if stale else 0
+
+
+def lint() -> int:
+    """Hold the protos to buf's STANDARD and COMMENTS rules (buf.yaml)."""
+    with tempfile.TemporaryDirectory() as folder:
+        compiled = _compile(PROTOS, Path(folder) / "now.binpb")
+        return _buf("lint", str(compiled), "--config", str(ROOT / "buf.yaml"))
+
+
+def breaking() -> int:
+    """Compare the protos with those of the last release, or before the first with the main branch's."""
+    baseline = _baseline()
+    if baseline is None:
+        print("breaking: skipped, no earlier commit holds protos")
+        return 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        before = _compile(_checkout(baseline, folder), folder / "before.binpb")
+        now = _compile(PROTOS, folder / "now.binpb")
+        public = _buf("breaking", str(now), "--against", str(before), "--config", str(ROOT / "buf.yaml"))
+        internal = _buf("breaking", str(now), "--against", str(before), "--config", INTERNAL_BREAKING)
+    return public or internal
+
+
+@contextmanager
+def _generated() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        outputs = (f"--{kind}_out={folder}" for kind in ("python", "pyi", "grpc_python", "mypy_grpc"))
+        _protoc(PROTOS, *outputs, *_sources(PROTOS), VALIDATE)
+        for services in folder.rglob("*_pb2_grpc.py"):
+            # protoc writes one for every file; only those of services hold anything.
+            if "Servicer" not in services.read_text():
+                services.unlink()
+                services.with_suffix(".pyi").unlink(missing_ok=True)
+        yield folder
+
+
+def _compile(protos: Path, target: Path) -> Path:
+    whole = ("--include_imports", "--include_source_info")
+    _protoc(protos, *whole, f"--descriptor_set_out={target}", *_sources(protos))
+    return target
+
+
+def _sources(protos: Path) -> list[str]:
+    sources = sorted(str(path.relative_to(protos)) for path in protos.rglob("*.proto"))
+    if not sources:
+        raise SystemExit(f"no .proto file in {protos.name}/")
+    return sources
+
+
+def _protoc(protos: Path, *arguments: str) -> None:
+    # In a process of its own: grpc_tools.protoc keeps what it has parsed, and here the same names come twice.
+    with tempfile.NamedTemporaryFile(suffix=".binpb") as validate:
+        validate.write(_validate_descriptors())
+        validate.flush()
+        command = [
+            *(sys.executable, "-m", "grpc_tools.protoc", f"--descriptor_set_in={validate.name}"),
+            f"-I{protos}",
+            *(f"-I{Path(root).parent.parent}" for root in _google_api()),
+            f"--plugin=protoc-gen-mypy_grpc={Path(sys.executable).parent / 'protoc-gen-mypy_grpc'}",
+        ]
+        done = subprocess.run([*command, *arguments], stderr=subprocess.PIPE, text=True, check=False)
+    messages = [line for line in done.stderr.splitlines() if not line.startswith("Writing mypy")]
+    if done.returncode:
+        raise SystemExit("\n".join(messages))
+
+
+def _google_api() -> list[str]:
+    from google import api
+
+    return list(api.__path__)
+
+
+def _validate_descriptors() -> bytes:
+    """protovalidate ships its rules' descriptor as Python code, with no .proto file beside it."""
+    from protovalidate._gen.buf.validate import validate_pb
+
+    descriptors = descriptor_pb2.FileDescriptorSet()
+    for module in (descriptor_pb2, duration_pb2, timestamp_pb2, field_mask_pb2):
+        module.DESCRIPTOR.CopyToProto(descriptors.file.add())
+    descriptors.file.add().ParseFromString(validate_pb.desc().proto.to_binary())
+    return descriptors.SerializeToString()
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.glob("*_pb2*")}
+
+
+def _equal(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and filecmp.cmp(one, other, shallow=False)
+
+
+def _baseline() -> str | None:
+    releases = _git("tag", "--list", "v*", "--sort=-creatordate").decode().split()
+    for commit in (*releases[:1], "origin/main", "main"):
+        if _git("ls-tree", "-r", "--name-only", commit, "--", "protos/motet"):
+            return commit
+    return None
+
+
+def _checkout(commit: str, folder: Path) -> Path:
+    with tarfile.open(fileobj=io.BytesIO(_git("archive", commit, "protos"))) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "protos"
+
+
+def _git(*arguments: str) -> bytes:
+    return subprocess.run(
+        ["git", *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False
+    ).stdout
+
+
+def _buf(*arguments: str) -> int:
+    return subprocess.run([os.environ.get("BUF", "buf"), *arguments], check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
