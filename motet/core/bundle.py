@@ -94,7 +94,9 @@ class Manifest(_Entry):
     def _signals_name_decoders(self) -> Self:
         for modality, signal in self.signals.items():
             if signal.decoder not in self.decoders:
-                raise ValueError(f"signals.{modality} names the decoder {signal.decoder!r}, which is not listed")
+                raise ValueError(
+                    f"signals.{modality} names the decoder {signal.decoder!r}, which is not listed"
+                )
         return self
 
     @property
@@ -173,3 +175,12 @@ def digest_of(path: Path) -> str:
     """A file's digest as the manifest writes it: "sha256:" and 64 hex digits."""
     with path.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def bundle_folder(name: str) -> Path:
+    """The folder of a bundle that ships with Motet: beside the checkout's packages, or inside the wheel's."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package.parent / "bundles" / name, package / "_bundles" / name):
+        if (folder / MANIFEST).is_file():
+            return folder
+    raise BundleError(f"there is no bundle called {name!r}: name a shipped bundle, or the folder of one")

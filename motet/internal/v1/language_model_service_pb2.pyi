@@ -1,0 +1,113 @@
+from buf.validate import validate_pb2 as _validate_pb2
+from motet.internal.v1 import tensor_pb2 as _tensor_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Turn(_message.Message):
+    __slots__ = ("role", "parts")
+    class Role(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        ROLE_UNSPECIFIED: _ClassVar[Turn.Role]
+        ROLE_USER: _ClassVar[Turn.Role]
+        ROLE_ASSISTANT: _ClassVar[Turn.Role]
+    ROLE_UNSPECIFIED: Turn.Role
+    ROLE_USER: Turn.Role
+    ROLE_ASSISTANT: Turn.Role
+    class Part(_message.Message):
+        __slots__ = ("text", "embedding")
+        TEXT_FIELD_NUMBER: _ClassVar[int]
+        EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+        text: str
+        embedding: Turn.Embedding
+        def __init__(self, text: _Optional[str] = ..., embedding: _Optional[_Union[Turn.Embedding, _Mapping]] = ...) -> None: ...
+    class Embedding(_message.Message):
+        __slots__ = ("modality", "tensor")
+        MODALITY_FIELD_NUMBER: _ClassVar[int]
+        TENSOR_FIELD_NUMBER: _ClassVar[int]
+        modality: str
+        tensor: _tensor_pb2.Tensor
+        def __init__(self, modality: _Optional[str] = ..., tensor: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ...) -> None: ...
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    role: Turn.Role
+    parts: _containers.RepeatedCompositeFieldContainer[Turn.Part]
+    def __init__(self, role: _Optional[_Union[Turn.Role, str]] = ..., parts: _Optional[_Iterable[_Union[Turn.Part, _Mapping]]] = ...) -> None: ...
+
+class GenerateRequest(_message.Message):
+    __slots__ = ("turns", "ceilings", "max_tokens", "temperature", "top_p", "seed")
+    class CeilingsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    TURNS_FIELD_NUMBER: _ClassVar[int]
+    CEILINGS_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    TOP_P_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    turns: _containers.RepeatedCompositeFieldContainer[Turn]
+    ceilings: _containers.ScalarMap[str, int]
+    max_tokens: int
+    temperature: float
+    top_p: float
+    seed: int
+    def __init__(self, turns: _Optional[_Iterable[_Union[Turn, _Mapping]]] = ..., ceilings: _Optional[_Mapping[str, int]] = ..., max_tokens: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., seed: _Optional[int] = ...) -> None: ...
+
+class GenerateResponse(_message.Message):
+    __slots__ = ("text", "signal_started", "signal", "signal_broken", "finished")
+    class SignalStarted(_message.Message):
+        __slots__ = ("modality",)
+        MODALITY_FIELD_NUMBER: _ClassVar[int]
+        modality: str
+        def __init__(self, modality: _Optional[str] = ...) -> None: ...
+    class Signal(_message.Message):
+        __slots__ = ("modality", "conditioning")
+        MODALITY_FIELD_NUMBER: _ClassVar[int]
+        CONDITIONING_FIELD_NUMBER: _ClassVar[int]
+        modality: str
+        conditioning: _tensor_pb2.Tensor
+        def __init__(self, modality: _Optional[str] = ..., conditioning: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ...) -> None: ...
+    class SignalBroken(_message.Message):
+        __slots__ = ("modality", "message")
+        MODALITY_FIELD_NUMBER: _ClassVar[int]
+        MESSAGE_FIELD_NUMBER: _ClassVar[int]
+        modality: str
+        message: str
+        def __init__(self, modality: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    class Finished(_message.Message):
+        __slots__ = ("cause", "input_tokens", "output_tokens")
+        class Cause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+            __slots__ = ()
+            CAUSE_UNSPECIFIED: _ClassVar[GenerateResponse.Finished.Cause]
+            CAUSE_STOP: _ClassVar[GenerateResponse.Finished.Cause]
+            CAUSE_LENGTH: _ClassVar[GenerateResponse.Finished.Cause]
+        CAUSE_UNSPECIFIED: GenerateResponse.Finished.Cause
+        CAUSE_STOP: GenerateResponse.Finished.Cause
+        CAUSE_LENGTH: GenerateResponse.Finished.Cause
+        CAUSE_FIELD_NUMBER: _ClassVar[int]
+        INPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+        OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+        cause: GenerateResponse.Finished.Cause
+        input_tokens: int
+        output_tokens: int
+        def __init__(self, cause: _Optional[_Union[GenerateResponse.Finished.Cause, str]] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ...) -> None: ...
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_STARTED_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_BROKEN_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    signal_started: GenerateResponse.SignalStarted
+    signal: GenerateResponse.Signal
+    signal_broken: GenerateResponse.SignalBroken
+    finished: GenerateResponse.Finished
+    def __init__(self, text: _Optional[str] = ..., signal_started: _Optional[_Union[GenerateResponse.SignalStarted, _Mapping]] = ..., signal: _Optional[_Union[GenerateResponse.Signal, _Mapping]] = ..., signal_broken: _Optional[_Union[GenerateResponse.SignalBroken, _Mapping]] = ..., finished: _Optional[_Union[GenerateResponse.Finished, _Mapping]] = ...) -> None: ...
