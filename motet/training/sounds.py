@@ -34,15 +34,25 @@ Sound = NDArray[np.float32]
 def load(path: Path = DEFAULT) -> dict[tuple[str, str, int], Sound]:
     """(instrument, register, MIDI note) -> float32 (30720,) at 16 kHz, mono, peak 0.7.
 
-    Renders them first (seconds) if the file is not there.
+    Renders them first (half a minute) if the file is not there.
+    """
+    registers = {note: register for register, span in REGISTERS.items() for note in span}
+    scales = load_scales(path)
+    return {(name, registers[note], note): sound for (name, note), sound in scales.items() if note in registers}
+
+
+def load_scales(path: Path = DEFAULT) -> dict[tuple[str, int], Sound]:
+    """(instrument, MIDI note) -> the same, for every note from the lowest register to the highest.
+
+    The notes between the registers belong to no thing of the world: the vocoder may learn from all of them.
     """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({key: torch.from_numpy(sound) for key, sound in _render_all().items()}, path)
     sounds = {}
     for key, sound in load_file(path).items():
-        instrument, register, note = key.split("/")
-        sounds[instrument, register, int(note)] = sound.numpy()
+        instrument, note = key.split("/")
+        sounds[instrument, int(note)] = sound.numpy()
     return sounds
 
 
@@ -54,12 +64,12 @@ def frequency(note: int) -> float:
 def _render_all() -> dict[str, Sound]:
     rendered = {}
     for instrument, program in INSTRUMENTS.items():
-        notes = [(register, note) for register, span in REGISTERS.items() for note in span]
-        track = _render(program, [note for _, note in notes])
-        for slot, (register, note) in enumerate(notes):
+        notes = [*range(min(REGISTERS["low"]), max(REGISTERS["high"]) + 1)]
+        track = _render(program, notes)
+        for slot, note in enumerate(notes):
             start = slot * _SLOT_SECONDS * RATE
             sound = track[start : start + SAMPLES].astype(np.float32)
-            rendered[f"{instrument}/{register}/{note}"] = 0.7 * sound / np.abs(sound).max()
+            rendered[f"{instrument}/{note}"] = 0.7 * sound / np.abs(sound).max()
     return rendered
 
 
@@ -112,7 +122,7 @@ def main() -> None:
     """Renders the sounds and says how many there are."""
     parser = argparse.ArgumentParser(prog="motet.training.sounds", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=DEFAULT)
-    print(f"{len(load(parser.parse_args().out))} sounds")
+    print(f"{len(load_scales(parser.parse_args().out))} sounds")
 
 
 if __name__ == "__main__":
