@@ -94,9 +94,7 @@ class Manifest(_Entry):
     def _signals_name_decoders(self) -> Self:
         for modality, signal in self.signals.items():
             if signal.decoder not in self.decoders:
-                raise ValueError(
-                    f"signals.{modality} names the decoder {signal.decoder!r}, which is not listed"
-                )
+                raise ValueError(f"signals.{modality} names the decoder {signal.decoder!r}, which is not listed")
         return self
 
     @property

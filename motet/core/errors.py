@@ -63,9 +63,7 @@ class MotetError(Exception):
 
     default = Reason.INTERNAL
 
-    def __init__(
-        self, message: str, reason: Reason | None = None, metadata: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, message: str, reason: Reason | None = None, metadata: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.reason = reason or self.default
@@ -160,12 +158,8 @@ _CLASS_OF: Mapping[Reason, type[MotetError]] = {
         ),
         RequestError,
     ),
-    **dict.fromkeys(
-        (Reason.UNSUPPORTED_MEDIA_TYPE, Reason.MEDIA_UNREADABLE, Reason.MEDIA_LIMIT_EXCEEDED), MediaError
-    ),
-    **dict.fromkeys(
-        (Reason.MODEL_NOT_FOUND, Reason.GENERATION_NOT_FOUND, Reason.ARTIFACT_NOT_FOUND), NotFoundError
-    ),
+    **dict.fromkeys((Reason.UNSUPPORTED_MEDIA_TYPE, Reason.MEDIA_UNREADABLE, Reason.MEDIA_LIMIT_EXCEEDED), MediaError),
+    **dict.fromkeys((Reason.MODEL_NOT_FOUND, Reason.GENERATION_NOT_FOUND, Reason.ARTIFACT_NOT_FOUND), NotFoundError),
     **dict.fromkeys(
         (Reason.DRAINING, Reason.WORKER_UNAVAILABLE, Reason.WORKER_LOST, Reason.OUT_OF_MEMORY), RetryableError
     ),

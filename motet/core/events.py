@@ -145,9 +145,7 @@ class Done:
     generation: Generation
 
 
-Happening = (
-    Accepted | PlanGrown | PartStarted | PartDelta | PartProgress | PartDone | PartFailed | Usage | Done
-)
+Happening = Accepted | PlanGrown | PartStarted | PartDelta | PartProgress | PartDone | PartFailed | Usage | Done
 
 
 @dataclass(frozen=True, slots=True)

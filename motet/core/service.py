@@ -57,7 +57,7 @@ class Motet(Protocol):
         """The record of a generation. Raises `NotFoundError`."""
         ...
 
-    async def list(self, page_size: int = 0, page_token: str = "") -> tuple[list[Generation], str]:
+    async def generations(self, page_size: int = 0, page_token: str = "") -> tuple[list[Generation], str]:
         """A page of generations, newest first, and the token of the next page, "" for none."""
         ...
 

@@ -29,9 +29,7 @@ class Tensor:
                 Reason.CONDITIONING_INVALID,
             )
         if any(size < 0 for size in self.shape):
-            raise RequestError(
-                f"a tensor's shape must not be negative, got {self.shape}", Reason.CONDITIONING_INVALID
-            )
+            raise RequestError(f"a tensor's shape must not be negative, got {self.shape}", Reason.CONDITIONING_INVALID)
         expected = prod(self.shape) * ITEM_SIZES[self.dtype]
         if len(self.data) != expected:
             raise RequestError(
