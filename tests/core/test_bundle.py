@@ -1,0 +1,132 @@
+"""A bundle is what its manifest says, or it is refused with the culprit's name."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from motet.core.bundle import MANIFEST, Bundle, bundle_folder, digest_of
+from motet.core.errors import BundleError, NotFoundError
+
+WEIGHTS = "encoder/model.safetensors"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / WEIGHTS).write_bytes(b"weights")
+    write(tmp_path, manifest(tmp_path))
+    return tmp_path
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    decoder = {
+        "kind": "painter",
+        "path": "decoders/sight",
+        "conditioning": [8, 128],
+        "media_type": "image/png",
+        "steps": 20,
+        "guidance": 3,
+    }
+    return {
+        "name": "tiny",
+        "licence": "Apache-2.0",
+        "description": "For tests.",
+        "encoder": {"kind": "imagebind", "path": "encoder", "modalities": ["sight"]},
+        "language_model": {
+            "path": "llm",
+            "projections": "projections",
+            "prompt": "vicuna-v0",
+            "first_control": 1000,
+            "max_tokens": 512,
+        },
+        "signals": {"sight": {"token": "[IMG{i}]", "run": 4, "decoder": "painter"}},
+        "decoders": {"painter": decoder},
+        "files": {WEIGHTS: digest_of(folder / WEIGHTS)},
+    }
+
+
+def write(folder: Path, document: object) -> None:
+    (folder / MANIFEST).write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+def test_a_sound_bundle_loads(folder: Path) -> None:
+    bundle = Bundle.load(folder)
+
+    assert bundle.manifest.decoder_of("sight").guidance == 3.0
+    assert bundle.path("encoder") == folder / "encoder"
+
+
+def test_the_signal_runs_follow_the_two_media_brackets(folder: Path) -> None:
+    assert list(Bundle.load(folder).manifest.grammar.run_of("sight").ids) == [1002, 1003, 1004, 1005]
+
+
+def test_a_modality_without_a_signal_has_no_decoder(folder: Path) -> None:
+    with pytest.raises(NotFoundError, match="tiny makes sight, not 'smell'"):
+        Bundle.load(folder).manifest.decoder_of("smell")
+
+
+@pytest.mark.parametrize("content", [b"weightz", b"weigh", b""])
+def test_an_altered_or_half_written_file_is_named(folder: Path, content: bytes) -> None:
+    (folder / WEIGHTS).write_bytes(content)
+    with pytest.raises(BundleError, match=f"{WEIGHTS} is not the file .* altered or is half-written"):
+        Bundle.load(folder)
+
+
+def test_a_missing_file_is_named(folder: Path) -> None:
+    (folder / WEIGHTS).unlink()
+    with pytest.raises(BundleError, match=f"{WEIGHTS} is missing"):
+        Bundle.load(folder)
+
+
+def test_weights_that_the_manifest_does_not_list_are_refused(folder: Path) -> None:
+    (folder / "encoder" / "extra.safetensors").write_bytes(b"?")
+    with pytest.raises(BundleError, match="encoder/extra.safetensors is in the bundle tiny"):
+        Bundle.load(folder)
+
+
+def test_a_process_verifies_only_the_parts_it_opens(folder: Path) -> None:
+    (folder / WEIGHTS).write_bytes(b"altered")
+
+    assert Bundle.load(folder, parts=["llm"]).manifest.name == "tiny"
+    with pytest.raises(BundleError):
+        Bundle.load(folder, parts=["encoder"])
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"extra": 1}, "extra: Extra inputs are not permitted"),
+        ({"name": None}, "name: Input should be a valid string"),
+        ({"files": {"../x": "sha256:" + "0" * 64}}, "files"),
+        ({"files": {"/etc/passwd": "sha256:" + "0" * 64}}, "files"),
+        ({"files": {WEIGHTS: "md5:0"}}, "files"),
+        ({"signals": {"sight": {"token": "[IMG{i}]", "run": 0, "decoder": "painter"}}}, "signals.sight.run"),
+        ({"signals": {"sight": {"token": "[IMG{i}]", "run": 4, "decoder": "ghost"}}}, "names the decoder 'ghost'"),
+    ],
+)
+def test_a_manifest_that_says_something_else_is_refused(
+    folder: Path, change: dict[str, object], complaint: str
+) -> None:
+    write(folder, manifest(folder) | change)
+    with pytest.raises(BundleError) as caught:
+        Bundle.load(folder)
+    assert complaint in caught.value.message
+
+
+@pytest.mark.parametrize("content", ["", "[]", "name: [", "\x00"])
+def test_a_manifest_that_is_no_manifest_is_refused(folder: Path, content: str) -> None:
+    (folder / MANIFEST).write_text(content)
+    with pytest.raises(BundleError):
+        Bundle.load(folder)
+
+
+def test_a_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="bundle.yaml is missing"):
+        Bundle.load(tmp_path)
+
+
+def test_an_unknown_shipped_bundle_is_refused() -> None:
+    with pytest.raises(BundleError, match="no bundle called 'no-such'"):
+        bundle_folder("no-such")
