@@ -1,0 +1,27 @@
+"""The nouns of `motet.core` to and from the messages of the protos: `X_to_proto` and `X_from_proto`, nothing else.
+
+What crosses a wire and comes back is what it was. Messages are expected to have passed validation; what validation
+cannot see, such as a tensor whose sizes do not agree, raises `RequestError`.
+"""
+
+from motet.transport.convert.event import event_from_proto as event_from_proto
+from motet.transport.convert.event import event_to_proto as event_to_proto
+from motet.transport.convert.event import heartbeat_to_proto as heartbeat_to_proto
+from motet.transport.convert.generation import artifact_from_proto as artifact_from_proto
+from motet.transport.convert.generation import artifact_to_proto as artifact_to_proto
+from motet.transport.convert.generation import generation_from_proto as generation_from_proto
+from motet.transport.convert.generation import generation_to_proto as generation_to_proto
+from motet.transport.convert.job import decode_job_from_proto as decode_job_from_proto
+from motet.transport.convert.job import decode_job_to_proto as decode_job_to_proto
+from motet.transport.convert.job import progress_from_proto as progress_from_proto
+from motet.transport.convert.job import progress_to_proto as progress_to_proto
+from motet.transport.convert.model import model_from_proto as model_from_proto
+from motet.transport.convert.model import model_to_proto as model_to_proto
+from motet.transport.convert.prompt import language_event_from_proto as language_event_from_proto
+from motet.transport.convert.prompt import language_event_to_proto as language_event_to_proto
+from motet.transport.convert.prompt import prompt_from_proto as prompt_from_proto
+from motet.transport.convert.prompt import prompt_to_proto as prompt_to_proto
+from motet.transport.convert.request import request_from_proto as request_from_proto
+from motet.transport.convert.request import request_to_proto as request_to_proto
+from motet.transport.convert.tensor import tensor_from_proto as tensor_from_proto
+from motet.transport.convert.tensor import tensor_to_proto as tensor_to_proto

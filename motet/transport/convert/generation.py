@@ -1,0 +1,123 @@
+"""The records of generations and artifacts, on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from motet.core.events import Artifact, Generation, PartDone, PartFailed, State, Usage
+from motet.transport.convert.moment import moment_from_proto, moment_to_proto, span_from_proto, span_to_proto
+from motet.transport.status import error_from_status_proto, error_to_status_proto
+from motet.v1 import event_pb2 as pb
+from motet.v1 import media_pb2
+
+_STATES: Mapping[State, pb.Generation.State] = {
+    State.RUNNING: pb.Generation.STATE_RUNNING,
+    State.SUCCEEDED: pb.Generation.STATE_SUCCEEDED,
+    State.PARTIAL: pb.Generation.STATE_PARTIAL,
+    State.FAILED: pb.Generation.STATE_FAILED,
+    State.CANCELLED: pb.Generation.STATE_CANCELLED,
+}
+_STATE_OF: Mapping[int, State] = {number: state for state, number in _STATES.items()}
+
+
+def generation_to_proto(generation: Generation) -> pb.Generation:
+    """The record as a message."""
+    expires = generation.expire_time
+    return pb.Generation(
+        name=generation.name,
+        state=_STATES[generation.state],
+        parts=[part_done_to_proto(part) for part in generation.parts],
+        failures=[part_failed_to_proto(part) for part in generation.failures],
+        usage=usage_to_proto(generation.usage),
+        error=None if generation.error is None else error_to_status_proto(generation.error),
+        create_time=moment_to_proto(generation.create_time),
+        expire_time=None if expires is None else moment_to_proto(expires),
+        last_sequence=generation.last_sequence,
+    )
+
+
+def generation_from_proto(message: pb.Generation) -> Generation:
+    """The message's record. A state that is newer than this code reads as failed."""
+    return Generation(
+        name=message.name,
+        state=_STATE_OF.get(message.state, State.FAILED),
+        parts=tuple(part_done_from_proto(part) for part in message.parts),
+        failures=tuple(part_failed_from_proto(part) for part in message.failures),
+        usage=usage_from_proto(message.usage),
+        error=error_from_status_proto(message.error) if message.HasField("error") else None,
+        create_time=moment_from_proto(message.create_time),
+        expire_time=moment_from_proto(message.expire_time) if message.HasField("expire_time") else None,
+        last_sequence=message.last_sequence,
+    )
+
+
+def artifact_to_proto(artifact: Artifact) -> media_pb2.Artifact:
+    """The artifact as a message."""
+    return media_pb2.Artifact(
+        name=artifact.name,
+        modality=artifact.modality,
+        media_type=artifact.media_type,
+        size_bytes=artifact.size_bytes,
+        sha256=artifact.sha256,
+        expire_time=moment_to_proto(artifact.expire_time),
+    )
+
+
+def artifact_from_proto(message: media_pb2.Artifact) -> Artifact:
+    """The message's artifact."""
+    return Artifact(
+        name=message.name,
+        modality=message.modality,
+        media_type=message.media_type,
+        size_bytes=message.size_bytes,
+        sha256=message.sha256,
+        expire_time=moment_from_proto(message.expire_time),
+    )
+
+
+def part_done_to_proto(part: PartDone) -> pb.PartDone:
+    """A complete part as a message."""
+    return pb.PartDone(
+        part_id=part.part_id,
+        artifact=None if part.artifact is None else artifact_to_proto(part.artifact),
+        sha256=part.sha256,
+        provenance=part.provenance,
+    )
+
+
+def part_done_from_proto(message: pb.PartDone) -> PartDone:
+    """The message's complete part."""
+    artifact = artifact_from_proto(message.artifact) if message.HasField("artifact") else None
+    return PartDone(message.part_id, message.sha256, artifact, dict(message.provenance))
+
+
+def part_failed_to_proto(part: PartFailed) -> pb.PartFailed:
+    """A failed part as a message."""
+    return pb.PartFailed(
+        part_id=part.part_id,
+        error=error_to_status_proto(part.error),
+        retryable=part.retryable,
+        fallback_part_id=part.fallback_part_id,
+    )
+
+
+def part_failed_from_proto(message: pb.PartFailed) -> PartFailed:
+    """The message's failed part."""
+    error = error_from_status_proto(message.error)
+    return PartFailed(message.part_id, error, message.retryable, message.fallback_part_id)
+
+
+def usage_to_proto(usage: Usage) -> pb.Usage:
+    """What was spent, as a message."""
+    return pb.Usage(
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        decoder_steps=usage.decoder_steps,
+        elapsed=span_to_proto(usage.elapsed),
+    )
+
+
+def usage_from_proto(message: pb.Usage) -> Usage:
+    """What the message says was spent."""
+    elapsed = span_from_proto(message.elapsed)
+    return Usage(message.input_tokens, message.output_tokens, message.decoder_steps, elapsed)

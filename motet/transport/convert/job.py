@@ -1,0 +1,51 @@
+"""Decode jobs and their progress on the wire. The media that come of them travel in chunks, as the contract says."""
+
+from __future__ import annotations
+
+from motet.core.media import Media
+from motet.core.workers import DecodeJob, Progress
+from motet.internal.v1 import decoder_service_pb2 as pb
+from motet.transport.convert.fitting import fitting
+from motet.transport.convert.tensor import tensor_from_proto, tensor_to_proto
+
+
+def decode_job_to_proto(job: DecodeJob) -> pb.DecodeRequest:
+    """The job as a message. Raises `RequestError` for numbers that do not fit."""
+    with fitting():
+        return pb.DecodeRequest(
+            modality=job.modality,
+            conditioning=tensor_to_proto(job.conditioning),
+            seed=job.seed,
+            steps=job.steps or 0,
+            guidance=job.guidance or 0.0,
+            previews=job.previews,
+            inputs=[pb.DecodeRequest.Input(media_type=media.media_type, data=media.data) for media in job.inputs],
+        )
+
+
+def decode_job_from_proto(request: pb.DecodeRequest) -> DecodeJob:
+    """The message's job. Raises `RequestError` for conditioning that is no tensor."""
+    return DecodeJob(
+        modality=request.modality,
+        conditioning=tensor_from_proto(request.conditioning),
+        seed=request.seed,
+        steps=request.steps or None,
+        guidance=request.guidance or None,
+        previews=request.previews,
+        inputs=tuple(Media(media.media_type, media.data) for media in request.inputs),
+    )
+
+
+def progress_to_proto(progress: Progress) -> pb.DecodeResponse:
+    """Progress as an event of the decoder."""
+    message = pb.DecodeResponse.Progress(step=progress.step, total_steps=progress.total)
+    if progress.preview is not None:
+        message.preview_media_type = progress.preview.media_type
+        message.preview = progress.preview.data
+    return pb.DecodeResponse(progress=message)
+
+
+def progress_from_proto(message: pb.DecodeResponse.Progress) -> Progress:
+    """The message's progress."""
+    preview = Media(message.preview_media_type, message.preview) if message.preview_media_type else None
+    return Progress(message.step, message.total_steps, preview)

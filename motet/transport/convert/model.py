@@ -1,0 +1,51 @@
+"""Models, as `ModelService` describes them."""
+
+from __future__ import annotations
+
+from motet.core.service import Model, Output
+from motet.transport.convert.moment import span_from_proto, span_to_proto
+from motet.v1 import model_service_pb2 as pb
+
+
+def model_to_proto(model: Model) -> pb.Model:
+    """The model as a message."""
+    return pb.Model(
+        name=model.name,
+        description=model.description,
+        licence=model.licence,
+        digest=model.digest,
+        input_modalities=model.input_modalities,
+        outputs=[
+            pb.Model.Output(
+                modality=output.modality,
+                media_type=output.media_type,
+                steps=output.steps,
+                guidance=output.guidance,
+                max_parts=output.max_parts,
+            )
+            for output in model.outputs
+        ],
+        max_output_tokens=model.max_output_tokens,
+        max_duration=span_to_proto(model.max_duration),
+        max_media_bytes=model.max_media_bytes,
+        max_input_media=model.max_input_media,
+    )
+
+
+def model_from_proto(model: pb.Model) -> Model:
+    """The message's model."""
+    return Model(
+        name=model.name,
+        description=model.description,
+        licence=model.licence,
+        digest=model.digest,
+        input_modalities=tuple(model.input_modalities),
+        outputs=tuple(
+            Output(output.modality, output.media_type, output.steps, output.guidance, output.max_parts)
+            for output in model.outputs
+        ),
+        max_output_tokens=model.max_output_tokens,
+        max_duration=span_from_proto(model.max_duration),
+        max_media_bytes=model.max_media_bytes,
+        max_input_media=model.max_input_media,
+    )

@@ -1,0 +1,118 @@
+"""Prompts and what the language model answers, on the wire between the orchestrator and its language model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, assert_never
+
+from motet.core.errors import RequestError
+from motet.core.workers import (
+    Embedding,
+    Finished,
+    LanguageEvent,
+    Prompt,
+    Role,
+    Signal,
+    SignalBroken,
+    SignalStarted,
+    TextPiece,
+    Turn,
+)
+from motet.internal.v1 import language_model_service_pb2 as pb
+from motet.transport.convert.fitting import fitting
+from motet.transport.convert.tensor import tensor_from_proto, tensor_to_proto
+
+_ROLES: Mapping[Role, pb.Turn.Role] = {"user": pb.Turn.ROLE_USER, "assistant": pb.Turn.ROLE_ASSISTANT}
+_ROLE_OF: Mapping[int, Role] = {number: role for role, number in _ROLES.items()}
+_Cause = Literal["stop", "length"]
+_CAUSES: Mapping[_Cause, pb.GenerateResponse.Finished.Cause] = {
+    "stop": pb.GenerateResponse.Finished.CAUSE_STOP,
+    "length": pb.GenerateResponse.Finished.CAUSE_LENGTH,
+}
+_CAUSE_OF: Mapping[int, _Cause] = {number: cause for cause, number in _CAUSES.items()}
+
+
+def prompt_to_proto(prompt: Prompt) -> pb.GenerateRequest:
+    """The prompt as a message. Raises `RequestError` for what does not fit."""
+    with fitting():
+        return pb.GenerateRequest(
+            turns=[_turn_to_proto(turn) for turn in prompt.turns],
+            ceilings=prompt.ceilings,
+            max_tokens=prompt.max_tokens,
+            temperature=prompt.temperature,
+            top_p=prompt.top_p,
+            seed=prompt.seed,
+        )
+
+
+def prompt_from_proto(request: pb.GenerateRequest) -> Prompt:
+    """The message's prompt. Raises `RequestError` for embeddings that are no tensors."""
+    return Prompt(
+        turns=tuple(_turn_from_proto(turn) for turn in request.turns),
+        ceilings=dict(request.ceilings),
+        max_tokens=request.max_tokens,
+        temperature=request.temperature,
+        top_p=request.top_p,
+        seed=request.seed,
+    )
+
+
+def language_event_to_proto(event: LanguageEvent) -> pb.GenerateResponse:
+    """What the language model did, as a message."""
+    match event:
+        case TextPiece(text):
+            return pb.GenerateResponse(text=text)
+        case SignalStarted(modality):
+            return pb.GenerateResponse(signal_started=pb.GenerateResponse.SignalStarted(modality=modality))
+        case Signal(modality, conditioning):
+            signal = pb.GenerateResponse.Signal(modality=modality, conditioning=tensor_to_proto(conditioning))
+            return pb.GenerateResponse(signal=signal)
+        case SignalBroken(modality, message):
+            broken = pb.GenerateResponse.SignalBroken(modality=modality, message=message)
+            return pb.GenerateResponse(signal_broken=broken)
+        case Finished(reason, read, written):
+            finished = pb.GenerateResponse.Finished(cause=_CAUSES[reason], input_tokens=read, output_tokens=written)
+            return pb.GenerateResponse(finished=finished)
+        case _:
+            assert_never(event)
+
+
+def language_event_from_proto(response: pb.GenerateResponse) -> LanguageEvent | None:
+    """What the message tells; None for an event that is newer than this code, to be skipped."""
+    match response.WhichOneof("event"):
+        case "text":
+            return TextPiece(response.text)
+        case "signal_started":
+            return SignalStarted(response.signal_started.modality)
+        case "signal":
+            return Signal(response.signal.modality, tensor_from_proto(response.signal.conditioning))
+        case "signal_broken":
+            return SignalBroken(response.signal_broken.modality, response.signal_broken.message)
+        case "finished":
+            finished = response.finished
+            return Finished(_CAUSE_OF.get(finished.cause, "stop"), finished.input_tokens, finished.output_tokens)
+        case _:
+            return None
+
+
+def _turn_to_proto(turn: Turn) -> pb.Turn:
+    return pb.Turn(role=_ROLES[turn.role], parts=[_part_to_proto(part) for part in turn.parts])
+
+
+def _turn_from_proto(turn: pb.Turn) -> Turn:
+    if turn.role not in _ROLE_OF:
+        raise RequestError("each turn needs a role: user or assistant")
+    return Turn(_ROLE_OF[turn.role], tuple(_part_from_proto(part) for part in turn.parts))
+
+
+def _part_to_proto(part: str | Embedding) -> pb.Turn.Part:
+    if isinstance(part, str):
+        return pb.Turn.Part(text=part)
+    embedding = pb.Turn.Embedding(modality=part.modality, tensor=tensor_to_proto(part.tensor))
+    return pb.Turn.Part(embedding=embedding)
+
+
+def _part_from_proto(part: pb.Turn.Part) -> str | Embedding:
+    if part.WhichOneof("part") == "embedding":
+        return Embedding(part.embedding.modality, tensor_from_proto(part.embedding.tensor))
+    return part.text

@@ -1,0 +1,257 @@
+"""What crosses a wire and comes back is what it was."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import protovalidate
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from motet.core import events as ev
+from motet.core.errors import FaultError, MotetError, OverloadedError, Reason, RequestError, error_of
+from motet.core.media import Media
+from motet.core.request import ArtifactName, DecoderOptions, FailurePolicy, GenerationRequest, Message
+from motet.core.service import Model, Output
+from motet.core.tensors import Tensor
+from motet.core.workers import (
+    DecodeJob,
+    Embedding,
+    Finished,
+    Progress,
+    Prompt,
+    Signal,
+    SignalBroken,
+    SignalStarted,
+    TextPiece,
+    Turn,
+)
+from motet.transport import convert
+from motet.transport.status import error_from_status_proto, error_to_status_proto
+from motet.v1 import event_pb2, generation_service_pb2
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
+NAME = st.text("abcdefgh", min_size=1, max_size=8)
+COUNT = st.integers(0, 2**31 - 1)
+POSITIVE = st.integers(1, 2**31 - 1)
+SEED = st.integers(0, 2**64 - 1)
+# The wire has nanoseconds; a moment of this century is coarser than that as a float, so it comes back as it was.
+MOMENT = st.floats(1e9, 4e9)
+SPAN = st.integers(0, 10**15).map(lambda nanos: nanos // 10**9 + nanos % 10**9 / 10**9)
+FRACTION = st.floats(0.001, 1.0)
+SCALE = st.floats(1.0, 50.0)
+MEDIA = st.builds(Media, NAME, st.binary(min_size=1, max_size=30))
+TENSOR = st.lists(st.integers(0, 3), max_size=3).flatmap(
+    lambda shape: st.builds(
+        Tensor, st.just("uint8"), st.just(tuple(shape)), st.binary(min_size=_size(shape), max_size=_size(shape))
+    )
+)
+METADATA = st.dictionaries(NAME, TEXT, max_size=3)
+ERROR = st.one_of(
+    st.builds(error_of, st.sampled_from([r for r in Reason if r != Reason.QUEUE_FULL]), TEXT, METADATA),
+    st.builds(OverloadedError, TEXT, st.just(Reason.QUEUE_FULL), METADATA, SPAN),
+)
+ARTIFACT = st.builds(ev.Artifact, NAME, NAME, NAME, COUNT, st.binary(max_size=32), MOMENT)
+PART_DONE = st.builds(ev.PartDone, NAME, st.binary(max_size=32), st.none() | ARTIFACT, METADATA)
+PART_FAILED = st.builds(ev.PartFailed, NAME, ERROR, st.booleans(), NAME)
+USAGE = st.builds(ev.Usage, COUNT, COUNT, COUNT, SPAN)
+GENERATION = st.builds(
+    ev.Generation,
+    NAME,
+    st.sampled_from(ev.State),
+    st.lists(PART_DONE, max_size=2).map(tuple),
+    st.lists(PART_FAILED, max_size=2).map(tuple),
+    USAGE,
+    st.none() | ERROR,
+    MOMENT,
+    st.none() | MOMENT,
+    COUNT,
+)
+NODE = st.builds(ev.PlanNode, NAME, NAME, st.lists(NAME, max_size=2).map(tuple))
+HAPPENING = st.one_of(
+    st.builds(ev.Accepted, NAME, SEED, st.none() | MOMENT, st.booleans()),
+    st.builds(ev.PlanGrown, st.lists(NODE, max_size=3).map(tuple), st.booleans()),
+    st.builds(ev.PartStarted, NAME, COUNT, NAME, NAME, COUNT, TEXT),
+    st.builds(ev.PartDelta, NAME, COUNT, TEXT | st.binary(max_size=30)),
+    st.builds(ev.PartProgress, NAME, COUNT, POSITIVE, st.none() | MEDIA),
+    PART_DONE,
+    PART_FAILED,
+    USAGE,
+    st.builds(ev.Done, GENERATION),
+)
+REQUEST = st.builds(
+    GenerationRequest,
+    turns=st.lists(
+        st.builds(
+            Message,
+            st.sampled_from(["user", "assistant"]),
+            st.lists(TEXT | MEDIA | st.builds(ArtifactName, NAME), max_size=3).map(tuple),
+        ),
+        max_size=3,
+    ).map(tuple),
+    model=NAME,
+    request_id=TEXT,
+    allowed_modalities=st.none() | st.frozensets(NAME, max_size=3),
+    failure_policy=st.sampled_from(FailurePolicy),
+    seed=st.none() | SEED,
+    detach=st.booleans(),
+    previews=st.booleans(),
+    max_output_tokens=st.none() | POSITIVE,
+    max_parts=st.dictionaries(NAME, COUNT, max_size=2),
+    timeout=st.none() | SPAN,
+    temperature=st.floats(0, 5),
+    top_p=FRACTION,
+    decoder_options=st.dictionaries(
+        NAME, st.builds(DecoderOptions, st.none() | POSITIVE, st.none() | SCALE), max_size=2
+    ),
+)
+PROMPT = st.builds(
+    Prompt,
+    st.lists(
+        st.builds(
+            Turn,
+            st.sampled_from(["user", "assistant"]),
+            st.lists(TEXT | st.builds(Embedding, NAME, TENSOR), max_size=3).map(tuple),
+        ),
+        max_size=3,
+    ).map(tuple),
+    st.dictionaries(NAME, COUNT, max_size=2),
+    POSITIVE,
+    st.floats(0, 5),
+    FRACTION,
+    SEED,
+)
+LANGUAGE_EVENT = st.one_of(
+    st.builds(TextPiece, TEXT),
+    st.builds(SignalStarted, NAME),
+    st.builds(Signal, NAME, TENSOR),
+    st.builds(SignalBroken, NAME, TEXT),
+    st.builds(Finished, st.sampled_from(["stop", "length"]), COUNT, COUNT),
+)
+JOB = st.builds(
+    DecodeJob,
+    NAME,
+    TENSOR,
+    SEED,
+    st.none() | POSITIVE,
+    st.none() | SCALE,
+    st.booleans(),
+    st.lists(MEDIA, max_size=2).map(tuple),
+)
+OUTPUT = st.builds(Output, NAME, NAME, COUNT, SCALE, COUNT)
+MODEL = st.builds(
+    Model, NAME, TEXT, NAME, NAME, st.lists(NAME).map(tuple), st.lists(OUTPUT).map(tuple), COUNT, SPAN, COUNT, COUNT
+)
+
+
+def _size(shape: list[int]) -> int:
+    size = 1
+    for one in shape:
+        size *= one
+    return size
+
+
+def told(value: Any) -> Any:
+    """A value with its errors, which compare by identity, as what they tell."""
+    if isinstance(value, MotetError):
+        return (type(value), value.message, value.reason, value.metadata, getattr(value, "retry_after", None))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return (type(value), [told(getattr(value, field.name)) for field in dataclasses.fields(value)])
+    return [told(one) for one in value] if isinstance(value, tuple) else value
+
+
+def copied(message: Any) -> Any:
+    """The message after a journey."""
+    return type(message).FromString(message.SerializeToString())
+
+
+@given(REQUEST)
+def test_a_request_comes_back_as_it_was(request: GenerationRequest) -> None:
+    assert convert.request_from_proto(copied(convert.request_to_proto(request))) == request
+
+
+@given(st.builds(ev.Event, COUNT, MOMENT, HAPPENING))
+def test_an_event_comes_back_as_it_was(event: ev.Event) -> None:
+    assert told(convert.event_from_proto(copied(convert.event_to_proto(event)))) == told(event)
+
+
+@given(GENERATION)
+def test_a_generation_comes_back_as_it_was(generation: ev.Generation) -> None:
+    assert told(convert.generation_from_proto(copied(convert.generation_to_proto(generation)))) == told(generation)
+
+
+@given(ARTIFACT, MODEL)
+def test_artifacts_and_models_come_back_as_they_were(artifact: ev.Artifact, model: Model) -> None:
+    assert convert.artifact_from_proto(copied(convert.artifact_to_proto(artifact))) == artifact
+    assert convert.model_from_proto(copied(convert.model_to_proto(model))) == model
+
+
+@given(PROMPT, LANGUAGE_EVENT)
+def test_what_is_told_to_and_by_a_language_model_comes_back_as_it_was(prompt: Prompt, event: Any) -> None:
+    assert convert.prompt_from_proto(copied(convert.prompt_to_proto(prompt))) == prompt
+    assert convert.language_event_from_proto(copied(convert.language_event_to_proto(event))) == event
+
+
+@given(JOB, st.builds(Progress, COUNT, POSITIVE, st.none() | MEDIA))
+def test_decode_jobs_and_progress_come_back_as_they_were(job: DecodeJob, progress: Progress) -> None:
+    assert convert.decode_job_from_proto(copied(convert.decode_job_to_proto(job))) == job
+    assert convert.progress_from_proto(copied(convert.progress_to_proto(progress)).progress) == progress
+
+
+@given(ERROR)
+def test_an_error_comes_back_as_it_was(error: MotetError) -> None:
+    assert told(error_from_status_proto(copied(error_to_status_proto(error)))) == told(error)
+
+
+def test_text_only_is_not_mistaken_for_everything() -> None:
+    text_only = GenerationRequest((Message("user", ("hi",)),), allowed_modalities=frozenset())
+
+    message = convert.request_to_proto(text_only)
+
+    assert list(message.allowed_modalities) == ["text"]
+    assert convert.request_from_proto(message).allowed_modalities == frozenset()
+
+
+def test_an_ordinary_request_is_valid_by_the_contract() -> None:
+    request = GenerationRequest((Message("user", ("hi", Media("", b"1"))),), timeout=5.0, seed=2**64 - 1)
+
+    protovalidate.validate(convert.request_to_proto(request))
+
+
+@pytest.mark.parametrize("change", [{"seed": -1}, {"seed": 2**64}, {"max_output_tokens": 2**40}, {"model": "\ud800"}])
+def test_a_request_that_fits_no_message_is_the_callers_to_change(change: dict[str, Any]) -> None:
+    request = dataclasses.replace(GenerationRequest((Message("user", ("hi",)),)), **change)
+
+    with pytest.raises(RequestError, match="cannot be sent"):
+        convert.request_to_proto(request)
+
+
+def test_heartbeats_and_events_of_the_future_are_skipped() -> None:
+    assert convert.event_from_proto(convert.heartbeat_to_proto(7, 1e9)) is None
+    assert convert.event_from_proto(event_pb2.Event(sequence=8)) is None
+
+
+def test_a_turn_without_a_role_is_refused() -> None:
+    message = generation_service_pb2.GenerateRequest(turns=[{}])
+
+    with pytest.raises(RequestError, match="role"):
+        convert.request_from_proto(message)
+
+
+def test_a_tensor_whose_sizes_disagree_is_refused() -> None:
+    message = convert.tensor_to_proto(Tensor("float32", (2,), b"12345678"))
+    message.shape[0] = 3
+
+    with pytest.raises(RequestError, match="takes 12 bytes"):
+        convert.tensor_from_proto(message)
+
+
+def test_an_error_of_a_reason_not_known_here_is_its_senders_fault() -> None:
+    status = error_to_status_proto(RequestError("hm"))
+    status.details[0].value = status.details[0].value.replace(b"INVALID_REQUEST", b"FROM_THE_FUTURE")
+
+    error = error_from_status_proto(status)
+
+    assert type(error) is FaultError
