@@ -1,0 +1,5 @@
+"""`python -m services` is `motet`."""
+
+from services.cli import app
+
+app()

@@ -1,0 +1,46 @@
+"""A file that a person attaches to a prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from motet.core.errors import MediaError, Reason
+from motet.core.media import Media
+from motet.media.kinds import MODALITIES, modality_of, sniff
+from motet.media.limits import DEFAULT_LIMITS
+
+READABLE = ", ".join(media_type.partition("/")[2] for media_type in MODALITIES)
+"""What may be attached, for help texts."""
+
+
+def read_attachment(path: Path, modality: str | None = None) -> Media:
+    """The file as media of the type that its first bytes show; its name says nothing.
+
+    Raises `MediaError`, naming the file, when it is not there, too large, of no type that Motet reads, or not of
+    `modality` where one is given. Whether the bytes are sound is for the orchestrator to find out.
+    """
+    data = _bytes_of(path.expanduser())
+    media_type = sniff(data)
+    if media_type is None:
+        raise MediaError(
+            f"{path} is not a file that Motet can read, whatever its name says: attach {READABLE}",
+            Reason.UNSUPPORTED_MEDIA_TYPE,
+        )
+    found = modality_of(media_type)
+    if modality is not None and found != modality:
+        raise MediaError(f"{path} holds {found}, not {modality}: attach it with --{found}", Reason.MEDIA_UNREADABLE)
+    return Media(media_type, data)
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            raise MediaError(f"{path} is not there: name a file to attach")
+        if path.stat().st_size > DEFAULT_LIMITS.bytes:
+            raise MediaError(
+                f"{path} takes {path.stat().st_size} bytes; at most {DEFAULT_LIMITS.bytes} can be attached",
+                Reason.INPUT_TOO_LARGE,
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise MediaError(f"{path} cannot be read: {error.strerror}") from error

@@ -1,0 +1,137 @@
+"""The command line: what can be typed, and nothing else. Each command's work is in a file of its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from services.attaching import attached_media, attaching
+from services.exits import LEGEND
+
+app = typer.Typer(
+    name="motet",
+    help="Answer prompts with any mix of text and media: on this machine, or through services of your own.",
+    epilog=LEGEND,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Server = Annotated[
+    str | None, typer.Option(metavar="ADDR", help="Ask the orchestrator at host:port; otherwise Motet runs right here.")
+]
+BundleName = Annotated[
+    str, typer.Option(metavar="DIR", envvar="MOTET_BUNDLE", help="The folder of a bundle, or a shipped one's name.")
+]
+Threads = Annotated[int, typer.Option(min=1, envvar="MOTET_THREADS", help="Threads that each worker computes on.")]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Where files go, numbered on from those that are there.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="The same seed makes the same files; otherwise one is drawn.")]
+Timeout = Annotated[float | None, typer.Option(min=0.001, metavar="SECONDS", help="Give up after so long.")]
+Only = Annotated[
+    str | None, typer.Option(metavar="MODALITIES", help="Make no other media, comma-separated; 'text' for none at all.")
+]
+Steps = Annotated[list[str] | None, typer.Option(metavar="M=N", help="Denoising steps for a modality.")]
+Guidance = Annotated[list[str] | None, typer.Option(metavar="M=X", help="Guidance scale for a modality; 1 is none.")]
+Attach = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Attach a file, whatever kind it is.")]
+Json = Annotated[bool, typer.Option("--json", help="Write events as JSON lines, for programs.")]
+Toy = Annotated[bool, typer.Option("--toy", envvar="MOTET_TOY", help="Use workers without weights, to try the rest.")]
+ToyDelay = Annotated[float, typer.Option(min=0, envvar="MOTET_TOY_DELAY", hidden=True)]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"motet {version('motet')}")
+        raise typer.Exit
+
+
+@app.callback()
+def motet(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Answer prompts with any mix of text and media."""
+
+
+@app.command(epilog=LEGEND)
+@attaching
+def run(
+    prompt: Annotated[str, typer.Argument(help="What is wanted, in words; '-' reads it from standard input.")],
+    attach: Attach = None,
+    out: Out = Path("motet-out"),
+    seed: Seed = None,
+    as_json: Json = False,
+    server: Server = None,
+    bundle: BundleName = "nano",
+    only: Only = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    timeout: Timeout = None,
+    threads: Threads = 1,
+    toy: Toy = False,
+    toy_delay: ToyDelay = 0.0,
+    **attached: Any,
+) -> None:
+    """Answer one prompt: text to standard output as it is written, media to files as they are done."""
+    import asyncio
+    import sys
+
+    from motet.core.errors import MotetError
+    from services.concluding import conclude, refuse
+    from services.reach import Whereabouts
+    from services.run import run as answer
+    from services.wishes import wishes_of
+
+    try:
+        media = attached_media(attached, attach)
+        wishes = wishes_of(seed, timeout, only, steps or (), guidance or ())
+    except MotetError as error:
+        raise refuse(error, as_json) from None
+    said = sys.stdin.read() if prompt == "-" else prompt
+    whereabouts = Whereabouts(server, bundle, threads, toy, toy_delay)
+    raise conclude(lambda: asyncio.run(answer(said, media, wishes, out, whereabouts, as_json)), as_json)
+
+
+@app.command(epilog=LEGEND)
+def chat(
+    out: Out = Path("motet-out"),
+    seed: Seed = None,
+    server: Server = None,
+    bundle: BundleName = "nano",
+    only: Only = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
+    timeout: Timeout = None,
+    threads: Threads = 1,
+    toy: Toy = False,
+    toy_delay: ToyDelay = 0.0,
+) -> None:
+    """Talk in turns; earlier turns and their media stay part of the conversation. Type /help for what else there is."""
+    from motet.core.errors import MotetError
+    from services.chat import chat as talk
+    from services.concluding import conclude, refuse
+    from services.reach import Whereabouts
+    from services.wishes import wishes_of
+
+    try:
+        wishes = wishes_of(seed, timeout, only, steps or (), guidance or ())
+    except MotetError as error:
+        raise refuse(error) from None
+    raise conclude(lambda: talk(wishes, out, Whereabouts(server, bundle, threads, toy, toy_delay)))
+
+
+@app.command(epilog=LEGEND)
+def models(server: Server = None, bundle: BundleName = "nano", as_json: Json = False, toy: Toy = False) -> None:
+    """Say which models there are, what they read and what they make."""
+    import asyncio
+
+    from services.concluding import conclude
+    from services.models import models as tell
+    from services.reach import Whereabouts
+
+    raise conclude(lambda: asyncio.run(tell(Whereabouts(server, bundle, toy=toy), as_json)), as_json)

@@ -1,0 +1,37 @@
+"""How a command ends: one exit code and, for what was to be expected, one clear line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+import typer
+
+from motet.core.errors import MotetError
+from services.exits import Exit, exit_of_error
+
+
+def conclude(command: Callable[[], Exit], as_json: bool = False) -> typer.Exit:
+    """Run a command to its end; `raise` what this returns. Errors that are not Motet's own keep their tracebacks."""
+    try:
+        return typer.Exit(command())
+    except KeyboardInterrupt:
+        print("motet: stopped", file=sys.stderr)
+        return typer.Exit(Exit.INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read the answer has gone; nor must the interpreter's last flush complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return typer.Exit(Exit.FAILED)
+    except MotetError as error:
+        return refuse(error, as_json)
+
+
+def refuse(error: MotetError, as_json: bool = False) -> typer.Exit:
+    """Tell an error in one line and, for programs, as JSON; `raise` what this returns."""
+    if as_json:
+        from services.json_lines import write_error
+
+        write_error(error)
+    print(f"motet: {error.message} ({error.reason})", file=sys.stderr)
+    return typer.Exit(exit_of_error(error))

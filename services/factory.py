@@ -1,0 +1,85 @@
+"""How the workers of a model are made, whichever process wants which of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Self
+
+from motet.core.bundle import Bundle, Manifest, bundle_folder
+from motet.core.errors import BundleError
+from motet.core.workers import Decoder, Encoder, LanguageModel
+
+
+@dataclass(frozen=True, slots=True)
+class Factory:
+    """A model's manifest, the digest that names it, and what makes each of its workers.
+
+    Making a worker takes seconds and loads weights; having a factory does not. `decoder` takes a modality.
+    """
+
+    manifest: Manifest
+    digest: str
+    encoder: Callable[[], Encoder]
+    language_model: Callable[[], LanguageModel]
+    decoder: Callable[[str], Decoder]
+
+    @classmethod
+    def of_bundle(cls, bundle: Bundle, threads: int = 1) -> Self:
+        """Workers with the weights of a bundle, each computing on `threads` threads."""
+
+        def encoder() -> Encoder:
+            _use_threads(threads)
+            from motet.models.imagebind import load_encoder
+
+            return load_encoder(bundle)
+
+        def language_model() -> LanguageModel:
+            _use_threads(threads)
+            from motet.models.llm import load_language_model
+
+            return load_language_model(bundle)
+
+        def decoder(modality: str) -> Decoder:
+            _use_threads(threads)
+            from motet.models.diffusion import load_decoder
+
+            return load_decoder(bundle, modality)
+
+        return cls(bundle.manifest, bundle.digest, encoder, language_model, decoder)
+
+    @classmethod
+    def of_toys(cls, delay: float = 0.0) -> Self:
+        """Workers without weights, `delay` seconds slow at every token and every denoising step."""
+        from motet.core.toys import ToyDecoder, ToyEncoder, ToyLanguageModel
+        from services.toy import TOY
+
+        return cls(
+            TOY,
+            sha256(TOY.model_dump_json().encode()).hexdigest(),
+            lambda: ToyEncoder(delay=delay),
+            lambda: ToyLanguageModel(TOY.grammar, delay=delay),
+            lambda modality: ToyDecoder(modality, steps=TOY.decoder_of(modality).steps, delay=delay),
+        )
+
+
+def open_bundle(name: str, parts: tuple[str, ...] | None = None) -> Bundle:
+    """A bundle by its folder or, for one that ships with Motet, its name; its files are verified.
+
+    `parts` limits that to files under these folders of it. Raises `BundleError`, saying what is wrong with which file.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        return Bundle.load(folder, parts)
+    if "/" in name:
+        raise BundleError(f"there is no folder {name}: name a shipped bundle, or the folder of one")
+    return Bundle.load(bundle_folder(name), parts)
+
+
+def _use_threads(threads: int) -> None:
+    # Sums change with the number of threads that share them: equal bytes everywhere take an equal number.
+    import torch
+
+    torch.set_num_threads(threads)

@@ -1,0 +1,62 @@
+"""Where the command line puts what was made."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from motet.core.errors import RequestError
+
+_NUMBERED = re.compile(r"^(\d+)-")
+_PLAIN = re.compile(r"^[a-z0-9_]{1,32}$")
+# Subtypes whose files are commonly called something else.
+_SUFFIXES = {"mpeg": "mp3", "octet-stream": "bin"}
+
+
+class OutputFolder:
+    """A folder of numbered files, "01-image.png" and so on, in the order of the answer.
+
+    It is made when the first file is. Numbers go on after the highest that is there, so nothing is ever overwritten;
+    a file appears under its name only when it is whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._next: int | None = None
+
+    def reserve(self, modality: str, media_type: str) -> Path:
+        """The path for the next piece of media. Raises `RequestError` when the folder cannot be used."""
+        if self._next is None:
+            self._next = self._highest() + 1
+        number, self._next = self._next, self._next + 1
+        subtype = media_type.partition("/")[2].removeprefix("x-")
+        return self.path / f"{number:02}-{_plain(modality, 'part')}.{_plain(_SUFFIXES.get(subtype, subtype), 'bin')}"
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Put a whole file at a reserved path. Raises `RequestError` when it cannot be written or is there already."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            draft = self.path / f".{path.name}.{os.getpid()}.part"
+            try:
+                draft.write_bytes(content)
+                # A link, unlike a rename, fails when the name is taken.
+                os.link(draft, path)
+            finally:
+                draft.unlink(missing_ok=True)
+        except OSError as error:
+            raise RequestError(f"{path} cannot be written: {error.strerror}; choose another --out folder") from error
+
+    def _highest(self) -> int:
+        try:
+            names = [entry.name for entry in self.path.iterdir()]
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            raise RequestError(f"{self.path} cannot be used: {error.strerror}; choose another --out folder") from error
+        return max((int(match[1]) for name in names if (match := _NUMBERED.match(name))), default=0)
+
+
+def _plain(word: str, otherwise: str) -> str:
+    """The word, unless a server could reach out of the folder with it."""
+    return word if _PLAIN.match(word) else otherwise

@@ -1,0 +1,91 @@
+"""Workers that are loaded when they are first needed, or earlier in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future
+from contextlib import aclosing
+from typing import Generic, TypeVar
+
+from motet.core.deadline import Deadline
+from motet.core.errors import DeadlineError
+from motet.core.media import Media
+from motet.core.tensors import Tensor
+from motet.core.workers import DecodeJob, Decoder, Encoder, LanguageEvent, LanguageModel, Progress, Prompt
+
+T = TypeVar("T")
+
+
+class Loading(Generic[T]):
+    """Something that takes seconds to load, loaded once, on a thread of its own.
+
+    The thread is a daemon: who gives up waiting, by Ctrl-C for one, need not see the loading through.
+    """
+
+    def __init__(self, load: Callable[[], T], what: str) -> None:
+        self._load = load
+        self._what = what
+        self._started = threading.Lock()
+        self._loaded: Future[T] = Future()
+
+    def begin(self) -> Future[T]:
+        """Start to load, if nobody has."""
+        if self._started.acquire(blocking=False):
+            threading.Thread(target=self._run, name=f"load {self._what}", daemon=True).start()
+        return self._loaded
+
+    async def ready(self, deadline: Deadline) -> T:
+        """What was loaded. Raises what loading raised, and `DeadlineError` when it takes too long."""
+        try:
+            async with asyncio.timeout(deadline.remaining()):
+                return await asyncio.shield(asyncio.wrap_future(self.begin()))
+        except TimeoutError as error:
+            raise DeadlineError(f"the deadline passed while loading the {self._what}; allow more time") from error
+
+    def _run(self) -> None:
+        try:
+            self._loaded.set_result(self._load())
+        except BaseException as error:
+            self._loaded.set_exception(error)
+
+
+class LoadingEncoder:
+    """An `Encoder` that is there when it is needed."""
+
+    def __init__(self, loading: Loading[Encoder]) -> None:
+        self._loading = loading
+
+    async def encode(self, media: Sequence[Media], deadline: Deadline) -> list[Tensor]:
+        """As the loaded encoder does."""
+        encoder = await self._loading.ready(deadline)
+        return await encoder.encode(media, deadline)
+
+
+class LoadingLanguageModel:
+    """A `LanguageModel` that is there when it is needed."""
+
+    def __init__(self, loading: Loading[LanguageModel]) -> None:
+        self._loading = loading
+
+    async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
+        """As the loaded language model does."""
+        model = await self._loading.ready(deadline)
+        async with aclosing(model.generate(prompt, deadline)) as events:  # type: ignore[type-var]
+            async for event in events:
+                yield event
+
+
+class LoadingDecoder:
+    """A `Decoder` that is there when it is needed."""
+
+    def __init__(self, loading: Loading[Decoder]) -> None:
+        self._loading = loading
+
+    async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
+        """As the loaded decoder does."""
+        decoder = await self._loading.ready(deadline)
+        async with aclosing(decoder.decode(job, deadline)) as events:  # type: ignore[type-var]
+            async for event in events:
+                yield event

@@ -1,0 +1,160 @@
+"""`motet up`: every service of a bundle as local processes, from one command to one Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from motet.core.bundle import Manifest
+from services.announcement import Announcement
+from services.child import Child
+from services.exits import Exit
+
+T = TypeVar("T")
+
+ANY_PORT = "127.0.0.1:0"
+ORCHESTRATOR = "orchestrator"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What to start: a bundle's services, or the toys', with an orchestrator on `port` of this machine (0: a free one).
+
+    `grace` is how many seconds each service has to finish its work when all is over.
+    """
+
+    manifest: Manifest
+    bundle: str = "nano"
+    port: int = 50050
+    threads: int = 1
+    toy: bool = False
+    toy_delay: float = 0.0
+    grace: float = 20.0
+    log_level: str = "warning"
+
+    def workers(self) -> Mapping[str, list[str]]:
+        """Each worker's name and how `motet serve` is told to be it."""
+        decoders = {f"{modality} decoder": ["decoder", "--modality", modality] for modality in self.manifest.signals}
+        kinds = {"encoder": ["encoder"], "language model": ["llm"], **decoders}
+        return {name: [*kind, "--listen", ANY_PORT, *self._common()] for name, kind in kinds.items()}
+
+    def orchestrator(self, addresses: Mapping[str, str]) -> list[str]:
+        """How `motet serve` is told to be an orchestrator of workers at these addresses."""
+        decoders = [f"--decoder={modality}={addresses[f'{modality} decoder']}" for modality in self.manifest.signals]
+        workers = ["--encoder", addresses["encoder"], "--language-model", addresses["language model"], *decoders]
+        return [ORCHESTRATOR, "--listen", f"127.0.0.1:{self.port}", *workers, *self._common()]
+
+    def _common(self) -> Iterator[str]:
+        yield from ("--bundle", self.bundle, "--metrics", ANY_PORT, "--threads", str(self.threads))
+        if self.toy:
+            yield from ("--toy", "--toy-delay", str(self.toy_delay))
+
+
+class Ensemble:
+    """The processes of one deployment: started together, drained in the right order."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self._children: dict[str, Child] = {}
+
+    async def start(self) -> dict[str, Announcement]:
+        """Start the workers together and then the orchestrator; where each serves, once all do.
+
+        Raises `MotetError`, naming the first that did not come up.
+        """
+        deployment = self._deployment
+        for name, arguments in deployment.workers().items():
+            self._children[name] = await Child.start(name, arguments, deployment.log_level)
+        ready = await _together({name: _ready(child) for name, child in self._children.items()})
+        arguments = deployment.orchestrator({name: announcement.address for name, announcement in ready.items()})
+        self._children[ORCHESTRATOR] = await Child.start(ORCHESTRATOR, arguments, deployment.log_level)
+        return {ORCHESTRATOR: await _ready(self._children[ORCHESTRATOR]), **ready}
+
+    async def first_death(self) -> None:
+        """Wait. Raises `MotetError` once one of them ends unasked."""
+        deaths = [asyncio.create_task(child.death()) for child in self._children.values()]
+        try:
+            done, _ = await asyncio.wait(deaths, return_when=asyncio.FIRST_COMPLETED)
+            raise done.pop().result()
+        finally:
+            for death in deaths:
+                death.cancel()
+
+    async def drain(self) -> None:
+        """End all: first the orchestrator, which still needs the workers for what it has begun."""
+        grace = self._deployment.grace
+        try:
+            if ORCHESTRATOR in self._children:
+                await self._children[ORCHESTRATOR].drained(grace)
+            await asyncio.gather(*(child.drained(grace) for child in self._children.values()))
+        finally:
+            await asyncio.gather(*(child.killed() for child in self._children.values()))
+
+
+async def up(deployment: Deployment) -> Exit:
+    """Run until Ctrl-C or SIGTERM, then drain; asked twice, kill. No process is left behind, whatever happens.
+
+    Raises `MotetError` when a service does not start, or ends unasked; the others are drained then, too.
+    """
+    stop = asyncio.Event()
+    ensemble = Ensemble(deployment)
+    draining: list[asyncio.Task[None]] = []
+
+    def asked() -> None:
+        if stop.is_set():
+            for task in draining:
+                task.cancel()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked)
+    try:
+        if (ready := await _unless(stop, ensemble.start())) is not None:
+            _print_table(ready)
+            await _unless(stop, ensemble.first_death())
+    finally:
+        print("motet: stopping; services finish what they have begun", file=sys.stderr, flush=True)
+        draining.append(asyncio.create_task(ensemble.drain()))
+        await asyncio.wait(draining)
+    return Exit.OK
+
+
+async def _ready(child: Child) -> Announcement:
+    announcement = await child.announced()
+    print(f"motet: {child.name} is ready", file=sys.stderr, flush=True)
+    return announcement
+
+
+async def _together(waited: Mapping[str, Coroutine[Any, Any, T]]) -> dict[str, T]:
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = {name: group.create_task(coroutine) for name, coroutine in waited.items()}
+    except BaseExceptionGroup as errors:
+        # Callers expect our errors, not a group of them.
+        raise errors.exceptions[0] from None
+    return {name: task.result() for name, task in tasks.items()}
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """The work's result, or None when `stop` came first; the work is cancelled then."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        return working.result()
+    working.cancel()
+    await asyncio.wait((working,))
+    return None
+
+
+def _print_table(ready: Mapping[str, Announcement]) -> None:
+    width = max(map(len, ready))
+    print(f"{'service':<{width}}  {'address':<21}  metrics")
+    for name, announcement in ready.items():
+        print(f"{name:<{width}}  {announcement.address:<21}  {announcement.metrics}")
+    print(f'\nmotet run --server {ready[ORCHESTRATOR].address} "..."    Ctrl-C stops everything', flush=True)
