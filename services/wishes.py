@@ -57,8 +57,10 @@ def user_turn(text: str, media: Iterable[Content]) -> Message:
 
 def _numbers(pairs: Sequence[str], option: str) -> Iterator[tuple[str, float]]:
     for pair in pairs:
-        modality, _, number = pair.partition("=")
+        modality, _, number = pair.rpartition("=")
         try:
+            if not modality:
+                raise ValueError
             yield modality, float(number)
         except ValueError:
             raise RequestError(f"{option} takes MODALITY=NUMBER, not {pair!r}") from None

@@ -1,0 +1,58 @@
+"""Workers that are loaded when they are needed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from motet.core.deadline import Deadline
+from motet.core.errors import BundleError, DeadlineError
+from motet.core.media import Media
+from motet.core.toys import ToyDecoder, ToyEncoder, tensor_of
+from motet.core.workers import DecodeJob
+from services.loading import Loading, LoadingDecoder, LoadingEncoder
+
+
+async def test_nothing_is_loaded_before_it_is_needed_and_then_only_once() -> None:
+    loads: list[str] = []
+    encoder = LoadingEncoder(Loading(lambda: loads.append("encoder") or ToyEncoder(), "encoder"))  # type: ignore[func-returns-value]
+    assert loads == []
+
+    first, second = await asyncio.gather(*(encoder.encode([Media("", b"x")], Deadline.after(5)) for _ in range(2)))
+
+    assert first == second
+    assert loads == ["encoder"]
+
+
+async def test_a_loaded_decoder_is_as_the_decoder_itself() -> None:
+    job = DecodeJob("image", tensor_of(b"job", (4,)), seed=1)
+    loading = LoadingDecoder(Loading(lambda: ToyDecoder("image"), "decoder"))
+
+    events = [event async for event in loading.decode(job, Deadline.after(5))]
+
+    assert events == [event async for event in ToyDecoder("image").decode(job, Deadline.after(5))]
+
+
+async def test_what_loading_raises_reaches_everyone_who_waits() -> None:
+    def refuse() -> ToyEncoder:
+        raise BundleError("model.safetensors was altered")
+
+    encoder = LoadingEncoder(Loading(refuse, "encoder"))
+
+    for _ in range(2):
+        with pytest.raises(BundleError, match="altered"):
+            await encoder.encode([], Deadline.after(5))
+
+
+async def test_a_deadline_is_kept_while_loading_and_the_loading_goes_on() -> None:
+    go = threading.Event()
+    loading = Loading(lambda: go.wait(5) and ToyEncoder(), "encoder")
+    encoder = LoadingEncoder(loading)  # type: ignore[arg-type]
+
+    with pytest.raises(DeadlineError, match="while loading the encoder"):
+        await encoder.encode([], Deadline.after(0.01))
+    go.set()
+
+    assert await encoder.encode([], Deadline.after(5)) == []
