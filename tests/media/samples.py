@@ -1,0 +1,68 @@
+"""Real media, made here: what cameras, recorders and browsers send, and what nobody should."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import av
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+from PIL import Image
+
+RATE = 16_000
+
+PICTURE: NDArray[np.uint8] = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+SOUND: NDArray[np.float32] = (0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)).astype(np.float32)
+
+
+def clip(frames: int = 8, height: int = 48, width: int = 64) -> NDArray[np.uint8]:
+    """A red square that moves right on grey."""
+    pictures = np.full((frames, height, width, 3), 128, np.uint8)
+    for index, picture in enumerate(pictures):
+        picture[8:24, 2 + 4 * index : 18 + 4 * index] = (220, 20, 20)
+    return pictures
+
+
+def picture_file(kind: str, picture: NDArray[np.uint8] = PICTURE, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def sound_file(kind: str, subtype: str, sound: NDArray[np.float32] = SOUND, rate: int = RATE) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, sound, rate, format=kind, subtype=subtype)
+    return buffer.getvalue()
+
+
+def clip_file(kind: str, codec: str, pictures: NDArray[np.uint8] | None = None) -> bytes:
+    buffer = io.BytesIO()
+    pictures = clip() if pictures is None else pictures
+    with av.open(buffer, "w", format=kind) as container:
+        stream = container.add_stream(codec, 8)
+        stream.height, stream.width, stream.pix_fmt = *pictures.shape[1:3], "yuv420p"
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode())
+    return buffer.getvalue()
+
+
+def png_that_claims(width: int, height: int) -> bytes:
+    """A few bytes whose header asks for any number of pixels."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+
+
+def wav_that_claims(size: int, rate: int = RATE, channels: int = 1, samples: bytes = bytes(3200)) -> bytes:
+    """A WAV whose header says that `size` bytes of samples follow."""
+    form = struct.pack("<HHIIHH", 1, channels, rate, rate * 2 * channels, 2 * channels, 16)
+    body = b"WAVEfmt " + struct.pack("<I", 16) + form + b"data" + struct.pack("<I", size) + samples
+    return b"RIFF" + struct.pack("<I", min(size + 36, 2**32 - 1)) + body

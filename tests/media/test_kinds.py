@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from motet.media.kinds import modality_of, normalise, sniff
+from tests.media.samples import clip_file, picture_file, sound_file
+
+
+@pytest.mark.parametrize(
+    ("data", "media_type"),
+    [
+        (picture_file("PNG"), "image/png"),
+        (picture_file("JPEG"), "image/jpeg"),
+        (picture_file("WEBP"), "image/webp"),
+        (sound_file("WAV", "PCM_16"), "audio/wav"),
+        (sound_file("FLAC", "PCM_16"), "audio/flac"),
+        (sound_file("MP3", "MPEG_LAYER_III"), "audio/mpeg"),
+        (sound_file("OGG", "VORBIS"), "audio/ogg"),
+        (clip_file("mp4", "libx264"), "video/mp4"),
+        (clip_file("webm", "libvpx-vp9"), "video/webm"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_first_bytes_tell_the_type(data: bytes, media_type: str) -> None:
+    assert sniff(data) == media_type
+    assert sniff(data[:64]) == media_type
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\xff", b"hello, I am text", picture_file("GIF"), picture_file("BMP"), clip_file("matroska", "libx264")],
+    ids=["nothing", "one byte", "text", "gif", "bmp", "matroska"],
+)
+def test_bytes_of_no_supported_type_are_told_as_such(data: bytes) -> None:
+    assert sniff(data) is None
+
+
+def test_a_still_in_the_container_of_clips_is_no_clip() -> None:
+    assert sniff(b"\0\0\0\x1cftypheic\0\0\0\0mif1heic") is None
+
+
+def test_a_declared_type_may_have_parameters_capitals_and_another_name() -> None:
+    assert normalise("Audio/X-WAV; codecs=1") == "audio/wav"
+    assert normalise("application/octet-stream") == ""
+    assert modality_of("IMAGE/JPG") == "image"
+    assert modality_of("text/plain") is None
