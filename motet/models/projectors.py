@@ -1,0 +1,92 @@
+"""The small trained parts between the frozen ones: into the language model, and out of it to the decoders.
+
+The input projection is one linear layer for all modalities. The output projection is NExT-GPT's TextFcLayer
+(section 1.8 of the fact sheet: `gen_text_hidden_fcs`), with its parameter names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectorConfig:
+    """The sizes of one output projection; v0 has width 512, 4 heads, 4 layers on each side, 2048 inside.
+
+    `queries` by `out_width` is the shape of a decoder's conditioning: 77 by 768 for Stable Diffusion 1.5.
+    """
+
+    queries: int
+    out_width: int
+    width: int = 512
+    heads: int = 4
+    layers: int = 4
+    inside: int = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectionsConfig:
+    """All projections of a language model of width `model_width`, which reads embeddings of `encoder_width`."""
+
+    encoder_width: int
+    model_width: int
+    outputs: Mapping[str, ProjectorConfig]
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> ProjectionsConfig:
+        """The config a bundle's `projections/config.json` states. Raises TypeError or KeyError for a wrong entry."""
+        outputs = {name: ProjectorConfig(**sizes) for name, sizes in values["outputs"].items()}
+        return cls(values["encoder_width"], values["model_width"], outputs)
+
+
+class TextFcLayer(nn.Module):
+    """Maps the model's states at one signal run to what a decoder is conditioned on.
+
+    Learned queries attend to the run, so the length of the output does not depend on the run's.
+    Shape: (batch, run, model_width) -> (batch, queries, out_width)
+    """
+
+    def __init__(self, model_width: int, config: ProjectorConfig) -> None:
+        super().__init__()
+        self.fc = nn.Linear(model_width, config.width)
+        self.tfm = nn.Transformer(
+            batch_first=True,
+            norm_first=True,
+            d_model=config.width,
+            nhead=config.heads,
+            num_encoder_layers=config.layers,
+            num_decoder_layers=config.layers,
+            dim_feedforward=config.inside,
+            dropout=0.0,
+        )
+        self.model = nn.Linear(config.width, config.out_width)
+        self.query_embs = nn.Parameter(torch.randn(1, config.queries, config.width))
+
+    def forward(self, hidden: Tensor, embedded: Tensor) -> Tensor:
+        """`hidden` are the states at the run's own positions, `embedded` the run's input embeddings."""
+        run = self.fc(hidden + embedded)  # (batch, run, width)
+        queries = self.query_embs.expand(len(run), -1, -1)
+        projected: Tensor = self.model(self.tfm(run, queries))
+        return projected
+
+
+class Projections(nn.Module):
+    """The input projection and one output projection per modality."""
+
+    def __init__(self, config: ProjectionsConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.llama_proj = nn.Linear(config.encoder_width, config.model_width)
+        self.outputs = nn.ModuleDict(
+            {name: TextFcLayer(config.model_width, sizes) for name, sizes in config.outputs.items()}
+        )
+
+
+def distance(projected: Tensor, target: Tensor) -> Tensor:
+    """NExT-GPT's alignment loss: the L2 norm of the difference per query, averaged; it is not a squared error."""
+    return (projected - target).square().sum(dim=-1).clamp(min=1e-12).sqrt().mean()

@@ -1,0 +1,239 @@
+"""ImageBind's network: one tower of transformer blocks per kind of input, all ending in one space.
+
+Written from the facts of the reference implementation (facebookresearch/ImageBind, 53680b0): its state-dict names,
+its order of operations, its epsilons. Only the towers that NExT-GPT needs are here, vision and audio. Sizes come
+from a config, so `imagebind_huge` and the nano encoder are the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@dataclass(frozen=True, slots=True)
+class VisionConfig:
+    """The tower for pictures and clips. Lengths are in pixels; `huge` has 1280, 32, 16, 14 and 224."""
+
+    width: int
+    blocks: int
+    heads: int
+    patch: int
+    size: int
+
+    @property
+    def patches(self) -> int:
+        """How many patches a picture is cut into."""
+        return (self.size // self.patch) ** 2
+
+
+@dataclass(frozen=True, slots=True)
+class SoundConfig:
+    """The tower for sounds, read as pictures of `bins` mel bands by `frames` frames of 10 ms.
+
+    `mean` and `deviation` are those of the training set's log-mel values, which they normalise.
+    """
+
+    width: int
+    blocks: int
+    heads: int
+    kernel: int = 16
+    stride: int = 10
+    bins: int = 128
+    frames: int = 204
+    mean: float = -4.268
+    deviation: float = 9.138
+
+    @property
+    def patches(self) -> int:
+        """How many overlapping patches a sound is cut into."""
+        return ((self.bins - self.kernel) // self.stride + 1) * ((self.frames - self.kernel) // self.stride + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBindConfig:
+    """The sizes of an ImageBind; `width` is that of the common space, 1024 for `huge`."""
+
+    width: int
+    vision: VisionConfig
+    audio: SoundConfig
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> ImageBindConfig:
+        """The config a bundle's `encoder/config.json` states. Raises TypeError or KeyError for a wrong entry."""
+        return cls(values["width"], VisionConfig(**values["vision"]), SoundConfig(**values["audio"]))
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with the parameters of `nn.MultiheadAttention`.
+
+    With `extra`, one learned key and value stand behind those of the sequence (`add_bias_kv`).
+    Shape: (batch, tokens, width) -> the same.
+    """
+
+    def __init__(self, width: int, heads: int, extra: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        self.bias_k = nn.Parameter(torch.empty(1, 1, width)) if extra else None
+        self.bias_v = nn.Parameter(torch.empty(1, 1, width)) if extra else None
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        for bias in (self.bias_k, self.bias_v):
+            if bias is not None:
+                nn.init.normal_(bias, std=0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = functional.linear(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+        if self.bias_k is not None and self.bias_v is not None:
+            key = torch.cat([key, self.bias_k.to(key.dtype).expand(len(x), -1, -1)], dim=1)
+            value = torch.cat([value, self.bias_v.to(value.dtype).expand(len(x), -1, -1)], dim=1)
+        split = [part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (query, key, value)]
+        mixed = functional.scaled_dot_product_attention(*split)  # (batch, heads, tokens, width / heads)
+        projected: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
+        return projected
+
+
+class Mlp(nn.Module):
+    """The two-layer perceptron of a block. Shape: (..., width) -> (..., width)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, 4 * width)
+        self.fc2 = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.fc2(functional.gelu(self.fc1(x)))
+        return y
+
+
+class Block(nn.Module):
+    """One pre-norm transformer block. Shape: (batch, tokens, width) -> the same."""
+
+    def __init__(self, width: int, heads: int, extra: bool) -> None:
+        super().__init__()
+        self.attn = Attention(width, heads, extra)
+        self.norm_1 = nn.LayerNorm(width, eps=1e-6)
+        self.norm_2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = Mlp(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(self.norm_1(x))
+        y: Tensor = x + self.mlp(self.norm_2(x))
+        return y
+
+
+class Trunk(nn.Module):
+    """The blocks of a tower; the vision tower normalises before the first."""
+
+    def __init__(self, config: VisionConfig | SoundConfig) -> None:
+        super().__init__()
+        sound = isinstance(config, SoundConfig)
+        first: list[nn.Module] = [] if sound else [nn.LayerNorm(config.width, eps=1e-6)]
+        self.pre_transformer_layer = nn.Sequential(*first)
+        self.blocks = nn.Sequential(*(Block(config.width, config.heads, extra=sound) for _ in range(config.blocks)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.blocks(self.pre_transformer_layer(x))
+        return y
+
+
+class Positions(nn.Module):
+    """One learned vector per token, the class token's first."""
+
+    def __init__(self, tokens: int, width: int) -> None:
+        super().__init__()
+        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, tokens, width))
+
+
+class TwoFrames(nn.Module):
+    """A still picture as a clip of two equal frames: (batch, 3, size, size) -> (batch, 3, 2, size, size)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.ndim == 5 else x.unsqueeze(2).expand(-1, -1, 2, -1, -1)
+
+
+class VisionStem(nn.Module):
+    """Cuts two frames into patches. Shape: (batch, 3[, 2], size, size) -> (batch, patches, width)."""
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        kernel = (2, config.patch, config.patch)
+        self.proj = nn.Sequential(TwoFrames(), nn.Conv3d(3, config.width, kernel, stride=kernel, bias=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.proj(x)
+        return y.flatten(2).transpose(1, 2)
+
+
+class SoundStem(nn.Module):
+    """Cuts a mel spectrogram into patches. Shape: (batch, 1, bins, frames) -> (batch, patches, width)."""
+
+    def __init__(self, config: SoundConfig) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(1, config.width, config.kernel, stride=config.stride, bias=False)
+        self.norm_layer = nn.LayerNorm(config.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.norm_layer(self.proj(x).flatten(2).transpose(1, 2))
+        return y
+
+
+class Preprocessor(nn.Module):
+    """From pixels or mel values to tokens, the class token first."""
+
+    def __init__(self, stem: VisionStem | SoundStem, patches: int, width: int) -> None:
+        super().__init__()
+        self.cls_token = nn.Parameter(0.02 * torch.randn(1, 1, width))
+        self.rgbt_stem = stem
+        self.pos_embedding_helper = Positions(patches + 1, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.rgbt_stem(x)  # (batch, patches, width)
+        tokens = torch.cat([self.cls_token.to(tokens.dtype).expand(len(x), -1, -1), tokens], dim=1)
+        y: Tensor = tokens + self.pos_embedding_helper.pos_embed
+        return y
+
+
+class ClassToken(nn.Module):
+    """Keeps the class token alone. Shape: (batch, tokens, width) -> (batch, width)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, 0]
+
+
+def _head(width: int, out: int) -> nn.Sequential:
+    return nn.Sequential(nn.LayerNorm(width, eps=1e-6), ClassToken(), nn.Linear(width, out, bias=False))
+
+
+class ImageBind(nn.Module):
+    """Both towers. The names of the parameters are those of the reference's checkpoints.
+
+    `vision` takes (batch, 3, size, size) or (batch, 3, 2, size, size), `audio` (batch, 1, bins, frames), all
+    normalised; the answer is (batch, width) of unit length. As in NExT-GPT v0, sounds are not scaled by 20.
+    """
+
+    def __init__(self, config: ImageBindConfig) -> None:
+        super().__init__()
+        vision, audio = config.vision, config.audio
+        self.config = config
+        self.modality_preprocessors = nn.ModuleDict(
+            {
+                "vision": Preprocessor(VisionStem(vision), vision.patches, vision.width),
+                "audio": Preprocessor(SoundStem(audio), audio.patches, audio.width),
+            }
+        )
+        self.modality_trunks = nn.ModuleDict({"vision": Trunk(vision), "audio": Trunk(audio)})
+        self.modality_heads = nn.ModuleDict(
+            {"vision": _head(vision.width, config.width), "audio": _head(audio.width, config.width)}
+        )
+
+    def forward(self, tower: str, x: Tensor) -> Tensor:
+        tokens = self.modality_trunks[tower](self.modality_preprocessors[tower](x))
+        return functional.normalize(self.modality_heads[tower](tokens), dim=-1)

@@ -1,0 +1,1 @@
+"""How the bundles are made: data, stages and loops. Nothing here runs while serving."""

@@ -1,0 +1,85 @@
+"""What the nano encoder makes of the nano world: many embeddings of each thing, computed once.
+
+The encoder is frozen while the language model learns to read it, so each picture is looked at only once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from motet.models.towers import ImageBind
+from motet.models.views import clip_views, mel_picture, picture_views
+from motet.training import clips, pictures
+from motet.training.hearing import notes, rough_note
+from motet.training.roughen import rough_ends, rough_picture, roughened
+from motet.training.world import MODALITIES, Thing, things
+
+_VARIANTS = {"image": 24, "audio": 64, "video": 40}
+_TOWERS = {"image": "vision", "audio": "audio", "video": "vision"}
+
+
+class Bank:
+    """Embeddings by thing, each (variants, width)."""
+
+    def __init__(self, embeddings: dict[str, Tensor]) -> None:
+        self._embeddings = embeddings
+
+    @classmethod
+    def filled(cls, encoder: ImageBind, path: Path, seed: int) -> Bank:
+        """The bank at a path; it is computed first if it is not there. Another seed gives other variants."""
+        if not path.exists():
+            generator = np.random.default_rng(seed)
+            every = [thing for modality in MODALITIES for thing in things(modality)]
+            viewer = _Viewer(encoder)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file({_key(thing): viewer.embeddings(thing, generator) for thing in every}, path)
+        return cls(load_file(path))
+
+    def draw(self, wanted: Sequence[Thing]) -> Tensor:
+        """One embedding of each thing, by torch's chance, (things, width)."""
+        drawn = []
+        for thing in wanted:
+            variants = self._embeddings[_key(thing)]
+            drawn.append(variants[int(torch.randint(len(variants), ()))])
+        return torch.stack(drawn)
+
+
+class _Viewer:
+    def __init__(self, encoder: ImageBind) -> None:
+        self._encoder = encoder
+        self._notes = notes()
+
+    @torch.no_grad()
+    def embeddings(self, thing: Thing, generator: np.random.Generator) -> Tensor:
+        """The variants of one thing: the first third as it is drawn, the others rough."""
+        count = _VARIANTS[thing.modality]
+        pixels = [self._pixels(thing, i < count // 3, generator) for i in range(count)]
+        embedded: Tensor = self._encoder(_TOWERS[thing.modality], torch.stack(pixels))
+        return embedded
+
+    def _pixels(self, thing: Thing, tidy: bool, generator: np.random.Generator) -> Tensor:
+        config = self._encoder.config
+        style = pictures.STYLES[int(generator.integers(len(pictures.STYLES)))]
+        if thing.modality == "image":
+            offset = (generator.uniform(-3, 3), generator.uniform(-3, 3))
+            tidily = pictures.draw(thing.subject, thing.manner, style, generator.uniform(0.9, 1.1), offset)
+            picture = tidily if tidy else rough_picture(thing, generator)
+            return picture_views(picture, config.vision.size).pixels[0].unsqueeze(1).expand(-1, 2, -1, -1)
+        if thing.modality == "video":
+            frames = clips.draw(thing.subject, thing.manner, style, generator.uniform(0.9, 1.1))[[0, -1]]
+            if not tidy:
+                frames = roughened(frames, generator) if generator.random() < 0.5 else rough_ends(thing, generator)
+            return clip_views(frames, 1.0, config.vision.size).pixels[0]
+        return mel_picture(
+            torch.from_numpy(rough_note(self._notes[thing.subject, thing.manner], generator)), config.audio
+        )
+
+
+def _key(thing: Thing) -> str:
+    return f"{thing.modality}/{thing.subject}/{thing.manner}"

@@ -1,0 +1,279 @@
+"""The dialogues that the nano language model learns from, made up without end.
+
+A dialogue is what people and the model say in turns, with media in their places: those that people attach, and those
+that the model asks for. What a thing looks or sounds like is no matter here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from motet.core.workers import Role
+from motet.training.talk import NOTHING_ATTACHED, QUESTIONS, REFUSALS, TALK, THANKS
+from motet.training.variations import varied
+from motet.training.wishes import (
+    Part,
+    Wish,
+    capital,
+    finished,
+    here_is,
+    named,
+    open_wish,
+    polite,
+    said_together,
+    strange_background,
+    unfinished,
+    unknown,
+)
+from motet.training.wordings import pick
+from motet.training.world import MODALITIES, Thing, held_out, things
+
+_SCENES = ("wishes", "question", "mixed", "variation", "chat", "talk", "several")
+_ODDS = (0.40, 0.20, 0.09, 0.07, 0.16, 0.05, 0.03)
+_SEEN = {"image": "I see", "audio": "I hear", "video": "I see"}
+_ORDINALS = ("first", "second", "third")
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One turn: who speaks, and text and things in order."""
+
+    role: Role
+    parts: tuple[Part, ...]
+
+
+Dialogue = tuple[Utterance, ...]
+
+
+class Scribe:
+    """Makes up dialogues about the things that are, or are not, held out."""
+
+    def __init__(self, apart: bool = False) -> None:
+        self._apart = apart
+        self._things = {name: [t for t in things(name) if held_out(t) == apart] for name in MODALITIES}
+
+    def dialogue(self, generator: np.random.Generator, scene: str | None = None) -> Dialogue:
+        """One more dialogue, of a scene or of any; the generator alone decides which."""
+        scene = scene or str(generator.choice(_SCENES, p=_ODDS))
+        match scene:
+            case "wishes":
+                return self.wishes(generator)
+            case "question":
+                return self.question(generator)
+            case "mixed":
+                return self.mixed(generator)
+            case "variation":
+                return self._variation(generator)
+            case "chat":
+                return self._chat(generator)
+            case "several":
+                return self.several(generator)
+            case "describe":
+                return self.described(generator)
+            case "caption":
+                return self.captioned(generator)
+            case _:
+                return _talk(generator)
+
+    def wishes(self, generator: np.random.Generator, plain: bool = False) -> Dialogue:
+        """One to four wishes in one prompt, and the answer. `plain` ones name both attributes of known things."""
+        count = int(generator.choice([1, 2, 3, 4], p=[0.42, 0.28, 0.2, 0.1]))
+        wishes = [self._wish(generator, plain) for _ in range(count)]
+        return _exchange((_noisy(said_together(wishes, generator), generator),), _answers(wishes))
+
+    def question(self, generator: np.random.Generator) -> Dialogue:
+        """Media, a question about them, and the answer."""
+        thing = self.thing(generator)
+        said, reply = _asked(thing, generator)
+        if generator.random() < 0.03:
+            said, reply = "", f"{_SEEN[thing.modality]} {thing.caption}."
+        return _exchange(_attached([thing], _noisy(said, generator), generator), (reply,))
+
+    def mixed(self, generator: np.random.Generator) -> Dialogue:
+        """Media, sometimes a question about them, and wishes that have nothing to do with them."""
+        thing = self.thing(generator)
+        wishes = [self._wish(generator, plain=True) for _ in range(1 + int(generator.random() < 0.3))]
+        wanted = said_together(wishes, generator)
+        if generator.random() < 0.25:
+            return _exchange(_attached([thing], _noisy(wanted, generator), generator), _answers(wishes))
+        asked, reply = _asked(thing, generator)
+        joint = pick(generator, (" and ", ", then ", " Then ", " And ", " ", " and then "))
+        if joint.strip():
+            wanted = wanted[0].lower() + wanted[1:]
+        inside = joint.strip(", ").islower()
+        asked = asked.rstrip("?.!") if inside else asked if asked[-1] in ".?!" else f"{asked}."
+        said = asked + joint + wanted
+        return _exchange(
+            _attached([thing], _noisy(said, generator), generator), (reply, *_answers(wishes, first=False))
+        )
+
+    def described(self, generator: np.random.Generator) -> Dialogue:
+        """Media and their description: what the first stage aligns the input with."""
+        thing = self.thing(generator)
+        said = finished(capital(pick(generator, QUESTIONS[thing.modality]["describe"])), generator)
+        return _exchange((thing, said), (_told(thing, "describe"),))
+
+    def captioned(self, generator: np.random.Generator) -> Dialogue:
+        """A caption, and the thing it names: what the second stage aligns the output with."""
+        thing = self.thing(generator)
+        return _exchange((thing.caption,), (here_is(thing), thing))
+
+    def several(self, generator: np.random.Generator) -> Dialogue:
+        """Two or three attached media, and what each of them is."""
+        shown = [self.thing(generator) for _ in range(2 + int(generator.random() < 0.3))]
+        said = pick(
+            generator, ("What are these?", "Describe all of them.", "What do you see and hear?", "What is what?")
+        )
+        replies = [f"The {_ORDINALS[i]} is {thing.caption}." for i, thing in enumerate(shown)]
+        return _exchange(_attached(shown, _noisy(said, generator), generator), (" ".join(replies),))
+
+    def thing(self, generator: np.random.Generator, modality: str | None = None) -> Thing:
+        """A thing to talk about."""
+        choices = self._things[modality or pick(generator, MODALITIES)]
+        return choices[int(generator.integers(len(choices)))]
+
+    def _wish(self, generator: np.random.Generator, plain: bool = False) -> Wish:
+        thing = self.thing(generator)
+        chance = generator.random()
+        if plain or chance < 0.78:
+            return named(thing, generator)
+        if chance < 0.88:
+            return unfinished(thing, generator)
+        if chance < 0.90:
+            return open_wish(thing.modality, generator)
+        if chance < 0.92:
+            return strange_background(self.thing(generator, "image"), generator)
+        return unknown(thing, generator)
+
+    def _variation(self, generator: np.random.Generator) -> Dialogue:
+        """Media, and a wish for a variation of them."""
+        thing = self.thing(generator)
+        said, wanted = varied(thing, self._apart, generator)
+        parts = _attached([thing], _noisy(polite(said, generator), generator), generator)
+        return _exchange(parts, _presented(wanted))
+
+    def _chat(self, generator: np.random.Generator) -> Dialogue:
+        """Two or three exchanges, each about the thing of the one before it, or about nothing."""
+        if generator.random() < 0.5:
+            wish = named(self.thing(generator), generator)
+            dialogue = _exchange((_noisy(said_together([wish], generator), generator),), _answers([wish]))
+            thing = wish.thing
+        else:
+            thing = self.thing(generator)
+            said, reply = _asked(thing, generator)
+            dialogue = _exchange(_attached([thing], _noisy(said, generator), generator), (reply,))
+        for _ in range(1 + int(generator.random() < 0.35)):
+            chance = generator.random()
+            if thing is None or chance < 0.12:
+                dialogue += _talk(generator, calm=True)
+            elif chance < 0.25:
+                dialogue += self.wishes(generator, plain=True)
+                thing = None
+            else:
+                said, wanted = varied(thing, self._apart, generator)
+                dialogue += _exchange((_noisy(polite(said, generator), generator),), _presented(wanted))
+                thing = wanted if isinstance(wanted, Thing) else thing
+        return dialogue
+
+
+def _asked(thing: Thing, generator: np.random.Generator) -> tuple[str, str]:
+    """A question about a thing, and the answer."""
+    kind = str(generator.choice(["describe", "subject", "manner", "check"], p=[0.64, 0.13, 0.13, 0.1]))
+    if kind == "check":
+        return _checked(thing, generator)
+    said = pick(generator, QUESTIONS[thing.modality][kind])
+    said = capital(said) if generator.random() < 0.7 else said
+    return finished(said, generator), _told(thing, kind)
+
+
+def _told(thing: Thing, kind: str) -> str:
+    if kind == "describe":
+        return f"{_SEEN[thing.modality]} {thing.caption}."
+    if kind == "subject":
+        return f"It is {_articled(thing.subject)}."
+    match thing.modality:
+        case "image":
+            return f"The background is {thing.manner}."
+        case "audio":
+            return f"It is {_articled(thing.manner)} note."
+        case _:
+            return f"It is {thing.manner}."
+
+
+def _checked(thing: Thing, generator: np.random.Generator) -> tuple[str, str]:
+    """A question that is answered with yes or no, and what it is."""
+    same = generator.random() < 0.5
+    others = [other.subject for other in things(thing.modality) if other.subject != thing.subject]
+    guess = thing.subject if same else pick(generator, others)
+    wording = pick(
+        generator, ("Is this {g}?", "Is it {g}?", "Do you recognise {g}?", "Is that {g}?", "{g}?", "Is there {g}?")
+    )
+    said = capital(wording.format(g=_articled(guess)))
+    return said, f"{'Yes' if same else 'No'}, it is {_articled(thing.subject)}."
+
+
+def _articled(word: str) -> str:
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
+
+
+def _presented(wanted: Thing | str) -> tuple[Part, ...]:
+    """A thing with its sentence; where a modality stands for it, the refusal of that modality."""
+    return (here_is(wanted), wanted) if isinstance(wanted, Thing) else (REFUSALS[wanted],)
+
+
+def _answers(wishes: Sequence[Wish], first: bool = True) -> tuple[Part, ...]:
+    parts: list[Part] = []
+    for i, wish in enumerate(wishes):
+        parts += wish.answer(first=first and i == 0)
+    return tuple(parts)
+
+
+def _attached(shown: Sequence[Thing], said: str, generator: np.random.Generator) -> tuple[Part, ...]:
+    """A user's parts: the media mostly before the text, sometimes after it."""
+    if not said:
+        return tuple(shown)
+    return (said, *shown) if generator.random() < 0.2 else (*shown, said)
+
+
+def _exchange(asked: Sequence[Part], answered: Sequence[Part]) -> Dialogue:
+    return Utterance("user", tuple(asked)), Utterance("assistant", tuple(answered))
+
+
+def _talk(generator: np.random.Generator, calm: bool = False) -> Dialogue:
+    """Small talk; `calm` leaves out the questions that only a first turn can ask."""
+    replies = [reply for reply in TALK if not (calm and reply == NOTHING_ATTACHED)]
+    reply = THANKS if calm and generator.random() < 0.5 else pick(generator, replies)
+    said = pick(generator, TALK[reply])
+    said = finished(capital(said) if generator.random() < 0.7 else said, generator)
+    return _exchange((_noisy(said, generator),), (reply,))
+
+
+def _noisy(text: str, generator: np.random.Generator) -> str:
+    """The text as it is typed: sometimes in one case, sometimes with a slip of the fingers."""
+    chance = generator.random()
+    if chance < 0.25:
+        text = text.lower()
+    elif chance < 0.27:
+        text = text.upper()
+    words = text.split(" ")
+    long = [i for i, word in enumerate(words) if len(word) > 4]
+    if long and generator.random() < 0.06:
+        spot = int(generator.choice(long))
+        words[spot] = _slipped(words[spot], generator)
+        text = " ".join(words)
+    return text
+
+
+def _slipped(word: str, generator: np.random.Generator) -> str:
+    at = int(generator.integers(1, len(word) - 1))
+    return pick(
+        generator,
+        (
+            word[:at] + word[at + 1 :],
+            word[:at] + word[at] + word[at:],
+            word[: at - 1] + word[at] + word[at - 1] + word[at + 1 :],
+        ),
+    )

@@ -1,0 +1,144 @@
+"""Trains the nano encoder: an ImageBind in small, taught to tell what it sees and hears.
+
+Each attribute of the world (noun, background, motion; instrument, register) is read off the normalised embedding by
+one linear layer, since that is how the language model's input projection will read it. The layers are thrown
+away afterwards. Views are roughened in many ways, so that a user's picture and a decoder's are read alike.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Protocol
+
+import numpy as np
+import torch
+import typer
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from motet.models.towers import ImageBind, ImageBindConfig, SoundConfig, VisionConfig
+from motet.training.loop import Loop, Schedule, newest, weights
+from motet.training.roughen import Example, VisionExamples
+from motet.training.world import BACKGROUNDS, INSTRUMENTS, MOTIONS, NOUNS, REGISTERS
+
+NANO = ImageBindConfig(
+    width=256,
+    vision=VisionConfig(width=192, blocks=4, heads=6, patch=8, size=64),
+    audio=SoundConfig(width=128, blocks=3, heads=4),
+)
+ATTRIBUTES: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "vision": {"noun": tuple(NOUNS), "background": tuple(BACKGROUNDS), "motion": ("still", *MOTIONS)},
+    "audio": {"instrument": tuple(INSTRUMENTS), "register": tuple(REGISTERS)},
+}
+# Unit vectors in, so the layers need a scale to be sure of anything.
+_SCALE = 16.0
+
+
+class Pupil(nn.Module):
+    """One tower of the encoder, and a linear layer per attribute that is read off its embedding."""
+
+    def __init__(self, encoder: ImageBind, tower: str) -> None:
+        super().__init__()
+        self.encoder, self.tower = encoder, tower
+        width = encoder.config.width
+        self.layers = nn.ModuleDict({name: nn.Linear(width, len(values)) for name, values in ATTRIBUTES[tower].items()})
+        for name, parameter in encoder.named_parameters():
+            parameter.requires_grad_(f".{tower}." in name)
+
+    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+        """The logits of each attribute, (batch, values)."""
+        embedding = self.encoder(self.tower, pixels)
+        return {name: layer(_SCALE * embedding) for name, layer in self.layers.items()}
+
+
+class Examples(Protocol):
+    """Where examples come from."""
+
+    def draw(self, generator: np.random.Generator) -> Example:
+        """One more example; the generator alone decides which."""
+        ...
+
+
+def examples_for(tower: str, held_out: bool) -> Examples:
+    """The examples that a tower learns from, or those that it is tested on."""
+    if tower == "vision":
+        return VisionExamples(NANO, held_out)
+    # Rendered sounds are needed for this tower alone.
+    from motet.training.hearing import SoundExamples
+
+    return SoundExamples(NANO, held_out)
+
+
+def losses(pupil: Pupil, examples: Examples, batch: int, generator: np.random.Generator) -> dict[str, Tensor]:
+    """The cross-entropy of each attribute over a fresh batch."""
+    drawn = [examples.draw(generator) for _ in range(batch)]
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = pupil(torch.stack([example.pixels for example in drawn]))
+    return {
+        name: functional.cross_entropy(found.float(), targets(drawn, pupil.tower, name), label_smoothing=0.05)
+        for name, found in logits.items()
+    }
+
+
+def targets(drawn: Sequence[Example], tower: str, attribute: str) -> Tensor:
+    """The index of each example's value of an attribute, -100 where nothing is to be said, (batch,)."""
+    values = [*ATTRIBUTES[tower][attribute]]
+    found = [example.labels[attribute] for example in drawn]
+    return torch.tensor([values.index(value) if value else -100 for value in found])
+
+
+def accuracy(pupil: Pupil, examples: Examples, count: int = 300, seed: int = 7) -> dict[str, float]:
+    """How often each attribute is right, on examples that are drawn apart from the training's."""
+    generator = np.random.default_rng(seed)
+    drawn = [examples.draw(generator) for _ in range(count)]
+    with torch.no_grad():
+        logits = pupil(torch.stack([example.pixels for example in drawn]))
+    return {
+        name: (found.argmax(dim=1) == targets(drawn, pupil.tower, name)).float().mean().item()
+        for name, found in logits.items()
+    }
+
+
+def export(build: Path, out: Path) -> None:
+    """Joins the trained towers into one checkpoint in the reference's layout, with its config, float16."""
+    state: dict[str, Tensor] = {}
+    for tower in ATTRIBUTES:
+        found = weights(build / tower)
+        prefix = "encoder."
+        state |= {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
+    out.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.half().contiguous() for name, value in state.items()}, out / "model.safetensors")
+    (out / "config.json").write_text(json.dumps(asdict(NANO), indent=2) + "\n")
+
+
+def main(
+    tower: Annotated[str, typer.Argument(help="Which tower to train: vision or audio.")],
+    build: Annotated[Path, typer.Option(help="Where checkpoints go.")] = Path("build/encoder"),
+    out: Annotated[Path, typer.Option(help="Where the finished encoder goes.")] = Path("bundles/nano/encoder"),
+    minutes: Annotated[float, typer.Option(help="Stop after so many minutes of training.")] = 12.0,
+    batch: Annotated[int, typer.Option(help="Examples per step.")] = 48,
+) -> None:
+    """Train one tower; once both are trained, write the encoder."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    pupil = Pupil(ImageBind(NANO), tower)
+    practice, test = examples_for(tower, held_out=False), examples_for(tower, held_out=True)
+    schedule = Schedule(steps=20_000, rate=1e-3, warmup=200, minutes=minutes, average=0.995, decay=0.02)
+    loop = Loop(pupil, build / tower, schedule)
+
+    def sample() -> None:
+        scores = accuracy(pupil, test)
+        print("held out:", "  ".join(f"{name} {score:.1%}" for name, score in scores.items()), flush=True)
+
+    loop.run(partial(losses, pupil, practice, batch), sample)
+    if all(newest(build / each) for each in ATTRIBUTES):
+        export(build, out)
+
+
+if __name__ == "__main__":
+    typer.run(main)
