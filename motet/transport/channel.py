@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import grpc
@@ -66,6 +66,12 @@ _SERVICE_CONFIG: Mapping[str, Any] = {
 _ADDRESS = re.compile(
     r"(unix:.+|unix-abstract:.+|((dns:(//[^/]*/)?|ipv4:|ipv6:)?(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9_.-]+):(?P<port>\d{1,5})))"
 )
+
+
+def chunks(data: bytes) -> Iterator[bytes]:
+    """The data in pieces of `CHUNK` bytes at most; none for no data."""
+    for start in range(0, len(data), CHUNK):
+        yield data[start : start + CHUNK]
 
 
 def checked_address(address: str) -> str:

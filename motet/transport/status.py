@@ -77,10 +77,13 @@ _REASONS = {reason.value: reason for reason in Reason}
 
 
 class MessageError(RequestError):
-    """A message breaks the rules of its proto. `violations` holds pairs of a field's path and what it must be."""
+    """A message breaks the rules of its proto.
+
+    `violations`, at least one, are pairs of a field's path and what it must be.
+    """
 
     def __init__(self, message: str, violations: tuple[tuple[str, str], ...]) -> None:
-        super().__init__(message, metadata=dict(violations))
+        super().__init__(message, metadata={"field": violations[0][0]})
         self.violations = violations
 
 

@@ -1,0 +1,20 @@
+"""How much work a worker has, and how much more it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """A worker's load at one moment.
+
+    `running` calls are worked on, `queued` ones wait; the next is refused when both together reach `limit`, 0 for
+    none. `bundle_digest` names what it serves, "" for nothing in particular.
+    """
+
+    running: int = 0
+    queued: int = 0
+    limit: int = 0
+    draining: bool = False
+    bundle_digest: str = ""

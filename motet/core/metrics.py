@@ -1,0 +1,49 @@
+"""Every metric, declared once. Only processes that serve import this; the client does not need Prometheus.
+
+Names are `motet_*` in base units; labels are from closed sets: methods, reasons, states, and the modalities of the
+bundle. No label holds an id, a prompt or an address.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+CALL_SECONDS = Histogram(
+    "motet_call_duration_seconds",
+    "Wall time of a gRPC call, waiting for admission included.",
+    ["method", "code"],
+    buckets=_SECONDS,
+)
+CALLS_RUNNING = Gauge("motet_calls_running", "Admitted calls that are worked on.")
+CALLS_QUEUED = Gauge("motet_calls_queued", "Admitted calls that wait for their turn.")
+CALLS_REFUSED = Counter("motet_calls_refused_total", "Calls refused before any work was done for them.", ["reason"])
+DRAINING = Gauge("motet_draining", "1 while new calls are refused because the process is about to stop.")
+
+GENERATIONS_RUNNING = Gauge("motet_generations_running", "Generations under way.")
+GENERATION_SECONDS = Histogram(
+    "motet_generation_duration_seconds",
+    "Wall time of a generation, from accepted to done.",
+    ["state"],
+    buckets=_SECONDS,
+)
+FIRST_TEXT_SECONDS = Histogram(
+    "motet_first_text_seconds", "Wall time from accepted to the first text.", buckets=_SECONDS
+)
+PARTS = Counter(
+    "motet_parts_total", "Parts that came to an end; reason is empty for those that are done.", ["modality", "reason"]
+)
+STEPS_RUNNING = Gauge("motet_steps_running", "Steps of generations that a decoder works on.", ["modality"])
+STEP_SECONDS = Histogram(
+    "motet_step_duration_seconds",
+    "Wall time of one step of a generation, from ready to media.",
+    ["modality"],
+    buckets=_SECONDS,
+)
+STEP_RETRIES = Counter("motet_step_retries_total", "Steps that were tried again after a worker failed.", ["modality"])
+TOKENS = Counter("motet_tokens_total", "Tokens of the language model; direction is read or written.", ["direction"])
+DENOISING_STEPS = Counter("motet_denoising_steps_total", "Denoising steps that were computed.", ["modality"])
+MEDIA_BYTES = Counter(
+    "motet_media_bytes_total", "Bytes of encoded media; direction is read or made.", ["modality", "direction"]
+)

@@ -1,0 +1,153 @@
+"""What every call passes on its way in and out: admission, validation, errors as statuses, metrics.
+
+With it a servicer's method is three lines: translate, call, translate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+
+from motet.core.deadline import Deadline
+from motet.core.metrics import CALL_SECONDS
+from motet.transport.gate import Gate
+from motet.transport.status import errors_to_status
+from motet.transport.validation import validate
+
+OWN = "/motet."
+"""How the paths of Motet's methods begin; others, such as health, are left as they are."""
+
+OBSERVING = frozenset(
+    {
+        "CancelGeneration",
+        "DeleteArtifact",
+        "DownloadArtifact",
+        "Drain",
+        "GetGeneration",
+        "GetModel",
+        "ListGenerations",
+        "ListModels",
+        "WatchCapacity",
+        "WatchGeneration",
+    }
+)
+"""Methods that ask for no new work. They are neither counted nor refused, so that a full or draining process tells."""
+
+if TYPE_CHECKING:
+    _Context = grpc.aio.ServicerContext[Any, Any]
+    _Handler = grpc.RpcMethodHandler[Any, Any]
+    _Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[_Handler | None]]
+
+
+def deadline_of(context: _Context) -> Deadline:
+    """What the caller allows, as seconds that remain here."""
+    remaining = context.time_remaining()
+    return Deadline.never() if remaining is None else Deadline.after(remaining)
+
+
+class Edge(grpc.aio.ServerInterceptor):
+    """Stands before every servicer of a server."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    async def intercept_service(
+        self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> _Handler | None:
+        """The method's handler, with the edge around it."""
+        handler: Any = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or not method.startswith(OWN):
+            return handler  # type: ignore[no-any-return]
+        wrap, make = _SHAPES[bool(handler.request_streaming), bool(handler.response_streaming)]
+        behaviour = wrap(self, method, _behaviour_of(handler))
+        return make(behaviour, handler.request_deserializer, handler.response_serializer)  # type: ignore[no-any-return]
+
+    @asynccontextmanager
+    async def _passing(self, method: str, context: _Context) -> AsyncIterator[AsyncExitStack]:
+        started = time.monotonic()
+        code = "OK"
+        try:
+            async with errors_to_status(context), AsyncExitStack() as admission:
+                yield admission
+        except asyncio.CancelledError:
+            code = "CANCELLED"
+            raise
+        except grpc.aio.AbortError:
+            code = _name_of(context.code())
+            raise
+        finally:
+            CALL_SECONDS.labels(method, code).observe(time.monotonic() - started)
+
+    async def _admit(self, method: str, admission: AsyncExitStack) -> None:
+        if method.rpartition("/")[2] not in OBSERVING:
+            await admission.enter_async_context(self._gate.admitted())
+
+    def _unary(self, method: str, behaviour: Any) -> Any:
+        async def unary(request: Any, context: _Context) -> Any:
+            async with self._passing(method, context) as admission:
+                validate(request)
+                await self._admit(method, admission)
+                return await behaviour(request, context)
+
+        return unary
+
+    def _collecting(self, method: str, behaviour: Any) -> Any:
+        async def collecting(requests: Any, context: _Context) -> Any:
+            async with self._passing(method, context) as admission:
+                await self._admit(method, admission)
+                return await behaviour(_validated(requests), context)
+
+        return collecting
+
+    def _streaming(self, method: str, behaviour: Any) -> Any:
+        # It writes rather than yields: a cancellation then arrives here, and closes the servicer's generator before
+        # the call is over, not whenever the generator is collected.
+        async def streaming(request: Any, context: _Context) -> None:
+            async with self._passing(method, context) as admission:
+                validate(request)
+                await self._admit(method, admission)
+                async with aclosing(behaviour(request, context)) as responses:
+                    async for response in responses:
+                        await context.write(response)
+
+        return streaming
+
+    def _conversing(self, method: str, behaviour: Any) -> Any:
+        async def conversing(requests: Any, context: _Context) -> None:
+            async with self._passing(method, context) as admission:
+                await self._admit(method, admission)
+                async with aclosing(behaviour(_validated(requests), context)) as responses:
+                    async for response in responses:
+                        await context.write(response)
+
+        return conversing
+
+
+async def _validated(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        validate(request)
+        yield request
+
+
+def _behaviour_of(handler: Any) -> Any:
+    return handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+
+
+def _name_of(code: Any) -> str:
+    """A status code's name; a context tells the code as a number."""
+    return next((one.name for one in grpc.StatusCode if code in (one, one.value[0])), "UNKNOWN")
+
+
+_SHAPES: dict[tuple[bool, bool], tuple[Any, Any]] = {
+    (False, False): (Edge._unary, grpc.unary_unary_rpc_method_handler),
+    (True, False): (Edge._collecting, grpc.stream_unary_rpc_method_handler),
+    (False, True): (Edge._streaming, grpc.unary_stream_rpc_method_handler),
+    (True, True): (Edge._conversing, grpc.stream_stream_rpc_method_handler),
+}

@@ -1,0 +1,116 @@
+"""Admission: how many calls are worked on at once, how many wait, and when none are taken any more."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+from motet.core import metrics
+from motet.core.capacity import Capacity
+from motet.core.errors import OverloadedError, Reason, RetryableError
+
+_SHORTEST_WAIT, _LONGEST_WAIT = 0.1, 60.0
+"""Seconds that a refused caller is told to wait, at least and at most."""
+
+_WEIGHT = 0.2
+"""Of the newest call in the running average of how long a call takes."""
+
+
+class Gate:
+    """Lets in `running` calls at once and keeps up to `waiting` more; refuses the rest at once. 0 running: no limit."""
+
+    def __init__(self, running: int = 0, waiting: int = 0) -> None:
+        self._seats = asyncio.Semaphore(running) if running else None
+        self._width = max(1, running)
+        self._limit = running + waiting if running else 0
+        self._running = 0
+        self._queued = 0
+        self._draining = False
+        self._average = 1.0
+        self._change = asyncio.Event()
+
+    @property
+    def capacity(self) -> Capacity:
+        """The load now."""
+        return Capacity(self._running, self._queued, self._limit, self._draining)
+
+    @asynccontextmanager
+    async def admitted(self) -> AsyncIterator[None]:
+        """Within, a call is worked on; it enters when its turn has come.
+
+        Raises `OverloadedError` with the expected wait when too many calls are in, `RetryableError` with reason
+        DRAINING once the gate is closed.
+        """
+        self._refuse()
+        async with AsyncExitStack() as stack:
+            await self._turn(stack)
+            started = time.monotonic()
+            self._count(running=1)
+            try:
+                yield
+            finally:
+                self._count(running=-1)
+                self._average += _WEIGHT * (time.monotonic() - started - self._average)
+
+    async def watch(self) -> AsyncGenerator[Capacity, None]:
+        """The load, at once and after each change; changes while nobody looks are told as one."""
+        while True:
+            change = self._change
+            yield self.capacity
+            await change.wait()
+
+    def close(self) -> None:
+        """Let nobody in any more; those inside and in the queue are finished. Closing twice is as closing once."""
+        if not self._draining:
+            metrics.DRAINING.set(1)
+        self._draining = True
+        self._changed()
+
+    async def closed(self) -> None:
+        """Wait until somebody closes the gate."""
+        while not self._draining:
+            await self._change.wait()
+
+    async def drain(self, grace: float | None = None) -> int:
+        """Close, and wait for everybody to leave, `grace` seconds at most; how many did not."""
+        self.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                while self._running + self._queued:
+                    await self._change.wait()
+        return self._running + self._queued
+
+    def _refuse(self) -> None:
+        if self._draining:
+            metrics.CALLS_REFUSED.labels(Reason.DRAINING).inc()
+            raise RetryableError("this process is about to stop; ask another, or again later", Reason.DRAINING)
+        if self._limit and self._running + self._queued >= self._limit:
+            metrics.CALLS_REFUSED.labels(Reason.QUEUE_FULL).inc()
+            wait = min(_LONGEST_WAIT, max(_SHORTEST_WAIT, self._average * (self._queued + 1) / self._width))
+            raise OverloadedError(
+                f"{self._limit} calls are being worked on or waiting, which is the limit; try again in {wait:.1f} s",
+                metadata={"limit": str(self._limit), "retry_after": f"{wait:.1f}"},
+                retry_after=wait,
+            )
+
+    async def _turn(self, stack: AsyncExitStack) -> None:
+        if self._seats is None:
+            return
+        self._count(queued=1)
+        try:
+            await stack.enter_async_context(self._seats)
+        finally:
+            self._count(queued=-1)
+
+    def _count(self, running: int = 0, queued: int = 0) -> None:
+        self._running += running
+        self._queued += queued
+        metrics.CALLS_RUNNING.inc(running)
+        metrics.CALLS_QUEUED.inc(queued)
+        self._changed()
+
+    def _changed(self) -> None:
+        self._change.set()
+        self._change = asyncio.Event()

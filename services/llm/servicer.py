@@ -1,0 +1,35 @@
+"""Puts a `LanguageModel` on the wire. It translates; the language model decides."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc.aio
+
+from motet.core.closing import closing
+from motet.core.workers import LanguageModel
+from motet.internal.v1 import language_model_service_pb2 as pb
+from motet.internal.v1 import language_model_service_pb2_grpc as pb_grpc
+from motet.transport import convert
+from motet.transport.edge import deadline_of
+
+
+class LanguageModelServicer(pb_grpc.LanguageModelServiceServicer):
+    """Serves one language model."""
+
+    name = pb.DESCRIPTOR.services_by_name["LanguageModelService"].full_name
+
+    def __init__(self, language_model: LanguageModel) -> None:
+        self._language_model = language_model
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Register the methods."""
+        pb_grpc.add_LanguageModelServiceServicer_to_server(self, server)
+
+    async def Generate(self, request: pb.GenerateRequest, context: Any) -> AsyncIterator[pb.GenerateResponse]:
+        """Translate, generate, translate."""
+        prompt = convert.prompt_from_proto(request)
+        async with closing(self._language_model.generate(prompt, deadline_of(context))) as events:
+            async for event in events:
+                yield convert.language_event_to_proto(event)

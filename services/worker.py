@@ -1,0 +1,47 @@
+"""Answers for any worker how busy it is, and drains it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import grpc.aio
+
+from motet.internal.v1 import worker_service_pb2 as pb
+from motet.internal.v1 import worker_service_pb2_grpc as pb_grpc
+from motet.transport import convert
+from motet.transport.gate import Gate
+
+
+class WorkerServicer(pb_grpc.WorkerServiceServicer):
+    """Serves the gate of a worker. `bundle_digest` names what the worker serves."""
+
+    name = pb.DESCRIPTOR.services_by_name["WorkerService"].full_name
+
+    def __init__(self, gate: Gate, bundle_digest: str = "") -> None:
+        self._gate = gate
+        self._bundle_digest = bundle_digest
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Register the methods."""
+        pb_grpc.add_WorkerServiceServicer_to_server(self, server)
+
+    async def WatchCapacity(
+        self, request: pb.WatchCapacityRequest, context: Any
+    ) -> AsyncIterator[pb.WatchCapacityResponse]:
+        """The load at once, and after each change."""
+        async with aclosing(self._gate.watch()) as loads:
+            async for load in loads:
+                yield pb.WatchCapacityResponse(
+                    running=load.running,
+                    queued=load.queued,
+                    limit=load.limit,
+                    draining=load.draining,
+                    bundle_digest=self._bundle_digest,
+                )
+
+    async def Drain(self, request: pb.DrainRequest, context: Any) -> pb.DrainResponse:
+        """Close the gate and wait."""
+        grace = convert.span_from_proto(request.grace) if request.HasField("grace") else None
+        return pb.DrainResponse(remaining=await self._gate.drain(grace))
