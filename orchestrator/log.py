@@ -1,0 +1,57 @@
+"""What happened in a generation, kept so that anyone can read it from any point."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+
+from motet.core.events import Done, Event, Happening, PartDelta, PartProgress
+
+
+class EventLog:
+    """The events of one generation, in order.
+
+    Writing never waits for a reader: a reader is a position, and holds no copy.
+    """
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+        self._grown = asyncio.Event()
+        self.size_bytes = 0
+        """Bytes of the text, media and previews in it."""
+
+    def __len__(self) -> int:
+        """Also the sequence of the last event."""
+        return len(self._events)
+
+    @property
+    def closed(self) -> bool:
+        """Whether `Done` was written."""
+        return bool(self._events) and isinstance(self._events[-1].what, Done)
+
+    def append(self, what: Happening) -> None:
+        """Write the next event and wake whoever waits for it."""
+        self._events.append(Event(len(self._events) + 1, time.time(), what))
+        self.size_bytes += _size_of(what)
+        self._grown.set()
+        self._grown = asyncio.Event()
+
+    async def follow(self, after: int = 0) -> AsyncGenerator[Event, None]:
+        """Every event after a sequence: those of the past at once, those to come as they come, up to `Done`."""
+        while True:
+            while after < len(self._events):
+                after += 1
+                yield self._events[after - 1]
+            if self.closed:
+                return
+            await self._grown.wait()
+
+
+def _size_of(what: Happening) -> int:
+    match what:
+        case PartDelta(chunk=chunk):
+            return len(chunk)
+        case PartProgress(preview=preview) if preview:
+            return len(preview.data)
+    return 0

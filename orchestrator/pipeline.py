@@ -1,0 +1,203 @@
+"""One request on its way from prompt to parts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from hashlib import sha256
+from typing import Protocol
+
+from motet.core.bundle import Manifest
+from motet.core.errors import CancelledError, DeadlineError, FaultError, MotetError, OverloadedError, RetryableError
+from motet.core.events import Artifact
+from motet.core.media import Media
+from motet.core.plan import Step
+from motet.core.request import DecoderOptions, FailurePolicy
+from motet.core.workers import DecodeJob, Embedding, Prompt, Turn, Workers
+from orchestrator.answer import Answer
+from orchestrator.executor import execute
+from orchestrator.order import Order
+from orchestrator.score import Score
+from orchestrator.settings import OrchestratorSettings
+from orchestrator.streams import blaming, hearing
+
+NO_OPTIONS = DecoderOptions()
+
+
+class Keep(Protocol):
+    """Where finished media go."""
+
+    async def keep(self, modality: str, media: Media) -> tuple[Artifact, tuple[bytes, ...]]:
+        """Keep media for download; also gives their bytes in chunks, none where they are too large to be sent along."""
+        ...
+
+
+class _AbandonedError(Exception):
+    """Part of the answer failed, and the caller wants all of it or none; the end has been told."""
+
+
+class Pipeline:
+    """Answers one order. It cannot tell local workers from remote ones."""
+
+    def __init__(
+        self,
+        order: Order,
+        answer: Answer,
+        *,
+        workers: Workers,
+        manifest: Manifest,
+        digest: str,
+        artifacts: Keep,
+        settings: OrchestratorSettings,
+    ) -> None:
+        self._order = order
+        self._answer = answer
+        self._workers = workers
+        self._manifest = manifest
+        self._digest = digest
+        self._artifacts = artifacts
+        self._settings = settings
+        self._whole = order.failure_policy is FailurePolicy.ALL_OR_NOTHING
+        self._trouble: MotetError | None = None
+
+    async def run(self) -> None:
+        """From prompt to `Done`. Whatever goes wrong is told in the answer; only cancellation is raised."""
+        try:
+            prompt = await self._prompt()
+            await execute(self._steps(prompt), self)
+        except _AbandonedError:
+            return
+        except MotetError as error:
+            self._trouble = error
+        self._finish(self._trouble)
+
+    def stop(self, error: MotetError) -> None:
+        """Tell the end at once, before those who are at work have noticed; whoever calls this cancels `run` as well."""
+        self._finish(error)
+
+    async def make(self, step: Step, inputs: tuple[Media, ...]) -> Media:
+        """Have one step decoded and its media told. Tried once more where that is safe: nothing of it was told yet."""
+        options = self._order.decoder_options.get(step.modality, NO_OPTIONS)
+        job = DecodeJob(
+            modality=step.modality,
+            conditioning=step.conditioning,
+            seed=seed_of(self._order.seed, step.id),
+            steps=options.steps,
+            guidance=options.guidance,
+            previews=self._order.previews,
+            inputs=inputs,
+        )
+        seconds = self._settings.step_timeout
+        try:
+            async with asyncio.timeout(seconds):
+                media = await self._decode_twice(step, job)
+        except TimeoutError as error:
+            raise DeadlineError(
+                f"making {step.modality} took longer than {seconds:g} s; ask for fewer steps"
+            ) from error
+        artifact, chunks = await self._artifacts.keep(step.modality, media)
+        self._answer.complete(step.id, chunks, artifact, self._provenance(job))
+        return media
+
+    def failed(self, step: Step, error: MotetError) -> None:
+        """One step failed."""
+        self._fail(step.id, error)
+
+    async def _prompt(self) -> Prompt:
+        """The conversation as the language model reads it, each piece of media replaced by its embedding."""
+        order = self._order
+        media = [attachment.media for attachment in order.attachments]
+        with blaming("the encoder"):
+            tensors = await self._workers.encoder.encode(media, order.deadline) if media else []
+        if len(tensors) != len(media):
+            raise FaultError(f"the encoder answered {len(media)} pieces of media with {len(tensors)} embeddings")
+        rest = iter(tensors)
+        turns = tuple(
+            Turn(
+                turn.role,
+                tuple(part if isinstance(part, str) else Embedding(part.modality, next(rest)) for part in turn.parts),
+            )
+            for turn in order.turns
+        )
+        return Prompt(turns, order.ceilings, order.max_tokens, order.temperature, order.top_p, order.seed)
+
+    async def _steps(self, prompt: Prompt) -> AsyncIterator[Step]:
+        """Tell the text; yield each step the moment it is known. A model that fails ends the steps, not the rest."""
+        answer, model = self._answer, self._workers.language_model
+        score = Score(answer, self._fail, self._order.ceilings, self._media_types(), self._settings)
+        try:
+            async with hearing("the language model", model.generate(prompt, self._order.deadline)) as events:
+                async for event in events:
+                    if step := score.read(event):
+                        yield step
+                    if score.finished or answer.over:
+                        break
+            if not score.finished:
+                raise FaultError("the language model ended without saying so")
+        except MotetError as error:
+            self._trouble = error
+            score.cut(error)
+            if self._whole:
+                self._abandon(error)
+        answer.complete_plan()
+
+    async def _decode_twice(self, step: Step, job: DecodeJob) -> Media:
+        try:
+            return await self._decode(step, job)
+        except RetryableError as error:
+            if not self._answer.silent(step.id):
+                raise
+            if isinstance(error, OverloadedError):
+                await asyncio.sleep(error.retry_after)
+        return await self._decode(step, job)
+
+    async def _decode(self, step: Step, job: DecodeJob) -> Media:
+        decoder = f"the decoder of {step.modality}"
+        deadline = self._order.deadline.within(self._settings.step_timeout)
+        async with hearing(decoder, self._workers.decoders[step.modality].decode(job, deadline)) as events:
+            async for event in events:
+                if isinstance(event, Media):
+                    return self._checked(event, decoder)
+                self._answer.progress(step.id, event)
+        raise FaultError(f"{decoder} ended without making anything")
+
+    def _checked(self, media: Media, decoder: str) -> Media:
+        limit = self._settings.max_media_bytes
+        if not media.data or len(media.data) > limit:
+            raise FaultError(f"{decoder} made {len(media.data)} bytes; 1 to {limit} are allowed")
+        return media
+
+    def _fail(self, part_id: str, error: MotetError) -> None:
+        self._answer.fail(part_id, error)
+        if self._whole:
+            self._abandon(error)
+
+    def _abandon(self, error: MotetError) -> None:
+        self._finish(error, rest=CancelledError("another part failed, and the request wants all parts or none"))
+        raise _AbandonedError
+
+    def _finish(self, error: MotetError | None, *, rest: MotetError | None = None) -> None:
+        self._answer.finish(error, rest=rest, whole=self._whole, kept_for=self._settings.result_ttl)
+
+    def _media_types(self) -> Mapping[str, str]:
+        """What can be made, and what it comes as."""
+        return {
+            modality: self._manifest.decoder_of(modality).media_type
+            for modality in self._manifest.signals
+            if modality in self._workers.decoders
+        }
+
+    def _provenance(self, job: DecodeJob) -> Mapping[str, str]:
+        entry = self._manifest.decoder_of(job.modality)
+        return {
+            "bundle": self._manifest.name,
+            "digest": self._digest,
+            "seed": str(job.seed),
+            "steps": str(job.steps or entry.steps),
+            "guidance": f"{job.guidance or entry.guidance:g}",
+        }
+
+
+def seed_of(seed: int, part_id: str) -> int:
+    """The seed of one part, 63 bits: it follows from the request's seed and the part's place, whatever the timing."""
+    return int.from_bytes(sha256(f"{seed}/{part_id}".encode()).digest()[:8], "big") >> 1

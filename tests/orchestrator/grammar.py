@@ -1,0 +1,158 @@
+"""The grammar of a generation's events, checked. Every test of the orchestrator that hears events checks them here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+from motet.core.events import (
+    TEXT,
+    Accepted,
+    Done,
+    Event,
+    Happening,
+    PartDelta,
+    PartDone,
+    PartFailed,
+    PartProgress,
+    PartStarted,
+    PlanGrown,
+    State,
+    Usage,
+)
+
+
+class Reader:
+    """Follows a generation as a caller would; any event out of place is an assertion error."""
+
+    def __init__(self) -> None:
+        self.started: dict[str, PartStarted] = {}
+        self.ended: dict[str, PartDone | PartFailed] = {}
+        self.content: dict[str, str | bytes] = {}
+        self.steps: dict[str, int] = {}
+        self.plan = PlanGrown((), complete=False)
+        self.expected_stand_ins: dict[str, str] = {}
+
+    def read(self, what: Happening) -> None:
+        """One more event between `Accepted` and `Done`."""
+        match what:
+            case PlanGrown():
+                self._grow(what)
+            case PartStarted():
+                self._start(what)
+            case PartDelta(part_id, offset, chunk):
+                self._open(part_id)
+                assert chunk, "an empty delta"
+                content = self.content[part_id]
+                assert type(chunk) is type(content), "text and bytes do not mix"
+                assert offset == len(content), "deltas are contiguous"
+                self.content[part_id] = content + chunk  # type: ignore[operator]
+            case PartProgress(part_id, step, total):
+                self._open(part_id)
+                assert self.started[part_id].modality != TEXT
+                assert self.steps.get(part_id, 0) < step <= total, "progress goes forward"
+                self.steps[part_id] = step
+            case PartDone():
+                self._finish(what)
+            case PartFailed(part_id):
+                self._open(part_id)
+                self.ended[part_id] = what
+                if what.fallback_part_id:
+                    self.expected_stand_ins[what.fallback_part_id] = part_id
+            case Usage():
+                pass
+            case _:
+                raise AssertionError(f"{what} is out of place")
+
+    def _grow(self, plan: PlanGrown) -> None:
+        assert not self.plan.complete, "nothing is planned after the last plan"
+        assert plan.nodes[: len(self.plan.nodes)] == self.plan.nodes, "a plan only grows"
+        known: set[str] = set()
+        for node in plan.nodes:
+            assert set(node.depends_on) <= known, "a part needs earlier ones only"
+            known.add(node.part_id)
+        self.plan = plan
+
+    def _start(self, part: PartStarted) -> None:
+        assert part.part_id not in self.started, "a part starts once"
+        if failed := self.expected_stand_ins.pop(part.part_id, None):
+            stands_for = self.started[failed]
+            assert (part.index, part.text_anchor) == (stands_for.index, stands_for.text_anchor)
+            assert part.modality == TEXT
+        else:
+            assert part.index == len({other.index for other in self.started.values()}), "places are given in order"
+            written = sum(
+                len(content)
+                for part_id, content in self.content.items()
+                if isinstance(content, str) and "-text" not in part_id
+            )
+            assert part.text_anchor == written, "the anchor counts the code points before"
+        if part.modality != TEXT:
+            assert part.part_id in {node.part_id for node in self.plan.nodes}, (
+                "a media part is planned before it starts"
+            )
+        self.started[part.part_id] = part
+        self.content[part.part_id] = "" if part.modality == TEXT else b""
+
+    def _finish(self, done: PartDone) -> None:
+        self._open(done.part_id)
+        content, started = self.content[done.part_id], self.started[done.part_id]
+        if isinstance(content, str):
+            assert content, "an empty text part"
+            assert done.artifact is None
+            assert done.sha256 == sha256(content.encode()).digest()
+        else:
+            assert done.artifact is not None
+            assert done.artifact.modality == started.modality
+            assert done.artifact.sha256 == done.sha256
+            if content:
+                assert done.sha256 == sha256(content).digest()
+                assert done.artifact.size_bytes == len(content)
+        self.ended[done.part_id] = done
+
+    def _open(self, part_id: str) -> None:
+        assert part_id in self.started, f"{part_id} has not started"
+        assert part_id not in self.ended, f"{part_id} has ended"
+
+
+def check(events: Sequence[Event]) -> Reader:
+    """Raises `AssertionError` unless these are all events of one generation, as `event.proto` draws them."""
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1)), "the sequence has no gaps"
+    first, *middle, last = [event.what for event in events]
+    assert isinstance(first, Accepted)
+    assert isinstance(last, Done)
+    reader = Reader()
+    for what in middle:
+        reader.read(what)
+    assert not reader.expected_stand_ins, "a part stands in that never started"
+    assert reader.started.keys() == reader.ended.keys(), "each part ends"
+    assert reader.plan.complete, "the last plan says so"
+    _check_record(reader, first, last, len(events))
+    return reader
+
+
+def _check_record(reader: Reader, first: Accepted, last: Done, count: int) -> None:
+    record = last.generation
+    done = [part for part in reader.ended.values() if isinstance(part, PartDone)]
+    failed = [part for part in reader.ended.values() if isinstance(part, PartFailed)]
+    place = {part_id: part.index for part_id, part in reader.started.items()}
+    assert record.name == first.generation
+    assert record.last_sequence == count
+    assert record.parts == tuple(sorted(done, key=lambda part: place[part.part_id]))
+    assert record.failures == tuple(sorted(failed, key=lambda part: place[part.part_id]))
+    assert record.expire_time is not None
+    usable = any(reader.started[part.part_id].modality != TEXT for part in done) or any(
+        isinstance(content, str) and content.strip() for content in reader.content.values()
+    )
+    match record.state:
+        case State.SUCCEEDED:
+            assert not failed
+            assert record.error is None
+            assert usable
+        case State.PARTIAL:
+            assert failed or record.error
+            assert usable
+        case State.FAILED | State.CANCELLED:
+            assert record.error is not None
+        case _:
+            raise AssertionError("a generation that is done is not running")
