@@ -14,7 +14,7 @@ import pytest
 
 from motet.core.errors import MediaError, Reason
 from motet.core.media import Media
-from motet.media import decode
+from motet.media import confined, decode
 from motet.media.limits import DEFAULT_LIMITS, MediaLimits
 from tests.media.samples import SOUND, clip, clip_file, picture_file, png_that_claims, sound_file, wav_that_claims
 
@@ -211,4 +211,4 @@ async def test_what_a_child_says_is_not_believed(line: bytes) -> None:
     )
 
     with pytest.raises(MediaError, match="image/png cannot be decoded"):
-        await decode._receive(child, "image/png", MediaLimits(), "elements")
+        await confined._receive(child, "image/png", MediaLimits(), "elements")
