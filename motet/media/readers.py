@@ -34,7 +34,7 @@ _STREAMING = 0x7FFFF000  # Writers that cannot seek back leave about this much, 
 
 
 class RefusedError(Exception):
-    """These bytes will not be read. `code` is of a closed list, which `confined` puts into words: no text of a library."""
+    """These bytes will not be read. `code` is of a closed list; `confined` puts it into words of our own."""
 
     def __init__(self, code: str, found: float = 0) -> None:
         super().__init__(code)
