@@ -2,8 +2,9 @@
 
     python -m motet.training.autoencoder --out build/autoencoder
 
-64x64 pictures become 8x8x16 latents. It sees the nouns anywhere, in any size and at any angle, so it also
-serves the frames of clips; combinations that are held out are not drawn.
+64x64 pictures become 8x8x48 latents. It sees the nouns anywhere, in any size and at any angle, so it also
+serves the frames of clips; combinations that are held out are not drawn. Its linear half is computed in
+seconds and never changes, so the denoisers need not wait for the rest.
 """
 
 from __future__ import annotations
@@ -13,66 +14,85 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional
 
+from motet.models.patches import PatchAutoencoder
 from motet.training import loop, pictures
 from motet.training.world import BACKGROUNDS, NOUNS, Thing, held_out
 
-CONFIG = {
-    "in_channels": 3,
-    "out_channels": 3,
-    "down_block_types": ("DownEncoderBlock2D",) * 4,
-    "up_block_types": ("UpDecoderBlock2D",) * 4,
-    "block_out_channels": (32, 64, 96, 128),
-    "layers_per_block": 1,
-    "latent_channels": 16,
-    "norm_num_groups": 16,
-    "sample_size": 64,
-}
-BATCH = 8
-# The posterior is kept a little noisy, so that the decoder forgives small errors of the denoiser.
-_KL = 1e-4
+BATCH = 16
+# The mending net learns on latents a little off, as a denoiser's are.
+_NOISE = 0.06
 
 
 def main() -> None:
-    """Trains or goes on training, then prints the reconstruction error."""
+    """Trains or goes on training, and prints the reconstruction error."""
     options = _options()
     torch.set_num_threads(options.threads)
-    torch.manual_seed(0)
-    autoencoder = AutoencoderKL(**CONFIG)
-    schedule = loop.Schedule(options.steps, 1.5e-3, minutes=options.minutes, average=0.998)
+    autoencoder = linear()
+    schedule = loop.Schedule(options.steps, 1e-3, minutes=options.minutes, average=0.998)
     training = loop.Loop(autoencoder, options.out, schedule)
     training.run(lambda rng: losses(autoencoder, rng), lambda: show(autoencoder, options.out / "samples.png"))
 
 
-def load(folder: Path) -> AutoencoderKL:
-    """The trained autoencoder, in float32, with the scaling factor that gives its latents unit variance."""
-    autoencoder = AutoencoderKL(**CONFIG)
-    autoencoder.load_state_dict(loop.weights(folder))
-    autoencoder.requires_grad_(False).eval()
-    with torch.no_grad():
-        latents = autoencoder.encode(batch(np.random.default_rng(1), 128)).latent_dist.mean
-    autoencoder.register_to_config(scaling_factor=round(1 / latents.std().item(), 4))
+def linear() -> PatchAutoencoder:
+    """The autoencoder before its mending net is trained: only that still learns."""
+    torch.manual_seed(0)
+    autoencoder = PatchAutoencoder()
+    fit(autoencoder, batch(np.random.default_rng(1), 3000))
+    autoencoder.analysis.requires_grad_(False)
+    autoencoder.synthesis.requires_grad_(False)
     return autoencoder
 
 
-def losses(autoencoder: AutoencoderKL, rng: np.random.Generator) -> dict[str, Tensor]:
-    """Pixel, edge and latent losses of one batch of random drawings."""
+def load(folder: Path) -> PatchAutoencoder:
+    """The trained autoencoder. Raises FileNotFoundError when there is none."""
+    autoencoder = linear()
+    autoencoder.load_state_dict(loop.weights(folder), strict=False)
+    autoencoder.requires_grad_(False).eval()
+    return autoencoder
+
+
+@torch.no_grad()
+def fit(autoencoder: PatchAutoencoder, samples: Tensor) -> None:
+    """Sets the linear half to the principal components of the samples' patches; latents get variance 1 in all.
+
+    A component is divided by the square root of its deviation: all weighing the same, or all keeping their
+    natural weight, either noise or the colour of the background would be most of what a denoiser learns.
+    """
+    _, channels, *_ = samples.shape
+    kept, patch = autoencoder.config.latent_channels, autoencoder.config.patch
+    means = samples.mean(dim=(0, 2, 3))
+    rows = functional.unfold(samples - means[:, None, None], patch, stride=patch).transpose(1, 2).flatten(0, 1)
+    values, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))
+    deviations, vectors = values.flip(0)[:kept].clamp(min=1e-8).sqrt(), vectors.flip(1)[:, :kept].T
+    scales = deviations.sqrt() * deviations.mean().sqrt()
+    shape = (kept, channels, patch, patch)
+    autoencoder.analysis.weight.copy_((vectors / scales[:, None]).reshape(shape))
+    autoencoder.analysis.bias.copy_(-(autoencoder.analysis.weight.sum(dim=(2, 3)) @ means))
+    autoencoder.synthesis.weight.copy_((vectors * scales[:, None]).reshape(shape))
+    autoencoder.synthesis.bias.copy_(means)
+
+
+def losses(autoencoder: PatchAutoencoder, rng: np.random.Generator) -> dict[str, Tensor]:
+    """Pixel and edge losses of one batch of random drawings."""
     pixels = batch(rng, BATCH)
+    with torch.no_grad():
+        latents = autoencoder.encode(pixels)
+    latents = latents + _NOISE * torch.rand(BATCH, 1, 1, 1) * torch.randn_like(latents)
     with torch.autocast("cpu", torch.bfloat16):
-        posterior = autoencoder.encode(pixels).latent_dist
-        drawn = autoencoder.decode(posterior.sample()).sample
-    drawn = drawn.float()
-    edges = sum(
-        functional.l1_loss(drawn.diff(dim=axis), pixels.diff(dim=axis)) for axis in (2, 3)
-    )
+        drawn = autoencoder.decode(latents).sample
+    return differences(drawn.float(), pixels)
+
+
+def differences(drawn: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+    """How far (n, channels, height, width) is from what was wanted: in values and in edges."""
+    edges = [functional.l1_loss(drawn.diff(dim=axis), wanted.diff(dim=axis)) for axis in (2, 3)]
     return {
-        "l1": functional.l1_loss(drawn, pixels),
-        "mse": functional.mse_loss(drawn, pixels),
-        "edges": torch.as_tensor(edges),
-        "kl": _KL * posterior.kl().mean() / posterior.mean[0].numel(),
+        "l1": functional.l1_loss(drawn, wanted),
+        "mse": functional.mse_loss(drawn, wanted),
+        "edges": edges[0] + edges[1],
     }
 
 
@@ -81,9 +101,9 @@ def batch(rng: np.random.Generator, count: int) -> Tensor:
     return to_tensor(np.stack([_drawing(rng) for _ in range(count)]))
 
 
-def to_tensor(pictures_: pictures.Picture) -> Tensor:
+def to_tensor(drawings: pictures.Picture) -> Tensor:
     """uint8 (..., height, width, 3) to float32 (..., 3, height, width) from -1 to 1."""
-    return torch.from_numpy(pictures_).movedim(-1, -3).float().div(127.5).sub(1)
+    return torch.from_numpy(drawings).movedim(-1, -3).float().div(127.5).sub(1)
 
 
 def to_pictures(pixels: Tensor) -> pictures.Picture:
@@ -100,7 +120,7 @@ def _drawing(rng: np.random.Generator) -> pictures.Picture:
     if rng.random() < 0.4:
         return pictures.draw(noun, background, scale=rng.uniform(0.9, 1.1), offset=_place(rng, 4))
     return pictures.draw(
-        noun, background, scale=rng.uniform(0.45, 1.2), offset=_place(rng, 20), angle=rng.uniform(0, 360)
+        noun, background, scale=rng.uniform(0.35, 1.1), offset=_place(rng, 18), angle=rng.uniform(0, 360)
     )
 
 
@@ -109,12 +129,14 @@ def _place(rng: np.random.Generator, reach: float) -> tuple[float, float]:
     return float(right), float(down)
 
 
-def show(autoencoder: AutoencoderKL, path: Path) -> None:
+def show(autoencoder: PatchAutoencoder, path: Path) -> None:
     """Writes drawings above their reconstructions; prints the peak signal-to-noise ratio over 64 of them."""
     pixels = batch(np.random.default_rng(7), 64)
-    drawn = autoencoder.decode(autoencoder.encode(pixels).latent_dist.mean).sample
-    error = functional.mse_loss(drawn.clamp(-1, 1), pixels).item() / 4
-    print(f"reconstruction: {-10 * np.log10(error):.2f} dB", flush=True)
+    latents = autoencoder.encode(pixels)
+    drawn = autoencoder.decode(latents).sample
+    plain = autoencoder.synthesis(latents)
+    ratios = [-10 * np.log10((x.clamp(-1, 1) - pixels).square().mean().item() / 4) for x in (plain, drawn)]
+    print(f"reconstruction: linear {ratios[0]:.2f} dB, mended {ratios[1]:.2f} dB", flush=True)
     rows = [torch.cat([pixels[i : i + 16], drawn[i : i + 16]], dim=2) for i in range(0, 64, 16)]
     sheet = torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
     pictures.save(to_pictures(sheet), path)
