@@ -39,7 +39,7 @@ def children() -> list[str]:
 
 
 async def child_started() -> None:
-    while not children():  # noqa: ASYNC110 - the kernel sends no event for this
+    while not children():
         await asyncio.sleep(0.001)
 
 
