@@ -5,10 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+try:
+    import typer
+except ModuleNotFoundError:
+    # The base install is the Python client's.
+    raise SystemExit("motet: the command line is not installed: pip install 'motet[models]'") from None
 
-from services.attaching import attached_media, attaching
+from services.attaching import ATTACHING, attached_media
 from services.exits import LEGEND
+from services.options import with_options
+from services.serving import serving
 
 app = typer.Typer(
     name="motet",
@@ -41,6 +47,9 @@ Toy = Annotated[bool, typer.Option("--toy", envvar="MOTET_TOY", help="Use worker
 ToyDelay = Annotated[float, typer.Option(min=0, envvar="MOTET_TOY_DELAY", hidden=True)]
 
 
+app.add_typer(serving)
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
@@ -59,7 +68,7 @@ def motet(
 
 
 @app.command(epilog=LEGEND)
-@attaching
+@with_options(ATTACHING)
 def run(
     prompt: Annotated[str, typer.Argument(help="What is wanted, in words; '-' reads it from standard input.")],
     attach: Attach = None,
@@ -135,3 +144,21 @@ def models(server: Server = None, bundle: BundleName = "nano", as_json: Json = F
     from services.reach import Whereabouts
 
     raise conclude(lambda: asyncio.run(tell(Whereabouts(server, bundle, toy=toy), as_json)), as_json)
+
+
+@app.command(epilog=LEGEND)
+def up(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The orchestrator's port; 0 takes a free one.")] = 50050,
+    bundle: BundleName = "nano",
+    threads: Threads = 1,
+    toy: Toy = False,
+    toy_delay: ToyDelay = 0.0,
+) -> None:
+    """Run every service of a bundle as processes of this machine, until Ctrl-C drains them."""
+    import asyncio
+
+    from services.concluding import conclude
+    from services.up import deployment_of
+    from services.up import up as start
+
+    raise conclude(lambda: asyncio.run(start(deployment_of(bundle, port, threads, toy, toy_delay))))

@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 import typer
 
-from motet.core.errors import MotetError
+from motet.core.errors import MotetError, SettingsError
 from services.exits import Exit, exit_of_error
+
+_OWN = ("motet", "orchestrator", "services")
 
 
 def conclude(command: Callable[[], Exit], as_json: bool = False) -> typer.Exit:
@@ -23,6 +25,10 @@ def conclude(command: Callable[[], Exit], as_json: bool = False) -> typer.Exit:
         # Whoever read the answer has gone; nor must the interpreter's last flush complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return typer.Exit(Exit.FAILED)
+    except ModuleNotFoundError as error:
+        if (package := (error.name or "").partition(".")[0]) in _OWN:
+            raise
+        return refuse(SettingsError(f"{package} is not installed: pip install 'motet[models]'"), as_json)
     except MotetError as error:
         return refuse(error, as_json)
 

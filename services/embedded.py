@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from orchestrator.orchestrator import Orchestrator
-
 from motet.core.service import Motet
 from motet.core.workers import Workers
+from orchestrator.orchestrator import Orchestrator
 from services.factory import Factory
 from services.loading import Loading, LoadingDecoder, LoadingEncoder, LoadingLanguageModel
 

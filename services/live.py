@@ -57,12 +57,10 @@ class _Page:
 class LiveScreen:
     """Draws the answer in place with rich, and leaves it standing when it is over."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, console: Console | None = None) -> None:
         self._folder = folder
         self._page = _Page()
-        self._live = Live(
-            self._page, console=Console(), refresh_per_second=_REFRESHES, vertical_overflow="visible", transient=False
-        )
+        self._live = Live(self._page, console=console, refresh_per_second=_REFRESHES, vertical_overflow="visible")
 
     def __enter__(self) -> Self:
         self._live.__enter__()

@@ -13,6 +13,8 @@ from motet.core.bundle import Manifest
 from services.announcement import Announcement
 from services.child import Child
 from services.exits import Exit
+from services.factory import open_bundle
+from services.toy import TOY
 
 T = TypeVar("T")
 
@@ -52,6 +54,12 @@ class Deployment:
         yield from ("--bundle", self.bundle, "--metrics", ANY_PORT, "--threads", str(self.threads))
         if self.toy:
             yield from ("--toy", "--toy-delay", str(self.toy_delay))
+
+
+def deployment_of(bundle: str, port: int, threads: int, toy: bool, toy_delay: float) -> Deployment:
+    """The deployment of a bundle, or of toys. Raises `BundleError`; weights are verified by the services themselves."""
+    manifest = TOY if toy else open_bundle(bundle, ()).manifest
+    return Deployment(manifest, bundle, port, threads, toy, toy_delay)
 
 
 class Ensemble:

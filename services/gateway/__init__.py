@@ -1,0 +1,1 @@
+"""The orchestrator service: the way in."""

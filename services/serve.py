@@ -1,0 +1,129 @@
+"""`motet serve`: one service, from its settings to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+
+from motet.core.bundle import Manifest
+from motet.core.deadline import Deadline
+from motet.transport.address import refusal, split_address
+from motet.transport.exposition import Exposition
+from motet.transport.gate import Gate
+from motet.transport.server import Server, Servicer
+from services.announcement import Announcement
+from services.exits import Exit
+from services.factory import Factory, open_bundle
+from services.loading import Loading
+from services.logs import configure_logs
+from services.settings import ServiceSettings, WorkerSettings
+from services.worker import WorkerServicer
+
+T = TypeVar("T")
+log = structlog.stdlib.get_logger(__name__)
+
+
+async def _nothing() -> None:
+    """What most services have left to do once their calls are over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A service that is ready for calls. `finish` waits for work that has outlived its call."""
+
+    servicers: Sequence[Servicer]
+    finish: Callable[[], Awaitable[None]] = _nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service that can be run: its name for people, its settings, and what makes it ready, which takes seconds."""
+
+    name: str
+    listen: str
+    settings: ServiceSettings
+    gate: Gate
+    opened: Callable[[], AbstractAsyncContextManager[Opened]]
+
+
+def worker_service(
+    name: str,
+    listen: str,
+    settings: WorkerSettings,
+    parts: Callable[[Manifest], tuple[str, ...]],
+    servicer: Callable[[Factory], Servicer],
+) -> Service:
+    """A service of one worker. Of its bundle, only the files under `parts` are verified, as it opens no others."""
+    gate = Gate(settings.max_running, settings.max_queued)
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Opened]:
+        def load() -> tuple[Servicer, str]:
+            factory = factory_of(settings, parts)
+            return servicer(factory), factory.digest
+
+        worker, digest = await Loading(load, name).ready(Deadline.never())
+        yield Opened([worker, WorkerServicer(gate, digest)])
+
+    return Service(name, listen, settings, gate, opened)
+
+
+def factory_of(settings: ServiceSettings, parts: Callable[[Manifest], tuple[str, ...]]) -> Factory:
+    """What makes the workers of the bundle that the settings name, or toys. Raises `BundleError`, naming the file."""
+    if settings.toy:
+        factory = Factory.of_toys(settings.toy_delay)
+        parts(factory.manifest)
+        return factory
+    manifest = open_bundle(settings.bundle, ()).manifest
+    return Factory.of_bundle(open_bundle(settings.bundle, parts(manifest)), settings.threads)
+
+
+async def serve(service: Service) -> Exit:
+    """Run a service until SIGTERM or Ctrl-C, and drain it; one line on standard output says where, once it serves.
+
+    Raises `SettingsError` for an address that cannot be had, before anything is loaded, and `BundleError`.
+    """
+    settings = service.settings
+    configure_logs(settings.log_level)
+    _check_free(service.listen)
+    metrics = Exposition(settings.metrics, settings.anywhere)
+    metrics.start()
+    try:
+        async with service.opened() as opened:
+            server = Server(
+                opened.servicers,
+                address=service.listen,
+                gate=service.gate,
+                insecure_anywhere=settings.anywhere,
+                finish=opened.finish,
+            )
+            left = await server.run(
+                settings.grace,
+                lambda bound: print(Announcement(service.name, bound.address, metrics.address), flush=True),
+            )
+    finally:
+        await asyncio.to_thread(metrics.stop)
+    if left:
+        log.warning("calls were broken off", calls=left, grace=settings.grace)
+    return Exit.FAILED if left else Exit.OK
+
+
+def _check_free(address: str) -> None:
+    """Loading takes seconds: a port that is taken is better told before."""
+    if address.startswith("unix"):
+        return
+    host, port = split_address(address)
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with contextlib.closing(socket.socket(family, kind, protocol)) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+    except OSError as error:
+        raise refusal(address, error) from None

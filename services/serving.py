@@ -1,0 +1,102 @@
+"""`motet serve`: what can be typed to run one service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from services.exits import LEGEND
+from services.options import with_options
+
+if TYPE_CHECKING:
+    from services.serve import Service
+
+serving = typer.Typer(
+    name="serve",
+    help="Run one service until SIGTERM or Ctrl-C, then drain it. Variables called MOTET_* set what no option does.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Listen = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where to serve; port 0 takes a free one.")]
+Metrics = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where Prometheus reads; port 0: a free one.")]
+BundleName = Annotated[str | None, typer.Option(metavar="DIR", help="The folder of a bundle, or a shipped one's name.")]
+Threads = Annotated[int | None, typer.Option(help="Threads that the worker computes on.")]
+Anywhere = Annotated[bool | None, typer.Option("--anywhere", help="Serve beyond this machine, unencrypted.")]
+Toy = Annotated[bool | None, typer.Option("--toy", help="Serve without weights.")]
+ToyDelay = Annotated[float | None, typer.Option(hidden=True)]
+Leashed = Annotated[bool, typer.Option("--leashed", hidden=True)]
+Modality = Annotated[str | None, typer.Option(metavar="M", help="What it makes: one of the bundle's modalities.")]
+Address = Annotated[str | None, typer.Option(metavar="ADDR", help="Where this worker serves.")]
+Decoders = Annotated[
+    list[str] | None, typer.Option("--decoder", metavar="M=ADDR", help="A modality, and where its decoder serves.")
+]
+
+_COMMON: Mapping[str, tuple[Any, Any]] = {
+    "listen": (Listen, None),
+    "metrics": (Metrics, None),
+    "bundle": (BundleName, None),
+    "threads": (Threads, None),
+    "anywhere": (Anywhere, None),
+    "toy": (Toy, None),
+    "toy_delay": (ToyDelay, None),
+    "leashed": (Leashed, False),
+}
+
+
+@serving.command(epilog=LEGEND)
+@with_options(_COMMON)
+def encoder(**given: Any) -> None:
+    """Serve the encoder: media in, embeddings out."""
+    from services.encoder.service import encoder_service
+
+    _serve(encoder_service, given)
+
+
+@serving.command(epilog=LEGEND)
+@with_options(_COMMON)
+def llm(**given: Any) -> None:
+    """Serve the language model: a conversation in, text and signals out."""
+    from services.llm.service import language_model_service
+
+    _serve(language_model_service, given)
+
+
+@serving.command(epilog=LEGEND)
+@with_options(_COMMON)
+def decoder(modality: Modality = None, **given: Any) -> None:
+    """Serve a decoder: conditioning in, media of one modality out."""
+    from services.decoder.service import decoder_service
+
+    _serve(decoder_service, given | {"modality": modality})
+
+
+@serving.command(epilog=LEGEND)
+@with_options(_COMMON)
+def orchestrator(
+    encoder: Address = None, language_model: Address = None, decoders: Decoders = None, **given: Any
+) -> None:
+    """Serve Motet itself: prompts in, any mix of text and media out. It needs the addresses of all workers."""
+    from services.gateway.service import orchestrator_service
+
+    workers = {"encoder": encoder, "language_model": language_model, "decoders": decoders}
+    _serve(orchestrator_service, given | workers)
+
+
+def _serve(service_of: Callable[[dict[str, Any]], Service], given: dict[str, Any]) -> None:
+    import asyncio
+
+    from motet.core.errors import MotetError
+    from services.concluding import conclude, refuse
+    from services.leash import hold
+    from services.serve import serve
+
+    if given.pop("leashed"):
+        hold()
+    try:
+        service = service_of(given)
+    except MotetError as error:
+        raise refuse(error) from None
+    raise conclude(lambda: asyncio.run(serve(service)))

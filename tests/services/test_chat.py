@@ -1,0 +1,111 @@
+"""A conversation, typed through a pipe, and what it remembers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from motet.core.errors import NotFoundError, RequestError
+from motet.core.request import ArtifactName
+from motet.core.service import Motet
+from motet.media.encode import encode_picture
+from services.chat import Chat
+from services.conversation import Conversation
+from services.delivery import deliver
+from services.embedded import embedded
+from services.exits import Exit
+from services.factory import Factory
+from services.folder import OutputFolder
+from services.plain import PlainScreen
+from services.wishes import Wishes
+from tests.services.command import files_in, motet
+
+PICTURE = encode_picture(np.zeros((4, 4, 3), np.uint8))
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    (tmp_path / "shown.png").write_bytes(PICTURE.data)
+    return tmp_path / "shown.png"
+
+
+async def told(motet: Motet, conversation: Conversation, text: str, folder: Path) -> None:
+    request = Wishes().request(conversation.messages(text))
+    delivery = await deliver(motet, request, OutputFolder(folder), PlainScreen(folder))
+    conversation.answered(text, delivery)
+
+
+async def test_media_of_earlier_turns_stay_part_of_the_conversation(tmp_path: Path) -> None:
+    async with embedded(Factory.of_toys()) as motet:
+        conversation = Conversation()
+        shown = await conversation.attach(PICTURE, motet)
+
+        await told(motet, conversation, "what is this?", tmp_path)
+        messages = conversation.messages("and now?")
+
+    assert [message.role for message in messages] == ["user", "assistant", "user"]
+    assert messages[0].parts == (ArtifactName(shown.name), "what is this?")
+    assert sum(isinstance(part, ArtifactName) for part in messages[1].parts) == 3
+    assert messages[2].parts == ("and now?",)
+
+
+async def test_media_that_the_server_forgot_are_given_back_as_bytes(tmp_path: Path) -> None:
+    async with embedded(Factory.of_toys()) as motet:
+        conversation = Conversation()
+        await motet.delete((await conversation.attach(PICTURE, motet)).name)
+
+        with pytest.raises(NotFoundError) as caught:
+            await told(motet, conversation, "what is this?", tmp_path)
+
+    assert conversation.forgotten(caught.value)
+    assert conversation.messages("what is this?")[0].parts[0] == PICTURE
+    assert not conversation.forgotten(caught.value)
+
+
+async def test_a_chat_goes_on_when_the_server_forgot_its_media(picture: Path, tmp_path: Path) -> None:
+    async with embedded(Factory.of_toys()) as motet:
+        chat = Chat(motet, Wishes(only=frozenset()), tmp_path / "out")
+        await chat.take(f"/attach {picture}")
+        for turn in chat._conversation._attached:
+            assert turn.artifact is not None
+            await motet.delete(turn.artifact.name)
+
+        assert await chat.take("what is this?") is Exit.OK
+
+
+async def test_a_turn_that_was_refused_is_not_part_of_the_conversation(tmp_path: Path) -> None:
+    async with embedded(Factory.of_toys()) as motet:
+        chat = Chat(motet, Wishes(only=frozenset(["smell"])), tmp_path)
+
+        with pytest.raises(RequestError, match="smell"):
+            await chat.take("hello")
+
+    assert len(chat._conversation.messages("again")) == 1
+
+
+def test_a_chat_works_in_a_pipe_and_numbers_its_files_on(tmp_path: Path, picture: Path) -> None:
+    typed = f"/image {picture}\nfirst\n\n/help\nsecond\n/reset\n/quit\nnever\n"
+
+    ran = motet("chat", "--toy", "--only", "image", "--out", tmp_path / "out", said=typed)
+
+    assert ran.returncode == 0, ran.stderr
+    assert [line for line in ran.stdout.splitlines() if "You said" in line] == [
+        "You said: first. Here is one image:",
+        "You said: second. Here is one image:",
+    ]
+    assert "/attach FILE" in ran.stdout
+    assert "shown.png is attached: image" in ran.stderr
+    assert list(files_in(tmp_path / "out")) == ["01-image.bin", "02-image.bin"]
+
+
+def test_what_a_chat_cannot_do_is_told_and_the_chat_goes_on(tmp_path: Path, picture: Path) -> None:
+    typed = f"/dance\n/audio {picture}\n/attach absent.png\nhello"
+
+    ran = motet("chat", "--toy", "--only", "text", "--out", tmp_path / "out", said=typed)
+
+    assert "You said: hello." in ran.stdout
+    assert [line.split(":")[0] for line in ran.stderr.splitlines()[:3]] == ["motet"] * 3
+    assert ran.returncode == 2
+    assert "Traceback" not in ran.stderr

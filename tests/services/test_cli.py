@@ -1,0 +1,160 @@
+"""The command line, as processes: what it loads, prints and answers for."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from tests.services.command import CLEAN, files_in, interrupted, motet, started
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["serve", "--help"], ["up", "--help"]])
+def test_help_is_quick_because_it_loads_nothing_heavy(arguments: list[str]) -> None:
+    program = (
+        "import sys; from services.cli import app\n"
+        f"sys.argv = ['motet', *{arguments!r}]\n"
+        "try: app()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'grpc', 'transformers', 'diffusers', 'av', 'pydantic'} & set(sys.modules)\n"
+        "sys.exit(f'loads {heavy}' if heavy else 0)"
+    )
+
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, env=CLEAN)
+
+    assert told.returncode == 0, told.stderr
+    assert "Usage:" in told.stdout
+
+
+def test_every_command_documents_its_exit_codes() -> None:
+    for command in (["run"], ["chat"], ["models"], ["up"], ["serve", "decoder"]):
+        assert "130 stopped by Ctrl-C" in " ".join(motet(*command, "--help").stdout.split())
+
+
+def test_the_version_is_the_packages() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    assert motet("--version").stdout == f"motet {project['version']}\n"
+
+
+def test_a_run_streams_text_and_writes_files(tmp_path: Path) -> None:
+    ran = motet("run", "hello there", "--toy", "--out", tmp_path)
+
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("You said: hello there.")
+    assert list(files_in(tmp_path)) == ["01-image.bin", "02-video.bin", "03-audio.bin"]
+    assert "succeeded in" in ran.stderr.splitlines()[-1]
+
+
+def test_the_prompt_can_come_from_standard_input(tmp_path: Path) -> None:
+    ran = motet("run", "-", "--toy", "--only", "text", "--out", tmp_path, said="from a pipe")
+
+    assert ran.stdout.startswith("You said: from a pipe.")
+    assert not files_in(tmp_path)
+
+
+def test_json_lines_follow_the_grammar_and_tell_whole_files(tmp_path: Path) -> None:
+    ran = motet("run", "hello", "--toy", "--json", "--seed", 3, "--out", tmp_path, "--steps", "image=3")
+
+    lines = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert [lines[0]["event"], lines[0]["seed"]] == ["accepted", 3]
+    assert [lines[-1]["event"], lines[-1]["state"], lines[-1]["exit_code"]] == ["done", "SUCCEEDED", ran.returncode]
+    sequences = [line["sequence"] for line in lines]
+    assert sequences == sorted(set(sequences))
+    opened = [line["part_id"] for line in lines if line["event"] == "part_started"]
+    closed = [line["part_id"] for line in lines if line["event"] in ("part_done", "part_failed")]
+    assert sorted(opened) == sorted(closed) == sorted(set(opened))
+    files = {line["path"]: line["sha256"] for line in lines if line["event"] == "part_done" and "path" in line}
+    assert len(files) == 3
+    assert all(sha256(Path(path).read_bytes()).hexdigest() == digest for path, digest in files.items())
+    assert max(line["total_steps"] for line in lines if line["event"] == "part_progress") == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["run"], 2, "prompt"),
+        (["run", "", "--toy"], 2, "INVALID_REQUEST"),
+        (["run", "   ", "--toy"], 2, "INVALID_REQUEST"),
+        (["run", "hello", "--toy", "--only", "smell"], 2, "MODALITY_NOT_SUPPORTED"),
+        (["run", "hello", "--toy", "--steps", "image"], 2, "--steps takes MODALITY=NUMBER"),
+        (["run", "hello", "--toy", "--steps", "smell=3"], 2, "smell"),
+        (["run", "hello", "--toy", "--seed", "-1"], 2, "seed"),
+        (["run", "hello", "--toy", "--timeout", "0.0001"], 2, "timeout"),
+        (["run", "hello", "--toy", "--timeout", "0.3", "--out", "late"], 5, "DEADLINE_EXCEEDED"),
+        (["run", "hello", "--server", "127.0.0.1:1", "--timeout", "5"], 4, "WORKER_UNAVAILABLE"),
+        (["run", "hello", "--server", "not an address"], 2, "HOST:PORT"),
+        (["run", "hello", "--bundle", "nowhere/at/all"], 2, "BUNDLE_INVALID"),
+        (["run", "hello", "--bundle", "unheard-of"], 2, "BUNDLE_INVALID"),
+        (["run", "hello", "--toy", "--image", "absent.png"], 2, "absent.png is not there"),
+        (["chat", "--bundle", "unheard-of"], 2, "BUNDLE_INVALID"),
+        (["models", "--server", "127.0.0.1:1"], 4, "WORKER_UNAVAILABLE"),
+        (["serve", "decoder", "--toy"], 2, "MOTET_MODALITY"),
+        (["serve", "decoder", "--modality", "smell", "--toy"], 2, "smell"),
+        (["serve", "encoder", "--bundle", "unheard-of"], 2, "BUNDLE_INVALID"),
+        (["serve", "encoder", "--toy", "--listen", "0.0.0.0:0"], 2, "network"),
+        (["serve", "encoder", "--toy", "--threads", "0"], 2, "MOTET_THREADS"),
+        (["up", "--bundle", "unheard-of"], 2, "BUNDLE_INVALID"),
+    ],
+)
+def test_what_cannot_be_done_is_one_clear_line_and_a_code(
+    arguments: list[str], code: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if code == 5:
+        monkeypatch.setitem(CLEAN, "MOTET_TOY_DELAY", "0.05")
+
+    ran = motet(*arguments, folder=tmp_path)
+
+    assert (ran.returncode, words in ran.stderr) == (code, True), ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert len([line for line in ran.stderr.splitlines() if line.startswith("motet: ")]) <= 5
+
+
+def test_an_error_is_a_json_line_for_programs(tmp_path: Path) -> None:
+    (tmp_path / "notes.png").write_text("just words")
+
+    ran = motet("run", "what is this?", "--toy", "--json", "--image", tmp_path / "notes.png")
+
+    (line,) = map(json.loads, ran.stdout.splitlines())
+    assert (line["event"], line["reason"], line["exit_code"]) == ("error", "UNSUPPORTED_MEDIA_TYPE", 2)
+    assert ran.returncode == 2
+    assert "notes.png" in ran.stderr
+
+
+def test_ctrl_c_stops_a_run_and_leaves_nothing_half_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CLEAN, "MOTET_TOY_DELAY", "0.2")
+
+    with started("run", "hello", "--toy", "--json", "--out", tmp_path / "out") as run:
+        assert run.stdout is not None
+        while '"part_started"' not in run.stdout.readline():
+            pass
+        _, errors = interrupted(run)
+
+    assert run.returncode == 130
+    assert errors == "motet: stopped\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_reader_that_goes_away_ends_a_run_quietly(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "services", "run", "hello", "--toy", "--json", "--out", str(tmp_path)],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=CLEAN,
+        cwd=ROOT,
+    )
+    os.close(writer)
+
+    assert (ran.returncode, ran.stderr) == (1, "")

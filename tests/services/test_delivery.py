@@ -1,0 +1,128 @@
+"""From a request to files, with toy workers in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from motet.core.errors import FaultError, RequestError
+from motet.core.events import Event, PartDelta, PartDone, State
+from motet.core.request import GenerationRequest
+from motet.core.service import Motet
+from motet.core.toys import ToyDecoder
+from services.delivery import deliver
+from services.embedded import embedded
+from services.factory import Factory
+from services.folder import OutputFolder
+from services.plain import PlainScreen
+from services.screen import SavedMedia
+from services.wishes import Wishes, user_turn
+from tests.services.command import files_in
+
+MODALITIES = ["image", "audio", "video"]
+
+
+@pytest.fixture
+async def motet() -> AsyncIterator[Motet]:
+    async with embedded(Factory.of_toys()) as whole:
+        yield whole
+
+
+def asking(text: str = "hello", **wishes: Any) -> GenerationRequest:
+    return Wishes(**wishes).request([user_turn(text, [])])
+
+
+async def test_text_and_media_arrive_in_the_answers_order_and_as_files(motet: Motet, tmp_path: Path) -> None:
+    delivery = await deliver(motet, asking(), OutputFolder(tmp_path), PlainScreen(tmp_path))
+
+    media = [part for part in delivery.parts if isinstance(part, SavedMedia)]
+    assert isinstance(delivery.parts[0], str)
+    assert delivery.parts[0].startswith("You said: hello.")
+    assert sorted(part.modality for part in media) == sorted(MODALITIES)
+    assert {part.path.name: part.media.data for part in media} == files_in(tmp_path)
+    assert delivery.generation.state is State.SUCCEEDED
+
+
+async def test_a_seed_makes_the_same_files_again(motet: Motet, tmp_path: Path) -> None:
+    for name in ("first", "second", "other"):
+        seed = 2 if name == "other" else 1
+        await deliver(motet, asking(seed=seed), OutputFolder(tmp_path / name), PlainScreen(tmp_path))
+
+    first, second, other = (files_in(tmp_path / name) for name in ("first", "second", "other"))
+    assert first == second
+    assert set(first.values()).isdisjoint(other.values())
+
+
+async def test_media_too_large_for_a_stream_are_downloaded(tmp_path: Path) -> None:
+    size = 3 * 2**20 + 1
+    factory = replace(Factory.of_toys(), decoder=lambda modality: ToyDecoder(modality, size=size))
+
+    async with embedded(factory) as motet:
+        request = asking(only=frozenset(["image"]))
+        delivery = await deliver(motet, request, OutputFolder(tmp_path), PlainScreen(tmp_path))
+
+    (content,) = files_in(tmp_path).values()
+    assert len(content) == size
+    assert sha256(content).digest() == delivery.generation.parts[-1].sha256
+
+
+async def test_a_folder_that_cannot_be_written_ends_the_work(motet: Motet, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+
+    with pytest.raises(RequestError, match="--out"):
+        await deliver(motet, asking(), OutputFolder(tmp_path / "out"), PlainScreen(tmp_path))
+
+    assert motet.running == 0  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.02, 0.1, 0.2])
+async def test_an_answer_that_is_stopped_leaves_neither_drafts_nor_tasks(tmp_path: Path, seconds: float) -> None:
+    before = asyncio.all_tasks()
+    async with embedded(Factory.of_toys(delay=0.002)) as motet:
+        work = asyncio.create_task(deliver(motet, asking(), OutputFolder(tmp_path), PlainScreen(tmp_path)))
+        await asyncio.sleep(seconds)
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+
+    assert asyncio.all_tasks() == before
+    assert not [name for name in files_in(tmp_path) if name.endswith(".part")]
+
+
+@dataclass
+class Tampering:
+    """A Motet between which and its caller the media are altered, or the end is cut off."""
+
+    motet: Motet
+    cut: type | None = None
+    altered: list[str] = field(default_factory=list)
+
+    async def generate(self, request: GenerationRequest) -> AsyncIterator[Event]:
+        async for event in self.motet.generate(request):
+            if self.cut is not None and isinstance(event.what, self.cut):
+                return
+            if isinstance(event.what, PartDelta) and isinstance(event.what.chunk, bytes):
+                self.altered.append(event.what.part_id)
+                event = replace(event, what=replace(event.what, chunk=b"x" * len(event.what.chunk)))
+            yield event
+
+
+async def test_media_that_are_not_what_was_made_are_never_written(motet: Motet, tmp_path: Path) -> None:
+    tampering = Tampering(motet)
+
+    with pytest.raises(FaultError, match="not those that were made"):
+        await deliver(tampering, asking(), OutputFolder(tmp_path), PlainScreen(tmp_path))  # type: ignore[arg-type]
+
+    assert tampering.altered
+    assert not files_in(tmp_path)
+
+
+async def test_an_answer_without_an_end_is_a_fault(motet: Motet, tmp_path: Path) -> None:
+    with pytest.raises(FaultError, match="ended before it was done"):
+        await deliver(Tampering(motet, PartDone), asking(), OutputFolder(tmp_path), PlainScreen(tmp_path))  # type: ignore[arg-type]

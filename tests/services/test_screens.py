@@ -1,0 +1,133 @@
+"""What a person sees, and what a program reads."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from motet.core.errors import FaultError, Reason
+from motet.core.events import (
+    Accepted,
+    Artifact,
+    Done,
+    Event,
+    Generation,
+    Happening,
+    PartDelta,
+    PartDone,
+    PartFailed,
+    PartProgress,
+    PartStarted,
+    PlanGrown,
+    PlanNode,
+    State,
+    Usage,
+)
+from motet.core.media import Media
+from services.json_lines import JsonScreen
+from services.live import LiveScreen
+from services.plain import PlainScreen
+from services.screen import SavedMedia, Screen
+
+PICTURE = Media("image/png", b"picture")
+ARTIFACT = Artifact("artifacts/a", "image", "image/png", 7, PICTURE.sha256, 0.0)
+LOST = PartFailed("p2", FaultError("the worker is gone", Reason.WORKER_LOST), retryable=True)
+ANSWER: list[Happening] = [
+    Accepted("generations/g", seed=5),
+    PartStarted("p0", 0, "text", "text/plain", 0),
+    PartDelta("p0", 0, "Here is "),
+    PartDelta("p0", 8, "a penguin\x1b]0;owned\x07."),
+    PartDone("p0", b"\x01" * 32),
+    PlanGrown((PlanNode("p1", "image"),), complete=False),
+    PartStarted("p1", 1, "image", "image/png", 19, "a penguin"),
+    PartProgress("p1", 1, 2),
+    PartStarted("p2", 2, "audio", "audio/wav", 19),
+    PartDelta("p1", 0, PICTURE.data),
+    LOST,
+    PartDone("p1", PICTURE.sha256, ARTIFACT, {"bundle": "toy"}),
+    Usage(3, 4, 2, 0.5),
+    Done(Generation("generations/g", State.PARTIAL, (PartDone("p1", PICTURE.sha256, ARTIFACT),), (LOST,), Usage())),
+]
+
+
+def played(screen: Screen, folder: Path) -> None:
+    paths = {"p1": folder / "01-image.png", "p2": folder / "02-audio.wav"}
+    saved = SavedMedia("image", paths["p1"], PICTURE, ARTIFACT)
+    with screen:
+        for sequence, what in enumerate(ANSWER, start=1):
+            path = paths.get(what.part_id) if isinstance(what, PartStarted) else None
+            done = isinstance(what, PartDone) and what.part_id == "p1"
+            screen.show(Event(sequence, 1.5, what), path, saved if done else None)
+            if isinstance(what, Done):
+                screen.total(what.generation, 2.04, 1)
+
+
+def test_a_pipe_gets_the_text_as_it_is_and_each_files_name_in_its_place(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    played(PlainScreen(tmp_path), tmp_path)
+
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [
+        "Here is a penguin\x1b]0;owned\x07.",
+        f"[image: {tmp_path}/01-image.png]",
+        f"[audio: {tmp_path}/02-audio.wav]",
+    ]
+    assert said.err.splitlines() == [
+        "motet: p2 failed: the worker is gone (WORKER_LOST)",
+        f"motet: {tmp_path}/01-image.png is there: 7 bytes",
+        f"motet: partial in 2.0 s: 1 file in {tmp_path}, 1 failed",
+    ]
+
+
+def test_a_terminal_shows_bars_failures_and_where_files_are(tmp_path: Path) -> None:
+    shown = io.StringIO()
+
+    played(LiveScreen(tmp_path, Console(file=shown, force_terminal=True, width=200)), tmp_path)
+
+    last = shown.getvalue().rpartition("Here is a penguin")[2]
+    assert str(tmp_path / "01-image.png") in last
+    assert "the worker is gone (WORKER_LOST)" in last
+    assert "partial in 2.0 s" in last
+
+
+def test_a_models_text_cannot_command_the_terminal(tmp_path: Path) -> None:
+    shown = io.StringIO()
+
+    played(LiveScreen(tmp_path, Console(file=shown, force_terminal=True, width=200)), tmp_path)
+
+    assert "\x1b]0;" not in shown.getvalue()
+    assert "\x07" not in shown.getvalue()
+
+
+def lines_of(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> list[dict[str, Any]]:
+    played(JsonScreen(), tmp_path)
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_json_lines_are_the_events_without_media_bytes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    lines = lines_of(capsys, tmp_path)
+
+    assert [line["sequence"] for line in lines] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14]
+    assert " ".join(line["event"] for line in lines) == (
+        "accepted part_started part_delta part_delta part_done plan part_started "
+        "part_progress part_started part_failed part_done usage done"
+    )
+    assert lines[5]["nodes"] == [{"part_id": "p1", "modality": "image", "depends_on": []}]
+
+
+def test_a_json_part_tells_its_file_and_digest_and_a_failure_its_reason(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    by_event = {line["event"]: line for line in lines_of(capsys, tmp_path)}
+
+    assert by_event["part_done"]["path"] == str(tmp_path / "01-image.png")
+    assert by_event["part_done"]["sha256"] == PICTURE.sha256.hex()
+    assert by_event["part_failed"]["reason"] == "WORKER_LOST"
+    done = by_event["done"]
+    assert (done["state"], done["exit_code"], done["files"], done["elapsed"]) == ("PARTIAL", 3, 1, 2.04)

@@ -1,0 +1,127 @@
+"""All services as processes: they come up together, answer, and leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from motet.client import Client
+
+from motet.core.request import GenerationRequest, Message
+from tests.services.command import PATIENCE, eventually, files_in, interrupted, motet, started
+
+
+def table_of(up: subprocess.Popen[str]) -> dict[str, list[str]]:
+    """Each service's address and metrics address, once all serve."""
+    assert up.stdout is not None
+    table: dict[str, list[str]] = {}
+    for line in iter(up.stdout.readline, ""):
+        if line.startswith("motet run"):
+            return table
+        *name, address, metrics = line.split() or ["", "", ""]
+        table[" ".join(name)] = [address, metrics]
+    raise AssertionError(f"motet up came to nothing: {up.communicate()[1]}")
+
+
+def descendants(process: int) -> list[int]:
+    """The processes that a process started."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [int(child) for child in children]
+
+
+def gone(processes: list[int]) -> bool:
+    return not any(Path(f"/proc/{process}").exists() for process in processes)
+
+
+@pytest.fixture
+def up() -> Iterator[subprocess.Popen[str]]:
+    with started("up", "--toy", "--port", 0) as process:
+        yield process
+
+
+async def test_it_answers_and_ctrl_c_leaves_no_process(up: subprocess.Popen[str]) -> None:
+    table = table_of(up)
+    processes = descendants(up.pid)
+
+    async with Client(table["orchestrator"][0]) as client:
+        answer = await client.answer(GenerationRequest((Message("user", ("hello",)),), seed=1))
+    _, errors = interrupted(up)
+
+    assert answer.text.startswith("You said: hello.")
+    assert len(processes) == len(table) - 1
+    assert (up.returncode, gone(processes)) == (0, True), errors
+
+
+def test_the_same_seed_makes_the_same_bytes_here_there_and_twice_in_a_row(
+    up: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    address = table_of(up)["orchestrator"][0]
+    hows = {"here": ["--toy"], "there": ["--server", address], "again": ["--server", address]}
+
+    for name, how in hows.items():
+        ran = motet("run", "hello", "--seed", 9, "--out", tmp_path / name, *how)
+        assert ran.returncode == 0, ran.stderr
+
+    made = [files_in(tmp_path / name) for name in hows]
+    assert len(made[0]) == 3
+    assert made[0] == made[1] == made[2]
+
+
+def test_every_process_shows_its_metrics(up: subprocess.Popen[str]) -> None:
+    table = table_of(up)
+
+    for address, metrics in list(table.values())[1:]:
+        assert address != metrics
+        with urlopen(f"http://{metrics}/metrics") as page:
+            assert "motet_" in page.read().decode()
+
+
+def test_a_service_that_dies_is_named_and_takes_the_others_along(up: subprocess.Popen[str]) -> None:
+    table_of(up)
+    processes = descendants(up.pid)
+
+    os.kill(processes[0], signal.SIGKILL)
+    _, errors = up.communicate(timeout=PATIENCE)
+
+    assert "motet: encoder was killed by signal 9" in errors
+    assert (up.returncode, gone(processes)) == (1, True)
+
+
+def test_killed_outright_it_still_leaves_no_process(up: subprocess.Popen[str]) -> None:
+    table_of(up)
+    processes = descendants(up.pid)
+
+    up.kill()
+
+    assert eventually(lambda: gone(processes))
+
+
+def test_ctrl_c_before_all_are_up_leaves_no_process(up: subprocess.Popen[str]) -> None:
+    assert eventually(lambda: len(descendants(up.pid)) > 2)
+    processes = descendants(up.pid)
+
+    interrupted(up)
+
+    assert (up.returncode, gone(processes)) == (0, True)
+
+
+def test_a_port_in_use_is_told_in_one_line_and_nothing_is_left(tmp_path: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+
+        served = motet("serve", "encoder", "--toy", "--listen", f"127.0.0.1:{port}")
+        upped = motet("up", "--toy", "--port", port)
+
+    assert (served.returncode, upped.returncode) == (2, 2)
+    assert served.stderr.splitlines() == [
+        f"motet: 127.0.0.1:{port} is in use by another process; stop it or choose another port (ADDRESS_IN_USE)"
+    ]
+    assert "ADDRESS_IN_USE" in upped.stderr
+    assert "Traceback" not in upped.stderr
