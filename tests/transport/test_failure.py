@@ -1,0 +1,321 @@
+"""What gRPC does when something goes wrong, as this transport relies on it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+from motet.core.closing import closing
+from motet.core.deadline import Deadline
+from motet.core.errors import (
+    CancelledError,
+    DeadlineError,
+    FaultError,
+    MotetError,
+    OverloadedError,
+    Reason,
+    RequestError,
+    RetryableError,
+    SettingsError,
+    error_of,
+)
+from motet.core.media import Media
+from motet.core.tensors import Tensor
+from motet.core.toys import Pause, ToyDecoder, ToyEncoder, Trouble
+from motet.core.workers import DecodeJob, LanguageEvent, Progress, Prompt, TextPiece, Turn
+from motet.internal.v1 import decoder_service_pb2_grpc
+from motet.transport import convert
+from motet.transport.channel import HOP, open_channel
+from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel
+from motet.transport.guard import guarded
+from motet.transport.status import CODE_OF
+
+from .serving import served, until
+
+JOB = DecodeJob("image", Tensor("uint8", (1,), b"1"), seed=1)
+PROMPT = Prompt((Turn("user", ("hi",)),))
+LOST = RetryableError("lost", Reason.WORKER_LOST)
+
+
+class Probe:
+    """A decoder that shows what reaches it."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.endings: list[str] = []
+        self.deadlines: list[Deadline] = []
+        self._error = error
+
+    async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
+        self.deadlines.append(deadline)
+        try:
+            if self._error:
+                raise self._error
+            yield Progress(1, 2)
+            await asyncio.Event().wait()
+        except BaseException as error:
+            self.endings.append(type(error).__name__)
+            raise
+
+
+class Torrent:
+    """A language model that writes as fast as anybody lets it, 256 KiB at a time."""
+
+    def __init__(self) -> None:
+        self.pieces = 0
+
+    async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
+        while True:
+            self.pieces += 1
+            yield TextPiece("x" * 2**18)
+
+
+async def failure_of(decoder: Any, deadline: Deadline | None = None) -> MotetError:
+    with pytest.raises(MotetError) as caught:
+        await drained(decoder, deadline)
+    return caught.value
+
+
+async def drained(decoder: Any, deadline: Deadline | None = None) -> list[Progress | Media]:
+    return [event async for event in decoder.decode(JOB, deadline or Deadline.after(10))]
+
+
+def test_every_reason_has_a_status_code_and_an_error() -> None:
+    assert set(CODE_OF) == set(Reason)
+    assert grpc.StatusCode.OK not in CODE_OF.values()
+    assert {type(error_of(reason, "")) for reason in Reason} >= {RequestError, RetryableError, FaultError}
+
+
+async def test_a_call_is_tried_again_before_its_first_response() -> None:
+    toy = ToyDecoder(trouble=Trouble(LOST, after=0, times=2))
+
+    async with served(toy) as (_, channel):
+        events = await drained(RemoteDecoder(channel))
+
+    assert isinstance(events[-1], Media)
+    assert len(toy.seen) == 3
+
+
+async def test_a_call_is_not_tried_again_after_its_first_response() -> None:
+    toy = ToyDecoder(trouble=Trouble(LOST, after=1, times=1))
+
+    async with served(toy) as (_, channel):
+        error = await failure_of(RemoteDecoder(channel))
+
+    assert error.reason is Reason.WORKER_LOST
+    assert len(toy.seen) == 1
+
+
+@pytest.mark.parametrize(
+    "error", [OverloadedError("full"), FaultError("no"), RequestError("no"), DeadlineError("late")]
+)
+async def test_nothing_but_unavailable_is_tried_again(error: MotetError) -> None:
+    toy = ToyDecoder(trouble=Trouble(error))
+
+    async with served(toy) as (_, channel):
+        assert type(await failure_of(RemoteDecoder(channel))) is type(error)
+
+    assert len(toy.seen) == 1
+
+
+async def test_a_dead_service_is_asked_hardly_more_often_than_it_is_called() -> None:
+    probe = Probe(LOST)
+
+    async with served(probe) as (_, channel):
+        for _ in range(100):
+            await failure_of(RemoteDecoder(channel))
+
+    assert 100 < len(probe.deadlines) <= 110
+
+
+async def test_hanging_up_raises_cancelled_error_in_the_worker() -> None:
+    probe = Probe()
+
+    async with served(probe) as (_, channel), closing(RemoteDecoder(channel).decode(JOB, Deadline.never())) as events:
+        await anext(events)
+        await events.aclose()  # type: ignore[attr-defined]
+        await until(lambda: probe.endings == ["CancelledError"])
+
+
+@pytest.mark.parametrize("way", ["closed", "dropped"])
+async def test_two_hundred_abandoned_streams_are_two_hundred_cancels(way: str) -> None:
+    probe = Probe()
+
+    async with served(probe) as (_, channel):
+        decoder = RemoteDecoder(channel)
+        streams = [decoder.decode(JOB, Deadline.never()) for _ in range(200)]
+        await asyncio.gather(*map(anext, streams))
+        while streams:
+            stream = streams.pop()
+            if way == "closed":
+                await stream.aclose()
+            del stream
+        gc.collect()
+        await until(lambda: len(probe.endings) == 200)
+
+    assert set(probe.endings) == {"CancelledError"}
+
+
+async def test_a_guard_cancels_the_call_even_when_somebody_still_holds_it() -> None:
+    probe = Probe()
+
+    async with served(probe) as (_, channel):
+        stub = decoder_service_pb2_grpc.DecoderServiceStub(channel)
+        calls = [stub.Decode(convert.decode_job_to_proto(JOB)) for _ in range(200)]
+        for call in calls:
+            async with guarded(call) as responses:
+                await anext(responses)
+        await until(lambda: len(probe.endings) == 200)
+
+
+async def test_the_text_of_a_strangers_exception_never_reaches_the_caller(caplog: pytest.LogCaptureFixture) -> None:
+    async with served(Probe(ValueError("the secret at 0xdeadbeef"))) as (_, channel):
+        error = await failure_of(RemoteDecoder(channel))
+
+    assert (type(error), error.message, error.reason) == (FaultError, "internal error", Reason.INTERNAL)
+    assert error.metadata == {}
+    assert "the secret" in caplog.text
+
+
+async def test_a_message_over_four_mebibytes_is_the_callers_to_change() -> None:
+    job = DecodeJob("image", Tensor("uint8", (2**23,), bytes(2**23)), seed=1)
+
+    async with served(ToyDecoder()) as (_, channel):
+        with pytest.raises(RequestError, match="4 MiB") as caught:
+            await anext(RemoteDecoder(channel).decode(job, Deadline.after(5)))
+
+    assert caught.value.reason is Reason.INPUT_TOO_LARGE
+
+
+async def test_a_stalled_reader_holds_less_than_a_megabyte() -> None:
+    torrent = Torrent()
+
+    async with served(torrent) as (_, channel):
+        events = RemoteLanguageModel(channel).generate(PROMPT, Deadline.after(10))
+        await anext(events)
+        await asyncio.sleep(0.3)
+        held = (torrent.pieces - 1) * 2**18
+        await events.aclose()
+
+    assert held <= 10**6
+
+
+async def test_a_worker_that_is_killed_midway_is_lost_and_comes_back() -> None:
+    code = (
+        "import asyncio, sys\n"
+        "from motet.core.toys import ToyDecoder\n"
+        "from motet.transport.server import Server\n"
+        "from services.decoder.servicer import DecoderServicer\n"
+        "server = Server([DecoderServicer(ToyDecoder(delay=0.2))], address=sys.argv[1])\n"
+        "asyncio.run(server.run(5, lambda bound: print(bound.address, flush=True)))\n"
+    )
+
+    async def started(address: str) -> tuple[asyncio.subprocess.Process, str]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", code, address, stdout=asyncio.subprocess.PIPE
+        )
+        assert process.stdout is not None
+        return process, (await process.stdout.readline()).decode().strip()
+
+    process, address = await started("127.0.0.1:0")
+    async with open_channel(address) as channel:
+        decoder = RemoteDecoder(channel)
+        events = decoder.decode(JOB, Deadline.after(10))
+        await anext(events)
+        process.kill()
+        await process.wait()
+        with pytest.raises(RetryableError) as lost:
+            await anext(events)
+        assert (await failure_of(decoder)).reason is Reason.WORKER_UNAVAILABLE
+
+        process, _ = await started(address)
+        await back(decoder)
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+
+    assert lost.value.reason is Reason.WORKER_LOST
+
+
+async def back(decoder: RemoteDecoder) -> None:
+    """Ask until somebody answers; gRPC waits between its attempts to connect."""
+    for _ in range(100):
+        try:
+            await drained(decoder)
+        except RetryableError:
+            await asyncio.sleep(0.05)
+        else:
+            return
+    raise AssertionError("the worker did not come back")
+
+
+async def test_nobody_there_is_told_as_unavailable_and_names_who() -> None:
+    async with open_channel("127.0.0.1:1") as channel:
+        error = await failure_of(RemoteDecoder(channel))
+
+    assert (type(error), error.reason) == (RetryableError, Reason.WORKER_UNAVAILABLE)
+    assert "the decoder of image cannot be reached" in error.message
+
+
+async def test_a_deadline_shrinks_at_each_hop() -> None:
+    probe = Probe(FaultError("enough"))
+
+    async with served(probe) as (_, channel):
+        before = Deadline.after(3)
+        await failure_of(RemoteDecoder(channel), before)
+        await failure_of(RemoteDecoder(channel), Deadline.never())
+
+    bounded, unbounded = probe.deadlines
+    assert bounded.at is not None
+    assert before.at is not None
+    assert before.at - HOP - 0.1 < bounded.at < before.at - HOP + 0.02
+    assert unbounded == Deadline.never()
+
+
+async def test_a_hanging_worker_is_left_at_the_deadline_and_stopped() -> None:
+    probe = Probe()
+
+    async with served(probe) as (_, channel):
+        error = await failure_of(RemoteDecoder(channel), Deadline.after(0.2))
+        await until(lambda: probe.endings == ["CancelledError"])
+
+    assert type(error) is DeadlineError
+
+
+async def test_a_worker_that_says_it_was_stopped_is_no_cancellation_of_the_caller() -> None:
+    async with served(Probe(CancelledError("the operator stopped it"))) as (_, channel):
+        error = await failure_of(RemoteDecoder(channel))
+
+    assert (type(error), error.message) == (CancelledError, "the operator stopped it")
+
+
+async def test_media_that_do_not_arrive_whole_are_not_passed_on() -> None:
+    class Cut(ToyEncoder):
+        async def encode(self, media: Sequence[Media], deadline: Deadline) -> list[Tensor]:
+            return (await super().encode(media, deadline))[1:]
+
+    async with served(Cut()) as (_, channel):
+        with pytest.raises(FaultError, match="2 items with 1 embeddings"):
+            await RemoteEncoder(channel).encode([Media("", b"1"), Media("", b"2")], Deadline.after(5))
+
+
+async def test_a_hang_is_ended_by_cancelling_its_reader() -> None:
+    toy = ToyDecoder(trouble=Trouble(Pause()))
+
+    async with served(toy) as (_, channel):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await drained(RemoteDecoder(channel))
+        await until(lambda: toy.running == 0)
+
+
+@pytest.mark.parametrize("address", ["", "nonsense", "host", "host:", ":1", "host:99999", "http://host:1", "a b:1"])
+def test_what_is_no_address_is_told_so(address: str) -> None:
+    with pytest.raises(SettingsError, match="write HOST:PORT"):
+        open_channel(address)
