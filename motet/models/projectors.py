@@ -54,16 +54,19 @@ class TextFcLayer(nn.Module):
     def __init__(self, model_width: int, config: ProjectorConfig) -> None:
         super().__init__()
         self.fc = nn.Linear(model_width, config.width)
-        self.tfm = nn.Transformer(
-            batch_first=True,
-            norm_first=True,
-            d_model=config.width,
-            nhead=config.heads,
-            num_encoder_layers=config.layers,
-            num_decoder_layers=config.layers,
-            dim_feedforward=config.inside,
-            dropout=0.0,
+        sizes: dict[str, Any] = {
+            "d_model": config.width,
+            "nhead": config.heads,
+            "dim_feedforward": config.inside,
+            "dropout": 0.0,
+            "batch_first": True,
+            "norm_first": True,
+        }
+        # Made here only because torch's own choice of encoder warns that it cannot use nested tensors.
+        encoder = nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(**sizes), config.layers, nn.LayerNorm(config.width), enable_nested_tensor=False
         )
+        self.tfm = nn.Transformer(custom_encoder=encoder, num_decoder_layers=config.layers, **sizes)
         self.model = nn.Linear(config.width, config.out_width)
         self.query_embs = nn.Parameter(torch.randn(1, config.queries, config.width))
 

@@ -41,7 +41,9 @@ def load_student(bundle: Path) -> tuple[Student, TextCodec, int]:
     base.load_state_dict({name: value.float() for name, value in state.items()}, strict=True)
     control = config.vocab_size
     encoder = json.loads((bundle / "encoder" / "config.json").read_text())
-    student = Student(base, Grammar.following(control + 2, RUNS), nano_projections(encoder["width"], config.hidden_size))
+    student = Student(
+        base, Grammar.following(control + 2, RUNS), nano_projections(encoder["width"], config.hidden_size)
+    )
     return student, TextCodec.load(bundle / "llm" / "tokenizer.json"), control
 
 

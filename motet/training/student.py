@@ -26,7 +26,11 @@ from motet.training.world import Thing
 # Lengths of the runs, in token order (fact sheet 1.6).
 RUNS: Mapping[str, int] = {"image": 4, "video": 24, "audio": 8}
 LORA = LoraConfig(
-    r=32, lora_alpha=32, target_modules=["q_proj", "k_proj", "v_proj", "o_proj"], lora_dropout=0.0, task_type="CAUSAL_LM"
+    r=32,
+    lora_alpha=32,
+    target_modules=["q_proj", "k_proj", "v_proj", "o_proj"],
+    lora_dropout=0.0,
+    task_type="CAUSAL_LM",
 )
 # The losses are norms of vectors of very different length; these bring them to one size.
 _WEIGHTS = {"image": 0.3, "video": 0.3, "audio": 3.0}
@@ -48,8 +52,7 @@ class Student(nn.Module):
     def __init__(self, base: LlamaForCausalLM, grammar: Grammar, projections: ProjectionsConfig) -> None:
         super().__init__()
         rows = max(run.ids.stop for run in grammar.runs)
-        # New rows start at the mean of the old ones, so that none is likelier than another word.
-        base.resize_token_embeddings(rows, mean_resizing=True)
+        _grow(base, rows)
         self.grammar = grammar
         self.language = get_peft_model(base, LORA)
         self.projections = Projections(projections)
@@ -86,9 +89,7 @@ class Student(nn.Module):
         rows, places = [row for row, _, _ in batch.seen], [place for _, place, _ in batch.seen]
         return embedded.index_put((torch.tensor(rows), torch.tensor(places)), vectors.to(embedded.dtype))
 
-    def conditioning(
-        self, modality: str, places: list[tuple[int, int]], hidden: Tensor, embedded: Tensor
-    ) -> Tensor:
+    def conditioning(self, modality: str, places: list[tuple[int, int]], hidden: Tensor, embedded: Tensor) -> Tensor:
         """What the runs of one modality that start at the places are projected to."""
         length = self.grammar.run_of(modality).length
         states = torch.stack([hidden[row, place : place + length] for row, place in places])
@@ -113,6 +114,16 @@ class Student(nn.Module):
         save_file(state, projections / "model.safetensors")
         sizes = json.dumps(asdict(self.projections.config), indent=2)
         (projections / "config.json").write_text(sizes + "\n")
+
+
+@torch.no_grad()
+def _grow(base: LlamaForCausalLM, rows: int) -> None:
+    """Adds rows to the embeddings and the last layer, near the mean of the old ones: no likelier than another word."""
+    old = base.config.vocab_size
+    base.resize_token_embeddings(rows, mean_resizing=False)
+    for words in (base.model.embed_tokens.weight, base.lm_head.weight):
+        spread = 0.1 * words[:old].std() * torch.randn(rows - old, words.shape[1])
+        words[old:] = words[:old].mean(dim=0) + spread
 
 
 @cache

@@ -55,27 +55,31 @@ _ADJECTIVES = bars("big|little|nice|cute|lovely|beautiful|pretty|small|simple|ha
 
 MOTION_WORDS: Mapping[str, tuple[str, ...]] = {
     "moving left": bars(
-        """moving left|moving left|moving to the left|going left|going to the left|that moves left|that moves to the left
-        sliding left|travelling left|flying left|drifting left|heading left|which goes left|moving leftwards
-        that goes left|running left|moving from right to left|sliding to the left|flying to the left|driving left"""
+        """moving left|moving left|moving to the left|going left|going to the left|that moves left
+        that moves to the left|sliding left|travelling left|flying left|drifting left|heading left
+        which goes left|moving leftwards|that goes left|running left|moving from right to left
+        sliding to the left|flying to the left|driving left"""
     ),
     "moving right": bars(
         """moving right|moving right|moving to the right|going right|going to the right|that moves right
-        sliding right|travelling right|flying right|drifting right|heading right|which goes right|moving rightwards
-        that goes right|running right|moving from left to right|sliding to the right|flying to the right
-        that moves to the right|driving right"""
+        sliding right|travelling right|flying right|drifting right|heading right|which goes right
+        moving rightwards|that goes right|running right|moving from left to right|sliding to the right
+        flying to the right|that moves to the right|driving right"""
     ),
     "moving up": bars(
-        """moving up|moving up|going up|rising|that rises|moving upwards|flying up|flying upwards|that moves up|climbing
-        floating up|ascending|moving upward|shooting up|which goes up|moving to the top|going upwards|lifting off"""
+        """moving up|moving up|going up|rising|that rises|moving upwards|flying up|flying upwards|that moves up
+        climbing|floating up|ascending|moving upward|shooting up|which goes up|moving to the top
+        going upwards|lifting off"""
     ),
     "moving down": bars(
         """moving down|moving down|going down|falling|falling down|dropping|that falls|sinking|moving downwards
-        descending|that moves down|coming down|moving downward|which goes down|that drops|moving to the bottom"""
+        descending|that moves down|coming down|moving downward|which goes down|that drops
+        moving to the bottom"""
     ),
     "growing": bars(
-        """growing|growing|growing|getting bigger|that grows|becoming bigger|becoming larger|getting larger|growing bigger
-        that gets bigger|expanding|increasing in size|swelling|growing larger|which grows|that is growing"""
+        """growing|growing|growing|getting bigger|that grows|becoming bigger|becoming larger|getting larger
+        growing bigger|that gets bigger|expanding|increasing in size|swelling|growing larger|which grows
+        that is growing"""
     ),
     "turning": bars(
         """turning|turning|turning|rotating|spinning|that turns|turning around|turning upside down|that spins
@@ -95,15 +99,17 @@ MOTION_VERBS: Mapping[str, tuple[str, ...]] = {
 _PICTURES = bars(
     """{n} on {b} background|{n} on {b} background|{n} on {b} background|{n} on {xb}|{n} against {b} background
     {n} with {b} background|{n} in front of {b} background|{n}, {xb} background|{n} over {b} background
-    {xn} on {xb}|{xn} on {b} background|the {xn} on {b} background|{n} on {b} backdrop|{n} on a background of {xb}
-    {n} where the background is {xb}|{n} against {xb}|{n} on the {xb} background|{xn}, {xb} background
-    {n} and {b} background|{n} before {b} background|one {xn} on {b} background|{n} with {xb} behind it"""
+    {xn} on {xb}|{xn} on {b} background|the {xn} on {b} background|{n} on {b} backdrop
+    {n} on a background of {xb}|{n} where the background is {xb}|{n} against {xb}|{n} on the {xb} background
+    {xn}, {xb} background|{n} and {b} background|{n} before {b} background|one {xn} on {b} background
+    {n} with {xb} behind it"""
 )
 _SOUNDS = bars(
     """{r} note on {i}|{r} note on {i}|{r} note on {i}|{r} {xi} note|{i} playing {r} note|{r} note played on {i}
-    {r} note from {i}|{i} in the {xr} register|{r} note on the {xi}|{r} note of {i}|{r} tone on {i}|{r} {xi} sound
-    {r} sound on {i}|{r} {xi}|{xi}, {xr} note|{i} with {r} note|one {xr} note on the {xi}|{xr} note on {i}
-    {r} tone from {i}|{xr} {xi} note|the {xr} note of {i}|{i} note in the {xr} register|the {xi} playing {r} note"""
+    {r} note from {i}|{i} in the {xr} register|{r} note on the {xi}|{r} note of {i}|{r} tone on {i}
+    {r} {xi} sound|{r} sound on {i}|{r} {xi}|{xi}, {xr} note|{i} with {r} note|one {xr} note on the {xi}
+    {xr} note on {i}|{r} tone from {i}|{xr} {xi} note|the {xr} note of {i}|{i} note in the {xr} register
+    the {xi} playing {r} note"""
 )
 _CLIPS = bars("{n} {m}|{n} {m}|{n} {m}|{n} {m}|the {xn} {m}|{xn} {m}|one {xn} {m}|{n} {m} on a white background")
 
@@ -139,42 +145,49 @@ def _called(word: str, aliases: Mapping[str, tuple[str, ...]], generator: np.ran
 # Full requests, by modality; {p} is the phrase. Lower case: whoever starts a sentence capitalises.
 REQUESTS: Mapping[str, tuple[str, ...]] = {
     "image": bars(
-        """show me {p}|show me {p}|draw {p}|draw {p}|draw me {p}|paint {p}|paint me {p}|sketch {p}|create a picture of {p}
-        make a picture of {p}|make me an image of {p}|generate an image of {p}|generate a picture of {p}
-        produce an image of {p}|give me a picture of {p}|give me an image of {p}|let me see {p}|display {p}|design {p}
-        illustrate {p}|render {p}|render a picture of {p}|create an image of {p}|create an illustration of {p}
-        make a drawing of {p}|draw a picture of {p}|imagine {p}|visualise {p}|show {p}|show a picture of {p}
-        show me a picture of {p}|show me an image of {p}|I want {p}|I would like {p}|I'd like to see {p}|I want to see {p}
-        I would love to see {p}|I want a picture of {p}|I need a picture of {p}|I need an image of {p}|I need {p}
-        I'd like an image of {p}|I would like a drawing of {p}|can you draw {p}|could you draw {p}|can you show me {p}
-        could you show me {p}|would you paint {p}|will you draw {p}|can I see {p}|may I see {p}|can I have a picture of {p}
-        could I get an image of {p}|would you make a picture of {p}|how about a picture of {p}|what does {p} look like
-        a picture of {p}|an image of {p}|picture of {p}|image of {p}|a drawing of {p}|a painting of {p}|a photo of {p}
-        photo of {p}|an illustration of {p}|make an image of {p}|make {p}|create {p}|generate {p}|I want to look at {p}
-        show us {p}|please show {p}|a nice picture of {p}|try to draw {p}|let's see {p}|give me {p}|send me a picture of {p}"""
+        """show me {p}|show me {p}|draw {p}|draw {p}|draw me {p}|paint {p}|paint me {p}|sketch {p}
+        create a picture of {p}|make a picture of {p}|make me an image of {p}|generate an image of {p}
+        generate a picture of {p}|produce an image of {p}|give me a picture of {p}|give me an image of {p}
+        let me see {p}|display {p}|design {p}|illustrate {p}|render {p}|render a picture of {p}
+        create an image of {p}|create an illustration of {p}|make a drawing of {p}|draw a picture of {p}
+        imagine {p}|visualise {p}|show {p}|show a picture of {p}|show me a picture of {p}
+        show me an image of {p}|I want {p}|I would like {p}|I'd like to see {p}|I want to see {p}
+        I would love to see {p}|I want a picture of {p}|I need a picture of {p}|I need an image of {p}
+        I need {p}|I'd like an image of {p}|I would like a drawing of {p}|can you draw {p}|could you draw {p}
+        can you show me {p}|could you show me {p}|would you paint {p}|will you draw {p}|can I see {p}
+        may I see {p}|can I have a picture of {p}|could I get an image of {p}|would you make a picture of {p}
+        how about a picture of {p}|what does {p} look like|a picture of {p}|an image of {p}|picture of {p}
+        image of {p}|a drawing of {p}|a painting of {p}|a photo of {p}|photo of {p}|an illustration of {p}
+        make an image of {p}|make {p}|create {p}|generate {p}|I want to look at {p}|show us {p}
+        please show {p}|a nice picture of {p}|try to draw {p}|let's see {p}|give me {p}
+        send me a picture of {p}"""
     ),
     "audio": bars(
-        """play {p}|play {p}|play {p}|play me {p}|play us {p}|let me hear {p}|let me listen to {p}|I want to hear {p}
-        I'd like to hear {p}|I would like to hear {p}|I would love to hear {p}|can I hear {p}|may I hear {p}
-        could you play {p}|can you play {p}|please play {p}|would you play {p}|will you play {p}|make the sound of {p}
-        give me the sound of {p}|give me a recording of {p}|generate the sound of {p}|generate audio of {p}
-        create the sound of {p}|create an audio recording of {p}|produce the sound of {p}|perform {p}|sound {p}
-        the sound of {p}|a recording of {p}|audio of {p}|an audio clip of {p}|I want to listen to {p}|strike {p}
-        what does {p} sound like|how does {p} sound|I want the sound of {p}|I need the sound of {p}|record {p}
-        generate a sound: {p}|make a sound: {p}|I'd like the sound of {p}|let's hear {p}|generate {p}|can we hear {p}
-        I need a recording of {p}|play a sound of {p}|make a recording of {p}|try to play {p}|create {p}
-        could you make the sound of {p}|I want a sound of {p}|give me {p}|sound of {p}|play the sound of {p}"""
+        """play {p}|play {p}|play {p}|play me {p}|play us {p}|let me hear {p}|let me listen to {p}
+        I want to hear {p}|I'd like to hear {p}|I would like to hear {p}|I would love to hear {p}
+        can I hear {p}|may I hear {p}|could you play {p}|can you play {p}|please play {p}|would you play {p}
+        will you play {p}|make the sound of {p}|give me the sound of {p}|give me a recording of {p}
+        generate the sound of {p}|generate audio of {p}|create the sound of {p}
+        create an audio recording of {p}|produce the sound of {p}|perform {p}|sound {p}|the sound of {p}
+        a recording of {p}|audio of {p}|an audio clip of {p}|I want to listen to {p}|strike {p}
+        what does {p} sound like|how does {p} sound|I want the sound of {p}|I need the sound of {p}
+        record {p}|generate a sound: {p}|make a sound: {p}|I'd like the sound of {p}|let's hear {p}
+        generate {p}|can we hear {p}|I need a recording of {p}|play a sound of {p}|make a recording of {p}
+        try to play {p}|create {p}|could you make the sound of {p}|I want a sound of {p}|give me {p}
+        sound of {p}|play the sound of {p}"""
     ),
     "video": bars(
         """make a clip of {p}|make a clip of {p}|make a video of {p}|make a video of {p}|show me a video of {p}
-        show me a clip of {p}|create a clip of {p}|create a video of {p}|generate a video of {p}|generate a clip of {p}
-        film {p}|animate {p}|I want to watch {p}|I'd like to watch {p}|let me watch {p}|can you make a video of {p}
-        could you make a clip of {p}|produce a video of {p}|record a video of {p}|give me a video of {p}|give me a clip of {p}
-        show me an animation of {p}|make an animation of {p}|a video of {p}|a clip of {p}|video of {p}|an animation of {p}
-        a movie of {p}|show me {p}|I want to see {p}|I'd like to see {p}|could you animate {p}|I want a video of {p}
-        I need a clip of {p}|I would like a video of {p}|let me see {p}|make a short video of {p}|make a movie of {p}
-        a short clip of {p}|clip of {p}|can I see a video of {p}|play a video of {p}|show a video of {p}|create an animation of {p}
-        I want a clip of {p}|I need a video of {p}|can I watch {p}|send me a video of {p}|generate an animation of {p}"""
+        show me a clip of {p}|create a clip of {p}|create a video of {p}|generate a video of {p}
+        generate a clip of {p}|film {p}|animate {p}|I want to watch {p}|I'd like to watch {p}
+        let me watch {p}|can you make a video of {p}|could you make a clip of {p}|produce a video of {p}
+        record a video of {p}|give me a video of {p}|give me a clip of {p}|show me an animation of {p}
+        make an animation of {p}|a video of {p}|a clip of {p}|video of {p}|an animation of {p}|a movie of {p}
+        show me {p}|I want to see {p}|I'd like to see {p}|could you animate {p}|I want a video of {p}
+        I need a clip of {p}|I would like a video of {p}|let me see {p}|make a short video of {p}
+        make a movie of {p}|a short clip of {p}|clip of {p}|can I see a video of {p}|play a video of {p}
+        show a video of {p}|create an animation of {p}|I want a clip of {p}|I need a video of {p}
+        can I watch {p}|send me a video of {p}|generate an animation of {p}"""
     ),
 }
 # "Make a car move left": {n} and a verb, only for clips.
@@ -191,8 +204,9 @@ MARKED: Mapping[str, tuple[str, ...]] = {
     "video": bars("a video of {p}|a clip of {p}|{p}|an animation of {p}|a movie of {p}|a short clip of {p}"),
 }
 LISTS = bars(
-    """give me {l}|I want {l}|I would like {l}|I'd like {l}|make {l}|create {l}|generate {l}|please make {l}|I need {l}
-    send me {l}|produce {l}|can I have {l}|could I get {l}|I want to have {l}|make me {l}|{l}|could you make {l}|we need {l}"""
+    """give me {l}|I want {l}|I would like {l}|I'd like {l}|make {l}|create {l}|generate {l}|please make {l}
+    I need {l}|send me {l}|produce {l}|can I have {l}|could I get {l}|I want to have {l}|make me {l}|{l}
+    could you make {l}|we need {l}"""
 )
 # Not a table of `bars`: the spaces count.
 JOINTS = (
@@ -212,8 +226,8 @@ JOINTS = (
 SENTENCES = bars("then|and|next|after that|also|now|finally|and then|and also|-")
 
 BEFORE = bars(
-    """please|hi,|hello,|hey,|ok,|okay,|so,|hey Motet,|hi Motet,|hello!|hi!|now|pls|good morning,|well,|hi there,
-    could you please|can you please|dear Motet,|I have an idea:|thanks!|great."""
+    """please|hi,|hello,|hey,|ok,|okay,|so,|hey Motet,|hi Motet,|hello!|hi!|now|pls|good morning,|well,
+    hi there,|could you please|can you please|dear Motet,|I have an idea:|thanks!|great."""
 )
 AFTER = bars(
     "please|thanks|thank you|for me|please!|if you can|for my daughter|now|pls|thank you very much|, please|, thanks"
@@ -225,15 +239,17 @@ MORE_PICTURES = bars(
     make it {xb}|and with {xb}?|on {xb} please|now {xb}|can you make the background {xb}?|again, but on {xb}
     put it on {b} background|show it on {b} background|show the same thing on {b} background|draw it on {xb}
     I'd prefer {b} background|{xb} background please|try {b} background|draw the same on {b} background
-    show it again on {b} background|and now on {b} background|the same picture, but on {xb}|use {b} background instead"""
+    show it again on {b} background|and now on {b} background|the same picture, but on {xb}
+    use {b} background instead"""
 )
 OTHER_PICTURES = bars(
     """now {n} instead|the same with {n}|now with {n}|and {n}?|what about {n}?|make it {n}|replace it with {n}
     {n} instead|the same background, but {n}|change it to {n}|now draw {n} there|and now {n}|use {n} instead"""
 )
 MORE_SOUNDS = bars(
-    """now {xr}|and {r} one?|now {r} note|make it {xr}|play it {xr}|the same, but {xr}|{r} one, please|and now {r} note
-    again, but {xr}|now in the {xr} register|play {r} one|try {r} note|same instrument, {r} note|what about {r} note?"""
+    """now {xr}|and {r} one?|now {r} note|make it {xr}|play it {xr}|the same, but {xr}|{r} one, please
+    and now {r} note|again, but {xr}|now in the {xr} register|play {r} one|try {r} note
+    same instrument, {r} note|what about {r} note?"""
 )
 OTHER_SOUNDS = bars(
     """now on {i}|on {i} instead|and on {i}?|the same on {i}|same note on {i}|play it on {i}|what about {i}?
@@ -241,10 +257,10 @@ OTHER_SOUNDS = bars(
 )
 MORE_CLIPS = bars(
     """now {m}|make it {v}|let it {v}|the same, but {m}|now make it {v}|and {m}?|again, but {m}|have it {v}
-    can it {v}?|animate it so that it is {m}|make a clip of it {m}|a video of it {m}|show it {m}|I want it to {v}
-    make a video of it {m}|make this {v}|animate this {m}"""
+    can it {v}?|animate it so that it is {m}|make a clip of it {m}|a video of it {m}|show it {m}
+    I want it to {v}|make a video of it {m}|make this {v}|animate this {m}"""
 )
 OTHER_CLIPS = bars(
-    """now {n}|the same with {n}|{n} instead|and {n}?|what about {n}?|now do it with {n}|make it {n}|replace it with {n}
-    the same motion, but {n}|now {n} instead|and now {n}|use {n} instead"""
+    """now {n}|the same with {n}|{n} instead|and {n}?|what about {n}?|now do it with {n}|make it {n}
+    replace it with {n}|the same motion, but {n}|now {n} instead|and now {n}|use {n} instead"""
 )

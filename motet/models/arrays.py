@@ -1,0 +1,21 @@
+"""Motet's tensors to torch's and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from motet.core.tensors import Tensor
+
+
+def to_torch(tensor: Tensor) -> torch.Tensor:
+    """The same numbers as a torch tensor of its own memory."""
+    little_endian = np.dtype(tensor.dtype).newbyteorder("<")
+    array = np.frombuffer(tensor.data, little_endian).reshape(tensor.shape)
+    return torch.from_numpy(array.astype(tensor.dtype))
+
+
+def from_torch(tensor: torch.Tensor) -> Tensor:
+    """The same numbers as float32."""
+    array = tensor.detach().to(torch.float32).cpu().contiguous().numpy()
+    return Tensor("float32", tuple(array.shape), array.astype("<f4").tobytes())

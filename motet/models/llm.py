@@ -1,0 +1,86 @@
+"""The language model as a worker: conversations in, text and conditioning out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from math import prod
+
+from motet.core.bundle import Bundle
+from motet.core.deadline import Deadline
+from motet.core.errors import BundleError, RequestError
+from motet.core.workers import Finished, LanguageEvent, Prompt
+from motet.models.llama import load_codec, load_llama
+from motet.models.projectors import ProjectorConfig
+from motet.models.script import Scriptwriter
+from motet.models.writing import Voice, Writing
+
+
+class LlamaLanguageModel:
+    """A `LanguageModel` on its own thread; the event loop never waits for the network.
+
+    Answers that are written at the same time take turns, a token each. Closing the generator, cancelling its
+    task, or running out of time stops it within one token.
+    """
+
+    def __init__(self, voice: Voice, scriptwriter: Scriptwriter) -> None:
+        self._voice = voice
+        self._scriptwriter = scriptwriter
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="language-model")
+
+    async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
+        """See `LanguageModel.generate`.
+
+        Raises `RequestError` for a prompt that is too long or names impossible sampling, `DeadlineError`.
+        """
+        _check(prompt)
+        # At least one token must be left for the answer.
+        script = self._scriptwriter.write(prompt.turns, self._voice.positions - 1)
+        writing = Writing(self._voice, script, prompt)
+        loop = asyncio.get_running_loop()
+        while True:
+            deadline.check("the language model was writing")
+            for event in await loop.run_in_executor(self._thread, writing.step):
+                yield event
+                if isinstance(event, Finished):
+                    return
+
+    def close(self) -> None:
+        """Ends the thread; a token that is being computed is waited for."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+
+def load_language_model(bundle: Bundle) -> LlamaLanguageModel:
+    """The language model of a bundle, ready to answer. Takes seconds; raises `BundleError`."""
+    manifest = bundle.manifest
+    entry = manifest.language_model
+    llama = load_llama(bundle)
+    codec = load_codec(bundle)
+    shapes = {name: tuple(manifest.decoder_of(name).conditioning) for name in manifest.signals}
+    for name, shape in shapes.items():
+        _check_shape(llama.projections.config.outputs, name, shape)
+    voice = Voice(llama, codec, manifest.grammar, entry.first_control, shapes, entry.max_tokens)
+    scriptwriter = Scriptwriter(
+        codec, manifest.grammar, entry.first_control, llama.beginning, llama.projections.config.encoder_width
+    )
+    return LlamaLanguageModel(voice, scriptwriter)
+
+
+def _check(prompt: Prompt) -> None:
+    if prompt.max_tokens < 1:
+        raise RequestError(f"max_tokens must be 1 or more, not {prompt.max_tokens}")
+    if not 0 <= prompt.temperature <= 10:
+        raise RequestError(f"temperature must be from 0 to 10, not {prompt.temperature}")
+    if not 0 < prompt.top_p <= 1:
+        raise RequestError(f"top_p must be above 0 and at most 1, not {prompt.top_p}")
+
+
+def _check_shape(outputs: Mapping[str, ProjectorConfig], modality: str, shape: tuple[int, ...]) -> None:
+    if modality not in outputs:
+        raise BundleError(f"the projections lack {modality!r}, which the manifest lists under signals")
+    made = outputs[modality].queries * outputs[modality].out_width
+    if prod(shape) != made:
+        raise BundleError(
+            f"the projection of {modality!r} makes {made} numbers, but its decoder's conditioning is {list(shape)}"
+        )
