@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from motet.core.errors import CancelledError, NotFoundError, OverloadedError, Reason, RequestError
 from motet.core.events import Generation
@@ -14,6 +14,7 @@ from motet.core.request import FailurePolicy, GenerationRequest
 from orchestrator.answer import Answer
 from orchestrator.fingerprint import fingerprint
 from orchestrator.log import EventLog
+from orchestrator.measures import Measures
 from orchestrator.order import Order
 from orchestrator.pages import PageTokens
 from orchestrator.performance import Performance
@@ -30,11 +31,12 @@ LONGEST_PAGE = 1000
 class Generations:
     """Starts generations, a bounded number at a time, and keeps those that are over within bounds of time and memory.
 
-    Of those that are over, the least recently used make room.
+    Of those that are over, the least recently used make room. `makes` are the modalities that there are decoders for.
     """
 
-    def __init__(self, compose: Compose, settings: OrchestratorSettings) -> None:
+    def __init__(self, compose: Compose, makes: Collection[str], settings: OrchestratorSettings) -> None:
         self._compose = compose
+        self._makes = makes
         self._settings = settings
         self._known: dict[str, Performance] = {}
         """By name, oldest first."""
@@ -83,7 +85,7 @@ class Generations:
     def start(self, request: GenerationRequest, order: Order) -> Performance:
         """Start what was ordered. Raises `OverloadedError`."""
         self.check_room()
-        log = EventLog()
+        log = EventLog(Measures(order, self._makes).count)
         answer = Answer(
             f"generations/{secrets.token_hex(16)}",
             log,

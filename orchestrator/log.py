@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 from motet.core.events import Done, Event, Happening, PartDelta, PartProgress
 
@@ -12,10 +12,11 @@ from motet.core.events import Done, Event, Happening, PartDelta, PartProgress
 class EventLog:
     """The events of one generation, in order.
 
-    Writing never waits for a reader: a reader is a position, and holds no copy.
+    Writing never waits for a reader: a reader is a position, and holds no copy. `observe` is called with each event.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, observe: Callable[[Happening], None] = lambda what: None) -> None:
+        self._observe = observe
         self._events: list[Event] = []
         self._grown = asyncio.Event()
         self.size_bytes = 0
@@ -34,6 +35,7 @@ class EventLog:
         """Write the next event and wake whoever waits for it."""
         self._events.append(Event(len(self._events) + 1, time.time(), what))
         self.size_bytes += _size_of(what)
+        self._observe(what)
         self._grown.set()
         self._grown = asyncio.Event()
 

@@ -46,7 +46,7 @@ class Orchestrator:
         self._makes = tuple(modality for modality in manifest.signals if modality in workers.decoders)
         self._artifacts = Artifacts(settings.artifact_ttl, settings.max_artifact_bytes)
         self._admission = Admission(manifest, self._makes, self._artifacts, probe, settings)
-        self._generations = Generations(self._compose, settings)
+        self._generations = Generations(self._compose, self._makes, settings)
 
     async def __aenter__(self) -> Self:
         return self

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from hashlib import sha256
 from typing import Protocol
 
+from motet.core import metrics
 from motet.core.bundle import Manifest
 from motet.core.errors import CancelledError, DeadlineError, FaultError, MotetError, OverloadedError, RetryableError
 from motet.core.events import Artifact
@@ -16,6 +17,7 @@ from motet.core.request import DecoderOptions, FailurePolicy
 from motet.core.workers import DecodeJob, Embedding, Prompt, Turn, Workers
 from orchestrator.answer import Answer
 from orchestrator.executor import execute
+from orchestrator.measures import measured_step
 from orchestrator.order import Order
 from orchestrator.score import Score
 from orchestrator.settings import OrchestratorSettings
@@ -90,7 +92,8 @@ class Pipeline:
         seconds = self._settings.step_timeout
         try:
             async with asyncio.timeout(seconds):
-                media = await self._decode_twice(step, job)
+                with measured_step(step.modality):
+                    media = await self._decode_twice(step, job)
         except TimeoutError as error:
             raise DeadlineError(
                 f"making {step.modality} took longer than {seconds:g} s; ask for fewer steps"
@@ -147,6 +150,7 @@ class Pipeline:
         except RetryableError as error:
             if not self._answer.silent(step.id):
                 raise
+            metrics.STEP_RETRIES.labels(step.modality).inc()
             if isinstance(error, OverloadedError):
                 await asyncio.sleep(error.retry_after)
         return await self._decode(step, job)

@@ -61,8 +61,9 @@ class Known:
 
 
 async def probe(data: bytes, declared: str) -> Known:
-    """Media of these tests say themselves what they are: "a: ..." is of modality a."""
-    return Known(declared or "x/y", data[:1].decode())
+    """Media of these tests say what they are: their type is "x/a", or they begin with "a"."""
+    modality = declared[-1:] or data[:1].decode()
+    return Known(f"x/{modality}", modality)
 
 
 def run_of(modality: str) -> list[Token]:
@@ -118,7 +119,7 @@ async def perform(orchestrator: Orchestrator, request: GenerationRequest | None 
 async def settled(orchestrator: Orchestrator) -> None:
     """Wait until no generation holds workers."""
     async with asyncio.timeout(2):
-        while orchestrator.running:  # noqa: ASYNC110
+        while orchestrator.running:
             await asyncio.sleep(0)
 
 

@@ -1,0 +1,68 @@
+"""What is counted of every generation, read off its events."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+from motet.core import metrics
+from motet.core.events import TEXT, Accepted, Done, Happening, PartDone, PartFailed, PartProgress, PartStarted, Usage
+from orchestrator.order import Order
+
+OTHER = "other"
+"""Stands for all modalities that nothing here makes: a model may invent any number, and a label may not."""
+
+
+class Measures:
+    """Counts one generation's events as they happen. `makes` are the modalities that there are decoders for."""
+
+    def __init__(self, order: Order, makes: Collection[str]) -> None:
+        self._known = {TEXT, *makes}
+        self._modalities: dict[str, str] = {}
+        self._steps: dict[str, int] = {}
+        self._tokens = (0, 0)
+        self._started = time.monotonic()
+        self._silent = True
+        for attachment in order.attachments:
+            metrics.MEDIA_BYTES.labels(attachment.modality, "read").inc(len(attachment.media.data))
+
+    def count(self, what: Happening) -> None:
+        """One more event."""
+        match what:
+            case Accepted():
+                metrics.GENERATIONS_RUNNING.inc()
+            case PartStarted(part_id, _, modality):
+                self._start(part_id, modality)
+            case PartProgress(part_id, step):
+                metrics.DENOISING_STEPS.labels(self._modalities[part_id]).inc(step - self._steps.get(part_id, 0))
+                self._steps[part_id] = step
+            case PartDone(part_id, _, artifact):
+                metrics.PARTS.labels(self._modalities[part_id], "").inc()
+                if artifact is not None:
+                    metrics.MEDIA_BYTES.labels(self._modalities[part_id], "made").inc(artifact.size_bytes)
+            case PartFailed(part_id, error):
+                metrics.PARTS.labels(self._modalities[part_id], error.reason).inc()
+            case Usage(read, written):
+                self._spend(read, written)
+            case Done(record):
+                metrics.GENERATIONS_RUNNING.dec()
+                metrics.GENERATION_SECONDS.labels(record.state.name.lower()).observe(record.usage.elapsed)
+
+    def _start(self, part_id: str, modality: str) -> None:
+        self._modalities[part_id] = modality if modality in self._known else OTHER
+        if self._silent and modality == TEXT:
+            self._silent = False
+            metrics.FIRST_TEXT_SECONDS.observe(time.monotonic() - self._started)
+
+    def _spend(self, read: int, written: int) -> None:
+        metrics.TOKENS.labels("read").inc(read - self._tokens[0])
+        metrics.TOKENS.labels("written").inc(written - self._tokens[1])
+        self._tokens = (read, written)
+
+
+@contextmanager
+def measured_step(modality: str) -> Iterator[None]:
+    """Within, a decoder works on a step; how long is measured."""
+    with metrics.STEPS_RUNNING.labels(modality).track_inprogress(), metrics.STEP_SECONDS.labels(modality).time():
+        yield

@@ -1,0 +1,318 @@
+"""What goes wrong in one worker is told, and harms nothing else."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from motet.core.errors import (
+    DeadlineError,
+    FaultError,
+    MediaError,
+    OverloadedError,
+    Reason,
+    RequestError,
+    RetryableError,
+)
+from motet.core.events import PartFailed, PartProgress, PartStarted, State
+from motet.core.media import Media
+from motet.core.toys import UNREADABLE, Pause, ToyDecoder, Trouble, tensor_of
+from motet.core.workers import Finished, Progress, Signal, SignalBroken, SignalStarted, TextPiece
+from tests.orchestrator.stage import (
+    ask,
+    decoders,
+    ending,
+    media_of,
+    modalities,
+    perform,
+    run_of,
+    said,
+    script_of,
+    stage,
+    text_of,
+)
+
+BOTH = script_of("An a: ", run_of("a"), " and a b: ", run_of("b"), ".")
+
+
+class Says:
+    """A worker that says just what it is told to, and raises the last of it if that is an error."""
+
+    def __init__(self, *events):
+        self.events = events
+        self.heard = 0
+        self.closed = False
+
+    async def _say(self):
+        try:
+            for event in self.events:
+                if isinstance(event, Exception):
+                    raise event
+                self.heard += 1
+                yield event
+        finally:
+            self.closed = True
+
+    def generate(self, prompt, deadline):
+        return self._say()
+
+    def decode(self, job, deadline):
+        return self._say()
+
+
+def fails(events):
+    """Part id to the reason it failed for."""
+    return {failed.part_id: failed.error.reason for failed in said(events, PartFailed)}
+
+
+TROUBLES = {
+    "raises": (Trouble(FaultError("broken")), Reason.WORKER_FAULT),
+    "dies midway": (Trouble(RetryableError("gone", Reason.WORKER_LOST), after=1), Reason.WORKER_LOST),
+    "hangs": (Trouble(Pause()), Reason.DEADLINE_EXCEEDED),
+    "hangs midway": (Trouble(Pause(), after=1), Reason.DEADLINE_EXCEEDED),
+    "is out of memory": (Trouble(RetryableError("full", Reason.OUT_OF_MEMORY)), Reason.OUT_OF_MEMORY),
+    "refuses": (Trouble(RequestError("no", Reason.CONDITIONING_INVALID)), Reason.CONDITIONING_INVALID),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+async def test_a_decoder_that_fails_is_told_with_its_reason_and_the_other_parts_arrive(trouble):
+    what, reason = TROUBLES[trouble]
+    troubled = ToyDecoder("a", trouble=what)
+
+    events = await perform(stage(BOTH, decoders(a=troubled), step_timeout=0.1))
+
+    assert fails(events) == {"part-1": reason}
+    assert list(media_of(events)) == ["part-3"]
+    assert text_of(events) == "An a:  and a b: ."
+    assert ending(events).state is State.PARTIAL
+    assert ending(events).error is None
+    assert troubled.running == 0
+
+
+async def test_a_decoder_that_breaks_its_promise_is_a_fault_that_shows_nothing_of_its_inside(caplog):
+    caplog.set_level(logging.CRITICAL)
+    broken = [Says(ValueError("secret 0xdeadbeef")), Says(Progress(1, 1)), Says(Media("x/a", b""))]
+    for decoder in [*broken, Says(TimeoutError("secret"))]:
+        events = await perform(stage(BOTH, decoders(a=decoder)))
+
+        (failed,) = said(events, PartFailed)
+        assert failed.error.reason is Reason.WORKER_FAULT
+        assert "secret" not in failed.error.message
+        assert ending(events).state is State.PARTIAL
+        assert decoder.closed
+
+
+async def test_media_that_are_larger_than_allowed_fail():
+    events = await perform(stage(BOTH, decoders(a=ToyDecoder(size=101)), max_media_bytes=100))
+
+    assert fails(events) == {"part-1": Reason.WORKER_FAULT}
+
+
+async def test_what_a_decoder_says_after_its_media_is_not_listened_to():
+    decoder = Says(Progress(1, 2), Media("x/a", b"made"), Media("x/a", b"again"))
+
+    events = await perform(stage(BOTH, decoders(a=decoder)))
+
+    assert media_of(events)["part-1"] == b"made"
+    assert (decoder.heard, decoder.closed) == (2, True)
+
+
+async def test_progress_that_goes_nowhere_is_not_told():
+    steps = [Progress(2, 5), Progress(2, 5), Progress(1, 5), Progress(9, 5), Progress(3, 5), Media("x/a", b"made")]
+
+    events = await perform(stage(BOTH, decoders(a=Says(*steps))))
+
+    assert [p.step for p in said(events, PartProgress) if p.part_id == "part-1"] == [2, 3]
+
+
+async def test_a_step_is_tried_once_more_when_its_worker_was_not_there_and_nothing_was_told():
+    decoder = ToyDecoder("a", trouble=Trouble(RetryableError("not there"), times=1))
+
+    events = await perform(stage(BOTH, decoders(a=decoder)))
+
+    assert len(decoder.seen) == 2
+    assert decoder.seen[0] == decoder.seen[1]
+    assert ending(events).state is State.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("trouble", "tries"),
+    [
+        (Trouble(RetryableError("not there")), 2),
+        (Trouble(RetryableError("gone", Reason.WORKER_LOST), after=1), 1),
+        (Trouble(FaultError("broken")), 1),
+        (Trouble(DeadlineError("late")), 1),
+    ],
+)
+async def test_a_step_is_not_tried_again_for_ever_nor_after_it_was_told_of(trouble, tries):
+    decoder = ToyDecoder("a", trouble=trouble)
+
+    await perform(stage(BOTH, decoders(a=decoder)))
+
+    assert len(decoder.seen) == tries
+
+
+async def test_an_overloaded_decoder_is_given_the_time_it_asks_for():
+    overload = Trouble(OverloadedError("busy", retry_after=0.05), times=1)
+    events = await perform(stage(BOTH, decoders(a=ToyDecoder("a", trouble=overload))))
+
+    assert ending(events).state is State.SUCCEEDED
+    assert ending(events).usage.elapsed > 0.05
+
+
+async def test_whether_a_failed_part_may_succeed_later_is_told():
+    later = {}
+    for error in (RetryableError("x"), DeadlineError("x"), FaultError("x"), RequestError("x")):
+        events = await perform(stage(BOTH, decoders(a=ToyDecoder("a", trouble=Trouble(error)))))
+        later[type(error)] = said(events, PartFailed)[0].retryable
+
+    assert later == {RetryableError: True, DeadlineError: True, FaultError: False, RequestError: False}
+
+
+async def test_a_broken_signal_fails_its_part_and_the_rest_goes_on():
+    script = script_of("x", run_of("a")[:2], "y", run_of("b")[1:3], run_of("b"), run_of("a")[:1])
+
+    events = await perform(stage(script))
+
+    assert modalities(events) == ["text", "a", "text", "b", "b", "b", "a"]
+    assert set(fails(events).values()) == {Reason.SIGNAL_BROKEN}
+    assert len(fails(events)) == 4
+    assert list(media_of(events)) == ["part-5"]
+    assert ending(events).state is State.PARTIAL
+
+
+async def test_a_language_model_that_fails_midway_leaves_its_text_and_the_parts_it_began():
+    script = script_of("Here: ", run_of("a"), "and then", RetryableError("gone", Reason.WORKER_LOST))
+
+    events = await perform(stage(script, decoders(a=ToyDecoder("a", delay=0.02))))
+
+    assert text_of(events) == "Here: and then"
+    assert list(media_of(events)) == ["part-1"]
+    assert fails(events) == {"part-2": Reason.WORKER_LOST}
+    assert ending(events).state is State.PARTIAL
+    assert ending(events).error.reason is Reason.WORKER_LOST
+
+
+async def test_a_language_model_that_fails_at_once_fails_the_generation():
+    events = await perform(stage([FaultError("no")]))
+
+    assert ending(events).state is State.FAILED
+    assert ending(events).error.message == "no"
+
+
+async def test_a_language_model_that_fails_inside_a_run_fails_the_part_with_its_own_reason():
+    events = await perform(stage(script_of("x", run_of("a")[:2], RetryableError("gone", Reason.WORKER_LOST))))
+
+    assert fails(events) == {"part-1": Reason.WORKER_LOST}
+
+
+async def test_a_language_model_that_breaks_its_promise_is_a_fault(caplog):
+    caplog.set_level(logging.CRITICAL)
+    for model in (Says(TextPiece("x"), ValueError("secret")), Says(TextPiece("x"))):
+        events = await perform(stage(model))
+
+        assert ending(events).error.reason is Reason.WORKER_FAULT
+        assert "secret" not in ending(events).error.message
+        assert ending(events).state is State.PARTIAL
+        assert model.closed
+
+
+async def test_signals_that_come_in_no_sensible_order_are_told_apart():
+    a, b = (Signal(name, tensor_of(name.encode(), (4,))) for name in "ab")
+    model = Says(
+        SignalStarted("a"), SignalStarted("b"), b, a, SignalBroken("b", "?"), SignalStarted("a"), TextPiece("x")
+    )
+
+    events = await perform(stage(Says(*model.events, SignalStarted("b"), Finished("stop", 1, 9))))
+
+    assert modalities(events) == ["a", "b", "a", "b", "a", "text", "b"]
+    assert sorted(fails(events)) == ["part-0", "part-3", "part-4", "part-6"]
+    assert sorted(media_of(events)) == ["part-1", "part-2"]
+
+
+async def test_a_language_model_that_writes_nothing_has_not_succeeded():
+    for script in ([], script_of("  \n")):
+        assert ending(await perform(stage(script))).state is State.FAILED
+
+
+async def test_an_encoder_that_fails_fails_the_generation_and_the_model_is_not_asked():
+    orchestrator = stage(BOTH)
+
+    events = await perform(orchestrator, ask("what is this?", Media("x/a", b"a fine one"), Media("x/b", UNREADABLE)))
+
+    assert ending(events).state is State.FAILED
+    assert isinstance(ending(events).error, MediaError)
+    assert ending(events).error.metadata["index"] == "1"
+    assert modalities(events) == []
+
+
+async def test_no_decoder_outside_what_is_allowed_is_ever_called_whatever_the_model_writes():
+    made = decoders()
+
+    events = await perform(stage(BOTH, made), ask(allowed_modalities=frozenset({"b"})))
+
+    assert not made["a"].seen
+    assert fails(events) == {"part-1": Reason.MODALITY_NOT_ALLOWED}
+    assert list(media_of(events)) == ["part-3"]
+
+
+async def test_text_alone_may_be_asked_for():
+    made = decoders()
+    for allowed in (frozenset(), frozenset({"text"})):
+        events = await perform(stage(BOTH, made), ask(allowed_modalities=allowed))
+
+        assert set(fails(events).values()) == {Reason.MODALITY_NOT_ALLOWED}
+    assert not made["a"].seen
+    assert not made["b"].seen
+
+
+async def test_no_more_parts_are_made_than_the_request_allows():
+    made = decoders()
+    script = script_of(run_of("a"), run_of("a"), run_of("a"), run_of("b"))
+
+    events = await perform(stage(script, made), ask(max_parts={"a": 2, "b": 0}))
+
+    assert fails(events) == {"part-2": Reason.LIMIT_EXCEEDED, "part-3": Reason.LIMIT_EXCEEDED}
+    assert (len(made["a"].seen), len(made["b"].seen)) == (2, 0)
+
+
+async def test_no_more_parts_are_made_than_the_server_allows():
+    events = await perform(stage(script_of(*[run_of("a"), run_of("b")] * 3), max_parts=3, max_parts_each=2))
+
+    assert len(media_of(events)) == 3
+    assert set(fails(events).values()) == {Reason.LIMIT_EXCEEDED}
+
+
+async def test_a_modality_that_nothing_makes_is_told_and_not_looked_for():
+    signal = Signal("z", tensor_of(b"z", (4,)))
+
+    events = await perform(stage(Says(TextPiece("x"), SignalStarted("z"), signal, Finished("stop", 1, 5))))
+
+    assert fails(events) == {"part-1": Reason.MODALITY_NOT_SUPPORTED}
+    assert said(events, PartFailed)[0].error.metadata["supported"] == "a, b"
+
+
+@pytest.mark.parametrize("tokens", [run_of("a"), run_of("a")[:2], run_of("a")[1:2]], ids=["whole", "cut", "headless"])
+async def test_a_language_model_that_asks_without_end_is_stopped(tokens):
+    def endless(prompt):
+        while True:
+            yield from tokens
+
+    events = await perform(stage(endless, max_parts=3, max_refusals=5))
+
+    assert len(said(events, PartStarted)) <= 3 + 6
+    assert ending(events).error.reason is Reason.LIMIT_EXCEEDED
+
+
+async def test_a_language_model_that_writes_without_end_is_stopped():
+    class Endless:
+        async def generate(self, prompt, deadline):
+            while True:
+                yield TextPiece("la " * 10)
+
+    events = await perform(stage(Endless(), max_text=1000))
+
+    assert ending(events).error.reason is Reason.LIMIT_EXCEEDED
+    assert len(text_of(events)) < 1100
