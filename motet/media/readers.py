@@ -27,7 +27,7 @@ _MODULES: Mapping[str, tuple[str, ...]] = {
     JPEG: ("PIL.JpegImagePlugin", "PIL.MpoImagePlugin", *_PILLOW),
     WEBP: ("PIL.WebPImagePlugin", *_PILLOW),
     **dict.fromkeys((WAV, FLAC, MP3, OGG), ("soundfile",)),
-    **dict.fromkeys((MP4, WEBM), ("av", "av.subtitles.stream", "fractions")),
+    **dict.fromkeys((MP4, WEBM), ("av", "av.subtitles.stream", "av.video.reformatter", "fractions")),
 }
 _CODECS = {"h264", "hevc", "mpeg4", "vp8", "vp9", "libdav1d", "av1"}
 _STREAMING = 0x7FFFF000  # Writers that cannot seek back leave about this much, or more, as a WAV's length.
@@ -182,6 +182,7 @@ def _check_clip(container: Any, stream: Any, limits: MediaLimits) -> tuple[int, 
 
 def _frames(container: Any, stream: Any, width: int, height: int, limits: MediaLimits) -> tuple[list[bytes], float]:
     """All frames as rows of RGB, and when the last one ends, in seconds."""
+    reformat = import_module("av.video.reformatter").VideoReformatter().reformat
     frames: list[bytes] = []
     last = 0.0
     for frame in container.decode(stream):
@@ -194,7 +195,8 @@ def _frames(container: Any, stream: Any, width: int, height: int, limits: MediaL
             raise RefusedError("seconds", last)
         if (len(frames) + 1) * width * height > limits.clip_pixels:
             raise RefusedError("pixels", (len(frames) + 1) * width * height)
-        frames.append(_rows(frame.reformat(width, height, "rgb24")))
+        # Its default is a thread per core, and none can be started here.
+        frames.append(_rows(reformat(frame, width, height, "rgb24", threads=1)))
     return frames, last
 
 

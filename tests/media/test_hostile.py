@@ -193,6 +193,20 @@ async def test_a_child_taken_over_can_reach_nothing(attempt: str) -> None:
     assert out == b"refused\n"
 
 
+async def test_a_child_without_privileges_reads_everything_too() -> None:
+    # The superuser may start threads against the limit; a codec that needs one would fail for everybody else.
+    program = (
+        "import os; from motet.media import child, kinds, limits, readers; from tests.media.test_hostile import WHOLE\n"
+        "for data in WHOLE.values(): readers.prepare(kinds.sniff(data))\n"
+        "os.getuid() or os.setuid(65534); child._confine(limits.DEFAULT_LIMITS)\n"
+        "for data in WHOLE.values(): readers.READERS[kinds.sniff(data)](data, limits.DEFAULT_LIMITS)"
+    )
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stderr=asyncio.subprocess.PIPE)
+    _, errors = await child.communicate()
+
+    assert (child.returncode, errors) == (0, b"")
+
+
 @pytest.mark.parametrize(
     "line",
     [
