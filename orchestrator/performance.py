@@ -44,6 +44,7 @@ class Performance:
         self._pipeline: Pipeline | None = pipeline
         self._on_end = on_end
         self._attending = 0
+        self._idle = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -80,7 +81,7 @@ class Performance:
                     yield event
         finally:
             self._attending -= 1
-            if not self._attending and not self._detached:
+            if not self._attending and not self._detached and not self._answer.over:
                 self.stop(CancelledError("the caller hung up"))
                 await self.idle()
 
@@ -92,8 +93,7 @@ class Performance:
 
     async def idle(self) -> None:
         """Wait until no worker holds work for it."""
-        if self._task is not None and not self._task.done():
-            await asyncio.wait({self._task})
+        await self._idle.wait()
 
     def _end(self, task: asyncio.Task[None]) -> None:
         if self._timer is not None:
@@ -102,6 +102,7 @@ class Performance:
             self._pipeline.stop(_accident(task))
         self._pipeline = None  # it holds the prompt's media, which nobody needs any more
         self._on_end(self)
+        self._idle.set()
 
 
 def _accident(task: asyncio.Task[None]) -> MotetError:
