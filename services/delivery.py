@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from contextlib import aclosing
 from dataclasses import dataclass
 from hashlib import sha256
 
+from motet.core.closing import closing
 from motet.core.errors import FaultError
 from motet.core.events import TEXT, Artifact, Done, Generation, PartDelta, PartDone, PartFailed, PartStarted
 from motet.core.media import Media
@@ -35,7 +35,7 @@ class _Part:
     async def content(self, motet: Motet, artifact: Artifact | None) -> bytes:
         """The part's bytes: from its deltas, or downloaded when it had none."""
         if artifact is not None and not self.pieces:
-            async with aclosing(motet.download(artifact.name)) as chunks:  # type: ignore[type-var]
+            async with closing(motet.download(artifact.name)) as chunks:
                 self.pieces = [chunk async for chunk in chunks]
         return b"".join(self.pieces)
 
@@ -49,7 +49,7 @@ async def deliver(motet: Motet, request: GenerationRequest, folder: OutputFolder
     begun = time.monotonic()
     parts: dict[str, _Part] = {}
     whole: dict[int, str | SavedMedia] = {}
-    async with aclosing(motet.generate(request)) as events:  # type: ignore[type-var]
+    async with closing(motet.generate(request)) as events:
         async for event in events:
             path, saved = None, None
             match event.what:

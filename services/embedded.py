@@ -16,8 +16,8 @@ from services.loading import Loading, LoadingDecoder, LoadingEncoder, LoadingLan
 async def embedded(factory: Factory) -> AsyncIterator[Motet]:
     """An orchestrator over workers of this process. Each worker is loaded when it is first needed.
 
-    The encoder waits for media. A decoder waits until the language model is there: loading both at once would keep
-    the text waiting, and the decoders load while it is written.
+    The encoder waits for media to be read, a decoder for the first signal of its modality: what a prompt does not take
+    is not loaded, and the text comes as soon as it can.
     """
     manifest = factory.manifest
     encoder = Loading(factory.encoder, "encoder")
@@ -27,7 +27,7 @@ async def embedded(factory: Factory) -> AsyncIterator[Motet]:
     }
     language_model = Loading(factory.language_model, "language model")
     workers = Workers(
-        LoadingEncoder(encoder),
+        LoadingEncoder(encoder, language_model),
         LoadingLanguageModel(language_model),
         {modality: LoadingDecoder(loading) for modality, loading in decoders.items()},
     )

@@ -30,7 +30,7 @@ class Exit(IntEnum):
     UNAVAILABLE = 4
     """Motet cannot be reached or is too busy: the same command may succeed later."""
     LATE = 5
-    """The time ran out."""
+    """The time ran out; what was done by then is there."""
     INTERRUPTED = 130
     """Stopped by Ctrl-C."""
 
@@ -63,7 +63,7 @@ def exit_of(generation: Generation) -> Exit:
         case State.SUCCEEDED:
             return Exit.OK
         case State.PARTIAL:
-            return Exit.PARTIAL
+            return Exit.LATE if isinstance(generation.error, DeadlineError) else Exit.PARTIAL
         case State.CANCELLED:
             return Exit.INTERRUPTED
         case _:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import Self
 from motet.core.bundle import Bundle, Manifest, bundle_folder
 from motet.core.errors import BundleError
 from motet.core.workers import Decoder, Encoder, LanguageModel
+
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +35,22 @@ class Factory:
         """Workers with the weights of a bundle, each computing on `threads` threads."""
 
         def encoder() -> Encoder:
-            _use_threads(threads)
-            from motet.models.imagebind import load_encoder
+            with _loading(threads):
+                from motet.models.imagebind import load_encoder
 
-            return load_encoder(bundle)
+                return load_encoder(bundle)
 
         def language_model() -> LanguageModel:
-            _use_threads(threads)
-            from motet.models.llm import load_language_model
+            with _loading(threads):
+                from motet.models.llm import load_language_model
 
-            return load_language_model(bundle)
+                return load_language_model(bundle)
 
         def decoder(modality: str) -> Decoder:
-            _use_threads(threads)
-            from motet.models.diffusion import load_decoder
+            with _loading(threads):
+                from motet.models.diffusion import load_decoder
 
-            return load_decoder(bundle, modality)
+                return load_decoder(bundle, modality)
 
         return cls(bundle.manifest, bundle.digest, encoder, language_model, decoder)
 
@@ -78,8 +82,13 @@ def open_bundle(name: str, parts: tuple[str, ...] | None = None) -> Bundle:
     return Bundle.load(bundle_folder(name), parts)
 
 
-def _use_threads(threads: int) -> None:
-    # Sums change with the number of threads that share them: equal bytes everywhere take an equal number.
-    import torch
+@contextmanager
+def _loading(threads: int) -> Iterator[None]:
+    # One at a time: the libraries below import each other's parts when they are first used, and trip over each other
+    # when two threads are the first.
+    with _ONE_AT_A_TIME:
+        import torch
 
-    torch.set_num_threads(threads)
+        # Sums change with the number of threads that share them: equal bytes everywhere take an equal number.
+        torch.set_num_threads(threads)
+        yield

@@ -17,5 +17,7 @@ def hold() -> None:
 
 
 def _wait() -> None:
-    sys.stdin.buffer.read()
+    # Not through `sys.stdin`: a process cannot end while a thread holds its lock.
+    while os.read(sys.stdin.fileno(), 1):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)

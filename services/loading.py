@@ -6,9 +6,9 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
-from contextlib import aclosing
 from typing import Generic, TypeVar
 
+from motet.core.closing import closing
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError
 from motet.core.media import Media
@@ -52,14 +52,16 @@ class Loading(Generic[T]):
 
 
 class LoadingEncoder:
-    """An `Encoder` that is there when it is needed."""
+    """An `Encoder` that is there when it is needed. `then`, which is needed after it, is loaded while it works."""
 
-    def __init__(self, loading: Loading[Encoder]) -> None:
+    def __init__(self, loading: Loading[Encoder], then: Loading[LanguageModel]) -> None:
         self._loading = loading
+        self._then = then
 
     async def encode(self, media: Sequence[Media], deadline: Deadline) -> list[Tensor]:
         """As the loaded encoder does."""
         encoder = await self._loading.ready(deadline)
+        self._then.begin()
         return await encoder.encode(media, deadline)
 
 
@@ -72,7 +74,7 @@ class LoadingLanguageModel:
     async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
         """As the loaded language model does."""
         model = await self._loading.ready(deadline)
-        async with aclosing(model.generate(prompt, deadline)) as events:  # type: ignore[type-var]
+        async with closing(model.generate(prompt, deadline)) as events:
             async for event in events:
                 yield event
 
@@ -86,6 +88,6 @@ class LoadingDecoder:
     async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
         """As the loaded decoder does."""
         decoder = await self._loading.ready(deadline)
-        async with aclosing(decoder.decode(job, deadline)) as events:  # type: ignore[type-var]
+        async with closing(decoder.decode(job, deadline)) as events:
             async for event in events:
                 yield event

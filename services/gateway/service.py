@@ -7,14 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
-
 from motet.core.errors import SettingsError
 from motet.core.workers import Workers
 from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel
 from motet.transport.gate import Gate
 from orchestrator.orchestrator import Orchestrator
+from orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
 from services.gateway.settings import GatewaySettings, addresses_of
 from services.serve import Opened, Service, factory_of
 from services.settings import settings_of

@@ -10,14 +10,16 @@ import pytest
 from motet.core.deadline import Deadline
 from motet.core.errors import BundleError, DeadlineError
 from motet.core.media import Media
-from motet.core.toys import ToyDecoder, ToyEncoder, tensor_of
+from motet.core.toys import ToyDecoder, ToyEncoder, ToyLanguageModel, grammar_of, tensor_of
 from motet.core.workers import DecodeJob
 from services.loading import Loading, LoadingDecoder, LoadingEncoder
+
+LANGUAGE_MODEL = Loading(lambda: ToyLanguageModel(grammar_of("image")), "language model")
 
 
 async def test_nothing_is_loaded_before_it_is_needed_and_then_only_once() -> None:
     loads: list[str] = []
-    encoder = LoadingEncoder(Loading(lambda: loads.append("encoder") or ToyEncoder(), "encoder"))  # type: ignore[func-returns-value]
+    encoder = LoadingEncoder(Loading(lambda: loads.append("encoder") or ToyEncoder(), "encoder"), LANGUAGE_MODEL)  # type: ignore[func-returns-value]
     assert loads == []
 
     first, second = await asyncio.gather(*(encoder.encode([Media("", b"x")], Deadline.after(5)) for _ in range(2)))
@@ -39,7 +41,7 @@ async def test_what_loading_raises_reaches_everyone_who_waits() -> None:
     def refuse() -> ToyEncoder:
         raise BundleError("model.safetensors was altered")
 
-    encoder = LoadingEncoder(Loading(refuse, "encoder"))
+    encoder = LoadingEncoder(Loading(refuse, "encoder"), LANGUAGE_MODEL)
 
     for _ in range(2):
         with pytest.raises(BundleError, match="altered"):
@@ -49,10 +51,20 @@ async def test_what_loading_raises_reaches_everyone_who_waits() -> None:
 async def test_a_deadline_is_kept_while_loading_and_the_loading_goes_on() -> None:
     go = threading.Event()
     loading = Loading(lambda: go.wait(5) and ToyEncoder(), "encoder")
-    encoder = LoadingEncoder(loading)  # type: ignore[arg-type]
+    encoder = LoadingEncoder(loading, LANGUAGE_MODEL)  # type: ignore[arg-type]
 
     with pytest.raises(DeadlineError, match="while loading the encoder"):
         await encoder.encode([], Deadline.after(0.01))
     go.set()
 
     assert await encoder.encode([], Deadline.after(5)) == []
+
+
+async def test_the_language_model_is_loaded_while_the_encoder_works() -> None:
+    loaded = threading.Event()
+    language_model = Loading(lambda: loaded.set() or ToyLanguageModel(grammar_of("image")), "language model")  # type: ignore[func-returns-value]
+    encoder = LoadingEncoder(Loading(ToyEncoder, "encoder"), language_model)  # type: ignore[arg-type]
+
+    await encoder.encode([Media("", b"x")], Deadline.after(5))
+
+    assert await asyncio.to_thread(loaded.wait, 5)

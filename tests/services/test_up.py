@@ -6,14 +6,15 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from motet.client import Client
 
+from motet.client import Client
 from motet.core.request import GenerationRequest, Message
 from tests.services.command import PATIENCE, eventually, files_in, interrupted, motet, started
 
@@ -125,3 +126,20 @@ def test_a_port_in_use_is_told_in_one_line_and_nothing_is_left(tmp_path: Path) -
     ]
     assert "ADDRESS_IN_USE" in upped.stderr
     assert "Traceback" not in upped.stderr
+
+
+def test_every_example_runs_against_it(up: subprocess.Popen[str], tmp_path: Path) -> None:
+    address = table_of(up)["orchestrator"][0]
+    root = Path(__file__).parents[2]
+
+    for example in sorted((root / "examples").glob("*.py")):
+        ran = subprocess.run(
+            [sys.executable, str(example), "hello", "--server", address],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            cwd=tmp_path,
+        )
+        assert (ran.returncode, "You said: hello." in ran.stdout) == (0, True), ran.stderr
+
+    assert list(files_in(tmp_path / "answer"))
