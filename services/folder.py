@@ -15,7 +15,7 @@ _SUFFIXES = {"mpeg": "mp3", "octet-stream": "bin"}
 
 
 class OutputFolder:
-    """A folder of numbered files, "01-image.png" and so on, in the order of the answer.
+    """A folder of numbered files, "01-MODALITY.png" and so on, in the order of the answer.
 
     It is made when the first file is. Numbers go on after the highest that is there, so nothing is ever overwritten;
     a file appears under its name only when it is whole.

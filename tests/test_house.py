@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("motet", "orchestrator", "services", "benchmarks", "examples", "protos", "tests")
 GENERATED = re.compile(r"_pb2(_grpc)?\.pyi?$")
 
-# All that the client may bring along; grpc's own dependencies included.
-CLIENT_NEEDS = {"motet", "grpc", "google", "buf", "typing_extensions", "cython_runtime", "_cython_3"}
+# All that the client may bring along. grpc itself tries to import its sister packages, and does without them.
+CLIENT_NEEDS = re.compile(r"motet|buf|google|grpc(_\w+)?|typing_extensions|_?cython_\w+")
 HEAVY = ("torch", "numpy", "transformers", "diffusers", "PIL", "av", "soundfile")
 
 # Where particular modalities have names. Everywhere else a modality is a string that came from the manifest.
@@ -47,9 +47,7 @@ def loaded_by(program: str) -> set[str]:
 
 
 def test_the_client_needs_nothing_but_grpc_and_protobuf() -> None:
-    loaded = {name for name in loaded_by("import motet.client") if name not in sys.stdlib_module_names}
-
-    assert loaded - CLIENT_NEEDS == set()
+    assert [name for name in loaded_by("import motet.client") if not CLIENT_NEEDS.fullmatch(name)] == []
 
 
 @pytest.mark.parametrize("command", ["--help", "run --help", "serve --help"])
