@@ -42,8 +42,8 @@ def loaded_by(program: str) -> set[str]:
         text=True,
         check=True,
     )
-    names = {name.partition(".")[0] for name in done.stderr.split()}
-    return {name for name in names if name.lstrip("_") not in sys.stdlib_module_names | {"main__", "distutils_hack"}}
+    standard = sys.stdlib_module_names | {"__main__", "__mp_main__", "_sitebuiltins", "_distutils_hack"}
+    return {name.partition(".")[0] for name in done.stderr.split()} - standard
 
 
 def test_the_client_needs_nothing_but_grpc_and_protobuf() -> None:
