@@ -37,6 +37,8 @@ FLOW_OPTIONS: tuple[tuple[str, int], ...] = (
 
 _CLIENT_OPTIONS: tuple[tuple[str, int], ...] = (
     *FLOW_OPTIONS,
+    # What was sent is kept for another attempt up to this many bytes; gRPC's own limit is one chunk.
+    ("grpc.per_rpc_retry_buffer_size", LARGEST_MESSAGE),
     # A worker that came back is found again soon, not after gRPC's two minutes at most.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),

@@ -18,7 +18,7 @@ from motet.core.deadline import Deadline
 from motet.core.metrics import CALL_SECONDS
 from motet.transport.gate import Gate
 from motet.transport.status import errors_to_status
-from motet.transport.validation import validate
+from motet.transport.validation import lenient, validate
 
 OWN = "/motet."
 """How the paths of Motet's methods begin; others, such as health, are left as they are."""
@@ -67,7 +67,7 @@ class Edge(grpc.aio.ServerInterceptor):
             return handler  # type: ignore[no-any-return]
         wrap, make = _SHAPES[bool(handler.request_streaming), bool(handler.response_streaming)]
         behaviour = wrap(self, method, _behaviour_of(handler))
-        return make(behaviour, handler.request_deserializer, handler.response_serializer)  # type: ignore[no-any-return]
+        return make(behaviour, lenient(handler.request_deserializer), handler.response_serializer)  # type: ignore[no-any-return]
 
     @asynccontextmanager
     async def _passing(self, method: str, context: _Context) -> AsyncIterator[AsyncExitStack]:

@@ -120,7 +120,7 @@ class Server:
         self._leaving.cancel()
         await self._server.stop(_FLUSH if self.gate.capacity.draining else None)
         if self._exposition:
-            self._exposition.stop()
+            await asyncio.to_thread(self._exposition.stop)
 
     async def run(self, grace: float = 30.0, ready: Callable[[Server], None] = lambda server: None) -> int:
         """Serve until SIGTERM or SIGINT, drain, stop; how many calls were left over after `grace` seconds.

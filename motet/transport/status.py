@@ -37,7 +37,8 @@ DETAILS_KEY = "grpc-status-details-bin"
 
 _LONGEST_MESSAGE = 1000
 _LONGEST_VALUE = 200
-"""Trailers must stay small: a peer may refuse more than 8 KiB of them."""
+_MOST_VALUES = 8
+"""Bytes, bytes, and how many: a peer may refuse trailers of more than 8 KiB, and would then see no error at all."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -89,8 +90,9 @@ class MessageError(RequestError):
 
 def error_to_status_proto(error: MotetError) -> status_pb2.Status:
     """The status that tells an error: `ErrorInfo`, `RetryInfo` of an overload, `BadRequest` of a broken message."""
-    status = status_pb2.Status(code=CODE_OF[error.reason].value[0], message=error.message[:_LONGEST_MESSAGE])
-    metadata = {key: value[:_LONGEST_VALUE] for key, value in error.metadata.items()}
+    status = status_pb2.Status(code=CODE_OF[error.reason].value[0], message=_cut(error.message, _LONGEST_MESSAGE))
+    values = list(error.metadata.items())[:_MOST_VALUES]
+    metadata = {_cut(key, _LONGEST_VALUE): _cut(value, _LONGEST_VALUE) for key, value in values}
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata))
     if isinstance(error, OverloadedError):
         delay = Duration()
@@ -98,8 +100,8 @@ def error_to_status_proto(error: MotetError) -> status_pb2.Status:
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
     if isinstance(error, MessageError):
         bad = error_details_pb2.BadRequest()
-        for field, description in error.violations:
-            bad.field_violations.add(field=field, description=description[:_LONGEST_VALUE])
+        for field, description in error.violations[:_MOST_VALUES]:
+            bad.field_violations.add(field=_cut(field, _LONGEST_VALUE), description=_cut(description, _LONGEST_VALUE))
         status.details.add().Pack(bad)
     return status
 
@@ -148,6 +150,11 @@ def _error_of_code(code: grpc.StatusCode, received: bool, whom: str) -> MotetErr
             return FaultError(f"{whom} does not know this call; is it the right address and version?")
         case _:
             return FaultError(f"{whom} failed with status {code.name}")
+
+
+def _cut(text: str, size: int) -> str:
+    """The text, or its beginning that takes no more than `size` bytes as UTF-8."""
+    return text.encode(errors="replace")[:size].decode(errors="ignore")
 
 
 def _code_of_number(number: int) -> grpc.StatusCode:

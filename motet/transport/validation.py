@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import protovalidate
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
+from motet.core.errors import RequestError
 from motet.transport.status import MessageError
 
 
-def validate(message: Message) -> None:
+class Malformed:
+    """Stands for bytes that are no message, until `validate` says so."""
+
+
+def lenient(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """A parser that answers `Malformed` rather than raise: gRPC would tell its exception as the server's fault."""
+
+    def parsed(data: bytes) -> Any:
+        try:
+            return parse(data)
+        except DecodeError:
+            return Malformed()
+
+    return parsed
+
+
+def validate(message: Message | Malformed) -> None:
     """Raises `MessageError`, naming each field that breaks a rule of its proto and what it must be."""
+    if isinstance(message, Malformed):
+        raise RequestError("the bytes of the request are not the message that this call takes")
     try:
         protovalidate.validate(message)
     except protovalidate.ValidationError as error:

@@ -42,5 +42,5 @@ def _servicer(worker: Encoder | LanguageModel | Decoder) -> Any:
 async def until(true: Callable[[], bool]) -> None:
     """Wait until something holds, for two seconds at most."""
     async with asyncio.timeout(2):
-        while not true():  # noqa: ASYNC110 - what is waited for tells nobody
+        while not true():
             await asyncio.sleep(0.002)

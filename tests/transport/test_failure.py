@@ -12,6 +12,8 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from motet.core.closing import closing
 from motet.core.deadline import Deadline
@@ -173,6 +175,48 @@ async def test_a_guard_cancels_the_call_even_when_somebody_still_holds_it() -> N
             async with guarded(call) as responses:
                 await anext(responses)
         await until(lambda: len(probe.endings) == 200)
+
+
+async def test_media_are_sent_again_when_the_first_encoder_was_not_there() -> None:
+    class Flaky(ToyEncoder):
+        async def encode(self, media: Sequence[Media], deadline: Deadline) -> list[Tensor]:
+            embeddings = await super().encode(media, deadline)
+            if len(self.seen) < 3:
+                raise LOST
+            return embeddings
+
+    toy = Flaky()
+    large = Media("", bytes(2**20))
+
+    async with served(toy) as (_, channel):
+        await RemoteEncoder(channel).encode([large], Deadline.after(5))
+
+    assert list(toy.seen) == [(large,)] * 3
+
+
+@pytest.mark.parametrize("text", ["x" * 10**6, "é" * 10**5, "𝄞" * 10**5, "\ud800\0"])
+async def test_an_error_arrives_however_much_it_says(text: str) -> None:
+    error = RequestError(text, metadata={str(number) + text: text for number in range(50)})
+
+    async with served(ToyDecoder(trouble=Trouble(error))) as (_, channel):
+        told = await failure_of(RemoteDecoder(channel))
+
+    assert (type(told), told.reason) == (RequestError, Reason.INVALID_REQUEST)
+    assert told.message[:2] == text.replace("\ud800", "?")[:2]
+    assert len(told.metadata) == 8
+
+
+@settings(max_examples=20, deadline=None)
+@given(data=st.binary(min_size=1, max_size=200))
+def test_bytes_that_are_no_message_are_the_callers_to_change(data: bytes) -> None:
+    async def sent() -> grpc.StatusCode:
+        async with served(ToyDecoder(trouble=Trouble(RequestError("it was one")))) as (_, channel):
+            call = channel.unary_stream("/motet.internal.v1.DecoderService/Decode")(data + b"\x07")
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call.read()
+            return caught.value.code()
+
+    assert asyncio.run(sent()) is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_the_text_of_a_strangers_exception_never_reaches_the_caller(caplog: pytest.LogCaptureFixture) -> None:
