@@ -110,7 +110,7 @@ def _vocabulary(grammar: Grammar, first_control: int) -> int:
 
 
 def _base(folder: Path) -> LlamaForCausalLM:
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
     model, found = LlamaForCausalLM.from_pretrained(
         folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True
     )

@@ -94,7 +94,7 @@ class Attention(nn.Module):
         if self.bias_k is not None and self.bias_v is not None:
             key = torch.cat([key, self.bias_k.to(key.dtype).expand(len(x), -1, -1)], dim=1)
             value = torch.cat([value, self.bias_v.to(value.dtype).expand(len(x), -1, -1)], dim=1)
-        split = [part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (query, key, value)]
+        split = [part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (query, key, value)]  # type: ignore[no-untyped-call]
         mixed = functional.scaled_dot_product_attention(*split)  # (batch, heads, tokens, width / heads)
         projected: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
         return projected

@@ -82,7 +82,8 @@ def clip_views(frames: NDArray[np.uint8], rate: float, size: int) -> Views:
         last = min(math.ceil((start + _SECONDS) * rate), len(frames)) - 1
         pairs[first, max(first, last)] += 1
     scaled = {index: _short_side(frames[index], size) for index in {i for pair in pairs for i in pair}}
-    corners = Counter(_corners(*next(iter(scaled.values())).shape[1:], size))
+    _, height, width = next(iter(scaled.values())).shape
+    corners = Counter(_corners(height, width, size))
     pixels, weights = [], []
     for (first, last), times in pairs.items():
         for (top, left), crops in corners.items():
@@ -104,10 +105,8 @@ def clip_starts(seconds: float, clips: int) -> list[float]:
 def _short_side(frame: NDArray[np.uint8], size: int) -> Tensor:
     """The frame scaled to a shorter side of `size` (bilinear, not antialiased) and normalised, (3, h, w)."""
     height, width = frame.shape[:2]
-    if width < height:
-        shape = (math.floor(height / width * size), size)
-    else:
-        shape = (size, math.floor(width / height * size))
+    long = math.floor(max(height, width) / min(height, width) * size)
+    shape = (long, size) if width < height else (size, long)
     unit = torch.from_numpy(frame.copy()).permute(2, 0, 1)[None].float() / 255
     scaled = functional.interpolate(unit, size=shape, mode="bilinear", align_corners=False)[0]
     return (scaled - _MEAN[:, None, None]) / _DEVIATION[:, None, None]
