@@ -1,0 +1,43 @@
+"""No call of the library is made outside a guard: a call that is merely dropped may never be cancelled."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import motet
+
+SOURCES = [
+    path
+    for folder in ("motet", "orchestrator", "services")
+    for path in (Path(motet.__file__).parents[1] / folder).rglob("*.py")
+    if "_pb2" not in path.name
+]
+GUARDS = {"guarded", "answered", "_events"}
+
+
+def rpcs(function: ast.AST) -> Iterator[str]:
+    """The rpcs that a function calls on a stub, `self._stub.Encode(...)`."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr[:1].isupper():
+            owner = node.func.value
+            if isinstance(owner, ast.Attribute) and isinstance(owner.value, ast.Name) and owner.value.id == "self":
+                yield node.func.attr
+
+
+def names(function: ast.AST) -> set[str]:
+    """What a function mentions."""
+    return {getattr(node, "attr", getattr(node, "id", "")) for node in ast.walk(function)}
+
+
+def test_every_call_on_a_stub_is_guarded() -> None:
+    guarded, bare = [], []
+    for path in SOURCES:
+        for function in ast.walk(ast.parse(path.read_text())):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                calls = list(rpcs(function))
+                (guarded if names(function) & GUARDS else bare).extend(f"{path.name}: {call}" for call in calls)
+
+    assert bare == []
+    assert len(guarded) >= 12
