@@ -1,0 +1,254 @@
+"""What is known of generations: watched from anywhere, found, listed, forgotten, bounded."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+
+from motet.core.errors import FaultError, NotFoundError, OverloadedError, Reason, RequestError
+from motet.core.events import Accepted, PartDelta, State
+from motet.core.toys import Pause, ToyDecoder, ToyLanguageModel
+from tests.orchestrator.grammar import check
+from tests.orchestrator.stage import (
+    MANIFEST,
+    ask,
+    decoders,
+    ending,
+    media_of,
+    perform,
+    run_of,
+    said,
+    script_of,
+    settled,
+    stage,
+)
+
+SCRIPT = script_of("An a: ", run_of("a"), " and b: ", run_of("b"))
+
+
+async def watched(orchestrator, name, after=0):
+    return [event async for event in orchestrator.watch(name, after)]
+
+
+async def test_a_finished_generation_is_replayed_from_any_sequence_just_as_it_was():
+    orchestrator = stage(SCRIPT)
+    events = await perform(orchestrator, ask(previews=True))
+    name = ending(events).name
+
+    for after in range(len(events) + 1):
+        assert await watched(orchestrator, name, after) == events[after:]
+
+
+async def test_any_number_may_watch_a_running_generation_from_any_sequence():
+    orchestrator = stage(SCRIPT, decoders(a=ToyDecoder("a", delay=0.005)))
+    heard, watchers = [], []
+    async with aclosing(orchestrator.generate(ask())) as events:
+        async for event in events:
+            heard.append(event)
+            watchers.append(asyncio.create_task(watched(orchestrator, heard[0].what.generation, len(heard))))
+
+    for after, watcher in enumerate(watchers, start=1):
+        assert await watcher == heard[after:]
+
+
+async def test_a_watcher_who_leaves_cancels_nothing():
+    orchestrator = stage(SCRIPT, decoders(a=ToyDecoder("a", delay=0.005)))
+    async with aclosing(orchestrator.generate(ask())) as events:
+        first = await anext(events)
+        async with aclosing(orchestrator.watch(first.what.generation)) as watching:
+            await anext(watching)
+        rest = [event async for event in events]
+
+    assert ending(rest).state is State.SUCCEEDED
+
+
+async def test_a_caller_who_does_not_read_holds_nothing_up():
+    model = ToyLanguageModel(MANIFEST.grammar, script_of("x" * 2000, run_of("a")))
+    orchestrator = stage(model, text_interval=0)
+    async with aclosing(orchestrator.generate(ask())) as slow:
+        name = (await anext(slow)).what.generation
+        fast = await watched(orchestrator, name)
+        check(fast)
+        assert (await orchestrator.get(name)).state is State.SUCCEEDED
+        rest = [event async for event in slow]
+
+    assert rest == fast[1:]
+
+
+async def test_each_byte_of_media_is_held_once():
+    orchestrator = stage(script_of(run_of("a")), decoders(a=ToyDecoder(size=600_000)))
+    events = await perform(orchestrator)
+    artifact = ending(events).parts[0].artifact
+
+    told = [delta.chunk for delta in said(events, PartDelta)]
+    kept = [chunk async for chunk in orchestrator.download(artifact.name)]
+
+    assert [len(chunk) for chunk in kept] == [262_144, 262_144, 600_000 - 2 * 262_144]
+    assert all(one is other for one, other in zip(told, kept, strict=True))
+
+
+@pytest.mark.parametrize("after", [-1, 10_000])
+async def test_watching_from_a_sequence_that_never_was_is_refused(after):
+    orchestrator = stage(SCRIPT)
+    name = ending(await perform(orchestrator)).name
+
+    with pytest.raises(RequestError, match="events so far"):
+        await watched(orchestrator, name, after)
+
+
+async def test_what_is_not_known_is_not_found():
+    orchestrator = stage()
+    for call in (orchestrator.get, orchestrator.cancel, lambda name: watched(orchestrator, name)):
+        with pytest.raises(NotFoundError) as caught:
+            await call("generations/none")
+        assert caught.value.reason is Reason.GENERATION_NOT_FOUND
+
+
+async def test_a_running_generation_can_be_looked_up():
+    orchestrator = stage(script_of("x", Pause()))
+    async with aclosing(orchestrator.generate(ask())) as events:
+        name = (await anext(events)).what.generation
+        record = await orchestrator.get(name)
+
+    assert (record.state, record.expire_time, record.error) == (State.RUNNING, None, None)
+
+
+async def test_a_finished_generation_is_forgotten_after_its_time():
+    orchestrator = stage(SCRIPT, result_ttl=0.05)
+    record = ending(await perform(orchestrator))
+
+    assert await orchestrator.get(record.name) == record
+    await asyncio.sleep(0.06)
+
+    with pytest.raises(NotFoundError):
+        await orchestrator.get(record.name)
+    assert await orchestrator.generations() == ([], "")
+
+
+async def test_the_least_recently_used_results_make_room_when_there_are_too_many_bytes():
+    orchestrator = stage(script_of(run_of("a")), decoders(a=ToyDecoder(size=1000)), max_result_bytes=2500)
+    first, second = [ending(await perform(orchestrator, ask(seed=seed))).name for seed in (1, 2)]
+    await orchestrator.get(first)
+
+    third = ending(await perform(orchestrator, ask(seed=3))).name
+
+    assert [record.name for record in (await orchestrator.generations())[0]] == [third, first]
+    with pytest.raises(NotFoundError):
+        await orchestrator.get(second)
+
+
+async def test_the_number_of_results_is_bounded_too():
+    orchestrator = stage(SCRIPT, max_results=2)
+    for _ in range(4):
+        await perform(orchestrator)
+
+    assert len((await orchestrator.generations())[0]) == 2
+
+
+async def test_generations_are_listed_newest_first_page_by_page():
+    orchestrator = stage(SCRIPT)
+    names = [ending(await perform(orchestrator)).name for _ in range(5)]
+
+    listed, sizes, token = [], [], ""
+    while True:
+        page, token = await orchestrator.generations(2, token)
+        listed += [record.name for record in page]
+        sizes.append(len(page))
+        if not token:
+            break
+
+    assert listed == names[::-1]
+    assert sizes == [2, 2, 1]
+
+
+async def test_a_page_goes_on_where_the_last_one_ended_though_new_ones_began():
+    orchestrator = stage(SCRIPT)
+    names = [ending(await perform(orchestrator)).name for _ in range(3)]
+    _, token = await orchestrator.generations(2)
+    await perform(orchestrator)
+
+    page, _ = await orchestrator.generations(2, token)
+
+    assert [record.name for record in page] == names[:1]
+
+
+@pytest.mark.parametrize("token", ["AAAA", "not a token", "\u00fc", "A" * 256, "AAAAAAAAAAAAAAAAAAAAAA=="])
+async def test_a_page_token_that_was_not_given_out_is_refused(token):
+    with pytest.raises(RequestError, match="page token"):
+        await stage().generations(0, token)
+
+
+async def test_no_more_generations_run_than_the_server_takes_and_the_others_are_told_when_to_come_again():
+    orchestrator = stage(script_of("x", Pause()), max_generations=2)
+    running = [orchestrator.generate(ask()) for _ in range(2)]
+    for events in running:
+        await anext(events)
+
+    with pytest.raises(OverloadedError) as caught:
+        await anext(orchestrator.generate(ask()))
+
+    assert caught.value.reason is Reason.QUEUE_FULL
+    assert caught.value.retry_after > 0
+    await running.pop().aclose()
+    running.append(orchestrator.generate(ask()))
+    assert isinstance((await anext(running[-1])).what, Accepted)
+    for events in running:
+        await events.aclose()
+
+
+async def test_a_second_request_with_the_same_id_follows_the_first():
+    model = ToyLanguageModel(MANIFEST.grammar, SCRIPT)
+    orchestrator = stage(model)
+    request = ask(request_id=str(uuid4()), seed=None)
+
+    first, second, third = (
+        *await asyncio.gather(perform(orchestrator, request), perform(orchestrator, replace(request, timeout=9.0))),
+        await perform(orchestrator, request),
+    )
+
+    assert len(model.seen) == 1
+    assert [said(events, Accepted)[0].deduplicated for events in (first, second, third)] == [False, True, True]
+    assert first[1:] == second[1:] == third[1:]
+    assert media_of(first)
+
+
+async def test_a_request_id_is_not_for_two_different_requests():
+    orchestrator = stage(SCRIPT)
+    request = ask(request_id=str(uuid4()))
+    await perform(orchestrator, request)
+
+    with pytest.raises(RequestError) as caught:
+        await perform(orchestrator, replace(request, seed=99))
+
+    assert caught.value.reason is Reason.REQUEST_ID_REUSED
+
+
+async def test_a_request_whose_generation_came_to_nothing_may_be_repeated():
+    answers = iter([[FaultError("no")], script_of("yes")])
+    orchestrator = stage(lambda prompt: next(answers))
+    request = ask(request_id=str(uuid4()))
+
+    first, second = [ending(await perform(orchestrator, request)) for _ in range(2)]
+
+    assert (first.state, second.state) == (State.FAILED, State.SUCCEEDED)
+    assert first.name != second.name
+
+
+async def test_a_generation_that_two_callers_follow_goes_on_until_both_have_left():
+    model = ToyLanguageModel(MANIFEST.grammar, script_of("x", Pause()))
+    orchestrator = stage(model)
+    request = ask(request_id=str(uuid4()))
+    one, other = orchestrator.generate(request), orchestrator.generate(request)
+    for events in (one, other):
+        while not isinstance((await anext(events)).what, PartDelta):
+            pass
+
+    await one.aclose()
+    assert model.running == 1
+    await other.aclose()
+    assert model.running == 0
+    await settled(orchestrator)
