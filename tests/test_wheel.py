@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `pip install` would put into site-packages."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as archive:
+        archive.extractall(folder / "installed")
+    return folder / "installed"
+
+
+def motet(wheel: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as installed from the wheel, in a folder that is no checkout."""
+    return subprocess.run(
+        [sys.executable, "-m", "services", *arguments],
+        cwd=wheel.parent,
+        env=os.environ | {"PYTHONPATH": str(wheel)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_wheel_holds_every_file_of_the_bundle(wheel: Path) -> None:
+    listed = subprocess.run(["git", "ls-files", "bundles/nano"], cwd=ROOT, capture_output=True, text=True, check=True)
+    files = {Path(line).relative_to("bundles") for line in listed.stdout.splitlines()}
+
+    assert files <= {path.relative_to(wheel / "motet/_bundles") for path in wheel.rglob("motet/_bundles/**/*")}
+
+
+def test_the_wheel_answers_outside_the_checkout(wheel: Path) -> None:
+    done = motet(wheel, "run", "hello", "--toy", "--out", "made")
+
+    assert done.returncode == 0, done.stderr
+    assert len(list((wheel.parent / "made").iterdir())) == 3
+
+
+def test_the_wheel_finds_its_own_bundle(wheel: Path) -> None:
+    program = "from motet.core.bundle import bundle_folder; print(bundle_folder('nano'))"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=wheel.parent,
+        env=os.environ | {"PYTHONPATH": str(wheel)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.strip() == str(wheel / "motet/_bundles/nano")
