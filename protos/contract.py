@@ -22,6 +22,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from google.protobuf import descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2
@@ -138,9 +139,8 @@ def _protoc(protos: Path, *arguments: str) -> None:
 
 
 def _google_api() -> list[str]:
-    from google import api
-
-    return list(api.__path__)
+    api = find_spec("google.api")
+    return list(api.submodule_search_locations or ()) if api else []
 
 
 def _validate_descriptors() -> bytes:
