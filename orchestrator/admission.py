@@ -10,7 +10,7 @@ from typing import Protocol
 
 from motet.core.bundle import Manifest
 from motet.core.deadline import Deadline
-from motet.core.errors import DeadlineError, MediaError, NotFoundError, Reason, RequestError
+from motet.core.errors import DeadlineError, NotFoundError, Reason, RequestError
 from motet.core.events import TEXT
 from motet.core.media import Media
 from motet.core.request import ArtifactName, GenerationRequest, Message
@@ -197,8 +197,8 @@ def _check_range(what: str, value: float | None, lowest: float, highest: float) 
         raise RequestError(f"{what} must be {bounds}, not {value}", metadata={"field": what, "value": str(value)})
 
 
-def _too_large(what: str, size: int, limit: int) -> MediaError:
-    return MediaError(
+def _too_large(what: str, size: int, limit: int) -> RequestError:
+    return RequestError(
         f"{what} takes {size} bytes; at most {limit} are allowed",
         Reason.INPUT_TOO_LARGE,
         {"size": str(size), "limit": str(limit)},

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from hashlib import sha256
 
-from motet.core.errors import MediaError, NotFoundError, Reason
+from motet.core.errors import NotFoundError, Reason, RequestError
 from motet.core.events import Artifact
 from motet.core.media import Media
 
@@ -41,11 +41,11 @@ class Artifacts:
     async def keep(self, modality: str, media: Media) -> tuple[Artifact, tuple[bytes, ...]]:
         """Keep media for download; also gives their bytes in chunks, none where they are too large to be sent along.
 
-        Raises `MediaError` for media that are larger than all artifacts together may be.
+        Raises `RequestError` for media that are larger than all artifacts together may be.
         """
         size = len(media.data)
         if size > self._max_bytes:
-            raise MediaError(
+            raise RequestError(
                 f"{size} bytes are more than the {self._max_bytes} that are kept here",
                 Reason.INPUT_TOO_LARGE,
                 {"size": str(size), "limit": str(self._max_bytes)},

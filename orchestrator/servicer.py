@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc.aio
 
-from motet.core.errors import DeadlineError, FaultError, MediaError, MotetError, NotFoundError, Reason, RequestError
+from motet.core.errors import DeadlineError, FaultError, MotetError, NotFoundError, Reason, RequestError
 from motet.core.events import Done, Event, Generation, State
 from motet.core.media import Media
 from motet.core.request import GenerationRequest
@@ -192,7 +192,7 @@ async def _collected(frames: AsyncIterator[artifact_pb.UploadArtifactRequest], l
             header = frame.header
         data += frame.chunk
         if max(header.size_bytes, len(data)) > limit:
-            raise MediaError(
+            raise RequestError(
                 f"a piece of media takes more than the {limit} bytes that are allowed",
                 Reason.INPUT_TOO_LARGE,
                 {"limit": str(limit)},

@@ -94,12 +94,13 @@ def stage(
     decoders_by_modality: Mapping[str, Decoder] | None = None,
     *,
     encoder: Encoder | None = None,
+    workers: Workers | None = None,
     **settings: Any,
 ) -> Orchestrator:
     """An orchestrator over toys."""
     model = script if hasattr(script, "generate") else ToyLanguageModel(MANIFEST.grammar, script)  # type: ignore[arg-type]
-    workers = Workers(encoder or ToyEncoder(), model, decoders_by_modality or decoders())  # type: ignore[arg-type]
-    return Orchestrator(workers, MANIFEST, DIGEST, OrchestratorSettings(**settings), probe)
+    toys = Workers(encoder or ToyEncoder(), model, decoders_by_modality or decoders())  # type: ignore[arg-type]
+    return Orchestrator(workers or toys, MANIFEST, DIGEST, OrchestratorSettings(**settings), probe)
 
 
 def ask(*parts: str | Media, **options: Any) -> GenerationRequest:

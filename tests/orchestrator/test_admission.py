@@ -108,7 +108,7 @@ async def test_limits_over_the_servers_own_are_lowered_to_them():
 async def test_one_piece_of_media_and_all_together_may_not_be_too_large():
     small = Media("x/a", bytes(60))
     for request in (ask(Media("x/a", bytes(101))), ask(small, small, small)):
-        with pytest.raises(MediaError) as caught:
+        with pytest.raises(RequestError) as caught:
             await anext(stage(max_media_bytes=100, max_input_bytes=150).generate(request))
         assert caught.value.reason is Reason.INPUT_TOO_LARGE
 

@@ -7,7 +7,7 @@ from hashlib import sha256
 
 import pytest
 
-from motet.core.errors import MediaError, NotFoundError, Reason, RequestError
+from motet.core.errors import NotFoundError, Reason, RequestError
 from motet.core.media import Media
 from orchestrator.artifacts import CHUNK, Artifacts
 from tests.orchestrator.stage import stage
@@ -69,7 +69,7 @@ async def test_what_could_never_fit_is_refused_and_pushes_nothing_out():
     artifacts = Artifacts(60, 100)
     kept, _ = await artifacts.keep("a", Media("x/a", bytes(40)))
 
-    with pytest.raises(MediaError) as caught:
+    with pytest.raises(RequestError) as caught:
         await artifacts.keep("a", Media("x/a", bytes(101)))
 
     assert caught.value.reason is Reason.INPUT_TOO_LARGE
@@ -98,6 +98,6 @@ async def test_an_upload_that_cannot_be_used_in_a_prompt_is_refused():
         await stage().upload(Media("x/z", b"?"))
     assert caught.value.reason is Reason.MODALITY_NOT_SUPPORTED
 
-    with pytest.raises(MediaError) as caught:
+    with pytest.raises(RequestError) as caught:
         await stage(max_media_bytes=5).upload(Media("x/a", b"123456"))
     assert caught.value.reason is Reason.INPUT_TOO_LARGE
