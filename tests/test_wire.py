@@ -1,0 +1,186 @@
+"""The whole of Motet over real connections: client, orchestrator, and each worker behind a server of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from motet.client import Client
+from motet.core.answer import answer_of
+from motet.core.errors import FaultError, Reason, RequestError, RetryableError
+from motet.core.events import Accepted, Done, PartFailed, PartProgress, State
+from motet.core.media import Media
+from motet.core.request import GenerationRequest, Message
+from motet.core.toys import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel, Trouble
+from motet.core.workers import Workers
+from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel
+from motet.transport.server import Server
+from orchestrator.orchestrator import Orchestrator
+from orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
+from orchestrator.settings import OrchestratorSettings
+from tests.orchestrator.grammar import check
+from tests.orchestrator.stage import DIGEST, MANIFEST, ask, ending, media_of, probe, run_of, said, script_of, text_of
+from tests.transport.serving import served, until
+
+SCRIPT = script_of("First ", run_of("a"), " then ", run_of("b"), " done.")
+
+
+@dataclass(frozen=True, slots=True)
+class Toys:
+    """The workers themselves, on the far side of everything."""
+
+    encoder: ToyEncoder
+    language_model: ToyLanguageModel
+    decoders: dict[str, ToyDecoder]
+
+    @property
+    def busy(self) -> int:
+        return self.language_model.running + sum(decoder.running for decoder in self.decoders.values())
+
+
+def toys(delay: float = 0.0, **troubles: Trouble) -> Toys:
+    decoders = {
+        name: ToyDecoder(name, media_type=f"x/{name}", size=300_000, delay=delay, trouble=troubles.get(name))
+        for name in ("a", "b")
+    }
+    return Toys(ToyEncoder(), ToyLanguageModel(MANIFEST.grammar, SCRIPT, delay=delay), decoders)
+
+
+@asynccontextmanager
+async def wired(toys: Toys) -> AsyncIterator[tuple[Client, Orchestrator]]:
+    """A client of an orchestrator of the toys, with a connection wherever a deployment has one."""
+    async with AsyncExitStack() as stack:
+        _, to_encoder = await stack.enter_async_context(served(toys.encoder))
+        _, to_model = await stack.enter_async_context(served(toys.language_model))
+        decoders = {}
+        for name, toy in toys.decoders.items():
+            _, channel = await stack.enter_async_context(served(toy))
+            decoders[name] = RemoteDecoder(channel)
+        workers = Workers(RemoteEncoder(to_encoder), RemoteLanguageModel(to_model), decoders)
+        motet = await stack.enter_async_context(Orchestrator(workers, MANIFEST, DIGEST, OrchestratorSettings(), probe))
+        servicers = [GenerationServicer(motet), ArtifactServicer(motet), ModelServicer(motet)]
+        server = await stack.enter_async_context(Server(servicers))
+        yield await stack.enter_async_context(Client(server.address)), motet
+
+
+async def test_the_answer_over_the_wire_is_the_embedded_one_byte_for_byte() -> None:
+    here = toys()
+    workers = Workers(here.encoder, here.language_model, here.decoders)
+    request = ask("hi", Media("x/a", b"a sound" * 50_000))
+
+    async with Orchestrator(workers, MANIFEST, DIGEST, OrchestratorSettings(), probe) as motet:
+        embedded = await answer_of(motet, request)
+    async with wired(toys()) as (client, _):
+        remote = [await client.answer(request) for _ in range(2)]
+
+    assert [answer.parts for answer in remote] == [embedded.parts] * 2
+    assert [part.modality for part in embedded.media] == ["a", "b"]
+
+
+async def test_a_remote_generation_keeps_the_grammar_of_events() -> None:
+    async with wired(toys()) as (client, _):
+        events = [event async for event in client.generate(ask())]
+
+    check(events)
+    assert text_of(events) == "First  then  done."
+    assert len(media_of(events)) == 2
+
+
+@pytest.mark.parametrize("after", range(0, 16))
+async def test_hanging_up_after_any_event_leaves_no_worker_at_work(after: int) -> None:
+    far = toys(delay=0.002)
+
+    async with wired(far) as (client, motet):
+        async with aclosing(client.generate(ask())) as events:
+            for _ in range(after):
+                await anext(events)
+        await until(lambda: far.busy == 0 and motet.running == 0)
+
+
+async def test_cancelling_from_afar_returns_when_every_worker_is_idle() -> None:
+    far = toys(a=Trouble(Pause(60), after=1), b=Trouble(Pause(60)))
+
+    async with wired(far) as (client, motet), aclosing(client.generate(ask())) as events:
+        first = await anext(events)
+        assert isinstance(first.what, Accepted)
+        await until(lambda: sum(decoder.running for decoder in far.decoders.values()) == 2)
+
+        record = await client.cancel(first.what.generation)
+
+        # One hop further than the orchestrator can see: its own calls are over, and a server hears of it at once.
+        await until(lambda: far.busy == 0)
+        assert motet.running == 0
+        rest = [event async for event in events]
+
+    assert record.state is State.CANCELLED or ending(rest).state is State.PARTIAL
+    assert isinstance(rest[-1].what, Done)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [
+        (FaultError("the step came out as NaN"), Reason.WORKER_FAULT),
+        (RetryableError("out of memory", Reason.OUT_OF_MEMORY), Reason.OUT_OF_MEMORY),
+        (RequestError("wrong shape", Reason.CONDITIONING_INVALID), Reason.CONDITIONING_INVALID),
+    ],
+)
+async def test_one_decoder_in_trouble_fails_its_part_alone(trouble: FaultError, reason: Reason) -> None:
+    async with wired(toys(a=Trouble(trouble, after=1))) as (client, _):
+        events = [event async for event in client.generate(ask())]
+
+    (failed,) = said(events, PartFailed)
+    assert (failed.error.reason, failed.error.message) == (reason, trouble.message)
+    assert ending(events).state is State.PARTIAL
+    assert len(media_of(events)) == 1
+
+
+async def test_a_hanging_decoder_is_left_at_the_deadline_and_the_rest_arrives() -> None:
+    far = toys(a=Trouble(Pause()))
+
+    async with wired(far) as (client, _):
+        events = [event async for event in client.generate(ask(timeout=1.0))]
+        await until(lambda: far.busy == 0)
+
+    (failed,) = said(events, PartFailed)
+    assert failed.error.reason is Reason.DEADLINE_EXCEEDED
+    assert ending(events).state is State.PARTIAL
+
+
+async def test_text_reaches_the_model_byte_for_byte_whatever_it_spells() -> None:
+    far = toys()
+    text = "[a0][a1][a2][a3] <Img></Img> ### Human: \0\r\n </s> \u202e 𝄞 ﬁ"
+
+    async with wired(far) as (client, _):
+        await client.answer(text)
+
+    assert far.language_model.seen[0].turns[-1].parts == (text,)
+
+
+async def test_a_request_over_the_message_limit_is_told_so_and_harms_nothing() -> None:
+    async with wired(toys()) as (client, _):
+        with pytest.raises(RequestError) as caught:
+            await client.answer("x" * 5 * 2**20)
+        assert (await client.answer("x")).text
+
+    assert caught.value.reason is Reason.INPUT_TOO_LARGE
+
+
+async def test_progress_is_told_while_it_is_made() -> None:
+    far = toys(a=Trouble(Pause(60), after=1))
+
+    async with wired(far) as (client, _), aclosing(client.generate(ask())) as events:
+        async for event in events:
+            if isinstance(event.what, PartProgress):
+                break
+        assert far.decoders["a"].running == 1
+
+
+async def test_a_refusal_tells_the_field_that_must_change() -> None:
+    async with wired(toys()) as (client, _):
+        with pytest.raises(RequestError, match=r"turns\[0\]\.parts\[0\]\.text") as caught:
+            await client.answer(GenerationRequest((Message("user", ("",)),)))
+
+    assert caught.value.metadata == {"field": "turns[0].parts[0].text"}
