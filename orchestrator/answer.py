@@ -125,13 +125,13 @@ class Answer:
             self._log.append(PlanGrown(self._nodes, complete=True))
 
     def silent(self, part_id: str) -> bool:
-        """Whether nothing has been told of an open part but that it began."""
-        part = self._open.get(part_id)
+        """Whether nothing has been told of an open media part but that it began."""
+        part = self._media(part_id)
         return part is not None and not part.steps and not part.size
 
     def progress(self, part_id: str, progress: Progress) -> None:
-        """A part came nearer to being done. Steps that were told already are not told again."""
-        part = self._open.get(part_id)
+        """A media part came nearer to being done. Steps that were told already are not told again."""
+        part = self._media(part_id)
         if part is not None and part.steps < progress.step <= progress.total:
             self._steps += progress.step - part.steps
             part.steps = progress.step
@@ -141,7 +141,7 @@ class Answer:
         self, part_id: str, chunks: Sequence[bytes], artifact: Artifact, provenance: Mapping[str, str]
     ) -> None:
         """A media part is made; `chunks` are its bytes, where they are sent along."""
-        part = self._open.get(part_id)
+        part = self._media(part_id)
         if part is None:
             return
         for chunk in chunks:
@@ -238,6 +238,10 @@ class Answer:
         self._open[part.id] = part
         self._log.append(PartStarted(part.id, part.index, part.modality, media_type, part.anchor, part.caption))
         return part
+
+    def _media(self, part_id: str) -> Part | None:
+        part = self._open.get(part_id)
+        return None if part is self._text else part
 
     def _send_text(self, text: str) -> None:
         if self._text is not None:

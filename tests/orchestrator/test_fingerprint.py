@@ -1,0 +1,60 @@
+"""Whether two requests ask for the same."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+
+from motet.core.media import Media
+from motet.core.request import ArtifactName, DecoderOptions, FailurePolicy, GenerationRequest, Message
+from orchestrator.fingerprint import fingerprint
+
+REQUEST = GenerationRequest(
+    (Message("user", ("hello", Media("x/a", b"a"), ArtifactName("artifacts/x"))),),
+    allowed_modalities=frozenset("abc"),
+    max_parts={"a": 1, "b": 2},
+    decoder_options={"a": DecoderOptions(1), "b": DecoderOptions(2)},
+)
+OTHERS = {
+    "turns": (Message("user", ("hello", Media("x/a", b"b"), ArtifactName("artifacts/x"))),),
+    "model": "other",
+    "request_id": "other",
+    "allowed_modalities": frozenset("ab"),
+    "failure_policy": FailurePolicy.TEXT_FALLBACK,
+    "seed": 1,
+    "detach": True,
+    "previews": True,
+    "max_output_tokens": 5,
+    "max_parts": {"a": 2, "b": 2},
+    "temperature": 0.5,
+    "top_p": 0.5,
+    "decoder_options": {"a": DecoderOptions(1), "b": DecoderOptions(2, 3.0)},
+}
+
+
+def test_equal_requests_have_equal_fingerprints_whatever_the_order_of_their_mappings():
+    turned = replace(
+        REQUEST, max_parts={"b": 2, "a": 1}, decoder_options=dict(reversed(REQUEST.decoder_options.items()))
+    )
+
+    assert fingerprint(turned) == fingerprint(replace(REQUEST))
+
+
+def test_how_long_a_caller_would_wait_makes_no_difference():
+    assert fingerprint(replace(REQUEST, timeout=3.0)) == fingerprint(REQUEST)
+
+
+def test_every_other_field_is_tried_here():
+    assert OTHERS.keys() | {"timeout"} == {field.name for field in fields(GenerationRequest)}
+
+
+@pytest.mark.parametrize("field", OTHERS)
+def test_any_other_difference_makes_one(field):
+    assert fingerprint(replace(REQUEST, **{field: OTHERS[field]})) != fingerprint(REQUEST)
+
+
+def test_no_media_type_and_all_media_types_allowed_are_not_the_same():
+    assert fingerprint(replace(REQUEST, allowed_modalities=None)) != fingerprint(
+        replace(REQUEST, allowed_modalities=frozenset())
+    )

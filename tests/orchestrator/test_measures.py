@@ -1,0 +1,75 @@
+"""What is counted of generations."""
+
+from __future__ import annotations
+
+from prometheus_client import REGISTRY
+
+from motet.core.errors import FaultError, RetryableError
+from motet.core.media import Media
+from motet.core.toys import ToyDecoder, Trouble, tensor_of
+from motet.core.workers import Finished, Signal
+from tests.orchestrator.stage import ask, decoders, perform, run_of, script_of, stage
+
+SCRIPT = script_of("An a: ", run_of("a"), " and b: ", run_of("b"))
+
+
+def value(name, **labels):
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+class Difference:
+    """How much a metric has changed since."""
+
+    def __init__(self, name, **labels):
+        self.name, self.labels = name, labels
+        self.before = value(name, **labels)
+
+    @property
+    def by(self):
+        return value(self.name, **self.labels) - self.before
+
+
+async def test_parts_steps_tokens_and_bytes_are_counted_by_modality():
+    expected = {
+        Difference("motet_parts_total", modality="a", reason=""): 1,
+        Difference("motet_parts_total", modality="b", reason="WORKER_FAULT"): 1,
+        Difference("motet_parts_total", modality="text", reason=""): 2,
+        Difference("motet_denoising_steps_total", modality="a"): 2,
+        Difference("motet_tokens_total", direction="written"): len(SCRIPT),
+        Difference("motet_media_bytes_total", modality="a", direction="made"): 64,
+        Difference("motet_media_bytes_total", modality="b", direction="read"): 5,
+        Difference("motet_generation_duration_seconds_count", state="partial"): 1,
+        Difference("motet_first_text_seconds_count"): 1,
+        Difference("motet_step_duration_seconds_count", modality="a"): 1,
+        Difference("motet_generations_running"): 0,
+        Difference("motet_steps_running", modality="a"): 0,
+    }
+    broken = ToyDecoder("b", trouble=Trouble(FaultError("broken")))
+
+    await perform(stage(SCRIPT, decoders(b=broken)), ask("x", Media("x/b", b"12345")))
+
+    assert {metric.name: metric.by for metric in expected} == {metric.name: count for metric, count in expected.items()}
+    assert all(metric.by == count for metric, count in expected.items())
+
+
+async def test_a_second_try_is_counted():
+    tries = Difference("motet_step_retries_total", modality="a")
+
+    await perform(stage(SCRIPT, decoders(a=ToyDecoder("a", trouble=Trouble(RetryableError("gone"), times=1)))))
+
+    assert tries.by == 1
+
+
+async def test_a_modality_that_a_model_invents_makes_no_label_of_its_own():
+    class Inventive:
+        async def generate(self, prompt, deadline):
+            for number in range(3):
+                yield Signal(f"z{number}", tensor_of(b"", (4,)))
+            yield Finished("stop", 1, 1)
+
+    others = Difference("motet_parts_total", modality="other", reason="MODALITY_NOT_SUPPORTED")
+
+    await perform(stage(Inventive()))
+
+    assert others.by == 3
+    assert value("motet_parts_total", modality="z0", reason="MODALITY_NOT_SUPPORTED") == 0
