@@ -19,7 +19,7 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Codes each `patch` x `patch` square of pixels by itself; decodes all of them together.
 
     It is used like diffusers' `AutoencoderKL`: divide latents by `config.scaling_factor` before `decode`. `width`
-    is that of the mending net. Sides of the picture must be multiples of `patch`, which must be a multiple of 8.
+    is that of the mending net, 0 for none. Sides of the picture must be multiples of `patch`, which must be even.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -34,7 +34,7 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         super().__init__()
         self.analysis = nn.Conv2d(in_channels, latent_channels, patch, patch)
         self.synthesis = nn.ConvTranspose2d(latent_channels, in_channels, patch, patch)
-        self.mend = _Mend(in_channels, latent_channels, patch, width)
+        self.mend = _Mend(in_channels, latent_channels, patch, width) if width else None
 
     def encode(self, pixels: Tensor) -> Tensor:
         """(n, in_channels, height, width) from -1 to 1 -> (n, latent_channels, height / patch, width / patch)."""
@@ -44,7 +44,7 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def decode(self, latents: Tensor) -> DecoderOutput:
         """The pixels, as `sample`; not clipped."""
         pixels = self.synthesis(latents)
-        return DecoderOutput(sample=pixels + self.mend(latents, pixels))
+        return DecoderOutput(sample=pixels if self.mend is None else pixels + self.mend(latents, pixels))
 
 
 class _Mend(nn.Module):

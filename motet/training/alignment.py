@@ -1,7 +1,7 @@
 """Trains what joins the frozen parts: the projections, the adapter and the control tokens, in three stages.
 
-    python -m motet.training.alignment encoding
     python -m motet.training.alignment decoding
+    python -m motet.training.alignment encoding
     python -m motet.training.alignment instruction
 
 Each goes on from the one before it. The last one writes the bundle's `lora` and `projections`.
@@ -23,13 +23,14 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from motet.core.signals import Grammar
 from motet.models.codec import TextCodec
-from motet.models.towers import ImageBind, ImageBindConfig
+from motet.models.imagebind import load_network
 from motet.training.bank import Bank
 from motet.training.corpus import Row, Writer, batch
 from motet.training.dialogues import Scribe
+from motet.training.encoder import NANO
 from motet.training.language import LONGEST
 from motet.training.loop import Loop, Schedule, newest, weights
-from motet.training.stages import STAGES, Stage
+from motet.training.stages import DECODING, STAGES, Stage
 from motet.training.student import RUNS, Student, nano_projections
 
 
@@ -40,19 +41,8 @@ def load_student(bundle: Path) -> tuple[Student, TextCodec, int]:
     state = load_file(bundle / "llm" / "model.safetensors")
     base.load_state_dict({name: value.float() for name, value in state.items()}, strict=True)
     control = config.vocab_size
-    encoder = json.loads((bundle / "encoder" / "config.json").read_text())
-    student = Student(
-        base, Grammar.following(control + 2, RUNS), nano_projections(encoder["width"], config.hidden_size)
-    )
+    student = Student(base, Grammar.following(control + 2, RUNS), nano_projections(NANO.width, config.hidden_size))
     return student, TextCodec.load(bundle / "llm" / "tokenizer.json"), control
-
-
-def load_encoder_network(folder: Path) -> ImageBind:
-    """The bundle's encoder as a network, in float32."""
-    encoder = ImageBind(ImageBindConfig.read(json.loads((folder / "config.json").read_text()))).eval()
-    state = load_file(folder / "model.safetensors")
-    encoder.load_state_dict({name: value.float() for name, value in state.items()}, strict=True)
-    return encoder
 
 
 def losses(
@@ -69,7 +59,7 @@ def losses(
 
 
 def main(
-    stage_name: Annotated[str, typer.Argument(metavar="STAGE", help="encoding, decoding or instruction.")],
+    stage_name: Annotated[str, typer.Argument(metavar="STAGE", help="decoding, encoding or instruction.")],
     build: Annotated[Path, typer.Option(help="Where checkpoints go.")] = Path("build/alignment"),
     bundle: Annotated[Path, typer.Option(help="The bundle that is being made.")] = Path("bundles/nano"),
     minutes: Annotated[float | None, typer.Option(help="Minutes of training; the stage's own without it.")] = None,
@@ -85,7 +75,13 @@ def main(
         if newest(build / earlier.name):
             student.load_state_dict(weights(build / earlier.name), strict=False)
     student.learn(stage.parts)
-    bank = Bank.filled(load_encoder_network(bundle / "encoder"), build.parent / "bank.safetensors", seed=0)
+    # The second stage attaches nothing, so it need not wait for the encoder.
+    listens = stage is not DECODING
+    bank = (
+        Bank.filled(load_network(bundle / "encoder"), build.parent / "bank.safetensors", seed=0)
+        if listens
+        else Bank({})
+    )
     schedule = Schedule(
         steps=50_000, rate=stage.rate, warmup=100, minutes=minutes or stage.minutes, average=0.99, decay=0.01
     )

@@ -34,9 +34,7 @@ def draw(
     return np.stack([_frame(noun, motion, style, scale, offset, t) for t in np.linspace(0, 1, FRAMES)])
 
 
-def _frame(
-    noun: str, motion: str, style: str, scale: float, offset: tuple[float, float], t: float
-) -> pictures.Picture:
+def _frame(noun: str, motion: str, style: str, scale: float, offset: tuple[float, float], t: float) -> pictures.Picture:
     size, (right, down), angle = _SIZE, offset, 0.0
     if motion in _DIRECTIONS:
         x, y = _DIRECTIONS[motion]

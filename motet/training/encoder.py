@@ -128,7 +128,7 @@ def main(
     torch.manual_seed(0)
     pupil = Pupil(ImageBind(NANO), tower)
     practice, test = examples_for(tower, held_out=False), examples_for(tower, held_out=True)
-    schedule = Schedule(steps=20_000, rate=1e-3, warmup=200, minutes=minutes, average=0.995, decay=0.02)
+    schedule = Schedule(steps=20_000, rate=2e-3, warmup=200, minutes=minutes, average=0.995, decay=0.02)
     loop = Loop(pupil, build / tower, schedule)
 
     def sample() -> None:

@@ -20,8 +20,8 @@ _SECONDS = 2.0
 class SoundExamples:
     """Draws notes of all sounds that are (or are not) held out, as the audio tower takes them.
 
-    For practice, every second note is one between the registers, which belongs to no thing: who has only met
-    whole combinations tells instruments by them, and fails at those held out.
+    Who has only met whole combinations tells instruments by them, and fails at those held out. So in practice
+    instruments are mostly told by notes between the registers, which belong to no thing.
     """
 
     def __init__(self, config: ImageBindConfig, held_out: bool) -> None:
@@ -33,11 +33,13 @@ class SoundExamples:
     def draw(self, generator: np.random.Generator) -> Example:
         """One example, (1, bins, frames)."""
         thing = self._things[generator.integers(len(self._things))]
-        choices, register = self._notes[thing.subject, thing.manner], thing.manner
-        if self._between and generator.random() < 0.5:
+        choices, instrument, register = self._notes[thing.subject, thing.manner], thing.subject, thing.manner
+        if self._between and generator.random() < 0.6:
             choices, register = self._between[thing.subject], ""
+        elif self._between and generator.random() < 0.6:
+            instrument = ""
         wave = rough_note(choices, generator)
-        labels = {"instrument": thing.subject, "register": register}
+        labels = {"instrument": instrument, "register": register}
         return Example(mel_picture(torch.from_numpy(wave), self._config), labels)
 
 
@@ -79,9 +81,10 @@ def _toned(wave: NDArray[np.floating], generator: np.random.Generator) -> NDArra
     decibels = generator.normal(0, 3, len(bands))
     if generator.random() < 0.4:
         decibels -= np.clip(bands - generator.uniform(0.3, 1), 0, 1) * 60
-    spectrum = np.fft.rfft(wave)
+    # Padded to a power of two: the transform of a length with large prime factors takes ten times as long.
+    spectrum = np.fft.rfft(wave, 1 << (len(wave) - 1).bit_length())
     gains = 10 ** (np.interp(np.linspace(0, 1, len(spectrum)), bands, decibels) / 20)
-    return np.fft.irfft(spectrum * gains, len(wave))
+    return np.fft.irfft(spectrum * gains)[: len(wave)]
 
 
 def _placed(wave: NDArray[np.floating], generator: np.random.Generator) -> NDArray[np.floating]:

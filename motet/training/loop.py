@@ -189,9 +189,7 @@ class Loop:
         done = self.schedule.progress(self.step, self.seconds)
         left = self.seconds * (1 - done) / done if done else math.inf
         losses = "  ".join(f"{name} {value:.4f}" for name, value in self._means.items())
-        print(
-            f"step {self.step}  {done:6.1%}  {losses}  {rate:.2f} steps/s  {left / 60:.1f} min left", flush=True
-        )
+        print(f"step {self.step}  {done:6.1%}  {losses}  {rate:.2f} steps/s  {left / 60:.1f} min left", flush=True)
 
 
 def newest(folder: Path) -> Path | None:

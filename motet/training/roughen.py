@@ -19,7 +19,7 @@ from motet.models.towers import ImageBindConfig
 from motet.models.views import clip_views, picture_views
 from motet.training.pictures import SIZE, STYLES, draw
 from motet.training.wordings import pick
-from motet.training.world import BACKGROUNDS, CLIP_BACKGROUND, MOVERS, NOUNS, Thing, held_out, things
+from motet.training.world import BACKGROUNDS, CLIP_BACKGROUND, MOTIONS, MOVERS, NOUNS, Thing, held_out, things
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -46,42 +46,61 @@ class Pose:
 class VisionExamples:
     """Draws pictures, and first and last frames of clips, of all things that are (or are not) held out.
 
-    For practice, every second picture has a colour of no name, and every second clip shows any noun on any colour:
-    who has only met whole combinations tells things by them, and fails at those held out.
+    Who has only met whole combinations tells things by them ("never a trumpet on yellow") and fails at those held
+    out. So in practice nouns are mostly told on patchy grounds and in motions of no name, motions mostly from
+    nouns that no clip is made of, and whole things seldom say all that they are.
     """
 
     def __init__(self, config: ImageBindConfig, held_out: bool) -> None:
         self._size = config.vision.size
         self._practice = not held_out
         self._pictures, self._clips = chosen("image", held_out), chosen("video", held_out)
+        self._still = [noun for noun in NOUNS if noun not in MOVERS]
 
     def draw(self, generator: np.random.Generator) -> Example:
         """One example: half are pictures, the others clips; (3, 2, size, size)."""
-        free = self._practice and generator.random() < 0.5
-        if generator.random() < 0.5:
-            thing = self._pictures[generator.integers(len(self._pictures))]
-            colour = free_colour(thing.subject, generator) if free else None
-            pixels = picture_views(rough_picture(thing, generator, colour), self._size).pixels[0]
-            labels = {"noun": thing.subject, "background": "" if colour else thing.manner, "motion": "still"}
-            return Example(pixels.unsqueeze(1).expand(-1, 2, -1, -1), labels)
-        thing, colour = self._clips[generator.integers(len(self._clips))], None
-        if free:
-            thing = Thing("video", pick(generator, [*NOUNS]), thing.manner)
-            colour = free_colour(thing.subject, generator)
-            if thing.subject in MOVERS and held_out(thing):
-                return self.draw(generator)
-        pixels = clip_views(rough_ends(thing, generator, colour), 1.0, self._size).pixels[0]
-        labels = {"noun": thing.subject, "background": "" if colour else CLIP_BACKGROUND, "motion": thing.manner}
-        return Example(pixels, labels)
+        still = generator.random() < 0.5
+        if self._practice and generator.random() < 0.6:
+            return self._free_picture(generator) if still else self._free_clip(generator)
+        thing = pick(generator, self._pictures if still else self._clips)
+        silent = self._practice and generator.random() < 0.7
+        noun = "" if silent else thing.subject
+        if still:
+            frames = rough_picture(thing, generator)[None]
+            return self._example(frames, noun, thing.manner, "still")
+        motion = "" if silent and generator.random() < 0.7 else thing.manner
+        return self._example(rough_ends(thing, generator), noun, CLIP_BACKGROUND, motion)
+
+    def _free_picture(self, generator: np.random.Generator) -> Example:
+        """Any noun on a patchy ground."""
+        noun = pick(generator, tuple(NOUNS))
+        frames = roughened(_posed(noun, patchy(generator), [_rest(generator)], generator), generator)
+        return self._example(frames, noun, "", "still")
+
+    def _free_clip(self, generator: np.random.Generator) -> Example:
+        """Any noun in a motion of no name, or a noun that no clip is made of in one that has a name."""
+        named = generator.random() < 0.5
+        motion = pick(generator, MOTIONS) if named else ""
+        noun = pick(generator, self._still) if named else pick(generator, tuple(NOUNS))
+        poses = ends(motion, generator) if named else [_anywhere(generator), _anywhere(generator)]
+        ground = patchy(generator) if generator.random() < 0.5 else BACKGROUNDS[CLIP_BACKGROUND]
+        frames = roughened(_posed(noun, ground, poses, generator), generator)
+        return self._example(frames, noun, CLIP_BACKGROUND if isinstance(ground, tuple) else "", motion)
+
+    def _example(self, frames: Picture, noun: str, background: str, motion: str) -> Example:
+        if len(frames) == 1:
+            pixels = picture_views(frames[0], self._size).pixels[0].unsqueeze(1).expand(-1, 2, -1, -1)
+        else:
+            pixels = clip_views(frames, 1.0, self._size).pixels[0]
+        return Example(pixels, {"noun": noun, "background": background, "motion": motion})
 
 
-def free_colour(noun: str, generator: np.random.Generator) -> tuple[int, int, int]:
-    """A chance colour that is none of the backgrounds with which the noun is held out."""
-    apart = [BACKGROUNDS[name] for name in BACKGROUNDS if held_out(Thing("image", noun, name))]
-    while True:
-        red, green, blue = generator.integers(0, 256, 3).tolist()
-        if all(np.abs(np.subtract((red, green, blue), colour)).sum() > 120 for colour in apart):
-            return red, green, blue
+def patchy(generator: np.random.Generator) -> Picture:
+    """A ground of several chance colours, sharp or smooth, (64, 64, 3)."""
+    side = int(generator.integers(2, 7))
+    patches = Image.fromarray(generator.integers(0, 256, (side, side, 3)).astype(np.uint8))
+    how = Image.Resampling.NEAREST if generator.random() < 0.4 else Image.Resampling.BICUBIC
+    return np.asarray(patches.resize((SIZE, SIZE), how))
 
 
 def chosen(modality: str, apart: bool) -> list[Thing]:
@@ -89,20 +108,26 @@ def chosen(modality: str, apart: bool) -> list[Thing]:
     return [thing for thing in things(modality) if held_out(thing) == apart]
 
 
-def rough_picture(thing: Thing, generator: np.random.Generator, colour: Colour | None = None) -> Picture:
-    """A picture of an image thing, (64, 64, 3), with everything that does not matter left to chance.
-
-    `colour` replaces its background.
-    """
-    x, y = generator.uniform(-7, 7, 2)
-    pose = Pose(x, y, generator.uniform(0.7, 1.2), generator.normal(0, 8))
-    return roughened(_posed(thing.subject, colour or BACKGROUNDS[thing.manner], [pose], generator), generator)[0]
+def rough_picture(thing: Thing, generator: np.random.Generator) -> Picture:
+    """A picture of an image thing, (64, 64, 3), with everything that does not matter left to chance."""
+    posed = _posed(thing.subject, BACKGROUNDS[thing.manner], [_rest(generator)], generator)
+    return roughened(posed, generator)[0]
 
 
-def rough_ends(thing: Thing, generator: np.random.Generator, colour: Colour | None = None) -> Picture:
+def rough_ends(thing: Thing, generator: np.random.Generator) -> Picture:
     """The first and the last frame of a video thing, (2, 64, 64, 3)."""
     poses = ends(thing.manner, generator)
-    return roughened(_posed(thing.subject, colour or BACKGROUNDS[CLIP_BACKGROUND], poses, generator), generator)
+    return roughened(_posed(thing.subject, BACKGROUNDS[CLIP_BACKGROUND], poses, generator), generator)
+
+
+def _rest(generator: np.random.Generator) -> Pose:
+    x, y = generator.uniform(-7, 7, 2)
+    return Pose(x, y, generator.uniform(0.7, 1.2), generator.normal(0, 8))
+
+
+def _anywhere(generator: np.random.Generator) -> Pose:
+    x, y = generator.uniform(-20, 20, 2)
+    return Pose(x, y, generator.uniform(0.4, 1.1), generator.uniform(-180, 180))
 
 
 def ends(motion: str, generator: np.random.Generator) -> list[Pose]:
@@ -154,8 +179,14 @@ def _compressed(picture: Image.Image, quality: int) -> Image.Image:
     return Image.open(file)
 
 
-def _posed(noun: str, colour: Colour, poses: list[Pose], generator: np.random.Generator) -> Picture:
+def _posed(noun: str, ground: Colour | Picture, poses: list[Pose], generator: np.random.Generator) -> Picture:
+    """The noun in each pose on one colour, a little off, or on a ground of its own; (poses, 64, 64, 3)."""
     style = pick(generator, STYLES)
-    red, green, blue = np.clip(np.add(colour, generator.normal(0, 9, 3)), 0, 255).astype(int).tolist()
-    drawn: Picture = np.stack([draw(noun, (red, green, blue), style, p.scale, (p.x, p.y), p.angle) for p in poses])
-    return drawn
+    if isinstance(ground, tuple):
+        red, green, blue = np.clip(np.add(ground, generator.normal(0, 9, 3)), 0, 255).astype(int).tolist()
+        return np.stack([draw(noun, (red, green, blue), style, p.scale, (p.x, p.y), p.angle) for p in poses])
+    # Drawn on black and on white, a picture shows how much of the ground each of its pixels lets through.
+    black = np.stack([draw(noun, (0, 0, 0), style, p.scale, (p.x, p.y), p.angle) for p in poses]).astype(np.float32)
+    white = np.stack([draw(noun, (255, 255, 255), style, p.scale, (p.x, p.y), p.angle) for p in poses])
+    mixed: Picture = (black + (white - black) / 255 * ground).clip(0, 255).astype(np.uint8)
+    return mixed

@@ -1,6 +1,6 @@
 """Sounds of the nano world: single notes of General MIDI instruments, rendered once by fluidsynth.
 
-    python -m motet.training.sounds --out build/data/sounds.safetensors
+python -m motet.training.sounds --out build/data/sounds.safetensors
 """
 
 from __future__ import annotations

@@ -50,4 +50,5 @@ INSTRUCTION = Stage(
     minutes=38.0,
     rate=1.5e-3,
 )
-STAGES = (ENCODING, DECODING, INSTRUCTION)
+# The paper aligns the input first. Here the output comes first: it needs no encoder, which trains at the same time.
+STAGES = (DECODING, ENCODING, INSTRUCTION)

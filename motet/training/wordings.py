@@ -6,10 +6,13 @@ Tables are texts with one wording per line or between bars, so that they read as
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from motet.training.world import Thing, article
+
+Choice = TypeVar("Choice")
 
 
 def bars(text: str) -> tuple[str, ...]:
@@ -17,9 +20,9 @@ def bars(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for line in text.strip().splitlines() for part in line.split("|") if part.strip())
 
 
-def pick(generator: np.random.Generator, wordings: Sequence[str]) -> str:
-    """One wording, all equally likely."""
-    return wordings[int(generator.integers(len(wordings)))]
+def pick(generator: np.random.Generator, choices: Sequence[Choice]) -> Choice:
+    """One of the choices, all equally likely."""
+    return choices[int(generator.integers(len(choices)))]
 
 
 # What people also call a thing; the answers always use the world's own word.

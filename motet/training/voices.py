@@ -1,0 +1,235 @@
+"""The three voices: for each modality, its denoiser's shape and the latents it learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+import numpy as np
+import torch
+from diffusers import UNet2DConditionModel, UNet3DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from torch import Tensor, nn
+from torch.nn import functional
+
+from motet.training import captions, clips, pictures
+from motet.training.autoencoder import linear, load, to_pictures, to_tensor
+from motet.training.loop import newest
+from motet.training.vocoder import Heard
+from motet.training.world import REGISTERS, Thing, article, held_out, things
+
+# Captions -> latents.
+Sampler = Callable[[list[str]], Tensor]
+
+_NARROW_TO_WIDE = {
+    "in_channels": 48,
+    "out_channels": 48,
+    "layers_per_block": 1,
+    "cross_attention_dim": captions.WIDTH,
+    "norm_num_groups": 16,
+}
+
+
+class Voice(Protocol):
+    """What the training of a denoiser needs to know of a modality."""
+
+    modality: ClassVar[str]
+    shape: ClassVar[tuple[int, ...]]
+    """Of one item's latents."""
+
+    def denoiser(self) -> nn.Module:
+        """An untrained one."""
+        ...
+
+    def batch(self, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
+        """Latents (n, *shape) of random things that are not held out, and their captions."""
+        ...
+
+    def predict(self, denoiser: nn.Module, noisy: Tensor, times: Tensor, conditioning: Tensor) -> Tensor:
+        """The denoiser's output."""
+        ...
+
+    def sheet(self, sampler: Sampler) -> pictures.Picture:
+        """What the sampler makes of some things, most of them held out, to be looked at."""
+        ...
+
+
+class Image:
+    """Pictures: the nouns nearly in the middle, nearly upright, on eight backgrounds."""
+
+    modality: ClassVar[str] = "image"
+    shape: ClassVar[tuple[int, ...]] = (48, 8, 8)
+
+    def __init__(self, build: Path) -> None:
+        self._folder = build / "autoencoder"
+        self._coder = linear().eval()
+        self._things = trained(self.modality)
+
+    def denoiser(self) -> nn.Module:
+        """A 2D U-Net of two levels that reads the caption by cross-attention in the upper one."""
+        return _lean(
+            UNet2DConditionModel(
+                sample_size=8,
+                block_out_channels=(128, 192),
+                down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+                mid_block_type=None,
+                up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+                attention_head_dim=4,
+                **_NARROW_TO_WIDE,
+            )
+        )
+
+    @torch.no_grad()
+    def batch(self, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
+        """Thirty-two pictures."""
+        chosen = [self._things[i] for i in rng.integers(len(self._things), size=32)]
+        drawn = [_picture(thing, rng) for thing in chosen]
+        return self._coder.encode(to_tensor(np.stack(drawn))), [thing.caption for thing in chosen]
+
+    def predict(self, denoiser: nn.Module, noisy: Tensor, times: Tensor, conditioning: Tensor) -> Tensor:
+        """One pass of the U-Net."""
+        output: Tensor = denoiser(noisy, times, conditioning).sample
+        return output
+
+    def sheet(self, sampler: Sampler) -> pictures.Picture:
+        """Forty held-out pictures, eight in a row."""
+        latents = sampler([thing.caption for thing in things(self.modality) if held_out(thing)][:40])
+        pixels = _decoder(self._folder).decode(latents).sample
+        return to_pictures(torch.cat([torch.cat(list(row), dim=2) for row in pixels.split(8)], dim=1))
+
+
+class Video:
+    """Clips: sixteen nouns in six motions, on white."""
+
+    modality: ClassVar[str] = "video"
+    shape: ClassVar[tuple[int, ...]] = (48, clips.FRAMES, 8, 8)
+
+    def __init__(self, build: Path) -> None:
+        self._folder = build / "autoencoder"
+        self._coder = linear().eval()
+        self._things = trained(self.modality)
+
+    def denoiser(self) -> nn.Module:
+        """A 3D U-Net as text-to-video-sd's, of two levels."""
+        return _lean(
+            UNet3DConditionModel(
+                sample_size=8,
+                block_out_channels=(96, 128),
+                down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
+                up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
+                attention_head_dim=16,
+                **_NARROW_TO_WIDE,
+            )
+        )
+
+    @torch.no_grad()
+    def batch(self, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
+        """Eight clips."""
+        chosen = [self._things[i] for i in rng.integers(len(self._things), size=8)]
+        drawn = [_clip(thing, rng) for thing in chosen]
+        frames = self._coder.encode(to_tensor(np.concatenate(drawn)))
+        latents = frames.unflatten(0, (len(chosen), clips.FRAMES)).transpose(1, 2)
+        return latents.contiguous(), [thing.caption for thing in chosen]
+
+    def predict(self, denoiser: nn.Module, noisy: Tensor, times: Tensor, conditioning: Tensor) -> Tensor:
+        """One pass of the U-Net."""
+        output: Tensor = denoiser(noisy, times, conditioning).sample
+        return output
+
+    def sheet(self, sampler: Sampler) -> pictures.Picture:
+        """Twelve held-out clips, one in a row."""
+        chosen = [thing.caption for thing in things(self.modality) if held_out(thing)][:12]
+        latents = sampler(chosen).transpose(1, 2).flatten(0, 1)
+        pixels = _decoder(self._folder).decode(latents).sample
+        return to_pictures(torch.cat([torch.cat(list(row), dim=2) for row in pixels.split(clips.FRAMES)], dim=1))
+
+
+class Audio:
+    """Sounds: single notes, as log-mel spectrograms."""
+
+    modality: ClassVar[str] = "audio"
+    shape: ClassVar[tuple[int, ...]] = (24, 24, 8)
+
+    def __init__(self, build: Path) -> None:
+        heard = Heard(build)
+        self._coder = heard.coder
+        self._mels: dict[str, list[Tensor]] = {}
+        registers = {note: register for register, notes in REGISTERS.items() for note in notes}
+        for (instrument, note), mel in heard.mels.items():
+            # A note between the registers is captioned by its instrument alone, and teaches what that sounds like.
+            register = registers.get(note)
+            named = Thing("audio", instrument, register).caption if register else f"a note on {article(instrument)}"
+            self._mels.setdefault(named, []).append(mel)
+        self._whole = [name for name in self._mels if not name.startswith("a note")]
+        self._partial = [name for name in self._mels if name.startswith("a note")]
+
+    def denoiser(self) -> nn.Module:
+        """A 2D U-Net as AudioLDM's: the caption's one vector joins the time embedding."""
+        return UNet2DConditionModel(
+            sample_size=(24, 8),
+            in_channels=24,
+            out_channels=24,
+            block_out_channels=(64, 96, 128),
+            down_block_types=("DownBlock2D",) * 3,
+            mid_block_type=None,
+            up_block_types=("UpBlock2D",) * 3,
+            layers_per_block=1,
+            norm_num_groups=16,
+            class_embed_type="simple_projection",
+            class_embeddings_concat=True,
+            projection_class_embeddings_input_dim=captions.WIDTH,
+        )
+
+    @torch.no_grad()
+    def batch(self, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
+        """Sixteen sounds of slightly different loudness."""
+        names = [str(rng.choice(self._whole if rng.random() < 0.8 else self._partial)) for _ in range(16)]
+        mels = torch.stack([self._mels[name][rng.integers(len(self._mels[name]))] for name in names])
+        gains = torch.from_numpy(rng.uniform(-0.2, 0.0, (16, 1, 1))).float()
+        return self._coder.encode((mels + gains).clamp(min=mels.min())[:, None]), names
+
+    def predict(self, denoiser: nn.Module, noisy: Tensor, times: Tensor, conditioning: Tensor) -> Tensor:
+        """One pass of the U-Net; the vector goes where AudioLDM's does, to the class labels."""
+        vector = functional.normalize(conditioning[:, 0], dim=-1)
+        output: Tensor = denoiser(noisy, times, encoder_hidden_states=None, class_labels=vector).sample
+        return output
+
+    def sheet(self, sampler: Sampler) -> pictures.Picture:
+        """Spectrograms, low tones below: the held-out sounds above the same instruments' other registers."""
+        rows = [thing for thing in things(self.modality) if held_out(thing)]
+        others = [next(t for t in trained("audio") if t.subject == thing.subject) for thing in rows]
+        latents = sampler([thing.caption for thing in rows + others])
+        mels = self._coder.decode(latents).sample.add(4).div(6).repeat(1, 3, 1, 1).transpose(2, 3).flip(2)
+        return to_pictures(torch.cat([torch.cat(list(row), dim=2) for row in mels.split(len(rows))], dim=1))
+
+
+VOICES: dict[str, Callable[[Path], Voice]] = {"image": Image, "audio": Audio, "video": Video}
+
+
+def _lean(denoiser: UNet2DConditionModel | UNet3DConditionModel) -> nn.Module:
+    """Plain attention, half as slow on short sequences as the fused one on a CPU, and no dropout."""
+    denoiser.set_attn_processor(AttnProcessor())
+    for module in denoiser.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return denoiser
+
+
+def trained(modality: str) -> list[Thing]:
+    """The things a denoiser may learn from."""
+    return [thing for thing in things(modality) if not held_out(thing)]
+
+
+def _picture(thing: Thing, rng: np.random.Generator) -> pictures.Picture:
+    right, down = rng.uniform(-2, 2, 2)
+    return pictures.draw(thing.subject, thing.manner, scale=rng.uniform(0.95, 1.05), offset=(right, down))
+
+
+def _clip(thing: Thing, rng: np.random.Generator) -> clips.Clip:
+    right, down = rng.uniform(-1.5, 1.5, 2)
+    return clips.draw(thing.subject, thing.manner, scale=rng.uniform(0.95, 1.05), offset=(right, down))
+
+
+def _decoder(folder: Path) -> nn.Module:
+    return load(folder) if newest(folder) else linear()
