@@ -49,9 +49,9 @@ class Answer:
     """Turns what happens into events that keep the grammar, whoever calls in whatever order.
 
     What comes for a part that is closed, or after the end, is dropped: work that was just stopped may still speak.
-    Part ids follow from places, so that the same answer has the same ids. An interrupted text part fails, and what was
-    told of it stands. Where `fallback` is set, a failed media part's caption stands in for it, as a text part with its
-    index and anchor.
+    Part ids follow from places, so that the same answer has the same ids. Text that is cut off stays: its part is done,
+    and the record's error says why it ends there. Where `fallback` is set, a failed media part's caption stands in for
+    it, as a text part with its index and anchor.
     """
 
     def __init__(self, name: str, log: EventLog, *, fallback: bool = False, interval: float = 0.02) -> None:
@@ -151,13 +151,10 @@ class Answer:
         self._close_done(part, PartDone(part_id, artifact.sha256, artifact, provenance))
 
     def fail(self, part_id: str, error: MotetError) -> None:
-        """A part will not be complete."""
-        part = self._open.get(part_id)
+        """A media part will not be complete."""
+        part = self._media(part_id)
         if part is None:
             return
-        if part is self._text:
-            self._prose.flush()
-            self._text = None
         stand_in = self._stand_in(part) if self._fallback and not isinstance(error, CancelledError) else None
         failed = PartFailed(part_id, error, _may_succeed_later(error), stand_in.id if stand_in else "")
         del self._open[part_id]
@@ -165,11 +162,6 @@ class Answer:
         self._log.append(failed)
         if stand_in is not None:
             self._tell(stand_in, part.caption)
-
-    def fail_text(self, error: MotetError) -> None:
-        """The text part that is open, if one is, ends before it should."""
-        if self._text is not None:
-            self.fail(self._text.id, error)
 
     def spend(self, input_tokens: int, output_tokens: int) -> None:
         """Tell what the language model spent."""
@@ -185,12 +177,13 @@ class Answer:
         whole: bool = False,
         kept_for: float | None = None,
     ) -> None:
-        """Tell the end, once; `error` goes into the record. Parts that are still open fail with `rest`, else `error`.
+        """Tell the end, once; `error` goes into the record. Media that are not done fail with `rest`, else `error`.
 
         `whole` says that a part of an answer is as good as none. `kept_for` is for how many seconds the result stays.
         """
         if self.over:
             return
+        self.end_text()
         self.complete_plan()
         for part in list(self._open.values()):
             self.fail(part.id, rest or error or FaultError(f"{part.id} was left unfinished"))

@@ -73,7 +73,7 @@ class Score:
         if self._run and (part := self._run[1]):
             self._answer.fail(part.id, error)
         self._run = None
-        self._answer.fail_text(error)
+        self._answer.end_text()
 
     def _take(self, modality: str) -> Part | None:
         """The part of the run that ends here, None if it was refused. A run that was not announced begins here."""

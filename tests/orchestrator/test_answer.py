@@ -22,7 +22,6 @@ calls = st.one_of(
     st.tuples(st.just("progress"), names, st.builds(Progress, st.integers(0, 4), st.integers(1, 3))),
     st.tuples(st.just("complete"), names),
     st.tuples(st.just("fail"), names, st.sampled_from([FaultError("x"), CancelledError("x")])),
-    st.tuples(st.just("fail_text"), st.just(FaultError("x"))),
     st.tuples(st.just("complete_plan")),
     st.tuples(st.just("spend"), st.just(1), st.just(2)),
     st.tuples(st.just("finish"), st.sampled_from([None, DeadlineError("x"), CancelledError("x"), FaultError("x")])),

@@ -8,7 +8,7 @@ from contextlib import aclosing
 import pytest
 
 from motet.core.errors import Reason
-from motet.core.events import PartDone, PartFailed, State
+from motet.core.events import PartFailed, State
 from motet.core.media import Media
 from motet.core.toys import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel, Trouble
 from tests.orchestrator.grammar import check
@@ -201,8 +201,9 @@ async def test_text_that_was_told_stays_when_it_is_cut_off():
     events = await perform(orchestrator, ask(timeout=0.1))
 
     assert text_of(events) == "so far"
-    assert not said(events, PartDone)
+    assert [part.part_id for part in ending(events).parts] == ["part-0"]
     assert ending(events).state is State.PARTIAL
+    assert ending(events).error.reason is Reason.DEADLINE_EXCEEDED
 
 
 async def test_a_fault_of_the_orchestrator_itself_ends_the_generation_too(caplog):
