@@ -11,7 +11,13 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import yaml
 
+from motet.core.errors import BundleError
+from services.encoder.settings import EncoderSettings
+from services.serve import factory_of
+from services.settings import settings_of
+from services.toy import TOY
 from tests.services.command import CLEAN, files_in, interrupted, motet, started
 
 ROOT = Path(__file__).parents[2]
@@ -158,3 +164,42 @@ def test_a_reader_that_goes_away_ends_a_run_quietly(tmp_path: Path) -> None:
     os.close(writer)
 
     assert (ran.returncode, ran.stderr) == (1, "")
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A bundle whose every listed file is what the manifest says; there is no model in them."""
+    folder = tmp_path / "bundle"
+    names = [f"{part}/model.safetensors" for part in ("encoder", "llm", "projections", "decoders/image")]
+    for name in names:
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_bytes(name.encode())
+    manifest = TOY.model_dump() | {"files": {name: f"sha256:{sha256(name.encode()).hexdigest()}" for name in names}}
+    (folder / "bundle.yaml").write_text(yaml.safe_dump(manifest))
+    return folder
+
+
+@pytest.mark.parametrize("harm", ["altered", "half-written", "missing"])
+def test_a_bundle_with_a_harmed_file_is_refused_by_the_files_name(bundle: Path, harm: str) -> None:
+    file = bundle / "decoders/image/model.safetensors"
+    if harm == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:7] if harm == "half-written" else b"something else")
+
+    for command in (["run", "hello"], ["serve", "decoder", "--modality", "image", "--listen", "127.0.0.1:0"]):
+        ran = motet(*command, "--bundle", bundle)
+
+        assert ran.returncode == 2, ran.stderr
+        (line,) = ran.stderr.splitlines()
+        assert line.startswith("motet: decoders/image/model.safetensors is ")
+        assert "BUNDLE_INVALID" in line
+
+
+def test_a_service_verifies_only_what_it_opens(bundle: Path) -> None:
+    (bundle / "decoders/image/model.safetensors").write_bytes(b"something else")
+    settings = settings_of(EncoderSettings, {"bundle": str(bundle)})
+
+    assert factory_of(settings, lambda manifest: (manifest.encoder.path,)).manifest.name == "toy"
+    with pytest.raises(BundleError, match="decoders/image"):
+        factory_of(settings, lambda manifest: (manifest.decoders["image"].path,))

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -26,8 +26,9 @@ def table_of(up: subprocess.Popen[str]) -> dict[str, list[str]]:
     for line in iter(up.stdout.readline, ""):
         if line.startswith("motet run"):
             return table
-        *name, address, metrics = line.split() or ["", "", ""]
-        table[" ".join(name)] = [address, metrics]
+        *name, address, metrics = line.split() or ["", ""]
+        if name and address != "address":
+            table[" ".join(name)] = [address, metrics]
     raise AssertionError(f"motet up came to nothing: {up.communicate()[1]}")
 
 
@@ -43,8 +44,17 @@ def gone(processes: list[int]) -> bool:
 
 @pytest.fixture
 def up() -> Iterator[subprocess.Popen[str]]:
+    """One that a test may end as it likes."""
     with started("up", "--toy", "--port", 0) as process:
         yield process
+
+
+@pytest.fixture(scope="module")
+def lasting() -> Iterator[dict[str, list[str]]]:
+    """Where the services of one are that no test ends."""
+    with started("up", "--toy", "--port", 0) as process:
+        yield table_of(process)
+        interrupted(process)
 
 
 async def test_it_answers_and_ctrl_c_leaves_no_process(up: subprocess.Popen[str]) -> None:
@@ -56,14 +66,14 @@ async def test_it_answers_and_ctrl_c_leaves_no_process(up: subprocess.Popen[str]
     _, errors = interrupted(up)
 
     assert answer.text.startswith("You said: hello.")
-    assert len(processes) == len(table) - 1
+    assert len(processes) == len(table)
     assert (up.returncode, gone(processes)) == (0, True), errors
 
 
 def test_the_same_seed_makes_the_same_bytes_here_there_and_twice_in_a_row(
-    up: subprocess.Popen[str], tmp_path: Path
+    lasting: dict[str, list[str]], tmp_path: Path
 ) -> None:
-    address = table_of(up)["orchestrator"][0]
+    address = lasting["orchestrator"][0]
     hows = {"here": ["--toy"], "there": ["--server", address], "again": ["--server", address]}
 
     for name, how in hows.items():
@@ -75,13 +85,11 @@ def test_the_same_seed_makes_the_same_bytes_here_there_and_twice_in_a_row(
     assert made[0] == made[1] == made[2]
 
 
-def test_every_process_shows_its_metrics(up: subprocess.Popen[str]) -> None:
-    table = table_of(up)
-
-    for address, metrics in list(table.values())[1:]:
+def test_every_process_shows_its_metrics(lasting: dict[str, list[str]]) -> None:
+    for address, metrics in lasting.values():
         assert address != metrics
         with urlopen(f"http://{metrics}/metrics") as page:
-            assert "motet_" in page.read().decode()
+            assert "motet_call_" in page.read().decode()
 
 
 def test_a_service_that_dies_is_named_and_takes_the_others_along(up: subprocess.Popen[str]) -> None:
@@ -101,7 +109,12 @@ def test_killed_outright_it_still_leaves_no_process(up: subprocess.Popen[str]) -
 
     up.kill()
 
-    assert eventually(lambda: gone(processes))
+    try:
+        assert eventually(lambda: gone(processes))
+    finally:
+        for process in processes:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
 
 
 def test_ctrl_c_before_all_are_up_leaves_no_process(up: subprocess.Popen[str]) -> None:
@@ -128,8 +141,8 @@ def test_a_port_in_use_is_told_in_one_line_and_nothing_is_left(tmp_path: Path) -
     assert "Traceback" not in upped.stderr
 
 
-def test_every_example_runs_against_it(up: subprocess.Popen[str], tmp_path: Path) -> None:
-    address = table_of(up)["orchestrator"][0]
+def test_every_example_runs_against_it(lasting: dict[str, list[str]], tmp_path: Path) -> None:
+    address = lasting["orchestrator"][0]
     root = Path(__file__).parents[2]
 
     for example in sorted((root / "examples").glob("*.py")):
