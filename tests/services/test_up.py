@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -52,7 +54,7 @@ def up() -> Iterator[subprocess.Popen[str]]:
 @pytest.fixture(scope="module")
 def lasting() -> Iterator[dict[str, list[str]]]:
     """Where the services of one are that no test ends."""
-    with started("up", "--toy", "--port", 0) as process:
+    with started("up", "--toy", "--toy-delay", 0.005, "--port", 0) as process:
         yield table_of(process)
         interrupted(process)
 
@@ -90,6 +92,23 @@ def test_every_process_shows_its_metrics(lasting: dict[str, list[str]]) -> None:
         assert address != metrics
         with urlopen(f"http://{metrics}/metrics") as page:
             assert "motet_call_" in page.read().decode()
+
+
+def test_ctrl_c_at_a_remote_run_stops_the_work_there(lasting: dict[str, list[str]], tmp_path: Path) -> None:
+    def working() -> bool:
+        with urlopen(f"http://{lasting['image decoder'][1]}/metrics") as page:
+            return b"motet_calls_running 1.0" in page.read()
+
+    where = ("--server", lasting["orchestrator"][0], "--out", tmp_path)
+    with started("run", "hello", "--steps", "image=1000", *where) as run:
+        assert eventually(working)
+        begun = time.monotonic()
+        interrupted(run)
+        assert eventually(lambda: not working())
+
+    assert run.returncode == 130
+    # All thousand steps would have taken five seconds.
+    assert time.monotonic() - begun < 4
 
 
 def test_a_service_that_dies_is_named_and_takes_the_others_along(up: subprocess.Popen[str]) -> None:
@@ -156,3 +175,27 @@ def test_every_example_runs_against_it(lasting: dict[str, list[str]], tmp_path: 
         assert (ran.returncode, "You said: hello." in ran.stdout) == (0, True), ran.stderr
 
     assert list(files_in(tmp_path / "answer"))
+
+
+def test_a_decoder_that_dies_midway_costs_its_own_part_alone(tmp_path: Path) -> None:
+    with started("up", "--toy", "--toy-delay", 0.02, "--port", 0) as up:
+        address = table_of(up)["orchestrator"][0]
+        victim = next(
+            process
+            for process in descendants(up.pid)
+            if b"--modality\0image\0" in Path(f"/proc/{process}/cmdline").read_bytes()
+        )
+        steps = ("--steps", "image=1000", "--steps", "audio=80", "--steps", "video=80")
+        with started("run", "hello", "--json", "--server", address, "--out", tmp_path, *steps) as run:
+            assert run.stdout is not None
+            lines = map(json.loads, iter(run.stdout.readline, ""))
+            image = next(line for line in lines if line.get("modality") == "image")["part_id"]
+            while not any(line["event"] == "part_progress" and line["part_id"] == image for line in lines):
+                pass
+            os.kill(victim, signal.SIGKILL)
+            rest = list(lines)
+
+    failed = [line for line in rest if line["event"] == "part_failed"]
+    assert [(line["part_id"], line["reason"]) for line in failed] == [(image, "WORKER_LOST")]
+    assert (rest[-1]["event"], rest[-1]["state"], rest[-1]["files"]) == ("done", "PARTIAL", 2)
+    assert run.wait(PATIENCE) == 3
