@@ -65,9 +65,9 @@ _SERVICE_CONFIG: Mapping[str, Any] = {
     "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1},
 }
 
-_ADDRESS = re.compile(
-    r"(unix:.+|unix-abstract:.+|((dns:(//[^/]*/)?|ipv4:|ipv6:)?(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9_.-]+):(?P<port>\d{1,5})))"
-)
+_HOST = r"(?:\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9_.-]+)"
+_PLACE = rf"{_HOST}:\d{{1,5}}"
+_ADDRESS = re.compile(rf"unix:.+|unix-abstract:.+|(?:dns:(?://[^/]*/)?)?{_PLACE}|ipv[46]:{_PLACE}(?:,{_PLACE})*")
 
 
 def chunks(data: bytes) -> Iterator[bytes]:
@@ -77,9 +77,12 @@ def chunks(data: bytes) -> Iterator[bytes]:
 
 
 def checked_address(address: str) -> str:
-    """The address as it is. Raises `SettingsError` for one that is not HOST:PORT, dns:///HOST:PORT or unix:PATH."""
-    match = _ADDRESS.fullmatch(address)
-    if match is None or int(match["port"] or 0) > 65535:
+    """The address as it is: HOST:PORT, dns:///HOST:PORT, ipv4:IP:PORT,IP:PORT or unix:PATH.
+
+    Raises `SettingsError` for anything else.
+    """
+    ports = [] if address.startswith("unix") else re.findall(r":(\d+)(?:,|$)", address)
+    if not _ADDRESS.fullmatch(address) or any(int(port) > 65535 for port in ports):
         raise SettingsError(
             f"{address!r} is not an address: write HOST:PORT, such as localhost:50050, or unix:PATH",
             metadata={"address": address},
@@ -93,7 +96,9 @@ def open_channel(
     """A channel to every replica behind an address; it connects when it is first used. Close it.
 
     Without credentials it is plain text. With `health`, replicas whose health service does not call that name SERVING
-    are passed over. Raises `SettingsError` for what is not an address.
+    are passed over, so that a draining one costs no attempt; "" is the replica as a whole.
+
+    Raises `SettingsError` for what is not an address.
     """
     config = dict(_SERVICE_CONFIG) | ({} if health is None else {"healthCheckConfig": {"serviceName": health}})
     options = (*_CLIENT_OPTIONS, ("grpc.service_config", json.dumps(config)))

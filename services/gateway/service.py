@@ -51,7 +51,7 @@ def orchestrator_service(given: dict[str, Any]) -> Service:
 
 async def _workers(settings: GatewaySettings, stack: AsyncExitStack) -> Workers:
     channels = {
-        address: await stack.enter_async_context(open_channel(address))
+        address: await stack.enter_async_context(open_channel(address, health=""))
         for address in (settings.encoder, settings.language_model, *settings.decoders.values())
     }
     return Workers(

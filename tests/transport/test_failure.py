@@ -26,7 +26,6 @@ from motet.core.errors import (
     Reason,
     RequestError,
     RetryableError,
-    SettingsError,
     error_of,
 )
 from motet.core.media import Media
@@ -357,9 +356,3 @@ async def test_a_hang_is_ended_by_cancelling_its_reader() -> None:
             async with asyncio.timeout(0.1):
                 await drained(RemoteDecoder(channel))
         await until(lambda: toy.running == 0)
-
-
-@pytest.mark.parametrize("address", ["", "nonsense", "host", "host:", ":1", "host:99999", "http://host:1", "a b:1"])
-def test_what_is_no_address_is_told_so(address: str) -> None:
-    with pytest.raises(SettingsError, match="write HOST:PORT"):
-        open_channel(address)

@@ -1,0 +1,111 @@
+"""One channel, several replicas."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+
+from motet.core import metrics
+from motet.core.deadline import Deadline
+from motet.core.errors import Reason, SettingsError
+from motet.core.tensors import Tensor
+from motet.core.toys import ToyDecoder
+from motet.core.workers import DecodeJob
+from motet.transport.channel import CHUNK, checked_address, chunks, open_channel
+from motet.transport.clients import RemoteDecoder
+from motet.transport.server import Server
+
+from .serving import served
+
+JOB = DecodeJob("image", Tensor("uint8", (1,), b"1"), seed=1)
+
+
+class Replicas:
+    """Two servers of a toy each."""
+
+    def __init__(self) -> None:
+        self.toys = [ToyDecoder(), ToyDecoder()]
+        self.servers: list[Server] = []
+
+    async def start(self, stack: AsyncExitStack) -> str:
+        """Serve; the address of both."""
+        for toy in self.toys:
+            server, _ = await stack.enter_async_context(served(toy))
+            self.servers.append(server)
+        return "ipv4:" + ",".join(server.address for server in self.servers)
+
+    @property
+    def calls(self) -> list[int]:
+        return [len(toy.seen) for toy in self.toys]
+
+
+async def asked(decoder: RemoteDecoder, times: int) -> None:
+    for _ in range(times):
+        assert len([event async for event in decoder.decode(JOB, Deadline.after(5))]) == 3
+
+
+async def test_calls_take_turns_among_replicas() -> None:
+    replicas = Replicas()
+
+    async with AsyncExitStack() as stack:
+        channel = await stack.enter_async_context(open_channel(await replicas.start(stack)))
+        await asked(RemoteDecoder(channel), 2)
+        await asyncio.sleep(0.2)  # until both are connected
+        await asked(RemoteDecoder(channel), 20)
+
+    assert min(replicas.calls) >= 10
+
+
+async def test_no_call_fails_while_a_replica_drains_and_leaves() -> None:
+    replicas = Replicas()
+
+    async with AsyncExitStack() as stack:
+        channel = await stack.enter_async_context(open_channel(await replicas.start(stack), health=""))
+        decoder = RemoteDecoder(channel)
+        await asked(decoder, 4)
+        await replicas.servers[0].drain(1)
+        before = replicas.calls
+        await asked(decoder, 20)
+        await replicas.servers[0].stop()
+        await asked(decoder, 20)
+
+    assert replicas.calls == [before[0], before[1] + 40]
+
+
+async def test_a_replica_that_says_it_is_not_serving_is_not_even_asked() -> None:
+    replicas = Replicas()
+    refused = metrics.CALLS_REFUSED.labels(Reason.DRAINING)
+
+    async with AsyncExitStack() as stack:
+        address = await replicas.start(stack)
+        channel = await stack.enter_async_context(open_channel(address, health="motet.internal.v1.DecoderService"))
+        await asked(RemoteDecoder(channel), 4)
+        await replicas.servers[0].drain(1)
+        await asyncio.sleep(0.2)  # until the channel has heard of it
+        before = refused._value.get()
+        await asked(RemoteDecoder(channel), 20)
+
+    assert refused._value.get() == before
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["localhost:1", "10.0.0.1:65535", "[::1]:1", "dns:///a.b:1", "dns:a:1", "ipv4:1.2.3.4:1,1.2.3.5:2", "unix:/run/x"],
+)
+def test_what_grpc_can_resolve_is_an_address(address: str) -> None:
+    assert checked_address(address) == address
+
+
+@pytest.mark.parametrize("address", ["", "x", "host:", ":1", "host:99999", "http://host:1", "a b:1", "a:1,b:2"])
+def test_what_is_no_address_is_told_so(address: str) -> None:
+    with pytest.raises(SettingsError, match="write HOST:PORT"):
+        checked_address(address)
+
+
+def test_chunks_add_up_and_none_is_too_large() -> None:
+    for size in (0, 1, CHUNK, CHUNK + 1, 3 * CHUNK):
+        pieces = list(chunks(bytes(size)))
+        assert b"".join(pieces) == bytes(size)
+        assert all(0 < len(piece) <= CHUNK for piece in pieces)
