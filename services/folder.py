@@ -6,12 +6,10 @@ import os
 import re
 from pathlib import Path
 
+from motet.core.answer import file_name
 from motet.core.errors import RequestError
 
 _NUMBERED = re.compile(r"^(\d+)-")
-_PLAIN = re.compile(r"^[a-z0-9_]{1,32}$")
-# Subtypes whose files are commonly called something else.
-_SUFFIXES = {"mpeg": "mp3", "octet-stream": "bin"}
 
 
 class OutputFolder:
@@ -30,8 +28,7 @@ class OutputFolder:
         if self._next is None:
             self._next = self._highest() + 1
         number, self._next = self._next, self._next + 1
-        subtype = media_type.partition("/")[2].removeprefix("x-")
-        return self.path / f"{number:02}-{_plain(modality, 'part')}.{_plain(_SUFFIXES.get(subtype, subtype), 'bin')}"
+        return self.path / file_name(number, modality, media_type)
 
     def write(self, path: Path, content: bytes) -> None:
         """Put a whole file at a reserved path. Raises `RequestError` when it cannot be written or is there already."""
@@ -55,8 +52,3 @@ class OutputFolder:
         except OSError as error:
             raise RequestError(f"{self.path} cannot be used: {error.strerror}; choose another --out folder") from error
         return max((int(match[1]) for name in names if (match := _NUMBERED.match(name))), default=0)
-
-
-def _plain(word: str, otherwise: str) -> str:
-    """The word, unless a server could reach out of the folder with it."""
-    return word if _PLAIN.match(word) else otherwise

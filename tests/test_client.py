@@ -290,7 +290,7 @@ def test_an_answer_is_saved_without_overwriting(tmp_path: Path) -> None:
 
     paths = answer.save(tmp_path / "new")
 
-    assert [path.name for path in paths] == ["01-image.png", "02-smell.bin", "answer.txt"]
+    assert [path.name for path in paths] == ["01-image.png", "02-smell.smell", "answer.txt"]
     assert [path.read_bytes() for path in paths] == [PICTURE.data, b"s", b"hi"]
     with pytest.raises(RequestError, match="choose another folder"):
         answer.save(tmp_path / "new")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import mimetypes
+import re
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,12 +17,17 @@ from motet.core.events import (
     Generation,
     PartDelta,
     PartDone,
+    PartFailed,
     PartStarted,
     State,
 )
 from motet.core.media import Media
 from motet.core.request import GenerationRequest
 from motet.core.service import Motet
+
+_PLAIN = re.compile(r"^[a-z0-9_]{1,32}$")
+# Subtypes whose files are commonly called something else.
+_SUFFIXES = {"mpeg": "mp3", "octet-stream": "bin"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +81,17 @@ async def answer_of(motet: Motet, request: GenerationRequest) -> Answer:
     Raises what `Motet.generate` raises, the generation's own error when nothing usable came of it, and `FaultError`
     for content that is not what was made. A partial answer is an answer.
     """
-    collected = _Collected(motet)
+    collected = Collected(motet)
     async with closing(motet.generate(request)) as events:
         async for event in events:
-            answer = await collected.add(event)
-            if answer is not None:
-                return answer
+            await collected.add(event)
+            if isinstance(event.what, Done):
+                return collected.answer(event.what.generation)
     raise FaultError("the answer ended before it was done")
 
 
-class _Collected:
-    """The parts so far."""
+class Collected:
+    """The parts of an answer that are complete so far."""
 
     def __init__(self, motet: Motet) -> None:
         self._motet = motet
@@ -94,8 +99,16 @@ class _Collected:
         self._parts: list[Part] = []
         self._seed = 0
 
-    async def add(self, event: Event) -> Answer | None:
-        """Take in an event; the answer, once it was the last one."""
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """They, in the answer's order."""
+        return tuple(sorted(self._parts, key=lambda part: part.index))
+
+    async def add(self, event: Event) -> Part | None:
+        """Take in an event; the part that it completes, if it does.
+
+        Raises `FaultError` for content that is not what was made, and what `Motet.download` raises.
+        """
         match event.what:
             case Accepted(seed=seed):
                 self._seed = seed
@@ -103,11 +116,18 @@ class _Collected:
                 self._started[part_id] = started, []
             case PartDelta(part_id, _, chunk):
                 self._started[part_id][1].append(chunk.encode() if isinstance(chunk, str) else chunk)
+            case PartFailed(part_id):
+                self._started.pop(part_id, None)
             case PartDone() as done:
-                self._parts.append(await self._whole(done))
-            case Done(generation):
-                return self._answer(generation)
+                self._parts.append(part := await self._whole(done))
+                return part
         return None
+
+    def answer(self, generation: Generation) -> Answer:
+        """The whole answer. Raises the generation's own error when nothing usable came of it."""
+        if generation.state in (State.FAILED, State.CANCELLED):
+            raise generation.error or FaultError("the generation failed without saying why")
+        return Answer(self.parts, generation, self._seed)
 
     async def _whole(self, done: PartDone) -> Part:
         started, pieces = self._started.pop(done.part_id)
@@ -121,15 +141,16 @@ class _Collected:
         content = data.decode() if started.modality == TEXT else Media(media_type, data)
         return Part(started.index, started.modality, content, started.caption, started.text_anchor)
 
-    def _answer(self, generation: Generation) -> Answer:
-        if generation.state in (State.FAILED, State.CANCELLED):
-            raise generation.error or FaultError("the generation failed without saying why")
-        return Answer(tuple(sorted(self._parts, key=lambda part: part.index)), generation, self._seed)
+
+def file_name(number: int, modality: str, media_type: str) -> str:
+    """What a file of an answer is called, such as "02-smell.bin". No server can name one elsewhere with it."""
+    subtype = media_type.partition("/")[2].removeprefix("x-")
+    suffix = _SUFFIXES.get(subtype, subtype)
+    return f"{number:02}-{modality if _PLAIN.match(modality) else 'part'}.{suffix if _PLAIN.match(suffix) else 'bin'}"
 
 
 def _file_of(part: Part) -> str:
-    media_type = part.content.media_type if isinstance(part.content, Media) else "text/plain"
-    return f"{part.index:02}-{part.modality}{mimetypes.guess_extension(media_type) or '.bin'}"
+    return file_name(part.index, part.modality, part.content.media_type if isinstance(part.content, Media) else "")
 
 
 def _write(path: Path, data: bytes) -> Path:

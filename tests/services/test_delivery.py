@@ -116,7 +116,7 @@ class Tampering:
 async def test_media_that_are_not_what_was_made_are_never_written(motet: Motet, tmp_path: Path) -> None:
     tampering = Tampering(motet)
 
-    with pytest.raises(FaultError, match="not those that were made"):
+    with pytest.raises(FaultError, match="not what was made"):
         await deliver(tampering, asking(), OutputFolder(tmp_path), PlainScreen(tmp_path))  # type: ignore[arg-type]
 
     assert tampering.altered
