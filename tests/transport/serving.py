@@ -40,7 +40,7 @@ def _servicer(worker: Encoder | LanguageModel | Decoder) -> Any:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    """Wait until something holds, for two seconds at most."""
-    async with asyncio.timeout(2):
+    """Wait until something holds, for ten seconds at most."""
+    async with asyncio.timeout(10):
         while not true():
             await asyncio.sleep(0.002)

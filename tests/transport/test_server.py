@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 import urllib.request
@@ -301,17 +300,21 @@ async def test_sigterm_finishes_what_has_begun_and_exits_with_zero() -> None:
 
 
 async def test_a_second_signal_ends_the_process_at_once() -> None:
-    code = PROCESS.replace("delay=0.2", "delay=60")
+    code = PROCESS.replace("delay=0.2", "trouble=Trouble(Pause(60), after=1)").replace(
+        "toys import", "toys import Pause, Trouble,"
+    )
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
     address = (await process.stdout.readline()).decode().strip()
+
     async with open_channel(address) as channel:
-        call = asyncio.create_task(made(RemoteDecoder(channel)))
-        await asyncio.sleep(0.2)
+        events = RemoteDecoder(channel).decode(JOB, Deadline.after(30))
+        await anext(events)
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=""))
+        assert (await watch.read()).status == SERVING
         process.send_signal(signal.SIGINT)
-        await asyncio.sleep(0.2)
-        assert process.returncode is None
-        os.kill(process.pid, signal.SIGINT)
+        assert (await watch.read()).status == NOT_SERVING
+        process.send_signal(signal.SIGINT)
         assert await process.wait() == -signal.SIGINT
         with pytest.raises(MotetError):
-            await call
+            await anext(events)
