@@ -78,11 +78,11 @@ class Chat:
 
 
 def chat(wishes: Wishes, folder: Path, whereabouts: Whereabouts) -> Exit:
-    """Talk until the input ends. Returns the last code that was not OK. Raises `MotetError` when Motet is not there.
+    """Talk until the input ends. Returns the last code that was not OK; stopping an answer is.
 
-    The loop stands still while a line is typed, so that Ctrl-C means the line then, and the answer later.
+    Raises `MotetError` when Motet is not there. The loop stands still while a line is typed, so that Ctrl-C means the line then, and the answer later.
     """
-    worst = Exit.OK
+    last = Exit.OK
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
         motet = runner.run(stack.enter_async_context(reach(whereabouts)))
@@ -96,11 +96,11 @@ def chat(wishes: Wishes, folder: Path, whereabouts: Whereabouts) -> Exit:
                     code = exit_of_error(error)
                 except KeyboardInterrupt:
                     print("motet: stopped", file=sys.stderr)
-                    code = Exit.INTERRUPTED
-                worst = code or worst
+                    code = Exit.OK
+                last = code or last
         finally:
             runner.run(stack.aclose())
-    return worst
+    return last
 
 
 def _lines() -> Iterator[str]:
