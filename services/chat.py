@@ -80,7 +80,8 @@ class Chat:
 def chat(wishes: Wishes, folder: Path, whereabouts: Whereabouts) -> Exit:
     """Talk until the input ends. Returns the last code that was not OK; stopping an answer is.
 
-    Raises `MotetError` when Motet is not there. The loop stands still while a line is typed, so that Ctrl-C means the line then, and the answer later.
+    Raises `MotetError` when Motet is not there. The loop stands still while a line is typed, so that Ctrl-C means the
+    line then, and the answer later.
     """
     last = Exit.OK
     with asyncio.Runner() as runner:
