@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -22,7 +23,6 @@ from services.announcement import Announcement
 from services.exits import Exit
 from services.factory import Factory, open_bundle
 from services.loading import Loading
-from services.logs import configure_logs
 from services.settings import ServiceSettings, WorkerSettings
 from services.worker import WorkerServicer
 
@@ -90,9 +90,22 @@ async def serve(service: Service) -> Exit:
 
     Raises `SettingsError` for an address that cannot be had, before anything is loaded, and `BundleError`.
     """
-    settings = service.settings
-    configure_logs(settings.log_level)
+    running = asyncio.current_task()
+    assert running is not None
+    # A server obeys signals from when it serves. Before that, a container's first process would ignore this one.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     _check_free(service.listen)
+    try:
+        left = await _served(service)
+    except asyncio.CancelledError:
+        return Exit.OK
+    if left:
+        log.warning("calls were broken off", calls=left, grace=service.settings.grace)
+    return Exit.FAILED if left else Exit.OK
+
+
+async def _served(service: Service) -> int:
+    settings = service.settings
     metrics = Exposition(settings.metrics, settings.anywhere)
     metrics.start()
     try:
@@ -104,15 +117,12 @@ async def serve(service: Service) -> Exit:
                 insecure_anywhere=settings.anywhere,
                 finish=opened.finish,
             )
-            left = await server.run(
+            return await server.run(
                 settings.grace,
                 lambda bound: print(Announcement(service.name, bound.address, metrics.address), flush=True),
             )
     finally:
-        await asyncio.to_thread(metrics.stop)
-    if left:
-        log.warning("calls were broken off", calls=left, grace=settings.grace)
-    return Exit.FAILED if left else Exit.OK
+        metrics.stop()
 
 
 def _check_free(address: str) -> None:

@@ -91,12 +91,14 @@ def _serve(service_of: Callable[[dict[str, Any]], Service], given: dict[str, Any
     from motet.core.errors import MotetError
     from services.concluding import conclude, refuse
     from services.leash import hold
+    from services.logs import configure_logs
     from services.serve import serve
 
     if given.pop("leashed"):
         hold()
     try:
         service = service_of(given)
+        configure_logs(service.settings.log_level)
     except MotetError as error:
         raise refuse(error) from None
     raise conclude(lambda: asyncio.run(serve(service)))

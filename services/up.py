@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from motet.core.bundle import Manifest
+from motet.core.errors import MotetError
 from services.announcement import Announcement
 from services.child import Child
 from services.exits import Exit
@@ -125,8 +126,12 @@ async def up(deployment: Deployment) -> Exit:
         if (ready := await _unless(stop, ensemble.start())) is not None:
             _print_table(ready)
             await _unless(stop, ensemble.first_death())
+    except MotetError as error:
+        # Draining may take a while; who waits wants to know why.
+        _tell(f"stopping, because {error.message}")
+        raise
     finally:
-        print("motet: stopping; services finish what they have begun", file=sys.stderr, flush=True)
+        _tell("services finish what they have begun")
         draining.append(asyncio.create_task(ensemble.drain()))
         await asyncio.wait(draining)
     return Exit.OK
@@ -134,7 +139,7 @@ async def up(deployment: Deployment) -> Exit:
 
 async def _ready(child: Child) -> Announcement:
     announcement = await child.announced()
-    print(f"motet: {child.name} is ready", file=sys.stderr, flush=True)
+    _tell(f"{child.name} is ready")
     return announcement
 
 
@@ -158,6 +163,10 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None
     working.cancel()
     await asyncio.wait((working,))
     return None
+
+
+def _tell(line: str) -> None:
+    print(f"motet: {line}", file=sys.stderr, flush=True)
 
 
 def _print_table(ready: Mapping[str, Announcement]) -> None:

@@ -1,0 +1,101 @@
+"""One service, from its settings to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from motet.core.errors import SettingsError
+from motet.transport.gate import Gate
+from services.announcement import Announcement
+from services.decoder.settings import DecoderSettings
+from services.exits import Exit
+from services.gateway.settings import GatewaySettings, addresses_of
+from services.serve import Opened, Service, serve
+from services.settings import ServiceSettings, settings_of
+
+SETTINGS = ServiceSettings(log_level="error")
+
+
+async def test_a_service_that_is_told_to_stop_while_it_loads_stops_at_once() -> None:
+    begun = asyncio.Event()
+    closed = asyncio.Event()
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Opened]:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+            yield Opened([])
+        finally:
+            closed.set()
+
+    serving = asyncio.create_task(serve(Service("slow", "127.0.0.1:0", SETTINGS, Gate(), opened)))
+    await begun.wait()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+    assert await asyncio.wait_for(serving, 5) is Exit.OK
+    assert closed.is_set()
+
+
+async def test_a_service_says_where_it_serves_and_ends_well(capsys: pytest.CaptureFixture[str]) -> None:
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Opened]:
+        asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), signal.SIGTERM)
+        yield Opened([])
+
+    code = await serve(Service("image decoder", "127.0.0.1:0", SETTINGS, Gate(), opened))
+
+    announced = Announcement.read(capsys.readouterr().out)
+    assert announced is not None
+    assert announced.service == "image decoder"
+    assert not announced.address.endswith(":0")
+    assert code is Exit.OK
+
+
+def test_an_announcement_is_read_back_from_its_line_and_from_no_other() -> None:
+    announcement = Announcement("image decoder", "127.0.0.1:5", "[::1]:6")
+
+    assert Announcement.read(f"{announcement}\n") == announcement
+    assert Announcement.read("image decoder is serving") is None
+
+
+def test_settings_come_from_the_environment_and_the_command_line_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOTET_THREADS", "3")
+    monkeypatch.setenv("MOTET_MODALITY", "image")
+
+    settings = settings_of(DecoderSettings, {"modality": None, "threads": 2})
+
+    assert (settings.modality, settings.threads) == ("image", 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("THREADS", "0"), ("GRACE", "-1"), ("GRACE", "nan"), ("LOG_LEVEL", "loud"), ("TOY", "perhaps")]
+)
+def test_a_setting_that_cannot_be_used_is_refused_by_its_name(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"MOTET_{name}", value)
+
+    with pytest.raises(SettingsError, match=f"MOTET_{name}"):
+        settings_of(ServiceSettings, {})
+
+
+def test_the_gateway_reads_the_settings_of_a_service_and_of_an_orchestrator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOTET_DECODERS", '{"image": "host:1"}')
+    monkeypatch.setenv("MOTET_MAX_DURATION", "9")
+
+    settings = settings_of(GatewaySettings, {"bundle": "other"})
+
+    assert (settings.decoders, settings.max_duration, settings.bundle) == ({"image": "host:1"}, 9, "other")
+
+
+def test_decoder_addresses_are_pairs() -> None:
+    assert addresses_of(["image=a:1", "audio=b:2"]) == {"image": "a:1", "audio": "b:2"}
+    with pytest.raises(SettingsError, match="MODALITY=HOST:PORT"):
+        addresses_of(["image"])
