@@ -1,0 +1,55 @@
+"""One form for every log line of a process."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from services.logs import configure_logs
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers, root.level = handlers, level
+    structlog.reset_defaults()
+
+
+def test_lines_of_every_library_are_json_where_no_person_looks(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("info")
+
+    logging.getLogger("grpc").warning("lost %d", 3, extra={"peer": "a"})
+    structlog.stdlib.get_logger("services").info("began", calls=2)
+    logging.getLogger("grpc").debug("too much")
+
+    first, second = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (first["event"], first["level"], first["logger"], first["peer"]) == ("lost 3", "warning", "grpc", "a")
+    assert (second["event"], second["level"], second["calls"]) == ("began", "info", 2)
+    assert "timestamp" in first
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_traceback_shows_no_prompt(
+    terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    configure_logs()
+    prompt = " ".join(["a", "penguin"])
+
+    try:
+        raise ValueError(len(prompt))
+    except ValueError:
+        logging.getLogger("motet").exception("unexpected error")
+
+    shown = capsys.readouterr().err
+    assert "ValueError" in shown
+    assert "penguin" not in shown
+    if not terminal:
+        (line,) = map(json.loads, shown.splitlines())
+        assert line["exception"][0]["exc_type"] == "ValueError"
