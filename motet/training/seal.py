@@ -17,7 +17,7 @@ _DOCUMENTS = {MANIFEST, "MODEL_CARD.md", "LICENCES.md"}
 
 
 def seal(folder: Path) -> Bundle:
-    """Write the list of files, then load the bundle as any process would. Raises `BundleError` where it is not sound."""
+    """Write the list of files, then load the bundle as any process would. Raises `BundleError` if it is unsound."""
     manifest = folder / MANIFEST
     facts = manifest.read_text().split("\nfiles:")[0]
     files = sorted(path for path in folder.rglob("*") if path.is_file())
