@@ -7,7 +7,10 @@ _SUFFIX = {"image": ""}
 
 
 def to_v0(name: str) -> str:
-    """The v0 name of a parameter of `Projections`: `outputs.audio.fc.weight` -> `gen_text_hidden_fcs_audio.0.fc.weight`."""
+    """The v0 name of a parameter of `Projections`.
+
+    `outputs.audio.fc.weight` is `gen_text_hidden_fcs_audio.0.fc.weight` there.
+    """
     if not name.startswith("outputs."):
         return name
     _, modality, rest = name.split(".", 2)
