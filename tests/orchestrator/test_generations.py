@@ -11,6 +11,7 @@ import pytest
 
 from motet.core.errors import FaultError, NotFoundError, OverloadedError, Reason, RequestError
 from motet.core.events import Accepted, PartDelta, State
+from motet.core.media import Media
 from motet.core.toys import Pause, ToyDecoder, ToyLanguageModel
 from tests.orchestrator.grammar import check
 from tests.orchestrator.stage import (
@@ -203,7 +204,7 @@ async def test_no_more_generations_run_than_the_server_takes_and_the_others_are_
 async def test_a_second_request_with_the_same_id_follows_the_first():
     model = ToyLanguageModel(MANIFEST.grammar, SCRIPT)
     orchestrator = stage(model)
-    request = ask(request_id=str(uuid4()), seed=None)
+    request = ask("x", Media("x/a", b"looked at for a while"), request_id=str(uuid4()), seed=None)
 
     first, second, third = (
         *await asyncio.gather(perform(orchestrator, request), perform(orchestrator, replace(request, timeout=9.0))),

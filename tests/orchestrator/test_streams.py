@@ -69,8 +69,8 @@ async def test_a_pulse_fills_silence_and_changes_nothing_else():
 
 
 async def test_closing_a_pulse_closes_the_stream_it_waits_for():
-    tap = Tap(1, 2, pause=0.02)
-    async with nothing_left_behind():
+    tap = Tap(1, 2, pause=60)
+    async with nothing_left_behind(), asyncio.timeout(2):
         async with aclosing(with_pulse(tap.run(), 0.005)) as items:
             await anext(items)
 
