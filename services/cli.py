@@ -65,6 +65,10 @@ def motet(
     ] = False,
 ) -> None:
     """Answer prompts with any mix of text and media."""
+    import os
+
+    # gRPC writes lines of its own to standard error when a peer goes away; what matters arrives as an error.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 @app.command(epilog=LEGEND)
