@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from motet.models.patches import PatchAutoencoder
@@ -69,10 +69,13 @@ def fit(autoencoder: PatchAutoencoder, samples: Tensor) -> None:
     deviations, vectors = values.flip(0)[:kept].clamp(min=1e-8).sqrt(), vectors.flip(1)[:, :kept].T
     scales = deviations.sqrt() * deviations.mean().sqrt()
     shape = (kept, channels, patch, patch)
-    autoencoder.analysis.weight.copy_((vectors / scales[:, None]).reshape(shape))
-    autoencoder.analysis.bias.copy_(-(autoencoder.analysis.weight.sum(dim=(2, 3)) @ means))
-    autoencoder.synthesis.weight.copy_((vectors * scales[:, None]).reshape(shape))
-    autoencoder.synthesis.bias.copy_(means)
+    analysis = (vectors / scales[:, None]).reshape(shape)
+    _set(autoencoder.analysis, analysis, -(analysis.sum(dim=(2, 3)) @ means))
+    _set(autoencoder.synthesis, (vectors * scales[:, None]).reshape(shape), means)
+
+
+def _set(layer: nn.Conv2d | nn.ConvTranspose2d, weight: Tensor, bias: Tensor) -> None:
+    layer.load_state_dict({"weight": weight, "bias": bias})
 
 
 def losses(autoencoder: PatchAutoencoder, rng: np.random.Generator) -> dict[str, Tensor]:

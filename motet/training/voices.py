@@ -13,6 +13,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from torch.nn import functional
 
+from motet.models.patches import PatchAutoencoder
 from motet.training import captions, clips, pictures
 from motet.training.autoencoder import linear, load, to_pictures, to_tensor
 from motet.training.loop import newest
@@ -127,7 +128,7 @@ class Video:
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
         """Eight clips."""
         chosen = [self._things[i] for i in rng.integers(len(self._things), size=8)]
-        drawn = [_clip(thing, rng) for thing in chosen]
+        drawn = [clips.draw(thing.subject, thing.manner) for thing in chosen]
         frames = self._coder.encode(to_tensor(np.concatenate(drawn)))
         latents = frames.unflatten(0, (len(chosen), clips.FRAMES)).transpose(1, 2)
         return latents.contiguous(), [thing.caption for thing in chosen]
@@ -222,14 +223,10 @@ def trained(modality: str) -> list[Thing]:
 
 
 def _picture(thing: Thing, rng: np.random.Generator) -> pictures.Picture:
-    right, down = rng.uniform(-2, 2, 2)
-    return pictures.draw(thing.subject, thing.manner, scale=rng.uniform(0.95, 1.05), offset=(right, down))
+    # Whole pixels, and few of them: every place of an edge within a pixel would have to be learned by itself.
+    right, down = rng.integers(-1, 2, 2)
+    return pictures.draw(thing.subject, thing.manner, offset=(float(right), float(down)))
 
 
-def _clip(thing: Thing, rng: np.random.Generator) -> clips.Clip:
-    right, down = rng.uniform(-1.5, 1.5, 2)
-    return clips.draw(thing.subject, thing.manner, scale=rng.uniform(0.95, 1.05), offset=(right, down))
-
-
-def _decoder(folder: Path) -> nn.Module:
+def _decoder(folder: Path) -> PatchAutoencoder:
     return load(folder) if newest(folder) else linear()
