@@ -10,12 +10,23 @@ import typer
 
 from motet.core.errors import MotetError, SettingsError
 from services.exits import Exit, exit_of_error
+from services.loading import unfinished
 
 _OWN = ("motet", "orchestrator", "services")
 
 
 def conclude(command: Callable[[], Exit], as_json: bool = False) -> typer.Exit:
     """Run a command to its end; `raise` what this returns. Errors that are not Motet's own keep their tracebacks."""
+    ended = _ended(command, as_json)
+    if unfinished():
+        # The interpreter's end would kill that thread inside a C++ library, and the process with it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ended.exit_code)
+    return ended
+
+
+def _ended(command: Callable[[], Exit], as_json: bool) -> typer.Exit:
     try:
         return typer.Exit(command())
     except KeyboardInterrupt:

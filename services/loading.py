@@ -17,6 +17,8 @@ from motet.core.workers import DecodeJob, Decoder, Encoder, LanguageEvent, Langu
 
 T = TypeVar("T")
 
+_LOADER = "load "
+
 
 class Loading(Generic[T]):
     """Something that takes seconds to load, loaded once, on a thread of its own.
@@ -33,7 +35,7 @@ class Loading(Generic[T]):
     def begin(self) -> Future[T]:
         """Start to load, if nobody has."""
         if self._started.acquire(blocking=False):
-            threading.Thread(target=self._run, name=f"load {self._what}", daemon=True).start()
+            threading.Thread(target=self._run, name=f"{_LOADER}{self._what}", daemon=True).start()
         return self._loaded
 
     async def ready(self, deadline: Deadline) -> T:
@@ -49,6 +51,11 @@ class Loading(Generic[T]):
             self._loaded.set_result(self._load())
         except BaseException as error:
             self._loaded.set_exception(error)
+
+
+def unfinished() -> bool:
+    """Whether something is still being loaded that somebody gave up waiting for."""
+    return any(thread.name.startswith(_LOADER) for thread in threading.enumerate())
 
 
 class LoadingEncoder:

@@ -27,7 +27,8 @@ class PlainScreen:
         """One event of the answer."""
         match event.what:
             case PartDelta(_, _, str(text)):
-                self._write(text)
+                # The space between two sentences is no use where a file's line parts them.
+                self._write(text.lstrip(" ") if self._at_line_start else text)
             case PartStarted() as started if started.modality != TEXT:
                 self._begin_line()
                 self._write(f"[{started.modality}: {path}]\n")

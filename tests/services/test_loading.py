@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -12,7 +14,8 @@ from motet.core.errors import BundleError, DeadlineError
 from motet.core.media import Media
 from motet.core.toys import ToyDecoder, ToyEncoder, ToyLanguageModel, grammar_of, tensor_of
 from motet.core.workers import DecodeJob
-from services.loading import Loading, LoadingDecoder, LoadingEncoder
+from services.loading import Loading, LoadingDecoder, LoadingEncoder, unfinished
+from tests.services.command import CLEAN, eventually
 
 LANGUAGE_MODEL = Loading(lambda: ToyLanguageModel(grammar_of("image")), "language model")
 
@@ -68,3 +71,30 @@ async def test_the_language_model_is_loaded_while_the_encoder_works() -> None:
     await encoder.encode([Media("", b"x")], Deadline.after(5))
 
     assert await asyncio.to_thread(loaded.wait, 5)
+
+
+async def test_whether_something_is_still_being_loaded_is_known() -> None:
+    go = threading.Event()
+    loading = Loading(lambda: go.wait(5), "encoder")
+    assert not unfinished()
+
+    loading.begin()
+    assert unfinished()
+
+    go.set()
+    assert await loading.ready(Deadline.after(5))
+    assert await asyncio.to_thread(eventually, lambda: not unfinished())
+
+
+def test_a_command_that_gives_up_loading_ends_with_its_own_code() -> None:
+    # Torch, killed by the interpreter's end while it starts up, takes the whole process down with a code of its own.
+    program = (
+        "import sys, time; from services.concluding import conclude; from services.exits import Exit\n"
+        "from services.loading import Loading\n"
+        "def late(): Loading(lambda: __import__('torch'), 'model').begin(); time.sleep(0.2); return Exit.LATE\n"
+        "print('said'); sys.exit(conclude(late).exit_code)"
+    )
+
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=CLEAN)
+
+    assert (told.returncode, told.stdout, told.stderr) == (5, "said\n", "")
