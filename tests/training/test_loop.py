@@ -1,0 +1,96 @@
+"""The loop of every training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from motet.training import loop
+
+SCHEDULE = loop.Schedule(steps=40, rate=0.2, warmup=5, average=0.9)
+
+
+class Line(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.zeros(1))
+        self.fixed = nn.Parameter(torch.ones(1), requires_grad=False)
+
+
+def losses(line: Line, rng: np.random.Generator) -> Mapping[str, Tensor]:
+    x = torch.from_numpy(rng.standard_normal(8)).float() + torch.randn(8)
+    return {"error": ((line.slope * x - 3 * x) ** 2).mean()}
+
+
+def train(folder: Path, steps: int = 40) -> Line:
+    line = Line()
+    training = loop.Loop(line, folder, SCHEDULE)
+    training.resume()
+    while training.step < steps:
+        training._advance(lambda rng: losses(line, rng))
+    training.save()
+    return line
+
+
+def test_it_learns_and_leaves_frozen_parameters_alone(tmp_path: Path) -> None:
+    line = train(tmp_path)
+    assert line.slope.item() > 1
+    assert line.fixed.item() == 1
+
+
+def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
+    whole = train(tmp_path / "whole")
+    train(tmp_path / "parts", steps=17)
+    parts = train(tmp_path / "parts")
+    assert torch.equal(whole.slope, parts.slope)
+    assert loop.weights(tmp_path / "whole").keys() == {"slope"}
+    assert torch.equal(loop.weights(tmp_path / "whole")["slope"], loop.weights(tmp_path / "parts")["slope"])
+
+
+def test_half_a_checkpoint_is_not_resumed_from(tmp_path: Path) -> None:
+    train(tmp_path, steps=10)
+    half = tmp_path / "step-00000020"
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"half")
+    found = loop.newest(tmp_path)
+    assert found is not None
+    assert found.name == "step-00000010"
+
+
+def test_only_the_newest_checkpoint_is_kept(tmp_path: Path) -> None:
+    train(tmp_path, steps=10)
+    train(tmp_path, steps=20)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000020"]
+
+
+def test_a_folder_without_a_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="run the training"):
+        loop.weights(tmp_path)
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(tmp_path: Path) -> None:
+    line = Line()
+    training = loop.Loop(line, tmp_path, SCHEDULE)
+    with pytest.raises(FloatingPointError, match="step 0"):
+        training.run(lambda rng: {"error": line.slope.sum() / 0})
+
+
+def test_the_rate_rises_then_falls_to_nothing_by_steps_or_by_time() -> None:
+    schedule = loop.Schedule(steps=100, rate=1, warmup=10, minutes=1)
+    assert schedule.factor(0, 0) == pytest.approx(0.1)
+    assert schedule.factor(10, 0) > schedule.factor(50, 0) > schedule.factor(99, 0) > 0
+    assert schedule.factor(100, 0) == 0
+    assert schedule.progress(1, 60) == 1
+
+
+def test_samples_are_drawn_with_the_average_and_training_goes_on_with_its_own(tmp_path: Path) -> None:
+    line, seen = Line(), []
+    training = loop.Loop(line, tmp_path, SCHEDULE)
+    training.run(lambda rng: losses(line, rng), lambda: seen.append(line.slope.item()))
+    assert seen == [training.averages["slope"].item()]
+    assert line.slope.item() != seen[0]
