@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
@@ -106,6 +107,9 @@ def chat(wishes: Wishes, folder: Path, whereabouts: Whereabouts) -> Exit:
 
 def _lines() -> Iterator[str]:
     """What is typed, without blank lines, up to the end of the input or /quit."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        # A byte that is no UTF-8 should not end a conversation.
+        sys.stdin.reconfigure(errors="replace")
     prompt = "> " if sys.stdin.isatty() and sys.stdout.isatty() else ""
     if prompt:
         with suppress(ImportError):

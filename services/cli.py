@@ -34,7 +34,9 @@ BundleName = Annotated[
 ]
 Threads = Annotated[int, typer.Option(min=1, envvar="MOTET_THREADS", help="Threads that each worker computes on.")]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Where files go, numbered on from those that are there.")]
-Seed = Annotated[int | None, typer.Option(min=0, help="The same seed makes the same files; otherwise one is drawn.")]
+Seed = Annotated[
+    int | None, typer.Option(min=0, max=2**64 - 1, help="The same seed makes the same files; otherwise one is drawn.")
+]
 Timeout = Annotated[float | None, typer.Option(min=0.001, metavar="SECONDS", help="Give up after so long.")]
 Only = Annotated[
     str | None, typer.Option(metavar="MODALITIES", help="Make no other media, comma-separated; 'text' for none at all.")
@@ -92,20 +94,19 @@ def run(
 ) -> None:
     """Answer one prompt: text to standard output as it is written, media to files as they are done."""
     import asyncio
-    import sys
 
     from motet.core.errors import MotetError
     from services.concluding import conclude, refuse
     from services.reach import Whereabouts
     from services.run import run as answer
-    from services.wishes import wishes_of
+    from services.wishes import prompt_of, wishes_of
 
     try:
+        said = prompt_of(prompt)
         media = attached_media(attached, attach)
         wishes = wishes_of(seed, timeout, only, steps or (), guidance or ())
     except MotetError as error:
         raise refuse(error, as_json) from None
-    said = sys.stdin.read() if prompt == "-" else prompt
     whereabouts = Whereabouts(server, bundle, threads, toy, toy_delay)
     raise conclude(lambda: asyncio.run(answer(said, media, wishes, out, whereabouts, as_json)), as_json)
 

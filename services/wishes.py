@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -47,6 +48,17 @@ def wishes_of(
     allowed = None if only is None else frozenset(name.strip() for name in only.split(",") if name.strip())
     whole = {modality: _whole(modality, number) for modality, number in _numbers(steps, "--steps")}
     return Wishes(seed, timeout, allowed, whole, dict(_numbers(guidance, "--guidance")))
+
+
+def prompt_of(typed: str) -> str:
+    """What was typed; "-" is what standard input holds. Raises `RequestError` for what is not text."""
+    try:
+        if typed == "-":
+            return sys.stdin.buffer.read().decode()
+        # Arguments that are no UTF-8 arrive with their bytes in disguise.
+        return typed.encode().decode()
+    except UnicodeError:
+        raise RequestError("the prompt is not UTF-8: give it as text") from None
 
 
 def user_turn(text: str, media: Iterable[Content]) -> Message:

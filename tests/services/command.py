@@ -25,6 +25,7 @@ def motet(*arguments: object, said: str = "", folder: Path | None = None) -> sub
         input=said,
         capture_output=True,
         text=True,
+        errors="surrogateescape",
         timeout=PATIENCE,
         cwd=folder,
         env=CLEAN,

@@ -109,3 +109,10 @@ def test_what_a_chat_cannot_do_is_told_and_the_chat_goes_on(tmp_path: Path, pict
     assert [line.split(":")[0] for line in ran.stderr.splitlines()[:3]] == ["motet"] * 3
     assert ran.returncode == 2
     assert "Traceback" not in ran.stderr
+
+
+def test_a_byte_that_is_no_text_does_not_end_a_chat(tmp_path: Path) -> None:
+    ran = motet("chat", "--toy", "--only", "text", "--out", tmp_path, said="caf\udce9\nhello\n")
+
+    assert ran.stdout.splitlines() == ["You said: caf\ufffd.", "You said: hello."]
+    assert ran.returncode == 0

@@ -94,6 +94,8 @@ def test_json_lines_follow_the_grammar_and_tell_whole_files(tmp_path: Path) -> N
         (["run", "hello", "--toy", "--steps", "image"], 2, "--steps takes MODALITY=NUMBER"),
         (["run", "hello", "--toy", "--steps", "smell=3"], 2, "smell"),
         (["run", "hello", "--toy", "--seed", "-1"], 2, "seed"),
+        (["run", "hello", "--toy", "--seed", str(2**64)], 2, "seed"),
+        (["run", "caf\udce9", "--toy"], 2, "not UTF-8"),
         (["run", "hello", "--toy", "--timeout", "0.0001"], 2, "timeout"),
         (["run", "hello", "--toy", "--timeout", "0.3", "--out", "late"], 5, "DEADLINE_EXCEEDED"),
         (["run", "hello", "--server", "127.0.0.1:1", "--timeout", "5"], 4, "WORKER_UNAVAILABLE"),
