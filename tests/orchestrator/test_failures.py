@@ -316,3 +316,13 @@ async def test_a_language_model_that_writes_without_end_is_stopped():
 
     assert ending(events).error.reason is Reason.LIMIT_EXCEEDED
     assert len(text_of(events)) < 1100
+
+
+async def test_a_modality_whose_decoder_is_not_deployed_is_not_made():
+    only_a = {"a": decoders()["a"]}
+    orchestrator = stage(BOTH, only_a)
+
+    events = await perform(orchestrator)
+
+    assert fails(events) == {"part-3": Reason.MODALITY_NOT_SUPPORTED}
+    assert [output.modality for output in (await orchestrator.models())[0].outputs] == ["a"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import aclosing
 from dataclasses import replace
 from uuid import uuid4
@@ -13,6 +14,7 @@ from motet.core.errors import FaultError, NotFoundError, OverloadedError, Reason
 from motet.core.events import Accepted, PartDelta, State
 from motet.core.media import Media
 from motet.core.toys import Pause, ToyDecoder, ToyLanguageModel
+from orchestrator.performance import Performance
 from tests.orchestrator.grammar import check
 from tests.orchestrator.stage import (
     MANIFEST,
@@ -148,6 +150,17 @@ async def test_the_number_of_results_is_bounded_too():
         await perform(orchestrator)
 
     assert len((await orchestrator.generations())[0]) == 2
+
+
+async def test_what_is_forgotten_is_held_by_nobody():
+    orchestrator = stage(SCRIPT, max_results=1)
+    for _ in range(5):
+        await perform(orchestrator)
+
+    gc.collect()
+
+    known = {record.name for record in (await orchestrator.generations())[0]}
+    assert {held.name for held in gc.get_objects() if isinstance(held, Performance)} == known
 
 
 async def test_generations_are_listed_newest_first_page_by_page():
