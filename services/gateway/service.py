@@ -44,7 +44,8 @@ def orchestrator_service(given: dict[str, Any]) -> Service:
                 while motet.running:  # noqa: ASYNC110
                     await asyncio.sleep(_LOOK)
 
-            yield Opened([GenerationServicer(motet), ArtifactServicer(motet), ModelServicer(motet)], finish)
+            generations = GenerationServicer(motet, settings.heartbeat)
+            yield Opened([generations, ArtifactServicer(motet), ModelServicer(motet)], finish)
 
     return Service("orchestrator", settings.listen, settings, Gate(), opened)
 
