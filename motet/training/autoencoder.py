@@ -22,8 +22,8 @@ from motet.training import loop, pictures
 from motet.training.world import BACKGROUNDS, NOUNS, Thing, held_out
 
 BATCH = 16
-# The mending net learns on latents a little off, as a denoiser's are.
-_NOISE = 0.06
+# The mending net learns on latents that are off by up to this, as a denoiser's are, and learns to clean them.
+_NOISE = 0.3
 
 
 def main() -> None:

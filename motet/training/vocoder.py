@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.io import wavfile
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
@@ -32,7 +32,7 @@ CONFIG = {
     "upsample_kernel_sizes": [10, 8, 8, 4],
     "resblock_kernel_sizes": [3, 7],
     "resblock_dilation_sizes": [[1, 3, 5], [1, 3, 5]],
-    "normalize_before": False,
+    "normalize_before": True,
 }
 _BATCH = 8
 _FRAMES = 64
@@ -46,7 +46,7 @@ def main() -> None:
     options = _options()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    vocoder = SpeechT5HifiGan(SpeechT5HifiGanConfig(**CONFIG))
+    vocoder = fresh()
     folder = options.build / "vocoder"
     schedule = loop.Schedule(options.steps, 1e-3, minutes=options.minutes, average=0.998)
     heard = Heard(options.build)
@@ -54,9 +54,22 @@ def main() -> None:
     training.run(lambda rng: losses(vocoder, heard, rng), lambda: heard.show(vocoder, folder), save_seconds=240)
 
 
+def fresh() -> SpeechT5HifiGan:
+    """An untrained one."""
+    vocoder = SpeechT5HifiGan(SpeechT5HifiGanConfig(**CONFIG))
+    # Log-mel values are about -6 and vary by about 3.
+    vocoder.mean.fill_(-6.0)
+    vocoder.scale.fill_(3.0)
+    for module in vocoder.modules():
+        if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
+            # The class's own first weights are so small that it is silent for the first thousand steps.
+            module.reset_parameters()
+    return vocoder
+
+
 def load(build: Path) -> SpeechT5HifiGan:
     """The trained vocoder. Raises FileNotFoundError when there is none."""
-    vocoder = SpeechT5HifiGan(SpeechT5HifiGanConfig(**CONFIG))
+    vocoder = fresh()
     vocoder.load_state_dict(loop.weights(build / "vocoder"), strict=False)
     return vocoder.requires_grad_(False).eval()
 
