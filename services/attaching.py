@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from motet.core.media import Media
 from motet.media.kinds import MODALITIES
+from services.attachment import Attachment, read_attachment
 
 ATTACHING: Mapping[str, tuple[Any, Any]] = {
     modality: (
@@ -23,9 +23,7 @@ ATTACHING: Mapping[str, tuple[Any, Any]] = {
 }
 
 
-def attached_media(given: Mapping[str, Any], anything: Sequence[Path] | None) -> list[Media]:
+def attachments_of(given: Mapping[str, Any], anything: Sequence[Path] | None) -> list[Attachment]:
     """The files that such options name, and others, read. Raises `MediaError`, naming one that cannot be attached."""
-    from services.attachment import read_attachment
-
     named = [read_attachment(path, modality) for modality in ATTACHING for path in given[modality] or ()]
     return [*named, *(read_attachment(path) for path in anything or ())]

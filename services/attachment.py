@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from motet.core.errors import MediaError, Reason
+from motet.core.events import Artifact
 from motet.core.media import Media
+from motet.core.service import Motet
 from motet.media.kinds import MODALITIES, modality_of, sniff
 from motet.media.limits import DEFAULT_LIMITS
 
@@ -13,11 +16,26 @@ READABLE = ", ".join(media_type.partition("/")[2] for media_type in MODALITIES)
 """What may be attached, for help texts."""
 
 
-def read_attachment(path: Path, modality: str | None = None) -> Media:
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file and the media in it."""
+
+    path: Path
+    media: Media
+
+    async def upload(self, motet: Motet) -> Artifact:
+        """Have Motet keep the media. Raises `MediaError`, naming the file, when the bytes are not sound."""
+        try:
+            return await motet.upload(self.media)
+        except MediaError as error:
+            raise MediaError(f"{self.path}: {error.message}", error.reason, error.metadata) from error
+
+
+def read_attachment(path: Path, modality: str | None = None) -> Attachment:
     """The file as media of the type that its first bytes show; its name says nothing.
 
     Raises `MediaError`, naming the file, when it is not there, too large, of no type that Motet reads, or not of
-    `modality` where one is given. Whether the bytes are sound is for the orchestrator to find out.
+    `modality` where one is given. Whether the bytes are sound, `Attachment.upload` finds out.
     """
     data = _bytes_of(path.expanduser())
     media_type = sniff(data)
@@ -29,7 +47,7 @@ def read_attachment(path: Path, modality: str | None = None) -> Media:
     found = modality_of(media_type)
     if modality is not None and found != modality:
         raise MediaError(f"{path} holds {found}, not {modality}: attach it with --{found}", Reason.MEDIA_UNREADABLE)
-    return Media(media_type, data)
+    return Attachment(path, Media(media_type, data))
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -57,9 +57,8 @@ class Chat:
         return Exit.OK
 
     async def _attach(self, name: str, modality: str | None) -> None:
-        media = read_attachment(Path(name), modality)
-        artifact = await self._conversation.attach(media, self._motet)
-        print(f"motet: {name} is attached: {artifact.modality}, {len(media.data):,} bytes", file=sys.stderr)
+        artifact = await self._conversation.attach(read_attachment(Path(name), modality), self._motet)
+        print(f"motet: {name} is attached: {artifact.modality}, {artifact.size_bytes:,} bytes", file=sys.stderr)
 
     async def _answer(self, text: str) -> Exit:
         while True:

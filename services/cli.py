@@ -11,7 +11,7 @@ except ModuleNotFoundError:
     # The base install is the Python client's.
     raise SystemExit("motet: the command line is not installed: pip install 'motet[models]'") from None
 
-from services.attaching import ATTACHING, attached_media
+from services.attaching import ATTACHING, attachments_of
 from services.exits import LEGEND
 from services.options import with_options
 from services.serving import serving
@@ -103,12 +103,12 @@ def run(
 
     try:
         said = prompt_of(prompt)
-        media = attached_media(attached, attach)
+        attachments = attachments_of(attached, attach)
         wishes = wishes_of(seed, timeout, only, steps or (), guidance or ())
     except MotetError as error:
         raise refuse(error, as_json) from None
     whereabouts = Whereabouts(server, bundle, threads, toy, toy_delay)
-    raise conclude(lambda: asyncio.run(answer(said, media, wishes, out, whereabouts, as_json)), as_json)
+    raise conclude(lambda: asyncio.run(answer(said, attachments, wishes, out, whereabouts, as_json)), as_json)
 
 
 @app.command(epilog=LEGEND)

@@ -12,6 +12,7 @@ from motet.core.media import Media
 from motet.core.request import ArtifactName, Content, Message
 from motet.core.service import Motet
 from motet.core.workers import Role
+from services.attachment import Attachment
 from services.delivery import Delivery
 from services.screen import SavedMedia
 
@@ -45,10 +46,10 @@ class Conversation:
         self._attached: list[Kept] = []
         self._by_name = True
 
-    async def attach(self, media: Media, motet: Motet) -> Artifact:
-        """Show media with the next turn. Raises `MediaError` at once for what cannot be read."""
-        artifact = await motet.upload(media)
-        self._attached.append(Kept(media, artifact))
+    async def attach(self, attachment: Attachment, motet: Motet) -> Artifact:
+        """Show a file with the next turn. Raises `MediaError` at once for what cannot be read."""
+        artifact = await attachment.upload(motet)
+        self._attached.append(Kept(attachment.media, artifact))
         return artifact
 
     def messages(self, text: str) -> tuple[Message, ...]:

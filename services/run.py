@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from motet.core.media import Media
+from motet.core.request import ArtifactName
+from services.attachment import Attachment
 from services.delivery import deliver
 from services.exits import Exit, exit_of
 from services.folder import OutputFolder
@@ -16,11 +17,17 @@ from services.wishes import Wishes, user_turn
 
 
 async def run(
-    prompt: str, media: Sequence[Media], wishes: Wishes, folder: Path, whereabouts: Whereabouts, as_json: bool
+    prompt: str,
+    attachments: Sequence[Attachment],
+    wishes: Wishes,
+    folder: Path,
+    whereabouts: Whereabouts,
+    as_json: bool,
 ) -> Exit:
     """Have a prompt answered, files and all. Raises `MotetError` when there is no answer."""
-    request = wishes.request([user_turn(prompt, media)])
     async with reach(whereabouts) as motet:
+        shown = [ArtifactName((await attachment.upload(motet)).name) for attachment in attachments]
+        request = wishes.request([user_turn(prompt, shown)])
         with screen_for(folder, as_json) as screen:
             delivery = await deliver(motet, request, OutputFolder(folder), screen)
     error = delivery.generation.error

@@ -16,7 +16,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)
 def test_the_bytes_say_what_a_file_is_and_its_name_nothing(tmp_path: Path) -> None:
     (tmp_path / "picture.txt").write_bytes(PNG)
 
-    media = read_attachment(tmp_path / "picture.txt", "image")
+    media = read_attachment(tmp_path / "picture.txt", "image").media
 
     assert (media.media_type, media.data) == ("image/png", PNG)
 

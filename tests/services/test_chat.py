@@ -11,6 +11,7 @@ from motet.core.errors import NotFoundError, RequestError
 from motet.core.request import ArtifactName
 from motet.core.service import Motet
 from motet.media.encode import encode_picture
+from services.attachment import Attachment
 from services.chat import Chat
 from services.conversation import Conversation
 from services.delivery import deliver
@@ -22,12 +23,12 @@ from services.plain import PlainScreen
 from services.wishes import Wishes
 from tests.services.command import files_in, motet
 
-PICTURE = encode_picture(np.zeros((4, 4, 3), np.uint8))
+PICTURE = Attachment(Path("a.png"), encode_picture(np.zeros((4, 4, 3), np.uint8)))
 
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
-    (tmp_path / "shown.png").write_bytes(PICTURE.data)
+    (tmp_path / "shown.png").write_bytes(PICTURE.media.data)
     return tmp_path / "shown.png"
 
 
@@ -60,7 +61,7 @@ async def test_media_that_the_server_forgot_are_given_back_as_bytes(tmp_path: Pa
             await told(motet, conversation, "what is this?", tmp_path)
 
     assert conversation.forgotten(caught.value)
-    assert conversation.messages("what is this?")[0].parts[0] == PICTURE
+    assert conversation.messages("what is this?")[0].parts[0] == PICTURE.media
     assert not conversation.forgotten(caught.value)
 
 

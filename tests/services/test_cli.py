@@ -10,10 +10,12 @@ import tomllib
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from motet.core.errors import BundleError
+from motet.media.encode import encode_picture, encode_sound
 from services.encoder.settings import EncoderSettings
 from services.serve import factory_of
 from services.settings import settings_of
@@ -135,6 +137,21 @@ def test_an_error_is_a_json_line_for_programs(tmp_path: Path) -> None:
     assert (line["event"], line["reason"], line["exit_code"]) == ("error", "UNSUPPORTED_MEDIA_TYPE", 2)
     assert ran.returncode == 2
     assert "notes.png" in ran.stderr
+
+
+@pytest.mark.parametrize("broken", ["picture.png", "sound.wav"])
+def test_a_truncated_file_is_refused_by_its_name(tmp_path: Path, broken: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3))
+    media = {"picture.png": encode_picture(noise.astype(np.uint8)), "sound.wav": encode_sound(np.zeros(99, "f4"), 8000)}
+    for name, whole in media.items():
+        (tmp_path / name).write_bytes(whole.data[: len(whole.data) // (2 if name == broken else 1)])
+
+    ran = motet("run", "what?", "--toy", "--attach", tmp_path / "picture.png", "--attach", tmp_path / "sound.wav")
+
+    assert ran.returncode == 2
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith(f"motet: {tmp_path / broken}: ")
+    assert "MEDIA_UNREADABLE" in line
 
 
 def test_ctrl_c_stops_a_run_and_leaves_nothing_half_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
