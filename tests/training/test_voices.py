@@ -1,0 +1,69 @@
+"""What the denoisers learn from. Skipped where the packages that ship the data are not installed."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from motet.training import pictures, sounds
+from motet.training.denoiser import losses, sample
+from motet.training.vocoder import unheard
+from motet.training.voices import VOICES, Voice
+from motet.training.world import held_out, things
+
+torch.set_num_threads(1)
+
+drawn = pytest.mark.skipif(
+    not (pictures.folder() / "emoji-datasource-google").exists(), reason="the emoji packages are not installed"
+)
+played = pytest.mark.skipif(not shutil.which("fluidsynth"), reason="fluidsynth is not installed")
+
+
+@pytest.fixture(scope="module", params=[pytest.param("image", marks=drawn), pytest.param("video", marks=drawn)])
+def voice(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Voice:
+    return VOICES[request.param](tmp_path_factory.mktemp("build"))
+
+
+def test_no_batch_holds_a_held_out_thing(voice: Voice) -> None:
+    secret = {thing.caption for thing in things(voice.modality) if held_out(thing)}
+    known = {thing.caption for thing in things(voice.modality)} - secret
+    seen = {name for seed in range(30) for name in voice.batch(np.random.default_rng(seed))[1]}
+    assert len(seen) > 50
+    assert seen <= known
+
+
+def test_latents_have_the_shape_the_denoiser_takes_and_about_unit_variance(voice: Voice) -> None:
+    latents, names = voice.batch(np.random.default_rng(0))
+    assert latents.shape == (len(names), *voice.shape)
+    assert 0.6 < latents.std() < 1.4
+
+
+def test_a_denoiser_can_be_asked_and_corrected(voice: Voice) -> None:
+    torch.manual_seed(0)
+    denoiser = voice.denoiser()
+    (loss,) = losses(denoiser, voice, np.random.default_rng(0)).values()
+    loss.backward()
+    assert 0.5 < loss.item() < 3
+    assert all(parameter.grad is not None for parameter in denoiser.parameters())
+    assert sample(denoiser, voice, ["a penguin on a blue background"], steps=2).shape == (1, *voice.shape)
+
+
+def test_the_vocoder_never_hears_a_held_out_combination() -> None:
+    assert unheard("piano", 45)
+    assert not unheard("piano", 52)
+    assert not unheard("piano", 62)
+    assert sum(unheard(instrument, note) for instrument in ("piano", "music box") for note in range(45, 84)) == 5
+
+
+@played
+def test_an_instrument_plays_the_notes_it_is_told() -> None:
+    flute = sounds._render(73, [69, 57])
+    assert len(flute) >= 2 * 4 * sounds.RATE
+    for slot, hertz in enumerate((440, 220)):
+        tone = flute[slot * 4 * sounds.RATE + 4000 :][:16000]
+        spectrum = np.abs(np.fft.rfft(tone * np.hanning(len(tone))))
+        assert spectrum[hertz - 8 : hertz + 9].max() > 0.3 * spectrum.max()
+    assert np.abs(flute[3 * sounds.RATE : 4 * sounds.RATE]).max() < 0.01
