@@ -58,6 +58,19 @@ def interrupted(process: subprocess.Popen[str]) -> tuple[str, str]:
     return process.communicate(timeout=PATIENCE)
 
 
+def table_of(up: subprocess.Popen[str]) -> dict[str, list[str]]:
+    """Each service's address and metrics address, once all serve."""
+    assert up.stdout is not None
+    table: dict[str, list[str]] = {}
+    for line in iter(up.stdout.readline, ""):
+        if line.startswith("motet run"):
+            return table
+        *name, address, metrics = line.split() or ["", ""]
+        if name and address != "address":
+            table[" ".join(name)] = [address, metrics]
+    raise AssertionError(f"motet up came to nothing: {up.communicate()[1]}")
+
+
 def eventually(true: Callable[[], bool]) -> bool:
     """Whether something comes true while a test can wait."""
     end = time.monotonic() + PATIENCE

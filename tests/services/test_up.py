@@ -18,20 +18,7 @@ import pytest
 
 from motet.client import Client
 from motet.core.request import GenerationRequest, Message
-from tests.services.command import PATIENCE, eventually, files_in, interrupted, motet, started
-
-
-def table_of(up: subprocess.Popen[str]) -> dict[str, list[str]]:
-    """Each service's address and metrics address, once all serve."""
-    assert up.stdout is not None
-    table: dict[str, list[str]] = {}
-    for line in iter(up.stdout.readline, ""):
-        if line.startswith("motet run"):
-            return table
-        *name, address, metrics = line.split() or ["", ""]
-        if name and address != "address":
-            table[" ".join(name)] = [address, metrics]
-    raise AssertionError(f"motet up came to nothing: {up.communicate()[1]}")
+from tests.services.command import PATIENCE, eventually, files_in, interrupted, motet, started, table_of
 
 
 def descendants(process: int) -> list[int]:
