@@ -14,11 +14,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from motet.core.errors import BundleError
+from motet.models.griffin_lim import GriffinLimVocoder
 from motet.models.patches import PatchAutoencoder
 
 # Class names a folder may ask for. A folder may not name any other: what it says is data, not a program.
 _NETWORKS: dict[str, Any] = {
     "AutoencoderKL": diffusers.AutoencoderKL,
+    "GriffinLimVocoder": GriffinLimVocoder,
     "PatchAutoencoder": PatchAutoencoder,
     "SpeechT5HifiGan": transformers.SpeechT5HifiGan,
     "UNet2DConditionModel": diffusers.UNet2DConditionModel,

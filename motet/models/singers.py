@@ -217,7 +217,8 @@ class AudioLDM(_Diffusion):
 
     @property
     def _hop(self) -> int:
-        return prod(self.vocoder.config.upsample_rates)
+        config = self.vocoder.config
+        return int(config.hop if hasattr(config, "hop") else prod(config.upsample_rates))
 
     def _predict(self, noisy: Tensor, times: Tensor, embeddings: Tensor) -> Tensor:
         # CLAP's vectors have unit length; a projection's length says nothing, so it is taken away.

@@ -1,6 +1,6 @@
-"""Trains the vocoder: log-mel spectrograms to waves, by comparing spectra of several window lengths.
+"""Trains the vocoder's net: log-mel spectrograms to linear ones, from which the phases follow.
 
-    python -m motet.training.vocoder --minutes 20
+    python -m motet.training.vocoder --minutes 8
 
 It hears every note of every instrument but those of held-out combinations, through the linear coder that the
 sound denoiser works in, so it learns on spectrograms like those it will be given.
@@ -9,36 +9,27 @@ sound denoiser works in, so it learns on spectrograms like those it will be give
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.io import wavfile
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
-from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
+from motet.models.griffin_lim import GriffinLimVocoder
 from motet.models.patches import PatchAutoencoder
 from motet.training import loop, sounds, spectrogram
 from motet.training.autoencoder import fit
 from motet.training.world import REGISTERS, Thing, held_out
 
-CONFIG = {
-    "model_in_dim": spectrogram.BANDS,
-    "sampling_rate": sounds.RATE,
-    "upsample_initial_channel": 128,
-    "upsample_rates": [5, 4, 4, 2],
-    "upsample_kernel_sizes": [10, 8, 8, 4],
-    "resblock_kernel_sizes": [3, 7],
-    "resblock_dilation_sizes": [[1, 3, 5], [1, 3, 5]],
-    "normalize_before": True,
-}
-_BATCH = 8
-_FRAMES = 64
+_BATCH = 16
 _NOISE = 0.03
-# Short windows place the attack, long ones the pitch: 4096 samples tell 4 Hz apart.
-_WINDOWS = (256, 512, 1024, 2048, 4096)
+_HALF = spectrogram.HOP // 2
+# What is 60 dB below a full tone is not heard and not worth learning.
+_QUIET = 1e-2
 
 
 def main() -> None:
@@ -46,7 +37,7 @@ def main() -> None:
     options = _options()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    vocoder = fresh()
+    vocoder = GriffinLimVocoder()
     folder = options.build / "vocoder"
     schedule = loop.Schedule(options.steps, 1e-3, minutes=options.minutes, average=0.998)
     heard = Heard(options.build)
@@ -54,22 +45,9 @@ def main() -> None:
     training.run(lambda rng: losses(vocoder, heard, rng), lambda: heard.show(vocoder, folder), save_seconds=240)
 
 
-def fresh() -> SpeechT5HifiGan:
-    """An untrained one."""
-    vocoder = SpeechT5HifiGan(SpeechT5HifiGanConfig(**CONFIG))
-    # Log-mel values are about -6 and vary by about 3.
-    vocoder.mean.fill_(-6.0)
-    vocoder.scale.fill_(3.0)
-    for module in vocoder.modules():
-        if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
-            # The class's own first weights are so small that it is silent for the first thousand steps.
-            module.reset_parameters()
-    return vocoder
-
-
-def load(build: Path) -> SpeechT5HifiGan:
+def load(build: Path) -> GriffinLimVocoder:
     """The trained vocoder. Raises FileNotFoundError when there is none."""
-    vocoder = fresh()
+    vocoder = GriffinLimVocoder()
     vocoder.load_state_dict(loop.weights(build / "vocoder"), strict=False)
     return vocoder.requires_grad_(False).eval()
 
@@ -86,17 +64,12 @@ class Heard:
         self._keys = list(self.known)
 
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Pieces of coded spectrograms (8, 64, 64) and of their waves (8, 10240), at random loudness."""
-        spectra, waves = [], []
-        for key in (self._keys[i] for i in rng.integers(len(self._keys), size=_BATCH)):
-            gain = float(rng.uniform(0.4, 1.2))
-            wave = gain * self.known[key]
-            spectrum = self._recode(spectrogram.log_mel(wave[None]))[0]
-            # Half begin with the attack: it is where instruments differ most.
-            start = 0 if rng.random() < 0.4 else int(rng.integers(192 - _FRAMES))
-            spectra.append(spectrum[start : start + _FRAMES])
-            waves.append(wave[start * spectrogram.HOP : (start + _FRAMES) * spectrogram.HOP])
-        return torch.stack(spectra), torch.stack(waves)
+        """Sixteen coded spectrograms (16, 192, 64) and their magnitudes (16, 192, 513), at random loudness."""
+        chosen = [self._keys[i] for i in rng.integers(len(self._keys), size=_BATCH)]
+        waves = torch.stack([float(rng.uniform(0.4, 1.2)) * self.known[key] for key in chosen])
+        # A frame of the log-mel spectrogram has its centre half a hop later than one of the centred transform.
+        later = functional.pad(waves[:, _HALF:], (0, _HALF))
+        return self._recode(spectrogram.log_mel(waves)), spectrogram.magnitudes(later, 1024, spectrogram.HOP)[:, :-1]
 
     @torch.no_grad()
     def _recode(self, spectra: Tensor) -> Tensor:
@@ -105,7 +78,7 @@ class Heard:
         return drawn
 
     @torch.no_grad()
-    def show(self, vocoder: SpeechT5HifiGan, folder: Path) -> None:
+    def show(self, vocoder: GriffinLimVocoder, folder: Path) -> None:
         """Writes held-out notes as the vocoder sings them; prints their distance in log-mel."""
         waves = torch.stack(list(self.kept_back.values()))
         mels = spectrogram.log_mel(waves)
@@ -130,26 +103,14 @@ def coder(mels: Iterable[Tensor]) -> PatchAutoencoder:
     return autoencoder.requires_grad_(False).eval()
 
 
-def losses(vocoder: SpeechT5HifiGan, heard: Heard, rng: np.random.Generator) -> dict[str, Tensor]:
-    """Log-mel distance, and linear and logarithmic distance of magnitudes in five resolutions."""
-    spectra, waves = heard.batch(rng)
-    sung = vocoder(spectra)
-    linear, logarithmic = torch.zeros(()), torch.zeros(())
-    for window in _WINDOWS:
-        wanted = spectrogram.magnitudes(waves, window, window // 4)
-        got = spectrogram.magnitudes(sung, window, window // 4)
-        linear = linear + (got - wanted).norm() / wanted.norm()
-        logarithmic = logarithmic + functional.l1_loss(_loudness(got), _loudness(wanted))
+def losses(vocoder: GriffinLimVocoder, heard: Heard, rng: np.random.Generator) -> dict[str, Tensor]:
+    """Distance of the magnitudes' logarithms, and of their square roots, which loud peaks dominate."""
+    mels, wanted = heard.batch(rng)
+    got = vocoder.log_magnitudes(mels)
     return {
-        "mel": functional.l1_loss(spectrogram.log_mel(sung), spectrogram.log_mel(waves)),
-        "linear": linear / len(_WINDOWS),
-        "logarithmic": 0.5 * logarithmic / len(_WINDOWS),
+        "logarithmic": functional.l1_loss(got.clamp(min=math.log(_QUIET)), wanted.clamp(min=_QUIET).log()),
+        "root": functional.l1_loss((got / 2).exp(), wanted.sqrt()),
     }
-
-
-def _loudness(magnitudes: Tensor) -> Tensor:
-    # What is 60 dB below a full tone is not heard and not worth learning.
-    return magnitudes.clamp(min=1e-2).log()
 
 
 def _options() -> argparse.Namespace:
