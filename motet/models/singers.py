@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import signature
 from math import prod
 from typing import Any, ClassVar, Protocol
 
@@ -76,6 +77,7 @@ class _Diffusion:
         self.unet, self.vae, self.scheduler = unet, vae, scheduler
         self.unconditional = unconditional
         self.options = options
+        self._draws = "generator" in signature(scheduler.step).parameters
         if prod(self.shape[1:]) <= _SHORT:
             unet.set_attn_processor(AttnProcessor())
 
@@ -104,7 +106,9 @@ class _Diffusion:
         if count == 2:
             untold, told = predicted.chunk(2)
             predicted = untold + song.guidance * (told - untold)
-        made = self._stepped(song, predicted, time)
+        # Some schedulers add noise in every step; it too must come from the seed.
+        seeded = {"generator": song.generator} if self._draws else {}
+        made = self._stepped(song, predicted, time, seeded)
         song.latents, song.guess = made.prev_sample, getattr(made, "pred_original_sample", None)
         song.step += 1
 
@@ -112,8 +116,8 @@ class _Diffusion:
         predicted: Tensor = self.unet(noisy, times, encoder_hidden_states=embeddings).sample
         return predicted
 
-    def _stepped(self, song: Song, predicted: Tensor, time: Tensor) -> Any:
-        return song.scheduler.step(predicted, time, song.latents)
+    def _stepped(self, song: Song, predicted: Tensor, time: Tensor, seeded: dict[str, Any]) -> Any:
+        return song.scheduler.step(predicted, time, song.latents, **seeded)
 
     def _pixels(self, latents: Tensor) -> Array:
         """(n, channels, height, width) -> uint8 (n, height, width, 3)."""
@@ -167,9 +171,9 @@ class TextToVideo(StableDiffusion):
         channels, height, width = super().shape
         return (channels, int(self.options.get("frames", 16)), height, width)
 
-    def _stepped(self, song: Song, predicted: Tensor, time: Tensor) -> Any:
+    def _stepped(self, song: Song, predicted: Tensor, time: Tensor, seeded: dict[str, Any]) -> Any:
         # Schedulers know pictures: frames are handed to them as a batch, and every step treats each value alone.
-        made = song.scheduler.step(_frames(predicted), time, _frames(song.latents))
+        made = song.scheduler.step(_frames(predicted), time, _frames(song.latents), **seeded)
         made.prev_sample = _clip(made.prev_sample)
         if getattr(made, "pred_original_sample", None) is not None:
             made.pred_original_sample = _clip(made.pred_original_sample)
@@ -235,9 +239,9 @@ class AudioLDM(_Diffusion):
         """float32 (samples,)."""
         mel = self.vae.decode(song.latents / self.vae.config.scaling_factor).sample[:, 0]
         wave = _finite(self.vocoder(mel)).flatten()
-        if seconds := self.options.get("seconds"):
-            wave = wave[: int(seconds * self.rate)]
-        samples: Array = wave.float().numpy()
+        # Latents come in whole patches, and a vocoder may add a few samples: the end is cut to what was meant.
+        seconds = self.options.get("seconds")
+        samples: Array = wave[: int(seconds * self.rate) if seconds else mel.shape[1] * self._hop].float().numpy()
         return samples
 
 

@@ -1,0 +1,108 @@
+"""The three kinds of diffusion model, without a worker around them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+
+from motet.models import components
+from motet.models.singers import Array, AudioLDM, StableDiffusion, TextToVideo
+from tests.models import tiny_decoders as tiny
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("bundle")
+    tiny.write(place)
+    return place / "decoders"
+
+
+def parts(folder: Path, scheduler: Any = None, **options: float) -> dict[str, Any]:
+    return {
+        "unet": components.load_network(folder / "unet"),
+        "vae": components.load_network(folder / "vae"),
+        "scheduler": scheduler or components.load_scheduler(folder / "scheduler"),
+        "unconditional": torch.zeros(tiny.CONDITIONING[folder.name]),
+        "options": options,
+    }
+
+
+def sing(singer: Any, seed: int = 1, steps: int = 2) -> Array:
+    song = singer.prepare(torch.ones_like(singer.unconditional), seed, steps, 3.0)
+    while song.step < song.total:
+        singer.step(song)
+    media: Array = singer.finish(song)
+    return media
+
+
+def test_a_picture_has_the_size_the_network_was_trained_for(folder: Path) -> None:
+    assert sing(StableDiffusion(**parts(folder / "image"))).shape == (16, 16, 3)
+
+
+def test_a_picture_has_the_size_that_is_asked_for(folder: Path) -> None:
+    assert sing(StableDiffusion(**parts(folder / "image", height=32, width=16))).shape == (32, 16, 3)
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_a_clip_has_the_frames_that_are_asked_for(folder: Path, frames: int) -> None:
+    assert sing(TextToVideo(**parts(folder / "video", frames=frames))).shape == (frames, 8, 8, 3)
+
+
+def test_a_sound_lasts_as_long_as_is_asked_for_to_the_sample(folder: Path) -> None:
+    vocoder = components.load_network(folder / "audio" / "vocoder")
+    assert sing(AudioLDM(vocoder, **parts(folder / "audio", seconds=0.25))).shape == (4000,)
+    assert sing(AudioLDM(vocoder, **parts(folder / "audio"))).shape == (4 * 2 * 160,)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "PNDMScheduler",
+        "EulerDiscreteScheduler",
+        "EulerAncestralDiscreteScheduler",
+        "DPMSolverMultistepScheduler",
+        "UniPCMultistepScheduler",
+        "DDPMScheduler",
+    ],
+)
+def test_with_any_scheduler_the_seed_alone_decides(folder: Path, kind: str) -> None:
+    singer = StableDiffusion(**parts(folder / "image", getattr(diffusers, kind)()))
+    first, again, other = sing(singer, 1, 4), sing(singer, 1, 4), sing(singer, 2, 4)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_songs_that_take_turns_do_not_hear_each_other(folder: Path) -> None:
+    singer = StableDiffusion(**parts(folder / "image", diffusers.PNDMScheduler()))
+    conditioning = torch.ones_like(singer.unconditional)
+    songs = [singer.prepare(conditioning, seed, 4, 3.0) for seed in (1, 2)]
+    for _ in range(songs[0].total):
+        for song in songs:
+            singer.step(song)
+    assert np.array_equal(singer.finish(songs[0]), sing(singer, 1, 4))
+    assert np.array_equal(singer.finish(songs[1]), sing(singer, 2, 4))
+
+
+def test_without_guidance_the_prompt_alone_is_computed(folder: Path) -> None:
+    singer = StableDiffusion(**parts(folder / "image"))
+    conditioning = torch.ones_like(singer.unconditional)
+    assert len(singer.prepare(conditioning, 1, 2, 1.0).embeddings) == 1
+    assert len(singer.prepare(conditioning, 1, 2, 1.5).embeddings) == 2
+
+
+def test_the_length_of_a_sound_s_conditioning_says_nothing(folder: Path) -> None:
+    singer = AudioLDM(components.load_network(folder / "audio" / "vocoder"), **parts(folder / "audio"))
+    noisy, times = torch.randn(1, *singer.shape), torch.tensor([500])
+    vector = torch.randn(1, 1, 8, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.allclose(
+            singer._predict(noisy, times, vector), singer._predict(noisy, times, 7 * vector), atol=1e-6
+        )
