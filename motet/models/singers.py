@@ -241,7 +241,9 @@ class AudioLDM(_Diffusion):
         wave = _finite(self.vocoder(mel)).flatten()
         # Latents come in whole patches, and a vocoder may add a few samples: the end is cut to what was meant.
         seconds = self.options.get("seconds")
-        samples: Array = wave[: int(seconds * self.rate) if seconds else mel.shape[1] * self._hop].float().numpy()
+        wave = wave[: int(seconds * self.rate) if seconds else mel.shape[1] * self._hop]
+        # Guidance overshoots in loudness too; made quieter as a whole, nothing is clipped.
+        samples: Array = (wave / wave.abs().max().clamp(min=1)).float().numpy()
         return samples
 
 

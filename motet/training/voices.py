@@ -185,7 +185,7 @@ class Audio:
     @torch.no_grad()
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
         """Sixteen sounds of slightly different loudness."""
-        names = [str(rng.choice(self._whole if rng.random() < 0.8 else self._partial)) for _ in range(16)]
+        names = [str(rng.choice(self._whole if rng.random() < 0.65 else self._partial)) for _ in range(16)]
         mels = torch.stack([self._mels[name][rng.integers(len(self._mels[name]))] for name in names])
         gains = torch.from_numpy(rng.uniform(-0.2, 0.0, (16, 1, 1))).float()
         return self._coder.encode((mels + gains).clamp(min=mels.min())[:, None]), names
