@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from motet.models.fbank import RATE, fbank
+from motet.models.resample import resampled
 from motet.models.towers import SoundConfig
 
 # CLIP's channel statistics, sRGB in [0, 1].
@@ -58,7 +59,7 @@ def picture_views(picture: NDArray[np.uint8], size: int) -> Views:
 
 def sound_views(sound: NDArray[np.float32], rate: int, config: SoundConfig) -> Views:
     """A mono sound: three clips of two seconds, spread evenly, each as a normalised log-mel picture."""
-    wave = torch.from_numpy(_resampled(sound, rate))
+    wave = resampled(torch.from_numpy(np.ascontiguousarray(sound)), rate, RATE)
     starts = Counter(clip_starts(len(wave) / RATE, _SOUND_CLIPS))
     clips = [mel_picture(wave[int(start * RATE) : int((start + _SECONDS) * RATE)], config) for start in starts]
     return Views("audio", torch.stack(clips), _weights(starts))
@@ -118,17 +119,6 @@ def _corners(height: int, width: int, size: int) -> list[tuple[int, int]]:
     if height > width:
         return [(0, left), (top, left), (height - size, left)]
     return [(top, 0), (top, left), (top, width - size)]
-
-
-def _resampled(sound: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
-    if rate == RATE:
-        return np.ascontiguousarray(sound, dtype=np.float32)
-    # SciPy takes a third of a second to import and most sounds are at 16 kHz already.
-    from scipy.signal import resample_poly
-
-    divisor = math.gcd(rate, RATE)
-    resampled: NDArray[np.float32] = resample_poly(sound, RATE // divisor, rate // divisor).astype(np.float32)
-    return resampled
 
 
 def _weights(times: Counter[float]) -> Tensor:

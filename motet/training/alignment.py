@@ -77,11 +77,7 @@ def main(
     student.learn(stage.parts)
     # The second stage attaches nothing, so it need not wait for the encoder.
     listens = stage is not DECODING
-    bank = (
-        Bank.filled(load_network(bundle / "encoder"), build.parent / "bank.safetensors", seed=0)
-        if listens
-        else Bank({})
-    )
+    bank = Bank.filled(load_network(bundle / "encoder"), build.parent / "bank.safetensors") if listens else Bank({})
     schedule = Schedule(
         steps=50_000, rate=stage.rate, warmup=100, minutes=minutes or stage.minutes, average=0.99, decay=0.01
     )

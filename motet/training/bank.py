@@ -17,10 +17,10 @@ from motet.models.towers import ImageBind
 from motet.models.views import clip_views, mel_picture, picture_views
 from motet.training import clips, pictures
 from motet.training.hearing import notes, rough_note
-from motet.training.roughen import rough_ends, rough_picture, roughened
-from motet.training.world import MODALITIES, Thing, things
+from motet.training.roughen import chosen, rough_ends, rough_picture, roughened
+from motet.training.world import MODALITIES, Thing
 
-_VARIANTS = {"image": 24, "audio": 64, "video": 40}
+_VARIANTS = {"image": 18, "audio": 48, "video": 30}
 _TOWERS = {"image": "vision", "audio": "audio", "video": "vision"}
 
 
@@ -31,14 +31,19 @@ class Bank:
         self._embeddings = embeddings
 
     @classmethod
-    def filled(cls, encoder: ImageBind, path: Path, seed: int) -> Bank:
-        """The bank at a path; it is computed first if it is not there. Another seed gives other variants."""
+    def filled(cls, encoder: ImageBind, path: Path, apart: bool = False) -> Bank:
+        """The bank at a path, of the things that are (or are not) held out; it is computed if it is not there."""
         if not path.exists():
-            generator = np.random.default_rng(seed)
-            every = [thing for modality in MODALITIES for thing in things(modality)]
+            generator = np.random.default_rng(int(apart))
+            every = [thing for modality in MODALITIES for thing in chosen(modality, apart)]
             viewer = _Viewer(encoder)
             path.parent.mkdir(parents=True, exist_ok=True)
             save_file({_key(thing): viewer.embeddings(thing, generator) for thing in every}, path)
+        return cls(load_file(path))
+
+    @classmethod
+    def filled_already(cls, path: Path) -> Bank:
+        """The bank at a path, which an earlier stage has computed. Raises FileNotFoundError."""
         return cls(load_file(path))
 
     def draw(self, wanted: Sequence[Thing]) -> Tensor:

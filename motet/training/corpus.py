@@ -92,7 +92,18 @@ class Writer:
             row.write(self._text(f" {part}" if first else part), spoken=True)
         elif self._grammar is not None:
             row.runs.append((len(row.ids), part))
-            row.write(list(self._grammar.run_of(part.modality).ids), spoken=True)
+            run = list(self._grammar.run_of(part.modality).ids)
+            row.write(run, spoken=True)
+            row.labels[-len(run) + 1 :] = self._meant(part, len(run) - 1)
+
+    def _meant(self, thing: Thing, count: int) -> list[int]:
+        """What the states inside a run learn to say instead of the run's next token: what it stands for.
+
+        A run is always fed whole, so those states need not say how it goes on. Saying "dog" and "blue" by turns,
+        they hold what the output projection has to find; without it that takes ten times as long to begin.
+        """
+        words = [self._text(f" {word}")[-1] for word in (thing.subject, thing.manner)]
+        return [words[i % 2] for i in range(count)]
 
     def _text(self, text: str) -> list[int]:
         # Answers and turn marks are few and repeated; what people say is not, and is not kept.
@@ -112,12 +123,13 @@ def batch(make: Callable[[np.random.Generator], Row], tokens: int, limit: int, g
     lengths = np.array([len(row.ids) for row in rows], dtype=float)
     end = int(generator.choice(len(rows), p=lengths / lengths.sum())) + 1
     count = max(1, tokens // len(rows[end - 1].ids))
-    return _padded(rows[max(0, end - count) : max(end, min(count, len(rows)))], generator, tokens)
+    chosen = rows[max(0, end - count) : max(end, min(count, len(rows)))]
+    return padded(chosen[-max(1, tokens // len(chosen[-1].ids)) :])
 
 
-def _padded(rows: list[Row], generator: np.random.Generator, tokens: int) -> Batch:
-    longest = max(len(row.ids) for row in rows)
-    rows = rows[-max(1, tokens // longest) :]
+def padded(rows: Sequence[Row]) -> Batch:
+    """Rows as one batch; the last must be the longest."""
+    longest = len(rows[-1].ids)
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
     labels = torch.full((len(rows), longest), IGNORED)
     for i, row in enumerate(rows):

@@ -118,7 +118,8 @@ class Scribe:
 
     def captioned(self, generator: np.random.Generator) -> Dialogue:
         """A caption, and the thing it names: what the second stage aligns the output with."""
-        thing = self.thing(generator)
+        # Drawn among all things, not first by modality: the larger a world, the longer it takes to learn.
+        thing = pick(generator, [thing for each in self._things.values() for thing in each])
         return _exchange((thing.caption,), (here_is(thing), thing))
 
     def several(self, generator: np.random.Generator) -> Dialogue:

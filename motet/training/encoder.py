@@ -79,10 +79,13 @@ def losses(pupil: Pupil, examples: Examples, batch: int, generator: np.random.Ge
     drawn = [examples.draw(generator) for _ in range(batch)]
     with torch.autocast("cpu", torch.bfloat16):
         logits = pupil(torch.stack([example.pixels for example in drawn]))
-    return {
-        name: functional.cross_entropy(found.float(), targets(drawn, pupil.tower, name), label_smoothing=0.05)
-        for name, found in logits.items()
-    }
+    return {name: _told(found.float(), targets(drawn, pupil.tower, name)) for name, found in logits.items()}
+
+
+def _told(logits: Tensor, target: Tensor) -> Tensor:
+    """The cross-entropy of the examples that say something; 0 where none does, which happens in small batches."""
+    total = functional.cross_entropy(logits, target, label_smoothing=0.05, reduction="sum")
+    return total / (target >= 0).sum().clamp(min=1)
 
 
 def targets(drawn: Sequence[Example], tower: str, attribute: str) -> Tensor:
@@ -122,13 +125,14 @@ def main(
     out: Annotated[Path, typer.Option(help="Where the finished encoder goes.")] = Path("bundles/nano/encoder"),
     minutes: Annotated[float, typer.Option(help="Stop after so many minutes of training.")] = 12.0,
     batch: Annotated[int, typer.Option(help="Examples per step.")] = 48,
+    rate: Annotated[float, typer.Option(help="The highest learning rate.")] = 2e-3,
 ) -> None:
     """Train one tower; once both are trained, write the encoder."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     pupil = Pupil(ImageBind(NANO), tower)
     practice, test = examples_for(tower, held_out=False), examples_for(tower, held_out=True)
-    schedule = Schedule(steps=20_000, rate=2e-3, warmup=200, minutes=minutes, average=0.995, decay=0.02)
+    schedule = Schedule(steps=20_000, rate=rate, warmup=200, minutes=minutes, average=0.995, decay=0.02)
     loop = Loop(pupil, build / tower, schedule)
 
     def sample() -> None:

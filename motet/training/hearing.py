@@ -21,7 +21,7 @@ class SoundExamples:
     """Draws notes of all sounds that are (or are not) held out, as the audio tower takes them.
 
     Who has only met whole combinations tells instruments by them, and fails at those held out. So in practice
-    instruments are mostly told by notes between the registers, which belong to no thing.
+    instruments are told by notes between the registers, which belong to no thing.
     """
 
     def __init__(self, config: ImageBindConfig, held_out: bool) -> None:
@@ -36,7 +36,7 @@ class SoundExamples:
         choices, instrument, register = self._notes[thing.subject, thing.manner], thing.subject, thing.manner
         if self._between and generator.random() < 0.6:
             choices, register = self._between[thing.subject], ""
-        elif self._between and generator.random() < 0.6:
+        elif self._between and generator.random() < 0.95:
             instrument = ""
         wave = rough_note(choices, generator)
         labels = {"instrument": instrument, "register": register}

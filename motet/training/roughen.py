@@ -47,15 +47,14 @@ class VisionExamples:
     """Draws pictures, and first and last frames of clips, of all things that are (or are not) held out.
 
     Who has only met whole combinations tells things by them ("never a trumpet on yellow") and fails at those held
-    out. So in practice nouns are mostly told on patchy grounds and in motions of no name, motions mostly from
-    nouns that no clip is made of, and whole things seldom say all that they are.
+    out. So in practice nouns are told on grounds and in motions of no name, motions mostly from nouns that no clip
+    is made of, and whole things seldom say all that they are.
     """
 
     def __init__(self, config: ImageBindConfig, held_out: bool) -> None:
         self._size = config.vision.size
         self._practice = not held_out
         self._pictures, self._clips = chosen("image", held_out), chosen("video", held_out)
-        self._still = [noun for noun in NOUNS if noun not in MOVERS]
 
     def draw(self, generator: np.random.Generator) -> Example:
         """One example: half are pictures, the others clips; (3, 2, size, size)."""
@@ -63,29 +62,33 @@ class VisionExamples:
         if self._practice and generator.random() < 0.6:
             return self._free_picture(generator) if still else self._free_clip(generator)
         thing = pick(generator, self._pictures if still else self._clips)
-        silent = self._practice and generator.random() < 0.7
+        silent = self._practice and generator.random() < 0.95
         noun = "" if silent else thing.subject
         if still:
             frames = rough_picture(thing, generator)[None]
             return self._example(frames, noun, thing.manner, "still")
-        motion = "" if silent and generator.random() < 0.7 else thing.manner
+        motion = "" if silent else thing.manner
         return self._example(rough_ends(thing, generator), noun, CLIP_BACKGROUND, motion)
 
     def _free_picture(self, generator: np.random.Generator) -> Example:
-        """Any noun on a patchy ground."""
+        """Any noun on a patchy ground, or on a colour of no name."""
         noun = pick(generator, tuple(NOUNS))
-        frames = roughened(_posed(noun, patchy(generator), [_rest(generator)], generator), generator)
+        ground = patchy(generator) if generator.random() < 0.4 else free_colour(noun, generator)
+        frames = roughened(_posed(noun, ground, [_rest(generator)], generator), generator)
         return self._example(frames, noun, "", "still")
 
     def _free_clip(self, generator: np.random.Generator) -> Example:
-        """Any noun in a motion of no name, or a noun that no clip is made of in one that has a name."""
-        named = generator.random() < 0.5
-        motion = pick(generator, MOTIONS) if named else ""
-        noun = pick(generator, self._still) if named else pick(generator, tuple(NOUNS))
+        """Any noun in a motion of no name, or in one that it may be practised in.
+
+        The motion is named for nouns alone that no clip is made of: none of their combinations is held out.
+        """
+        noun, motion = pick(generator, tuple(NOUNS)), pick(generator, MOTIONS)
+        named = generator.random() < 0.6 and not (noun in MOVERS and held_out(Thing("video", noun, motion)))
         poses = ends(motion, generator) if named else [_anywhere(generator), _anywhere(generator)]
-        ground = patchy(generator) if generator.random() < 0.5 else BACKGROUNDS[CLIP_BACKGROUND]
+        ground = patchy(generator) if generator.random() < 0.4 else BACKGROUNDS[CLIP_BACKGROUND]
         frames = roughened(_posed(noun, ground, poses, generator), generator)
-        return self._example(frames, noun, CLIP_BACKGROUND if isinstance(ground, tuple) else "", motion)
+        said = motion if named and noun not in MOVERS else ""
+        return self._example(frames, noun, CLIP_BACKGROUND if isinstance(ground, tuple) else "", said)
 
     def _example(self, frames: Picture, noun: str, background: str, motion: str) -> Example:
         if len(frames) == 1:
@@ -93,6 +96,15 @@ class VisionExamples:
         else:
             pixels = clip_views(frames, 1.0, self._size).pixels[0]
         return Example(pixels, {"noun": noun, "background": background, "motion": motion})
+
+
+def free_colour(noun: str, generator: np.random.Generator) -> Colour:
+    """A chance colour, not near the background with which the noun is held out."""
+    apart = [BACKGROUNDS[name] for name in BACKGROUNDS if held_out(Thing("image", noun, name))]
+    while True:
+        red, green, blue = generator.integers(0, 256, 3).tolist()
+        if all(np.abs(np.subtract((red, green, blue), colour)).sum() > 90 for colour in apart):
+            return red, green, blue
 
 
 def patchy(generator: np.random.Generator) -> Picture:

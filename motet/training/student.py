@@ -33,7 +33,7 @@ LORA = LoraConfig(
     task_type="CAUSAL_LM",
 )
 # The losses are norms of vectors of very different length; these bring them to one size.
-_WEIGHTS = {"image": 0.3, "video": 0.3, "audio": 3.0}
+_WEIGHTS = {"image": 0.5, "video": 0.5, "audio": 3.0}
 
 
 def nano_projections(encoder_width: int, model_width: int) -> ProjectionsConfig:

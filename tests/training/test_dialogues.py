@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+
+from motet.training.dialogues import Dialogue, Scribe
+from motet.training.world import Thing, held_out
+
+MANY = 600
+
+
+def made(scribe: Scribe, count: int = MANY, scene: str | None = None) -> list[Dialogue]:
+    return [scribe.dialogue(np.random.default_rng(seed), scene) for seed in range(count)]
+
+
+def named(dialogue: Dialogue) -> list[Thing]:
+    return [part for utterance in dialogue for part in utterance.parts if isinstance(part, Thing)]
+
+
+def test_nobody_practises_a_thing_that_is_held_out() -> None:
+    assert not any(held_out(thing) for dialogue in made(Scribe()) for thing in named(dialogue))
+
+
+def test_a_test_asks_for_things_that_are_held_out() -> None:
+    scribe = Scribe(apart=True)
+    wishes = [scribe.wishes(np.random.default_rng(seed), plain=True) for seed in range(100)]
+
+    assert all(held_out(thing) for dialogue in wishes for thing in named(dialogue))
+
+
+def test_the_same_seed_makes_up_the_same_dialogue() -> None:
+    assert made(Scribe(), 50) == made(Scribe(), 50)
+
+
+def test_user_and_assistant_take_turns_and_the_assistant_has_the_last_word() -> None:
+    for dialogue in made(Scribe()):
+        roles = [utterance.role for utterance in dialogue]
+        assert roles == ["user", "assistant"] * (len(roles) // 2)
+
+
+def test_the_sentence_before_each_signal_names_its_thing() -> None:
+    for dialogue in made(Scribe()):
+        for utterance in dialogue[1::2]:
+            for before, part in zip(utterance.parts, utterance.parts[1:], strict=False):
+                if isinstance(part, Thing):
+                    assert isinstance(before, str)
+                    assert before.endswith(f"{part.caption}.")
+
+
+def test_parts_of_a_sentence_are_never_glued_together() -> None:
+    for dialogue in made(Scribe(), scene="wishes"):
+        texts = [part for part in dialogue[0].parts if isinstance(part, str)]
+        assert not any("{" in text or "  " in text.strip() for text in texts)
+
+
+@pytest.mark.parametrize("scene", ["wishes", "question", "mixed", "variation", "chat", "talk", "several"])
+def test_every_scene_can_be_asked_for(scene: str) -> None:
+    assert all(dialogue[-1].role == "assistant" for dialogue in made(Scribe(), 40, scene))
+
+
+def test_there_are_hundreds_of_ways_to_ask_for_one_thing() -> None:
+    said = {str(dialogue[0].parts) for dialogue in made(Scribe(), 500, "wishes")}
+
+    assert len(said) > 450

@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from motet.models.imagebind import load_network
+from motet.models.towers import ImageBind
+from motet.training.encoder import ATTRIBUTES, NANO, Pupil, export, losses
+from motet.training.loop import Loop, Schedule
+from motet.training.roughen import Example, ends, patchy, roughened
+from motet.training.world import MOTIONS
+
+
+class OneExample:
+    """Draws the same noise, and says the same of it, again and again."""
+
+    def __init__(self, noun: str) -> None:
+        self._labels = {"noun": noun, "background": "blue", "motion": "still"}
+
+    def draw(self, generator: np.random.Generator) -> Example:
+        return Example(torch.ones(3, 2, 64, 64), self._labels)
+
+
+def test_a_tower_learns_what_it_is_told_and_nothing_where_it_is_told_nothing() -> None:
+    torch.manual_seed(0)
+    pupil = Pupil(ImageBind(NANO), "vision")
+    optimizer = torch.optim.SGD([p for p in pupil.parameters() if p.requires_grad], 0.01)
+    generator = np.random.default_rng(0)
+
+    first = losses(pupil, OneExample("dog"), 2, generator)
+    torch.stack(list(first.values())).sum().backward()
+    optimizer.step()
+
+    assert losses(pupil, OneExample("dog"), 2, generator)["noun"] < first["noun"]
+    assert losses(pupil, OneExample(""), 2, generator)["noun"] == 0
+
+
+def test_only_the_tower_that_is_trained_moves() -> None:
+    pupil = Pupil(ImageBind(NANO), "audio")
+    learned = [name for name, parameter in pupil.named_parameters() if parameter.requires_grad]
+
+    assert any("modality_trunks.audio" in name for name in learned)
+    assert not any(".vision." in name for name in learned)
+
+
+def test_trained_towers_are_joined_into_one_encoder(tmp_path: Path) -> None:
+    for tower in ATTRIBUTES:
+        loop = Loop(Pupil(ImageBind(NANO), tower), tmp_path / "build" / tower, Schedule(steps=1, rate=0.1))
+        loop.save()
+
+    export(tmp_path / "build", tmp_path / "encoder")
+
+    assert load_network(tmp_path / "encoder").config == NANO
+    dtypes = {value.dtype for value in load_file(tmp_path / "encoder" / "model.safetensors").values()}
+    assert dtypes == {torch.float16}
+
+
+@pytest.mark.parametrize("motion", MOTIONS)
+def test_a_motion_is_seen_from_its_first_and_last_frame(motion: str) -> None:
+    for seed in range(50):
+        first, last = ends(motion, np.random.default_rng(seed))
+        right, down = last.x - first.x, last.y - first.y
+        told = {
+            "moving left": right < -12 and abs(down) < 8,
+            "moving right": right > 12 and abs(down) < 8,
+            "moving up": down < -12 and abs(right) < 8,
+            "moving down": down > 12 and abs(right) < 8,
+            "growing": last.scale > 1.5 * first.scale,
+            "turning": 80 < abs(last.angle - first.angle) < 280,
+        }
+        assert [name for name, seen in told.items() if seen] == [motion]
+
+
+def test_roughness_keeps_the_shape_and_treats_all_frames_alike() -> None:
+    frames = np.stack([patchy(np.random.default_rng(0))] * 2)
+
+    for seed in range(30):
+        rough = roughened(frames, np.random.default_rng(seed))
+        assert rough.shape == frames.shape
+        assert rough.dtype == np.uint8
+        # Only the noise differs from frame to frame.
+        assert np.abs(rough[0].astype(int) - rough[1]).mean() < 25
