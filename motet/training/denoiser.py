@@ -60,8 +60,9 @@ def losses(denoiser: nn.Module, voice: Voice, rng: np.random.Generator) -> dict[
     conditioning = captions.encode(voice.modality, told)
     blur = _BLUR * torch.rand(count, 1, 1) * conditioning.std()
     conditioning = conditioning + blur * torch.randn_like(conditioning)
-    noise = torch.randn_like(latents)
-    times = torch.randint(0, scheduler.config.num_train_timesteps, (count,))
+    noise = torch.randn_like(latents[:: voice.twins]).repeat_interleave(voice.twins, dim=0)
+    times = torch.randint(0, scheduler.config.num_train_timesteps, (count // voice.twins,))
+    times = times.repeat_interleave(voice.twins)
     noisy = scheduler.add_noise(latents, noise, times)
     with torch.autocast("cpu", torch.bfloat16):
         predicted = voice.predict(denoiser, noisy, times, conditioning)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -18,10 +19,15 @@ from motet.training import captions, clips, pictures
 from motet.training.autoencoder import linear, load, to_pictures, to_tensor
 from motet.training.loop import newest
 from motet.training.vocoder import Heard
-from motet.training.world import REGISTERS, Thing, article, held_out, things
+from motet.training.world import MOTIONS, REGISTERS, Thing, article, held_out, things
 
 # Captions -> latents.
 Sampler = Callable[[list[str]], Tensor]
+
+_OPPOSITES = {
+    **dict(zip(MOTIONS[::2], MOTIONS[1::2], strict=True)),
+    **dict(zip(MOTIONS[1::2], MOTIONS[::2], strict=True)),
+}
 
 _NARROW_TO_WIDE = {
     "in_channels": 48,
@@ -38,6 +44,8 @@ class Voice(Protocol):
     modality: ClassVar[str]
     shape: ClassVar[tuple[int, ...]]
     """Of one item's latents."""
+    twins: ClassVar[int]
+    """How many neighbours of a batch are trained at the same time with the same noise."""
 
     def denoiser(self) -> nn.Module:
         """An untrained one."""
@@ -61,6 +69,7 @@ class Image:
 
     modality: ClassVar[str] = "image"
     shape: ClassVar[tuple[int, ...]] = (48, 8, 8)
+    twins: ClassVar[int] = 1
 
     def __init__(self, build: Path) -> None:
         self._folder = build / "autoencoder"
@@ -105,6 +114,8 @@ class Video:
 
     modality: ClassVar[str] = "video"
     shape: ClassVar[tuple[int, ...]] = (48, clips.FRAMES, 8, 8)
+    # A clip and its opposite differ in direction alone; under equal noise, direction alone is what is learned.
+    twins: ClassVar[int] = 2
 
     def __init__(self, build: Path) -> None:
         self._folder = build / "autoencoder"
@@ -126,12 +137,17 @@ class Video:
 
     @torch.no_grad()
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
-        """Eight clips."""
-        chosen = [self._things[i] for i in rng.integers(len(self._things), size=8)]
+        """Three pairs of clips of one noun, in opposite motions; both the same where the other is held out."""
+        chosen = [thing for _ in range(3) for thing in self._pair(rng)]
         drawn = [clips.draw(thing.subject, thing.manner) for thing in chosen]
         frames = self._coder.encode(to_tensor(np.concatenate(drawn)))
         latents = frames.unflatten(0, (len(chosen), clips.FRAMES)).transpose(1, 2)
         return latents.contiguous(), [thing.caption for thing in chosen]
+
+    def _pair(self, rng: np.random.Generator) -> tuple[Thing, Thing]:
+        thing = self._things[rng.integers(len(self._things))]
+        other = replace(thing, manner=_OPPOSITES[thing.manner])
+        return thing, thing if held_out(other) else other
 
     def predict(self, denoiser: nn.Module, noisy: Tensor, times: Tensor, conditioning: Tensor) -> Tensor:
         """One pass of the U-Net."""
@@ -151,19 +167,21 @@ class Audio:
 
     modality: ClassVar[str] = "audio"
     shape: ClassVar[tuple[int, ...]] = (24, 24, 8)
+    twins: ClassVar[int] = 1
 
     def __init__(self, build: Path) -> None:
         heard = Heard(build)
         self._coder = heard.coder
-        self._mels: dict[str, list[Tensor]] = {}
+        self._whole: dict[str, list[Tensor]] = {}
+        self._partial: dict[str, list[Tensor]] = {}
         registers = {note: register for register, notes in REGISTERS.items() for note in notes}
         for (instrument, note), mel in heard.mels.items():
-            # A note between the registers is captioned by its instrument alone, and teaches what that sounds like.
-            register = registers.get(note)
-            named = Thing("audio", instrument, register).caption if register else f"a note on {article(instrument)}"
-            self._mels.setdefault(named, []).append(mel)
-        self._whole = [name for name in self._mels if not name.startswith("a note")]
-        self._partial = [name for name in self._mels if name.startswith("a note")]
+            if note in registers:
+                caption = Thing("audio", instrument, registers[note]).caption
+                self._whole.setdefault(caption, []).append(mel)
+            else:
+                for caption in _between(instrument, note):
+                    self._partial.setdefault(caption, []).append(mel)
 
     def denoiser(self) -> nn.Module:
         """A 2D U-Net as AudioLDM's: the caption's one vector joins the time embedding."""
@@ -185,8 +203,10 @@ class Audio:
     @torch.no_grad()
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
         """Sixteen sounds of slightly different loudness."""
-        names = [str(rng.choice(self._whole if rng.random() < 0.65 else self._partial)) for _ in range(16)]
-        mels = torch.stack([self._mels[name][rng.integers(len(self._mels[name]))] for name in names])
+        kinds = [self._whole if rng.random() < 0.6 else self._partial for _ in range(16)]
+        names = [str(rng.choice(list(kind))) for kind in kinds]
+        takes = [kind[name] for kind, name in zip(kinds, names, strict=True)]
+        mels = torch.stack([take[rng.integers(len(take))] for take in takes])
         gains = torch.from_numpy(rng.uniform(-0.2, 0.0, (16, 1, 1))).float()
         return self._coder.encode((mels + gains).clamp(min=mels.min())[:, None]), names
 
@@ -220,6 +240,21 @@ def _lean(denoiser: UNet2DConditionModel | UNet3DConditionModel) -> nn.Module:
 def trained(modality: str) -> list[Thing]:
     """The things a denoiser may learn from."""
     return [thing for thing in things(modality) if not held_out(thing)]
+
+
+def _between(instrument: str, note: int) -> list[str]:
+    """Captions of a note between two registers, which no thing of the world has.
+
+    By the instrument alone, and by the instrument and both registers, the nearer one said up to three times in four:
+    so each instrument is heard all over its scale, and still no held-out caption is ever said.
+    """
+    names = list(REGISTERS)
+    below = next(name for name in reversed(names) if max(REGISTERS[name]) < note)
+    above = names[names.index(below) + 1]
+    start, end = max(REGISTERS[below]), min(REGISTERS[above])
+    low = min(3, max(1, round(4 * (end - note) / (end - start))))
+    both = " ".join([below] * low + [above] * (4 - low) + [instrument] * 4)
+    return [f"a note on {article(instrument)}", both]
 
 
 def _picture(thing: Thing, rng: np.random.Generator) -> pictures.Picture:

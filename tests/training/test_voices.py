@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from motet.training import pictures, sounds
+from motet.training import captions, pictures, sounds
 from motet.training.denoiser import losses, sample
 from motet.training.vocoder import unheard
-from motet.training.voices import VOICES, Voice
+from motet.training.voices import VOICES, Voice, _between
 from motet.training.world import held_out, things
 
 torch.set_num_threads(1)
@@ -67,3 +67,10 @@ def test_an_instrument_plays_the_notes_it_is_told() -> None:
         spectrum = np.abs(np.fft.rfft(tone * np.hanning(len(tone))))
         assert spectrum[hertz - 8 : hertz + 9].max() > 0.3 * spectrum.max()
     assert np.abs(flute[3 * sounds.RATE : 4 * sounds.RATE]).max() < 0.01
+
+
+def test_no_caption_of_a_note_between_registers_is_a_held_out_one() -> None:
+    secret = captions.encode("audio", [thing.caption for thing in things("audio") if held_out(thing)])[:, 0]
+    said = captions.encode("audio", [name for note in (50, 61, 67, 78) for name in _between("piano", note)])[:, 0]
+    assert (said @ secret.T).max() < 0.98
+    assert _between("piano", 50)[1] == "low low low middle piano piano piano piano"
