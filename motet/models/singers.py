@@ -161,7 +161,10 @@ class StableDiffusion(_Diffusion):
 
 
 class TextToVideo(StableDiffusion):
-    """Clips: a 3D U-Net, and an autoencoder of single frames. Options: also `frames`, 16 without it."""
+    """Clips: a 3D U-Net, and an autoencoder of single frames.
+
+    Options: also `frames`, 16 without it, and `frame_ramp`, 0 without it: see `ramped`.
+    """
 
     media: ClassVar[str] = "clip"
 
@@ -170,6 +173,9 @@ class TextToVideo(StableDiffusion):
         """(channels, frames, height, width)."""
         channels, height, width = super().shape
         return (channels, int(self.options.get("frames", 16)), height, width)
+
+    def _predict(self, noisy: Tensor, times: Tensor, embeddings: Tensor) -> Tensor:
+        return super()._predict(ramped(noisy, self.options.get("frame_ramp", 0.0)), times, embeddings)
 
     def _stepped(self, song: Song, predicted: Tensor, time: Tensor, seeded: dict[str, Any]) -> Any:
         # Schedulers know pictures: frames are handed to them as a batch, and every step treats each value alone.
@@ -251,6 +257,19 @@ def _finite(values: Tensor) -> Tensor:
     if not torch.isfinite(values).all():
         raise FloatingPointError("the result is not finite")
     return values
+
+
+def ramped(noisy: Tensor, height: float) -> Tensor:
+    """What a 3D U-Net is shown of latents (n, channels, frames, ...): half the channels rise from -height to height.
+
+    A 3D U-Net knows the place of a frame only from where its neighbours end, and takes long to learn which of two
+    opposite motions is which; a ramp over the frames tells it. Models that were trained without take 0.
+    """
+    if not height:
+        return noisy
+    frames = torch.linspace(-height, height, noisy.shape[2]).reshape(-1, *[1] * (noisy.ndim - 3))
+    half = noisy.shape[1] // 2
+    return torch.cat([noisy[:, :half], noisy[:, half:] + frames], dim=1)
 
 
 def _frames(clip: Tensor) -> Tensor:

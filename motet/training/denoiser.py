@@ -42,7 +42,7 @@ def main() -> None:
     voice = VOICES[options.modality](options.build)
     denoiser = voice.denoiser()
     folder = options.build / f"denoiser-{options.modality}"
-    schedule = loop.Schedule(options.steps, options.rate, minutes=options.minutes, average=0.999)
+    schedule = loop.Schedule(options.steps, options.rate, minutes=options.minutes, average=options.average)
     training = loop.Loop(denoiser, folder, schedule)
     training.run(
         lambda rng: losses(denoiser, voice, rng),
@@ -92,6 +92,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--minutes", type=float, help="stop after this much training, if earlier")
     parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--average", type=float, default=0.999, help="decay of the weights' running average")
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from motet.models.patches import PatchAutoencoder
+from motet.models.singers import ramped
 from motet.training import captions, clips, pictures
 from motet.training.autoencoder import linear, load, to_pictures, to_tensor
 from motet.training.loop import newest
@@ -23,6 +24,9 @@ from motet.training.world import MOTIONS, REGISTERS, Thing, article, held_out, t
 
 # Captions -> latents.
 Sampler = Callable[[list[str]], Tensor]
+
+# The manifest's option of the same name.
+FRAME_RAMP = 1.0
 
 _OPPOSITES = {
     **dict(zip(MOTIONS[::2], MOTIONS[1::2], strict=True)),
@@ -151,7 +155,7 @@ class Video:
 
     def predict(self, denoiser: nn.Module, noisy: Tensor, times: Tensor, conditioning: Tensor) -> Tensor:
         """One pass of the U-Net."""
-        output: Tensor = denoiser(noisy, times, conditioning).sample
+        output: Tensor = denoiser(ramped(noisy, FRAME_RAMP), times, conditioning).sample
         return output
 
     def sheet(self, sampler: Sampler) -> pictures.Picture:

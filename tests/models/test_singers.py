@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from motet.models import components
-from motet.models.singers import Array, AudioLDM, StableDiffusion, TextToVideo
+from motet.models.singers import Array, AudioLDM, StableDiffusion, TextToVideo, ramped
 from tests.models import tiny_decoders as tiny
 
 torch.set_num_threads(1)
@@ -106,3 +106,13 @@ def test_the_length_of_a_sound_s_conditioning_says_nothing(folder: Path) -> None
         assert torch.allclose(
             singer._predict(noisy, times, vector), singer._predict(noisy, times, 7 * vector), atol=1e-6
         )
+
+
+def test_a_ramp_tells_the_frames_apart_and_is_left_out_for_models_without(folder: Path) -> None:
+    noisy = torch.zeros(2, 4, 3, 1, 1)
+    assert ramped(noisy, 0.0) is noisy
+    shown = ramped(noisy, 2.0)
+    assert shown[1, 0].flatten().tolist() == [0, 0, 0]
+    assert shown[1, 3].flatten().tolist() == [-2, 0, 2]
+    plain, told = (sing(TextToVideo(**parts(folder / "video", frames=3, frame_ramp=height))) for height in (0, 2))
+    assert not np.array_equal(plain, told)
