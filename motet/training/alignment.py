@@ -63,7 +63,8 @@ def main(
     build: Annotated[Path, typer.Option(help="Where checkpoints go.")] = Path("build/alignment"),
     bundle: Annotated[Path, typer.Option(help="The bundle that is being made.")] = Path("bundles/nano"),
     minutes: Annotated[float | None, typer.Option(help="Minutes of training; the stage's own without it.")] = None,
-    tokens: Annotated[int, typer.Option(help="Token ids per step.")] = 4096,
+    tokens: Annotated[int, typer.Option(help="Token ids per step.")] = 2048,
+    rate: Annotated[float | None, typer.Option(help="The highest learning rate; the stage's own without it.")] = None,
 ) -> None:
     """Train one stage."""
     torch.set_num_threads(1)
@@ -79,7 +80,7 @@ def main(
     listens = stage is not DECODING
     bank = Bank.filled(load_network(bundle / "encoder"), build.parent / "bank.safetensors") if listens else Bank({})
     schedule = Schedule(
-        steps=50_000, rate=stage.rate, warmup=100, minutes=minutes or stage.minutes, average=0.99, decay=0.01
+        steps=50_000, rate=rate or stage.rate, warmup=100, minutes=minutes or stage.minutes, average=0.99, decay=0.01
     )
     writer = Writer(codec, student.grammar, control)
 

@@ -74,6 +74,8 @@ class Student(nn.Module):
             embedded = self.embedded(batch, bank)
             hidden = self.llama.model(inputs_embeds=embedded, use_cache=False).last_hidden_state
             losses = {"text": spoken_loss(self.llama.lm_head, hidden, batch.labels)}
+            if not next(self.projections.outputs.parameters()).requires_grad:
+                return losses
             for modality, places in _by_modality(batch).items():
                 projected = self.conditioning(modality, [(row, place) for row, place, _ in places], hidden, embedded)
                 target = torch.cat([taught(thing) for _, _, thing in places])

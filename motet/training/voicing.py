@@ -3,20 +3,28 @@
     python -m motet.training.voicing image
 
 The published model was trained in this order too, the second stage last. With the language model frozen, the states
-of its signal runs are computed once; what is left is small, and can look at all things in every step.
+of its signal runs are computed once; what is left is small.
+
+The loss is the squared error here, not the paper's norm. The norm's gradient is as long for a row that is almost right
+as for one that is all wrong, and most rows of a caption ("on", "a", "background") are soon right: their noise drowned
+the nouns for a thousand steps, while the square learns them in two hundred.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import torch
 import typer
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional
 
-from motet.models.projectors import distance
+from motet.models.projectors import TextFcLayer
+from motet.models.v0_names import to_v0
 from motet.training.alignment import load_student
 from motet.training.bank import Bank
 from motet.training.corpus import Writer, padded
@@ -24,7 +32,7 @@ from motet.training.dialogues import Scribe
 from motet.training.loop import Loop, Schedule, weights
 from motet.training.student import Student, taught
 
-_SCENES = ("caption", "caption", "wishes", "chat")
+_SCENES = ("caption", "wishes", "caption", "chat")
 
 
 class Runs:
@@ -60,16 +68,31 @@ class Runs:
         return cls(torch.stack(states), torch.stack(embedded), torch.stack(targets))
 
 
+@torch.no_grad()
+def whiten(layer: nn.Linear, states: Tensor) -> None:
+    """Sets a linear layer so that its outputs over these states have mean 0 and variances near 1.
+
+    All states of a signal token are alike but for the little that tells a dog from a cat; so the little is seen.
+    """
+    flat = states.flatten(0, 1)
+    mean = flat.mean(dim=0)
+    _, spread, axes = torch.linalg.svd(flat - mean, full_matrices=False)
+    deviations = spread[: layer.out_features] / len(flat) ** 0.5
+    weight = axes[: layer.out_features] / (deviations + 0.02 * deviations[0])[:, None]
+    layer.weight.copy_(weight)
+    layer.bias.copy_(-weight @ mean)
+
+
 def main(
     modality: Annotated[str, typer.Argument(help="Whose projection to train.")],
     build: Annotated[Path, typer.Option(help="Where checkpoints are.")] = Path("build/alignment"),
     bundle: Annotated[Path, typer.Option(help="The bundle that is being made.")] = Path("bundles/nano"),
     minutes: Annotated[float, typer.Option(help="Stop after so many minutes of training.")] = 6.0,
-    count: Annotated[int, typer.Option(help="How many runs to learn from.")] = 2000,
-    batch: Annotated[int, typer.Option(help="Runs per step.")] = 256,
+    count: Annotated[int, typer.Option(help="How many runs to learn from.")] = 1000,
+    batch: Annotated[int, typer.Option(help="Runs per step.")] = 96,
     rate: Annotated[float, typer.Option(help="The highest learning rate.")] = 2e-3,
 ) -> None:
-    """Train one output projection; the bundle is written by `motet.training.finish`."""
+    """Train one output projection, and write it into the bundle beside the others."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     student, codec, control = load_student(bundle)
@@ -77,15 +100,30 @@ def main(
     writer = Writer(codec, student.grammar, control)
     bank = Bank.filled_already(build.parent / "bank.safetensors")
     runs = Runs.of(student, writer, bank, modality, count)
-    layer: nn.Module = student.projections.outputs[modality]
+    layer = student.projections.outputs[modality]
+    layer.load_state_dict(TextFcLayer(layer.fc.in_features, student.projections.config.outputs[modality]).state_dict())
+    whiten(layer.fc, runs.states + runs.embedded)
 
     def losses(generator: np.random.Generator) -> dict[str, Tensor]:
         chosen = torch.from_numpy(generator.integers(0, len(runs.states), batch))
         projected = layer(runs.states[chosen], runs.embedded[chosen])
-        return {modality: distance(projected, runs.targets[chosen])}
+        return {modality: functional.mse_loss(projected, runs.targets[chosen])}
 
-    schedule = Schedule(steps=100_000, rate=rate, warmup=50, minutes=minutes, average=0.98, decay=0.0)
-    Loop(layer, build / f"voicing-{modality}", schedule).run(losses)
+    def finish() -> None:
+        replace(bundle / "projections" / "model.safetensors", f"outputs.{modality}.", layer)
+
+    schedule = Schedule(steps=100_000, rate=rate, warmup=20, minutes=minutes, average=0.95, decay=0.0)
+    Loop(layer, build / f"voicing-{modality}", schedule).run(losses, finish)
+
+
+def replace(path: Path, prefix: str, layer: nn.Module) -> None:
+    """Puts one output projection's weights in the place of those in a file."""
+    state = load_file(path)
+    trained = {to_v0(prefix + name): value.detach().half().contiguous() for name, value in layer.state_dict().items()}
+    # Written beside it and moved, so that two trainings at once, or a stop, leave a whole file.
+    beside = path.with_suffix(f".{os.getpid()}")
+    save_file(state | trained, beside)
+    beside.replace(path)
 
 
 if __name__ == "__main__":
