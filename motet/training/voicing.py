@@ -100,8 +100,8 @@ def main(
     writer = Writer(codec, student.grammar, control)
     bank = Bank.filled_already(build.parent / "bank.safetensors")
     runs = Runs.of(student, writer, bank, modality, count)
-    layer = student.projections.outputs[modality]
-    layer.load_state_dict(TextFcLayer(layer.fc.in_features, student.projections.config.outputs[modality]).state_dict())
+    config = student.projections.config
+    layer = TextFcLayer(config.model_width, config.outputs[modality])
     whiten(layer.fc, runs.states + runs.embedded)
 
     def losses(generator: np.random.Generator) -> dict[str, Tensor]:
