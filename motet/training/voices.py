@@ -28,11 +28,6 @@ Sampler = Callable[[list[str]], Tensor]
 # The manifest's option of the same name.
 FRAME_RAMP = 1.0
 
-_OPPOSITES = {
-    **dict(zip(MOTIONS[::2], MOTIONS[1::2], strict=True)),
-    **dict(zip(MOTIONS[1::2], MOTIONS[::2], strict=True)),
-}
-
 _NARROW_TO_WIDE = {
     "in_channels": 48,
     "out_channels": 48,
@@ -141,17 +136,22 @@ class Video:
 
     @torch.no_grad()
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
-        """Three pairs of clips of one noun, in opposite motions; both the same where the other is held out."""
+        """Three pairs of clips of one noun in opposite motions, or of any two where the other is held out."""
         chosen = [thing for _ in range(3) for thing in self._pair(rng)]
         drawn = [clips.draw(thing.subject, thing.manner) for thing in chosen]
         frames = self._coder.encode(to_tensor(np.concatenate(drawn)))
         latents = frames.unflatten(0, (len(chosen), clips.FRAMES)).transpose(1, 2)
-        return latents.contiguous(), [thing.caption for thing in chosen]
+        return latents.contiguous(), [self._named(thing, rng) for thing in chosen]
+
+    def _named(self, thing: Thing, rng: np.random.Generator) -> str:
+        # Motions must be learned apart from who moves, above all where a noun was seen in only one of two.
+        alone = held_out(_opposite(thing))
+        return f"a thing {thing.manner}" if rng.random() < (0.5 if alone else 0.15) else thing.caption
 
     def _pair(self, rng: np.random.Generator) -> tuple[Thing, Thing]:
         thing = self._things[rng.integers(len(self._things))]
-        other = replace(thing, manner=_OPPOSITES[thing.manner])
-        return thing, thing if held_out(other) else other
+        other = _opposite(thing)
+        return thing, self._things[rng.integers(len(self._things))] if held_out(other) else other
 
     def predict(self, denoiser: nn.Module, noisy: Tensor, times: Tensor, conditioning: Tensor) -> Tensor:
         """One pass of the U-Net."""
@@ -244,6 +244,11 @@ def _lean(denoiser: UNet2DConditionModel | UNet3DConditionModel) -> nn.Module:
 def trained(modality: str) -> list[Thing]:
     """The things a denoiser may learn from."""
     return [thing for thing in things(modality) if not held_out(thing)]
+
+
+def _opposite(thing: Thing) -> Thing:
+    """The same in the opposite motion; growing and turning count as opposites. `MOTIONS` lists them in pairs."""
+    return replace(thing, manner=MOTIONS[MOTIONS.index(thing.manner) ^ 1])
 
 
 def _between(instrument: str, note: int) -> list[str]:
