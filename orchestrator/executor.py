@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from motet.core.closing import closing
 from motet.core.errors import FaultError, MotetError, Reason
 from motet.core.media import Media
 from motet.core.plan import Plan, Step
-from orchestrator.streams import closing
 
 
 class Maker(Protocol):

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TypeVar
 
-from orchestrator.streams import closing
+from motet.core.closing import closing
 
 Item = TypeVar("Item")
 

@@ -7,21 +7,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import TypeVar
 
+from motet.core.closing import closing
 from motet.core.errors import FaultError, MotetError
 
 Item = TypeVar("Item")
 logger = logging.getLogger(__name__)
-
-
-@asynccontextmanager
-async def closing(stream: AsyncIterator[Item]) -> AsyncIterator[AsyncIterator[Item]]:
-    """Close a stream when its reader is done with it, for whatever reason: only then does its worker stop at once."""
-    try:
-        yield stream
-    finally:
-        close = getattr(stream, "aclose", None)
-        if close is not None:
-            await close()
 
 
 @asynccontextmanager

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
 import grpc
@@ -160,15 +160,6 @@ def _cut(text: str, size: int) -> str:
 
 def _code_of_number(number: int) -> grpc.StatusCode:
     return next((code for code in grpc.StatusCode if code.value[0] == number), grpc.StatusCode.UNKNOWN)
-
-
-@contextmanager
-def status_to_errors(whom: str = "the service") -> Iterator[None]:
-    """Within, a failed gRPC call raises the `MotetError` it tells. Streams use `guarded`, which does this and more."""
-    try:
-        yield
-    except grpc.aio.AioRpcError as error:
-        raise error_from_rpc(error, whom=whom) from None
 
 
 @asynccontextmanager

@@ -8,9 +8,10 @@ from contextlib import aclosing
 
 import pytest
 
+from motet.core.closing import closing
 from motet.core.errors import FaultError, RequestError
 from orchestrator.pulse import with_pulse
-from orchestrator.streams import closing, hearing
+from orchestrator.streams import hearing
 from tests.orchestrator.stage import nothing_left_behind
 
 
