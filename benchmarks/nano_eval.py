@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -118,9 +119,15 @@ def attachment(thing: Thing, rng: np.random.Generator) -> Media:
             return encode_picture(pictures.draw(thing.subject, thing.manner, scale=rng.uniform(0.9, 1.1), offset=place))
         case "audio":
             note = int(rng.choice(REGISTERS[thing.manner]))
-            return encode_sound(sounds.load()[thing.subject, thing.manner, note], sounds.RATE)
+            return encode_sound(_notes()[thing.subject, thing.manner, note], sounds.RATE)
         case _:
             return encode_clip(clips.draw(thing.subject, thing.manner, offset=place), clips.FRAMES_PER_SECOND)
+
+
+@cache
+def _notes() -> dict[tuple[str, str, int], sounds.Sound]:
+    # All notes lie in one file of tens of megabytes.
+    return sounds.load()
 
 
 async def answered(motet: Motet, case: Case, seed: int, rng: np.random.Generator) -> Made:

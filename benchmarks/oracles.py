@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from motet.training import clips, pictures, sounds
-from motet.training.world import BACKGROUNDS, INSTRUMENTS, NOUNS, REGISTERS
+from motet.training.world import BACKGROUNDS, INSTRUMENTS, MOTIONS, MOVERS, NOUNS, REGISTERS
 
 Pixels = NDArray[np.uint8]
 Samples = NDArray[np.float32]
@@ -231,8 +231,6 @@ def _self_test() -> None:
     print(f"noun {np.mean(right):.3f}  background {np.mean(colours):.3f}")
     print(f"instrument {np.mean([oracles.instrument(s, sounds.RATE) == key[0] for key, s in played]):.3f}")
     print(f"register {np.mean([register(s, sounds.RATE) == key[1] for key, s in played]):.3f}")
-    from motet.training.world import MOTIONS, MOVERS
-
     pairs = [(noun, way) for noun in MOVERS for way in MOTIONS]
     seen = [motion(clips.draw(n, w, offset=(float(rng.normal()), float(rng.normal())))) for n, w in pairs]
     print(
