@@ -17,6 +17,9 @@ class ArtifactName:
     name: str
 
 
+PRIORITIES = range(-2, 3)
+"""From work that can wait (-2) to work that somebody waits for (2); 0 is usual."""
+
 Content = str | Media | ArtifactName
 
 
@@ -41,10 +44,15 @@ class FailurePolicy(Enum):
 
 @dataclass(frozen=True, slots=True)
 class DecoderOptions:
-    """How one decoder is driven; None is the model's own setting."""
+    """How one decoder is driven; None is the model's own setting.
+
+    `least_steps` lets it take fewer steps, but no fewer than this, where the deadline would be missed otherwise; None
+    is no leave to.
+    """
 
     steps: int | None = None
     guidance: float | None = None
+    least_steps: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,8 @@ class GenerationRequest:
     """One conversation to be answered. Its meaning, field by field, is that of `motet.v1.GenerateRequest`.
 
     None stands for what the message leaves out: `allowed_modalities` None is all, an empty set is text only.
-    Limits over the server's own are lowered to them. `timeout` is in seconds.
+    Limits over the server's own are lowered to them. `timeout` is in seconds. `priority` is within `PRIORITIES`, and
+    the higher goes first; the server lowers it to its own ceiling.
     """
 
     turns: tuple[Message, ...]
@@ -69,3 +78,5 @@ class GenerationRequest:
     temperature: float = 0.0
     top_p: float = 1.0
     decoder_options: Mapping[str, DecoderOptions] = field(default_factory=dict)
+    tenant: str = ""
+    priority: int = 0

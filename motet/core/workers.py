@@ -52,7 +52,8 @@ class Prompt:
     """All a language model is told.
 
     `ceilings` says how many pieces of each modality may be asked for; a modality it leaves out may not be asked for
-    at all. `max_tokens` counts signal tokens too. `temperature` 0 takes the likeliest token.
+    at all. `max_tokens` counts signal tokens too. `temperature` 0 takes the likeliest token. `tenant` and `priority`
+    say on whose behalf and how urgently (higher goes first); they decide when it is worked on, never what comes out.
     """
 
     turns: tuple[Turn, ...]
@@ -61,6 +62,8 @@ class Prompt:
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
+    tenant: str = ""
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +121,14 @@ class LanguageModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DecodeJob:
-    """One piece of media to make. Equal jobs make equal bytes.
+    """One piece of media to make. Jobs that want the same make equal bytes, unless `least_steps` lets one be hurried.
 
     `steps` and `guidance` are None for the bundle's own. `previews` asks for a small early picture of the result in
     some of the `Progress` events. `inputs` holds the media of the steps this one needs, in their order.
+
+    `tenant` and `priority` say on whose behalf and how urgently (higher goes first); they decide when it is worked on,
+    never what comes out. `least_steps` is the caller's leave to take fewer steps, but no fewer than this, where the
+    deadline would be missed otherwise; None is no leave. `Progress.total` tells the steps really taken.
     """
 
     modality: str
@@ -131,6 +138,9 @@ class DecodeJob:
     guidance: float | None = None
     previews: bool = False
     inputs: tuple[Media, ...] = ()
+    tenant: str = ""
+    priority: int = 0
+    least_steps: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
