@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from motet.core.clock import now
 from motet.core.errors import CancelledError, DeadlineError, FaultError, MotetError, RetryableError
 from motet.core.events import (
     TEXT,
@@ -71,7 +72,7 @@ class Answer:
         self._steps = 0
         self._spent = Usage()
         self._created = time.time()
-        self._started = time.monotonic()
+        self._started = now()
         self._outcome: tuple[State, MotetError | None, float | None] | None = None
         self.written = 0
         """Code points of text so far: the anchor of media that come next."""
@@ -219,7 +220,7 @@ class Answer:
     def _usage(self) -> Usage:
         if self._outcome:
             return self._spent
-        self._spent = Usage(*self._tokens, self._steps, time.monotonic() - self._started)
+        self._spent = Usage(*self._tokens, self._steps, now() - self._started)
         return self._spent
 
     def _next(self, modality: str, caption: str = "") -> Part:

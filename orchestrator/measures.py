@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from motet.core import metrics
+from motet.core.clock import now
 from motet.core.events import TEXT, Accepted, Done, Happening, PartDone, PartFailed, PartProgress, PartStarted, Usage
 from orchestrator.order import Order
 
@@ -22,7 +22,7 @@ class Measures:
         self._modalities: dict[str, str] = {}
         self._steps: dict[str, int] = {}
         self._tokens = (0, 0)
-        self._started = time.monotonic()
+        self._started = now()
         self._silent = True
         for attachment in order.attachments:
             metrics.MEDIA_BYTES.labels(attachment.modality, "read").inc(len(attachment.media.data))
@@ -53,7 +53,7 @@ class Measures:
         self._modalities[part_id] = modality if modality in self._known else OTHER
         if self._silent and modality == TEXT:
             self._silent = False
-            metrics.FIRST_TEXT_SECONDS.observe(time.monotonic() - self._started)
+            metrics.FIRST_TEXT_SECONDS.observe(now() - self._started)
 
     def _spend(self, read: int, written: int) -> None:
         metrics.TOKENS.labels("read").inc(read - self._tokens[0])

@@ -6,7 +6,6 @@ With it a servicer's method is three lines: translate, call, translate.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 
+from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.metrics import CALL_SECONDS
 from motet.transport.gate import Gate
@@ -71,7 +71,7 @@ class Edge(grpc.aio.ServerInterceptor):
 
     @asynccontextmanager
     async def _passing(self, method: str, context: _Context) -> AsyncIterator[AsyncExitStack]:
-        started = time.monotonic()
+        started = now()
         code = "OK"
         try:
             async with errors_to_status(context), AsyncExitStack() as admission:
@@ -83,7 +83,7 @@ class Edge(grpc.aio.ServerInterceptor):
             code = _name_of(context.code())
             raise
         finally:
-            CALL_SECONDS.labels(method, code).observe(time.monotonic() - started)
+            CALL_SECONDS.labels(method, code).observe(now() - started)
 
     async def _admit(self, method: str, admission: AsyncExitStack) -> None:
         if method.rpartition("/")[2] not in OBSERVING:

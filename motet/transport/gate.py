@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from motet.core import metrics
 from motet.core.capacity import Capacity
+from motet.core.clock import now
 from motet.core.errors import OverloadedError, Reason, RetryableError
 
 _SHORTEST_WAIT, _LONGEST_WAIT = 0.1, 60.0
@@ -46,13 +46,13 @@ class Gate:
         self._refuse()
         async with AsyncExitStack() as stack:
             await self._turn(stack)
-            started = time.monotonic()
+            started = now()
             self._count(running=1)
             try:
                 yield
             finally:
                 self._count(running=-1)
-                self._average += _WEIGHT * (time.monotonic() - started - self._average)
+                self._average += _WEIGHT * (now() - started - self._average)
 
     async def watch(self) -> AsyncGenerator[Capacity, None]:
         """The load, at once and after each change; changes while nobody looks are told as one."""
