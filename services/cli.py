@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,6 +51,8 @@ ToyDelay = Annotated[float, typer.Option(min=0, envvar="MOTET_TOY_DELAY", hidden
 
 
 app.add_typer(serving)
+# By name, since benchmarks start services and so stand above them. Its commands import what they measure when run.
+app.add_typer(import_module("benchmarks.app").app)
 
 
 def _version(wanted: bool) -> None:

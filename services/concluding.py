@@ -12,7 +12,7 @@ from motet.core.errors import MotetError, SettingsError
 from services.exits import Exit, exit_of_error
 from services.loading import unfinished
 
-_OWN = ("motet", "orchestrator", "services")
+_OWN = ("motet", "orchestrator", "services", "benchmarks")
 
 
 def conclude(command: Callable[[], Exit], as_json: bool = False) -> typer.Exit:

@@ -1,0 +1,66 @@
+"""`motet bench`: what can be typed to measure something. Each benchmark is the `measure` of a module of its own.
+
+Nothing here imports one before it is asked for. A new benchmark is a module with `measure(...) -> Report` and a command
+below that hands it its settings:
+
+    @app.command()
+    @with_options(REPORTED)
+    def tempo(rounds: Rounds = 5, **reported: Any) -> None:
+        # its docstring is its help
+        raise run("tempo", {"rounds": rounds}, **reported)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="bench",
+    help="Measure Motet on this machine. A command exits with 1 where a figure misses its bar.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
+Out = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report to this file, as JSON.")]
+
+REPORTED: Mapping[str, tuple[Any, Any]] = {"as_json": (Json, False), "out": (Out, None)}
+"""Options of every benchmark: they come in a command's `**reported`."""
+
+
+@app.command()
+def hardware() -> None:
+    """Say on which machine figures would be measured."""
+    import json
+
+    from benchmarks.hardware import hardware as found
+
+    print(json.dumps(found(), indent=1))
+
+
+def run(module: str, settings: Mapping[str, Any], as_json: bool, out: Path | None) -> typer.Exit:
+    """Have `benchmarks.<module>.measure` measure with these settings, and present what it reports; `raise` the result.
+
+    The exit code is 1 where a figure misses its bar.
+    """
+    from services.concluding import conclude
+    from services.exits import Exit
+
+    def measured() -> Exit:
+        report = import_module(f"benchmarks.{module}").measure(**settings)
+        if out is not None:
+            report.write(out)
+        if as_json:
+            print(report.json())
+        else:
+            from benchmarks.table import print_report
+
+            print_report(report)
+        return Exit.OK if report.met else Exit.FAILED
+
+    return conclude(measured, as_json)
