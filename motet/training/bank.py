@@ -14,13 +14,23 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from motet.models.towers import ImageBind
-from motet.models.views import clip_views, mel_picture, picture_views
+from motet.models.views import clip_views, mel_picture
 from motet.training import clips, pictures
-from motet.training.hearing import notes, rough_note
-from motet.training.roughen import chosen, rough_ends, rough_picture, roughened
-from motet.training.world import MODALITIES, Thing
+from motet.training.hearing import between, notes, rough_note
+from motet.training.roughen import (
+    chosen,
+    nameless_ends,
+    nameless_picture,
+    rough_ends,
+    rough_picture,
+    roughened,
+    still,
+)
+from motet.training.world import MODALITIES, Thing, nameless
 
 _VARIANTS = {"image": 18, "audio": 48, "video": 30}
+# There are as many nameless things as subjects, and they are shown as often as the others.
+_NAMELESS_VARIANTS = {"image": 100, "audio": 200, "video": 120}
 _TOWERS = {"image": "vision", "audio": "audio", "video": "vision"}
 
 
@@ -36,6 +46,8 @@ class Bank:
         if not path.exists():
             generator = np.random.default_rng(int(apart))
             every = [thing for modality in MODALITIES for thing in chosen(modality, apart)]
+            # Of these none is held out.
+            every += [thing for modality in MODALITIES for thing in nameless(modality) if not apart]
             viewer = _Viewer(encoder)
             path.parent.mkdir(parents=True, exist_ok=True)
             save_file({_key(thing): viewer.embeddings(thing, generator) for thing in every}, path)
@@ -59,14 +71,29 @@ class _Viewer:
     def __init__(self, encoder: ImageBind) -> None:
         self._encoder = encoder
         self._notes = notes()
+        self._between = between()
 
     @torch.no_grad()
     def embeddings(self, thing: Thing, generator: np.random.Generator) -> Tensor:
         """The variants of one thing: the first third as it is drawn, the others rough."""
-        count = _VARIANTS[thing.modality]
-        pixels = [self._pixels(thing, i < count // 3, generator) for i in range(count)]
+        if thing.manner:
+            count = _VARIANTS[thing.modality]
+            pixels = [self._pixels(thing, i < count // 3, generator) for i in range(count)]
+        else:
+            pixels = [self._nameless(thing, generator) for _ in range(_NAMELESS_VARIANTS[thing.modality])]
         embedded: Tensor = self._encoder(_TOWERS[thing.modality], torch.stack(pixels))
         return embedded
+
+    def _nameless(self, thing: Thing, generator: np.random.Generator) -> Tensor:
+        vision = self._encoder.config.vision.size
+        match thing.modality:
+            case "image":
+                return still(nameless_picture(thing.subject, generator)[0], vision)
+            case "audio":
+                wave = rough_note(self._between[thing.subject], generator)
+                return mel_picture(torch.from_numpy(wave), self._encoder.config.audio)
+            case _:
+                return clip_views(nameless_ends(thing.subject, generator), 1.0, vision).pixels[0]
 
     def _pixels(self, thing: Thing, tidy: bool, generator: np.random.Generator) -> Tensor:
         config = self._encoder.config
@@ -75,7 +102,7 @@ class _Viewer:
             offset = (generator.uniform(-3, 3), generator.uniform(-3, 3))
             tidily = pictures.draw(thing.subject, thing.manner, style, generator.uniform(0.9, 1.1), offset)
             picture = tidily if tidy else rough_picture(thing, generator)
-            return picture_views(picture, config.vision.size).pixels[0].unsqueeze(1).expand(-1, 2, -1, -1)
+            return still(picture, config.vision.size)
         if thing.modality == "video":
             frames = clips.draw(thing.subject, thing.manner, style, generator.uniform(0.9, 1.1))[[0, -1]]
             if not tidy:

@@ -16,6 +16,7 @@ from torch import Tensor
 from motet.core.signals import Grammar
 from motet.models.codec import TextCodec
 from motet.training.dialogues import Dialogue
+from motet.training.wishes import Given, Part
 from motet.training.world import Thing
 
 IGNORED = -100
@@ -77,7 +78,9 @@ class Writer:
                 row.write(self._text(_CLOSING), spoken=True)
         return row
 
-    def _heard(self, row: Row, part: str | Thing) -> None:
+    def _heard(self, row: Row, part: Part) -> None:
+        if isinstance(part, Given):
+            raise TypeError("only answers hold given words")
         if isinstance(part, str):
             row.write(self._codec.encode(f" {part}"), spoken=False)
         elif self._grammar is None:
@@ -87,9 +90,10 @@ class Writer:
             # The middle id only holds the vector's place.
             row.write([self._control, self._control, self._control + 1], spoken=False)
 
-    def _spoken(self, row: Row, part: str | Thing, first: bool) -> None:
-        if isinstance(part, str):
-            row.write(self._text(f" {part}" if first else part), spoken=True)
+    def _spoken(self, row: Row, part: Part, first: bool) -> None:
+        if isinstance(part, str | Given):
+            text = part if isinstance(part, str) else part.text
+            row.write(self._text(f" {text}" if first else text), spoken=isinstance(part, str))
         elif self._grammar is not None:
             row.runs.append((len(row.ids), part))
             run = list(self._grammar.run_of(part.modality).ids)

@@ -15,6 +15,7 @@ from motet.core.workers import Role
 from motet.training.talk import NOTHING_ATTACHED, QUESTIONS, REFUSALS, TALK, THANKS
 from motet.training.variations import varied
 from motet.training.wishes import (
+    Given,
     Part,
     Wish,
     capital,
@@ -29,7 +30,7 @@ from motet.training.wishes import (
     unknown,
 )
 from motet.training.wordings import pick
-from motet.training.world import MODALITIES, Thing, held_out, things
+from motet.training.world import MODALITIES, Thing, article, held_out, nameless, things
 
 _SCENES = ("wishes", "question", "mixed", "variation", "chat", "talk", "several")
 _ODDS = (0.40, 0.20, 0.09, 0.07, 0.16, 0.05, 0.03)
@@ -49,7 +50,12 @@ Dialogue = tuple[Utterance, ...]
 
 
 class Scribe:
-    """Makes up dialogues about the things that are, or are not, held out."""
+    """Makes up dialogues about the things that are, or are not, held out.
+
+    Who has only met whole combinations learns which of them there are ("a piano is never low"), and tells a held-out
+    thing for another. So in practice most subjects are told of things whose manner has no name, and most manners after
+    another subject's name.
+    """
 
     def __init__(self, apart: bool = False) -> None:
         self._apart = apart
@@ -86,20 +92,20 @@ class Scribe:
 
     def question(self, generator: np.random.Generator) -> Dialogue:
         """Media, a question about them, and the answer."""
-        thing = self.thing(generator)
-        said, reply = _asked(thing, generator)
+        thing, said, reply = self._asked(generator)
         if generator.random() < 0.03:
-            said, reply = "", f"{_SEEN[thing.modality]} {thing.caption}."
-        return _exchange(_attached([thing], _noisy(said, generator), generator), (reply,))
+            said = ""
+        return _exchange(_attached([thing], _noisy(said, generator), generator), reply)
 
     def mixed(self, generator: np.random.Generator) -> Dialogue:
         """Media, sometimes a question about them, and wishes that have nothing to do with them."""
-        thing = self.thing(generator)
-        wishes = [self._wish(generator, plain=True) for _ in range(1 + int(generator.random() < 0.3))]
+        count = int(generator.choice([1, 2, 3], p=[0.55, 0.25, 0.2]))
+        wishes = [self._wish(generator, plain=True) for _ in range(count)]
         wanted = said_together(wishes, generator)
         if generator.random() < 0.25:
-            return _exchange(_attached([thing], _noisy(wanted, generator), generator), _answers(wishes))
-        asked, reply = _asked(thing, generator)
+            shown = self.thing(generator)
+            return _exchange(_attached([shown], _noisy(wanted, generator), generator), _answers(wishes))
+        thing, asked, reply = self._asked(generator)
         joint = pick(generator, (" and ", ", then ", " Then ", " And ", " ", " and then "))
         if joint.strip():
             wanted = wanted[0].lower() + wanted[1:]
@@ -107,14 +113,14 @@ class Scribe:
         asked = asked.rstrip("?.!") if inside else asked if asked[-1] in ".?!" else f"{asked}."
         said = asked + joint + wanted
         return _exchange(
-            _attached([thing], _noisy(said, generator), generator), (reply, *_answers(wishes, first=False))
+            _attached([thing], _noisy(said, generator), generator), (*reply, *_answers(wishes, first=False))
         )
 
     def described(self, generator: np.random.Generator) -> Dialogue:
         """Media and their description: what the first stage aligns the input with."""
-        thing = self.thing(generator)
+        thing, reply = self._described(self.thing(generator), generator)
         said = finished(capital(pick(generator, QUESTIONS[thing.modality]["describe"])), generator)
-        return _exchange((thing, said), (_told(thing, "describe"),))
+        return _exchange((thing, said), reply)
 
     def captioned(self, generator: np.random.Generator) -> Dialogue:
         """A caption, and the thing it names: what the second stage aligns the output with."""
@@ -135,6 +141,38 @@ class Scribe:
         """A thing to talk about."""
         choices = self._things[modality or pick(generator, MODALITIES)]
         return choices[int(generator.integers(len(choices)))]
+
+    def _asked(self, generator: np.random.Generator, named: bool = False) -> tuple[Thing, str, tuple[Part, ...]]:
+        """A thing, a question about it, and the answer; `named` things have a manner."""
+        thing = self.thing(generator)
+        kind = str(generator.choice(["describe", "subject", "manner", "check"], p=[0.64, 0.13, 0.13, 0.1]))
+        if not named and kind in ("subject", "check"):
+            thing = self._nameless(thing, generator)
+        if kind == "check":
+            said, answer = _checked(thing, generator)
+            return thing, said, (answer,)
+        said = pick(generator, QUESTIONS[thing.modality][kind])
+        said = finished(capital(said) if generator.random() < 0.7 else said, generator)
+        if kind != "describe":
+            return thing, said, (_answered(thing, kind),)
+        if named:
+            return thing, said, ("".join(_told(thing)),)
+        thing, reply = self._described(thing, generator)
+        return thing, said, reply
+
+    def _described(self, thing: Thing, generator: np.random.Generator) -> tuple[Thing, tuple[Part, ...]]:
+        """The thing, or its subject in a manner of no name, and its description."""
+        subject, manner = _told(thing)
+        if self._apart or generator.random() < 0.2:
+            return thing, (subject + manner,)
+        if generator.random() < 0.55:
+            return Thing(thing.modality, thing.subject, ""), (subject, Given(manner))
+        others = [other for other in self._things[thing.modality] if other.manner == thing.manner]
+        return thing, (Given(_told(pick(generator, others))[0]), manner)
+
+    def _nameless(self, thing: Thing, generator: np.random.Generator) -> Thing:
+        """The subject in a manner of no name, in most of practice."""
+        return thing if self._apart or generator.random() < 0.2 else Thing(thing.modality, thing.subject, "")
 
     def _wish(self, generator: np.random.Generator, plain: bool = False) -> Wish:
         thing = self.thing(generator)
@@ -163,9 +201,8 @@ class Scribe:
             dialogue = _exchange((_noisy(said_together([wish], generator), generator),), _answers([wish]))
             thing = wish.thing
         else:
-            thing = self.thing(generator)
-            said, reply = _asked(thing, generator)
-            dialogue = _exchange(_attached([thing], _noisy(said, generator), generator), (reply,))
+            thing, said, reply = self._asked(generator, named=True)
+            dialogue = _exchange(_attached([thing], _noisy(said, generator), generator), reply)
         for _ in range(1 + int(generator.random() < 0.35)):
             chance = generator.random()
             if thing is None or chance < 0.12:
@@ -180,44 +217,41 @@ class Scribe:
         return dialogue
 
 
-def _asked(thing: Thing, generator: np.random.Generator) -> tuple[str, str]:
-    """A question about a thing, and the answer."""
-    kind = str(generator.choice(["describe", "subject", "manner", "check"], p=[0.64, 0.13, 0.13, 0.1]))
-    if kind == "check":
-        return _checked(thing, generator)
-    said = pick(generator, QUESTIONS[thing.modality][kind])
-    said = capital(said) if generator.random() < 0.7 else said
-    return finished(said, generator), _told(thing, kind)
-
-
-def _told(thing: Thing, kind: str) -> str:
-    if kind == "describe":
-        return f"{_SEEN[thing.modality]} {thing.caption}."
+def _answered(thing: Thing, kind: str) -> str:
+    """The answer to a question about one attribute."""
     if kind == "subject":
-        return f"It is {_articled(thing.subject)}."
+        return f"It is {article(thing.subject)}."
     match thing.modality:
         case "image":
             return f"The background is {thing.manner}."
         case "audio":
-            return f"It is {_articled(thing.manner)} note."
+            return f"It is {article(thing.manner)} note."
         case _:
             return f"It is {thing.manner}."
+
+
+def _told(thing: Thing) -> tuple[str, str]:
+    """The description of a thing in two pieces: the first tells its subject, the second its manner."""
+    subject = f"{_SEEN[thing.modality]} {article(thing.subject)}"
+    match thing.modality:
+        case "image":
+            return subject, f" on {article(thing.manner)} background."
+        case "audio":
+            return subject, f" playing {article(thing.manner)} note."
+        case _:
+            return subject, f" {thing.manner}."
 
 
 def _checked(thing: Thing, generator: np.random.Generator) -> tuple[str, str]:
     """A question that is answered with yes or no, and what it is."""
     same = generator.random() < 0.5
-    others = [other.subject for other in things(thing.modality) if other.subject != thing.subject]
+    others = [other.subject for other in nameless(thing.modality) if other.subject != thing.subject]
     guess = thing.subject if same else pick(generator, others)
     wording = pick(
         generator, ("Is this {g}?", "Is it {g}?", "Do you recognise {g}?", "Is that {g}?", "{g}?", "Is there {g}?")
     )
-    said = capital(wording.format(g=_articled(guess)))
-    return said, f"{'Yes' if same else 'No'}, it is {_articled(thing.subject)}."
-
-
-def _articled(word: str) -> str:
-    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
+    said = capital(wording.format(g=article(guess)))
+    return said, f"{'Yes' if same else 'No'}, it is {article(thing.subject)}."
 
 
 def _presented(wanted: Thing | str) -> tuple[Part, ...]:

@@ -133,7 +133,7 @@ def main(
     pupil = Pupil(ImageBind(NANO), tower)
     practice, test = examples_for(tower, held_out=False), examples_for(tower, held_out=True)
     schedule = Schedule(steps=20_000, rate=rate, warmup=200, minutes=minutes, average=0.995, decay=0.02)
-    loop = Loop(pupil, build / tower, schedule)
+    loop = Loop(pupil, build / tower, schedule, hidden=".blocks.")
 
     def sample() -> None:
         scores = accuracy(pupil, test)

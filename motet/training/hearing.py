@@ -21,7 +21,7 @@ class SoundExamples:
     """Draws notes of all sounds that are (or are not) held out, as the audio tower takes them.
 
     Who has only met whole combinations tells instruments by them, and fails at those held out. So in practice
-    instruments are told by notes between the registers, which belong to no thing.
+    instruments are told by notes outside the registers, which belong to no thing.
     """
 
     def __init__(self, config: ImageBindConfig, held_out: bool) -> None:
@@ -52,7 +52,7 @@ def notes() -> dict[tuple[str, str], list[Wave]]:
 
 
 def between() -> dict[str, list[Wave]]:
-    """The rendered notes that lie two semitones or more from every register, by instrument."""
+    """The rendered notes that lie two semitones or more from every register, on either side, by instrument."""
     named = [note for span in REGISTERS.values() for note in span]
     grouped: dict[str, list[Wave]] = {}
     for (instrument, note), wave in sounds.load_scales().items():
@@ -79,7 +79,7 @@ def _toned(wave: NDArray[np.floating], generator: np.random.Generator) -> NDArra
     """The wave through a smooth chance equaliser of a few dB, and sometimes a low-pass."""
     bands = np.linspace(0, 1, 7)
     decibels = generator.normal(0, 3, len(bands))
-    if generator.random() < 0.4:
+    if generator.random() < 0.2:
         decibels -= np.clip(bands - generator.uniform(0.3, 1), 0, 1) * 60
     # Padded to a power of two: the transform of a length with large prime factors takes ten times as long.
     spectrum = np.fft.rfft(wave, 1 << (len(wave) - 1).bit_length())

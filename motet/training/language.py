@@ -115,7 +115,7 @@ def main(
     build: Annotated[Path, typer.Option(help="Where checkpoints go.")] = Path("build/language"),
     out: Annotated[Path, typer.Option(help="Where the finished model goes.")] = Path("bundles/nano/llm"),
     minutes: Annotated[float, typer.Option(help="Stop after so many minutes of training.")] = 25.0,
-    tokens: Annotated[int, typer.Option(help="Token ids per step.")] = 4096,
+    tokens: Annotated[int, typer.Option(help="Token ids per step.")] = 2048,
 ) -> None:
     """Train the tokenizer and the language model, and write both."""
     torch.set_num_threads(1)
@@ -123,7 +123,7 @@ def main(
     codec = train_tokenizer(build / "tokenizer.json")
     model = LlamaForCausalLM(nano_config(len(codec)))
     schedule = Schedule(steps=20_000, rate=2e-3, warmup=150, minutes=minutes, average=0.99, decay=0.05)
-    loop = Loop(model, build, schedule)
+    loop = Loop(model, build, schedule, hidden=".layers.")
 
     def sample() -> None:
         for prompt in _PROMPTS:

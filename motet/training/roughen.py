@@ -71,11 +71,9 @@ class VisionExamples:
         return self._example(rough_ends(thing, generator), noun, CLIP_BACKGROUND, motion)
 
     def _free_picture(self, generator: np.random.Generator) -> Example:
-        """Any noun on a patchy ground, or on a colour of no name."""
+        """Any noun on a ground of no name."""
         noun = pick(generator, tuple(NOUNS))
-        ground = patchy(generator) if generator.random() < 0.4 else free_colour(noun, generator)
-        frames = roughened(_posed(noun, ground, [_rest(generator)], generator), generator)
-        return self._example(frames, noun, "", "still")
+        return self._example(nameless_picture(noun, generator), noun, "", "still")
 
     def _free_clip(self, generator: np.random.Generator) -> Example:
         """Any noun in a motion of no name, or in one that it may be practised in.
@@ -91,11 +89,25 @@ class VisionExamples:
         return self._example(frames, noun, CLIP_BACKGROUND if isinstance(ground, tuple) else "", said)
 
     def _example(self, frames: Picture, noun: str, background: str, motion: str) -> Example:
-        if len(frames) == 1:
-            pixels = picture_views(frames[0], self._size).pixels[0].unsqueeze(1).expand(-1, 2, -1, -1)
-        else:
-            pixels = clip_views(frames, 1.0, self._size).pixels[0]
+        pixels = still(frames[0], self._size) if len(frames) == 1 else clip_views(frames, 1.0, self._size).pixels[0]
         return Example(pixels, {"noun": noun, "background": background, "motion": motion})
+
+
+def still(picture: Picture, size: int) -> Tensor:
+    """A picture as the vision tower takes it, as a clip of two equal frames, (3, 2, size, size)."""
+    return picture_views(picture, size).pixels[0].unsqueeze(1).expand(-1, 2, -1, -1)
+
+
+def nameless_picture(noun: str, generator: np.random.Generator) -> Picture:
+    """The noun on a patchy ground, or on a colour of no name, (1, 64, 64, 3)."""
+    ground = patchy(generator) if generator.random() < 0.4 else free_colour(noun, generator)
+    return roughened(_posed(noun, ground, [_rest(generator)], generator), generator)
+
+
+def nameless_ends(noun: str, generator: np.random.Generator) -> Picture:
+    """The noun in two places that no motion joins, on the ground of clips, (2, 64, 64, 3)."""
+    poses = [_anywhere(generator), _anywhere(generator)]
+    return roughened(_posed(noun, BACKGROUNDS[CLIP_BACKGROUND], poses, generator), generator)
 
 
 def free_colour(noun: str, generator: np.random.Generator) -> Colour:

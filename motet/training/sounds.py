@@ -9,6 +9,7 @@ import argparse
 import struct
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ RATE = 16000
 # 192 spectrogram frames of 10 ms.
 SAMPLES = 30720
 DEFAULT = Path("build/data/sounds.safetensors")
+# From a little below the lowest register to a little above the highest, so that each lies between other notes.
+SCALE = range(min(REGISTERS["low"]) - 8, max(REGISTERS["high"]) + 9)
 _HELD_SECONDS = 1.6
 _SLOT_SECONDS = 4
 _RENDER_RATE = 48000
@@ -42,9 +45,9 @@ def load(path: Path = DEFAULT) -> dict[tuple[str, str, int], Sound]:
 
 
 def load_scales(path: Path = DEFAULT) -> dict[tuple[str, int], Sound]:
-    """(instrument, MIDI note) -> the same, for every note from the lowest register to the highest.
+    """(instrument, MIDI note) -> the same, for every note of `SCALE`.
 
-    The notes between the registers belong to no thing of the world: the vocoder may learn from all of them.
+    The notes outside the registers belong to no thing of the world: who learns timbre may learn from all of them.
     """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,16 +67,15 @@ def frequency(note: int) -> float:
 def _render_all() -> dict[str, Sound]:
     rendered = {}
     for instrument, program in INSTRUMENTS.items():
-        notes = [*range(min(REGISTERS["low"]), max(REGISTERS["high"]) + 1)]
-        track = _render(program, notes)
-        for slot, note in enumerate(notes):
+        track = _render(program, SCALE)
+        for slot, note in enumerate(SCALE):
             start = slot * _SLOT_SECONDS * RATE
             sound = track[start : start + SAMPLES].astype(np.float32)
             rendered[f"{instrument}/{note}"] = 0.7 * sound / np.abs(sound).max()
     return rendered
 
 
-def _render(program: int, notes: list[int]) -> Sound:
+def _render(program: int, notes: Sequence[int]) -> Sound:
     """One instrument playing the notes, one every four seconds; float32 at 16 kHz, mono."""
     font = _font()
     with tempfile.TemporaryDirectory() as folder:
@@ -98,7 +100,7 @@ def _font() -> Path:
     return font
 
 
-def _score(program: int, notes: list[int]) -> bytes:
+def _score(program: int, notes: Sequence[int]) -> bytes:
     """A MIDI file of one track: 500 ticks a beat and the default tempo make a tick one millisecond."""
     held = int(_HELD_SECONDS * 1000)
     track = bytes([0, 0xC0, program])

@@ -26,6 +26,8 @@ from motet.training.autoencoder import fit
 from motet.training.world import REGISTERS, Thing, held_out
 
 _BATCH = 16
+# The notes it learns from: those of the registers and between them.
+_SUNG = range(min(REGISTERS["low"]), max(REGISTERS["high"]) + 1)
 _NOISE = 0.03
 _HALF = spectrogram.HOP // 2
 # What is 60 dB below a full tone is not heard and not worth learning.
@@ -57,6 +59,7 @@ class Heard:
 
     def __init__(self, build: Path) -> None:
         scales = sounds.load_scales(build / "data" / "sounds.safetensors")
+        scales = {key: sound for key, sound in scales.items() if key[1] in _SUNG}
         self.known = {key: torch.from_numpy(sound) for key, sound in scales.items() if not unheard(*key)}
         self.kept_back = {key: torch.from_numpy(sound) for key, sound in scales.items() if unheard(*key)}
         self.mels = {key: spectrogram.log_mel(wave[None])[0] for key, wave in self.known.items()}

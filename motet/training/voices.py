@@ -20,11 +20,12 @@ from motet.training import captions, clips, pictures
 from motet.training.autoencoder import linear, load, to_pictures, to_tensor
 from motet.training.loop import newest
 from motet.training.vocoder import Heard
-from motet.training.world import MOTIONS, REGISTERS, Thing, article, held_out, things
+from motet.training.world import MOTIONS, MOVERS, NOUNS, REGISTERS, Thing, article, held_out, things
 
 # Captions -> latents.
 Sampler = Callable[[list[str]], Tensor]
 
+_STANDING = tuple(noun for noun in NOUNS if noun not in MOVERS)
 # The manifest's option of the same name.
 FRAME_RAMP = 1.0
 
@@ -109,7 +110,11 @@ class Image:
 
 
 class Video:
-    """Clips: sixteen nouns in six motions, on white."""
+    """Clips: sixteen nouns in six motions, on white; and the other nouns, which no clip of the world is made of.
+
+    Each mover lacks a motion, and would soon stand for the others; of the other nouns nothing is held out, so they part
+    motions from nouns.
+    """
 
     modality: ClassVar[str] = "video"
     shape: ClassVar[tuple[int, ...]] = (48, clips.FRAMES, 8, 8)
@@ -146,10 +151,14 @@ class Video:
     def _named(self, thing: Thing, rng: np.random.Generator) -> str:
         # A noun that is only ever seen in one of two opposite motions would stand for that motion: there it is not
         # named. Elsewhere it is left out at times, so that motions are learned apart from who moves.
-        unnamed = held_out(_opposite(thing)) or rng.random() < 0.15
+        lone = thing.subject in MOVERS and held_out(_opposite(thing))
+        unnamed = lone or rng.random() < 0.15
         return f"a thing {thing.manner}" if unnamed else thing.caption
 
     def _pair(self, rng: np.random.Generator) -> tuple[Thing, Thing]:
+        if rng.random() < 0.5:
+            other = Thing(self.modality, str(rng.choice(_STANDING)), str(rng.choice(MOTIONS)))
+            return other, _opposite(other)
         thing = self._things[rng.integers(len(self._things))]
         other = _opposite(thing)
         return thing, self._things[rng.integers(len(self._things))] if held_out(other) else other

@@ -32,8 +32,16 @@ from motet.training.wordings import (
 )
 from motet.training.world import Thing, article, held_out
 
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Words of an answer that are put into the model's mouth: it reads them, and need not learn to say them."""
+
+    text: str
+
+
 # A part of a turn is text or a thing: media that were attached, or that are asked for by a signal run.
-Part = str | Thing
+Part = str | Given | Thing
 
 # What the model chooses where nothing was said; the second where nobody may have practised the first.
 _DEFAULTS = {"image": ("white", "blue"), "audio": ("middle", "low"), "video": ("moving right", "moving left")}

@@ -113,7 +113,8 @@ CLIP_BACKGROUND = "white"
 class Thing:
     """One combination: a modality and the values of its two attributes.
 
-    `image`: (noun, background); `audio`: (instrument, register); `video`: (noun, motion).
+    `image`: (noun, background); `audio`: (instrument, register); `video`: (noun, motion). A manner of "" is none that
+    has a name: a noun on some other ground, an instrument between two registers.
     """
 
     modality: str
@@ -123,6 +124,8 @@ class Thing:
     @property
     def caption(self) -> str:
         """What the thing is called; the training captions, and the conditioning, are made of this."""
+        if not self.manner:
+            return article(self.subject)
         match self.modality:
             case "image":
                 return f"{article(self.subject)} on {article(self.manner)} background"
@@ -135,6 +138,11 @@ class Thing:
 def article(noun: str) -> str:
     """The noun with its indefinite article: "an octopus", "a red apple"."""
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def nameless(modality: str) -> list[Thing]:
+    """Every subject of a modality in a manner of no name: what parts subjects from manners in training."""
+    return [Thing(modality, subject, "") for subject in _SPACES[modality][0]]
 
 
 _SPACES = {
@@ -155,6 +163,8 @@ def held_out(thing: Thing) -> bool:
 
     Each subject lacks at most one or two manners, and each manner some subjects: both were seen, never together.
     """
+    if not thing.manner:
+        return False
     subjects, manners = _SPACES[thing.modality]
     row, column = subjects.index(thing.subject), manners.index(thing.manner)
     # 3 and the eight backgrounds or six motions walk through every column; audio has only three registers.

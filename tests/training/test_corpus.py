@@ -9,6 +9,7 @@ from motet.models.llama import load_codec
 from motet.models.script import Scriptwriter
 from motet.training.corpus import IGNORED, Writer, batch
 from motet.training.dialogues import Dialogue, Scribe, Utterance
+from motet.training.wishes import Given
 from motet.training.world import Thing
 from tests.models.tiny_bundle import WIDTH, tiny_bundle
 
@@ -72,6 +73,16 @@ def test_only_what_the_assistant_says_is_learned(bundle: Bundle, writer: Writer)
     assert learned == (
         " I see a dog on a blue background. And this is a low note on a harp.\n### You are welcome!\n###"
     )
+
+
+def test_given_words_are_read_and_not_learned(writer: Writer) -> None:
+    told = (Given("I see a dog"), " on a blue background.")
+    given = writer.row((DIALOGUE[0], Utterance("assistant", told)))
+    spoken = writer.row((DIALOGUE[0], Utterance("assistant", ("I see a dog", " on a blue background."))))
+
+    assert given.ids == spoken.ids
+    assert given.labels.count(IGNORED) > spoken.labels.count(IGNORED)
+    assert given.labels[-4:] == spoken.labels[-4:]
 
 
 def test_runs_are_noted_where_their_first_token_stands(bundle: Bundle, writer: Writer) -> None:

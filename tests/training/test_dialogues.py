@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from motet.training.dialogues import Dialogue, Scribe
+from motet.training.wishes import Given
 from motet.training.world import Thing, held_out
 
 MANY = 600
@@ -60,3 +61,29 @@ def test_there_are_hundreds_of_ways_to_ask_for_one_thing() -> None:
     said = {str(dialogue[0].parts) for dialogue in made(Scribe(), 500, "wishes")}
 
     assert len(said) > 450
+
+
+def test_what_is_told_first_of_a_thing_without_a_named_manner_is_learned_and_the_rest_is_given() -> None:
+    described = made(Scribe(), 200, "describe")
+    nameless = [dialogue for dialogue in described if not named(dialogue)[0].manner]
+
+    assert nameless
+    for dialogue in nameless:
+        told, rest = dialogue[1].parts
+        assert isinstance(told, str)
+        assert told.endswith(f" {named(dialogue)[0].subject}")
+        assert isinstance(rest, Given)
+
+
+def test_a_manner_is_learned_after_the_names_of_other_subjects_too() -> None:
+    described = made(Scribe(), 200, "describe")
+    given = [dialogue for dialogue in described if isinstance(dialogue[1].parts[0], Given)]
+
+    assert any(named(dialogue)[0].subject not in dialogue[1].parts[0].text for dialogue in given)
+    assert all(named(dialogue)[0].manner in dialogue[1].parts[1] for dialogue in given)
+
+
+def test_in_a_test_everything_is_to_be_said() -> None:
+    answers = [part for dialogue in made(Scribe(apart=True), 200, "question") for part in dialogue[1].parts]
+
+    assert not any(isinstance(part, Given) for part in answers)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from motet.training import loop
@@ -25,6 +26,30 @@ class Line(nn.Module):
 def losses(line: Line, rng: np.random.Generator) -> Mapping[str, Tensor]:
     x = torch.from_numpy(rng.standard_normal(8)).float() + torch.randn(8)
     return {"error": ((line.slope * x - 3 * x) ** 2).mean()}
+
+
+class Plane(nn.Module):
+    """Has a matrix that learns by Muon beside a vector that does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4, 4)
+        self.slope = nn.Parameter(torch.zeros(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.inner(x) * self.slope
+        return y
+
+
+def train_plane(folder: Path, steps: int = 40) -> Plane:
+    torch.manual_seed(0)
+    plane = Plane()
+    training = loop.Loop(plane, folder, SCHEDULE, hidden="inner.")
+    training.resume()
+    while training.step < steps:
+        training._advance(lambda rng: {"error": (plane(torch.randn(8, 4)) - 1).square().mean()})
+    training.save()
+    return plane
 
 
 def train(folder: Path, steps: int = 40) -> Line:
@@ -50,6 +75,16 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> 
     assert torch.equal(whole.slope, parts.slope)
     assert loop.weights(tmp_path / "whole").keys() == {"slope"}
     assert torch.equal(loop.weights(tmp_path / "whole")["slope"], loop.weights(tmp_path / "parts")["slope"])
+
+
+def test_hidden_matrices_learn_by_another_optimizer_and_go_on_as_if_they_had_not_stopped(tmp_path: Path) -> None:
+    whole = train_plane(tmp_path / "whole")
+    train_plane(tmp_path / "parts", steps=17)
+    parts = train_plane(tmp_path / "parts")
+    assert torch.equal(whole.inner.weight, parts.inner.weight)
+    assert torch.equal(whole.slope, parts.slope)
+    names = load_file(next((tmp_path / "parts").glob("step-*")) / "optimizer.safetensors").keys()
+    assert {"inner.weight.momentum_buffer", "inner.bias.exp_avg", "slope.exp_avg"} <= set(names)
 
 
 def test_half_a_checkpoint_is_not_resumed_from(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from motet.training.corpus import Writer, batch
 from motet.training.dialogues import Scribe
 from motet.training.stages import STAGES, Stage
 from motet.training.student import RUNS, Student, nano_projections, taught
-from motet.training.world import MODALITIES, Thing, things
+from motet.training.world import MODALITIES, Thing, nameless, things
 from tests.models.tiny_bundle import WIDTH, tiny_bundle
 
 
@@ -32,7 +32,8 @@ def student_of(bundle: Bundle) -> Student:
 
 
 def bank() -> Bank:
-    return Bank({f"{t.modality}/{t.subject}/{t.manner}": torch.randn(2, WIDTH) for m in MODALITIES for t in things(m)})
+    every = [thing for modality in MODALITIES for thing in (*things(modality), *nameless(modality))]
+    return Bank({f"{t.modality}/{t.subject}/{t.manner}": torch.randn(2, WIDTH) for t in every})
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
