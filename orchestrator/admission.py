@@ -13,7 +13,7 @@ from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, NotFoundError, Reason, RequestError
 from motet.core.events import TEXT
 from motet.core.media import Media
-from motet.core.request import ArtifactName, GenerationRequest, Message
+from motet.core.request import PRIORITIES, ArtifactName, GenerationRequest, Message
 from orchestrator.artifacts import Artifacts
 from orchestrator.order import Attachment, Order, OrderedTurn
 from orchestrator.settings import OrchestratorSettings
@@ -22,6 +22,7 @@ SEEDS = 2**64
 HIGHEST_TEMPERATURE = 5.0
 MOST_STEPS = 1000
 HIGHEST_GUIDANCE = 50.0
+LONGEST_TENANT = 64
 
 
 class Probed(Protocol):
@@ -79,6 +80,8 @@ class Admission:
             temperature=request.temperature,
             top_p=request.top_p or 1.0,
             decoder_options=request.decoder_options,
+            tenant=request.tenant,
+            priority=min(request.priority, self._settings.max_priority),
         )
 
     async def recognise(self, media: Media) -> Attachment:
@@ -125,11 +128,14 @@ class Admission:
         _check_range("seed", request.seed, 0, SEEDS - 1)
         _check_range("temperature", request.temperature, 0, HIGHEST_TEMPERATURE)
         _check_range("top_p", request.top_p, 0, 1)
+        _check_range("priority", request.priority, PRIORITIES[0], PRIORITIES[-1])
+        _check_count("characters in a tenant's name", len(request.tenant), LONGEST_TENANT)
         _check_range("max_output_tokens", request.max_output_tokens, 1, math.inf)
         for modality, count in request.max_parts.items():
             _check_range(f"max_parts of {modality}", count, 0, math.inf)
         for modality, options in request.decoder_options.items():
             _check_range(f"steps of {modality}", options.steps, 1, MOST_STEPS)
+            _check_range(f"least steps of {modality}", options.least_steps, 1, MOST_STEPS)
             _check_range(f"guidance of {modality}", options.guidance, 1, HIGHEST_GUIDANCE)
         if request.timeout is not None and not request.timeout > 0:
             raise RequestError(f"timeout must be more than 0 seconds, not {request.timeout}")

@@ -45,6 +45,8 @@ class Order:
     temperature: float = 0.0
     top_p: float = 1.0
     decoder_options: Mapping[str, DecoderOptions] = field(default_factory=dict)
+    tenant: str = ""
+    priority: int = 0
 
     @property
     def attachments(self) -> tuple[Attachment, ...]:

@@ -88,18 +88,21 @@ class Pipeline:
             guidance=options.guidance,
             previews=self._order.previews,
             inputs=inputs,
+            tenant=self._order.tenant,
+            priority=self._order.priority,
+            least_steps=options.least_steps,
         )
         seconds = self._settings.step_timeout
         try:
             async with asyncio.timeout(seconds):
                 with measured_step(step.modality):
-                    media = await self._decode_twice(step, job)
+                    media, taken = await self._decode_twice(step, job)
         except TimeoutError as error:
             raise DeadlineError(
                 f"making {step.modality} took longer than {seconds:g} s; ask for fewer steps"
             ) from error
         artifact, chunks = await self._artifacts.keep(step.modality, media)
-        self._answer.complete(step.id, chunks, artifact, self._provenance(job))
+        self._answer.complete(step.id, chunks, artifact, self._provenance(job, taken))
         return media
 
     def failed(self, step: Step, error: MotetError) -> None:
@@ -122,7 +125,16 @@ class Pipeline:
             )
             for turn in order.turns
         )
-        return Prompt(turns, order.ceilings, order.max_tokens, order.temperature, order.top_p, order.seed)
+        return Prompt(
+            turns=turns,
+            ceilings=order.ceilings,
+            max_tokens=order.max_tokens,
+            temperature=order.temperature,
+            top_p=order.top_p,
+            seed=order.seed,
+            tenant=order.tenant,
+            priority=order.priority,
+        )
 
     async def _steps(self, prompt: Prompt) -> AsyncIterator[Step]:
         """Tell the text; yield each step the moment it is known. A model that fails ends the steps, not the rest."""
@@ -144,7 +156,7 @@ class Pipeline:
                 self._abandon(error)
         answer.complete_plan()
 
-    async def _decode_twice(self, step: Step, job: DecodeJob) -> Media:
+    async def _decode_twice(self, step: Step, job: DecodeJob) -> tuple[Media, int]:
         try:
             return await self._decode(step, job)
         except RetryableError as error:
@@ -155,14 +167,17 @@ class Pipeline:
                 await asyncio.sleep(error.retry_after)
         return await self._decode(step, job)
 
-    async def _decode(self, step: Step, job: DecodeJob) -> Media:
+    async def _decode(self, step: Step, job: DecodeJob) -> tuple[Media, int]:
+        """The media, and how many denoising steps they took."""
+        taken = self._wanted(job)
         decoder = f"the decoder of {step.modality}"
         deadline = self._order.deadline.within(self._settings.step_timeout)
         async with hearing(decoder, self._workers.decoders[step.modality].decode(job, deadline)) as events:
             async for event in events:
                 if isinstance(event, Media):
-                    return self._checked(event, decoder)
+                    return self._checked(event, decoder), taken
                 self._answer.progress(step.id, event)
+                taken = event.total
         raise FaultError(f"{decoder} ended without making anything")
 
     def _checked(self, media: Media, decoder: str) -> Media:
@@ -191,14 +206,19 @@ class Pipeline:
             if modality in self._workers.decoders
         }
 
-    def _provenance(self, job: DecodeJob) -> Mapping[str, str]:
-        entry = self._manifest.decoder_of(job.modality)
+    def _wanted(self, job: DecodeJob) -> int:
+        return job.steps or self._manifest.decoder_of(job.modality).steps
+
+    def _provenance(self, job: DecodeJob, taken: int) -> Mapping[str, str]:
+        guidance, wanted = self._manifest.decoder_of(job.modality).guidance, self._wanted(job)
+        degraded = {"degraded_from": str(wanted)} if job.least_steps is not None and taken < wanted else {}
         return {
             "bundle": self._manifest.name,
             "digest": self._digest,
             "seed": str(job.seed),
-            "steps": str(job.steps or entry.steps),
-            "guidance": f"{job.guidance or entry.guidance:g}",
+            "steps": str(taken),
+            "guidance": f"{job.guidance or guidance:g}",
+            **degraded,
         }
 
 

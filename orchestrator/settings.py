@@ -7,6 +7,8 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from motet.core.request import PRIORITIES
+
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Bytes = Annotated[int, Field(ge=1)]
@@ -57,6 +59,9 @@ class OrchestratorSettings(BaseSettings):
     )
     max_input_bytes: Bytes = Field(default=64 * MEBI, description="Bytes of all media in one conversation.")
 
+    max_priority: Annotated[int, Field(ge=PRIORITIES[0], le=PRIORITIES[-1])] = Field(
+        default=PRIORITIES[-1], description="The highest priority that is heeded; higher ones are lowered to it."
+    )
     max_generations: Count = Field(default=64, description="Generations at a time; more are refused at once.")
     result_ttl: Seconds = Field(default=600.0, description="Seconds for which a finished generation can be watched.")
     max_results: Count = Field(default=10_000, description="Finished generations that are kept.")

@@ -44,6 +44,11 @@ Only = Annotated[
 ]
 Steps = Annotated[list[str] | None, typer.Option(metavar="M=N", help="Denoising steps for a modality.")]
 Guidance = Annotated[list[str] | None, typer.Option(metavar="M=X", help="Guidance scale for a modality; 1 is none.")]
+LeastSteps = Annotated[
+    list[str] | None,
+    typer.Option(metavar="M=N", help="Take fewer steps, but no fewer, rather than be late for the timeout."),
+]
+Priority = Annotated[int, typer.Option(min=-2, max=2, help="Who goes first where many wait: from -2, can wait, to 2.")]
 Attach = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Attach a file, whatever kind it is.")]
 Json = Annotated[bool, typer.Option("--json", help="Write events as JSON lines, for programs.")]
 Toy = Annotated[bool, typer.Option("--toy", envvar="MOTET_TOY", help="Use workers without weights, to try the rest.")]
@@ -90,6 +95,8 @@ def run(
     steps: Steps = None,
     guidance: Guidance = None,
     timeout: Timeout = None,
+    least_steps: LeastSteps = None,
+    priority: Priority = 0,
     threads: Threads = 1,
     toy: Toy = False,
     toy_delay: ToyDelay = 0.0,
@@ -107,7 +114,7 @@ def run(
     try:
         said = prompt_of(prompt)
         attachments = attachments_of(attached, attach)
-        wishes = wishes_of(seed, timeout, only, steps or (), guidance or ())
+        wishes = wishes_of(seed, timeout, only, steps or (), guidance or (), least_steps or (), priority)
     except MotetError as error:
         raise refuse(error, as_json) from None
     whereabouts = Whereabouts(server, bundle, threads, toy, toy_delay)
@@ -124,6 +131,8 @@ def chat(
     steps: Steps = None,
     guidance: Guidance = None,
     timeout: Timeout = None,
+    least_steps: LeastSteps = None,
+    priority: Priority = 0,
     threads: Threads = 1,
     toy: Toy = False,
     toy_delay: ToyDelay = 0.0,
@@ -136,7 +145,7 @@ def chat(
     from services.wishes import wishes_of
 
     try:
-        wishes = wishes_of(seed, timeout, only, steps or (), guidance or ())
+        wishes = wishes_of(seed, timeout, only, steps or (), guidance or (), least_steps or (), priority)
     except MotetError as error:
         raise refuse(error) from None
     raise conclude(lambda: talk(wishes, out, Whereabouts(server, bundle, threads, toy, toy_delay)))

@@ -15,7 +15,7 @@ from motet.core.request import Content, DecoderOptions, GenerationRequest, Messa
 class Wishes:
     """How an answer is to be made; None is the model's or the server's own choice. `timeout` is in seconds.
 
-    `only` names the modalities that may be made besides text; `steps` and `guidance` go by modality.
+    `only` names the modalities that may be made besides text; `steps`, `guidance` and `least_steps` go by modality.
     """
 
     seed: int | None = None
@@ -23,6 +23,8 @@ class Wishes:
     only: frozenset[str] | None = None
     steps: Mapping[str, int] = field(default_factory=dict)
     guidance: Mapping[str, float] = field(default_factory=dict)
+    least_steps: Mapping[str, int] = field(default_factory=dict)
+    priority: int = 0
 
     def request(self, turns: Sequence[Message]) -> GenerationRequest:
         """The request for an answer to a conversation."""
@@ -32,22 +34,31 @@ class Wishes:
             seed=self.seed,
             timeout=self.timeout,
             decoder_options={
-                modality: DecoderOptions(self.steps.get(modality), self.guidance.get(modality))
-                for modality in sorted({*self.steps, *self.guidance})
+                modality: DecoderOptions(
+                    self.steps.get(modality), self.guidance.get(modality), self.least_steps.get(modality)
+                )
+                for modality in sorted({*self.steps, *self.guidance, *self.least_steps})
             },
+            priority=self.priority,
         )
 
 
 def wishes_of(
-    seed: int | None, timeout: float | None, only: str | None, steps: Sequence[str], guidance: Sequence[str]
+    seed: int | None,
+    timeout: float | None,
+    only: str | None,
+    steps: Sequence[str],
+    guidance: Sequence[str],
+    least_steps: Sequence[str] = (),
+    priority: int = 0,
 ) -> Wishes:
-    """Wishes as they were typed: `only` is comma-separated, `steps` and `guidance` are MODALITY=NUMBER.
+    """Wishes as they were typed: `only` is comma-separated; `steps`, `guidance` and `least_steps` are MODALITY=NUMBER.
 
     Raises `RequestError`, naming the option, for what cannot be read.
     """
     allowed = None if only is None else frozenset(name.strip() for name in only.split(",") if name.strip())
-    whole = {modality: _whole(modality, number) for modality, number in _numbers(steps, "--steps")}
-    return Wishes(seed, timeout, allowed, whole, dict(_numbers(guidance, "--guidance")))
+    scales, least = dict(_numbers(guidance, "--guidance")), _whole_numbers(least_steps, "--least-steps")
+    return Wishes(seed, timeout, allowed, _whole_numbers(steps, "--steps"), scales, least, priority)
 
 
 def prompt_of(typed: str) -> str:
@@ -78,7 +89,10 @@ def _numbers(pairs: Sequence[str], option: str) -> Iterator[tuple[str, float]]:
             raise RequestError(f"{option} takes MODALITY=NUMBER, not {pair!r}") from None
 
 
-def _whole(modality: str, number: float) -> int:
-    if not number.is_integer():
-        raise RequestError(f"--steps takes a whole number for {modality}, not {number}")
-    return int(number)
+def _whole_numbers(pairs: Sequence[str], option: str) -> dict[str, int]:
+    found = {}
+    for modality, number in _numbers(pairs, option):
+        if not number.is_integer():
+            raise RequestError(f"{option} takes a whole number for {modality}, not {number}")
+        found[modality] = int(number)
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import grpc.aio
@@ -33,13 +34,7 @@ class WorkerServicer(pb_grpc.WorkerServiceServicer):
         """The load at once, and after each change."""
         async with aclosing(self._gate.watch()) as loads:
             async for load in loads:
-                yield pb.WatchCapacityResponse(
-                    running=load.running,
-                    queued=load.queued,
-                    limit=load.limit,
-                    draining=load.draining,
-                    bundle_digest=self._bundle_digest,
-                )
+                yield convert.capacity_to_proto(replace(load, bundle_digest=self._bundle_digest))
 
     async def Drain(self, request: pb.DrainRequest, context: Any) -> pb.DrainResponse:
         """Close the gate and wait."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
     """A worker's load at one moment.
 
-    `running` calls are worked on, `queued` ones wait; the next is refused when both together reach `limit`, 0 for
-    none. `bundle_digest` names what it serves, "" for nothing in particular.
+    `running` calls are worked on, at most `width` at a time (0: no limit), `queued` ones wait; the next is refused when
+    both together reach `limit`, 0 for none. `seconds` of work are predicted for them all. `bundle_digest` names what it
+    serves, "" for nothing in particular.
     """
 
     running: int = 0
@@ -18,3 +19,5 @@ class Capacity:
     limit: int = 0
     draining: bool = False
     bundle_digest: str = ""
+    width: int = 0
+    seconds: float = field(default=0.0, compare=False)

@@ -181,7 +181,8 @@ class ToyDecoder:
     """A `Decoder` whose media, `size` bytes long, follow from conditioning, seed, settings and inputs.
 
     It makes one modality, or any if that is "". `delay` is in seconds a step; `shape` is the only conditioning it
-    takes, None for any. `running` counts the jobs that it works on now.
+    takes, None for any. `running` counts the jobs that it works on now. A job that gives leave to gets no more steps
+    than there is time for; its media are then those of a job that asked for so many.
     """
 
     def __init__(
@@ -211,8 +212,8 @@ class ToyDecoder:
         self.seen.append(job)
         self._check(job)
         trouble = self._trouble_now()
-        seed = repr((job.modality, job.conditioning, job.seed, job.steps, job.guidance, job.inputs)).encode()
-        total = job.steps or self._steps
+        total = self._total(job, deadline)
+        seed = repr((job.modality, job.conditioning, job.seed, total, job.guidance, job.inputs)).encode()
         with _counted(self):
             for step in range(total + 1):
                 if trouble and trouble.after == step:
@@ -233,6 +234,12 @@ class ToyDecoder:
                 f"not {job.conditioning.shape}",
                 Reason.CONDITIONING_INVALID,
             )
+
+    def _total(self, job: DecodeJob, deadline: Deadline) -> int:
+        wanted, left = job.steps or self._steps, deadline.remaining()
+        if job.least_steps is None or left is None or left >= wanted * (self._pause.seconds or 0):
+            return wanted
+        return min(wanted, max(job.least_steps, int(left / (self._pause.seconds or 1))))
 
     def _trouble_now(self) -> Trouble | None:
         if self._trouble is None or self._troubled == self._trouble.times:

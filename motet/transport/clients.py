@@ -99,7 +99,7 @@ class RemoteWorker:
         """The worker's load, at once and then after each change, until the worker stops."""
         async with guarded(self._stub.WatchCapacity(worker_service_pb2.WatchCapacityRequest()), "the worker") as loads:
             async for load in loads:
-                yield Capacity(load.running, load.queued, load.limit, load.draining, load.bundle_digest)
+                yield convert.capacity_from_proto(load)
 
     async def drain(self, grace: float | None = None) -> int:
         """Have it admit no more and finish what it has, within `grace` seconds; how many calls were left over."""

@@ -14,6 +14,9 @@ from motet.core.errors import OverloadedError, Reason, RetryableError
 _SHORTEST_WAIT, _LONGEST_WAIT = 0.1, 60.0
 """Seconds that a refused caller is told to wait, at least and at most."""
 
+_PACE = 0.05
+"""Seconds between two tellings of a load, at least: telling each of thousands of changes costs as much as the calls."""
+
 _WEIGHT = 0.2
 """Of the newest call in the running average of how long a call takes."""
 
@@ -23,7 +26,7 @@ class Gate:
 
     def __init__(self, running: int = 0, waiting: int = 0) -> None:
         self._seats = asyncio.Semaphore(running) if running else None
-        self._width = max(1, running)
+        self._width = running
         self._limit = running + waiting if running else 0
         self._running = 0
         self._queued = 0
@@ -34,7 +37,14 @@ class Gate:
     @property
     def capacity(self) -> Capacity:
         """The load now."""
-        return Capacity(self._running, self._queued, self._limit, self._draining)
+        return Capacity(
+            running=self._running,
+            queued=self._queued,
+            limit=self._limit,
+            draining=self._draining,
+            width=self._width,
+            seconds=self._average * (self._running + self._queued),
+        )
 
     @asynccontextmanager
     async def admitted(self) -> AsyncIterator[None]:
@@ -55,10 +65,17 @@ class Gate:
                 self._average += _WEIGHT * (now() - started - self._average)
 
     async def watch(self) -> AsyncGenerator[Capacity, None]:
-        """The load, at once and after each change; changes while nobody looks are told as one."""
+        """The load, at once and after each change; changes that follow each other closely are told as one.
+
+        That the gate was closed is told without delay.
+        """
         while True:
             change = self._change
             yield self.capacity
+            if not self._draining:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_PACE):
+                        await self.closed()
             await change.wait()
 
     def close(self) -> None:

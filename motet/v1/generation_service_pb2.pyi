@@ -25,7 +25,7 @@ FAILURE_POLICY_ALL_OR_NOTHING: FailurePolicy
 FAILURE_POLICY_TEXT_FALLBACK: FailurePolicy
 
 class GenerateRequest(_message.Message):
-    __slots__ = ("request_id", "model", "turns", "allowed_modalities", "failure_policy", "seed", "detach", "previews", "limits", "sampling", "decoder_options")
+    __slots__ = ("request_id", "model", "turns", "allowed_modalities", "failure_policy", "seed", "detach", "previews", "limits", "sampling", "decoder_options", "tenant", "priority")
     class DecoderOptionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -44,6 +44,8 @@ class GenerateRequest(_message.Message):
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     SAMPLING_FIELD_NUMBER: _ClassVar[int]
     DECODER_OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     model: str
     turns: _containers.RepeatedCompositeFieldContainer[_media_pb2.Turn]
@@ -55,7 +57,9 @@ class GenerateRequest(_message.Message):
     limits: Limits
     sampling: Sampling
     decoder_options: _containers.MessageMap[str, DecoderOptions]
-    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., turns: _Optional[_Iterable[_Union[_media_pb2.Turn, _Mapping]]] = ..., allowed_modalities: _Optional[_Iterable[str]] = ..., failure_policy: _Optional[_Union[FailurePolicy, str]] = ..., seed: _Optional[int] = ..., detach: _Optional[bool] = ..., previews: _Optional[bool] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., decoder_options: _Optional[_Mapping[str, DecoderOptions]] = ...) -> None: ...
+    tenant: str
+    priority: int
+    def __init__(self, request_id: _Optional[str] = ..., model: _Optional[str] = ..., turns: _Optional[_Iterable[_Union[_media_pb2.Turn, _Mapping]]] = ..., allowed_modalities: _Optional[_Iterable[str]] = ..., failure_policy: _Optional[_Union[FailurePolicy, str]] = ..., seed: _Optional[int] = ..., detach: _Optional[bool] = ..., previews: _Optional[bool] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., decoder_options: _Optional[_Mapping[str, DecoderOptions]] = ..., tenant: _Optional[str] = ..., priority: _Optional[int] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("max_output_tokens", "max_parts", "timeout")
@@ -83,12 +87,14 @@ class Sampling(_message.Message):
     def __init__(self, temperature: _Optional[float] = ..., top_p: _Optional[float] = ...) -> None: ...
 
 class DecoderOptions(_message.Message):
-    __slots__ = ("steps", "guidance")
+    __slots__ = ("steps", "guidance", "least_steps")
     STEPS_FIELD_NUMBER: _ClassVar[int]
     GUIDANCE_FIELD_NUMBER: _ClassVar[int]
+    LEAST_STEPS_FIELD_NUMBER: _ClassVar[int]
     steps: int
     guidance: float
-    def __init__(self, steps: _Optional[int] = ..., guidance: _Optional[float] = ...) -> None: ...
+    least_steps: int
+    def __init__(self, steps: _Optional[int] = ..., guidance: _Optional[float] = ..., least_steps: _Optional[int] = ...) -> None: ...
 
 class GenerateResponse(_message.Message):
     __slots__ = ("event",)

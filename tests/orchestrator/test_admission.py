@@ -57,6 +57,13 @@ REFUSED = {
     "no time": (ask(timeout=0.0), Reason.INVALID_REQUEST, "timeout"),
     "no time at all": (ask(timeout=math.nan), Reason.INVALID_REQUEST, "timeout"),
     "too many steps": (ask(decoder_options={"a": DecoderOptions(1001)}), Reason.INVALID_REQUEST, "steps of a"),
+    "too few steps": (
+        ask(decoder_options={"a": DecoderOptions(least_steps=0)}),
+        Reason.INVALID_REQUEST,
+        "least steps of a",
+    ),
+    "too urgent": (ask(priority=3), Reason.INVALID_REQUEST, "priority must be from -2 to 2"),
+    "too long a name": (ask(tenant="t" * 65), Reason.LIMIT_EXCEEDED, "64"),
     "too little guidance": (
         ask(decoder_options={"a": DecoderOptions(guidance=0.5)}),
         Reason.INVALID_REQUEST,
@@ -88,7 +95,9 @@ async def test_what_is_at_the_limits_is_served():
         temperature=5.0,
         top_p=0.0,
         max_parts={"a": 10_000},
-        decoder_options={"a": DecoderOptions(1000, 50.0), "b": DecoderOptions(1, 1.0)},
+        decoder_options={"a": DecoderOptions(1000, 50.0, 1000), "b": DecoderOptions(1, 1.0, 1)},
+        tenant="t" * 64,
+        priority=-2,
         allowed_modalities=frozenset({"a", "text"}),
         model="toy",
     )
@@ -99,9 +108,11 @@ async def test_what_is_at_the_limits_is_served():
 async def test_limits_over_the_servers_own_are_lowered_to_them():
     model = ToyLanguageModel(MANIFEST.grammar, script_of("x"))
 
-    await perform(stage(model, max_parts_each=3, max_output_tokens=40), ask(max_parts={"a": 9}, max_output_tokens=4000))
+    orchestrator = stage(model, max_parts_each=3, max_output_tokens=40, max_priority=1)
+    await perform(orchestrator, ask(max_parts={"a": 9}, max_output_tokens=4000, priority=2))
 
     assert dict(model.seen[0].ceilings) == {"a": 3, "b": 3}
+    assert model.seen[0].priority == 1
     assert model.seen[0].max_tokens == 40
 
 

@@ -30,6 +30,8 @@ OTHERS = {
     "temperature": 0.5,
     "top_p": 0.5,
     "decoder_options": {"a": DecoderOptions(1), "b": DecoderOptions(2, 3.0)},
+    "tenant": "other",
+    "priority": 1,
 }
 
 

@@ -164,6 +164,42 @@ async def test_options_reach_the_decoder_and_are_told_with_the_part():
     assert done["part-3"]["steps"] == "2"
 
 
+async def test_who_asks_and_how_urgently_reach_every_worker():
+    made, model = decoders(), ToyLanguageModel(MANIFEST.grammar, TWO)
+
+    await perform(stage(model, made), ask(tenant="acme", priority=-1))
+
+    told = [*model.seen, *made["a"].seen, *made["b"].seen]
+    assert {(one.tenant, one.priority) for one in told} == {("acme", -1)}
+
+
+async def test_a_part_made_in_fewer_steps_to_be_in_time_says_so_and_is_what_so_many_steps_make():
+    slow = decoders(a=ToyDecoder("a", steps=40, delay=0.05))
+    options = {"a": DecoderOptions(steps=40, least_steps=1)}
+
+    events = await perform(stage(script_of(run_of("a")), slow), ask(decoder_options=options, timeout=0.5))
+
+    (part,) = ending(events).parts
+    taken = int(part.provenance["steps"])
+    assert 1 <= taken < 10
+    assert part.provenance["degraded_from"] == "40"
+    assert said(events, PartProgress)[-1].total == taken
+    asked = await perform(stage(script_of(run_of("a"))), ask(decoder_options={"a": DecoderOptions(steps=taken)}))
+    assert media_of(asked) == media_of(events)
+    assert "degraded_from" not in ending(asked).parts[0].provenance
+
+
+async def test_no_steps_are_left_out_without_leave_nor_without_need():
+    for options, timeout in ((DecoderOptions(40), 0.1), (DecoderOptions(3, least_steps=1), 5.0)):
+        toys = decoders(a=ToyDecoder("a", delay=0.01))
+        events = await perform(
+            stage(script_of(run_of("a")), toys), ask(decoder_options={"a": options}, timeout=timeout)
+        )
+
+        assert all("degraded_from" not in part.provenance for part in ending(events).parts)
+        assert {progress.total for progress in said(events, PartProgress)} == {options.steps}
+
+
 async def test_progress_is_forwarded_with_previews_where_they_are_asked_for():
     with_previews, without = [await perform(stage(TWO), ask(previews=wanted)) for wanted in (True, False)]
 

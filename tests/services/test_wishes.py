@@ -35,10 +35,22 @@ def test_a_pair_that_is_none_is_refused_by_its_options_name(typed: str) -> None:
         wishes_of(None, None, None, (), [typed])
 
 
+def test_leave_to_take_fewer_steps_and_urgency_reach_the_request() -> None:
+    request = wishes_of(None, 3.0, None, ["image=20"], (), ["image=5", "audio=2"], 2).request([])
+
+    assert request.decoder_options == {
+        "image": DecoderOptions(20, None, 5),
+        "audio": DecoderOptions(None, None, 2),
+    }
+    assert request.priority == 2
+
+
 @pytest.mark.parametrize("number", ["1.5", "nan", "inf"])
 def test_half_a_step_is_refused(number: str) -> None:
     with pytest.raises(RequestError, match="--steps takes a whole number for image"):
         wishes_of(None, None, None, [f"image={number}"], ())
+    with pytest.raises(RequestError, match="--least-steps takes a whole number for image"):
+        wishes_of(None, None, None, (), (), [f"image={number}"])
 
 
 def test_media_come_before_what_is_said_about_them() -> None:

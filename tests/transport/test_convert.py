@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motet.core import events as ev
+from motet.core.capacity import Capacity
 from motet.core.errors import FaultError, MotetError, OverloadedError, Reason, RequestError, error_of
 from motet.core.media import Media
-from motet.core.request import ArtifactName, DecoderOptions, FailurePolicy, GenerationRequest, Message
+from motet.core.request import PRIORITIES, ArtifactName, DecoderOptions, FailurePolicy, GenerationRequest, Message
 from motet.core.service import Model, Output
 from motet.core.tensors import Tensor
 from motet.core.workers import (
@@ -42,6 +43,7 @@ MOMENT = st.floats(1e9, 4e9)
 SPAN = st.integers(0, 10**15).map(lambda nanos: nanos // 10**9 + nanos % 10**9 / 10**9)
 FRACTION = st.floats(0.001, 1.0)
 SCALE = st.floats(1.0, 50.0)
+PRIORITY = st.sampled_from(PRIORITIES)
 MEDIA = st.builds(Media, NAME, st.binary(min_size=1, max_size=30))
 TENSOR = st.lists(st.integers(0, 3), max_size=3).flatmap(
     lambda shape: st.builds(
@@ -104,8 +106,10 @@ REQUEST = st.builds(
     temperature=st.floats(0, 5),
     top_p=FRACTION,
     decoder_options=st.dictionaries(
-        NAME, st.builds(DecoderOptions, st.none() | POSITIVE, st.none() | SCALE), max_size=2
+        NAME, st.builds(DecoderOptions, st.none() | POSITIVE, st.none() | SCALE, st.none() | POSITIVE), max_size=2
     ),
+    tenant=NAME,
+    priority=PRIORITY,
 )
 PROMPT = st.builds(
     Prompt,
@@ -122,6 +126,8 @@ PROMPT = st.builds(
     st.floats(0, 5),
     FRACTION,
     SEED,
+    NAME,
+    PRIORITY,
 )
 LANGUAGE_EVENT = st.one_of(
     st.builds(TextPiece, TEXT),
@@ -139,7 +145,11 @@ JOB = st.builds(
     st.none() | SCALE,
     st.booleans(),
     st.lists(MEDIA, max_size=2).map(tuple),
+    NAME,
+    PRIORITY,
+    st.none() | POSITIVE,
 )
+LOAD = st.builds(Capacity, COUNT, COUNT, COUNT, st.booleans(), NAME, COUNT, SPAN)
 OUTPUT = st.builds(Output, NAME, NAME, COUNT, SCALE, COUNT)
 MODEL = st.builds(
     Model, NAME, TEXT, NAME, NAME, st.lists(NAME).map(tuple), st.lists(OUTPUT).map(tuple), COUNT, SPAN, COUNT, COUNT
@@ -198,6 +208,11 @@ def test_what_is_told_to_and_by_a_language_model_comes_back_as_it_was(prompt: Pr
 def test_decode_jobs_and_progress_come_back_as_they_were(job: DecodeJob, progress: Progress) -> None:
     assert convert.decode_job_from_proto(copied(convert.decode_job_to_proto(job))) == job
     assert convert.progress_from_proto(copied(convert.progress_to_proto(progress)).progress) == progress
+
+
+@given(LOAD)
+def test_a_load_comes_back_as_it_was(load: Capacity) -> None:
+    assert told(convert.capacity_from_proto(copied(convert.capacity_to_proto(load)))) == told(load)
 
 
 @given(ERROR)

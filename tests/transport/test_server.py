@@ -175,13 +175,13 @@ async def test_a_worker_can_be_drained_from_afar_and_stays_to_say_so() -> None:
 async def test_capacity_is_told_after_each_change() -> None:
     async with served(ToyDecoder(delay=0.05), gate=Gate(1, 1)) as (_, channel):
         loads = RemoteWorker(channel).capacity()
-        assert await anext(loads) == Capacity(limit=2, bundle_digest="sha256:toy")
+        assert await anext(loads) == Capacity(limit=2, width=1, bundle_digest="sha256:toy")
         begun = asyncio.create_task(made(RemoteDecoder(channel)))
         seen = [await anext(loads) for _ in range(2)]
         await begun
         await loads.aclose()
 
-    assert Capacity(running=1, limit=2, bundle_digest="sha256:toy") in seen
+    assert Capacity(running=1, limit=2, width=1, bundle_digest="sha256:toy") in seen
     assert seen[-1].queued == 0
 
 
@@ -190,7 +190,7 @@ async def test_a_full_worker_refuses_at_once_and_says_when_to_come_back() -> Non
     async with served(toy, gate=Gate(1, 1)) as (server, channel):
         decoder = RemoteDecoder(channel)
         tasks = [asyncio.create_task(made(decoder)) for _ in range(2)]
-        await until(lambda: server.gate.capacity == Capacity(1, 1, 2))
+        await until(lambda: server.gate.capacity == Capacity(1, 1, 2, width=1))
 
         began = asyncio.get_running_loop().time()
         with pytest.raises(OverloadedError) as caught:
@@ -199,7 +199,7 @@ async def test_a_full_worker_refuses_at_once_and_says_when_to_come_back() -> Non
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await until(lambda: server.gate.capacity == Capacity(limit=2))
+        await until(lambda: server.gate.capacity == Capacity(limit=2, width=1))
 
     assert caught.value.reason is Reason.QUEUE_FULL
     assert 0 < caught.value.retry_after <= 60

@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class DecodeRequest(_message.Message):
-    __slots__ = ("modality", "conditioning", "seed", "steps", "guidance", "previews", "inputs")
+    __slots__ = ("modality", "conditioning", "seed", "steps", "guidance", "previews", "inputs", "tenant", "priority", "least_steps")
     class Input(_message.Message):
         __slots__ = ("media_type", "data")
         MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -24,6 +24,9 @@ class DecodeRequest(_message.Message):
     GUIDANCE_FIELD_NUMBER: _ClassVar[int]
     PREVIEWS_FIELD_NUMBER: _ClassVar[int]
     INPUTS_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    LEAST_STEPS_FIELD_NUMBER: _ClassVar[int]
     modality: str
     conditioning: _tensor_pb2.Tensor
     seed: int
@@ -31,7 +34,10 @@ class DecodeRequest(_message.Message):
     guidance: float
     previews: bool
     inputs: _containers.RepeatedCompositeFieldContainer[DecodeRequest.Input]
-    def __init__(self, modality: _Optional[str] = ..., conditioning: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ..., guidance: _Optional[float] = ..., previews: _Optional[bool] = ..., inputs: _Optional[_Iterable[_Union[DecodeRequest.Input, _Mapping]]] = ...) -> None: ...
+    tenant: str
+    priority: int
+    least_steps: int
+    def __init__(self, modality: _Optional[str] = ..., conditioning: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ..., guidance: _Optional[float] = ..., previews: _Optional[bool] = ..., inputs: _Optional[_Iterable[_Union[DecodeRequest.Input, _Mapping]]] = ..., tenant: _Optional[str] = ..., priority: _Optional[int] = ..., least_steps: _Optional[int] = ...) -> None: ...
 
 class DecodeResponse(_message.Message):
     __slots__ = ("progress", "media", "chunk")

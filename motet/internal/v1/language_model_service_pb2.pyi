@@ -40,7 +40,7 @@ class Turn(_message.Message):
     def __init__(self, role: _Optional[_Union[Turn.Role, str]] = ..., parts: _Optional[_Iterable[_Union[Turn.Part, _Mapping]]] = ...) -> None: ...
 
 class GenerateRequest(_message.Message):
-    __slots__ = ("turns", "ceilings", "max_tokens", "temperature", "top_p", "seed")
+    __slots__ = ("turns", "ceilings", "max_tokens", "temperature", "top_p", "seed", "tenant", "priority")
     class CeilingsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -54,13 +54,17 @@ class GenerateRequest(_message.Message):
     TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
     TOP_P_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     turns: _containers.RepeatedCompositeFieldContainer[Turn]
     ceilings: _containers.ScalarMap[str, int]
     max_tokens: int
     temperature: float
     top_p: float
     seed: int
-    def __init__(self, turns: _Optional[_Iterable[_Union[Turn, _Mapping]]] = ..., ceilings: _Optional[_Mapping[str, int]] = ..., max_tokens: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., seed: _Optional[int] = ...) -> None: ...
+    tenant: str
+    priority: int
+    def __init__(self, turns: _Optional[_Iterable[_Union[Turn, _Mapping]]] = ..., ceilings: _Optional[_Mapping[str, int]] = ..., max_tokens: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., seed: _Optional[int] = ..., tenant: _Optional[str] = ..., priority: _Optional[int] = ...) -> None: ...
 
 class GenerateResponse(_message.Message):
     __slots__ = ("text", "signal_started", "signal", "signal_broken", "finished")

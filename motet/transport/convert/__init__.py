@@ -4,6 +4,8 @@ What crosses a wire and comes back is what it was. Messages are expected to have
 cannot see, such as a tensor whose sizes do not agree, raises `RequestError`.
 """
 
+from motet.transport.convert.capacity import capacity_from_proto as capacity_from_proto
+from motet.transport.convert.capacity import capacity_to_proto as capacity_to_proto
 from motet.transport.convert.event import event_from_proto as event_from_proto
 from motet.transport.convert.event import event_to_proto as event_to_proto
 from motet.transport.convert.event import heartbeat_to_proto as heartbeat_to_proto

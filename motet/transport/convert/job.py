@@ -20,6 +20,9 @@ def decode_job_to_proto(job: DecodeJob) -> pb.DecodeRequest:
             guidance=job.guidance or 0.0,
             previews=job.previews,
             inputs=[pb.DecodeRequest.Input(media_type=media.media_type, data=media.data) for media in job.inputs],
+            tenant=job.tenant,
+            priority=job.priority,
+            least_steps=job.least_steps or 0,
         )
 
 
@@ -33,6 +36,9 @@ def decode_job_from_proto(request: pb.DecodeRequest) -> DecodeJob:
         guidance=request.guidance or None,
         previews=request.previews,
         inputs=tuple(Media(media.media_type, media.data) for media in request.inputs),
+        tenant=request.tenant,
+        priority=request.priority,
+        least_steps=request.least_steps or None,
     )
 
 

@@ -42,6 +42,8 @@ def prompt_to_proto(prompt: Prompt) -> pb.GenerateRequest:
             temperature=prompt.temperature,
             top_p=prompt.top_p,
             seed=prompt.seed,
+            tenant=prompt.tenant,
+            priority=prompt.priority,
         )
 
 
@@ -54,6 +56,8 @@ def prompt_from_proto(request: pb.GenerateRequest) -> Prompt:
         temperature=request.temperature,
         top_p=request.top_p,
         seed=request.seed,
+        tenant=request.tenant,
+        priority=request.priority,
     )
 
 

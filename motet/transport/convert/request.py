@@ -45,9 +45,15 @@ def request_to_proto(request: GenerationRequest) -> pb.GenerateRequest:
             previews=request.previews,
             limits=_limits_to_proto(request),
             decoder_options={
-                modality: pb.DecoderOptions(steps=options.steps or 0, guidance=options.guidance or 0.0)
+                modality: pb.DecoderOptions(
+                    steps=options.steps or 0,
+                    guidance=options.guidance or 0.0,
+                    least_steps=options.least_steps or 0,
+                )
                 for modality, options in request.decoder_options.items()
             },
+            tenant=request.tenant,
+            priority=request.priority,
         )
         if (request.temperature, request.top_p) != (0.0, 1.0):
             message.sampling.CopyFrom(pb.Sampling(temperature=request.temperature, top_p=request.top_p))
@@ -72,9 +78,11 @@ def request_from_proto(message: pb.GenerateRequest) -> GenerationRequest:
         temperature=message.sampling.temperature,
         top_p=message.sampling.top_p or 1.0,
         decoder_options={
-            modality: DecoderOptions(options.steps or None, options.guidance or None)
+            modality: DecoderOptions(options.steps or None, options.guidance or None, options.least_steps or None)
             for modality, options in message.decoder_options.items()
         },
+        tenant=message.tenant,
+        priority=message.priority,
     )
 
 

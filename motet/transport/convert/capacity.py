@@ -1,0 +1,32 @@
+"""A worker's load on the wire."""
+
+from __future__ import annotations
+
+from motet.core.capacity import Capacity
+from motet.internal.v1 import worker_service_pb2 as pb
+
+
+def capacity_to_proto(load: Capacity) -> pb.WatchCapacityResponse:
+    """The load as a message."""
+    return pb.WatchCapacityResponse(
+        running=load.running,
+        queued=load.queued,
+        limit=load.limit,
+        draining=load.draining,
+        bundle_digest=load.bundle_digest,
+        width=load.width,
+        seconds=load.seconds,
+    )
+
+
+def capacity_from_proto(message: pb.WatchCapacityResponse) -> Capacity:
+    """The message's load."""
+    return Capacity(
+        running=message.running,
+        queued=message.queued,
+        limit=message.limit,
+        draining=message.draining,
+        bundle_digest=message.bundle_digest,
+        width=message.width,
+        seconds=message.seconds,
+    )
