@@ -19,6 +19,8 @@ from typing import Annotated, Any
 
 import typer
 
+from services.options import with_options
+
 app = typer.Typer(
     name="bench",
     help="Measure Motet on this machine. A command exits with 1 where a figure misses its bar.",
@@ -31,6 +33,25 @@ Out = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report
 
 REPORTED: Mapping[str, tuple[Any, Any]] = {"as_json": (Json, False), "out": (Out, None)}
 """Options of every benchmark: they come in a command's `**reported`."""
+
+
+Requests = Annotated[int, typer.Option(min=1, help="Requests one after another.")]
+Rounds = Annotated[int, typer.Option(min=1, help="Rounds in which the candidates take turns.")]
+Concurrency = Annotated[int, typer.Option(min=1, help="Requests at a time.")]
+
+
+@app.command()
+@with_options(REPORTED)
+def orchestrator(
+    requests: Requests = 300,
+    rounds: Rounds = 5,
+    plans: Annotated[int, typer.Option(min=1, help="Plans in a round.")] = 120,
+    concurrency: Concurrency = 8,
+    **reported: Any,
+) -> None:
+    """What orchestration costs: its overhead over instant workers, and plans per second against bare stubs."""
+    settings = {"requests": requests, "rounds": rounds, "plans": plans, "concurrency": concurrency}
+    raise run("overhead", settings, **reported)
 
 
 @app.command()

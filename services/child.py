@@ -25,13 +25,18 @@ class Child:
         self._process = process
 
     @classmethod
-    async def start(cls, name: str, arguments: Sequence[str], log_level: str) -> Self:
-        """Start `motet serve ARGUMENTS`. Its log lines go where this process's go."""
+    async def start(
+        cls, name: str, arguments: Sequence[str], log_level: str, program: Sequence[str] = ("services", "serve")
+    ) -> Self:
+        """Start `motet serve ARGUMENTS`, or another module that announces itself and takes a leash.
+
+        Its log lines go where this process's go.
+        """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             # A folder called "services" where the user happens to stand is not ours.
             "-P",
-            *("-m", "services", "serve", *arguments, "--leashed"),
+            *("-m", *program, *arguments, "--leashed"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={"MOTET_LOG_LEVEL": log_level, **os.environ},

@@ -1,0 +1,100 @@
+"""A whole Motet as processes of this machine, whose workers record what they do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.player import PlayerPart
+from benchmarks.scripted import Pace
+from benchmarks.spans import ENCODER, LANGUAGE_MODEL, Span, SpanFile
+from motet.core.bundle import Manifest
+from services.child import Child
+from services.factory import open_bundle
+from services.toy import TOY
+
+_GRACE = 5.0
+_LOG_LEVEL = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Lineup:
+    """Who plays: the workers of a bundle or, without one, toys of some pace.
+
+    `width` is how many calls a decoder works on at a time.
+    """
+
+    bundle: str | None = None
+    pace: Pace = field(default_factory=Pace)
+    width: int = 8
+    threads: int = 1
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the workers can do."""
+        return TOY if self.bundle is None else open_bundle(self.bundle, ()).manifest
+
+    def parts(self, folder: Path) -> dict[str, PlayerPart]:
+        """Each worker's part, its spans in a file of this folder."""
+        pace = self.pace
+        delays = {ENCODER: pace.encode, LANGUAGE_MODEL: pace.token}
+        delays |= {modality: pace.step_of(modality) for modality in self.manifest.signals}
+        return {
+            worker: PlayerPart(
+                worker,
+                str(folder / f"{worker}.jsonl"),
+                self.bundle,
+                delay,
+                pace.steps,
+                self.width if worker in self.manifest.signals else 64,
+                self.threads,
+            )
+            for worker, delay in delays.items()
+        }
+
+    def orchestrator(self, addresses: Mapping[str, str]) -> list[str]:
+        """How `motet serve` is told to be the orchestrator of workers at these addresses."""
+        decoders = [f"--decoder={modality}={addresses[modality]}" for modality in self.manifest.signals]
+        model = ["--toy"] if self.bundle is None else ["--bundle", self.bundle]
+        workers = ["--encoder", addresses[ENCODER], "--language-model", addresses[LANGUAGE_MODEL], *decoders]
+        return ["orchestrator", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", *workers, *model]
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Where they play: the orchestrator's address, and each worker's."""
+
+    lineup: Lineup
+    orchestrator: str
+    workers: Mapping[str, str]
+    _files: Mapping[str, SpanFile]
+
+    def spans(self) -> list[Span]:
+        """What the workers did since this was last asked, in the order in which they began."""
+        return sorted((span for file in self._files.values() for span in file.read()), key=lambda span: span.begun)
+
+
+@asynccontextmanager
+async def playing(lineup: Lineup) -> AsyncIterator[Band]:
+    """Start all of them; no process is left behind. Raises `MotetError`, naming the first that does not come up."""
+    children: list[Child] = []
+    with TemporaryDirectory(prefix="motet-bench-") as folder:
+        parts = lineup.parts(Path(folder))
+        files = {worker: SpanFile(Path(part.spans)) for worker, part in parts.items()}
+        try:
+            for worker, part in parts.items():
+                children.append(await Child.start(worker, [part.line()], _LOG_LEVEL, ("benchmarks.player",)))
+            ready = await asyncio.gather(*(child.announced() for child in children))
+            workers = {worker: one.address for worker, one in zip(parts, ready, strict=True)}
+            children.append(await Child.start("orchestrator", lineup.orchestrator(workers), _LOG_LEVEL))
+            yield Band(lineup, (await children[-1].announced()).address, workers, files)
+        finally:
+            for some in (children[len(parts) :], children[: len(parts)]):  # the orchestrator may still need the workers
+                await asyncio.gather(*(child.drained(_GRACE) for child in some))
+                await asyncio.gather(*(child.killed() for child in some))
+            for file in files.values():
+                file.close()

@@ -1,0 +1,150 @@
+"""What orchestration costs: over real gRPC, with workers that take no time.
+
+It is the module of `motet bench orchestrator`; one called orchestrator.py would hide the package of that name from the
+scripts beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from time import perf_counter
+
+from benchmarks.band import Band, Lineup, playing
+from benchmarks.bare import Order, bare_calls
+from benchmarks.listening import listen, request_of
+from benchmarks.report import Baseline, Figure, Report, at_least, at_most
+from benchmarks.samples import median, percentile
+from benchmarks.scripted import prompt_of
+from benchmarks.spans import ENCODER, LANGUAGE_MODEL, Span
+from benchmarks.stages import stages_of
+from motet.client import Client
+from motet.core.events import State
+from motet.core.service import Motet
+from motet.core.workers import Workers
+from motet.transport.channel import open_channel
+from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel
+from orchestrator.orchestrator import Orchestrator
+
+TEXT = 1
+"""Tokens of text before, between and after the media: an instant model has no more of them than a plan needs."""
+
+_WARMING = 10
+"""Requests at first that only open connections."""
+
+
+def measure(requests: int = 300, rounds: int = 5, plans: int = 120, concurrency: int = 8) -> Report:
+    """The overhead of `requests` requests one after another; then rounds of so many plans, so many at a time."""
+    return asyncio.run(_measure(requests, rounds, plans, concurrency))
+
+
+async def _measure(requests: int, rounds: int, plans: int, concurrency: int) -> Report:
+    lineup = Lineup(width=64)
+    modalities = list(lineup.manifest.signals)
+    text = prompt_of(modalities, TEXT, TEXT, TEXT)
+    nodes = 1 + len(modalities)
+    async with playing(lineup) as band, Client(band.orchestrator) as client:
+        overheads, bare_overheads = await _overheads(client, band, text, requests, nodes)
+        rates = await _rates(client, band, text, rounds, plans, concurrency)
+    bare, inside, served = (median(rates[name]) for name in ("bare", "inside", "served"))
+    stubs = Baseline("bare grpc.aio stubs", bare)
+    return Report(
+        "orchestrator",
+        {"requests": requests, "rounds": rounds, "plans": plans, "concurrency": concurrency, "prompt": text},
+        [
+            Figure("overhead per worker call, p50", percentile(overheads, 50) * 1e3, "ms", bar=at_most(2)),
+            Figure("overhead per worker call, p99", percentile(overheads, 99) * 1e3, "ms", bar=at_most(10)),
+            Figure("the same of bare stubs, p50", percentile(bare_overheads, 50) * 1e3, "ms"),
+            Figure("plans per second, orchestrator beside its caller", inside, "1/s", stubs, at_least(0.7)),
+            Figure("plans per second, orchestrator as a service", served, "1/s", stubs),
+        ],
+        [
+            f"A plan here is {nodes} worker calls: the language model and {len(modalities)} decoders, each its own "
+            "process. The overhead is the caller's whole time through the orchestrator service, less the longest chain "
+            "of the workers' own time, over the number of calls.",
+            "The bare stubs make the same worker calls from the caller's process, reading every message; nothing "
+            "validates, orders, records or tells. Through the service there is one hop more.",
+        ],
+        {"overhead_ms": [round(one * 1e3, 4) for one in overheads], "plans_per_second": rates},
+    )
+
+
+async def _overheads(motet: Motet, band: Band, text: str, requests: int, nodes: int) -> tuple[list[float], list[float]]:
+    """Seconds per worker call that are nobody's work, of each request: through Motet, and by bare stubs in turns."""
+    found: tuple[list[float], list[float]] = [], []
+    async with bare_calls(band) as bare:
+        for seed in range(requests + _WARMING):
+            heard = await listen(motet, request_of(text, seed))
+            assert heard.total is not None, heard
+            stages = stages_of(await _spans(band, nodes))
+            begun = perf_counter()
+            await bare.answer(text, seed, Order.EAGER)
+            total = perf_counter() - begun
+            bare_stages = stages_of(await _spans(band, nodes))
+            if seed >= _WARMING:
+                found[0].append((heard.total - stages.bound) / nodes)
+                found[1].append((total - bare_stages.bound) / nodes)
+    return found
+
+
+async def _spans(band: Band, count: int) -> list[Span]:
+    """The spans of one request, once all of them are written: a worker may do so after its last word was read."""
+    spans = band.spans()
+    while len(spans) < count:
+        await asyncio.sleep(0.0005)
+        spans += band.spans()
+    return spans
+
+
+async def _rates(
+    client: Client, band: Band, text: str, rounds: int, plans: int, concurrency: int
+) -> dict[str, list[float]]:
+    """Plans per second of each way to make the calls, in turns."""
+    found: dict[str, list[float]] = {"bare": [], "inside": [], "served": []}
+    async with bare_calls(band) as bare, _beside(band) as motet:
+
+        async def one(name: str, seed: int) -> None:
+            if name == "bare":
+                await bare.answer(text, seed, Order.EAGER)
+            else:
+                heard = await listen(motet if name == "inside" else client, request_of(text, seed))
+                assert heard.state is State.SUCCEEDED, heard
+
+        for number in range(-1, rounds):
+            for name in list(found)[:: -1 if number % 2 else 1]:
+                rate = await _rate(lambda seed, name=name: one(name, seed), plans, concurrency)
+                if number >= 0:
+                    found[name].append(rate)
+    return found
+
+
+async def _rate(one: Callable[[int], Awaitable[None]], plans: int, concurrency: int) -> float:
+    seeds = iter(range(plans))
+
+    async def worker() -> None:
+        for seed in seeds:
+            await one(seed)
+
+    begun = perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(concurrency):
+            group.create_task(worker())
+    return plans / (perf_counter() - begun)
+
+
+@asynccontextmanager
+async def _beside(band: Band) -> AsyncIterator[Motet]:
+    """An orchestrator in this process, its workers being the band's."""
+    manifest = band.lineup.manifest
+    async with AsyncExitStack() as stack:
+        channels = {
+            worker: await stack.enter_async_context(open_channel(address, health=""))
+            for worker, address in band.workers.items()
+        }
+        workers = Workers(
+            RemoteEncoder(channels[ENCODER]),
+            RemoteLanguageModel(channels[LANGUAGE_MODEL]),
+            {modality: RemoteDecoder(channels[modality]) for modality in manifest.signals},
+        )
+        yield await stack.enter_async_context(Orchestrator(workers, manifest, ""))
