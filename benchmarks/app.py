@@ -54,6 +54,30 @@ def orchestrator(
     raise run("overhead", settings, **reported)
 
 
+BundleName = Annotated[
+    str | None,
+    typer.Option(metavar="DIR", help="The folder of a bundle, or a shipped one's name; otherwise toys play."),
+]
+Seconds = Annotated[float, typer.Option(min=0.1, help="Seconds of load.")]
+Seed = Annotated[int, typer.Option(help="Decides all that is random.")]
+Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a picture: .svg, .png or .pdf.")]
+
+
+@app.command()
+@with_options(REPORTED)
+def overlap(
+    bundle: BundleName = None,
+    rounds: Rounds = 5,
+    seconds: Seconds = 25.0,
+    seed: Seed = 0,
+    plot: Plot = None,
+    **reported: Any,
+) -> None:
+    """Total latency of text and three media against sequential, barrier and the critical-path bound; and under load."""
+    settings = {"bundle": bundle, "rounds": rounds, "seconds": seconds, "seed": seed, "plot": plot}
+    raise run("overlap", settings, **reported)
+
+
 @app.command()
 def hardware() -> None:
     """Say on which machine figures would be measured."""

@@ -38,26 +38,30 @@ class BareCalls:
 
     async def answer(self, text: str, seed: int, order: Order) -> int:
         """Have one prompt answered; how many bytes of media came."""
-        ceilings = dict.fromkeys(self._decoders, 8)
-        prompt = Prompt((Turn("user", (text,)),), ceilings, self._max_tokens, seed=seed)
-        jobs: list[decoder_service_pb2.DecodeRequest] = []
-        size = 0
+        jobs, tasks = [], []
         async with asyncio.TaskGroup() as group:
-            tasks = []
-            async for response in self._language_model.Generate(convert.prompt_to_proto(prompt)):
-                if response.WhichOneof("event") != "signal":
-                    continue
-                job = _job(response.signal, seed, len(jobs))
+            async for job in self.jobs(text, seed):
                 jobs.append(job)
                 if order is Order.EAGER:
-                    tasks.append(group.create_task(self._decode(job)))
+                    tasks.append(group.create_task(self.decode(job)))
             if order is Order.BARRIER:
-                tasks = [group.create_task(self._decode(job)) for job in jobs]
+                tasks = [group.create_task(self.decode(job)) for job in jobs]
             if order is Order.SEQUENTIAL:
-                size = sum([await self._decode(job) for job in jobs])
-        return size + sum(task.result() for task in tasks)
+                return sum([await self.decode(job) for job in jobs])
+        return sum(task.result() for task in tasks)
 
-    async def _decode(self, job: decoder_service_pb2.DecodeRequest) -> int:
+    async def jobs(self, text: str, seed: int) -> AsyncIterator[decoder_service_pb2.DecodeRequest]:
+        """What the language model wants to be made, as it writes; ends when it does."""
+        ceilings = dict.fromkeys(self._decoders, 8)
+        prompt = Prompt((Turn("user", (text,)),), ceilings, self._max_tokens, seed=seed)
+        number = 0
+        async for response in self._language_model.Generate(convert.prompt_to_proto(prompt)):
+            if response.WhichOneof("event") == "signal":
+                yield _job(response.signal, seed, number)
+                number += 1
+
+    async def decode(self, job: decoder_service_pb2.DecodeRequest) -> int:
+        """Have one piece of media made; how many bytes it has."""
         data = bytearray()
         async for response in self._decoders[job.modality].Decode(job):
             if response.WhichOneof("event") == "chunk":

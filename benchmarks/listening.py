@@ -26,10 +26,13 @@ class Piece:
 class Heard:
     """What came of one request, and when, in seconds since it was due; None for what did not come.
 
-    `refused` is the reason why it was not taken at all, or was cut off; "" if it was not.
+    `refused` is the first reason why something did not come, "" where all did; `late` is by how much the asking came
+    after it was due, and `hung_up` when the caller lost patience.
     """
 
     due: float
+    late: float = 0.0
+    hung_up: float | None = None
     first_text: float | None = None
     last_text: float | None = None
     pieces: dict[str, Piece] = field(default_factory=dict)
@@ -83,6 +86,7 @@ async def listen(motet: Motet, request: GenerationRequest, heard: Heard | None =
     A refusal is told, not raised. `heard` is filled as events come, so that it is of use when this is cancelled, too.
     """
     heard = heard or Heard(now())
+    heard.late = now() - heard.due
     try:
         async with closing(motet.generate(request)) as events:
             async for event in events:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from motet.core.clock import now
 from motet.core.closing import closing
@@ -36,9 +37,9 @@ LANGUAGE_MODEL = "language model"
 class Span:
     """One call of a worker. `begun` and `ended` are on this machine's monotonic clock, which its processes share.
 
-    `busy` is the seconds in which the worker itself was at work; while whoever reads its stream was, it was not.
-    `marks` are the signals of a language model: modality, and the busy seconds after which it was out. `seed` tells
-    whose call it was, and `whole` whether it was finished, not broken off.
+    `busy` is the seconds from the beginning until its last word was out, however slowly it was read. `marks` are the
+    signals of a language model: modality, and the seconds after which it was out. `seed` tells whose call it was, and
+    `whole` whether it was finished, not broken off.
     """
 
     worker: str
@@ -80,29 +81,44 @@ def _span(fields: dict[str, Any]) -> Span:
     return Span(**fields | {"marks": tuple((modality, at) for modality, at in fields["marks"])})
 
 
-class _Clock:
-    """Counts a worker's busy seconds."""
+class _Clock(Generic[Item]):
+    """Runs a worker's stream at the worker's own pace, and notes when each item was out.
 
-    def __init__(self) -> None:
+    The reader gets the items through a queue, so that a toy does not stop while its last word is being sent: nor does a
+    model, which computes on a thread of its own.
+    """
+
+    def __init__(self, stream: AsyncIterator[Item]) -> None:
+        self._stream = stream
+        self._items: asyncio.Queue[Item | None] = asyncio.Queue()
         self.begun = now()
-        self.busy = 0.0
+        self.outs: list[tuple[Item, float]] = []
+        """Each item, and the seconds after which it was out."""
 
-    async def follow(self, stream: AsyncIterator[Item]) -> AsyncGenerator[Item, None]:
-        """The stream, its own time counted."""
-        async with closing(stream):
-            while True:
-                resumed = now()
-                try:
-                    item = await anext(stream)
-                except StopAsyncIteration:
-                    return
-                finally:
-                    self.busy += now() - resumed
+    async def follow(self) -> AsyncGenerator[Item, None]:
+        """The items. Closing this stops the worker, and waits until it has."""
+        running = asyncio.create_task(self._run())
+        try:
+            while (item := await self._items.get()) is not None:
                 yield item
+            await running
+        finally:
+            running.cancel()
+            await asyncio.wait((running,))
 
-    def span(self, worker: str, seed: int, whole: bool, marks: Sequence[tuple[str, float]] = ()) -> Span:
+    def span(self, worker: str, seed: int, marks: Sequence[tuple[str, float]] = ()) -> Span:
         """What was done until now."""
-        return Span(worker, seed, self.begun, now(), self.busy, whole, tuple(marks))
+        last, busy = self.outs[-1] if self.outs else (None, 0.0)
+        return Span(worker, seed, self.begun, now(), busy, isinstance(last, Finished | Media), tuple(marks))
+
+    async def _run(self) -> None:
+        try:
+            async with closing(self._stream):
+                async for item in self._stream:
+                    self.outs.append((item, now() - self.begun))
+                    self._items.put_nowait(item)
+        finally:
+            self._items.put_nowait(None)
 
 
 class ClockedEncoder:
@@ -114,14 +130,14 @@ class ClockedEncoder:
 
     async def encode(self, media: Sequence[Media], deadline: Deadline) -> list[Tensor]:
         """As the encoder does."""
-        clock, whole = _Clock(), False
+        begun, whole = now(), False
         try:
             embeddings = await self._encoder.encode(media, deadline)
             whole = True
             return embeddings
         finally:
-            clock.busy = now() - clock.begun
-            self._record(clock.span(ENCODER, 0, whole))
+            ended = now()
+            self._record(Span(ENCODER, 0, begun, ended, ended - begun, whole))
 
 
 class ClockedLanguageModel:
@@ -133,16 +149,14 @@ class ClockedLanguageModel:
 
     async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
         """As the model does."""
-        clock, whole, marks = _Clock(), False, []
+        clock = _Clock(self._model.generate(prompt, deadline))
         try:
-            async with aclosing(clock.follow(self._model.generate(prompt, deadline))) as events:
+            async with aclosing(clock.follow()) as events:
                 async for event in events:
-                    if isinstance(event, Signal):
-                        marks.append((event.modality, clock.busy))
-                    whole = whole or isinstance(event, Finished)
                     yield event
         finally:
-            self._record(clock.span(LANGUAGE_MODEL, prompt.seed, whole, marks))
+            marks = [(event.modality, at) for event, at in clock.outs if isinstance(event, Signal)]
+            self._record(clock.span(LANGUAGE_MODEL, prompt.seed, marks))
 
 
 class ClockedDecoder:
@@ -154,11 +168,10 @@ class ClockedDecoder:
 
     async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
         """As the decoder does."""
-        clock, whole = _Clock(), False
+        clock = _Clock(self._decoder.decode(job, deadline))
         try:
-            async with aclosing(clock.follow(self._decoder.decode(job, deadline))) as events:
+            async with aclosing(clock.follow()) as events:
                 async for event in events:
-                    whole = whole or isinstance(event, Media)
                     yield event
         finally:
-            self._record(clock.span(job.modality, job.seed, whole))
+            self._record(clock.span(job.modality, job.seed))
