@@ -78,6 +78,47 @@ def overlap(
     raise run("overlap", settings, **reported)
 
 
+Promised = Annotated[float | None, typer.Option(metavar="SECONDS", help="Promised; otherwise 3 x what it takes idle.")]
+
+
+@app.command()
+@with_options(REPORTED)
+def serve(
+    server: Annotated[
+        str | None, typer.Option(metavar="ADDR", help="Load this server; otherwise one of its own.")
+    ] = None,
+    bundle: BundleName = None,
+    rate: Annotated[list[float] | None, typer.Option(help="Requests a second; once for each rate.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds for which each rate is offered.")] = 8.0,
+    trace: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Arrivals as lines SECONDS,PROMPT, instead of rates.")
+    ] = None,
+    prompt: Annotated[list[str] | None, typer.Option(help="What requests say, in turns.")] = None,
+    first_text: Promised = None,
+    first_media: Promised = None,
+    total: Promised = None,
+    hang_up: Annotated[float, typer.Option(min=0, max=1, help="Share of callers who leave at a random moment.")] = 0.1,
+    seed: Seed = 0,
+    plot: Plot = None,
+    **reported: Any,
+) -> None:
+    """Load a server with requests that come at random or by a trace: latencies, goodput, cost, and wasted work."""
+    settings = {
+        "server": server,
+        "bundle": bundle,
+        "seconds": seconds,
+        "trace_file": trace,
+        "prompts": prompt or (),
+        "first_text": first_text,
+        "first_media": first_media,
+        "total": total,
+        "hang_up": hang_up,
+        "seed": seed,
+        "plot": plot,
+    }
+    raise run("serve", settings | ({"rates": rate} if rate else {}), **reported)
+
+
 @app.command()
 def hardware() -> None:
     """Say on which machine figures would be measured."""

@@ -38,6 +38,13 @@ class Lineup:
         """What the workers can do."""
         return TOY if self.bundle is None else open_bundle(self.bundle, ()).manifest
 
+    @property
+    def steps(self) -> Mapping[str, int]:
+        """How many denoising steps each modality's decoder takes."""
+        manifest = self.manifest
+        toys = self.bundle is None
+        return {name: self.pace.steps if toys else manifest.decoder_of(name).steps for name in manifest.signals}
+
     def parts(self, folder: Path) -> dict[str, PlayerPart]:
         """Each worker's part, its spans in a file of this folder."""
         pace = self.pace
@@ -76,6 +83,16 @@ class Band:
     def spans(self) -> list[Span]:
         """What the workers did since this was last asked, in the order in which they began."""
         return sorted((span for file in self._files.values() for span in file.read()), key=lambda span: span.begun)
+
+
+async def settled(band: Band) -> list[Span]:
+    """All spans since they were last asked for, once no more come: they are written after a worker's last word."""
+    spans, more = band.spans(), True
+    while more:
+        await asyncio.sleep(0.05)
+        new = band.spans()
+        spans, more = spans + new, bool(new)
+    return spans
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks import plots
-from benchmarks.band import Band, Lineup, playing
+from benchmarks.band import Band, Lineup, playing, settled
 from benchmarks.bare import BareCalls, Order, bare_calls
 from benchmarks.critical_path import Arrival, Stages, ideal, system_bound
 from benchmarks.listening import Heard, listen, request_of
@@ -108,7 +108,7 @@ async def _rounds(
                 continue
             totals[way].append(total)
             if order is None:
-                spans = await _settled(band)
+                spans = await settled(band)
                 stages.append(stages_of(spans))
                 if plot is not None and number == rounds:
                     _draw(plot, spans, stages[-1], total)
@@ -163,9 +163,9 @@ async def _loaded(seconds: float, seed: int) -> tuple[list[Figure], dict[str, An
     due = poisson(LOAD / LOADED_MAKE, seconds, [text], rng)
     async with playing(lineup) as band, Client(band.orchestrator) as client:
         _check(await listen(client, request_of(text, 1)))
-        await _settled(band)
+        await settled(band)
         heard = await play(client, due)
-        grouped = by_request(await _settled(band), [one.seed for one in due])
+        grouped = by_request(await settled(band), [one.seed for one in due])
     arrivals, totals = [], []
     for one, got in zip(due, heard, strict=True):
         if got.whole and got.total is not None:
@@ -189,15 +189,6 @@ async def _loaded(seconds: float, seed: int) -> tuple[list[Figure], dict[str, An
         Figure("requests under load that did not come whole", len(due) - len(totals), "", bar=at_most(0)),
     ]
     return figures, {"loaded": {"arrivals": [one.at for one in due], "seconds": totals, "ideal": best}}
-
-
-async def _settled(band: Band) -> list[Span]:
-    """All spans so far, once no more come: a worker may write its last after its last word was read."""
-    spans, more = band.spans(), [None]
-    while more:
-        await asyncio.sleep(0.05)
-        spans += (more := band.spans())
-    return spans
 
 
 def _check(heard: Heard) -> None:

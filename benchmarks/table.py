@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.report import Figure, Report
 
+_WIDE = 140
+"""Columns where nobody says how many there are."""
+
 _MET = {True: "met", False: "MISSED", None: ""}
 
 
 def print_report(report: Report, console: Console | None = None) -> None:
     """A line on the machine, a table of the figures, and the notes."""
-    console = console or Console()
+    console = console or Console(width=None if sys.stdout.isatty() else _WIDE)
     machine = report.hardware
     gpus = f", {', '.join(machine['gpus'])}" if machine["gpus"] else ", no GPU"
     console.print(f"{report.name} on {machine['processor']}, {machine['cores']} cores{gpus}", highlight=False)
