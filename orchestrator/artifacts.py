@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -36,6 +36,8 @@ class Artifacts:
         self._ttl = ttl
         self._max_bytes = max_bytes
         self._kept: OrderedDict[str, Kept] = OrderedDict()
+        """By name, least recently used first."""
+        self._expiries: deque[tuple[float, str]] = deque()
         self.size_bytes = 0
 
     async def keep(self, modality: str, media: Media) -> tuple[Artifact, tuple[bytes, ...]]:
@@ -56,6 +58,7 @@ class Artifacts:
         chunks = tuple(media.data[start : start + CHUNK] for start in range(0, size, CHUNK))
         self._make_room(size)
         self._kept[name] = Kept(artifact, chunks)
+        self._expiries.append((artifact.expire_time, name))
         self.size_bytes += size
         return artifact, chunks if size <= INLINE else ()
 
@@ -86,8 +89,8 @@ class Artifacts:
             self.size_bytes -= kept.artifact.size_bytes
 
     def _make_room(self, size: int) -> None:
-        now = time.time()
-        for name in [name for name, kept in self._kept.items() if kept.artifact.expire_time <= now]:
-            self.delete(name)
+        # All are kept for the same time, so they expire in the order in which they came.
+        while self._expiries and self._expiries[0][0] <= time.time():
+            self.delete(self._expiries.popleft()[1])
         while self.size_bytes + size > self._max_bytes:
             self.delete(next(iter(self._kept)))
