@@ -16,7 +16,7 @@ from benchmarks.bare import Order, bare_calls
 from benchmarks.listening import listen, request_of
 from benchmarks.report import Baseline, Figure, Report, at_least, at_most
 from benchmarks.samples import median, percentile
-from benchmarks.scripted import prompt_of
+from benchmarks.scripted import Pace, prompt_of
 from benchmarks.spans import ENCODER, LANGUAGE_MODEL, Span
 from benchmarks.stages import stages_of
 from motet.client import Client
@@ -26,9 +26,6 @@ from motet.core.workers import Workers
 from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel
 from orchestrator.orchestrator import Orchestrator
-
-TEXT = 1
-"""Tokens of text before, between and after the media: an instant model has no more of them than a plan needs."""
 
 _WARMING = 10
 """Requests at first that only open connections."""
@@ -40,9 +37,9 @@ def measure(requests: int = 300, rounds: int = 5, plans: int = 120, concurrency:
 
 
 async def _measure(requests: int, rounds: int, plans: int, concurrency: int) -> Report:
-    lineup = Lineup(width=64)
+    lineup = Lineup(pace=Pace(steps=1), width=64)
     modalities = list(lineup.manifest.signals)
-    text = prompt_of(modalities, TEXT, TEXT, TEXT)
+    text = prompt_of(modalities, before=1, between=0, after=0)
     nodes = 1 + len(modalities)
     async with playing(lineup) as band, Client(band.orchestrator) as client:
         overheads, bare_overheads = await _overheads(client, band, text, requests, nodes)
