@@ -12,7 +12,7 @@ below that hands it its settings:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -117,6 +117,69 @@ def serve(
         "plot": plot,
     }
     raise run("serve", settings | ({"rates": rate} if rate else {}), **reported)
+
+
+@app.command()
+@with_options(REPORTED)
+def calibrate(
+    bundle: Annotated[
+        str, typer.Option(metavar="DIR", help="The folder of a bundle, or a shipped one's name.")
+    ] = "nano",
+    repeats: Annotated[int, typer.Option(min=1, help="Repetitions of each measurement.")] = 2,
+    **reported: Any,
+) -> None:
+    """How long a bundle's workers take here, by how many calls share them: what simulations draw from."""
+    raise run("calibrate", {"bundle": bundle, "repeats": repeats}, **reported)
+
+
+@app.command()
+@with_options(REPORTED)
+def simulate(
+    replicas: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND=N", help="Workers of a modality, or 'language model'; otherwise 1."),
+    ] = None,
+    rate: Annotated[float, typer.Option(min=1e-6, help="Requests a second.")] = 2.0,
+    minutes: Annotated[float, typer.Option(min=0, help="Minutes of load.")] = 10.0,
+    bundle: Annotated[str, typer.Option(metavar="DIR", help="The bundle whose modalities are made.")] = "nano",
+    costs: Annotated[Path | None, typer.Option(metavar="FILE", help="What `motet bench calibrate` wrote.")] = None,
+    media: Annotated[float, typer.Option(min=0, max=1, help="How likely an answer holds each modality.")] = 0.5,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens of text in an answer.")] = 60,
+    tenants: Annotated[int, typer.Option(min=1, help="Tenants that ask.")] = 4,
+    greedy: Annotated[float, typer.Option(min=0, max=1, help="Share of all that one of them asks for.")] = 0.5,
+    width: Annotated[int, typer.Option(min=1, help="Calls that a decoder works on at a time.")] = 4,
+    queue_seconds: Annotated[float, typer.Option(min=0.001, help="As MOTET_QUEUE_SECONDS.")] = 60.0,
+    grain: Annotated[int, typer.Option(min=1, help="Tokens or steps simulated as one: more is faster.")] = 5,
+    seed: Seed = 0,
+    **reported: Any,
+) -> None:
+    """The real orchestrator and pools on a virtual clock, with workers as slow as measured ones."""
+    settings = {
+        "replicas": _counts(replicas or ()),
+        "rate": rate,
+        "minutes": minutes,
+        "bundle": bundle,
+        "media": media,
+        "tokens": tokens,
+        "tenants": tenants,
+        "greedy": greedy,
+        "width": width,
+        "queue_seconds": queue_seconds,
+        "grain": grain,
+        "seed": seed,
+    }
+    raise run("simulate", settings | ({"costs": costs} if costs else {}), **reported)
+
+
+def _counts(pairs: Sequence[str]) -> dict[str, int]:
+    """`["shape=8"]` as a mapping."""
+    counts = {}
+    for pair in pairs:
+        kind, _, count = pair.partition("=")
+        if not (kind and count.isdecimal() and int(count)):
+            raise typer.BadParameter(f"--replicas takes KIND=NUMBER, not {pair!r}")
+        counts[kind] = int(count)
+    return counts
 
 
 @app.command()

@@ -6,7 +6,7 @@ and ask for a sound. Everything takes as long as the toys' pace says.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 
@@ -42,6 +42,12 @@ def prompt_of(modalities: Sequence[str], before: int, between: int, after: int) 
     return " ".join([*words[:-1], str(after)])
 
 
+def script_of(text: str, modalities: Collection[str]) -> list[int | str]:
+    """What a prompt asks for: numbers of tokens, and modalities; all its other words are ignored."""
+    words = text.split()
+    return [int(word) if word.isdecimal() else word for word in words if word.isdecimal() or word in modalities]
+
+
 def language_model_of(grammar: Grammar, shapes: Mapping[str, tuple[int, ...]], token: float) -> ToyLanguageModel:
     """A language model that writes what its prompt says, `token` seconds a token. It ignores all other words.
 
@@ -52,11 +58,11 @@ def language_model_of(grammar: Grammar, shapes: Mapping[str, tuple[int, ...]], t
 
     def script(prompt: Prompt) -> Iterator[Token]:
         said = [part for part in prompt.turns[-1].parts if isinstance(part, str)]
-        for word in " ".join(said).split():
-            if word in runs:
-                yield from (*wait, *runs[word])
-            elif word.isdecimal():
-                for letter in islice(cycle(_LETTERS), int(word)):
+        for wanted in script_of(" ".join(said), runs):
+            if isinstance(wanted, str):
+                yield from (*wait, *runs[wanted])
+            else:
+                for letter in islice(cycle(_LETTERS), wanted):
                     yield from (*wait, ord(letter))
 
     return ToyLanguageModel(grammar, script, shapes=shapes)
