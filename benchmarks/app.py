@@ -182,6 +182,38 @@ def _counts(pairs: Sequence[str]) -> dict[str, int]:
     return counts
 
 
+@app.command(name="all")
+def everything(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the reports and pictures go.")],
+    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Run this one; otherwise all.")] = None,
+) -> None:
+    """Run every benchmark, a process each, and write what each reports. Takes minutes; wants a quiet machine."""
+    from services.concluding import conclude
+    from services.exits import Exit
+
+    raise conclude(lambda: Exit.FAILED if import_module("benchmarks.suite").run_all(out, only or ()) else Exit.OK)
+
+
+@app.command()
+def table(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the reports are.")],
+    into: Annotated[Path | None, typer.Option(metavar="FILE", help="A document, to be written into.")] = None,
+) -> None:
+    """Show the reports of a folder as Markdown, or write them into a document, between its marks."""
+    from services.concluding import conclude
+    from services.exits import Exit
+
+    def shown() -> Exit:
+        suite = import_module("benchmarks.suite")
+        if into is None:
+            print(suite.table_of(folder))
+        else:
+            suite.put_table(folder, into)
+        return Exit.OK
+
+    raise conclude(shown)
+
+
 @app.command()
 def hardware() -> None:
     """Say on which machine figures would be measured."""

@@ -24,6 +24,9 @@ Item = TypeVar("Item")
 SIZES = (1, 2, 4, 8)
 """Calls at a time."""
 
+_STEPS = 6
+"""Of each piece of media: one step takes as long as another."""
+
 
 def measure(bundle: str = "nano", sizes: Sequence[int] = SIZES, repeats: int = 2, threads: int = 1) -> Report:
     """Have each worker do the same so many times at once, `repeats` times after one that only warms up.
@@ -99,7 +102,7 @@ async def _decoder(
     for size in sizes:
         steps[size] = []
         for number in range(repeats + 1):
-            jobs = [DecodeJob(modality, conditioning, seed + place) for place in range(size)]
+            jobs = [DecodeJob(modality, conditioning, seed + place, _STEPS) for place in range(size)]
             seed += size
             made = await asyncio.gather(
                 *(_timed(lambda job=job: decoder.decode(job, Deadline.never())) for job in jobs)

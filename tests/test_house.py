@@ -50,7 +50,7 @@ def test_the_client_needs_nothing_but_grpc_and_protobuf() -> None:
     assert [name for name in loaded_by("import motet.client") if not CLIENT_NEEDS.fullmatch(name)] == []
 
 
-@pytest.mark.parametrize("command", ["--help", "run --help", "serve --help"])
+@pytest.mark.parametrize("command", ["--help", "run --help", "serve --help", "bench --help"])
 def test_help_loads_nothing_heavy(command: str) -> None:
     program = (
         f"from services.cli import app\nsys.argv = ['motet', *{command.split()}]\n"

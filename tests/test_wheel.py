@@ -48,6 +48,12 @@ def test_the_wheel_answers_outside_the_checkout(wheel: Path) -> None:
     assert len(list((wheel.parent / "made").iterdir())) == 3
 
 
+def test_the_wheel_measures_itself(wheel: Path) -> None:
+    done = motet(wheel, "bench", "orchestrator", "--requests", "2", "--rounds", "1", "--plans", "2")
+
+    assert "overhead per worker call" in done.stdout, done.stderr
+
+
 def test_the_wheel_finds_its_own_bundle(wheel: Path) -> None:
     program = "from motet.core.bundle import bundle_folder; print(bundle_folder('nano'))"
     done = subprocess.run(
