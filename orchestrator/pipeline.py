@@ -14,7 +14,7 @@ from motet.core.events import Artifact
 from motet.core.media import Media
 from motet.core.plan import Step
 from motet.core.request import DecoderOptions, FailurePolicy
-from motet.core.workers import DecodeJob, Embedding, Prompt, Turn, Workers
+from motet.core.workers import DecodeJob, Decoder, Embedding, Place, Prompt, Reserving, Turn, Workers
 from orchestrator.answer import Answer
 from orchestrator.executor import execute
 from orchestrator.measures import measured_step
@@ -61,6 +61,8 @@ class Pipeline:
         self._settings = settings
         self._whole = order.failure_policy is FailurePolicy.ALL_OR_NOTHING
         self._trouble: MotetError | None = None
+        self._places: dict[str, Place] = {}
+        """By part, for those whose signal has begun."""
 
     async def run(self) -> None:
         """From prompt to `Done`. Whatever goes wrong is told in the answer; only cancellation is raised."""
@@ -71,6 +73,8 @@ class Pipeline:
             return
         except MotetError as error:
             self._trouble = error
+        finally:
+            self._give_back(*self._places)
         self._finish(self._trouble)
 
     def stop(self, error: MotetError) -> None:
@@ -139,7 +143,7 @@ class Pipeline:
     async def _steps(self, prompt: Prompt) -> AsyncIterator[Step]:
         """Tell the text; yield each step the moment it is known. A model that fails ends the steps, not the rest."""
         answer, model = self._answer, self._workers.language_model
-        score = Score(answer, self._fail, self._order.ceilings, self._media_types(), self._settings)
+        score = Score(answer, self._fail, self._expect, self._order.ceilings, self._media_types(), self._settings)
         try:
             async with hearing("the language model", model.generate(prompt, self._order.deadline)) as events:
                 async for event in events:
@@ -156,29 +160,43 @@ class Pipeline:
                 self._abandon(error)
         answer.complete_plan()
 
+    def _expect(self, part_id: str, modality: str) -> None:
+        """A signal has begun: its decoder may begin, too, with what needs no conditioning."""
+        decoder = self._workers.decoders[modality]
+        if isinstance(decoder, Reserving):
+            order = self._order
+            steps = order.decoder_options.get(modality, NO_OPTIONS).steps
+            self._places[part_id] = decoder.reserve(steps=steps, tenant=order.tenant, priority=order.priority)
+
+    def _give_back(self, *part_ids: str) -> None:
+        for part_id in part_ids:
+            if place := self._places.pop(part_id, None):
+                place.give_back()
+
     async def _decode_twice(self, step: Step, job: DecodeJob) -> tuple[Media, int]:
+        decoder = self._workers.decoders[step.modality]
         try:
-            return await self._decode(step, job)
+            return await self._decode(self._places.pop(step.id, decoder), step, job)
         except RetryableError as error:
             if not self._answer.silent(step.id):
                 raise
             metrics.STEP_RETRIES.labels(step.modality).inc()
             if isinstance(error, OverloadedError):
                 await asyncio.sleep(error.retry_after)
-        return await self._decode(step, job)
+        return await self._decode(decoder, step, job)
 
-    async def _decode(self, step: Step, job: DecodeJob) -> tuple[Media, int]:
+    async def _decode(self, decoder: Decoder, step: Step, job: DecodeJob) -> tuple[Media, int]:
         """The media, and how many denoising steps they took."""
         taken = self._wanted(job)
-        decoder = f"the decoder of {step.modality}"
+        name = f"the decoder of {step.modality}"
         deadline = self._order.deadline.within(self._settings.step_timeout)
-        async with hearing(decoder, self._workers.decoders[step.modality].decode(job, deadline)) as events:
+        async with hearing(name, decoder.decode(job, deadline)) as events:
             async for event in events:
                 if isinstance(event, Media):
-                    return self._checked(event, decoder), taken
+                    return self._checked(event, name), taken
                 self._answer.progress(step.id, event)
                 taken = event.total
-        raise FaultError(f"{decoder} ended without making anything")
+        raise FaultError(f"{name} ended without making anything")
 
     def _checked(self, media: Media, decoder: str) -> Media:
         limit = self._settings.max_media_bytes
@@ -187,6 +205,7 @@ class Pipeline:
         return media
 
     def _fail(self, part_id: str, error: MotetError) -> None:
+        self._give_back(part_id)
         self._answer.fail(part_id, error)
         if self._whole:
             self._abandon(error)

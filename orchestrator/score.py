@@ -14,6 +14,9 @@ from orchestrator.settings import OrchestratorSettings
 Fail = Callable[[str, MotetError], None]
 """Told of each part that fails; what it raises ends the reading."""
 
+Expect = Callable[[str, str], None]
+"""Told of each part whose signal has begun and may be followed, and of its modality."""
+
 
 class Score:
     """Reads a language model's events one at a time.
@@ -26,12 +29,14 @@ class Score:
         self,
         answer: Answer,
         fail: Fail,
+        expect: Expect,
         ceilings: Mapping[str, int],
         media_types: Mapping[str, str],
         settings: OrchestratorSettings,
     ) -> None:
         self._answer = answer
         self._fail = fail
+        self._expect = expect
         self._ceilings = ceilings
         self._media_types = media_types
         self._settings = settings
@@ -54,7 +59,10 @@ class Score:
                     raise _endless("text")
             case SignalStarted(modality):
                 self._break_off()
-                self._run = (modality, self._begin(modality))
+                part = self._begin(modality)
+                self._run = (modality, part)
+                if part is not None:
+                    self._expect(part.id, modality)
             case Signal(modality, conditioning):
                 if part := self._take(modality):
                     return Step(part.id, modality, conditioning, part.anchor, part.caption)

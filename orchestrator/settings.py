@@ -13,6 +13,9 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Bytes = Annotated[int, Field(ge=1)]
 
+Addresses = str | Annotated[tuple[str, ...], Field(min_length=1)]
+"""An address, or a list of the addresses of several replicas."""
+
 MEBI = 1024 * 1024
 
 
@@ -22,9 +25,9 @@ class OrchestratorSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MOTET_", env_nested_delimiter="__", frozen=True, extra="forbid")
 
     listen: str = Field(default="127.0.0.1:50050", description="Address to serve on; port 0 takes a free one.")
-    encoder: str = Field(default="127.0.0.1:50051", description="Address of the encoder service.")
-    language_model: str = Field(default="127.0.0.1:50052", description="Address of the language model service.")
-    decoders: dict[str, str] = Field(default_factory=dict, description="Modality to the address of its decoder.")
+    encoder: Addresses = Field(default="127.0.0.1:50051", description="Address of the encoder service.")
+    language_model: Addresses = Field(default="127.0.0.1:50052", description="Address of the language model service.")
+    decoders: dict[str, Addresses] = Field(default_factory=dict, description="Modality to the address of its decoder.")
 
     max_duration: Seconds = Field(
         default=300.0, description="Seconds one generation may take, from acceptance to done."
@@ -61,6 +64,23 @@ class OrchestratorSettings(BaseSettings):
 
     max_priority: Annotated[int, Field(ge=PRIORITIES[0], le=PRIORITIES[-1])] = Field(
         default=PRIORITIES[-1], description="The highest priority that is heeded; higher ones are lowered to it."
+    )
+    queue_seconds: Seconds = Field(
+        default=60.0,
+        description="Seconds of predicted work that may wait for each call that workers of a kind do at a time; "
+        "more is refused at once. One tenant alone may fill four fifths of it.",
+    )
+    ageing: Seconds = Field(
+        default=10.0, description="Seconds of being passed over that raise the priority of what waits by one."
+    )
+    reservation: Seconds = Field(
+        default=10.0, description="Seconds for which a place is kept for media whose signal has begun."
+    )
+    eject_after: Count = Field(
+        default=3, description="Retryable failures in a row after which a replica is left alone for a while."
+    )
+    eject_for: Seconds = Field(
+        default=1.0, description="Seconds for which it is left alone at first; twice as long each time it fails again."
     )
     max_generations: Count = Field(default=64, description="Generations at a time; more are refused at once.")
     result_ttl: Seconds = Field(default=600.0, description="Seconds for which a finished generation can be watched.")

@@ -49,6 +49,10 @@ LeastSteps = Annotated[
     typer.Option(metavar="M=N", help="Take fewer steps, but no fewer, rather than be late for the timeout."),
 ]
 Priority = Annotated[int, typer.Option(min=-2, max=2, help="Who goes first where many wait: from -2, can wait, to 2.")]
+Replicas = Annotated[
+    list[str] | None,
+    typer.Option(metavar="M=N", help="How many decoders of a modality, or 'encoder' or 'llm', to run."),
+]
 Attach = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Attach a file, whatever kind it is.")]
 Json = Annotated[bool, typer.Option("--json", help="Write events as JSON lines, for programs.")]
 Toy = Annotated[bool, typer.Option("--toy", envvar="MOTET_TOY", help="Use workers without weights, to try the rest.")]
@@ -167,6 +171,7 @@ def models(server: Server = None, bundle: BundleName = "nano", as_json: Json = F
 def up(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The orchestrator's port; 0 takes a free one.")] = 50050,
     bundle: BundleName = "nano",
+    replicas: Replicas = None,
     threads: Threads = 1,
     toy: Toy = False,
     toy_delay: ToyDelay = 0.0,
@@ -178,4 +183,4 @@ def up(
     from services.up import deployment_of
     from services.up import up as start
 
-    raise conclude(lambda: asyncio.run(start(deployment_of(bundle, port, threads, toy, toy_delay))))
+    raise conclude(lambda: asyncio.run(start(deployment_of(bundle, port, threads, toy, toy_delay, replicas or ()))))

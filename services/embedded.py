@@ -16,8 +16,8 @@ from services.loading import Loading, LoadingDecoder, LoadingEncoder, LoadingLan
 async def embedded(factory: Factory) -> AsyncIterator[Motet]:
     """An orchestrator over workers of this process. Each worker is loaded when it is first needed.
 
-    The encoder waits for media to be read, a decoder for the first signal of its modality: what a prompt does not take
-    is not loaded, and the text comes as soon as it can.
+    The encoder waits for media to be read, a decoder for the first token of a signal of its modality: what a prompt
+    does not take is not loaded, and the text comes as soon as it can.
     """
     manifest = factory.manifest
     encoder = Loading(factory.encoder, "encoder")

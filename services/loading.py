@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 from motet.core.closing import closing
 from motet.core.deadline import Deadline
@@ -87,7 +87,7 @@ class LoadingLanguageModel:
 
 
 class LoadingDecoder:
-    """A `Decoder` that is there when it is needed."""
+    """A `Decoder` that is there when it is needed, or sooner: it is loaded once a job for it is expected."""
 
     def __init__(self, loading: Loading[Decoder]) -> None:
         self._loading = loading
@@ -98,3 +98,11 @@ class LoadingDecoder:
         async with closing(decoder.decode(job, deadline)) as events:
             async for event in events:
                 yield event
+
+    def reserve(self, *, steps: int | None, tenant: str, priority: int) -> Self:
+        """This decoder itself, which begins to load."""
+        self._loading.begin()
+        return self
+
+    def give_back(self) -> None:
+        """What has begun to load is loaded: it will be needed another time."""

@@ -29,9 +29,14 @@ Toy = Annotated[bool | None, typer.Option("--toy", help="Serve without weights."
 ToyDelay = Annotated[float | None, typer.Option(hidden=True)]
 Leashed = Annotated[bool, typer.Option("--leashed", hidden=True)]
 Modality = Annotated[str | None, typer.Option(metavar="M", help="What it makes: one of the bundle's modalities.")]
-Address = Annotated[str | None, typer.Option(metavar="ADDR", help="Where this worker serves.")]
+Address = Annotated[
+    list[str] | None, typer.Option(metavar="ADDR", help="Where this worker serves; again for each replica of it.")
+]
 Decoders = Annotated[
-    list[str] | None, typer.Option("--decoder", metavar="M=ADDR", help="A modality, and where its decoder serves.")
+    list[str] | None,
+    typer.Option(
+        "--decoder", metavar="M=ADDR", help="A modality, and where its decoder serves; again for each replica of it."
+    ),
 ]
 
 _COMMON: Mapping[str, tuple[Any, Any]] = {

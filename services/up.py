@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Coroutine, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from motet.core.bundle import Manifest
-from motet.core.errors import MotetError
+from motet.core.errors import MotetError, SettingsError
 from services.announcement import Announcement
 from services.child import Child
 from services.exits import Exit
@@ -21,13 +21,17 @@ T = TypeVar("T")
 
 ANY_PORT = "127.0.0.1:0"
 ORCHESTRATOR = "orchestrator"
+ENCODER = "encoder"
+LANGUAGE_MODEL = "llm"
+MOST_REPLICAS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """What to start: a bundle's services, or the toys', with an orchestrator on `port` of this machine (0: a free one).
 
-    `grace` is how many seconds each service has to finish its work when all is over.
+    `grace` is how many seconds each service has to finish its work when all is over. `replicas` says of which workers
+    there are several: by modality, "encoder" or "llm".
     """
 
     manifest: Manifest
@@ -38,18 +42,29 @@ class Deployment:
     toy_delay: float = 0.0
     grace: float = 20.0
     log_level: str = "warning"
+    replicas: Mapping[str, int] = field(default_factory=dict)
 
     def workers(self) -> Mapping[str, list[str]]:
         """Each worker's name and how `motet serve` is told to be it."""
-        decoders = {f"{modality} decoder": ["decoder", "--modality", modality] for modality in self.manifest.signals}
-        kinds = {"encoder": ["encoder"], "language model": ["llm"], **decoders}
-        return {name: [*kind, "--listen", ANY_PORT, *self._common()] for name, kind in kinds.items()}
+        return {
+            name: [*kind, "--listen", ANY_PORT, *self._common()] for names, kind, _ in self._kinds() for name in names
+        }
 
     def orchestrator(self, addresses: Mapping[str, str]) -> list[str]:
         """How `motet serve` is told to be an orchestrator of workers at these addresses."""
-        decoders = [f"--decoder={modality}={addresses[f'{modality} decoder']}" for modality in self.manifest.signals]
-        workers = ["--encoder", addresses["encoder"], "--language-model", addresses["language model"], *decoders]
+        workers = [f"{option}{addresses[name]}" for names, _, option in self._kinds() for name in names]
         return [ORCHESTRATOR, "--listen", f"127.0.0.1:{self.port}", *workers, *self._common()]
+
+    def _kinds(self) -> Iterator[tuple[list[str], list[str], str]]:
+        """Of each kind of worker the replicas' names, what `motet serve` calls it and what introduces its address."""
+        yield self._named("encoder", ENCODER), ["encoder"], "--encoder="
+        yield self._named("language model", LANGUAGE_MODEL), ["llm"], "--language-model="
+        for modality in self.manifest.signals:
+            names = self._named(f"{modality} decoder", modality)
+            yield names, ["decoder", "--modality", modality], f"--decoder={modality}="
+
+    def _named(self, name: str, key: str) -> list[str]:
+        return [name, *(f"{name} {number}" for number in range(2, self.replicas.get(key, 1) + 1))]
 
     def _common(self) -> Iterator[str]:
         yield from ("--bundle", self.bundle, "--metrics", ANY_PORT, "--threads", str(self.threads))
@@ -57,10 +72,24 @@ class Deployment:
             yield from ("--toy", "--toy-delay", str(self.toy_delay))
 
 
-def deployment_of(bundle: str, port: int, threads: int, toy: bool, toy_delay: float) -> Deployment:
-    """The deployment of a bundle, or of toys. Raises `BundleError`; weights are verified by the services themselves."""
+def deployment_of(
+    bundle: str, port: int, threads: int, toy: bool, toy_delay: float, replicas: Sequence[str] = ()
+) -> Deployment:
+    """The deployment of a bundle, or of toys; `replicas` as they were typed, WORKER=NUMBER.
+
+    Raises `BundleError`, and `SettingsError` for replicas of nothing; weights are verified by the services themselves.
+    """
     manifest = TOY if toy else open_bundle(bundle, ()).manifest
-    return Deployment(manifest, bundle, port, threads, toy, toy_delay)
+    numbers = dict(_number(pair, (ENCODER, LANGUAGE_MODEL, *manifest.signals)) for pair in replicas)
+    return Deployment(manifest, bundle, port, threads, toy, toy_delay, replicas=numbers)
+
+
+def _number(pair: str, workers: Sequence[str]) -> tuple[str, int]:
+    worker, _, number = pair.rpartition("=")
+    if worker not in workers or not number.isdecimal() or not 1 <= int(number) <= MOST_REPLICAS:
+        known = ", ".join(workers)
+        raise SettingsError(f"--replicas takes WORKER=NUMBER, 1 to {MOST_REPLICAS} of {known}, not {pair!r}")
+    return worker, int(number)
 
 
 class Ensemble:

@@ -42,8 +42,40 @@ STEP_SECONDS = Histogram(
     buckets=_SECONDS,
 )
 STEP_RETRIES = Counter("motet_step_retries_total", "Steps that were tried again after a worker failed.", ["modality"])
+POOL_OUTSTANDING_SECONDS = Gauge(
+    "motet_pool_outstanding_seconds",
+    "Predicted seconds of work that a replica still has to do; replicas are numbered as the settings list them.",
+    ["pool", "replica"],
+)
+POOL_QUEUE_SECONDS = Gauge(
+    "motet_pool_queue_seconds", "Predicted seconds of work that waits for any replica.", ["pool"]
+)
+POOL_REFUSED = Counter("motet_pool_refused_total", "Calls refused because too much work was waiting.", ["pool"])
+POOL_EJECTIONS = Counter(
+    "motet_pool_ejections_total", "Times that a replica was left alone after failing in a row.", ["pool", "replica"]
+)
 TOKENS = Counter("motet_tokens_total", "Tokens of the language model; direction is read or written.", ["direction"])
+PASSES = Counter(
+    "motet_language_passes_total", "Passes through the language model; tokens written by passes is how many share one."
+)
+ANSWERS_RUNNING = Gauge("motet_answers_running", "Answers that the language model is reading for or writing.")
+ANSWERS_WAITING = Gauge("motet_answers_waiting", "Answers that wait for the language model's memory.")
+KV_TOKENS_USED = Gauge("motet_kv_tokens_used", "Tokens that the language model's memory is reserved for.")
+KV_TOKENS_LIMIT = Gauge("motet_kv_tokens_limit", "Tokens that the language model's memory has room for.")
+PREFIX_TOKENS = Counter(
+    "motet_prefix_tokens_total",
+    "Tokens of scripts; result is computed, or shared where another script began alike.",
+    ["result"],
+)
 DENOISING_STEPS = Counter("motet_denoising_steps_total", "Denoising steps that were computed.", ["modality"])
 MEDIA_BYTES = Counter(
     "motet_media_bytes_total", "Bytes of encoded media; direction is read or made.", ["modality", "direction"]
+)
+EMBEDDINGS = Counter(
+    "motet_embeddings_total", "Pieces of media to embed; outcome is kept, joined (under way) or computed.", ["outcome"]
+)
+REUSE = Counter(
+    "motet_media_reuse_total",
+    "Jobs for a decoder; outcome is kept (made before), joined (under way) or computed.",
+    ["modality", "outcome"],
 )

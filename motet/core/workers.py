@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from motet.core.deadline import Deadline
 from motet.core.media import Media
@@ -160,6 +160,27 @@ class Decoder(Protocol):
 
         Raises `RequestError` with reason CONDITIONING_INVALID or MODALITY_NOT_SUPPORTED for a job it cannot do.
         """
+        ...
+
+
+class Place(Protocol):
+    """A `Decoder` for one job that is about to be known; what can be done for it before has begun."""
+
+    def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
+        """As `Decoder.decode`, once."""
+        ...
+
+    def give_back(self) -> None:
+        """It is not needed (any more). Changes nothing once the job is being decoded, or when told again."""
+        ...
+
+
+@runtime_checkable
+class Reserving(Protocol):
+    """A `Decoder` that can make itself ready for a job before it is known. Decoders need not be able to."""
+
+    def reserve(self, *, steps: int | None, tenant: str, priority: int) -> Place:
+        """A place for a job that will have these fields, for a bounded time."""
         ...
 
 

@@ -65,17 +65,11 @@ class Gate:
                 self._average += _WEIGHT * (now() - started - self._average)
 
     async def watch(self) -> AsyncGenerator[Capacity, None]:
-        """The load, at once and after each change; changes that follow each other closely are told as one.
-
-        That the gate was closed is told without delay.
-        """
+        """The load, at once and after each change; changes that follow each other closely are told as one."""
         while True:
             change = self._change
             yield self.capacity
-            if not self._draining:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_PACE):
-                        await self.closed()
+            await asyncio.sleep(_PACE)
             await change.wait()
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import aclosing
 from hashlib import sha256
 
+from motet.core.errors import FaultError
 from motet.core.events import Accepted, PartDelta, PartDone, PartProgress, PartStarted, PlanGrown, State, Usage
 from motet.core.media import Media
 from motet.core.request import ArtifactName, DecoderOptions, GenerationRequest, Message
@@ -23,6 +24,7 @@ from tests.orchestrator.stage import (
     run_of,
     said,
     script_of,
+    settled,
     stage,
     text_of,
 )
@@ -65,6 +67,68 @@ async def test_a_part_is_told_as_soon_as_its_first_token_is_known():
         async for event in events:
             if isinstance(event.what, PartStarted) and event.what.modality == "a":
                 break
+
+
+class Reserves(ToyDecoder):
+    """A toy that keeps places, and says what becomes of them."""
+
+    def __init__(self, modality):
+        super().__init__(modality, media_type=f"x/{modality}")
+        self.told = []
+
+    def reserve(self, **wish):
+        self.told.append(wish)
+        return self
+
+    def decode(self, job, deadline):
+        self.told.append("used")
+        return super().decode(job, deadline)
+
+    def give_back(self):
+        self.told.append("given back")
+
+
+async def test_a_place_is_reserved_at_a_runs_first_token_and_used_by_its_step():
+    reserving = Reserves("a")
+    script = script_of("x", run_of("a")[:1], Pause(0.05), run_of("a")[1:])
+    options = {"a": DecoderOptions(steps=5)}
+
+    async with aclosing(
+        stage(script, decoders(a=reserving)).generate(ask(decoder_options=options, tenant="t", priority=1))
+    ) as events:
+        async for event in events:
+            if isinstance(event.what, PartStarted) and event.what.modality == "a":
+                assert reserving.told == [{"steps": 5, "tenant": "t", "priority": 1}], "before the run is whole"
+    assert reserving.told[1:] == ["used"]
+
+
+async def test_a_place_is_given_back_when_its_run_breaks_is_cut_off_or_cancelled():
+    for script in (
+        script_of(run_of("a")[:2], "broken"),
+        script_of("x", run_of("a")[:2]),
+        script_of("x", run_of("a")[:2], FaultError("no")),
+    ):
+        reserving = Reserves("a")
+        await perform(stage(script, decoders(a=reserving)))
+        assert reserving.told[1:] == ["given back"]
+
+    reserving = Reserves("a")
+    orchestrator = stage(script_of(run_of("a")[:2], Pause()), decoders(a=reserving))
+    async with aclosing(orchestrator.generate(ask())) as events, asyncio.timeout(2):
+        async for event in events:
+            if isinstance(event.what, PartStarted):
+                break
+    await settled(orchestrator)
+    assert reserving.told[1:] == ["given back"]
+
+
+async def test_no_place_is_reserved_for_what_may_not_be_made():
+    reserving = Reserves("a")
+
+    await perform(stage(TWO, decoders(a=reserving)), ask(max_parts={"a": 0}))
+    await perform(stage(TWO, decoders(a=reserving)), ask(allowed_modalities=frozenset({"b"})))
+
+    assert reserving.told == []
 
 
 async def test_parts_are_made_side_by_side():

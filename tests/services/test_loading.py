@@ -40,6 +40,18 @@ async def test_a_loaded_decoder_is_as_the_decoder_itself() -> None:
     assert events == [event async for event in ToyDecoder("image").decode(job, Deadline.after(5))]
 
 
+async def test_a_decoder_begins_to_load_when_a_job_for_it_is_expected() -> None:
+    loaded = threading.Event()
+    decoder = LoadingDecoder(Loading(lambda: loaded.set() or ToyDecoder("image"), "decoder"))  # type: ignore[func-returns-value]
+
+    place = decoder.reserve(steps=None, tenant="", priority=0)
+    assert await asyncio.to_thread(loaded.wait, 5)
+    place.give_back()
+
+    events = [event async for event in place.decode(DecodeJob("image", tensor_of(b"", (4,)), 1), Deadline.after(5))]
+    assert isinstance(events[-1], Media)
+
+
 async def test_what_loading_raises_reaches_everyone_who_waits() -> None:
     def refuse() -> ToyEncoder:
         raise BundleError("model.safetensors was altered")
