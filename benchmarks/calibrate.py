@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import TypeVar
 
 from benchmarks.costs import Costs, Curve
@@ -72,7 +72,7 @@ async def _measured(factory: Factory, sizes: Sequence[int], repeats: int) -> Cos
     steps: dict[str, Curve] = {}
     finish: dict[str, list[float]] = {}
     for modality in manifest.signals:
-        decoder = await asyncio.to_thread(lambda modality=modality: factory.decoder(modality))
+        decoder = await asyncio.to_thread(factory.decoder, modality)
         steps[modality], finish[modality] = await _decoder(decoder, modality, wanted[modality], sizes, repeats)
     return Costs(firsts, Curve(tokens), steps, finish)
 
@@ -85,7 +85,7 @@ class _Writing:
 
 
 async def _written(model: LanguageModel, prompt: Prompt) -> _Writing:
-    outs = await _timed(lambda: model.generate(prompt, Deadline.never()))
+    outs = await _timed(model.generate(prompt, Deadline.never()))
     # A run is fed in one go: it counts as one token.
     tokens = [at for event, at in outs if isinstance(event, TextPiece | SignalStarted)]
     wanted = {event.modality: event.conditioning for event, _ in outs if isinstance(event, Signal)}
@@ -104,9 +104,7 @@ async def _decoder(
         for number in range(repeats + 1):
             jobs = [DecodeJob(modality, conditioning, seed + place, _STEPS) for place in range(size)]
             seed += size
-            made = await asyncio.gather(
-                *(_timed(lambda job=job: decoder.decode(job, Deadline.never())) for job in jobs)
-            )
+            made = await asyncio.gather(*(_timed(decoder.decode(job, Deadline.never())) for job in jobs))
             for outs in made if number else ():
                 at = [moment for event, moment in outs if not isinstance(event, Media)]
                 steps[size].append((at[-1] - at[0]) / max(1, len(at) - 1))
@@ -114,8 +112,8 @@ async def _decoder(
     return Curve(steps), finishing
 
 
-async def _timed(call: Callable[[], AsyncIterator[Item]]) -> list[tuple[Item, float]]:
+async def _timed(stream: AsyncIterator[Item]) -> list[tuple[Item, float]]:
     """What a worker says, and after how many seconds."""
     begun = now()
-    async with closing(call()) as items:
+    async with closing(stream) as items:
         return [(item, now() - begun) async for item in items]

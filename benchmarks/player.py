@@ -30,7 +30,7 @@ from services.leash import hold
 from services.llm.servicer import LanguageModelServicer
 from services.logs import configure_logs
 from services.serve import Service, serve, worker_service
-from services.settings import WorkerSettings
+from services.settings import WorkerSettings, settings_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +56,15 @@ class PlayerPart:
 
 def player_service(part: PlayerPart, record: Record) -> Service:
     """The service of a part, not begun."""
-    settings = WorkerSettings(
-        bundle=part.bundle or "nano",
-        toy=part.bundle is None,
-        threads=part.threads,
-        max_running=part.width,
-        max_queued=10_000,
-        grace=1.0,
-        log_level="warning",
-    )
+    given = {
+        "bundle": part.bundle,
+        "toy": part.bundle is None,
+        "threads": part.threads,
+        "max_running": part.width,
+        "max_queued": 10_000,
+        "log_level": "warning",
+    }
+    settings = settings_of(WorkerSettings, given)
     name = part.worker if part.worker in (ENCODER, LANGUAGE_MODEL) else f"{part.worker} decoder"
 
     def servicer(factory: Factory) -> Servicer:

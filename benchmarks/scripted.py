@@ -54,15 +54,15 @@ def language_model_of(grammar: Grammar, shapes: Mapping[str, tuple[int, ...]], t
     A run takes as long as one token, as in an engine that feeds the rest of a run in one go.
     """
     runs = {run.modality: run.ids for run in grammar.runs}
-    wait = [Pause(token)] if token else []
+    wait: list[Token] = [Pause(token)] if token else []
 
     def script(prompt: Prompt) -> Iterator[Token]:
         said = [part for part in prompt.turns[-1].parts if isinstance(part, str)]
         for wanted in script_of(" ".join(said), runs):
             if isinstance(wanted, str):
-                yield from (*wait, *runs[wanted])
+                yield from [*wait, *runs[wanted]]
             else:
                 for letter in islice(cycle(_LETTERS), wanted):
-                    yield from (*wait, ord(letter))
+                    yield from [*wait, ord(letter)]
 
     return ToyLanguageModel(grammar, script, shapes=shapes)
