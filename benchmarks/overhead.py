@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from time import perf_counter
 
 from benchmarks.band import Band, Lineup, playing
@@ -22,10 +23,9 @@ from benchmarks.stages import stages_of
 from motet.client import Client
 from motet.core.events import State
 from motet.core.service import Motet
-from motet.core.workers import Workers
-from motet.transport.channel import open_channel
-from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel
 from orchestrator.orchestrator import Orchestrator
+from orchestrator.settings import OrchestratorSettings
+from services.gateway.pools import pooled_workers
 
 _WARMING = 10
 """Requests at first that only open connections."""
@@ -110,7 +110,7 @@ async def _rates(
 
         for number in range(-1, rounds):
             for name in list(found)[:: -1 if number % 2 else 1]:
-                rate = await _rate(lambda seed, name=name: one(name, seed), plans, concurrency)
+                rate = await _rate(partial(one, name), plans, concurrency)
                 if number >= 0:
                     found[name].append(rate)
     return found
@@ -134,14 +134,11 @@ async def _rate(one: Callable[[int], Awaitable[None]], plans: int, concurrency: 
 async def _beside(band: Band) -> AsyncIterator[Motet]:
     """An orchestrator in this process, its workers being the band's."""
     manifest = band.lineup.manifest
+    settings = OrchestratorSettings(
+        encoder=band.workers[ENCODER],
+        language_model=band.workers[LANGUAGE_MODEL],
+        decoders={modality: band.workers[modality] for modality in manifest.signals},
+    )
     async with AsyncExitStack() as stack:
-        channels = {
-            worker: await stack.enter_async_context(open_channel(address, health=""))
-            for worker, address in band.workers.items()
-        }
-        workers = Workers(
-            RemoteEncoder(channels[ENCODER]),
-            RemoteLanguageModel(channels[LANGUAGE_MODEL]),
-            {modality: RemoteDecoder(channels[modality]) for modality in manifest.signals},
-        )
-        yield await stack.enter_async_context(Orchestrator(workers, manifest, ""))
+        workers = await pooled_workers(settings, manifest, stack)
+        yield await stack.enter_async_context(Orchestrator(workers, manifest, "", settings))
