@@ -100,6 +100,16 @@ def test_nobody_saves_up_by_asking_for_nothing():
     assert next_ten["late"] in (5, 6), "it shares from now on, whatever the other was served before"
 
 
+def test_who_was_served_at_once_has_saved_up_nothing_either():
+    queue = FairQueue(AGEING)
+    for tenant in ["busy"] * 50 + ["late"]:
+        queue.charge(ticket(tenant), 0.0)
+    for tenant in ["busy", "late"] * 20:
+        queue.add(ticket(tenant))
+
+    assert Counter(served(queue).tenant for _ in range(10))["late"] in (5, 6)
+
+
 def test_nobody_is_charged_twice_for_having_left_for_a_moment():
     queue = queue_of(ticket("a", 0.9), ticket("b"), ticket("b"))
     assert served(queue).tenant == "a"

@@ -147,6 +147,19 @@ async def test_a_slow_replica_gets_less():
 
 
 @virtually
+async def test_how_fast_each_is_is_learned():
+    async with Hall(None, None, width=20) as hall:
+        hall.toys[1]._pause = Pause(0.4)
+        await asyncio.gather(*(hall.start() for _ in range(8)))
+        tasks = [hall.start() for _ in range(10)]
+        await settled()
+
+        assert hall.running == [8, 2]
+        assert hall.pool.outstanding == pytest.approx([8.0, 8.0])
+        await asyncio.gather(*tasks)
+
+
+@virtually
 async def test_work_of_other_orchestrators_counts():
     async with Hall(None, None, width=4) as hall:
         hall.posts[0].tell(width=4, running=2, seconds=5.0)
@@ -198,6 +211,17 @@ async def test_one_that_is_not_heard_of_gets_nothing_until_it_is_heard_of_again(
         await hall.start()
 
         assert hall.counts == [1, 3]
+
+
+@virtually
+async def test_one_that_is_not_heard_of_is_tried_before_one_that_drains():
+    async with Hall(None, None, width=4) as hall:
+        hall.posts[0].tell(width=4, draining=True)
+        hall.posts[1].lose()
+        await settled()
+        await hall.start()
+
+        assert hall.counts == [0, 1]
 
 
 @virtually
@@ -301,12 +325,15 @@ async def test_refusing_politely_is_no_failure():
 
 
 @virtually
-async def test_calls_that_wait_for_an_ejected_replica_get_it_when_it_may_be_probed():
-    async with Hall(Trouble(LOST, times=3), None, eject_after=1) as hall:
-        tasks = [hall.start(seed=number, steps=50) for number in range(3)]
-        await asyncio.gather(*tasks)
+async def test_who_waits_gets_an_ejected_replica_as_soon_as_it_may_be_probed():
+    async with Hall(Trouble(LOST, times=1), None, eject_after=1, eject_for=1) as hall:
+        long = hall.start(steps=100)
+        await settled()
+        assert hall.counts == [1, 1]
+        _, at = await hall.start()
 
-        assert hall.counts[0] >= 2
+        assert 1.8 <= at <= 2.2, "a second of being left alone, and one of work"
+        await long
         assert hall.idle
 
 
@@ -405,16 +432,15 @@ async def test_who_is_cancelled_or_late_leaves_the_queue_at_once():
 @virtually
 async def test_who_is_cancelled_in_the_moment_of_its_turn_gives_it_on():
     async with Hall(None) as hall:
-        hall.start()
+        first = hall.decoder.decode(DecodeJob("a", tensor_of(b"c", (4,)), 1), Deadline.never())
+        await anext(first)
         second, third = hall.start(), hall.start()
-        await asyncio.sleep(0.95)
-        while not hall.pool._replicas[0].free:
-            await asyncio.sleep(0.001)
-            if hall.counts == [2]:
-                break
+        await settled()
+        await first.aclose()
         second.cancel()
-        await third
 
+        assert (await third)[1] == pytest.approx(1.1)
+        assert second.cancelled()
         assert hall.idle
 
 
@@ -455,9 +481,11 @@ async def test_a_reserved_place_holds_nothing_up_but_comes_before_whoever_came_l
         rivals = [hall.start(seed=number) for number in range(2)]
         await asyncio.sleep(1.5)
         assert hall.counts == [2], "the first rival was not kept waiting for what was only expected"
-        job = DecodeJob("a", tensor_of(b"c", (4,)), 9)
-        _, at = await made(place, job, Deadline.never())
+        performing = asyncio.create_task(made(place, DecodeJob("a", tensor_of(b"c", (4,)), 9), Deadline.never()))
+        await settled()
+        assert hall.pool.waiting == pytest.approx(2.0), "it and the second rival"
         place.give_back()
+        _, at = await performing
 
         assert at == pytest.approx(3.0)
         assert [end for _, end in await asyncio.gather(working, *rivals)] == pytest.approx([1, 2, 4], abs=0.01)

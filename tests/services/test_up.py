@@ -164,6 +164,25 @@ def test_every_example_runs_against_it(lasting: dict[str, list[str]], tmp_path: 
     assert list(files_in(tmp_path / "answer"))
 
 
+def test_replicas_come_up_under_names_of_their_own_and_answer() -> None:
+    with started("up", "--toy", "--port", 0, "--replicas", "image=2", "--replicas", "llm=2") as up:
+        table = table_of(up)
+        ran = motet("run", "hello", "--only", "image", "--json", "--server", table["orchestrator"][0])
+        interrupted(up)
+
+    names = {"encoder", "language model", "language model 2", "image decoder", "image decoder 2"}
+    assert names <= table.keys()
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize("typed", ["smell=2", "image=0", "image", "image=many", "image=65"])
+def test_replicas_of_nothing_are_refused(typed: str) -> None:
+    upped = motet("up", "--toy", "--port", 0, "--replicas", typed)
+
+    assert upped.returncode == 2
+    assert "--replicas takes WORKER=NUMBER" in upped.stderr
+
+
 def test_a_decoder_that_dies_midway_costs_its_own_part_alone(tmp_path: Path) -> None:
     with started("up", "--toy", "--toy-delay", 0.02, "--port", 0) as up:
         address = table_of(up)["orchestrator"][0]
