@@ -182,6 +182,19 @@ def _counts(pairs: Sequence[str]) -> dict[str, int]:
     return counts
 
 
+@app.command()
+@with_options(REPORTED)
+def gpu(
+    size: Annotated[list[int] | None, typer.Option(min=1, help="How many at a time; once for each.")] = None,
+    rounds: Rounds = 3,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Run the same code in small, on a CPU.")] = False,
+    **reported: Any,
+) -> None:
+    """Full-size random weights against the stock libraries and the hardware's limit. Without CUDA it exits with 2."""
+    settings: dict[str, Any] = {"rounds": rounds, "smoke": smoke}
+    raise run("gpu", settings | ({"sizes": size} if size else {}), **reported)
+
+
 @app.command(name="all")
 def everything(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the reports and pictures go.")],

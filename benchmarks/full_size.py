@@ -1,0 +1,228 @@
+"""Models with random weights in the published shapes, and the same in small: all that speed depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import diffusers
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, SpeechT5HifiGan, SpeechT5HifiGanConfig
+
+from motet.core.bundle import Bundle, DecoderEntry
+from motet.media import encode
+from motet.models.budget import Budget
+from motet.models.diffusion import DiffusionDecoder
+from motet.models.llama import Llama, load_codec
+from motet.models.llm import LlamaLanguageModel
+from motet.models.masks import Masks
+from motet.models.projectors import Projections, ProjectionsConfig, ProjectorConfig
+from motet.models.script import Scriptwriter
+from motet.models.singers import AudioLDM, StableDiffusion, TextToVideo
+from motet.models.writing import Voice
+
+PICTURE, SOUND, CLIP = "image", "audio", "video"
+_CROSS, _PLAIN = ("CrossAttnDownBlock2D", "CrossAttnUpBlock2D"), ("DownBlock2D", "UpBlock2D")
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Sizes of all that is made: `width` of the smallest U-Net block and so on."""
+
+    llama: dict[str, int]
+    blocks: tuple[int, ...]
+    sound_blocks: tuple[int, ...]
+    vae_blocks: tuple[int, ...]
+    groups: int
+    told: dict[str, tuple[int, int]]
+    options: dict[str, dict[str, float]]
+    vocoder: dict[str, Any]
+    head: int
+    clip_head: int
+    tokens: int
+    steps: int
+
+
+FULL = Scale(
+    # Vicuna 7B; SD 1.5 at 512 x 512; AudioLDM-L, 5 s; ZeroScope 576w, 16 frames.
+    llama={"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32},
+    blocks=(320, 640, 1280, 1280),
+    sound_blocks=(256, 512, 768, 1280),
+    vae_blocks=(128, 256, 512, 512),
+    groups=32,
+    told={PICTURE: (77, 768), SOUND: (1, 512), CLIP: (77, 1024)},
+    options={
+        PICTURE: {"height": 512, "width": 512},
+        SOUND: {"seconds": 5},
+        CLIP: {"height": 320, "width": 576, "frames": 16, "frames_per_second": 8},
+    },
+    vocoder={
+        "model_in_dim": 64,
+        "upsample_initial_channel": 1024,
+        "upsample_rates": [5, 4, 2, 2, 2],
+        "upsample_kernel_sizes": [16, 16, 8, 4, 4],
+    },
+    head=8,
+    clip_head=64,
+    tokens=128,
+    steps=20,
+)
+
+TINY = Scale(
+    llama={"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4},
+    blocks=(8, 8, 8, 8),
+    sound_blocks=(8, 8, 8, 8),
+    vae_blocks=(8, 8, 8, 8),
+    groups=4,
+    told={PICTURE: (4, 8), SOUND: (1, 8), CLIP: (4, 8)},
+    options={
+        PICTURE: {"height": 64, "width": 64},
+        SOUND: {"seconds": 0.2},
+        CLIP: {"height": 64, "width": 64, "frames": 2, "frames_per_second": 2},
+    },
+    vocoder={
+        "model_in_dim": 64,
+        "upsample_initial_channel": 16,
+        "upsample_rates": [5, 4, 4, 2],
+        "upsample_kernel_sizes": [10, 8, 8, 4],
+        # With its own range an untrained one is so quiet that 16 bits round every sound to silence.
+        "initializer_range": 0.3,
+    },
+    head=2,
+    clip_head=4,
+    tokens=8,
+    steps=2,
+)
+
+
+def llama_of(scale: Scale, words: LlamaConfig, vocabulary: int, device: str) -> LlamaForCausalLM:
+    """A LLaMA whose text tokens are those of another, smaller one."""
+    config = LlamaConfig(
+        **scale.llama,
+        vocab_size=vocabulary,
+        max_position_embeddings=2048,
+        bos_token_id=words.bos_token_id,
+        eos_token_id=words.eos_token_id,
+        tie_word_embeddings=False,
+    )
+    return _made(lambda: LlamaForCausalLM(config), device)
+
+
+def language_model_of(model: LlamaForCausalLM, bundle: Bundle, budget: Budget) -> LlamaLanguageModel:
+    """Motet's engine around that model, with the words and the signals of a bundle."""
+    manifest = bundle.manifest
+    first, grammar, codec = manifest.language_model.first_control, manifest.grammar, load_codec(bundle)
+    shapes = dict.fromkeys(manifest.signals, (1, 8))
+    outputs = {name: ProjectorConfig(1, 8, 8, 1, 1, 8) for name in shapes}
+    width = model.config.hidden_size
+    projections = Projections(ProjectionsConfig(8, width, outputs)).to(model.device)
+    llama = Llama(model, projections, 2048, max(run.length for run in grammar.runs))
+    masks = Masks(grammar, first, llama.beginning, llama.device)
+    voice = Voice(llama, codec, grammar, masks, shapes, 2048)
+    return LlamaLanguageModel(voice, Scriptwriter(codec, grammar, first, llama.beginning, 8), budget)
+
+
+def singer_of(modality: str, scale: Scale, device: str) -> Any:
+    """The networks of one kind of decoder."""
+    parts: dict[str, Any] = {
+        "scheduler": diffusers.DDIMScheduler(
+            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, steps_offset=1
+        ),
+        "unconditional": torch.zeros(scale.told[modality]),
+        "options": scale.options[modality],
+    }
+    if modality == SOUND:
+        vocoder = SpeechT5HifiGanConfig(**scale.vocoder, sampling_rate=16000, normalize_before=False)
+        return AudioLDM(
+            _made(lambda: SpeechT5HifiGan(vocoder), device),
+            unet=_made(lambda: _sound_unet(scale), device),
+            vae=_made(lambda: _vae(1, 8, scale.vae_blocks[:3], scale.groups), device),
+            **parts,
+        )
+    kind, unet = (StableDiffusion, _picture_unet) if modality == PICTURE else (TextToVideo, _clip_unet)
+    networks = {
+        "unet": _made(lambda: unet(scale), device),
+        "vae": _made(lambda: _vae(3, 4, scale.vae_blocks, scale.groups), device),
+    }
+    return kind(**networks, **parts)
+
+
+def decoder_of(modality: str, singer: Any, scale: Scale) -> DiffusionDecoder:
+    """Motet's engine around those networks."""
+    kinds = {PICTURE: "stable-diffusion", SOUND: "audioldm", CLIP: "text-to-video-sd"}
+    types = {PICTURE: "image/png", SOUND: "audio/wav", CLIP: "video/mp4"}
+    entry = DecoderEntry(
+        kind=kinds[modality],
+        path=f"decoders/{modality}",
+        conditioning=list(scale.told[modality]),
+        media_type=types[modality],
+        steps=scale.steps,
+        guidance=7.5,
+        options=scale.options[modality],
+    )
+    to_media: dict[str, Any] = {
+        PICTURE: encode.encode_picture,
+        SOUND: lambda wave: encode.encode_sound(wave, 16000),
+        CLIP: lambda frames: encode.encode_clip(frames, scale.options[CLIP]["frames_per_second"]),
+    }
+    return DiffusionDecoder(modality, entry, singer, to_media[modality])
+
+
+def _picture_unet(scale: Scale) -> Any:
+    return diffusers.UNet2DConditionModel(
+        sample_size=int(scale.options[PICTURE]["height"]) // 8,
+        block_out_channels=scale.blocks,
+        down_block_types=(*[_CROSS[0]] * 3, _PLAIN[0]),
+        up_block_types=(_PLAIN[1], *[_CROSS[1]] * 3),
+        cross_attention_dim=scale.told[PICTURE][1],
+        attention_head_dim=scale.head,
+        norm_num_groups=scale.groups,
+    )
+
+
+def _sound_unet(scale: Scale) -> Any:
+    return diffusers.UNet2DConditionModel(
+        sample_size=128,
+        in_channels=8,
+        out_channels=8,
+        block_out_channels=scale.sound_blocks,
+        down_block_types=(_PLAIN[0], *[_CROSS[0]] * 3),
+        up_block_types=(*[_CROSS[1]] * 3, _PLAIN[1]),
+        cross_attention_dim=scale.sound_blocks,
+        attention_head_dim=scale.head,
+        norm_num_groups=scale.groups,
+        class_embed_type="simple_projection",
+        class_embeddings_concat=True,
+        projection_class_embeddings_input_dim=scale.told[SOUND][1],
+    )
+
+
+def _clip_unet(scale: Scale) -> Any:
+    return diffusers.UNet3DConditionModel(
+        sample_size=int(scale.options[CLIP]["height"]) // 8,
+        block_out_channels=scale.blocks,
+        cross_attention_dim=scale.told[CLIP][1],
+        attention_head_dim=scale.clip_head,
+        norm_num_groups=scale.groups,
+    )
+
+
+def _vae(channels: int, latent_channels: int, blocks: tuple[int, ...], groups: int) -> Any:
+    return diffusers.AutoencoderKL(
+        in_channels=channels,
+        out_channels=channels,
+        latent_channels=latent_channels,
+        block_out_channels=blocks,
+        down_block_types=("DownEncoderBlock2D",) * len(blocks),
+        up_block_types=("UpDecoderBlock2D",) * len(blocks),
+        layers_per_block=2,
+        norm_num_groups=groups,
+    )
+
+
+def _made(make: Any, device: str) -> Any:
+    """A network on a device, for inference: in float32 on a CPU, in bfloat16 elsewhere."""
+    torch.manual_seed(0)
+    with torch.device(device):
+        network = make()
+    return network.to(torch.float32 if device == "cpu" else torch.bfloat16).requires_grad_(False).eval()
