@@ -9,27 +9,34 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.app import app
 from benchmarks.table import number
 from motet.core.errors import SettingsError
 
 CALIBRATION = "calibration"
+_NOT_RUN = {"all", "table", "hardware", "gpu"}
+"""What measures nothing, or needs another machine."""
+
 BEGIN, END = "<!-- figures: motet bench table -->", "<!-- end of figures -->"
 
 
 def commands(out: Path) -> dict[str, list[str]]:
-    """What is typed for each report: its name, and the arguments of `motet bench`. Pictures go beside the reports."""
+    """What is typed for each report: its name, and the arguments of `motet bench`. Pictures go beside the reports.
+
+    Whatever else can be typed and measures something here is run as it is.
+    """
     fleet = [f"--replicas={kind}" for kind in ("image=8", "audio=8", "video=32", "language model=2")]
-    return {
+    own = {
         "orchestrator": ["orchestrator"],
         "overlap": ["overlap", "--plot", str(out / "overlap.svg")],
         "overlap-nano": ["overlap", "--bundle", "nano", "--plot", str(out / "overlap-nano.svg")],
-        "llm": ["llm"],
-        "diffusion": ["diffusion"],
-        "encoder": ["encoder"],
         "serve": ["serve", "--plot", str(out / "serve.svg")],
         CALIBRATION: ["calibrate"],
         "simulate": ["simulate", *fleet, "--rate", "10", "--costs", str(out / f"{CALIBRATION}.json")],
     }
+    typed = {arguments[0] for arguments in own.values()} | _NOT_RUN
+    names = [str(command.name or getattr(command.callback, "__name__", "")) for command in app.registered_commands]
+    return own | {name: [name] for name in names if name not in typed}
 
 
 def run_all(out: Path, only: Sequence[str] = ()) -> int:
