@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
-from typing import TypeVar
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Generic, Self, TypeVar
 
 from motet.core.closing import closing
 from motet.core.errors import FaultError, MotetError
@@ -14,11 +14,29 @@ Item = TypeVar("Item")
 logger = logging.getLogger(__name__)
 
 
-@asynccontextmanager
-async def hearing(worker: str, stream: AsyncIterator[Item]) -> AsyncIterator[AsyncIterator[Item]]:
+class hearing(closing[Item], Generic[Item]):  # noqa: N801 - it reads as a verb: `async with hearing(worker, stream)`
     """As `closing`, and what the stream raises is treated by `blaming`; what its reader raises is not."""
-    async with closing(stream), aclosing(_blamed(worker, stream)) as items:
-        yield items
+
+    # A class and not two generators: each item of every stream comes through here.
+
+    def __init__(self, worker: str, stream: AsyncIterator[Item]) -> None:
+        super().__init__(stream)
+        self._worker = worker
+        self._items = aiter(stream)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Item:
+        try:
+            return await anext(self._items)
+        except (StopAsyncIteration, MotetError):
+            raise
+        except Exception as error:
+            raise _blame(self._worker) from error
 
 
 @contextmanager
@@ -29,11 +47,9 @@ def blaming(worker: str) -> Iterator[None]:
     except MotetError:
         raise
     except Exception as error:
-        logger.exception("%s failed unexpectedly", worker)
-        raise FaultError(f"{worker} failed; the operator's log says why") from error
+        raise _blame(worker) from error
 
 
-async def _blamed(worker: str, stream: AsyncIterator[Item]) -> AsyncGenerator[Item, None]:
-    with blaming(worker):
-        async for item in stream:
-            yield item
+def _blame(worker: str) -> FaultError:
+    logger.exception("%s failed unexpectedly", worker)
+    return FaultError(f"{worker} failed; the operator's log says why")

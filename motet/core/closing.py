@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
 
-@asynccontextmanager
-async def closing(stream: AsyncIterator[Item]) -> AsyncIterator[AsyncIterator[Item]]:
+class closing(Generic[Item]):  # noqa: N801 - it reads as a verb: `async with closing(stream) as items`
     """Within, read a worker's stream; on exit it is closed, so that the worker stops now and not at collection.
 
     As `contextlib.aclosing`, for the protocols' plain `AsyncIterator`, of which only generators can be closed.
     """
-    try:
-        yield stream
-    finally:
-        close = getattr(stream, "aclose", None)
+
+    def __init__(self, stream: AsyncIterator[Item]) -> None:
+        self._stream = stream
+
+    async def __aenter__(self) -> AsyncIterator[Item]:
+        return self._stream
+
+    async def __aexit__(self, *exception: object) -> None:
+        close = getattr(self._stream, "aclose", None)
         if close is not None:
             await close()

@@ -164,10 +164,10 @@ def test_every_example_runs_against_it(lasting: dict[str, list[str]], tmp_path: 
     assert list(files_in(tmp_path / "answer"))
 
 
-def test_replicas_come_up_under_names_of_their_own_and_answer() -> None:
+def test_replicas_come_up_under_names_of_their_own_and_answer(tmp_path: Path) -> None:
     with started("up", "--toy", "--port", 0, "--replicas", "image=2", "--replicas", "llm=2") as up:
         table = table_of(up)
-        ran = motet("run", "hello", "--only", "image", "--json", "--server", table["orchestrator"][0])
+        ran = motet("run", "hello", "--only", "image", "--out", tmp_path, "--server", table["orchestrator"][0])
         interrupted(up)
 
     names = {"encoder", "language model", "language model 2", "image decoder", "image decoder 2"}
