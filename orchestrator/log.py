@@ -18,7 +18,7 @@ class EventLog:
     def __init__(self, observe: Callable[[Happening], None] = lambda what: None) -> None:
         self._observe = observe
         self._events: list[Event] = []
-        self._grown = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
         self.size_bytes = 0
         """Bytes of the text, media and previews in it."""
 
@@ -36,8 +36,10 @@ class EventLog:
         self._events.append(Event(len(self._events) + 1, time.time(), what))
         self.size_bytes += _size_of(what)
         self._observe(what)
-        self._grown.set()
-        self._grown = asyncio.Event()
+        waiting, self._waiting = self._waiting, []
+        for reader in waiting:
+            if not reader.done():
+                reader.set_result(None)
 
     async def follow(self, after: int = 0) -> AsyncGenerator[Event, None]:
         """Every event after a sequence: those of the past at once, those to come as they come, up to `Done`."""
@@ -47,7 +49,8 @@ class EventLog:
                 yield self._events[after - 1]
             if self.closed:
                 return
-            await self._grown.wait()
+            self._waiting.append(grown := asyncio.get_running_loop().create_future())
+            await grown
 
 
 def _size_of(what: Happening) -> int:
