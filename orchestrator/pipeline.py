@@ -14,7 +14,7 @@ from motet.core.events import Artifact
 from motet.core.media import Media
 from motet.core.plan import Step
 from motet.core.request import DecoderOptions, FailurePolicy
-from motet.core.workers import DecodeJob, Decoder, Embedding, Place, Prompt, Reserving, Turn, Workers
+from motet.core.workers import DecodeJob, Decoder, Embedding, Place, Prompt, Turn, Workers, reserving
 from orchestrator.answer import Answer
 from orchestrator.executor import execute
 from orchestrator.measures import measured_step
@@ -162,8 +162,7 @@ class Pipeline:
 
     def _expect(self, part_id: str, modality: str) -> None:
         """A signal has begun: its decoder may begin, too, with what needs no conditioning."""
-        decoder = self._workers.decoders[modality]
-        if isinstance(decoder, Reserving):
+        if decoder := reserving(self._workers.decoders[modality]):
             order = self._order
             steps = order.decoder_options.get(modality, NO_OPTIONS).steps
             self._places[part_id] = decoder.reserve(steps=steps, tenant=order.tenant, priority=order.priority)

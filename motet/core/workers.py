@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, cast, runtime_checkable
 
 from motet.core.deadline import Deadline
 from motet.core.media import Media
@@ -182,6 +182,11 @@ class Reserving(Protocol):
     def reserve(self, *, steps: int | None, tenant: str, priority: int) -> Place:
         """A place for a job that will have these fields, for a bounded time."""
         ...
+
+
+def reserving(decoder: Decoder) -> Reserving | None:
+    """The decoder as one that can reserve, if it can."""
+    return cast("Reserving", decoder) if hasattr(decoder, "reserve") else None
 
 
 @dataclass(frozen=True, slots=True)
