@@ -7,44 +7,57 @@ that silently stays random is the oldest bug of NExT-GPT's users.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import DynamicCache, LlamaForCausalLM
+from torch.nn.functional import pad
+from transformers import LlamaForCausalLM
 from transformers.utils import logging
 
 from motet.core.bundle import Bundle
 from motet.core.errors import BundleError
 from motet.core.signals import Grammar
+from motet.models.attention import Attention, Place, causal_mask
 from motet.models.codec import TextCodec
+from motet.models.kv_cache import KvCache
 from motet.models.projectors import Projections, ProjectionsConfig
 from motet.models.script import Script
 from motet.models.v0_names import to_v0
 
+BLOCK = 32
+"""Tokens of a script that are read in one piece. Always the same pieces, so that sharing them changes nothing."""
+
 _WORDS = ("base_model.model.model.embed_tokens.weight", "base_model.model.lm_head.weight")
-
-
-@dataclass(frozen=True, slots=True)
-class Forward:
-    """What one pass gives: `states` after the last norm and the `embedded` inputs, both (tokens, width), and the
-    `logits` (vocabulary,) of the token that follows.
-    """
-
-    states: Tensor
-    embedded: Tensor
-    logits: Tensor
+# From this many rows on, a matrix product's rows come out the same whatever the others are (MKL has other kernels for
+# fewer); so there are never fewer, and an answer is the same alone and beside others.
+_ROWS = 4
 
 
 class Llama:
-    """The network of one bundle, in float32; its methods are pure but for the cache they are given."""
+    """The network of one bundle. It holds no answer's state: that is in the cache it is given.
 
-    def __init__(self, model: LlamaForCausalLM, projections: Projections) -> None:
-        self._model = model.eval()
-        self.projections = projections.eval()
+    The tokens of a pass are packed: whoever they belong to, they go through every layer as rows of one matrix, and
+    only attention knows them apart. Hence no padding, and a pass may hold anything: parts of scripts, single tokens
+    and whole runs.
+    """
+
+    def __init__(self, model: LlamaForCausalLM, projections: Projections, positions: int, longest_run: int = 1) -> None:
+        """For answers of at most `positions` tokens with their scripts, and runs of at most `longest_run`."""
+        self._model = model.requires_grad_(False).eval()
+        self.projections = projections.requires_grad_(False).eval()
+        self.device = model.device
+        self.dtype = model.dtype
+        attention = model.model.layers[0].self_attn
+        self.shape = (len(model.model.layers), model.config.num_key_value_heads, attention.head_dim)
+        """Of `KvCache`: layers, heads of keys, width of one."""
+        self._scale = float(attention.scaling)
+        self._causal = causal_mask(max(BLOCK, longest_run), positions, self.dtype, self.device)
+        turns = torch.arange(positions, device=self.device)[None]
+        self._cos, self._sin = (table[0] for table in model.model.rotary_emb(self._model.lm_head.weight, turns))
 
     @property
     def beginning(self) -> int:
@@ -56,41 +69,101 @@ class Llama:
         """The id that ends an answer."""
         return int(self._model.config.eos_token_id)
 
+    def cache(self, limit: int) -> KvCache:
+        """Memory for so many tokens of this network."""
+        return KvCache(self.shape, limit, self.dtype, self.device)
+
     @torch.inference_mode()
-    def read(self, script: Script, cache: DynamicCache) -> Forward:
-        """Reads a script from its beginning."""
-        embedded = self._model.model.embed_tokens(script.ids)
+    def embed_script(self, script: Script) -> Tensor:
+        """The vectors that a script's tokens enter the network as, (tokens, width)."""
+        embedded = self.embed(script.ids.tolist())
         if script.places:
-            embedded[list(script.places)] = self.projections.llama_proj(script.embeddings)
-        return self._pass(embedded, cache)
+            projected = self.projections.llama_proj(script.embeddings.to(self.device))
+            embedded[list(script.places)] = projected.to(self.dtype)
+        return embedded
 
     @torch.inference_mode()
-    def feed(self, ids: list[int], cache: DynamicCache) -> Forward:
-        """Goes on by some tokens in one pass: one that was sampled, or a whole run that is already certain."""
-        return self._pass(self._model.model.embed_tokens(torch.tensor(ids)), cache)
+    def embed(self, ids: Sequence[int]) -> Tensor:
+        """The vectors of tokens, (tokens, width)."""
+        return self._model.model.embed_tokens(torch.tensor(ids, dtype=torch.long, device=self.device))
 
     @torch.inference_mode()
-    def conditioning(self, modality: str, run: Forward) -> Tensor:
-        """What the run of signal tokens that was just fed means to a decoder, (queries, width)."""
-        projected: Tensor = self.projections.outputs[modality](run.states[None], run.embedded[None])[0]
+    def forward(self, embedded: Tensor, places: Sequence[Place], cache: KvCache, wanted: Sequence[int]) -> Tensor:
+        """One pass: the states after the last norm of the `wanted` rows, (wanted, width).
+
+        `embedded`, (tokens, width), are the tokens at all `places` in their order; their keys and values are kept
+        there. What stands before each place must have been kept already, or be in the same pass.
+        """
+        kept, turns = self._kept(places), self._turns(places)
+        attend = Attention(places, self._causal, self._scale, gather=self.device.type != "cpu")
+        states = _enough(embedded)
+        for layer, memory in zip(self._model.model.layers, cache.memory, strict=True):
+            queries, keys, values = self._projected(layer.self_attn, layer.input_layernorm(states), turns)
+            memory[0].index_copy_(1, kept, keys[: len(kept)].transpose(0, 1))
+            memory[1].index_copy_(1, kept, values[: len(kept)].transpose(0, 1))
+            states = states + layer.self_attn.o_proj(attend(queries, memory).flatten(1))
+            states = states + layer.mlp(layer.post_attention_layernorm(states))
+        return self._model.model.norm(states[torch.tensor(wanted, dtype=torch.long, device=self.device)])
+
+    @torch.inference_mode()
+    def logits(self, states: Tensor) -> Tensor:
+        """What may follow each of these states, (states, vocabulary), float32."""
+        return self._model.lm_head(_enough(states))[: len(states)].float()
+
+    @torch.inference_mode()
+    def conditioning(self, modality: str, states: Tensor, embedded: Tensor) -> Tensor:
+        """What a run of signal tokens means to a decoder, (queries, width).
+
+        Both are the run's, (run, width): the `states` after the last norm, and what was `embedded`.
+        """
+        projected: Tensor = self.projections.outputs[modality](states[None].float(), embedded[None].float())[0]
         return projected
 
-    def _pass(self, embedded: Tensor, cache: DynamicCache) -> Forward:
-        states = self._model.model(
-            inputs_embeds=embedded[None], past_key_values=cache, use_cache=True
-        ).last_hidden_state[0]
-        return Forward(states, embedded, self._model.lm_head(states[-1]))
+    def _projected(self, attention: Any, states: Tensor, turns: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+        """Queries, keys and values, (tokens, heads, head_width); the first two turned as befits their positions."""
+        width = self.shape[2]
+        queries, keys, values = (
+            project(states).unflatten(1, (-1, width))
+            for project in (attention.q_proj, attention.k_proj, attention.v_proj)
+        )
+        return _turned(queries, turns), _turned(keys, turns), values
+
+    def _kept(self, places: Sequence[Place]) -> Tensor:
+        rows = [place.base + position for place in places for position in range(place.start, place.end)]
+        return torch.tensor(rows, device=self.device)
+
+    def _turns(self, places: Sequence[Place]) -> tuple[Tensor, Tensor]:
+        positions = [position for place in places for position in range(place.start, place.end)]
+        index = torch.tensor(positions + [0] * (_ROWS - len(positions)), device=self.device)
+        return self._cos[index][:, None], self._sin[index][:, None]
 
 
-def load_llama(bundle: Bundle) -> Llama:
-    """The network of a bundle's language model. Raises `BundleError`, naming the file and the parameter."""
+def _enough(rows: Tensor) -> Tensor:
+    """The rows, and zeros where they are fewer than `_ROWS`."""
+    return pad(rows, (0, 0, 0, _ROWS - len(rows))) if len(rows) < _ROWS else rows
+
+
+def _turned(vectors: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotary positions: each vector's halves turned against each other."""
+    first, second = vectors.chunk(2, dim=-1)
+    return vectors * turns[0] + torch.cat((-second, first), dim=-1) * turns[1]
+
+
+def load_llama(bundle: Bundle, device: str = "cpu") -> Llama:
+    """The network of a bundle's language model: in float32 on a CPU, in bfloat16 elsewhere.
+
+    Raises `BundleError`, naming the file and the parameter.
+    """
     entry = bundle.manifest.language_model
     model = _base(bundle.path(entry.path))
     grammar = bundle.manifest.grammar
     model.resize_token_embeddings(_vocabulary(grammar, entry.first_control), mean_resizing=False)
     if entry.lora is not None:
         model = _adapted(model, bundle.path(entry.lora))
-    return Llama(model, _projections(bundle.path(entry.projections), model.config.hidden_size))
+    projections = _projections(bundle.path(entry.projections), model.config.hidden_size)
+    model = model.to(device, torch.float32 if device == "cpu" else torch.bfloat16)
+    longest = max((run.length for run in grammar.runs), default=1)
+    return Llama(model, projections.to(device), entry.max_tokens, longest)
 
 
 def load_codec(bundle: Bundle) -> TextCodec:

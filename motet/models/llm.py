@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from math import prod
 
 from motet.core.bundle import Bundle
 from motet.core.deadline import Deadline
 from motet.core.errors import BundleError, RequestError
 from motet.core.workers import Finished, LanguageEvent, Prompt
+from motet.models.budget import Budget
+from motet.models.engine import Engine
 from motet.models.llama import load_codec, load_llama
+from motet.models.masks import Masks
 from motet.models.projectors import ProjectorConfig
 from motet.models.script import Scriptwriter
+from motet.models.stream import Stream
 from motet.models.writing import Voice, Writing
 
 
 class LlamaLanguageModel:
-    """A `LanguageModel` on its own thread; the event loop never waits for the network.
+    """A `LanguageModel` whose engine has its own thread; the event loop never waits for the network.
 
-    Answers that are written at the same time take turns, a token each. Closing the generator, cancelling its
-    task, or running out of time stops it within one token.
+    Answers that are written at the same time share passes through the network. Closing the generator, cancelling its
+    task, or running out of time stops an answer within one pass, and closing has waited for that when it is done.
     """
 
-    def __init__(self, voice: Voice, scriptwriter: Scriptwriter) -> None:
+    def __init__(self, voice: Voice, scriptwriter: Scriptwriter, budget: Budget) -> None:
         self._voice = voice
         self._scriptwriter = scriptwriter
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="language-model")
+        self._engine = Engine(voice, budget)
 
     async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
         """See `LanguageModel.generate`.
@@ -35,36 +37,41 @@ class LlamaLanguageModel:
         Raises `RequestError` for a prompt that is too long or names impossible sampling, `DeadlineError`.
         """
         _check(prompt)
+        deadline.check("the language model was asked")
         # At least one token must be left for the answer.
         script = self._scriptwriter.write(prompt.turns, self._voice.positions - 1)
-        writing = Writing(self._voice, script, prompt)
-        loop = asyncio.get_running_loop()
-        while True:
-            deadline.check("the language model was writing")
-            for event in await loop.run_in_executor(self._thread, writing.step):
-                yield event
-                if isinstance(event, Finished):
-                    return
+        stream = Stream()
+        row = self._engine.join(Writing(self._voice, script, prompt), deadline, stream.tell)
+        try:
+            while events := await stream.heard():
+                for event in events:
+                    yield event
+                    if isinstance(event, Finished):
+                        return
+        finally:
+            self._engine.leave(row)
+            await stream.ended()
 
     def close(self) -> None:
-        """Ends the thread; a token that is being computed is waited for."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        """Ends the thread; a pass that is being made is waited for, and answers that are not done fail."""
+        self._engine.close()
 
 
-def load_language_model(bundle: Bundle) -> LlamaLanguageModel:
-    """The language model of a bundle, ready to answer. Takes seconds; raises `BundleError`."""
+def load_language_model(bundle: Bundle, budget: Budget | None = None, device: str = "cpu") -> LlamaLanguageModel:
+    """The language model of a bundle, ready to answer, on a torch device. Takes seconds; raises `BundleError`."""
     manifest = bundle.manifest
     entry = manifest.language_model
-    llama = load_llama(bundle)
+    llama = load_llama(bundle, device)
     codec = load_codec(bundle)
     shapes = {name: tuple(manifest.decoder_of(name).conditioning) for name in manifest.signals}
     for name, shape in shapes.items():
         _check_shape(llama.projections.config.outputs, name, shape)
-    voice = Voice(llama, codec, manifest.grammar, entry.first_control, shapes, entry.max_tokens)
+    masks = Masks(manifest.grammar, entry.first_control, llama.beginning, llama.device)
+    voice = Voice(llama, codec, manifest.grammar, masks, shapes, entry.max_tokens)
     scriptwriter = Scriptwriter(
         codec, manifest.grammar, entry.first_control, llama.beginning, llama.projections.config.encoder_width
     )
-    return LlamaLanguageModel(voice, scriptwriter)
+    return LlamaLanguageModel(voice, scriptwriter, budget or Budget())
 
 
 def _check(prompt: Prompt) -> None:

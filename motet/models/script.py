@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 import torch
 from torch import Tensor
@@ -26,6 +27,18 @@ class Script:
     ids: Tensor
     places: tuple[int, ...]
     embeddings: Tensor
+
+    def blocks(self, size: int) -> list[bytes]:
+        """The names of the script's whole blocks of `size` tokens: each says all that stands up to the block's end."""
+        names, name = [], b""
+        for start in range(0, len(self.ids) - size + 1, size):
+            digest = sha256(name + self.ids[start : start + size].numpy().tobytes())
+            for place, vector in zip(self.places, self.embeddings, strict=True):
+                if start <= place < start + size:
+                    digest.update(place.to_bytes(8, "little") + vector.numpy().tobytes())
+            name = digest.digest()
+            names.append(name)
+        return names
 
 
 class Scriptwriter:

@@ -4,13 +4,15 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import DynamicCache
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from motet.core.bundle import Bundle
 from motet.core.errors import BundleError
-from motet.models.llama import load_codec, load_llama
+from motet.models.llama import Llama, load_codec, load_llama
 from motet.models.llm import load_language_model
+from motet.models.projectors import Projections, ProjectionsConfig
 from motet.models.script import Script
+from tests.models.reading import read
 from tests.models.tiny_bundle import WIDTH, tiny_bundle
 
 
@@ -84,15 +86,16 @@ def test_projections_of_another_shape_than_the_decoders_are_refused(bundle: Bund
 
 
 def test_the_adapter_changes_what_the_network_says(bundle: Bundle) -> None:
-    script = Script(torch.tensor([1, 2, 3]), (), torch.zeros(0, WIDTH))
-    with_adapter = load_llama(bundle).read(script, DynamicCache()).logits
+    def said() -> torch.Tensor:
+        llama = load_llama(bundle)
+        return read(llama, llama.embed([1, 2, 3])).logits
+
+    with_adapter = said()
     path = bundle.path("lora/adapter_model.safetensors")
     state = load_file(path)
     save_file({name: value * (0 if "lora_B" in name else 1) for name, value in state.items()}, path)
 
-    without = load_llama(bundle).read(script, DynamicCache()).logits
-
-    assert (with_adapter - without).abs().max() > 1e-3
+    assert (with_adapter - said()).abs().max() > 1e-3
 
 
 def test_what_is_attached_stands_between_its_marks_as_one_vector(bundle: Bundle) -> None:
@@ -101,6 +104,36 @@ def test_what_is_attached_stands_between_its_marks_as_one_vector(bundle: Bundle)
     control = bundle.manifest.language_model.first_control
     ids = torch.tensor([1, control, control, control + 1, 2])
 
-    read = llama.read(Script(ids, (2,), vector), DynamicCache())
+    embedded = llama.embed_script(Script(ids, (2,), vector))
 
-    torch.testing.assert_close(read.embedded[2], llama.projections.llama_proj(vector)[0])
+    torch.testing.assert_close(embedded[2], llama.projections.llama_proj(vector)[0])
+
+
+def test_the_packed_pass_computes_what_transformers_computes(bundle: Bundle) -> None:
+    """Transformers' own forward pass is the reference; both have the same weights."""
+    llama = load_llama(bundle)
+    model: LlamaForCausalLM = llama._model
+    ids = list(range(1, 20))
+    with torch.no_grad():
+        expected = model.model(input_ids=torch.tensor([ids])).last_hidden_state[0]
+        logits = model(input_ids=torch.tensor([ids])).logits[0, -1]
+
+    packed = read(llama, llama.embed(ids))
+
+    torch.testing.assert_close(packed.states, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(packed.logits, logits, atol=1e-4, rtol=1e-5)
+
+
+def test_a_network_with_fewer_heads_of_keys_than_of_queries_is_read_right(tmp_path: Path) -> None:
+    config = LlamaConfig(
+        vocab_size=40, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2,
+    )  # fmt: skip
+    torch.manual_seed(1)
+    model = LlamaForCausalLM(config).eval()
+    llama = Llama(model, Projections(ProjectionsConfig(4, 32, {})), positions=32)
+    ids = [3, 1, 4, 1, 5, 9, 2, 6]
+    with torch.no_grad():
+        expected = model.model(input_ids=torch.tensor([ids])).last_hidden_state[0]
+
+    torch.testing.assert_close(read(llama, llama.embed(ids)).states, expected, atol=1e-5, rtol=1e-5)

@@ -4,7 +4,6 @@ from contextlib import aclosing
 
 import pytest
 import torch
-from transformers import DynamicCache
 
 from motet.core.bundle import Bundle
 from motet.core.deadline import Deadline
@@ -23,7 +22,7 @@ from motet.core.workers import (
 from motet.models.arrays import from_torch
 from motet.models.llama import load_llama
 from motet.models.llm import LlamaLanguageModel, load_language_model
-from motet.models.script import Script
+from tests.models.reading import passes_of, read
 from tests.models.tiny_bundle import RUNS, SHAPES, WIDTH, tiny_bundle
 
 PLENTY = dict.fromkeys(RUNS, 100)
@@ -32,6 +31,15 @@ PLENTY = dict.fromkeys(RUNS, 100)
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return tiny_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As a service computes unless told otherwise; products that several threads share differ with their size."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -118,19 +126,18 @@ async def test_what_is_attached_changes_the_answer(model: LlamaLanguageModel) ->
 
 async def test_a_run_fed_in_one_pass_means_the_same_as_one_fed_token_by_token(bundle: Bundle) -> None:
     llama = load_llama(bundle)
-    script = Script(torch.tensor([1, 2, 3, 4]), (), torch.zeros(0, WIDTH))
-    run = list(bundle.manifest.grammar.run_of("audio").ids)
-    together, apart = DynamicCache(), DynamicCache()
-    llama.read(script, together)
-    llama.read(script, apart)
+    script, run = [1, 2, 3, 4], list(bundle.manifest.grammar.run_of("audio").ids)
+    together, apart = llama.cache(96), llama.cache(96)
+    read(llama, llama.embed(script), together)
+    read(llama, llama.embed(script), apart)
 
-    whole = llama.feed(run, together)
-    steps = [llama.feed([token], apart) for token in run]
+    whole = read(llama, llama.embed(run), together, len(script))
+    steps = [read(llama, llama.embed([token]), apart, len(script) + i) for i, token in enumerate(run)]
 
     torch.testing.assert_close(whole.states, torch.cat([step.states for step in steps]))
     torch.testing.assert_close(whole.logits, steps[-1].logits)
     # The last token's own state counts, so it must have been fed.
-    assert together.get_seq_length() == len(script.ids) + len(run)
+    assert len(whole.states) == len(run)
 
 
 @pytest.mark.parametrize("spelling", ["[image0]", "[IMG0]", "<Img>", "</Img>", "<s>", "### Human:", "</s>"])
@@ -195,25 +202,17 @@ async def test_a_deadline_that_has_passed_stops_the_answer(model: LlamaLanguageM
 
 
 async def test_closing_the_generator_stops_it_within_one_token(model: LlamaLanguageModel) -> None:
-    passes = []
-    feed = model._voice.llama.feed
-    model._voice.llama.feed = lambda ids, cache: (passes.append(ids), feed(ids, cache))[1]  # type: ignore[method-assign]
-    try:
+    with passes_of(model._voice.llama) as passes:
         async with aclosing(model.generate(Prompt(asked("hello"), max_tokens=80), Deadline.never())) as events:
             await anext(events)
         seen = len(passes)
         await asyncio.sleep(0.05)
-    finally:
-        del model._voice.llama.feed
 
     assert len(passes) == seen
 
 
 async def test_cancelling_the_task_stops_it_within_one_token(model: LlamaLanguageModel) -> None:
-    passes = []
-    feed = model._voice.llama.feed
-    model._voice.llama.feed = lambda ids, cache: (passes.append(ids), feed(ids, cache))[1]  # type: ignore[method-assign]
-    try:
+    with passes_of(model._voice.llama) as passes:
         task = asyncio.create_task(answer(model, Prompt(asked("hello"), max_tokens=80)))
         while not passes:
             await asyncio.sleep(0)
@@ -222,8 +221,6 @@ async def test_cancelling_the_task_stops_it_within_one_token(model: LlamaLanguag
             await task
         seen = len(passes)
         await asyncio.sleep(0.05)
-    finally:
-        del model._voice.llama.feed
 
     assert len(passes) <= seen + 1
 

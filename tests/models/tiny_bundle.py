@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,7 +25,7 @@ SHAPES = {"image": [4, 6], "audio": [5]}
 _MODEL_WIDTH = 32
 
 
-def tiny_bundle(folder: Path, positions: int = 96) -> Bundle:
+def tiny_bundle(folder: Path, positions: int = 96, runs: Mapping[str, int] = RUNS) -> Bundle:
     """Writes the bundle and loads it."""
     torch.manual_seed(0)
     words = _tokenizer(folder / "llm")
@@ -32,10 +33,10 @@ def tiny_bundle(folder: Path, positions: int = 96) -> Bundle:
     model = LlamaForCausalLM(_config(control, words))
     save_file(model.state_dict(), folder / "llm" / "model.safetensors", {"format": "pt"})
     (folder / "llm" / "config.json").write_text(json.dumps(model.config.to_diff_dict()))
-    _lora(folder / "lora", control + 2 + sum(RUNS.values()), model)
+    _lora(folder / "lora", control + 2 + sum(runs.values()), model, sum(runs.values()))
     _projections(folder / "projections")
     _encoder(folder / "encoder")
-    _manifest(folder, control, positions)
+    _manifest(folder, control, positions, runs)
     return Bundle.load(folder)
 
 
@@ -65,7 +66,7 @@ def _tokenizer(folder: Path) -> int:
     return int(tokenizer.get_vocab_size())
 
 
-def _lora(folder: Path, rows: int, model: LlamaForCausalLM) -> None:
+def _lora(folder: Path, rows: int, model: LlamaForCausalLM, signals: int) -> None:
     folder.mkdir()
     prefix = "base_model.model."
     state = {
@@ -74,7 +75,7 @@ def _lora(folder: Path, rows: int, model: LlamaForCausalLM) -> None:
     }
     # Signals are likely, the end is not: an answer is as long as it may be, and asks for much.
     last = state[f"{prefix}lm_head.weight"]
-    last[rows - sum(RUNS.values()) :] *= 4
+    last[rows - signals :] *= 4
     last[model.config.eos_token_id] = 0
     for layer in range(model.config.num_hidden_layers):
         for part in "qkvo":
@@ -103,7 +104,7 @@ def _encoder(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(asdict(ENCODER)))
 
 
-def _manifest(folder: Path, control: int, positions: int) -> None:
+def _manifest(folder: Path, control: int, positions: int, runs: Mapping[str, int]) -> None:
     media_types = {"image": "image/png", "audio": "audio/wav"}
     manifest = {
         "name": "tiny",
@@ -118,7 +119,7 @@ def _manifest(folder: Path, control: int, positions: int) -> None:
             "first_control": control,
             "max_tokens": positions,
         },
-        "signals": {name: {"token": f"[{name}{{i}}]", "run": run, "decoder": name} for name, run in RUNS.items()},
+        "signals": {name: {"token": f"[{name}{{i}}]", "run": run, "decoder": name} for name, run in runs.items()},
         "decoders": {
             name: {
                 "kind": "toy",

@@ -3,12 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import DynamicCache, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
 from motet.core.bundle import Bundle
 from motet.core.signals import Grammar
 from motet.models.llama import load_codec, load_llama
-from motet.models.script import Script
 from motet.training import captions
 from motet.training.bank import Bank
 from motet.training.corpus import Writer, batch
@@ -16,6 +15,7 @@ from motet.training.dialogues import Scribe
 from motet.training.stages import STAGES, Stage
 from motet.training.student import RUNS, Student, nano_projections, taught
 from motet.training.world import MODALITIES, Thing, nameless, things
+from tests.models.reading import read
 from tests.models.tiny_bundle import WIDTH, tiny_bundle
 
 
@@ -77,12 +77,12 @@ def test_what_is_exported_is_what_the_server_loads(bundle: Bundle, tmp_path: Pat
     llama = load_llama(Bundle(served.folder, manifest, ""))
     ids = torch.tensor([1, 5, 9, *student.grammar.run_of("image").ids])
 
-    read = llama.read(Script(ids, (), torch.zeros(0, WIDTH)), DynamicCache())
+    said = read(llama, llama.embed(ids.tolist()))
     with torch.no_grad():
         expected = student.language(input_ids=ids[None]).logits[0, -1]
 
     # The files are in half precision.
-    torch.testing.assert_close(read.logits, expected, atol=0.05, rtol=0.05)
+    torch.testing.assert_close(said.logits, expected, atol=0.05, rtol=0.05)
 
 
 def test_projections_are_taught_what_the_decoders_hear() -> None:

@@ -1,0 +1,65 @@
+"""The memory of attention: keys and values of every token that is still needed, in one block of fixed size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Room for `size` tokens of one answer, from `base` on."""
+
+    base: int
+    size: int
+
+
+class KvCache:
+    """Keys and values of `limit` tokens, handed out in spans.
+
+    An answer's span has room for the longest it may become, so an answer that was begun can always be finished, and
+    lies in one piece, so attention reads it without gathering. Memory that was never written costs nothing on a CPU.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], limit: int, dtype: torch.dtype, device: torch.device) -> None:
+        """`shape` is the network's: layers, heads of keys, width of one."""
+        layers, heads, width = shape
+        # Zeros, because what is masked still takes part in products, and nothing times not-a-number is no number.
+        self.memory = torch.zeros(layers, 2, heads, limit, width, dtype=dtype, device=device)
+        """(layers, keys and values, heads, tokens, width)"""
+        self.limit = limit
+        self._free = [Span(0, limit)]
+
+    @property
+    def used(self) -> int:
+        """How many tokens' room is handed out."""
+        return self.limit - sum(span.size for span in self._free)
+
+    def reserve(self, size: int) -> Span | None:
+        """Room for so many tokens, or None where there is none in one piece now."""
+        for index, free in enumerate(self._free):
+            if free.size >= size:
+                rest = Span(free.base + size, free.size - size)
+                self._free[index : index + 1] = [rest] if rest.size else []
+                return Span(free.base, size)
+        return None
+
+    def release(self, span: Span) -> None:
+        """Takes back what `reserve` gave."""
+        whole: list[Span] = []
+        for free in sorted([*self._free, span], key=lambda each: each.base):
+            if whole and whole[-1].base + whole[-1].size == free.base:
+                whole[-1] = Span(whole[-1].base, whole[-1].size + free.size)
+            else:
+                whole.append(free)
+        self._free = whole
+
+    def read(self, start: int, count: int) -> Tensor:
+        """A copy of so many tokens, (layers, 2, heads, count, width)."""
+        return self.memory[..., start : start + count, :].clone()
+
+    def write(self, start: int, tokens: Tensor) -> None:
+        """Puts there what `read` once gave."""
+        self.memory[..., start : start + tokens.shape[-2], :] = tokens
