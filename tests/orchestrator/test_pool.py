@@ -10,6 +10,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from benchmarks.virtual_loop import run_virtually
 from motet.core.capacity import Capacity
@@ -514,6 +515,24 @@ async def test_where_the_queue_is_full_no_place_is_kept():
 
         assert hall.pool.waiting == before
         await asyncio.gather(*tasks)
+
+
+@virtually
+async def test_what_waits_what_is_left_to_do_and_who_is_refused_or_ejected_is_told():
+    def value(name, **labels):
+        return REGISTRY.get_sample_value(f"motet_pool_{name}", {"pool": "a", **labels})
+
+    refused, ejected = value("refused_total") or 0, value("ejections_total", replica="0") or 0
+    async with Hall(Trouble(LOST, times=1), None, eject_after=1, queue_seconds=0.5) as hall:
+        tasks = [hall.start(tenant=f"t{number}") for number in range(3)]
+        await settled()
+
+        assert [value("outstanding_seconds", replica=number) for number in "01"] == pytest.approx([0.0, 1.0])
+        assert value("queue_seconds") == pytest.approx(1.0)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert value("refused_total") == refused + 1
+        assert value("ejections_total", replica="0") == ejected + 1
+    assert value("queue_seconds") is None
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,0 +1,47 @@
+"""How a gate tells its load."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from benchmarks.virtual_loop import run_virtually
+from motet.core.clock import now
+from motet.transport.gate import Gate
+
+
+def test_a_load_that_changes_all_the_time_is_told_twenty_times_a_second() -> None:
+    async def program() -> int:
+        gate, told = Gate(4, 4), 0
+
+        async def busy() -> None:
+            while now() < 1:
+                async with gate.admitted():
+                    await asyncio.sleep(0.001)
+
+        working = asyncio.create_task(busy())
+        async with aclosing(gate.watch()) as loads:
+            async for _ in loads:
+                told += 1
+                if now() >= 1:
+                    break
+        await working
+        return told
+
+    told = run_virtually(program())
+
+    assert 18 <= told <= 22
+
+
+def test_work_is_predicted_from_how_long_calls_took() -> None:
+    async def program() -> float:
+        gate = Gate(2, 4)
+        for _ in range(50):
+            async with gate.admitted():
+                await asyncio.sleep(3)
+        async with gate.admitted(), gate.admitted():
+            return gate.capacity.seconds
+
+    assert run_virtually(program()) == pytest.approx(6, rel=0.01)
