@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Self
 
 from motet.core.bundle import Bundle, Manifest, bundle_folder
+from motet.core.embeddings import Embeddings, ReusingEncoder
 from motet.core.errors import BundleError
 from motet.core.workers import Decoder, Encoder, LanguageModel
 
 _ONE_AT_A_TIME = threading.Lock()
+
+_EMBEDDINGS = 16 * 2**20
+"""Bytes of embeddings that an encoder keeps: four thousand of the largest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +40,9 @@ class Factory:
 
         def encoder() -> Encoder:
             with _loading(threads):
-                from motet.models.imagebind import load_encoder
+                from motet.models.imagebind import load_encoder, version_of
 
-                return load_encoder(bundle)
+                return ReusingEncoder(load_encoder(bundle), version_of(bundle), Embeddings(_EMBEDDINGS))
 
         def language_model() -> LanguageModel:
             with _loading(threads):

@@ -6,21 +6,22 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file
 
+from motet.core.apiece import apiece
 from motet.core.bundle import Bundle
 from motet.core.deadline import Deadline
-from motet.core.errors import BundleError, MediaError
+from motet.core.errors import BundleError
 from motet.core.media import Media
 from motet.core.tensors import Tensor
 from motet.media import kinds
 from motet.media.decode import decode_clip, decode_picture, decode_sound
-from motet.models.arrays import from_torch
-from motet.models.towers import ImageBind, ImageBindConfig
-from motet.models.views import Views, clip_views, picture_views, sound_views
+from motet.models.tower_queue import TowerQueue
+from motet.models.towers import ImageBind, ImageBindConfig, TwoFrames
+from motet.models.views import EDITION, Views, clip_views, picture_views, sound_views
 
 # What the reference's checkpoints hold besides the two towers: other senses, and scales that v0 leaves out.
 _UNUSED = (
@@ -34,58 +35,66 @@ _UNUSED = (
 
 
 class ImageBindEncoder:
-    """An `Encoder` on its own thread. Media are decoded in a child process, so that the event loop never waits."""
+    """An `Encoder` whose towers compute on a thread each, from a queue each.
+
+    Media that come at the same time, in one call or in many, are decoded in child processes, cut into views on threads
+    of their own, and looked at together. What comes out for one does not depend on the others. Belongs to one loop.
+    """
 
     def __init__(self, network: ImageBind) -> None:
-        self._network = network.eval()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder")
+        network.eval()
+        self._config = network.config
+        self._vision = TowerQueue("vision", lambda clips: network("vision", clips))
+        self._audio = TowerQueue("audio", lambda sounds: network("audio", sounds))
+        self._cutters = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encoder-views")
 
     async def encode(self, media: Sequence[Media], deadline: Deadline) -> list[Tensor]:
         """See `Encoder.encode`: float32 of shape (width,), the mean over an item's views, as NExT-GPT v0 reads them."""
-        embeddings = []
-        for index, item in enumerate(media):
-            deadline.check("the encoder was reading media")
-            try:
-                async with asyncio.timeout(deadline.remaining()):
-                    look = await self._decoded(item)
-            except MediaError as error:
-                raise MediaError(error.message, error.reason, {**error.metadata, "index": str(index)}) from error
-            except TimeoutError:
-                deadline.check("the encoder was reading media")
-                raise
-            loop = asyncio.get_running_loop()
-            embeddings.append(await loop.run_in_executor(self._thread, self._embedded, look))
-        return embeddings
+        return await apiece(media, self._embedding, deadline)
 
     def close(self) -> None:
-        """Ends the thread; what is being computed is waited for."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        """Ends the threads; what is being computed is waited for."""
+        self._cutters.shutdown(wait=True, cancel_futures=True)
+        self._vision.close()
+        self._audio.close()
 
-    async def _decoded(self, item: Media) -> Callable[[], Views]:
-        """The item, decoded; the views are still to be cut, which takes time and is done on the thread."""
-        config = self._network.config
-        match kinds.MODALITIES.get(kinds.sniff(item.data) or ""):
+    async def _embedding(self, item: Media) -> Tensor:
+        modality = kinds.MODALITIES.get(kinds.sniff(item.data) or "")
+        tower = self._audio if modality == "audio" else self._vision
+        async with tower.room:
+            cut = await self._decoded(item, modality)
+            return await tower.embedding(await asyncio.get_running_loop().run_in_executor(self._cutters, cut))
+
+    async def _decoded(self, item: Media, modality: str | None) -> Callable[[], Views]:
+        """The item, decoded; the views are still to be cut, which takes time and is done on a thread."""
+        match modality:
             case "audio":
                 sound, rate = await decode_sound(item)
-                return lambda: sound_views(sound, rate, config.audio)
+                return lambda: sound_views(sound, rate, self._config.audio)
             case "video":
                 frames, speed = await decode_clip(item)
-                return lambda: clip_views(frames, speed, config.vision.size)
+                return lambda: clip_views(frames, speed, self._config.vision.size)
             case _:
                 # Bytes that are nothing known are refused here too.
                 picture = await decode_picture(item)
-                return lambda: picture_views(picture, config.vision.size)
+                return lambda: _as_clip(picture_views(picture, self._config.vision.size))
 
-    @torch.inference_mode()
-    def _embedded(self, look: Callable[[], Views]) -> Tensor:
-        views = look()
-        each = self._network(views.tower, views.pixels)  # (views, width)
-        return from_torch((views.weights[:, None] * each).sum(dim=0))
+
+def _as_clip(still: Views) -> Views:
+    """A picture as clips are, two equal frames, so that they can go through the tower together."""
+    return Views(TwoFrames()(still.pixels), still.weights)
 
 
 def load_encoder(bundle: Bundle) -> ImageBindEncoder:
     """The encoder of a bundle, ready to read. Raises `BundleError`."""
     return ImageBindEncoder(load_network(bundle.path(bundle.manifest.encoder.path)))
+
+
+def version_of(bundle: Bundle) -> str:
+    """Changes when equal media might be embedded otherwise: with the weights, and with the code that cuts views."""
+    folder = f"{bundle.manifest.encoder.path}/"
+    weights = sorted((name, digest) for name, digest in bundle.manifest.files.items() if name.startswith(folder))
+    return sha256(repr((EDITION, weights)).encode()).hexdigest()
 
 
 def load_network(folder: Path) -> ImageBind:

@@ -22,6 +22,9 @@ from motet.models.fbank import RATE, fbank
 from motet.models.resample import resampled
 from motet.models.towers import SoundConfig
 
+EDITION = 1
+"""Goes up with every change here, or in what is used here, that makes other views of the same media."""
+
 # CLIP's channel statistics, sRGB in [0, 1].
 _MEAN = torch.tensor((0.48145466, 0.4578275, 0.40821073))
 _DEVIATION = torch.tensor((0.26862954, 0.26130258, 0.27577711))
@@ -36,10 +39,9 @@ _CROPS = 3
 class Views:
     """The different views of one piece of media.
 
-    `tower` is "vision" or "audio"; `pixels` is what the tower takes, one view per row; `weights` (views,) sums to 1.
+    `pixels` is what a tower takes, one view per row; `weights` (views,) sums to 1.
     """
 
-    tower: str
     pixels: Tensor
     weights: Tensor
 
@@ -54,7 +56,7 @@ def picture_views(picture: NDArray[np.uint8], size: int) -> Views:
     left, top = round((scaled.width - size) / 2), round((scaled.height - size) / 2)
     pixels = np.asarray(scaled.crop((left, top, left + size, top + size)))
     unit = torch.from_numpy(pixels.copy()).float() / 255
-    return Views("vision", ((unit - _MEAN) / _DEVIATION).permute(2, 0, 1)[None], torch.ones(1))
+    return Views(((unit - _MEAN) / _DEVIATION).permute(2, 0, 1)[None], torch.ones(1))
 
 
 def sound_views(sound: NDArray[np.float32], rate: int, config: SoundConfig) -> Views:
@@ -62,7 +64,7 @@ def sound_views(sound: NDArray[np.float32], rate: int, config: SoundConfig) -> V
     wave = resampled(torch.from_numpy(np.ascontiguousarray(sound)), rate, RATE)
     starts = Counter(clip_starts(len(wave) / RATE, _SOUND_CLIPS))
     clips = [mel_picture(wave[int(start * RATE) : int((start + _SECONDS) * RATE)], config) for start in starts]
-    return Views("audio", torch.stack(clips), _weights(starts))
+    return Views(torch.stack(clips), _weights(starts))
 
 
 def mel_picture(wave: Tensor, config: SoundConfig) -> Tensor:
@@ -91,7 +93,7 @@ def clip_views(frames: NDArray[np.uint8], rate: float, size: int) -> Views:
             both = torch.stack([scaled[first], scaled[last]], dim=1)  # (3, 2, height, width)
             pixels.append(both[:, :, top : top + size, left : left + size])
             weights.append(times * crops)
-    return Views("vision", torch.stack(pixels), torch.tensor(weights) / sum(weights))
+    return Views(torch.stack(pixels), torch.tensor(weights) / sum(weights))
 
 
 def clip_starts(seconds: float, clips: int) -> list[float]:

@@ -1,4 +1,6 @@
+import asyncio
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,9 @@ from motet.core.bundle import Bundle
 from motet.core.deadline import Deadline
 from motet.core.errors import BundleError, DeadlineError, MediaError
 from motet.core.media import Media
+from motet.models import imagebind
 from motet.models.arrays import to_torch
-from motet.models.imagebind import load_encoder, load_network
+from motet.models.imagebind import ImageBindEncoder, load_encoder, load_network, version_of
 from motet.models.views import picture_views
 from tests.media.samples import clip_file, picture_file, sound_file
 from tests.models.tiny_bundle import WIDTH, tiny_bundle
@@ -65,6 +68,63 @@ async def test_a_deadline_that_has_passed_is_told(bundle: Bundle) -> None:
     with pytest.raises(DeadlineError):
         await encoder.encode([Media("image/png", picture_file("PNG"))], Deadline.after(0))
     encoder.close()
+
+
+async def test_media_that_come_together_get_the_embeddings_they_get_alone(bundle: Bundle) -> None:
+    encoder = load_encoder(bundle)
+    wide = np.random.default_rng(1).integers(0, 255, (40, 16, 48, 3)).astype(np.uint8)
+    media = [
+        Media("", data)
+        for data in (picture_file("PNG"), clip_file("mp4", "libx264", wide), sound_file("WAV", "PCM_16"))
+    ]
+
+    alone = [(await encoder.encode([item], Deadline.after(30)))[0] for item in media]
+    calls = [encoder.encode(media[index:] + media[:index], Deadline.after(30)) for index in range(3)]
+    together = await asyncio.gather(*calls)
+
+    assert [found[-index:] + found[:-index] for index, found in enumerate(together)] == [alone] * 3
+    encoder.close()
+
+
+async def test_the_deadline_counts_while_media_wait_for_the_network(bundle: Bundle) -> None:
+    network, going = load_network(bundle.path("encoder")), threading.Event()
+    network.modality_trunks["vision"].register_forward_pre_hook(lambda *_: going.wait(30) and None)
+    encoder = ImageBindEncoder(network)
+    try:
+        with pytest.raises(DeadlineError):
+            await encoder.encode([Media("image/png", picture_file("PNG"))], Deadline.after(0.5))
+    finally:
+        going.set()
+        encoder.close()
+
+
+async def test_a_sound_is_heard_while_the_vision_tower_is_busy(bundle: Bundle) -> None:
+    network, going = load_network(bundle.path("encoder")), threading.Event()
+    network.modality_trunks["vision"].register_forward_pre_hook(lambda *_: going.wait(30) and None)
+    encoder = ImageBindEncoder(network)
+    looking = asyncio.create_task(encoder.encode([Media("", picture_file("PNG"))], Deadline.after(30)))
+
+    await encoder.encode([Media("", sound_file("WAV", "PCM_16"))], Deadline.after(30))
+
+    assert not looking.done()
+    going.set()
+    await looking
+    encoder.close()
+
+
+def test_the_version_follows_from_the_weights_and_the_edition_of_the_views(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version(**files: str) -> str:
+        return version_of(Bundle(bundle.folder, bundle.manifest.model_copy(update={"files": files}), bundle.digest))
+
+    weights, others = {"encoder/model.safetensors": "a"}, {"llm/model.safetensors": "b"}
+    assert version(**weights) == version(**weights, **others)
+    assert version(**weights) != version(**{"encoder/model.safetensors": "b"})
+
+    before = version(**weights)
+    monkeypatch.setattr(imagebind, "EDITION", imagebind.EDITION + 1)
+    assert version(**weights) != before
 
 
 def test_towers_of_other_senses_in_a_checkpoint_are_left_out(bundle: Bundle, tmp_path: Path) -> None:

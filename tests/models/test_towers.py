@@ -2,10 +2,13 @@ import pytest
 import torch
 from torch import nn
 
-from motet.models.towers import Attention, ImageBind, ImageBindConfig, SoundConfig, VisionConfig
+from motet.models.towers import Attention, ImageBind, ImageBindConfig, Linear, SoundConfig, VisionConfig
 
 HUGE = ImageBindConfig(1024, VisionConfig(1280, 32, 16, 14, 224), SoundConfig(768, 12, 12))
 TINY = ImageBindConfig(24, VisionConfig(32, 2, 4, 8, 32), SoundConfig(16, 1, 2, bins=32, frames=46))
+
+# Large enough for a matrix product to sum in another order when a batch grows.
+SMALL = ImageBindConfig(96, VisionConfig(96, 2, 4, 8, 32), SoundConfig(96, 2, 4, bins=32, frames=46))
 
 
 @pytest.mark.parametrize("extra", [False, True])
@@ -51,3 +54,25 @@ def test_embeddings_of_both_towers_have_unit_length() -> None:
         embedding = network(tower, x)
         assert embedding.shape == (3, 24)
         torch.testing.assert_close(embedding.norm(dim=1), torch.ones(3))
+
+
+@pytest.mark.parametrize(("tower", "shape"), [("vision", (3, 2, 32, 32)), ("audio", (1, 32, 46))])
+def test_what_comes_out_for_one_view_does_not_depend_on_those_beside_it_to_the_last_bit(
+    tower: str, shape: tuple[int, ...]
+) -> None:
+    torch.manual_seed(0)
+    network = ImageBind(SMALL).eval()
+    views = torch.randn(11, *shape)
+
+    with torch.inference_mode():
+        alone = torch.cat([network(tower, view[None]) for view in views])
+        for size in (2, 3, 8, 11):
+            assert torch.equal(torch.cat([network(tower, some) for some in views.split(size)]), alone)
+
+
+def test_in_training_a_batch_is_multiplied_as_a_whole() -> None:
+    layer = Linear(64, 32)
+    x = torch.randn(5, 7, 64)
+
+    torch.testing.assert_close(layer.train()(x), layer.eval()(x))
+    assert torch.equal(layer.train()(x), nn.functional.linear(x, layer.weight, layer.bias))

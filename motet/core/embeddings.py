@@ -1,0 +1,58 @@
+"""Embeddings of media, each made once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from functools import partial
+from hashlib import sha256
+
+from motet.core import metrics
+from motet.core.apiece import apiece
+from motet.core.deadline import Deadline
+from motet.core.flights import Flights
+from motet.core.media import Media
+from motet.core.memory import Memory
+from motet.core.tensors import Tensor
+from motet.core.workers import Encoder
+
+Embeddings = Memory[bytes, Tensor]
+
+
+class ReusingEncoder:
+    """An `Encoder` that embeds equal media once, whoever sends them: an embedding follows from the bytes alone.
+
+    `version` changes whenever the encoder would make something else of the same bytes; `memory` may be shared by
+    encoders of several versions. What several wait for goes on while one of them does.
+    """
+
+    def __init__(self, encoder: Encoder, version: str, memory: Embeddings) -> None:
+        self._encoder = encoder
+        self._version = version
+        self._memory = memory
+        self._flights: Flights[Tensor] = Flights()
+
+    async def encode(self, media: Sequence[Media], deadline: Deadline) -> list[Tensor]:
+        """As the encoder does. Each caller waits until its own deadline, and hears of its own index."""
+        return await apiece(media, self._embedding, deadline)
+
+    async def _embedding(self, item: Media) -> Tensor:
+        key = await asyncio.to_thread(self._key, item)
+        kept = self._memory.get(key)
+        outcome = "kept" if kept is not None else "joined" if key in self._flights else "computed"
+        metrics.EMBEDDINGS.labels(outcome).inc()
+        if kept is not None:
+            return kept
+        async with aclosing(self._flights.join(key, partial(self._embedded, key, item))) as found:
+            return await anext(found)
+
+    async def _embedded(self, key: bytes, item: Media) -> AsyncIterator[Tensor]:
+        # Those who wait leave at their deadlines, and the last to leave stops this: it needs none of its own.
+        [embedding] = await self._encoder.encode([item], Deadline.never())
+        self._memory.keep(key, embedding, len(embedding.data))
+        yield embedding
+
+    def _key(self, item: Media) -> bytes:
+        # What they were declared as decides whether they are read at all.
+        return sha256(repr((self._version, item.media_type)).encode() + item.sha256).digest()

@@ -1,0 +1,156 @@
+"""Finished media, given again to whoever asks for the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import sha256
+
+from motet.core import metrics
+from motet.core.closing import closing
+from motet.core.deadline import Deadline
+from motet.core.errors import DeadlineError
+from motet.core.flights import Flights
+from motet.core.media import Media
+from motet.core.memory import Memory
+from motet.core.tensors import Tensor
+from motet.core.workers import DecodeJob, Decoder, Place, Progress, reserving
+
+Finished = Memory[bytes, Media]
+
+_NONE = Tensor("uint8", (0,), b"")
+
+
+class ReusingDecoder:
+    """A `Decoder` that does equal jobs of one tenant once: what is under way is shared, finished media are kept.
+
+    `model` names the weights; `memory` may be shared by decoders of several modalities. What several wait for goes on
+    while one of them does, for at most `longest` seconds. Nothing that failed is kept.
+
+    A job that may take fewer steps is given what is kept, which took them all; else it is done for it alone, as its
+    deadline decides what comes out, and is not kept.
+    """
+
+    def __init__(self, decoder: Decoder, model: str, memory: Finished, longest: float) -> None:
+        self._decoder = decoder
+        self._model = model
+        self._memory = memory
+        self._longest = longest
+        self._flights: Flights[Progress | Media] = Flights()
+
+    def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
+        """As the decoder does. Who joins a job under way is told its latest progress first; kept media come at once."""
+        return self.decode_at(Unreserved(self._decoder), job, deadline)
+
+    def reserve(self, *, steps: int | None, tenant: str, priority: int) -> ReusingPlace:
+        """A place for a job that may prove not to need one."""
+        decoder = reserving(self._decoder)
+        if decoder is None:
+            return ReusingPlace(self, Unreserved(self._decoder))
+        return ReusingPlace(self, decoder.reserve(steps=steps, tenant=tenant, priority=priority))
+
+    async def decode_at(self, place: Place, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
+        """As `decode`, at a place of the decoder's, which is given back at once where the job does not need it."""
+        key = await self._key(job)
+        kept = self._memory.get(key)
+        if kept is not None:
+            place.give_back()
+            _count(job, "kept")
+            yield kept
+            return
+        shared = job.least_steps is None
+        async with closing(
+            self._shared(key, place, job, deadline) if shared else _alone(place, job, deadline)
+        ) as events:
+            async for event in events:
+                yield event
+
+    async def _shared(
+        self, key: bytes, place: Place, job: DecodeJob, deadline: Deadline
+    ) -> AsyncIterator[Progress | Media]:
+        # Whoever is in more of a hurry does not wait with those who are in less.
+        flight = (key, job.previews, job.priority)
+        joined = flight in self._flights
+        if joined:
+            place.give_back()
+        _count(job, "joined" if joined else "computed")
+        async with aclosing(self._flights.join(flight, partial(self._made, key, place, job))) as events:
+            while (event := await _next(events, deadline, job)) is not None:
+                yield event
+
+    async def _made(self, key: bytes, place: Place, job: DecodeJob) -> AsyncIterator[Progress | Media]:
+        async with closing(place.decode(job, Deadline.after(self._longest))) as events:
+            async for event in events:
+                if isinstance(event, Media):
+                    self._memory.keep(key, event, len(event.data))
+                yield event
+
+    async def _key(self, job: DecodeJob) -> bytes:
+        """32 bytes, equal for jobs of one tenant that make equal media."""
+        # Inputs may be large, and the event loop does not wait for their digests.
+        inputs = await asyncio.to_thread(_told, job.inputs) if job.inputs else ()
+        tensor = job.conditioning
+        plain = replace(job, conditioning=_NONE, inputs=(), previews=False, priority=0, least_steps=None)
+        told = (self._model, plain, inputs, tensor.dtype, tensor.shape)
+        return sha256(repr(told).encode() + tensor.data).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class ReusingPlace:
+    """A `Place` of a `ReusingDecoder`."""
+
+    decoder: ReusingDecoder
+    place: Place
+
+    def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
+        """As `ReusingDecoder.decode`, from the place that was kept."""
+        return self.decoder.decode_at(self.place, job, deadline)
+
+    def give_back(self) -> None:
+        """Give the place back."""
+        self.place.give_back()
+
+
+@dataclass(frozen=True, slots=True)
+class Unreserved:
+    """The `Place` for which nothing was reserved."""
+
+    decoder: Decoder
+
+    def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
+        """As the decoder does."""
+        return self.decoder.decode(job, deadline)
+
+    def give_back(self) -> None:
+        """There is nothing to give back."""
+
+
+def _alone(place: Place, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
+    _count(job, "computed")
+    return place.decode(job, deadline)
+
+
+def _told(inputs: Sequence[Media]) -> tuple[tuple[str, bytes], ...]:
+    return tuple((media.media_type, media.sha256) for media in inputs)
+
+
+async def _next(
+    events: AsyncGenerator[Progress | Media, None], deadline: Deadline, job: DecodeJob
+) -> Progress | Media | None:
+    """What comes next, None for nothing any more. Raises `DeadlineError` when it does not come in time."""
+    try:
+        async with asyncio.timeout(deadline.remaining()) as limit:
+            return await anext(events, None)
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise DeadlineError(
+            f"the deadline passed while {job.modality} was being made; allow more time or ask for fewer steps"
+        ) from error
+
+
+def _count(job: DecodeJob, outcome: str) -> None:
+    metrics.REUSE.labels(job.modality, outcome).inc()

@@ -1,0 +1,162 @@
+"""Streams that several listen to, and which are made once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import pytest
+
+from motet.core.flights import Flights
+
+
+class Source:
+    """A stream of numbers that goes on when it is told to; it counts how often it was begun and stopped."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.begun = 0
+        self.stopped = 0
+        self._error = error
+        self._may_go_on = asyncio.Semaphore(0)
+
+    def go_on(self, times: int = 1) -> None:
+        for _ in range(times):
+            self._may_go_on.release()
+
+    async def stream(self) -> AsyncIterator[int]:
+        self.begun += 1
+        try:
+            for number in range(1, 4):
+                await self._may_go_on.acquire()
+                yield number
+            if self._error:
+                raise self._error
+        finally:
+            self.stopped += 1
+
+
+async def all_of(flights: Flights[int], source: Source, heard: list[int] | None = None) -> list[int]:
+    """What one listener is told."""
+    heard = [] if heard is None else heard
+    async with aclosing(flights.join("key", source.stream)) as items:
+        async for item in items:
+            heard.append(item)
+    return heard
+
+
+async def turns(times: int = 5) -> None:
+    """Let every other task do what it can."""
+    for _ in range(times):
+        await asyncio.sleep(0)
+
+
+async def test_eight_who_want_the_same_cause_one_stream_and_hear_all_of_it() -> None:
+    flights, source = Flights[int](), Source()
+    listeners = [asyncio.create_task(all_of(flights, source)) for _ in range(8)]
+    await turns()
+    source.go_on(3)
+
+    assert await asyncio.gather(*listeners) == [[1, 2, 3]] * 8
+    assert source.begun == 1
+    assert "key" not in flights
+
+
+async def test_different_keys_are_different_streams() -> None:
+    flights, one, other = Flights[int](), Source(), Source()
+    one.go_on(3)
+    other.go_on(3)
+
+    async with aclosing(flights.join("other", other.stream)) as items:
+        assert await anext(items) == 1
+        assert await all_of(flights, one) == [1, 2, 3]
+
+    assert (one.begun, other.begun) == (1, 1)
+
+
+async def test_who_joins_late_is_told_the_latest_and_then_the_rest() -> None:
+    flights, source, early = Flights[int](), Source(), []
+    first = asyncio.create_task(all_of(flights, source, early))
+    await turns()
+    source.go_on(2)
+    await turns()
+    assert early == [1, 2]
+
+    late = asyncio.create_task(all_of(flights, source))
+    await turns()
+    source.go_on()
+
+    assert await late == [2, 3]
+    assert await first == [1, 2, 3]
+
+
+async def test_the_first_may_leave_and_the_others_hear_the_end() -> None:
+    flights, source = Flights[int](), Source()
+    first, second = (asyncio.create_task(all_of(flights, source)) for _ in range(2))
+    await turns()
+
+    first.cancel()
+    await turns()
+    assert source.stopped == 0
+    source.go_on(3)
+
+    assert await second == [1, 2, 3]
+
+
+async def test_when_the_last_has_left_the_stream_has_stopped() -> None:
+    flights, source = Flights[int](), Source()
+    listeners = [asyncio.create_task(all_of(flights, source)) for _ in range(2)]
+    await turns()
+
+    for listener in listeners:
+        listener.cancel()
+    await asyncio.wait(listeners)
+
+    assert source.stopped == 1
+    assert "key" not in flights
+
+
+async def test_leaving_before_anything_was_begun_leaves_nothing_behind() -> None:
+    flights, source = Flights[int](), Source()
+    listener = asyncio.create_task(all_of(flights, source))
+    await asyncio.sleep(0)
+    listener.cancel()
+    await asyncio.wait([listener])
+
+    source.go_on(3)
+    assert await all_of(flights, source) == [1, 2, 3]
+
+
+async def test_who_comes_while_a_stream_is_being_stopped_gets_a_new_one() -> None:
+    flights, stopping = Flights[int](), asyncio.Event()
+
+    async def stubborn() -> AsyncIterator[int]:
+        try:
+            yield 0
+            await asyncio.Event().wait()
+        finally:
+            await stopping.wait()
+
+    async with aclosing(flights.join("key", stubborn)) as items:
+        await anext(items)
+        leaving = asyncio.create_task(items.aclose())
+        await turns()
+        source = Source()
+        source.go_on(3)
+        assert await all_of(flights, source) == [1, 2, 3]
+        stopping.set()
+        await leaving
+
+
+async def test_an_error_reaches_all_and_the_next_begins_anew() -> None:
+    flights, broken = Flights[int](), Source(ValueError("broken"))
+    listeners = [asyncio.create_task(all_of(flights, broken)) for _ in range(3)]
+    await turns()
+    broken.go_on(3)
+    await asyncio.wait(listeners)
+
+    assert [str(listener.exception()) for listener in listeners] == ["broken"] * 3
+    broken.go_on(3)
+    with pytest.raises(ValueError, match="broken"):
+        await all_of(flights, broken)
+    assert broken.begun == 2
