@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, cast, runtime_checkable
+from typing import Literal, Protocol, cast
 
 from motet.core.deadline import Deadline
 from motet.core.media import Media
@@ -175,7 +175,6 @@ class Place(Protocol):
         ...
 
 
-@runtime_checkable
 class Reserving(Protocol):
     """A `Decoder` that can make itself ready for a job before it is known. Decoders need not be able to."""
 
