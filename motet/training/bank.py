@@ -16,7 +16,7 @@ from torch import Tensor
 from motet.models.towers import ImageBind
 from motet.models.views import clip_views, mel_picture
 from motet.training import clips, pictures
-from motet.training.hearing import between, notes, rough_note
+from motet.training.hearing import NamelessNotes, notes, rough_note
 from motet.training.roughen import (
     chosen,
     nameless_ends,
@@ -26,6 +26,7 @@ from motet.training.roughen import (
     roughened,
     still,
 )
+from motet.training.wordings import pick
 from motet.training.world import MODALITIES, Thing, nameless
 
 _VARIANTS = {"image": 18, "audio": 48, "video": 30}
@@ -71,7 +72,7 @@ class _Viewer:
     def __init__(self, encoder: ImageBind) -> None:
         self._encoder = encoder
         self._notes = notes()
-        self._between = between()
+        self._nameless_notes = NamelessNotes()
 
     @torch.no_grad()
     def embeddings(self, thing: Thing, generator: np.random.Generator) -> Tensor:
@@ -90,7 +91,7 @@ class _Viewer:
             case "image":
                 return still(nameless_picture(thing.subject, generator)[0], vision)
             case "audio":
-                wave = rough_note(self._between[thing.subject], generator)
+                wave = self._nameless_notes.draw(thing.subject, generator)
                 return mel_picture(torch.from_numpy(wave), self._encoder.config.audio)
             case _:
                 return clip_views(nameless_ends(thing.subject, generator), 1.0, vision).pixels[0]
@@ -108,9 +109,8 @@ class _Viewer:
             if not tidy:
                 frames = roughened(frames, generator) if generator.random() < 0.5 else rough_ends(thing, generator)
             return clip_views(frames, 1.0, config.vision.size).pixels[0]
-        return mel_picture(
-            torch.from_numpy(rough_note(self._notes[thing.subject, thing.manner], generator)), config.audio
-        )
+        note = pick(generator, self._notes[thing.subject, thing.manner])
+        return mel_picture(torch.from_numpy(rough_note(note, generator)), config.audio)
 
 
 def _key(thing: Thing) -> str:

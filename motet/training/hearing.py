@@ -11,35 +11,40 @@ from motet.models.towers import ImageBindConfig
 from motet.models.views import mel_picture
 from motet.training import sounds
 from motet.training.roughen import Example, chosen
+from motet.training.wordings import pick
 from motet.training.world import REGISTERS
 
 Wave = NDArray[np.float32]
 _SECONDS = 2.0
+_NAMED = [note for span in REGISTERS.values() for note in span]
+# Semitones off pitch: a decoder may miss the note a little, and registers are over an octave apart.
+_SLIP = 0.6
+# Semitones that a nameless note is bent: so every pitch is heard in the timbre of several notes.
+_BEND = 2.5
 
 
 class SoundExamples:
     """Draws notes of all sounds that are (or are not) held out, as the audio tower takes them.
 
     Who has only met whole combinations tells instruments by them, and fails at those held out. So in practice
-    instruments are told by notes outside the registers, which belong to no thing.
+    instruments are told by notes outside the registers alone, which belong to no thing.
     """
 
     def __init__(self, config: ImageBindConfig, held_out: bool) -> None:
         self._config = config.audio
         self._things = chosen("audio", held_out)
         self._notes = notes()
-        self._between = between() if not held_out else {}
+        self._nameless = NamelessNotes() if not held_out else None
 
     def draw(self, generator: np.random.Generator) -> Example:
         """One example, (1, bins, frames)."""
         thing = self._things[generator.integers(len(self._things))]
-        choices, instrument, register = self._notes[thing.subject, thing.manner], thing.subject, thing.manner
-        if self._between and generator.random() < 0.6:
-            choices, register = self._between[thing.subject], ""
-        elif self._between and generator.random() < 0.95:
-            instrument = ""
-        wave = rough_note(choices, generator)
-        labels = {"instrument": instrument, "register": register}
+        if self._nameless and generator.random() < 0.6:
+            wave = self._nameless.draw(thing.subject, generator)
+            labels = {"instrument": thing.subject, "register": ""}
+        else:
+            wave = rough_note(pick(generator, self._notes[thing.subject, thing.manner]), generator)
+            labels = {"instrument": "" if self._nameless else thing.subject, "register": thing.manner}
         return Example(mel_picture(torch.from_numpy(wave), self._config), labels)
 
 
@@ -51,21 +56,31 @@ def notes() -> dict[tuple[str, str], list[Wave]]:
     return grouped
 
 
-def between() -> dict[str, list[Wave]]:
-    """The rendered notes that lie two semitones or more from every register, on either side, by instrument."""
-    named = [note for span in REGISTERS.values() for note in span]
-    grouped: dict[str, list[Wave]] = {}
-    for (instrument, note), wave in sounds.load_scales().items():
-        if min(abs(note - other) for other in named) >= 2:
-            grouped.setdefault(instrument, []).append(wave)
-    return grouped
+class NamelessNotes:
+    """Notes that lie in no register, between them and on either side, of every instrument."""
+
+    def __init__(self) -> None:
+        self._scales: dict[str, list[tuple[int, Wave]]] = {}
+        for (instrument, note), wave in sounds.load_scales().items():
+            if note not in _NAMED:
+                self._scales.setdefault(instrument, []).append((note, wave))
+
+    def draw(self, instrument: str, generator: np.random.Generator) -> Wave:
+        """One of an instrument's, bent by a few semitones at most and never into a register."""
+        note, wave = pick(generator, self._scales[instrument])
+        while True:
+            bend = generator.uniform(-_BEND, _BEND)
+            if min(abs(note + bend - named) for named in _NAMED) > _SLIP:
+                return rough_note(wave, generator, bend)
 
 
-def rough_note(choices: list[Wave], generator: np.random.Generator) -> Wave:
-    """One of the notes, two seconds: its tuning, start, length, tone, loudness and noise are left to chance."""
-    wave = choices[generator.integers(len(choices))]
-    # Up to 60 cents off pitch: a decoder may miss the note a little, and registers are an octave apart.
-    speed = 2 ** (generator.uniform(-0.6, 0.6) / 12)
+def rough_note(wave: Wave, generator: np.random.Generator, bend: float | None = None) -> Wave:
+    """The note, two seconds: its start, length, tone, loudness and noise are left to chance, and so is its tuning where
+    no `bend` in semitones is given.
+    """
+    if bend is None:
+        bend = generator.uniform(-_SLIP, _SLIP)
+    speed = 2 ** (bend / 12)
     wave = np.interp(np.arange(0, len(wave) - 1, speed), np.arange(len(wave)), wave)
     wave = _toned(wave, generator)
     wave = _placed(wave, generator)
