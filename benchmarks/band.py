@@ -18,6 +18,8 @@ from services.factory import open_bundle
 from services.toy import TOY
 
 _LOG_LEVEL = "error"
+_LOOK, _PATIENCE = 0.002, 3.0
+"""Seconds between two looks for spans, and without any new ones when some are missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +86,18 @@ class Band:
         return sorted((span for file in self._files.values() for span in file.read()), key=lambda span: span.begun)
 
 
-async def settled(band: Band) -> list[Span]:
-    """All spans since they were last asked for, once no more come: they are written after a worker's last word."""
-    spans, more = band.spans(), True
-    while more:
-        await asyncio.sleep(0.05)
-        new = band.spans()
-        spans, more = spans + new, bool(new)
+async def settled(band: Band, count: int, breath: float = 0.05) -> list[Span]:
+    """All spans since they were last asked for, once there are `count` and `breath` seconds brought no more.
+
+    They are written after a worker's last word; on a busy machine, a while after. Where fewer come, it gives up.
+    """
+    spans: list[Span] = []
+    quiet = 0.0
+    while quiet < _PATIENCE and not (len(spans) >= count and quiet >= breath):
+        await asyncio.sleep(_LOOK)
+        more = band.spans()
+        spans += more
+        quiet = 0.0 if more else quiet + _LOOK
     return spans
 
 

@@ -7,18 +7,19 @@ scripts beside it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from itertools import count, islice
 from time import perf_counter
 
-from benchmarks.band import Band, Lineup, playing
+from benchmarks.band import Band, Lineup, playing, settled
 from benchmarks.bare import Order, bare_calls
 from benchmarks.listening import listen, request_of
 from benchmarks.report import Baseline, Figure, Report, at_least, at_most
 from benchmarks.samples import median, percentile
 from benchmarks.scripted import Pace, prompt_of
-from benchmarks.spans import ENCODER, LANGUAGE_MODEL, Span
+from benchmarks.spans import ENCODER, LANGUAGE_MODEL
 from benchmarks.stages import stages_of
 from motet.client import Client
 from motet.core.events import State
@@ -74,24 +75,15 @@ async def _overheads(motet: Motet, band: Band, text: str, requests: int, nodes: 
         for seed in range(requests + _WARMING):
             heard = await listen(motet, request_of(text, seed))
             assert heard.total is not None, heard
-            stages = stages_of(await _spans(band, nodes))
+            stages = stages_of(await settled(band, nodes, breath=0))
             begun = perf_counter()
             await bare.answer(text, seed, Order.EAGER)
             total = perf_counter() - begun
-            bare_stages = stages_of(await _spans(band, nodes))
+            bare_stages = stages_of(await settled(band, nodes, breath=0))
             if seed >= _WARMING:
                 found[0].append((heard.total - stages.bound) / nodes)
                 found[1].append((total - bare_stages.bound) / nodes)
     return found
-
-
-async def _spans(band: Band, count: int) -> list[Span]:
-    """The spans of one request, once all of them are written: a worker may do so after its last word was read."""
-    spans = band.spans()
-    while len(spans) < count:
-        await asyncio.sleep(0.0005)
-        spans += band.spans()
-    return spans
 
 
 async def _rates(
@@ -99,6 +91,7 @@ async def _rates(
 ) -> dict[str, list[float]]:
     """Plans per second of each way to make the calls, in turns."""
     found: dict[str, list[float]] = {"bare": [], "inside": [], "served": []}
+    seeds = count(10**6)  # none twice: an equal request would be answered with what was made before
     async with bare_calls(band) as bare, _beside(band) as motet:
 
         async def one(name: str, seed: int) -> None:
@@ -110,15 +103,13 @@ async def _rates(
 
         for number in range(-1, rounds):
             for name in list(found)[:: -1 if number % 2 else 1]:
-                rate = await _rate(partial(one, name), plans, concurrency)
+                rate = await _rate(partial(one, name), islice(seeds, plans), plans, concurrency)
                 if number >= 0:
                     found[name].append(rate)
     return found
 
 
-async def _rate(one: Callable[[int], Awaitable[None]], plans: int, concurrency: int) -> float:
-    seeds = iter(range(plans))
-
+async def _rate(one: Callable[[int], Awaitable[None]], seeds: Iterator[int], plans: int, concurrency: int) -> float:
     async def worker() -> None:
         for seed in seeds:
             await one(seed)

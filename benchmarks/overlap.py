@@ -39,6 +39,9 @@ LOAD = 0.8
 
 STEPS = 20
 
+_TEXTS = 5
+"""Answers of text alone in a round: they are short."""
+
 
 def measure(
     bundle: str | None = None, rounds: int = 5, seconds: float = 25.0, seed: int = 0, plot: Path | None = None
@@ -90,7 +93,10 @@ async def _alone(bundle: str | None, rounds: int, plot: Path | None) -> tuple[li
 async def _rounds(
     motet: Motet, bare: BareCalls, band: Band, text: str, rounds: int, plot: Path | None
 ) -> tuple[dict[str, list[float]], list[Stages]]:
-    """Seconds of each way in turns, and the stages of Motet's. The first round only warms up."""
+    """Seconds of each way in turns, and the stages of Motet's. The first round only warms up.
+
+    Each has a seed of its own: an equal request would be answered with what was made before.
+    """
     ways = {"sequential": Order.SEQUENTIAL, "barrier": Order.BARRIER, "motet": None}
     totals: dict[str, list[float]] = {way: [] for way in ways}
     stages: list[Stages] = []
@@ -99,16 +105,16 @@ async def _rounds(
             band.spans()
             begun = perf_counter()
             if order is None:
-                heard = await listen(motet, request_of(text, 1))
-                _check(heard)
+                heard = await listen(motet, request_of(text, number))
+                calls = _calls(heard)
             else:
-                await bare.answer(text, 1, order)
+                await bare.answer(text, number, order)
             total = perf_counter() - begun
             if number == 0:
                 continue
             totals[way].append(total)
             if order is None:
-                spans = await settled(band)
+                spans = await settled(band, calls)
                 stages.append(stages_of(spans))
                 if plot is not None and number == rounds:
                     _draw(plot, spans, stages[-1], total)
@@ -138,10 +144,10 @@ async def _crowded(motet: Motet, bare: BareCalls, text: str, rounds: int) -> Fig
             await bare.decode(job)
 
     for _ in range(rounds):
-        quiet.append(_text(await listen(motet, request)))
+        quiet += [_text(await listen(motet, request)) for _ in range(_TEXTS)]
         decoding = [asyncio.create_task(busy(job)) for job in jobs]
         await asyncio.sleep(0.2)  # until all of them are at work
-        crowded.append(_text(await listen(motet, request)))
+        crowded += [_text(await listen(motet, request)) for _ in range(_TEXTS)]
         for task in decoding:
             task.cancel()
         await asyncio.gather(*decoding, return_exceptions=True)
@@ -162,10 +168,10 @@ async def _loaded(seconds: float, seed: int) -> tuple[list[Figure], dict[str, An
     text = prompt_of(modalities, 10, 10, 30)
     due = poisson(LOAD / LOADED_MAKE, seconds, [text], rng)
     async with playing(lineup) as band, Client(band.orchestrator) as client:
-        _check(await listen(client, request_of(text, 1)))
-        await settled(band)
+        await settled(band, _calls(await listen(client, request_of(text, 1))))
         heard = await play(client, due)
-        grouped = by_request(await settled(band), [one.seed for one in due])
+        calls = sum(_calls(one) for one in heard if one.whole)
+        grouped = by_request(await settled(band, calls), [one.seed for one in due])
     arrivals, totals = [], []
     for one, got in zip(due, heard, strict=True):
         if got.whole and got.total is not None:
@@ -191,9 +197,11 @@ async def _loaded(seconds: float, seed: int) -> tuple[list[Figure], dict[str, An
     return figures, {"loaded": {"arrivals": [one.at for one in due], "seconds": totals, "ideal": best}}
 
 
-def _check(heard: Heard) -> None:
+def _calls(heard: Heard) -> int:
+    """How many workers an answer took. Raises `RuntimeError` for one that did not come whole."""
     if not heard.whole:
         raise RuntimeError(f"a request came to nothing: {heard.refused or heard.state}")
+    return 1 + len(heard.media)
 
 
 def _draw(path: Path, spans: Sequence[Span], stages: Stages, total: float) -> None:

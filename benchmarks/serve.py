@@ -148,7 +148,8 @@ async def _offered(motet: Motet, band: Band | None, rate: float, due: Sequence[D
         band.spans()
     heard = await play(motet, due)
     outcome = Outcome(rate, max((one.at for one in due), default=1.0), heard)
-    spans = {} if band is None else by_request(await settled(band), [one.seed for one in due])
+    calls = sum(1 + len(one.media) for one in heard if one.whole)
+    spans = {} if band is None else by_request(await settled(band, calls), [one.seed for one in due])
     gone = {one.seed: got.due + got.hung_up for one, got in zip(due, heard, strict=True) if got.hung_up is not None}
     return _Load(outcome, spans, gone)
 
