@@ -52,9 +52,10 @@ class Factory:
 
         def decoder(modality: str) -> Decoder:
             with _loading(threads):
+                from motet.models.cost_curve import default_folder
                 from motet.models.diffusion import load_decoder
 
-                return load_decoder(bundle, modality)
+                return load_decoder(bundle, modality, costs=default_folder())
 
         return cls(bundle.manifest, bundle.digest, encoder, language_model, decoder)
 

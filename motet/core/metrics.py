@@ -67,7 +67,24 @@ PREFIX_TOKENS = Counter(
     "Tokens of scripts; result is computed, or shared where another script began alike.",
     ["result"],
 )
-DENOISING_STEPS = Counter("motet_denoising_steps_total", "Denoising steps that were computed.", ["modality"])
+DENOISING_STEPS = Counter(
+    "motet_denoising_steps_total", "Denoising steps that were told; shared ones count for each who waits.", ["modality"]
+)
+SONGS = Gauge(
+    "motet_decoder_jobs", "Jobs of a decoder; state is running (in its current step) or waiting.", ["modality", "state"]
+)
+SHARED_STEPS = Histogram(
+    "motet_decoder_step_jobs",
+    "Jobs that shared one step of a decoder.",
+    ["modality"],
+    buckets=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32),
+)
+SHARED_STEP_SECONDS = Histogram(
+    "motet_decoder_step_duration_seconds",
+    "Wall time of one step of a decoder, for all jobs that shared it.",
+    ["modality"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
 MEDIA_BYTES = Counter(
     "motet_media_bytes_total", "Bytes of encoded media; direction is read or made.", ["modality", "direction"]
 )

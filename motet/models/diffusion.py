@@ -1,62 +1,89 @@
-"""The decoder worker: a diffusion model on a thread of its own."""
+"""The decoder worker: diffusion models behind the `Decoder` protocol."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from motet.core.bundle import Bundle, DecoderEntry
 from motet.core.deadline import Deadline
-from motet.core.errors import BundleError, FaultError, Reason, RequestError
+from motet.core.errors import BundleError, Reason, RequestError
 from motet.core.media import Media
 from motet.core.workers import DecodeJob, Progress
 from motet.media import encode
 from motet.models import components
 from motet.models.arrays import to_torch
-from motet.models.singers import Array, AudioLDM, Singer, StableDiffusion, TextToVideo
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-_PREVIEWS = 4
+from motet.models.choir import Choir
+from motet.models.cost_curve import CostCurve, subject_of
+from motet.models.seat import Seat, Told
+from motet.models.singers import AudioLDM, StableDiffusion, TextToVideo
+from motet.models.song import Array, Singer
 
 
 class DiffusionDecoder:
-    """A `Decoder`. Jobs that come together take turns, a step each; one thread computes them all.
+    """A `Decoder`. Jobs that come together share steps where that pays and changes nothing, and take turns elsewhere.
 
-    Between two steps a job looks at its deadline, and a job whose task is cancelled or whose generator is closed takes
-    no further step. The event loop never computes.
+    A job whose deadline passes, whose task is cancelled or whose generator is closed takes no step that has not begun.
+    `curves` gives the cost curve for songs of so many rows, where one was kept. The event loop never computes.
     """
 
-    def __init__(self, modality: str, entry: DecoderEntry, singer: Singer, to_media: Callable[[Array], Media]) -> None:
+    def __init__(
+        self,
+        modality: str,
+        entry: DecoderEntry,
+        singer: Singer,
+        to_media: Callable[[Array], Media],
+        curves: Callable[[int], CostCurve] = lambda rows: CostCurve(),
+    ) -> None:
         self.modality = modality
         self._entry = entry
-        self._singer = singer
-        self._to_media = to_media
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"decoder-{modality}")
+        self._choir = Choir(modality, singer, to_media, curves)
+        self._numbers = itertools.count()
 
     async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
         """See `Decoder.decode`. Previews come about three times, where the kind of model has any."""
-        conditioning, steps, guidance = self._checked(job)
+        heard: asyncio.Queue[Told] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        seat = self._seat(job, deadline, lambda told: loop.call_soon_threadsafe(heard.put_nowait, told))
         deadline.check("the decoder was about to begin")
-        song = await self._run(self._singer.prepare, conditioning, job.seed, steps, guidance)
-        stride = max(1, song.total // _PREVIEWS)
-        for step in range(1, song.total + 1):
-            deadline.check(f"the decoder was at step {step} of {song.total}")
-            await self._run(self._singer.step, song)
-            due = job.previews and step % stride == 0 and step < song.total
-            yield Progress(step, song.total, await self._run(self._preview, song) if due else None)
-        deadline.check("the decoder was finishing")
-        yield await self._run(self._finish, song)
+        self._choir.join(seat)
+        try:
+            while True:
+                told = await heard.get()
+                if isinstance(told, Exception):
+                    raise told
+                event = told if isinstance(told, Progress) else await asyncio.wrap_future(told)
+                yield event
+                if isinstance(event, Media):
+                    return
+        finally:
+            seat.gone = True
 
     def close(self) -> None:
-        """Ends the thread; the step that is being computed is waited for."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        """Ends the threads; the step that is being computed is waited for."""
+        self._choir.close()
+
+    def _seat(self, job: DecodeJob, deadline: Deadline, tell: Callable[[Told], object]) -> Seat:
+        conditioning, steps, guidance = self._checked(job)
+        return Seat(
+            number=next(self._numbers),
+            conditioning=conditioning,
+            seed=job.seed,
+            steps=steps,
+            guidance=guidance,
+            deadline=deadline,
+            tell=tell,
+            previews=job.previews,
+            tenant=job.tenant,
+            priority=job.priority,
+            least_steps=job.least_steps,
+        )
 
     def _checked(self, job: DecodeJob) -> tuple[torch.Tensor, int, float]:
         """The job's conditioning, steps and guidance. Raises `RequestError` for what this decoder cannot do."""
@@ -80,53 +107,57 @@ class DiffusionDecoder:
         guidance = self._entry.guidance if job.guidance is None else job.guidance
         if not 1 <= steps <= 1000:
             raise RequestError(f"steps must be from 1 to 1000, not {steps}")
+        if job.least_steps is not None and job.least_steps < 1:
+            raise RequestError(f"least_steps must be at least 1, not {job.least_steps}")
         if not 1 <= guidance < math.inf:
             raise RequestError(f"guidance must be a finite number from 1 (none) up, not {guidance}")
         return conditioning, steps, guidance
 
-    def _preview(self, song: Any) -> Media | None:
-        picture = self._singer.preview(song)
-        return None if picture is None else encode.encode_preview(picture)
 
-    def _finish(self, song: Any) -> Media:
-        try:
-            return self._to_media(self._singer.finish(song))
-        except FloatingPointError as error:
-            raise FaultError(f"the {self.modality} decoder's result is not finite; try another seed") from error
-
-    async def _run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, lambda: work(*args, **kwargs))
-
-
-def load_decoder(bundle: Bundle, modality: str) -> DiffusionDecoder:
-    """The decoder of a modality, ready to decode.
+def load_decoder(
+    bundle: Bundle, modality: str, device: str = "cpu", influence: float = 0.0, costs: Path | None = None
+) -> DiffusionDecoder:
+    """The decoder of a modality, ready to decode, on a torch device.
 
     Its folder is laid out as diffusers does: `unet`, `vae`, `scheduler` and for sounds `vocoder`, each of which the
-    manifest's `shared` may place elsewhere, and `unconditional.safetensors`. Raises `BundleError`, naming the file;
-    `NotFoundError` for a modality that the bundle does not make.
+    manifest's `shared` may place elsewhere, and `unconditional.safetensors`. `influence` is how far a number that the
+    network says may move because of what else is in the batch; with 0 no result ever depends on it. What steps cost
+    is kept in the folder `costs`, if there is one. Raises `BundleError`, naming the file; `NotFoundError` for a
+    modality that the bundle does not make.
     """
     entry = bundle.manifest.decoder_of(modality)
+    singer, to_media = _loaded(bundle, modality, entry, device)
+    subject = subject_of(bundle.digest, modality, singer.device)
+
+    def curve(rows: int) -> CostCurve:
+        return CostCurve(influence, costs, {**subject, "rows": str(rows)})
+
+    return DiffusionDecoder(modality, entry, singer, to_media, curve)
+
+
+def _loaded(bundle: Bundle, modality: str, entry: DecoderEntry, device: str) -> tuple[Singer, Callable[[Array], Media]]:
     folder = bundle.path(entry.path)
     places = {name: bundle.path(path) for name, path in entry.shared.items()}
+
+    def network(name: str) -> Any:
+        return components.load_network(places.get(name, folder / name)).to(device)
+
     parts: dict[str, Any] = {
-        "unet": components.load_network(places.get("unet", folder / "unet")),
-        "vae": components.load_network(places.get("vae", folder / "vae")),
+        "unet": network("unet"),
+        "vae": network("vae"),
         "scheduler": components.load_scheduler(places.get("scheduler", folder / "scheduler")),
         "unconditional": components.load_unconditional(folder, tuple(entry.conditioning)),
         "options": entry.options,
     }
     match entry.kind:
         case "stable-diffusion":
-            return DiffusionDecoder(modality, entry, StableDiffusion(**parts), encode.encode_picture)
+            return StableDiffusion(**parts), encode.encode_picture
         case "text-to-video-sd":
             speed = entry.options.get("frames_per_second", 8.0)
-            clips = TextToVideo(**parts)
-            return DiffusionDecoder(modality, entry, clips, lambda frames: encode.encode_clip(frames, speed))
+            return TextToVideo(**parts), lambda frames: encode.encode_clip(frames, speed)
         case "audioldm":
-            vocoder = components.load_network(places.get("vocoder", folder / "vocoder"))
-            sounds = AudioLDM(vocoder, **parts)
-            return DiffusionDecoder(modality, entry, sounds, lambda wave: encode.encode_sound(wave, sounds.rate))
+            sounds = AudioLDM(network("vocoder"), **parts)
+            return sounds, lambda wave: encode.encode_sound(wave, sounds.rate)
         case kind:
             raise BundleError(
                 f"the manifest gives the {modality} decoder the kind {kind!r}; known are "

@@ -1,71 +1,23 @@
-"""The three kinds of diffusion model, each as one contract: prepare, step, finish.
-
-A *singer* holds networks and no requests; everything about one piece of media being made is in its `Song`.
-So songs can be interleaved, stopped between steps, and one day stacked into one batch.
-"""
+"""The three kinds of diffusion model; see `Singer` for their contract."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from math import prod
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from diffusers.models.attention_processor import AttnProcessor
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-Array = NDArray[Any]
+from motet.models.row_by_row import compute_row_by_row
+from motet.models.song import Array, Song, rows_of
 
 # Up to so many latent positions, plain attention is faster on a CPU than the fused kernel, twice as fast at 64.
 _SHORT = 1024
-
-
-@dataclass(slots=True)
-class Song:
-    """One piece of media between its noise and its end.
-
-    `latents` is (1, channels, ...); `scheduler` is this song's own, because schedulers remember earlier steps;
-    `embeddings` is (2, ...), without and with the prompt, or (1, ...) where guidance is 1; `guess` is what the
-    last step took the end to be, if the scheduler says.
-    """
-
-    latents: Tensor
-    scheduler: Any
-    embeddings: Tensor
-    guidance: float
-    generator: torch.Generator
-    step: int = 0
-    guess: Tensor | None = None
-
-    @property
-    def total(self) -> int:
-        """How many steps there are; some schedulers take one more than were asked for."""
-        return len(self.scheduler.timesteps)
-
-
-class Singer(Protocol):
-    """A diffusion model of one kind. All methods compute for long and belong on a thread of their own."""
-
-    def prepare(self, conditioning: Tensor, seed: int, steps: int, guidance: float) -> Song:
-        """Noise, which `seed` alone decides, and all that the steps need. `conditioning` has no batch axis."""
-        ...
-
-    def step(self, song: Song) -> None:
-        """One denoising step, of `song.total`."""
-        ...
-
-    def preview(self, song: Song) -> Array | None:
-        """A picture of what is coming, uint8 (height, width, 3), or None where there is none."""
-        ...
-
-    def finish(self, song: Song) -> Array:
-        """The media: uint8 (height, width, 3) or (frames, height, width, 3), or float32 (samples,)."""
-        ...
 
 
 class _Diffusion:
@@ -78,8 +30,16 @@ class _Diffusion:
         self.unconditional = unconditional
         self.options = options
         self._draws = "generator" in signature(scheduler.step).parameters
-        if prod(self.shape[1:]) <= _SHORT:
-            unet.set_attn_processor(AttnProcessor())
+        if self.device.type == "cpu":
+            compute_row_by_row(unet)
+            if prod(self.shape[1:]) <= _SHORT:
+                unet.set_attn_processor(AttnProcessor())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are, and where latents are kept."""
+        device: torch.device = self.unet.device
+        return device
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -93,37 +53,56 @@ class _Diffusion:
         scheduler.set_timesteps(steps)
         generator = torch.Generator().manual_seed(seed % 2**63)
         noise = torch.randn(1, *self.shape, generator=generator) * scheduler.init_noise_sigma
-        told = [conditioning] if guidance == 1 else [self.unconditional, conditioning]
-        return Song(noise, scheduler, torch.stack(told), guidance, generator)
+        told = [self.unconditional, conditioning][-rows_of(guidance) :]
+        embeddings = torch.stack(told).to(self.device)
+        return Song(noise.to(self.device), scheduler, embeddings, guidance, generator)
 
     @torch.inference_mode()
-    def step(self, song: Song) -> None:
-        """See `Singer.step`."""
-        time = song.scheduler.timesteps[song.step]
-        noisy = song.scheduler.scale_model_input(song.latents, time)
-        count = len(song.embeddings)
-        predicted = self._predict(noisy.expand(count, *noisy.shape[1:]), time.expand(count), song.embeddings)
-        if count == 2:
+    def predict(self, songs: Sequence[Song]) -> list[Tensor]:
+        """See `Singer.predict`."""
+        shown = [song.scheduler.scale_model_input(song.latents, song.time) for song in songs]
+        noisy = torch.cat([each.expand(song.rows, *each.shape[1:]) for each, song in zip(shown, songs, strict=True)])
+        times = torch.cat([song.time.expand(song.rows) for song in songs]).to(self.device)
+        predicted = self._predict(noisy, times, torch.cat([song.embeddings for song in songs]))
+        return list(torch.split(predicted, [song.rows for song in songs]))
+
+    @torch.inference_mode()
+    def advance(self, song: Song, predicted: Tensor) -> None:
+        """See `Singer.advance`."""
+        if song.rows == 2:
             untold, told = predicted.chunk(2)
             predicted = untold + song.guidance * (told - untold)
         # Some schedulers add noise in every step; it too must come from the seed.
         seeded = {"generator": song.generator} if self._draws else {}
-        made = self._stepped(song, predicted, time, seeded)
+        made = self._stepped(song, predicted, song.time, seeded)
         song.latents, song.guess = made.prev_sample, getattr(made, "pred_original_sample", None)
         song.step += 1
 
+    def step(self, *songs: Song) -> None:
+        """One denoising step of each song, all in one batch."""
+        for song, predicted in zip(songs, self.predict(songs), strict=True):
+            self.advance(song, predicted)
+
     def _predict(self, noisy: Tensor, times: Tensor, embeddings: Tensor) -> Tensor:
-        predicted: Tensor = self.unet(noisy, times, encoder_hidden_states=embeddings).sample
-        return predicted
+        return self._asked(noisy, times, encoder_hidden_states=embeddings.to(self.unet.dtype))
+
+    def _asked(self, noisy: Tensor, times: Tensor, **told: Tensor | None) -> Tensor:
+        # A network may compute in half precision; the sums over the steps are always kept in single.
+        predicted: Tensor = self.unet(noisy.to(self.unet.dtype), times, **told).sample
+        return predicted.float()
 
     def _stepped(self, song: Song, predicted: Tensor, time: Tensor, seeded: dict[str, Any]) -> Any:
         return song.scheduler.step(predicted, time, song.latents, **seeded)
 
     def _pixels(self, latents: Tensor) -> Array:
         """(n, channels, height, width) -> uint8 (n, height, width, 3)."""
-        pixels = self.vae.decode(latents / self.vae.config.scaling_factor).sample
-        levels = pixels.add(1).mul(127.5).round().clamp(0, 255)
-        return _finite(levels).byte().permute(0, 2, 3, 1).contiguous().numpy()
+        levels = self._decoded(latents).add(1).mul(127.5).round().clamp(0, 255)
+        pixels: Array = _finite(levels).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return pixels
+
+    def _decoded(self, latents: Tensor) -> Tensor:
+        decoded: Tensor = self.vae.decode((latents / self.vae.config.scaling_factor).to(self.vae.dtype)).sample
+        return decoded.float()
 
     @property
     def _shrinks(self) -> int:
@@ -149,9 +128,10 @@ class StableDiffusion(_Diffusion):
         return (self.unet.config.in_channels, *(int(side or own) for side, own in zip(sides, trained, strict=True)))
 
     @torch.inference_mode()
-    def preview(self, song: Song) -> Array | None:
-        """What the last step took the picture to be."""
-        return None if song.guess is None else self._pixels(song.guess)[0]
+    def preview(self, guess: Tensor) -> Array | None:
+        """The picture."""
+        picture: Array = self._pixels(guess)[0]
+        return picture
 
     @torch.inference_mode()
     def finish(self, song: Song) -> Array:
@@ -186,9 +166,9 @@ class TextToVideo(StableDiffusion):
         return made
 
     @torch.inference_mode()
-    def preview(self, song: Song) -> Array | None:
-        """The middle frame of what the last step took the clip to be."""
-        return None if song.guess is None else self._pixels(song.guess[:, :, song.guess.shape[2] // 2])[0]
+    def preview(self, guess: Tensor) -> Array | None:
+        """The middle frame."""
+        return super().preview(guess[:, :, guess.shape[2] // 2])
 
     @torch.inference_mode()
     def finish(self, song: Song) -> Array:
@@ -233,23 +213,22 @@ class AudioLDM(_Diffusion):
     def _predict(self, noisy: Tensor, times: Tensor, embeddings: Tensor) -> Tensor:
         # CLAP's vectors have unit length; a projection's length says nothing, so it is taken away.
         vectors = functional.normalize(embeddings.flatten(1), dim=-1)
-        predicted: Tensor = self.unet(noisy, times, encoder_hidden_states=None, class_labels=vectors).sample
-        return predicted
+        return self._asked(noisy, times, encoder_hidden_states=None, class_labels=vectors.to(self.unet.dtype))
 
-    def preview(self, song: Song) -> Array | None:
+    def preview(self, guess: Tensor) -> Array | None:
         """None: a sound has no picture."""
         return None
 
     @torch.inference_mode()
     def finish(self, song: Song) -> Array:
         """float32 (samples,)."""
-        mel = self.vae.decode(song.latents / self.vae.config.scaling_factor).sample[:, 0]
-        wave = _finite(self.vocoder(mel)).flatten()
+        mel = self._decoded(song.latents)[:, 0]
+        wave = _finite(self.vocoder(mel.to(self.vocoder.dtype))).float().flatten()
         # Latents come in whole patches, and a vocoder may add a few samples: the end is cut to what was meant.
         seconds = self.options.get("seconds")
         wave = wave[: int(seconds * self.rate) if seconds else mel.shape[1] * self._hop]
         # Guidance overshoots in loudness too; made quieter as a whole, nothing is clipped.
-        samples: Array = (wave / wave.abs().max().clamp(min=1)).float().numpy()
+        samples: Array = (wave / wave.abs().max().clamp(min=1)).cpu().numpy()
         return samples
 
 
@@ -267,7 +246,7 @@ def ramped(noisy: Tensor, height: float) -> Tensor:
     """
     if not height:
         return noisy
-    frames = torch.linspace(-height, height, noisy.shape[2]).reshape(-1, *[1] * (noisy.ndim - 3))
+    frames = torch.linspace(-height, height, noisy.shape[2], device=noisy.device).reshape(-1, *[1] * (noisy.ndim - 3))
     half = noisy.shape[1] // 2
     return torch.cat([noisy[:, :half], noisy[:, half:] + frames], dim=1)
 

@@ -91,6 +91,26 @@ def test_songs_that_take_turns_do_not_hear_each_other(folder: Path) -> None:
     assert np.array_equal(singer.finish(songs[1]), sing(singer, 2, 4))
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize("kind", ["DDIMScheduler", "PNDMScheduler", "EulerAncestralDiscreteScheduler"])
+@pytest.mark.parametrize(("modality", "made"), [("image", StableDiffusion), ("video", TextToVideo)])
+def test_songs_of_one_batch_hardly_hear_each_other(folder: Path, kind: str, modality: str, made: Any) -> None:
+    singer = made(**parts(folder / modality, getattr(diffusers, kind)()))
+    told = [torch.full_like(singer.unconditional, float(seed)) for seed in range(3)]
+
+    def songs() -> list[Any]:
+        return [singer.prepare(told[n], n, 6 + n, (3.0, 1.0, 5.0)[n]) for n in range(3)]
+
+    together, alone = songs(), songs()
+    singer.step(together[2])
+    while left := [song for song in together if song.step < song.total]:
+        singer.step(*left)
+    for one, other in zip(together, alone, strict=True):
+        while other.step < other.total:
+            singer.step(other)
+        assert (one.latents - other.latents).abs().max() <= 1e-4 * other.latents.abs().max().clamp(min=1)
+
+
 def test_without_guidance_the_prompt_alone_is_computed(folder: Path) -> None:
     singer = StableDiffusion(**parts(folder / "image"))
     conditioning = torch.ones_like(singer.unconditional)

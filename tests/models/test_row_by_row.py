@@ -1,0 +1,28 @@
+"""Rows that do not hear each other."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from motet.models.row_by_row import compute_row_by_row
+
+torch.set_num_threads(1)
+
+
+def test_a_row_comes_out_the_same_whatever_it_is_batched_with() -> None:
+    network = nn.Sequential(nn.Linear(512, 192), nn.SiLU(), nn.Linear(192, 512))
+    rows = torch.randn(16, 512, generator=torch.Generator().manual_seed(0))
+    compute_row_by_row(network)
+    together = network(rows)
+    for row, alone in zip(together, rows, strict=True):
+        assert torch.equal(row, network(alone[None])[0])
+
+
+def test_weights_names_and_other_inputs_stay_as_they_are() -> None:
+    network = nn.Sequential(nn.Linear(8, 4))
+    before, tokens = dict(network.state_dict()), torch.randn(2, 3, 8)
+    expected = network(tokens)
+    compute_row_by_row(network)
+    assert torch.equal(network(tokens), expected)
+    assert all(torch.equal(before[name], weights) for name, weights in network.state_dict().items())
