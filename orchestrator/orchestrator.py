@@ -12,6 +12,7 @@ from motet.core.errors import RequestError
 from motet.core.events import Accepted, Artifact, Event, Generation
 from motet.core.media import Media
 from motet.core.request import GenerationRequest
+from motet.core.reuse import Finished, ReusingDecoder
 from motet.core.service import Model, Output
 from motet.core.workers import Workers
 from motet.media.decode import probe
@@ -39,10 +40,10 @@ class Orchestrator:
         settings: OrchestratorSettings | None = None,
         probe: Probe = probe,
     ) -> None:
-        self._workers = workers
+        self._settings = settings = settings or OrchestratorSettings()
+        self._workers = _reusing(workers, digest, settings)
         self._manifest = manifest
         self._digest = digest
-        self._settings = settings = settings or OrchestratorSettings()
         self._makes = tuple(modality for modality in manifest.signals if modality in workers.decoders)
         self._artifacts = Artifacts(settings.artifact_ttl, settings.max_artifact_bytes)
         self._admission = Admission(manifest, self._makes, self._artifacts, probe, settings)
@@ -150,6 +151,15 @@ class Orchestrator:
             artifacts=self._artifacts,
             settings=self._settings,
         )
+
+
+def _reusing(workers: Workers, digest: str, settings: OrchestratorSettings) -> Workers:
+    """The workers, so that equal media are made once. In front of all replicas, what one has made serves for all."""
+    if not settings.reuse_bytes:
+        return workers
+    finished = Finished(settings.reuse_bytes)
+    decoders = {name: ReusingDecoder(decoder, digest, finished) for name, decoder in workers.decoders.items()}
+    return replace(workers, decoders=decoders)
 
 
 def _deduplicated(event: Event) -> Event:

@@ -94,3 +94,8 @@ class OrchestratorSettings(BaseSettings):
     max_artifact_bytes: Bytes = Field(
         default=512 * MEBI, description="Bytes of all artifacts; the least recently used make room."
     )
+    reuse_bytes: Annotated[int, Field(ge=0)] = Field(
+        default=64 * MEBI,
+        description="Bytes of finished media that are kept and given again where a tenant asks for the same with the "
+        "same seed; with 0, equal media are made as often as they are asked for, even at the same moment.",
+    )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
-from functools import partial
 from hashlib import sha256
 
 from motet.core import metrics
 from motet.core.apiece import apiece
+from motet.core.closing import closing
 from motet.core.deadline import Deadline
 from motet.core.flights import Flights
 from motet.core.media import Media
@@ -44,7 +43,8 @@ class ReusingEncoder:
         metrics.EMBEDDINGS.labels(outcome).inc()
         if kept is not None:
             return kept
-        async with aclosing(self._flights.join(key, partial(self._embedded, key, item))) as found:
+        # Whoever asks leaves at its own deadline, by being cancelled.
+        async with closing(self._flights.join(key, lambda _: self._embedded(key, item), Deadline.never())) as found:
             return await anext(found)
 
     async def _embedded(self, key: bytes, item: Media) -> AsyncIterator[Tensor]:

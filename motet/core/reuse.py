@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from hashlib import sha256
+from itertools import chain, repeat
 
 from motet.core import metrics
 from motet.core.closing import closing
 from motet.core.deadline import Deadline
-from motet.core.errors import DeadlineError
 from motet.core.flights import Flights
 from motet.core.media import Media
 from motet.core.memory import Memory
@@ -28,17 +26,16 @@ class ReusingDecoder:
     """A `Decoder` that does equal jobs of one tenant once: what is under way is shared, finished media are kept.
 
     `model` names the weights; `memory` may be shared by decoders of several modalities. What several wait for goes on
-    while one of them does, for at most `longest` seconds. Nothing that failed is kept.
+    while one of them does. Nothing that failed is kept.
 
     A job that may take fewer steps is given what is kept, which took them all; else it is done for it alone, as its
     deadline decides what comes out, and is not kept.
     """
 
-    def __init__(self, decoder: Decoder, model: str, memory: Finished, longest: float) -> None:
+    def __init__(self, decoder: Decoder, model: str, memory: Finished) -> None:
         self._decoder = decoder
         self._model = model
         self._memory = memory
-        self._longest = longest
         self._flights: Flights[Progress | Media] = Flights()
 
     def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
@@ -62,30 +59,31 @@ class ReusingDecoder:
             yield kept
             return
         shared = job.least_steps is None
-        async with closing(
-            self._shared(key, place, job, deadline) if shared else _alone(place, job, deadline)
-        ) as events:
+        made = self._shared(key, place, job, deadline) if shared else _alone(place, job, deadline)
+        async with closing(made) as events:
             async for event in events:
                 yield event
 
-    async def _shared(
-        self, key: bytes, place: Place, job: DecodeJob, deadline: Deadline
-    ) -> AsyncIterator[Progress | Media]:
+    def _shared(self, key: bytes, place: Place, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
         # Whoever is in more of a hurry does not wait with those who are in less.
         flight = (key, job.previews, job.priority)
         joined = flight in self._flights
         if joined:
             place.give_back()
         _count(job, "joined" if joined else "computed")
-        async with aclosing(self._flights.join(flight, partial(self._made, key, place, job))) as events:
-            while (event := await _next(events, deadline, job)) is not None:
-                yield event
+        # A place is good for one attempt.
+        attempts = chain([place], repeat(self._decoder))
+        return self._flights.join(flight, lambda until: self._made(key, next(attempts), job, until), deadline)
 
-    async def _made(self, key: bytes, place: Place, job: DecodeJob) -> AsyncIterator[Progress | Media]:
-        async with closing(place.decode(job, Deadline.after(self._longest))) as events:
+    async def _made(
+        self, key: bytes, decoder: Decoder, job: DecodeJob, deadline: Deadline
+    ) -> AsyncIterator[Progress | Media]:
+        async with closing(decoder.decode(job, deadline)) as events:
             async for event in events:
                 if isinstance(event, Media):
                     self._memory.keep(key, event, len(event.data))
+                    yield event
+                    return
                 yield event
 
     async def _key(self, job: DecodeJob) -> bytes:
@@ -135,21 +133,6 @@ def _alone(place: Place, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Pr
 
 def _told(inputs: Sequence[Media]) -> tuple[tuple[str, bytes], ...]:
     return tuple((media.media_type, media.sha256) for media in inputs)
-
-
-async def _next(
-    events: AsyncGenerator[Progress | Media, None], deadline: Deadline, job: DecodeJob
-) -> Progress | Media | None:
-    """What comes next, None for nothing any more. Raises `DeadlineError` when it does not come in time."""
-    try:
-        async with asyncio.timeout(deadline.remaining()) as limit:
-            return await anext(events, None)
-    except TimeoutError as error:
-        if not limit.expired():
-            raise
-        raise DeadlineError(
-            f"the deadline passed while {job.modality} was being made; allow more time or ask for fewer steps"
-        ) from error
 
 
 def _count(job: DecodeJob, outcome: str) -> None:

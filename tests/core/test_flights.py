@@ -8,24 +8,32 @@ from contextlib import aclosing
 
 import pytest
 
+from motet.core.deadline import Deadline
+from motet.core.errors import DeadlineError
 from motet.core.flights import Flights
+
+NEVER = Deadline.never()
 
 
 class Source:
-    """A stream of numbers that goes on when it is told to; it counts how often it was begun and stopped."""
+    """A stream of numbers that goes on when it is told to; it notes how it was begun and stopped."""
 
     def __init__(self, error: Exception | None = None) -> None:
-        self.begun = 0
+        self.deadlines: list[Deadline] = []
         self.stopped = 0
         self._error = error
         self._may_go_on = asyncio.Semaphore(0)
+
+    @property
+    def begun(self) -> int:
+        return len(self.deadlines)
 
     def go_on(self, times: int = 1) -> None:
         for _ in range(times):
             self._may_go_on.release()
 
-    async def stream(self) -> AsyncIterator[int]:
-        self.begun += 1
+    async def stream(self, deadline: Deadline) -> AsyncIterator[int]:
+        self.deadlines.append(deadline)
         try:
             for number in range(1, 4):
                 await self._may_go_on.acquire()
@@ -36,10 +44,12 @@ class Source:
             self.stopped += 1
 
 
-async def all_of(flights: Flights[int], source: Source, heard: list[int] | None = None) -> list[int]:
+async def all_of(
+    flights: Flights[int], source: Source, heard: list[int] | None = None, deadline: Deadline = NEVER
+) -> list[int]:
     """What one listener is told."""
     heard = [] if heard is None else heard
-    async with aclosing(flights.join("key", source.stream)) as items:
+    async with aclosing(flights.join("key", source.stream, deadline)) as items:
         async for item in items:
             heard.append(item)
     return heard
@@ -67,7 +77,7 @@ async def test_different_keys_are_different_streams() -> None:
     one.go_on(3)
     other.go_on(3)
 
-    async with aclosing(flights.join("other", other.stream)) as items:
+    async with aclosing(flights.join("other", other.stream, NEVER)) as items:
         assert await anext(items) == 1
         assert await all_of(flights, one) == [1, 2, 3]
 
@@ -130,14 +140,14 @@ async def test_leaving_before_anything_was_begun_leaves_nothing_behind() -> None
 async def test_who_comes_while_a_stream_is_being_stopped_gets_a_new_one() -> None:
     flights, stopping = Flights[int](), asyncio.Event()
 
-    async def stubborn() -> AsyncIterator[int]:
+    async def stubborn(_: Deadline) -> AsyncIterator[int]:
         try:
             yield 0
             await asyncio.Event().wait()
         finally:
             await stopping.wait()
 
-    async with aclosing(flights.join("key", stubborn)) as items:
+    async with aclosing(flights.join("key", stubborn, NEVER)) as items:
         await anext(items)
         leaving = asyncio.create_task(items.aclose())
         await turns()
@@ -160,3 +170,38 @@ async def test_an_error_reaches_all_and_the_next_begins_anew() -> None:
     with pytest.raises(ValueError, match="broken"):
         await all_of(flights, broken)
     assert broken.begun == 2
+
+
+async def test_each_listens_until_its_own_deadline_and_no_longer() -> None:
+    flights, source = Flights[int](), Source()
+    hasty = asyncio.create_task(all_of(flights, source, deadline=Deadline.after(0.02)))
+    patient = asyncio.create_task(all_of(flights, source, deadline=Deadline.after(30)))
+
+    with pytest.raises(DeadlineError):
+        await hasty
+    assert source.stopped == 0
+    source.go_on(3)
+
+    assert await patient == [1, 2, 3]
+
+
+async def test_the_last_to_run_late_stops_the_stream() -> None:
+    flights, source = Flights[int](), Source()
+
+    with pytest.raises(DeadlineError):
+        await all_of(flights, source, deadline=Deadline.after(0.02))
+
+    assert source.stopped == 1
+
+
+async def test_a_stream_that_runs_out_of_time_begins_again_with_the_most_that_anybody_has() -> None:
+    flights, source = Flights[int](), Source(DeadlineError("out of time"))
+    ends = [Deadline.after(seconds) for seconds in (10, 30, 20)]
+    listeners = [asyncio.create_task(all_of(flights, source, deadline=end)) for end in ends]
+    await turns()
+    source.go_on(6)
+    await asyncio.wait(listeners)
+
+    assert source.deadlines == ends[:2]
+    assert {str(listener.exception()) for listener in listeners} == {"out of time"}
+    assert source.stopped == 2

@@ -22,8 +22,8 @@ SOON = Deadline(None)
 JOB = DecodeJob("a", tensor_of(b"conditioning", (4,)), seed=7, tenant="t")
 
 
-def decoder_of(inner: Any, memory: Finished | None = None, longest: float = 10.0, model: str = "m") -> ReusingDecoder:
-    return ReusingDecoder(inner, model, Finished(1000) if memory is None else memory, longest)
+def decoder_of(inner: Any, memory: Finished | None = None, model: str = "m") -> ReusingDecoder:
+    return ReusingDecoder(inner, model, Finished(1000) if memory is None else memory)
 
 
 async def made(decoder: Decoder, job: DecodeJob = JOB, deadline: Deadline = SOON) -> list[Progress | Media]:
@@ -242,15 +242,31 @@ async def test_each_waits_until_its_own_deadline() -> None:
     assert (await patient)[-1] == Media("x/a", b"made")
 
 
-async def test_what_is_shared_may_take_as_long_as_anything_may_and_no_longer() -> None:
-    gate = Gate()
-    decoder = decoder_of(gate, longest=5.0)
-    caller = asyncio.create_task(made(decoder, deadline=Deadline.after(1)))
-    await turns()
-    gate.go_on(3)
-    await caller
+async def test_the_decoder_has_the_time_that_its_first_caller_has_and_then_the_most_that_anybody_has() -> None:
+    toy = ToyDecoder("a", steps=4, delay=0.02)
+    desk = Desk(toy)
+    decoder = decoder_of(desk)
+    place = decoder.reserve(steps=1, tenant="t", priority=0)
 
-    assert 4 < (gate.deadlines[0].remaining() or 0) <= 5
+    late, made_in_time = await asyncio.gather(
+        made(place, deadline=Deadline.after(0.05)), made(decoder, deadline=Deadline.after(30)), return_exceptions=True
+    )
+
+    assert isinstance(late, DeadlineError)
+    assert isinstance(made_in_time, list)
+    assert isinstance(made_in_time[-1], Media)
+    assert (len(toy.seen), desk.used) == (2, ["1 t 0"]), "a place is good for one attempt"
+
+
+async def test_what_a_decoder_says_after_its_media_is_not_listened_to() -> None:
+    class Babbling:
+        async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
+            for data in (b"made", b"again"):
+                yield Media("x/a", data)
+
+    decoder = decoder_of(Babbling())
+
+    assert await made(decoder) == await made(decoder) == [Media("x/a", b"made")]
 
 
 async def test_a_failure_reaches_all_who_wait_and_is_not_kept() -> None:
@@ -269,10 +285,11 @@ async def test_a_job_that_may_be_hurried_runs_under_its_own_deadline_and_is_kept
     gate = Gate()
     decoder = decoder_of(gate)
     hurried = replace(JOB, least_steps=1)
-    deadline = Deadline.after(2)
-    callers = [asyncio.create_task(made(decoder, job, deadline)) for job in (JOB, hurried, hurried)]
+    deadlines = [Deadline.after(seconds) for seconds in (30, 20, 10)]
+    jobs = zip((JOB, hurried, hurried), deadlines, strict=True)
+    callers = [asyncio.create_task(made(decoder, job, deadline)) for job, deadline in jobs]
     await turns()
-    assert gate.deadlines.count(deadline) == 2
+    assert set(gate.deadlines) == set(deadlines)
 
     gate.go_on(9)
     await asyncio.wait(callers)
@@ -296,8 +313,8 @@ async def test_a_decoder_that_hangs_is_left_when_nobody_waits_any_more() -> None
 class Desk:
     """A decoder that reserves places and notes what becomes of them."""
 
-    def __init__(self) -> None:
-        self.toy = ToyDecoder("a", delay=0.01)
+    def __init__(self, toy: ToyDecoder) -> None:
+        self.toy = toy
         self.used: list[str] = []
         self.given_back: list[str] = []
 
@@ -322,7 +339,7 @@ class Seat:
 
 
 async def test_places_are_reserved_with_the_decoder_and_given_back_at_once_by_those_who_need_none() -> None:
-    desk = Desk()
+    desk = Desk(ToyDecoder("a", delay=0.01))
     decoder = decoder_of(desk)
     first, joining, late = (decoder.reserve(steps=steps, tenant="t", priority=0) for steps in (1, 2, 3))
 
