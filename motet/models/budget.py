@@ -7,24 +7,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The bounds of one language model's engine.
+    """The bounds of one language model's engine; None is what suits the model.
 
-    `kv_tokens` is how many tokens' keys and values are held at most, three quarters of them for answers and one for
-    beginnings that scripts share; 0 stands for sixteen conversations of full length. Answers that find no room wait.
+    `kv_tokens` is for how many tokens of scripts and answers there is memory: answers that find no room wait. It is
+    never less than one conversation of full length, and twelve of them unless told. `prefix_tokens` is how many tokens
+    are remembered beside them of what scripts begin with; none with 0, and four conversations' unless told.
     `pass_tokens` is about how many tokens go through the network at once: long prompts are read in parts of that size,
     between which the other answers go on.
     """
 
-    kv_tokens: int = 0
+    kv_tokens: int | None = None
+    prefix_tokens: int | None = None
     pass_tokens: int = 128
 
     def answers(self, positions: int) -> int:
-        """Tokens for answers, where one takes at most `positions`: there is always room for one."""
-        return max(positions, self._total(positions) * 3 // 4)
+        """Tokens there is memory for, where a conversation takes at most `positions`."""
+        return 12 * positions if self.kv_tokens is None else max(positions, self.kv_tokens)
 
     def prefixes(self, positions: int) -> int:
-        """Tokens for what scripts have in common; 0 where one answer needs it all."""
-        return max(0, self._total(positions) - self.answers(positions))
-
-    def _total(self, positions: int) -> int:
-        return self.kv_tokens or 16 * positions
+        """Tokens that are remembered of scripts' beginnings."""
+        return 4 * positions if self.prefix_tokens is None else self.prefix_tokens

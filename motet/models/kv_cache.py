@@ -56,6 +56,10 @@ class KvCache:
                 whole.append(free)
         self._free = whole
 
+    def known(self, start: int, end: int) -> tuple[Tensor, ...]:
+        """The tokens between, as attention reads them: each layer's keys, its values, (1, heads, tokens, width)."""
+        return self.memory[:, :, None, :, start:end].flatten(0, 1).unbind()
+
     def read(self, start: int, count: int) -> Tensor:
         """A copy of so many tokens, (layers, 2, heads, count, width)."""
         return self.memory[..., start : start + count, :].clone()

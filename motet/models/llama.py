@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -24,6 +23,7 @@ from motet.core.signals import Grammar
 from motet.models.attention import Attention, Place, causal_mask
 from motet.models.codec import TextCodec
 from motet.models.kv_cache import KvCache
+from motet.models.layer import Layer, Turns, turns_of
 from motet.models.projectors import Projections, ProjectionsConfig
 from motet.models.script import Script
 from motet.models.v0_names import to_v0
@@ -57,7 +57,9 @@ class Llama:
         self._scale = float(attention.scaling)
         self._causal = causal_mask(max(BLOCK, longest_run), positions, self.dtype, self.device)
         turns = torch.arange(positions, device=self.device)[None]
-        self._cos, self._sin = (table[0] for table in model.model.rotary_emb(self._model.lm_head.weight, turns))
+        cos, sin = model.model.rotary_emb(self._model.lm_head.weight, turns)
+        self._turns = turns_of(cos[0], sin[0])
+        self._layers = [Layer(layer) for layer in model.model.layers]
 
     @property
     def beginning(self) -> int:
@@ -94,15 +96,15 @@ class Llama:
         `embedded`, (tokens, width), are the tokens at all `places` in their order; their keys and values are kept
         there. What stands before each place must have been kept already, or be in the same pass.
         """
-        kept, turns = self._kept(places), self._turns(places)
-        attend = Attention(places, self._causal, self._scale, gather=self.device.type != "cpu")
+        count = len(embedded)
+        kept = torch.tensor([place.base + each for place in places for each in range(*place.span)], device=self.device)
+        turns = self._turns_at(places, count)
+        attend = Attention(places, cache, self._causal, self._scale, gather=self.device.type != "cpu")
         states = _enough(embedded)
-        for layer, memory in zip(self._model.model.layers, cache.memory, strict=True):
-            queries, keys, values = self._projected(layer.self_attn, layer.input_layernorm(states), turns)
-            memory[0].index_copy_(1, kept, keys[: len(kept)].transpose(0, 1))
-            memory[1].index_copy_(1, kept, values[: len(kept)].transpose(0, 1))
-            states = states + layer.self_attn.o_proj(attend(queries, memory).flatten(1))
-            states = states + layer.mlp(layer.post_attention_layernorm(states))
+        for number, layer in enumerate(self._layers):
+            queries, told = layer.project(states, turns)
+            cache.memory[number].flatten(0, 1).index_copy_(1, kept, told[:count].transpose(0, 1))
+            states = layer.finish(states, _enough(attend(number, queries[:count])))
         return self._model.model.norm(states[torch.tensor(wanted, dtype=torch.long, device=self.device)])
 
     @torch.inference_mode()
@@ -119,23 +121,10 @@ class Llama:
         projected: Tensor = self.projections.outputs[modality](states[None].float(), embedded[None].float())[0]
         return projected
 
-    def _projected(self, attention: Any, states: Tensor, turns: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
-        """Queries, keys and values, (tokens, heads, head_width); the first two turned as befits their positions."""
-        width = self.shape[2]
-        queries, keys, values = (
-            project(states).unflatten(1, (-1, width))
-            for project in (attention.q_proj, attention.k_proj, attention.v_proj)
-        )
-        return _turned(queries, turns), _turned(keys, turns), values
-
-    def _kept(self, places: Sequence[Place]) -> Tensor:
-        rows = [place.base + position for place in places for position in range(place.start, place.end)]
-        return torch.tensor(rows, device=self.device)
-
-    def _turns(self, places: Sequence[Place]) -> tuple[Tensor, Tensor]:
-        positions = [position for place in places for position in range(place.start, place.end)]
-        index = torch.tensor(positions + [0] * (_ROWS - len(positions)), device=self.device)
-        return self._cos[index][:, None], self._sin[index][:, None]
+    def _turns_at(self, places: Sequence[Place], count: int) -> Turns:
+        positions = [each for place in places for each in range(*place.span)]
+        index = torch.tensor(positions + [0] * (_ROWS - count), device=self.device)
+        return self._turns[0][index], self._turns[1][index]
 
 
 def _enough(rows: Tensor) -> Tensor:
@@ -143,17 +132,12 @@ def _enough(rows: Tensor) -> Tensor:
     return pad(rows, (0, 0, 0, _ROWS - len(rows))) if len(rows) < _ROWS else rows
 
 
-def _turned(vectors: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotary positions: each vector's halves turned against each other."""
-    first, second = vectors.chunk(2, dim=-1)
-    return vectors * turns[0] + torch.cat((-second, first), dim=-1) * turns[1]
+def load_llama(bundle: Bundle, device: str = "") -> Llama:
+    """The network of a bundle's language model on a torch device, "" for a GPU where there is one.
 
-
-def load_llama(bundle: Bundle, device: str = "cpu") -> Llama:
-    """The network of a bundle's language model: in float32 on a CPU, in bfloat16 elsewhere.
-
-    Raises `BundleError`, naming the file and the parameter.
+    It computes in float32 on a CPU, in bfloat16 elsewhere. Raises `BundleError`, naming the file and the parameter.
     """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     entry = bundle.manifest.language_model
     model = _base(bundle.path(entry.path))
     grammar = bundle.manifest.grammar

@@ -57,8 +57,11 @@ class LlamaLanguageModel:
         self._engine.close()
 
 
-def load_language_model(bundle: Bundle, budget: Budget | None = None, device: str = "cpu") -> LlamaLanguageModel:
-    """The language model of a bundle, ready to answer, on a torch device. Takes seconds; raises `BundleError`."""
+def load_language_model(bundle: Bundle, budget: Budget | None = None, device: str = "") -> LlamaLanguageModel:
+    """The language model of a bundle, ready to answer, on a torch device, "" for a GPU where there is one.
+
+    Takes seconds. Raises `BundleError`.
+    """
     manifest = bundle.manifest
     entry = manifest.language_model
     llama = load_llama(bundle, device)

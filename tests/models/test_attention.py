@@ -2,10 +2,18 @@ import pytest
 import torch
 
 from motet.models.attention import Attention, Place, causal_mask
+from motet.models.kv_cache import KvCache
 
 CPU = torch.device("cpu")
 MASK = causal_mask(8, 64, torch.float32, CPU)
 SCALE = 0.5
+
+
+def filled() -> KvCache:
+    """Two layers' memory of two heads, full of noise."""
+    cache = KvCache((2, 2, 4), 128, torch.float32, CPU)
+    cache.memory.normal_()
+    return cache
 
 
 def expected(queries: torch.Tensor, memory: torch.Tensor, place: Place) -> torch.Tensor:
@@ -16,7 +24,7 @@ def expected(queries: torch.Tensor, memory: torch.Tensor, place: Place) -> torch
         known = memory[:, :, place.base : place.base + place.start + i + 1].repeat_interleave(group, dim=1)
         weights = torch.softmax((known[0] @ queries[i][:, :, None]).squeeze(2) * SCALE, dim=1)
         rows.append((weights[:, :, None] * known[1]).sum(dim=1))
-    return torch.stack(rows)
+    return torch.stack(rows).flatten(1)
 
 
 @pytest.mark.parametrize("gather", [False, True])
@@ -24,22 +32,19 @@ def expected(queries: torch.Tensor, memory: torch.Tensor, place: Place) -> torch
 def test_every_token_sees_its_own_past_and_nothing_else(gather: bool, heads: int) -> None:
     torch.manual_seed(0)
     places = [Place(0, 5, 1), Place(40, 0, 8), Place(60, 30, 1), Place(20, 9, 3)]
-    queries, memory = torch.randn(14, heads, 4), torch.randn(2, 2, 128, 4)
-    # Row 13 belongs to nobody.
-    found = Attention(places, MASK, SCALE, gather)(queries, memory)
+    queries, cache = torch.randn(13, heads, 4), filled()
+    attend = Attention(places, cache, MASK, SCALE, gather)
 
-    row = 0
-    for place in places:
-        part = slice(row, row + place.count)
-        torch.testing.assert_close(found[part], expected(queries[part], memory, place))
-        row += place.count
-    assert found[13].abs().max() == 0
+    for layer in (0, 1):
+        asking = queries.split([place.count for place in places])
+        parts = [expected(part, cache.memory[layer], place) for part, place in zip(asking, places, strict=True)]
+        torch.testing.assert_close(attend(layer, queries), torch.cat(parts))
 
 
 def test_a_token_attends_alike_whoever_else_is_in_the_pass() -> None:
     torch.manual_seed(1)
-    queries, memory = torch.randn(3, 2, 4), torch.randn(2, 2, 128, 4)
-    alone = Attention([Place(40, 7, 1)], MASK, SCALE, False)(queries[1:2], memory)
-    beside = Attention([Place(0, 50, 1), Place(40, 7, 1), Place(100, 3, 1)], MASK, SCALE, False)(queries, memory)
+    queries, cache = torch.randn(3, 2, 4), filled()
+    alone = Attention([Place(40, 7, 1)], cache, MASK, SCALE, False)(0, queries[1:2])
+    beside = Attention([Place(0, 50, 1), Place(40, 7, 1), Place(100, 3, 1)], cache, MASK, SCALE, False)(0, queries)
 
     assert torch.equal(alone[0], beside[1])

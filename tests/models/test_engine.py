@@ -311,8 +311,18 @@ async def test_nothing_is_left_of_an_answer_once_its_generator_is_closed(load: L
     assert model._engine._cache.used == 0
 
 
-def test_a_budget_has_room_for_one_whole_answer_at_least() -> None:
+def test_a_budget_has_room_for_one_whole_conversation_at_least() -> None:
     assert Budget(kv_tokens=10).answers(100) == 100
-    assert Budget(kv_tokens=10).prefixes(100) == 0
-    assert (Budget(kv_tokens=800).answers(100), Budget(kv_tokens=800).prefixes(100)) == (600, 200)
-    assert Budget().answers(100) + Budget().prefixes(100) == 1600
+    assert Budget(kv_tokens=800).answers(100) == 800
+    assert Budget().answers(100) > Budget().prefixes(100) > 100
+    assert Budget(prefix_tokens=0).prefixes(100) == 0
+
+
+async def test_nothing_is_shared_where_no_memory_is_given_for_it(load: Load) -> None:
+    model = load(prefix_tokens=0)
+    first = await answer(model, asking(LONG, max_tokens=4))
+    with passes_of(model._voice.llama) as passes:
+        second = await answer(model, asking(LONG, max_tokens=4))
+
+    assert passes[0][0].start == 0
+    assert first == second
