@@ -184,6 +184,25 @@ def _counts(pairs: Sequence[str]) -> dict[str, int]:
 
 @app.command()
 @with_options(REPORTED)
+def llm(
+    bundle: Annotated[
+        str, typer.Option(metavar="DIR", help="The folder of a bundle, or a shipped one's name.")
+    ] = "nano",
+    answers: Annotated[int, typer.Option(min=1, help="Answers at a time.")] = 8,
+    rounds: Rounds = 5,
+    random: Annotated[
+        str, typer.Option(metavar="LAYERSxWIDTH", help="Random weights of this size instead, such as 8x1024.")
+    ] = "",
+    threads: Annotated[int, typer.Option(min=1, help="Threads that the model computes on.")] = 1,
+    **reported: Any,
+) -> None:
+    """What the language model gains by sharing passes: against `generate` one by one and in static batches."""
+    settings = {"bundle": bundle, "answers": answers, "rounds": rounds, "random": random, "threads": threads}
+    raise run("llm", settings, **reported)
+
+
+@app.command()
+@with_options(REPORTED)
 def gpu(
     size: Annotated[list[int] | None, typer.Option(min=1, help="How many at a time; once for each.")] = None,
     rounds: Rounds = 3,
@@ -193,6 +212,32 @@ def gpu(
     """Full-size random weights against the stock libraries and the hardware's limit. Without CUDA it exits with 2."""
     settings: dict[str, Any] = {"rounds": rounds, "smoke": smoke}
     raise run("gpu", settings | ({"sizes": size} if size else {}), **reported)
+
+
+@app.command()
+@with_options(REPORTED)
+def diffusion(
+    rounds: Rounds = 3,
+    arrivals: Annotated[int, typer.Option(min=2, help="Requests that come at random.")] = 30,
+    seed: Seed = 0,
+    **reported: Any,
+) -> None:
+    """Pictures at once, latency under Poisson arrivals, neighbours' influence, cancelling, and text beside decoders."""
+    raise run("diffusion", {"rounds": rounds, "arrivals": arrivals, "seed": seed}, **reported)
+
+
+@app.command()
+@with_options(REPORTED)
+def encoder(
+    bundle: Annotated[
+        str, typer.Option(metavar="DIR", help="The folder of a bundle, or a shipped one's name.")
+    ] = "nano",
+    items: Annotated[int, typer.Option(min=2, help="Items at a time.")] = 8,
+    rounds: Rounds = 4,
+    **reported: Any,
+) -> None:
+    """Embeddings of many callers together against one by one, and equal embeddings and media made once."""
+    raise run("encoder", {"bundle": bundle, "items": items, "rounds": rounds}, **reported)
 
 
 @app.command(name="all")
