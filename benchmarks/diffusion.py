@@ -1,0 +1,318 @@
+"""The diffusion engine on the pictures of the nano bundle: sharing steps, leaving between them, and who pays for it."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import random
+import time
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.report import Baseline, Figure, Report, at_least, at_most
+from benchmarks.samples import alternating, median
+from benchmarks.stock import pipeline_of
+from motet.core.bundle import Bundle
+from motet.core.deadline import Deadline
+from motet.core.tensors import Tensor
+from motet.core.workers import DecodeJob, Finished, Prompt, Turn
+from motet.media import encode
+from motet.models.diffusion import DiffusionDecoder, load_decoder
+from motet.models.song import Song
+from services.factory import open_bundle
+
+PICTURE, MADE = "image", ("image", "audio", "video")
+_AT_ONCE, _LOAD = 8, 0.7
+_KINDS_OF_STEPS = (10, 20, 50)
+_STEPS = 20
+_LEAVING = 10
+
+
+def measure(rounds: int = 3, arrivals: int = 30, seed: int = 0) -> Report:
+    """Pictures a second, latency under Poisson arrivals, neighbours' influence, cancelling, text beside decoders."""
+    torch.set_num_threads(1)
+    bench = _Bench(open_bundle("nano", ()), seed)
+    try:
+        figures = [bench.throughput(rounds), bench.poisson(arrivals), bench.influence(), *bench.cancelling()]
+        costs = {size: asdict(cost) for size, cost in bench.curve.costs.items()}
+    finally:
+        bench.decoder.close()
+    figures.append(_text_beside_decoders(bench.bundle))
+    return Report(
+        "diffusion",
+        {"rounds": rounds, "arrivals": arrivals, "seed": seed, "threads": 1},
+        figures,
+        [
+            f"Arrivals: steps of {_KINDS_OF_STEPS}, at {_LOAD:.0%} of what the best batch size can bear. Batches of "
+            "whole requests hold requests of equal steps, the oldest's: a pipeline's call has one number.",
+            "Text beside decoders: four processes of one thread each share the machine's processors, so with fewer "
+            "than four of them the hardware alone sets a bound of processes by processors.",
+        ],
+        {"cost curve": costs},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A request: when it comes, in seconds, and what it wants."""
+
+    at: float
+    job: DecodeJob
+
+
+class _Bench:
+    """A picture decoder that knows its costs, and what is measured of it."""
+
+    def __init__(self, bundle: Bundle, seed: int) -> None:
+        self.bundle, self.random = bundle, random.Random(seed)
+        self.shape = tuple(bundle.manifest.decoder_of(PICTURE).conditioning)
+        self.decoder = load_decoder(bundle, PICTURE)
+        self.choir = self.decoder._choir
+        self.singer: Any = self.choir._singer
+        # Long enough for every size to be tried.
+        asyncio.run(self.together([self.job(n, 50) for n in range(_AT_ONCE)]))
+        self.curve = self.choir._curves[2]
+
+    def job(self, number: int, steps: int = _STEPS, guidance: float | None = None) -> DecodeJob:
+        told = np.random.default_rng(number).standard_normal(self.shape, "f4")
+        return DecodeJob(PICTURE, Tensor("float32", self.shape, told.tobytes()), number, steps, guidance)
+
+    async def one(self, job: DecodeJob) -> None:
+        async for _ in self.decoder.decode(job, Deadline.never()):
+            pass
+
+    async def together(self, jobs: Sequence[DecodeJob]) -> None:
+        await asyncio.gather(*(self.one(job) for job in jobs))
+
+    def song(self, job: DecodeJob) -> Song:
+        conditioning, steps, guidance = self.decoder._checked(job)
+        song: Song = self.singer.prepare(conditioning, job.seed, steps, guidance)
+        return song
+
+    def throughput(self, rounds: int) -> Figure:
+        """Concurrent pictures against the library's pipeline, one after another."""
+        # It is asked for latents, and takes no autoencoder of a kind it does not know.
+        pipeline = pipeline_of(
+            PICTURE, SimpleNamespace(unet=self.singer.unet, scheduler=self.singer.scheduler, vae=None)
+        )
+        jobs = [self.job(n) for n in range(_AT_ONCE)]
+        guidance = self.bundle.manifest.decoder_of(PICTURE).guidance
+
+        def motet() -> float:
+            return len(jobs) / _seconds(lambda: asyncio.run(self.together(jobs)))
+
+        @torch.inference_mode()
+        def stock() -> float:
+            began = time.perf_counter()
+            for job in jobs:
+                song = self.song(job)
+                side = 8 * song.latents.shape[-1]
+                song.latents = pipeline(
+                    prompt_embeds=song.embeddings[1:],
+                    negative_prompt_embeds=song.embeddings[:1],
+                    latents=song.latents,
+                    num_inference_steps=_STEPS,
+                    guidance_scale=guidance,
+                    height=side,
+                    width=side,
+                    output_type="latent",
+                ).images
+                encode.encode_picture(self.singer.finish(song))
+            return len(jobs) / (time.perf_counter() - began)
+
+        found = alternating(rounds + 1, {"motet": motet, "stock": stock})
+        rates = {name: median(samples[1:]) for name, samples in found.items()}
+        baseline = Baseline("diffusers' pipeline, one by one", rates["stock"])
+        return Figure("eight pictures at once", rates["motet"], "pictures/s", baseline, at_least(1.0))
+
+    def poisson(self, count: int) -> Figure:
+        """Mean latency against whole requests in batches, for the same arrivals."""
+        best = max(self.curve.costs, key=lambda size: self.curve.costs[size].gain * self.curve.allows(size))
+        size = self.curve.size(best)
+        rate = _LOAD * size / ((self.curve.pace(size) or 1.0) * sum(_KINDS_OF_STEPS) / len(_KINDS_OF_STEPS))
+        at, arrivals = 0.0, []
+        for number in range(count):
+            at += self.random.expovariate(rate)
+            arrivals.append(Arrival(at, self.job(number, self.random.choice(_KINDS_OF_STEPS))))
+        motet = asyncio.run(_offered(arrivals, self.one))
+        whole = asyncio.run(self._whole(arrivals, size))
+        return Figure("mean latency", motet, "s", Baseline("whole requests in batches", whole), at_most(0.7))
+
+    async def _whole(self, arrivals: Sequence[Arrival], size: int) -> float:
+        """The same engine's pieces, but a batch is formed when the machine is free, and runs to its end."""
+        waiting: list[tuple[DecodeJob, asyncio.Future[None]]] = []
+        came = asyncio.Event()
+
+        async def one(job: DecodeJob) -> None:
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            waiting.append((job, done))
+            came.set()
+            await done
+
+        async def serve() -> None:
+            while True:
+                await came.wait()
+                while waiting:
+                    batch = [each for each in waiting if each[0].steps == waiting[0][0].steps][:size]
+                    await asyncio.to_thread(self._sung, [job for job, _ in batch])
+                    for each in batch:
+                        waiting.remove(each)
+                        each[1].set_result(None)
+                came.clear()
+
+        server = asyncio.create_task(serve())
+        try:
+            return await _offered(arrivals, one)
+        finally:
+            server.cancel()
+
+    def _sung(self, jobs: Sequence[DecodeJob]) -> None:
+        songs = [self.song(job) for job in jobs]
+        while songs[0].step < songs[0].total:
+            self.singer.step(*songs)
+        for song in songs:
+            encode.encode_picture(self.singer.finish(song))
+
+    def influence(self) -> Figure:
+        """The largest difference that company makes to any number of a finished latent."""
+        ends: dict[int, torch.Tensor] = {}
+        finish = self.singer.finish
+
+        def noted(song: Song) -> Any:
+            ends[song.generator.initial_seed()] = song.latents
+            return finish(song)
+
+        jobs = [self.job(n, 10 + n, 2.0 + n / 2) for n in range(_AT_ONCE)]
+        self.singer.finish = noted
+        try:
+            for job in jobs:
+                asyncio.run(self.one(job))
+            alone = dict(ends)
+            asyncio.run(self.together(jobs))
+        finally:
+            self.singer.finish = finish
+        worst = max(float((alone[seed] - ends[seed]).abs().max()) for seed in alone)
+        return Figure("neighbours' influence on a result", worst, "", None, at_most(1e-4))
+
+    def cancelling(self) -> list[Figure]:
+        """How long steps go on once nobody wants them, and which share of all work that is."""
+        ends: list[float] = []
+        steps: list[float] = []
+        predict = self.singer.predict
+
+        def noted(songs: Sequence[Song]) -> Any:
+            began = time.perf_counter()
+            predicted = predict(songs)
+            ends.append(time.perf_counter())
+            steps.append(ends[-1] - began)
+            return predicted
+
+        async def left() -> float:
+            task = asyncio.create_task(self.one(self.job(0)))
+            await asyncio.sleep(self.random.uniform(0.2, 0.8) * _STEPS * median(steps))
+            cancelled = time.perf_counter()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await asyncio.to_thread(self._idle)
+            return max(0.0, ends[-1] - cancelled)
+
+        self.singer.predict = noted
+        try:
+            for _ in range(2):
+                asyncio.run(self.one(self.job(0)))
+            wasted = [asyncio.run(left()) for _ in range(_LEAVING)]
+        finally:
+            self.singer.predict = predict
+        whole = _STEPS * median(steps)
+        share = sum(wasted) / (sum(steps[2 * _STEPS :]) + _LEAVING * (_LEAVING - 1) * whole)
+        beyond = 1000 * max(0.0, max(wasted) - median(steps))
+        return [
+            Figure("cancel to idle, beyond one step, worst of ten", beyond, "ms", None, at_most(50)),
+            Figure("work wasted where one caller in ten leaves", 100 * share, "%", None, at_most(1)),
+        ]
+
+    def _idle(self) -> None:
+        while self.choir._singing:
+            time.sleep(0.001)
+
+
+async def _offered(arrivals: Sequence[Arrival], one: Any) -> float:
+    """Mean seconds from a request's arrival to its media."""
+    began = time.perf_counter()
+
+    async def served(arrival: Arrival) -> float:
+        await asyncio.sleep(max(0.0, began + arrival.at - time.perf_counter()))
+        await one(arrival.job)
+        return time.perf_counter() - began - arrival.at
+
+    latencies = await asyncio.gather(*(served(arrival) for arrival in arrivals))
+    return sum(latencies) / len(latencies)
+
+
+def _text_beside_decoders(bundle: Bundle) -> Figure:
+    from motet.models.llm import load_language_model
+
+    model = load_language_model(bundle)
+    prompt = Prompt((Turn("user", ("What can you do? Tell me all of it.",)),), max_tokens=24)
+
+    async def written() -> float:
+        began = time.perf_counter()
+        async for event in model.generate(prompt, Deadline.never()):
+            if isinstance(event, Finished):
+                return 1000 * (time.perf_counter() - began) / event.output_tokens
+        return 0.0
+
+    asyncio.run(written())
+    alone = median([asyncio.run(written()) for _ in range(7)])
+    with _decoding():
+        beside = median([asyncio.run(written()) for _ in range(7)])
+    model.close()
+    return Figure("text while three decoders work", beside, "ms/token", Baseline("text alone", alone), at_most(1.3))
+
+
+@contextmanager
+def _decoding() -> Any:
+    """Meanwhile, a process for each decoder works without a pause."""
+    context = multiprocessing.get_context("spawn")
+    working = [context.Event() for _ in MADE]
+    workers = [
+        context.Process(target=_decode, args=(modality, event), daemon=True)
+        for modality, event in zip(MADE, working, strict=True)
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        for event in working:
+            event.wait(60)
+        yield
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.join()
+
+
+def _decode(modality: str, working: Any) -> None:
+    torch.set_num_threads(1)
+    bundle = open_bundle("nano", ())
+    decoder: DiffusionDecoder = load_decoder(bundle, modality)
+    shape = tuple(bundle.manifest.decoder_of(modality).conditioning)
+    job = DecodeJob(modality, Tensor("float32", shape, np.zeros(shape, "<f4").tobytes()), 0, 1000)
+
+    async def endlessly() -> None:
+        while True:
+            async for _ in decoder.decode(job, Deadline.never()):
+                working.set()
+
+    asyncio.run(endlessly())
+
+
+def _seconds(work: Any) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
