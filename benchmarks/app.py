@@ -189,7 +189,7 @@ def llm(
         str, typer.Option(metavar="DIR", help="The folder of a bundle, or a shipped one's name.")
     ] = "nano",
     answers: Annotated[int, typer.Option(min=1, help="Answers at a time.")] = 8,
-    rounds: Rounds = 5,
+    rounds: Rounds = 3,
     random: Annotated[
         str, typer.Option(metavar="LAYERSxWIDTH", help="Random weights of this size instead, such as 8x1024.")
     ] = "",
