@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing as closed
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from time import perf_counter
 from typing import Any
@@ -65,9 +66,7 @@ def reading(load: Load, rounds: int) -> list[Figure]:
         models = {"parts": parts, "whole": whole}
         for model in models.values():
             asyncio.run(_interrupted(model))
-        times = alternating(
-            rounds, {name: lambda model=model: asyncio.run(_interrupted(model)) for name, model in models.items()}
-        )
+        times = alternating(rounds, {name: partial(_now, _interrupted, model) for name, model in models.items()})
     found = {name: [median(column) * 1e3 for column in zip(*each, strict=True)] for name, each in times.items()}
     tokens = len(parts._scriptwriter.write(_long(parts).turns, parts._voice.positions).ids)
     names = (
@@ -102,7 +101,7 @@ def sharing(load: Load, rounds: int) -> list[Figure]:
         models = {"shared": shared, "anew": anew}
         times = alternating(
             rounds + 1,
-            {name: lambda model=model: asyncio.run(_third(model, next(chats))) for name, model in models.items()},
+            {name: partial(_now, lambda model: _third(model, next(chats)), model) for name, model in models.items()},
         )
         tokens = len(shared._scriptwriter.write(_chat(0, 3), shared._voice.positions).ids)
     found = {name: median(each[1:]) * 1e3 for name, each in times.items()}
@@ -121,6 +120,10 @@ def _chat(number: int, turns: int) -> tuple[Turn, ...]:
     for turn in range(turns):
         said += [Turn("user", (f"{number} {turn}. {_SENTENCE * 2}",)), Turn("assistant", (_SENTENCE * 2,))]
     return tuple(said[:-1])
+
+
+def _now(work: Callable[[LlamaLanguageModel], Any], model: LlamaLanguageModel) -> Any:
+    return asyncio.run(work(model))
 
 
 def _endless(seed: int, tokens: int = 300) -> Prompt:
@@ -144,7 +147,7 @@ def passes_of(llama: Llama) -> Iterator[list[tuple[float, Sequence[Place]]]]:
         passes.append((perf_counter(), places))
         return forward(embedded, places, *rest)
 
-    llama.forward = noted  # type: ignore[method-assign]
+    llama.forward = noted  # type: ignore[method-assign, assignment]
     try:
         yield passes
     finally:

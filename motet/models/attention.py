@@ -55,7 +55,7 @@ class Attention:
     def __call__(self, layer: int, queries: Tensor) -> Tensor:
         """From (tokens, heads, width) to (tokens, heads x width), in the layer of that number."""
         share = queries.shape[1] != self._memory.shape[2]
-        parts = list(queries.split(self._counts))
+        parts = list(torch.split(queries, self._counts))
         for index, known, mask in self._alone:
             keys, values = known[2 * layer], known[2 * layer + 1]
             attended = scaled_dot_product_attention(

@@ -34,7 +34,7 @@ class Layer:
 
     def project(self, states: Tensor, turns: Turns) -> tuple[Tensor, Tensor]:
         """Queries, (tokens, heads, width), and keys with values after them, (tokens, 2 x heads of keys, width)."""
-        vectors = self._into(_normed(states, self._before)).unflatten(1, (-1, self._width))
+        vectors = self._into(_normed(states, self._before)).view(len(states), -1, self._width)
         heads = vectors.shape[1] - 2 * self._key_heads
         placed = vectors[:, : heads + self._key_heads]
         first, second = placed.chunk(2, dim=-1)
@@ -63,7 +63,7 @@ class _Joined:
 def _join(parameters: Sequence[Any]) -> Tensor:
     """The parameters below each other; each becomes a part of the whole."""
     whole = torch.cat([parameter.data for parameter in parameters])
-    for parameter, part in zip(parameters, whole.split([len(each) for each in parameters]), strict=True):
+    for parameter, part in zip(parameters, torch.split(whole, [len(each) for each in parameters]), strict=True):
         parameter.data = part
     return whole
 
