@@ -24,6 +24,7 @@ from motet.models.codec import TextCodec
 from motet.training.corpus import IGNORED, Batch, Writer, batch
 from motet.training.dialogues import Scribe
 from motet.training.loop import Loop, Schedule, weights
+from motet.training.wishes import worded
 
 WORDS = 1500
 LONGEST = 512
@@ -60,7 +61,7 @@ def train_tokenizer(path: Path, dialogues: int = 20_000) -> TextCodec:
         )
         scribe = Scribe()
         texts = (
-            f" {part if isinstance(part, str) else part.caption}"
+            f" {worded(part)}"
             for seed in range(dialogues)
             for utterance in scribe.dialogue(np.random.default_rng((99, seed)))
             for part in utterance.parts

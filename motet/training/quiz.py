@@ -28,6 +28,7 @@ from motet.models.llm import LlamaLanguageModel, load_language_model
 from motet.training import captions
 from motet.training.bank import Bank
 from motet.training.dialogues import Dialogue, Scribe, Utterance
+from motet.training.wishes import worded
 from motet.training.world import MODALITIES, Thing, things
 
 _CEILINGS = dict.fromkeys(MODALITIES, 8)
@@ -82,10 +83,10 @@ class Examiner:
     def _turn(self, utterance: Utterance) -> Turn:
         parts: list[str | Embedding] = []
         for part in utterance.parts:
-            if isinstance(part, str):
-                parts.append(part)
-            else:
+            if isinstance(part, Thing):
                 parts.append(Embedding(part.modality, from_torch(self._bank.draw([part])[0])))
+            else:
+                parts.append(worded(part))
         return Turn(utterance.role, tuple(parts))
 
 

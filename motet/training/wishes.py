@@ -43,6 +43,18 @@ class Given:
 # A part of a turn is text or a thing: media that were attached, or that are asked for by a signal run.
 Part = str | Given | Thing
 
+
+def worded(part: Part) -> str:
+    """A part in words only: a thing's caption stands for it."""
+    match part:
+        case str():
+            return part
+        case Given():
+            return part.text
+        case Thing():
+            return part.caption
+
+
 # What the model chooses where nothing was said; the second where nobody may have practised the first.
 _DEFAULTS = {"image": ("white", "blue"), "audio": ("middle", "low"), "video": ("moving right", "moving left")}
 _FAVOURITES = {
