@@ -84,7 +84,7 @@ async def test_a_folder_that_cannot_be_written_ends_the_work(motet: Motet, tmp_p
 @pytest.mark.parametrize("seconds", [0.0, 0.02, 0.1, 0.2])
 async def test_an_answer_that_is_stopped_leaves_neither_drafts_nor_tasks(tmp_path: Path, seconds: float) -> None:
     before = asyncio.all_tasks()
-    async with embedded(Factory.of_toys(delay=0.002)) as motet:
+    async with embedded(Factory.of_toys(delay=0.02)) as motet:
         work = asyncio.create_task(deliver(motet, asking(), OutputFolder(tmp_path), PlainScreen(tmp_path)))
         await asyncio.sleep(seconds)
         work.cancel()
