@@ -29,9 +29,9 @@ from motet.training.roughen import (
 from motet.training.wordings import pick
 from motet.training.world import MODALITIES, Thing, nameless
 
-_VARIANTS = {"image": 18, "audio": 48, "video": 30}
+_VARIANTS = {"image": 36, "audio": 120, "video": 60}
 # There are as many nameless things as subjects, and they are shown as often as the others.
-_NAMELESS_VARIANTS = {"image": 100, "audio": 200, "video": 120}
+_NAMELESS_VARIANTS = {"image": 240, "audio": 480, "video": 240}
 _TOWERS = {"image": "vision", "audio": "audio", "video": "vision"}
 
 
@@ -91,7 +91,7 @@ class _Viewer:
             case "image":
                 return still(nameless_picture(thing.subject, generator)[0], vision)
             case "audio":
-                wave = self._nameless_notes.draw(thing.subject, generator)
+                wave, _ = self._nameless_notes.draw(thing.subject, generator)
                 return mel_picture(torch.from_numpy(wave), self._encoder.config.audio)
             case _:
                 return clip_views(nameless_ends(thing.subject, generator), 1.0, vision).pixels[0]

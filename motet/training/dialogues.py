@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from motet.core.workers import Role
-from motet.training.talk import NOTHING_ATTACHED, QUESTIONS, REFUSALS, TALK, THANKS
+from motet.training.talk import NOTHING_ATTACHED, QUESTIONS, REFUSALS, TALK, THANKS, UNKNOWN
 from motet.training.variations import varied
 from motet.training.wishes import (
     Given,
@@ -35,7 +35,6 @@ from motet.training.world import MODALITIES, Thing, article, held_out, nameless,
 _SCENES = ("wishes", "question", "mixed", "variation", "chat", "talk", "several")
 _ODDS = (0.40, 0.20, 0.09, 0.07, 0.16, 0.05, 0.03)
 _SEEN = {"image": "I see", "audio": "I hear", "video": "I see"}
-_ORDINALS = ("first", "second", "third")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +52,8 @@ class Scribe:
     """Makes up dialogues about the things that are, or are not, held out.
 
     Who has only met whole combinations learns which of them there are ("a piano is never low"), and tells a held-out
-    thing for another. So in practice most subjects are told of things whose manner has no name, and most manners after
-    another subject's name.
+    thing for another. So in practice no thing is ever told whole: subjects are told of things whose manner has no name,
+    and manners after the name of a subject that the world does not have.
     """
 
     def __init__(self, apart: bool = False) -> None:
@@ -130,49 +129,50 @@ class Scribe:
 
     def several(self, generator: np.random.Generator) -> Dialogue:
         """Two or three attached media, and what each of them is."""
-        shown = [self.thing(generator) for _ in range(2 + int(generator.random() < 0.3))]
+        count = 2 + int(generator.random() < 0.3)
+        told = [self._described(self.thing(generator), generator) for _ in range(count)]
         said = pick(
             generator, ("What are these?", "Describe all of them.", "What do you see and hear?", "What is what?")
         )
-        replies = [f"The {_ORDINALS[i]} is {thing.caption}." for i, thing in enumerate(shown)]
-        return _exchange(_attached(shown, _noisy(said, generator), generator), (" ".join(replies),))
+        reply: list[Part] = []
+        for _, (start, *rest) in told:
+            reply += [_after(start) if reply else start, *rest]
+        return _exchange(_attached([thing for thing, _ in told], _noisy(said, generator), generator), reply)
 
     def thing(self, generator: np.random.Generator, modality: str | None = None) -> Thing:
         """A thing to talk about."""
         choices = self._things[modality or pick(generator, MODALITIES)]
         return choices[int(generator.integers(len(choices)))]
 
-    def _asked(self, generator: np.random.Generator, named: bool = False) -> tuple[Thing, str, tuple[Part, ...]]:
-        """A thing, a question about it, and the answer; `named` things have a manner."""
+    def _asked(self, generator: np.random.Generator) -> tuple[Thing, str, tuple[Part, ...]]:
+        """A thing, a question about it, and the answer."""
         thing = self.thing(generator)
         kind = str(generator.choice(["describe", "subject", "manner", "check"], p=[0.64, 0.13, 0.13, 0.1]))
-        if not named and kind in ("subject", "check"):
-            thing = self._nameless(thing, generator)
+        if kind in ("subject", "check"):
+            thing = self._nameless(thing)
         if kind == "check":
             said, answer = _checked(thing, generator)
             return thing, said, (answer,)
         said = pick(generator, QUESTIONS[thing.modality][kind])
         said = finished(capital(said) if generator.random() < 0.7 else said, generator)
-        if kind != "describe":
-            return thing, said, (_answered(thing, kind),)
-        if named:
-            return thing, said, ("".join(_told(thing)),)
-        thing, reply = self._described(thing, generator)
-        return thing, said, reply
+        if kind == "describe":
+            thing, reply = self._described(thing, generator)
+            return thing, said, reply
+        return thing, said, (_answered(thing, kind),)
 
     def _described(self, thing: Thing, generator: np.random.Generator) -> tuple[Thing, tuple[Part, ...]]:
         """The thing, or its subject in a manner of no name, and its description."""
-        subject, manner = _told(thing)
-        if self._apart or generator.random() < 0.2:
-            return thing, (subject + manner,)
-        if generator.random() < 0.55:
-            return Thing(thing.modality, thing.subject, ""), (subject, Given(manner))
-        others = [other for other in self._things[thing.modality] if other.manner == thing.manner]
-        return thing, (Given(_told(pick(generator, others))[0]), manner)
+        start, manner, end = _told(thing)
+        if self._apart:
+            return thing, (start, manner, end)
+        if generator.random() < 0.6:
+            return self._nameless(thing), (start, Given(manner), end)
+        stranger = Thing(thing.modality, pick(generator, UNKNOWN[thing.modality]), thing.manner)
+        return thing, (Given(_told(stranger)[0]), manner, end)
 
-    def _nameless(self, thing: Thing, generator: np.random.Generator) -> Thing:
-        """The subject in a manner of no name, in most of practice."""
-        return thing if self._apart or generator.random() < 0.2 else Thing(thing.modality, thing.subject, "")
+    def _nameless(self, thing: Thing) -> Thing:
+        """In practice, the subject in a manner of no name."""
+        return thing if self._apart else Thing(thing.modality, thing.subject, "")
 
     def _wish(self, generator: np.random.Generator, plain: bool = False) -> Wish:
         thing = self.thing(generator)
@@ -191,6 +191,8 @@ class Scribe:
         """Media, and a wish for a variation of them."""
         thing = self.thing(generator)
         said, wanted = varied(thing, self._apart, generator)
+        if isinstance(wanted, Thing) and wanted != thing and wanted.subject == thing.subject:
+            thing = self._nameless(thing)
         parts = _attached([thing], _noisy(polite(said, generator), generator), generator)
         return _exchange(parts, _presented(wanted))
 
@@ -201,8 +203,11 @@ class Scribe:
             dialogue = _exchange((_noisy(said_together([wish], generator), generator),), _answers([wish]))
             thing = wish.thing
         else:
-            thing, said, reply = self._asked(generator, named=True)
-            dialogue = _exchange(_attached([thing], _noisy(said, generator), generator), reply)
+            thing = self.thing(generator)
+            said = finished(capital(pick(generator, QUESTIONS[thing.modality]["describe"])), generator)
+            # What follows is about the thing as it is, so nothing of this answer may be learned.
+            told = Given("".join(_told(thing)))
+            dialogue = _exchange(_attached([thing], _noisy(said, generator), generator), (told,))
         for _ in range(1 + int(generator.random() < 0.35)):
             chance = generator.random()
             if thing is None or chance < 0.12:
@@ -230,16 +235,27 @@ def _answered(thing: Thing, kind: str) -> str:
             return f"It is {thing.manner}."
 
 
-def _told(thing: Thing) -> tuple[str, str]:
-    """The description of a thing in two pieces: the first tells its subject, the second its manner."""
+def _after(part: Part) -> Part:
+    """Words as they go on after other words."""
+    match part:
+        case str():
+            return f" {part}"
+        case Given():
+            return Given(f" {part.text}")
+        case Thing():
+            return part
+
+
+def _told(thing: Thing) -> tuple[str, str, str]:
+    """The description of a thing in three pieces: the first tells its subject, the second its manner."""
     subject = f"{_SEEN[thing.modality]} {article(thing.subject)}"
     match thing.modality:
         case "image":
-            return subject, f" on {article(thing.manner)} background."
+            return f"{subject} on", f" {article(thing.manner)}", " background."
         case "audio":
-            return subject, f" playing {article(thing.manner)} note."
+            return f"{subject} playing", f" {article(thing.manner)}", " note."
         case _:
-            return subject, f" {thing.manner}."
+            return subject, f" {thing.manner}", "."
 
 
 def _checked(thing: Thing, generator: np.random.Generator) -> tuple[str, str]:

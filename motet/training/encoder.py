@@ -2,7 +2,8 @@
 
 Each attribute of the world (noun, background, motion; instrument, register) is read off the normalised embedding by
 one linear layer, since that is how the language model's input projection will read it. The layers are thrown
-away afterwards. Views are roughened in many ways, so that a user's picture and a decoder's are read alike.
+away afterwards. What no layer reads would only be noise to the language model, so an embedding learns to hold none.
+Views are roughened in many ways, so that a user's picture and a decoder's are read alike.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from torch.nn import functional
 from motet.models.towers import ImageBind, ImageBindConfig, SoundConfig, VisionConfig
 from motet.training.loop import Loop, Schedule, newest, weights
 from motet.training.roughen import Example, VisionExamples
-from motet.training.world import BACKGROUNDS, INSTRUMENTS, MOTIONS, NOUNS, REGISTERS
+from motet.training.world import BACKGROUNDS, GAPS, INSTRUMENTS, MOTIONS, NOUNS, REGISTERS
 
 NANO = ImageBindConfig(
     width=256,
@@ -33,7 +34,8 @@ NANO = ImageBindConfig(
 )
 ATTRIBUTES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "vision": {"noun": tuple(NOUNS), "background": tuple(BACKGROUNDS), "motion": ("still", *MOTIONS)},
-    "audio": {"instrument": tuple(INSTRUMENTS), "register": tuple(REGISTERS)},
+    # Every instrument plays in every gap, so a pitch is not told by who plays it.
+    "audio": {"instrument": tuple(INSTRUMENTS), "register": (*REGISTERS, *GAPS)},
 }
 # Unit vectors in, so the layers need a scale to be sure of anything.
 _SCALE = 16.0
@@ -50,10 +52,18 @@ class Pupil(nn.Module):
         for name, parameter in encoder.named_parameters():
             parameter.requires_grad_(f".{tower}." in name)
 
-    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
-        """The logits of each attribute, (batch, values)."""
+    def forward(self, pixels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """The logits of each attribute, (batch, values), and the share of the embeddings that no layer reads, ()."""
         embedding = self.encoder(self.tower, pixels)
-        return {name: layer(_SCALE * embedding) for name, layer in self.layers.items()}
+        logits = {name: layer(_SCALE * embedding) for name, layer in self.layers.items()}
+        return logits, 1 - (embedding.float() @ self._read()).square().sum(dim=1).mean()
+
+    @torch.no_grad()
+    def _read(self) -> Tensor:
+        """An orthonormal basis of what the layers read, (width, directions)."""
+        rows = torch.cat([layer.weight for layer in self.layers.values()])
+        basis: Tensor = torch.linalg.qr(rows.T).Q
+        return basis
 
 
 class Examples(Protocol):
@@ -75,11 +85,12 @@ def examples_for(tower: str, held_out: bool) -> Examples:
 
 
 def losses(pupil: Pupil, examples: Examples, batch: int, generator: np.random.Generator) -> dict[str, Tensor]:
-    """The cross-entropy of each attribute over a fresh batch."""
+    """The cross-entropy of each attribute over a fresh batch, and what no attribute needs."""
     drawn = [examples.draw(generator) for _ in range(batch)]
     with torch.autocast("cpu", torch.bfloat16):
-        logits = pupil(torch.stack([example.pixels for example in drawn]))
-    return {name: _told(found.float(), targets(drawn, pupil.tower, name)) for name, found in logits.items()}
+        logits, unread = pupil(torch.stack([example.pixels for example in drawn]))
+    told = {name: _told(found.float(), targets(drawn, pupil.tower, name)) for name, found in logits.items()}
+    return told | {"unread": unread}
 
 
 def _told(logits: Tensor, target: Tensor) -> Tensor:
@@ -100,7 +111,7 @@ def accuracy(pupil: Pupil, examples: Examples, count: int = 300, seed: int = 7) 
     generator = np.random.default_rng(seed)
     drawn = [examples.draw(generator) for _ in range(count)]
     with torch.no_grad():
-        logits = pupil(torch.stack([example.pixels for example in drawn]))
+        logits, _ = pupil(torch.stack([example.pixels for example in drawn]))
     return {
         name: (found.argmax(dim=1) == targets(drawn, pupil.tower, name)).float().mean().item()
         for name, found in logits.items()

@@ -12,7 +12,7 @@ from motet.models.views import mel_picture
 from motet.training import sounds
 from motet.training.roughen import Example, chosen
 from motet.training.wordings import pick
-from motet.training.world import REGISTERS
+from motet.training.world import GAPS, REGISTERS
 
 Wave = NDArray[np.float32]
 _SECONDS = 2.0
@@ -40,8 +40,8 @@ class SoundExamples:
         """One example, (1, bins, frames)."""
         thing = self._things[generator.integers(len(self._things))]
         if self._nameless and generator.random() < 0.6:
-            wave = self._nameless.draw(thing.subject, generator)
-            labels = {"instrument": thing.subject, "register": ""}
+            wave, gap = self._nameless.draw(thing.subject, generator)
+            labels = {"instrument": thing.subject, "register": gap}
         else:
             wave = rough_note(pick(generator, self._notes[thing.subject, thing.manner]), generator)
             labels = {"instrument": "" if self._nameless else thing.subject, "register": thing.manner}
@@ -65,13 +65,16 @@ class NamelessNotes:
             if note not in _NAMED:
                 self._scales.setdefault(instrument, []).append((note, wave))
 
-    def draw(self, instrument: str, generator: np.random.Generator) -> Wave:
-        """One of an instrument's, bent by a few semitones at most and never into a register."""
+    def draw(self, instrument: str, generator: np.random.Generator) -> tuple[Wave, str]:
+        """One of an instrument's, bent by a few semitones at most and never into a register; and the gap that it is in,
+        "" at its edge.
+        """
         note, wave = pick(generator, self._scales[instrument])
         while True:
             bend = generator.uniform(-_BEND, _BEND)
             if min(abs(note + bend - named) for named in _NAMED) > _SLIP:
-                return rough_note(wave, generator, bend)
+                gap = next((name for name, span in GAPS.items() if round(note + bend) in span), "")
+                return rough_note(wave, generator, bend), gap
 
 
 def rough_note(wave: Wave, generator: np.random.Generator, bend: float | None = None) -> Wave:

@@ -86,6 +86,14 @@ REGISTERS = {
     "high": tuple(range(79, 84)),
 }
 
+# What lies below, between and above the registers -> its MIDI notes: pitches that no thing of the world has.
+GAPS = {
+    "under": range(35, 44),
+    "low to middle": range(52, 61),
+    "middle to high": range(69, 78),
+    "over": range(86, 94),
+}
+
 # The sixteen nouns that move, and how. Clips have one plain background, `CLIP_BACKGROUND`.
 MOVERS = (
     "red apple",
