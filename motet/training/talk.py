@@ -162,7 +162,8 @@ QUESTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             please describe this|tell me about this picture|what am I looking at?|explain this image
             what is in the photo?|look at this picture|what have I attached?|what do you see here?
             name what is in the picture|give me a description of this picture|what does this image contain?
-            what do you see in this image?|what's in the picture?"""
+            what do you see in this image?|what's in the picture?|what is this, and what colour is behind it?
+            name the object and the background"""
         ),
         "subject": bars(
             """what object is this?|which object is it?|what thing is in the picture?|name the object
@@ -184,7 +185,10 @@ QUESTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             generate a caption|what is in the audio?|please describe this|what sound is this?
             identify this sound|what's this?|what is being played?|describe the audio
             what do you hear in this recording?|tell me about this sound|what have I attached?
-            what's in this audio?|what is playing?"""
+            what's in this audio?|what is playing?|what is the instrument, and which register is it in?
+            name the instrument and the register|who is playing, and is it high or low?
+            which instrument do you hear, and is the note low, middle or high?|what plays what kind of note?
+            tell me the instrument and how high the note is|which note is this, and on what?"""
         ),
         "subject": bars(
             """which instrument is this?|what instrument is this?|which instrument do you hear?
@@ -205,7 +209,7 @@ QUESTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             what can you see in the video?|generate a caption|what is happening?|please describe this
             what's this?|tell me about this clip|what does the video show?|what happens in the clip?
             watch this|what have I attached?|what is in the video?|summarise this video|explain this clip
-            what do you see in the clip?"""
+            what do you see in the clip?|what is moving, and which way?|which object is it, and what does it do?"""
         ),
         "subject": bars(
             """what is moving?|what object is this?|which object is in the video?|name the object
