@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from transformers import LlamaConfig
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.conversations import QUESTIONS, Heard, hear, hear_all, prompt
 from benchmarks.full_size import TINY, language_model_of, llama_of
@@ -22,7 +22,7 @@ from motet.core.workers import Prompt, Signal, SignalStarted
 from motet.models.arrays import to_torch
 from motet.models.attention import Place
 from motet.models.budget import Budget
-from motet.models.llama import Llama
+from motet.models.llama import load_network
 from motet.models.llm import LlamaLanguageModel, load_language_model
 from services.factory import open_bundle
 
@@ -33,9 +33,11 @@ def measure(bundle: str = "nano", answers: int = 8, rounds: int = 3, random: str
     """So many answers at once. `random`, "LAYERSxWIDTH", takes random weights of that size instead of the bundle's."""
     torch.set_num_threads(threads)
     opened = open_bundle(bundle, ())
-    load = _loader(opened, random)
+    network = _random(opened, random) if random else load_network(opened)
+    load = _loader(opened, network if random else None)
     with closed(load(Budget())) as model:
-        figures = [figure for waves in (1, 3) for figure in _throughput(model, waves, answers, rounds)]
+        stock = _Stock(network, model._voice.llama.end)
+        figures = [figure for waves in (1, 3) for figure in _throughput(model, stock, waves, answers, rounds)]
         figures += _influence(model, answers)
         if not random:
             figures += _runs(model, opened, rounds)
@@ -55,26 +57,30 @@ def measure(bundle: str = "nano", answers: int = 8, rounds: int = 3, random: str
     )
 
 
-def _loader(bundle: Bundle, random: str) -> Load:
-    if not random:
+def _loader(bundle: Bundle, network: LlamaForCausalLM | None) -> Load:
+    """Loads the bundle's own language model, or one around another network."""
+    if network is None:
         return lambda budget: load_language_model(bundle, budget)
-    layers, width = map(int, random.split("x"))
+    return lambda budget: language_model_of(network, bundle, budget)
+
+
+def _random(bundle: Bundle, size: str) -> LlamaForCausalLM:
+    """A network of LAYERSxWIDTH with random weights, and the bundle's words."""
+    layers, width = map(int, size.split("x"))
     entry = bundle.manifest.language_model
     words = LlamaConfig.from_pretrained(bundle.path(entry.path))
     sizes = {"hidden_size": width, "intermediate_size": width * 11 // 4, "num_hidden_layers": layers}
     scale = replace(TINY, llama={**sizes, "num_attention_heads": width // 64})
     vocabulary = max(run.ids.stop for run in bundle.manifest.grammar.runs)
     torch.manual_seed(0)
-    network = llama_of(scale, words, vocabulary, "cpu")
-    return lambda budget: language_model_of(network, bundle, budget)
+    return llama_of(scale, words, vocabulary, "cpu")
 
 
-def _throughput(model: LlamaLanguageModel, waves: int, answers: int, rounds: int) -> list[Figure]:
+def _throughput(model: LlamaLanguageModel, stock: _Stock, waves: int, answers: int, rounds: int) -> list[Figure]:
     """So many answers at a time, of so many times as many: the next begins when one is done, as servers are asked."""
     prompts = _questions(answers) * waves
     lengths = [heard.tokens for heard in asyncio.run(hear_all(model, prompts, answers))]
     scripts = [model._scriptwriter.write(asked.turns, model._voice.positions - 1).ids for asked in prompts]
-    stock = _Stock(model._voice.llama)
     total = sum(lengths)
     batches = [slice(first, first + answers) for first in range(0, len(prompts), answers)]
     rates = alternating(
@@ -103,9 +109,9 @@ def _apart(scripts: Sequence[torch.Tensor]) -> list[Sequence[torch.Tensor]]:
 class _Stock:
     """The same network as transformers runs it."""
 
-    def __init__(self, llama: Llama) -> None:
-        self._model: Any = llama._model
-        self._end = llama.end
+    def __init__(self, network: LlamaForCausalLM, end: int) -> None:
+        self._model: Any = network.eval()
+        self._end = end
 
     @torch.inference_mode()
     def write(self, scripts: Sequence[torch.Tensor], tokens: int) -> None:

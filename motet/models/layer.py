@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear, rms_norm
+from torch.nn.functional import rms_norm
+
+from motet.models.linear import Linear
 
 Attend = Callable[[Tensor], Tensor]
 Turns = tuple[Tensor, Tensor]
@@ -17,17 +19,16 @@ Turns = tuple[Tensor, Tensor]
 class Layer:
     """Transformers' layer, computed with few and large operations, which is what small models on a CPU need.
 
-    Weights that are multiplied with the same vectors are laid together. The layer they came from goes on to work: its
-    own are parts of these from now on, so nothing is held twice.
+    Weights that are multiplied with the same vectors are laid together. The layer they came from goes on to work.
     """
 
     def __init__(self, layer: Any) -> None:
         attention, mlp = layer.self_attn, layer.mlp
         self._width = int(attention.head_dim)
-        self._into = _Joined([attention.q_proj, attention.k_proj, attention.v_proj])
-        self._out = _Joined([attention.o_proj])
-        self._wide = _Joined([mlp.gate_proj, mlp.up_proj])
-        self._narrow = _Joined([mlp.down_proj])
+        self._into = Linear([attention.q_proj, attention.k_proj, attention.v_proj])
+        self._out = Linear([attention.o_proj])
+        self._wide = Linear([mlp.gate_proj, mlp.up_proj])
+        self._narrow = Linear([mlp.down_proj])
         self._activate = mlp.act_fn
         self._before, self._between = layer.input_layernorm, layer.post_attention_layernorm
         self._key_heads = attention.k_proj.out_features // self._width
@@ -47,25 +48,6 @@ class Layer:
         states = states + self._out(attended)
         gate, up = self._wide(_normed(states, self._between)).chunk(2, dim=-1)
         return states + self._narrow(self._activate(gate) * up)
-
-
-class _Joined:
-    """Linear maps of the same vectors, as one whose results stand beside each other."""
-
-    def __init__(self, maps: Sequence[Any]) -> None:
-        self._weight = _join([each.weight for each in maps])
-        self._bias = None if maps[0].bias is None else _join([each.bias for each in maps])
-
-    def __call__(self, vectors: Tensor) -> Tensor:
-        return linear(vectors, self._weight, self._bias)
-
-
-def _join(parameters: Sequence[Any]) -> Tensor:
-    """The parameters below each other; each becomes a part of the whole."""
-    whole = torch.cat([parameter.data for parameter in parameters])
-    for parameter, part in zip(parameters, torch.split(whole, [len(each) for each in parameters]), strict=True):
-        parameter.data = part
-    return whole
 
 
 def _normed(states: Tensor, norm: Any) -> Tensor:

@@ -24,6 +24,7 @@ from motet.models.attention import Attention, Place, causal_mask
 from motet.models.codec import TextCodec
 from motet.models.kv_cache import KvCache
 from motet.models.layer import Layer, Turns, turns_of
+from motet.models.linear import Linear
 from motet.models.projectors import Projections, ProjectionsConfig
 from motet.models.script import Script
 from motet.models.v0_names import to_v0
@@ -32,8 +33,8 @@ BLOCK = 32
 """Tokens of a script that are read in one piece. Always the same pieces, so that sharing them changes nothing."""
 
 _WORDS = ("base_model.model.model.embed_tokens.weight", "base_model.model.lm_head.weight")
-# From this many rows on, a matrix product's rows come out the same whatever the others are (MKL has other kernels for
-# fewer); so there are never fewer, and an answer is the same alone and beside others.
+# From this many rows on, a matrix product's rows come out the same whatever the others are: MKL has other kernels for
+# fewer, and no library promises as much. So there are never fewer, and an answer is the same alone and beside others.
 _ROWS = 4
 
 
@@ -47,7 +48,10 @@ class Llama:
 
     def __init__(self, model: LlamaForCausalLM, projections: Projections, positions: int, longest_run: int = 1) -> None:
         """For answers of at most `positions` tokens with their scripts, and runs of at most `longest_run`."""
-        self._model = model.requires_grad_(False).eval()
+        model = model.requires_grad_(False).eval()
+        self._words = model.model.embed_tokens
+        self._norm = model.model.norm
+        self._head = Linear([model.lm_head])
         self.projections = projections.requires_grad_(False).eval()
         self.device = model.device
         self.dtype = model.dtype
@@ -57,19 +61,13 @@ class Llama:
         self._scale = float(attention.scaling)
         self._causal = causal_mask(max(BLOCK, longest_run), positions, self.dtype, self.device)
         turns = torch.arange(positions, device=self.device)[None]
-        cos, sin = model.model.rotary_emb(self._model.lm_head.weight, turns)
+        cos, sin = model.model.rotary_emb(self._words.weight, turns)
         self._turns = turns_of(cos[0], sin[0])
         self._layers = [Layer(layer) for layer in model.model.layers]
-
-    @property
-    def beginning(self) -> int:
+        self.beginning = int(model.config.bos_token_id)
         """The id that every script begins with."""
-        return int(self._model.config.bos_token_id)
-
-    @property
-    def end(self) -> int:
+        self.end = int(model.config.eos_token_id)
         """The id that ends an answer."""
-        return int(self._model.config.eos_token_id)
 
     def cache(self, limit: int) -> KvCache:
         """Memory for so many tokens of this network."""
@@ -87,7 +85,7 @@ class Llama:
     @torch.inference_mode()
     def embed(self, ids: Sequence[int]) -> Tensor:
         """The vectors of tokens, (tokens, width)."""
-        return self._model.model.embed_tokens(torch.tensor(ids, dtype=torch.long, device=self.device))
+        return self._words(torch.tensor(ids, dtype=torch.long, device=self.device))
 
     @torch.inference_mode()
     def forward(self, embedded: Tensor, places: Sequence[Place], cache: KvCache, wanted: Sequence[int]) -> Tensor:
@@ -105,12 +103,12 @@ class Llama:
             queries, told = layer.project(states, turns)
             cache.memory[number].flatten(0, 1).index_copy_(1, kept, told[:count].transpose(0, 1))
             states = layer.finish(states, _enough(attend(number, queries[:count])))
-        return self._model.model.norm(states[torch.tensor(wanted, dtype=torch.long, device=self.device)])
+        return self._norm(states[torch.tensor(wanted, dtype=torch.long, device=self.device)])
 
     @torch.inference_mode()
     def logits(self, states: Tensor) -> Tensor:
         """What may follow each of these states, (states, vocabulary), float32."""
-        return self._model.lm_head(_enough(states))[: len(states)].float()
+        return self._head(_enough(states))[: len(states)].float()
 
     @torch.inference_mode()
     def conditioning(self, modality: str, states: Tensor, embedded: Tensor) -> Tensor:
@@ -139,15 +137,20 @@ def load_llama(bundle: Bundle, device: str = "") -> Llama:
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     entry = bundle.manifest.language_model
-    model = _base(bundle.path(entry.path))
-    grammar = bundle.manifest.grammar
-    model.resize_token_embeddings(_vocabulary(grammar, entry.first_control), mean_resizing=False)
-    if entry.lora is not None:
-        model = _adapted(model, bundle.path(entry.lora))
+    model = load_network(bundle)
     projections = _projections(bundle.path(entry.projections), model.config.hidden_size)
     model = model.to(device, torch.float32 if device == "cpu" else torch.bfloat16)
-    longest = max((run.length for run in grammar.runs), default=1)
+    longest = max((run.length for run in bundle.manifest.grammar.runs), default=1)
     return Llama(model, projections.to(device), entry.max_tokens, longest)
+
+
+def load_network(bundle: Bundle) -> LlamaForCausalLM:
+    """Transformers' own network of a bundle's language model, its adapter merged, in float32. Raises `BundleError`."""
+    entry = bundle.manifest.language_model
+    model = _base(bundle.path(entry.path))
+    words = _vocabulary(bundle.manifest.grammar, entry.first_control)
+    model.resize_token_embeddings(words, mean_resizing=False)
+    return model if entry.lora is None else _adapted(model, bundle.path(entry.lora))
 
 
 def load_codec(bundle: Bundle) -> TextCodec:

@@ -8,7 +8,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from motet.core.bundle import Bundle
 from motet.core.errors import BundleError
-from motet.models.llama import Llama, load_codec, load_llama
+from motet.models.llama import Llama, load_codec, load_llama, load_network
 from motet.models.llm import load_language_model
 from motet.models.projectors import Projections, ProjectionsConfig
 from motet.models.script import Script
@@ -112,7 +112,7 @@ def test_what_is_attached_stands_between_its_marks_as_one_vector(bundle: Bundle)
 def test_the_packed_pass_computes_what_transformers_computes(bundle: Bundle) -> None:
     """Transformers' own forward pass is the reference; both have the same weights."""
     llama = load_llama(bundle)
-    model: LlamaForCausalLM = llama._model
+    model = load_network(bundle).eval()
     ids = list(range(1, 20))
     with torch.no_grad():
         expected = model.model(input_ids=torch.tensor([ids])).last_hidden_state[0]
