@@ -64,8 +64,11 @@ class BareCalls:
         """Have one piece of media made; how many bytes it has."""
         data = bytearray()
         async for response in self._decoders[job.modality].Decode(job):
-            if response.WhichOneof("event") == "chunk":
-                data.extend(response.chunk)
+            match response.WhichOneof("event"):
+                case "media":
+                    data.extend(response.media.data)
+                case "chunk":
+                    data.extend(response.chunk)
         return len(data)
 
 

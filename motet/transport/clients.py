@@ -84,6 +84,7 @@ class RemoteDecoder:
                         yield convert.progress_from_proto(response.progress)
                     case "media":
                         header = response.media
+                        data.extend(header.data)
                     case "chunk":
                         data.extend(response.chunk)
         yield _checked(header, bytes(data), whom)

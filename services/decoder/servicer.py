@@ -42,7 +42,10 @@ class DecoderServicer(pb_grpc.DecoderServiceServicer):
 
 
 def _framed(media: Media) -> Iterator[pb.DecodeResponse]:
-    header = pb.DecodeResponse.Media(media_type=media.media_type, size_bytes=len(media.data), sha256=media.sha256)
-    yield pb.DecodeResponse(media=header)
-    for chunk in chunks(media.data):
+    pieces = chunks(media.data)
+    result = pb.DecodeResponse.Media(
+        media_type=media.media_type, size_bytes=len(media.data), sha256=media.sha256, data=next(pieces, b"")
+    )
+    yield pb.DecodeResponse(media=result)
+    for chunk in pieces:
         yield pb.DecodeResponse(chunk=chunk)

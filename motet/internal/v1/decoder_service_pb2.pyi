@@ -53,14 +53,16 @@ class DecodeResponse(_message.Message):
         preview: bytes
         def __init__(self, step: _Optional[int] = ..., total_steps: _Optional[int] = ..., preview_media_type: _Optional[str] = ..., preview: _Optional[bytes] = ...) -> None: ...
     class Media(_message.Message):
-        __slots__ = ("media_type", "size_bytes", "sha256")
+        __slots__ = ("media_type", "size_bytes", "sha256", "data")
         MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
         SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
         SHA256_FIELD_NUMBER: _ClassVar[int]
+        DATA_FIELD_NUMBER: _ClassVar[int]
         media_type: str
         size_bytes: int
         sha256: bytes
-        def __init__(self, media_type: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ...) -> None: ...
+        data: bytes
+        def __init__(self, media_type: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ..., data: _Optional[bytes] = ...) -> None: ...
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     MEDIA_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]

@@ -34,8 +34,8 @@ class DecoderServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> DecoderServiceAsyncStub: ...
     Decode: _grpc.UnaryStreamMultiCallable[_decoder_service_pb2.DecodeRequest, _decoder_service_pb2.DecodeResponse]
-    """Decode streams any number of progress, then one media, then its chunks in order. Equal requests make equal bytes,
-    unless least_steps is set, so it may be repeated.
+    """Decode streams any number of progress, then one media, then the rest of its bytes as chunks in order. Equal requests
+    make equal bytes, unless least_steps is set, so it may be repeated.
     """
 
 @_typing.type_check_only
@@ -44,8 +44,8 @@ class DecoderServiceAsyncStub(DecoderServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Decode: _aio.UnaryStreamMultiCallable[_decoder_service_pb2.DecodeRequest, _decoder_service_pb2.DecodeResponse]  # type: ignore[assignment]
-    """Decode streams any number of progress, then one media, then its chunks in order. Equal requests make equal bytes,
-    unless least_steps is set, so it may be repeated.
+    """Decode streams any number of progress, then one media, then the rest of its bytes as chunks in order. Equal requests
+    make equal bytes, unless least_steps is set, so it may be repeated.
     """
 
 class DecoderServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -57,8 +57,8 @@ class DecoderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _decoder_service_pb2.DecodeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_decoder_service_pb2.DecodeResponse], _abc.AsyncIterator[_decoder_service_pb2.DecodeResponse]]:
-        """Decode streams any number of progress, then one media, then its chunks in order. Equal requests make equal bytes,
-        unless least_steps is set, so it may be repeated.
+        """Decode streams any number of progress, then one media, then the rest of its bytes as chunks in order. Equal requests
+        make equal bytes, unless least_steps is set, so it may be repeated.
         """
 
 def add_DecoderServiceServicer_to_server(servicer: DecoderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
