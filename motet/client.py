@@ -171,9 +171,9 @@ class Client:
     async def _events(self, call: StreamCall[Any]) -> AsyncGenerator[Event, None]:
         async with guarded(call, self._whom) as responses:
             async for response in responses:
-                event = convert.event_from_proto(response.event)
-                if event is not None:
-                    yield event
+                for event in map(convert.event_from_proto, response.events):
+                    if event is not None:
+                        yield event
 
     async def _watched(self, name: str, sequence: int, patient: bool) -> AsyncGenerator[Event, None]:
         """The events after a sequence. Patient, also where nobody answers at first; with an event, patience begins."""

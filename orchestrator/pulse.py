@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from motet.core.closing import closing
 
 Item = TypeVar("Item")
 
 
-async def with_pulse(stream: AsyncIterator[Item], interval: float) -> AsyncGenerator[Item | None, None]:
-    """What the stream says, and None after every `interval` seconds of silence. Closing this closes the stream.
+async def with_pulse(stream: AsyncIterator[Item], interval: float) -> AsyncGenerator[list[Item], None]:
+    """What the stream has said since it was last asked for; nothing, [], after every `interval` seconds of silence.
 
-    The stream is read ahead of whoever reads this: what it says must be kept elsewhere anyway, as events are in a log.
+    Closing this closes the stream, which is read ahead of whoever reads this: what it says must be kept elsewhere
+    anyway, as events are in a log.
     """
     # One task for all items: waiting for each in a task of its own, with a timeout, costs more than sending it.
-    said: asyncio.Queue[Item | _End] = asyncio.Queue()
-    reading = asyncio.create_task(_read(stream, said))
+    ear: _Ear[Item] = _Ear()
+    reading = asyncio.create_task(ear.listen(stream))
     try:
-        while not isinstance(item := await _next(said, interval), _End):
-            yield item
+        while (heard := await ear.hear(interval)) is not None:
+            yield heard
         await reading
     finally:
         reading.cancel()
@@ -29,24 +30,40 @@ async def with_pulse(stream: AsyncIterator[Item], interval: float) -> AsyncGener
         reading.cancelled() or reading.exception()
 
 
-class _End:
-    """No stream says this."""
+class _Ear(Generic[Item]):
+    """Where what a stream says waits to be heard."""
 
+    def __init__(self) -> None:
+        self._said: list[Item] = []
+        self._over = False
+        self._news: asyncio.Future[None] | None = None
 
-async def _read(stream: AsyncIterator[Item], said: asyncio.Queue[Item | _End]) -> None:
-    try:
-        async with closing(stream):
-            async for item in stream:
-                said.put_nowait(item)
-    finally:
-        said.put_nowait(_End())
+    async def listen(self, stream: AsyncIterator[Item]) -> None:
+        """Take in all that the stream says."""
+        try:
+            async with closing(stream):
+                async for item in stream:
+                    self._said.append(item)
+                    self._wake()
+        finally:
+            self._over = True
+            self._wake()
 
+    async def hear(self, interval: float) -> list[Item] | None:
+        """What was said and not heard before, once there is any or the interval is over; None after the last."""
+        if not self._said and not self._over:
+            loop = asyncio.get_running_loop()
+            self._news = loop.create_future()
+            timer = loop.call_later(interval, self._wake)
+            try:
+                await self._news
+            finally:
+                timer.cancel()
+        if self._over and not self._said:
+            return None
+        said, self._said = self._said, []
+        return said
 
-async def _next(said: asyncio.Queue[Item | _End], interval: float) -> Item | _End | None:
-    if not said.empty():
-        return said.get_nowait()
-    try:
-        async with asyncio.timeout(interval):
-            return await said.get()
-    except TimeoutError:
-        return None
+    def _wake(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)

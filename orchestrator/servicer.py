@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from hashlib import sha256
@@ -17,6 +17,7 @@ from motet.core.media import Media
 from motet.core.request import GenerationRequest
 from motet.core.service import Motet
 from motet.transport import convert
+from motet.transport.channel import CHUNK
 from motet.transport.edge import deadline_of
 from motet.v1 import artifact_service_pb2 as artifact_pb
 from motet.v1 import artifact_service_pb2_grpc as artifact_grpc
@@ -50,13 +51,14 @@ class GenerationServicer(generation_grpc.GenerationServiceServicer):
         """Translate and generate; the status after `done` is what went wrong, if nothing usable came of it."""
         wish = _timed(convert.request_from_proto(request), deadline_of(context).remaining())
         record: Generation | None = None
-        async with aclosing(with_pulse(self._motet.generate(wish), self._heartbeat)) as events:
+        async with aclosing(with_pulse(self._motet.generate(wish), self._heartbeat)) as news:
             sequence = 0
-            async for event in events:
-                yield generation_pb.GenerateResponse(event=_told(event, sequence))
-                if event is not None:
-                    sequence = event.sequence
-                    record = event.what.generation if isinstance(event.what, Done) else None
+            async for events in news:
+                for told in _told(events, sequence):
+                    yield generation_pb.GenerateResponse(events=told)
+                if events:
+                    sequence, last = events[-1].sequence, events[-1].what
+                    record = last.generation if isinstance(last, Done) else None
         if error := _failure_of(record):
             raise error
 
@@ -66,10 +68,11 @@ class GenerationServicer(generation_grpc.GenerationServiceServicer):
         """Translate and watch."""
         sequence = request.after_sequence
         stream = self._motet.watch(request.name, sequence)
-        async with aclosing(with_pulse(stream, self._heartbeat)) as events:
-            async for event in events:
-                yield generation_pb.WatchGenerationResponse(event=_told(event, sequence))
-                sequence = event.sequence if event else sequence
+        async with aclosing(with_pulse(stream, self._heartbeat)) as news:
+            async for events in news:
+                for told in _told(events, sequence):
+                    yield generation_pb.WatchGenerationResponse(events=told)
+                sequence = events[-1].sequence if events else sequence
 
     async def GetGeneration(
         self, request: generation_pb.GetGenerationRequest, context: Any
@@ -171,8 +174,20 @@ def _timed(wish: GenerationRequest, remaining: float | None) -> GenerationReques
     return replace(wish, timeout=remaining if wish.timeout is None else min(wish.timeout, remaining))
 
 
-def _told(event: Event | None, sequence: int) -> event_pb2.Event:
-    return convert.heartbeat_to_proto(sequence, time.time()) if event is None else convert.event_to_proto(event)
+def _told(events: Sequence[Event], sequence: int) -> Iterator[list[event_pb2.Event]]:
+    """The events in lists that fit a message; a heartbeat after `sequence` where there are none."""
+    if not events:
+        yield [convert.heartbeat_to_proto(sequence, time.time())]
+        return
+    told: list[event_pb2.Event] = []
+    size = 0
+    for message in map(convert.event_to_proto, events):
+        size += message.ByteSize()
+        if told and size > CHUNK:
+            yield told
+            told, size = [], message.ByteSize()
+        told.append(message)
+    yield told
 
 
 def _failure_of(record: Generation | None) -> MotetError | None:

@@ -60,8 +60,7 @@ class Wire:
         """The events, heartbeats left out; raises what the status says, with `heard` holding what came before."""
         self.heard = []
         async for response in self.generation.Generate(convert.request_to_proto(request), timeout=timeout):
-            if event := convert.event_from_proto(response.event):
-                self.heard.append(event)
+            self.heard += [event for event in map(convert.event_from_proto, response.events) if event]
         return self.heard
 
     async def upload(self, data, media_type="", size=None, digest=b"", header=True):
@@ -184,11 +183,11 @@ async def test_hanging_up_at_any_point_stops_all_workers(point):
 async def test_a_detached_generation_is_watched_after_hanging_up():
     async with wired(stage(SCRIPT, decoders(a=ToyDecoder("a", delay=0.01)))) as wire:
         call = wire.generation.Generate(convert.request_to_proto(ask(detach=True)), timeout=0.5)
-        first = (await call.read()).event
+        (first, *_) = (await call.read()).events
         call.cancel()
         name = first.accepted.generation
         request = generation_pb.WatchGenerationRequest(name=name, after_sequence=1)
-        rest = [convert.event_from_proto(r.event) async for r in wire.generation.WatchGeneration(request)]
+        rest = [convert.event_from_proto(e) async for r in wire.generation.WatchGeneration(request) for e in r.events]
 
     heard = [convert.event_from_proto(first), *rest]
     check(heard)
@@ -218,7 +217,7 @@ async def test_cancelling_is_told_to_both_who_cancel_and_who_listen():
 
 async def test_a_silent_stream_says_that_it_is_alive():
     async with wired(stage(script_of("x", Pause(0.1))), heartbeat=0.02) as wire:
-        responses = [r.event async for r in wire.generation.Generate(convert.request_to_proto(ask()))]
+        responses = [e async for r in wire.generation.Generate(convert.request_to_proto(ask())) for e in r.events]
 
     beats = [event for event in responses if event.WhichOneof("event") == "heartbeat"]
     assert len(beats) >= 2
@@ -226,6 +225,30 @@ async def test_a_silent_stream_says_that_it_is_alive():
     assert sequences == sorted(sequences)
     assert {beat.sequence for beat in beats} <= set(sequences)
     check([event for event in map(convert.event_from_proto, responses) if event])
+
+
+async def test_events_that_are_ready_at_the_same_moment_come_in_one_response():
+    orchestrator = stage(SCRIPT)
+    async with wired(orchestrator) as wire:
+        heard = await wire.generate(ask())
+        request = generation_pb.WatchGenerationRequest(name=heard[0].what.generation)
+        (replayed,) = [response async for response in wire.generation.WatchGeneration(request)]
+
+    assert list(map(convert.event_from_proto, replayed.events)) == heard
+
+
+async def test_no_response_outgrows_what_travels_well_however_much_is_ready():
+    size = 2**20
+    orchestrator = stage(SCRIPT, decoders(a=ToyDecoder("a", size=size), b=ToyDecoder("b", size=size)))
+    async with wired(orchestrator) as wire:
+        heard = await wire.generate(ask())
+        request = generation_pb.WatchGenerationRequest(name=heard[0].what.generation)
+        sizes = [response.ByteSize() async for response in wire.generation.WatchGeneration(request)]
+
+    check(heard)
+    assert ending(heard).state is State.SUCCEEDED
+    assert sum(sizes) > 2 * size
+    assert max(sizes) < 2**18 + 1000
 
 
 async def test_nothing_is_left_behind_by_a_call():

@@ -64,9 +64,20 @@ async def test_errors_of_ours_and_of_the_reader_pass_as_they_are():
 async def test_a_pulse_fills_silence_and_changes_nothing_else():
     heard = [item async for item in with_pulse(Tap(1, 2, pause=0.03).run(), 0.01)]
 
-    assert [item for item in heard if item is not None] == [1, 2]
-    assert heard.count(None) >= 2
-    assert heard[-1] == 2
+    assert [items for items in heard if items] == [[1], [2]]
+    assert heard.count([]) >= 2
+    assert heard[-1] == [2]
+
+
+async def test_what_was_said_between_two_beats_of_a_pulse_is_heard_at_once():
+    async with aclosing(with_pulse(Tap(*range(9)).run(), 10)) as heard:
+        first = await anext(heard)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        rest = [items async for items in heard]
+
+    assert first == [0]
+    assert rest == [list(range(1, 9))]
 
 
 async def test_closing_a_pulse_closes_the_stream_it_waits_for():
