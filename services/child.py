@@ -40,8 +40,9 @@ class Child:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={"MOTET_LOG_LEVEL": log_level, **os.environ},
-            # Ctrl-C goes to a terminal's whole process group; who drains when is for this process to say.
-            start_new_session=True,
+            # Ctrl-C goes to a terminal's whole process group; who drains when is for this process to say. Not a session
+            # of its own: Linux may share the processors among sessions, whose processes' niceness then counts nothing.
+            process_group=0,
         )
         return cls(name, process)
 

@@ -53,6 +53,12 @@ Replicas = Annotated[
     list[str] | None,
     typer.Option(metavar="M=N", help="How many decoders of a modality, or 'encoder' or 'llm', to run."),
 ]
+Background = Annotated[
+    bool,
+    typer.Option(
+        "--background/--no-background", help="Decoders leave the processors to the text where both want them."
+    ),
+]
 Attach = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Attach a file, whatever kind it is.")]
 Json = Annotated[bool, typer.Option("--json", help="Write events as JSON lines, for programs.")]
 Toy = Annotated[bool, typer.Option("--toy", envvar="MOTET_TOY", help="Use workers without weights, to try the rest.")]
@@ -172,6 +178,7 @@ def up(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The orchestrator's port; 0 takes a free one.")] = 50050,
     bundle: BundleName = "nano",
     replicas: Replicas = None,
+    background: Background = True,
     threads: Threads = 1,
     toy: Toy = False,
     toy_delay: ToyDelay = 0.0,
@@ -183,4 +190,8 @@ def up(
     from services.up import deployment_of
     from services.up import up as start
 
-    raise conclude(lambda: asyncio.run(start(deployment_of(bundle, port, threads, toy, toy_delay, replicas or ()))))
+    raise conclude(
+        lambda: asyncio.run(
+            start(deployment_of(bundle, port, threads, toy, toy_delay, replicas or (), background=background))
+        )
+    )

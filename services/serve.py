@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -27,6 +28,12 @@ from services.settings import ServiceSettings, WorkerSettings
 from services.worker import WorkerServicer
 
 T = TypeVar("T")
+
+_NICE = 15
+"""How nice a service in the background is: another counts about thirty times as much where both want a processor, and
+hardly notices. 19 or the kernel's idle class would be no better to others, and starve where all processors are wanted.
+"""
+
 log = structlog.stdlib.get_logger(__name__)
 
 
@@ -95,6 +102,9 @@ async def serve(service: Service) -> Exit:
     # A server obeys signals from when it serves. Before that, a container's first process would ignore this one.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     _check_free(service.listen)
+    if service.settings.background:
+        # Before anything is loaded: threads are as nice as who starts them.
+        os.nice(_NICE)
     try:
         left = await _served(service)
     except asyncio.CancelledError:

@@ -24,6 +24,7 @@ Listen = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where to 
 Metrics = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where Prometheus reads; port 0: a free one.")]
 BundleName = Annotated[str | None, typer.Option(metavar="DIR", help="The folder of a bundle, or a shipped one's name.")]
 Threads = Annotated[int | None, typer.Option(help="Threads that the worker computes on.")]
+Background = Annotated[bool | None, typer.Option("--background", help="Leave the processors to others who want them.")]
 Anywhere = Annotated[bool | None, typer.Option("--anywhere", help="Serve beyond this machine, unencrypted.")]
 Toy = Annotated[bool | None, typer.Option("--toy", help="Serve without weights.")]
 ToyDelay = Annotated[float | None, typer.Option(hidden=True)]
@@ -44,6 +45,7 @@ _COMMON: Mapping[str, tuple[Any, Any]] = {
     "metrics": (Metrics, None),
     "bundle": (BundleName, None),
     "threads": (Threads, None),
+    "background": (Background, None),
     "anywhere": (Anywhere, None),
     "toy": (Toy, None),
     "toy_delay": (ToyDelay, None),

@@ -21,6 +21,7 @@ class ServiceSettings(BaseSettings):
     bundle: str = Field("nano", description="The folder of a bundle, or the name of one that ships with Motet.")
     metrics: str = Field("127.0.0.1:0", description="Address that Prometheus reads; port 0 takes a free one.")
     threads: Annotated[int, Field(ge=1)] = Field(1, description="Threads that the worker computes on.")
+    background: bool = Field(False, description="Leave the processors to whatever else wants them: be nice, as `nice`.")
     grace: Seconds = Field(30.0, description="Seconds to finish what was begun, once told to stop.")
     anywhere: bool = Field(False, description="Serve beyond this machine although nothing is encrypted.")
     log_level: Literal["debug", "info", "warning", "error"] = "info"

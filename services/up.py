@@ -31,7 +31,8 @@ class Deployment:
     """What to start: a bundle's services, or the toys', with an orchestrator on `port` of this machine (0: a free one).
 
     `grace` is how many seconds each service has to finish its work when all is over. `replicas` says of which workers
-    there are several: by modality, "encoder" or "llm".
+    there are several: by modality, "encoder" or "llm". With `background`, decoders leave the
+    processors to the others: for media one waits seconds anyway, for text word by word.
     """
 
     manifest: Manifest
@@ -43,6 +44,7 @@ class Deployment:
     grace: float = 20.0
     log_level: str = "warning"
     replicas: Mapping[str, int] = field(default_factory=dict)
+    background: bool = True
 
     def workers(self) -> Mapping[str, list[str]]:
         """Each worker's name and how `motet serve` is told to be it."""
@@ -61,7 +63,8 @@ class Deployment:
         yield self._named("language model", LANGUAGE_MODEL), ["llm"], "--language-model="
         for modality in self.manifest.signals:
             names = self._named(f"{modality} decoder", modality)
-            yield names, ["decoder", "--modality", modality], f"--decoder={modality}="
+            decoder = ["decoder", "--modality", modality, *["--background"] * self.background]
+            yield names, decoder, f"--decoder={modality}="
 
     def _named(self, name: str, key: str) -> list[str]:
         return [name, *(f"{name} {number}" for number in range(2, self.replicas.get(key, 1) + 1))]
@@ -73,7 +76,13 @@ class Deployment:
 
 
 def deployment_of(
-    bundle: str, port: int, threads: int, toy: bool, toy_delay: float, replicas: Sequence[str] = ()
+    bundle: str,
+    port: int,
+    threads: int,
+    toy: bool,
+    toy_delay: float,
+    replicas: Sequence[str] = (),
+    background: bool = True,
 ) -> Deployment:
     """The deployment of a bundle, or of toys; `replicas` as they were typed, WORKER=NUMBER.
 
@@ -81,7 +90,7 @@ def deployment_of(
     """
     manifest = TOY if toy else open_bundle(bundle, ()).manifest
     numbers = dict(_number(pair, (ENCODER, LANGUAGE_MODEL, *manifest.signals)) for pair in replicas)
-    return Deployment(manifest, bundle, port, threads, toy, toy_delay, replicas=numbers)
+    return Deployment(manifest, bundle, port, threads, toy, toy_delay, replicas=numbers, background=background)
 
 
 def _number(pair: str, workers: Sequence[str]) -> tuple[str, int]:

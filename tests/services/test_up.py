@@ -18,6 +18,7 @@ import pytest
 
 from motet.client import Client
 from motet.core.request import GenerationRequest, Message
+from services.up import deployment_of
 from tests.services.command import PATIENCE, eventually, files_in, interrupted, motet, started, table_of
 
 
@@ -121,6 +122,28 @@ def test_killed_outright_it_still_leaves_no_process(up: subprocess.Popen[str]) -
         for process in processes:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
+
+
+def test_decoders_leave_the_processors_to_the_others(up: subprocess.Popen[str]) -> None:
+    table_of(up)
+    nice = min(19, os.nice(0) + 15)
+
+    for process in descendants(up.pid):
+        decodes = b"\0decoder\0" in Path(f"/proc/{process}/cmdline").read_bytes()
+        threads = [int(thread.name) for thread in Path(f"/proc/{process}/task").iterdir()]
+        levels = [os.getpriority(os.PRIO_PROCESS, thread) for thread in threads]
+        # All but the leash, which is there before and only waits.
+        assert levels.count(nice if decodes else os.nice(0)) >= len(threads) - 1
+        # Linux may share processors among sessions first, whatever their processes are.
+        assert os.getsid(process) == os.getsid(up.pid)
+
+
+def test_decoders_are_as_others_where_that_is_asked_for() -> None:
+    deployments = [deployment_of("", 0, 1, True, 0.0, background=background) for background in (True, False)]
+    told = [
+        [worker for worker in deployment.workers().values() if "--background" in worker] for deployment in deployments
+    ]
+    assert [len(each) for each in told] == [3, 0]
 
 
 def test_ctrl_c_before_all_are_up_leaves_no_process(up: subprocess.Popen[str]) -> None:
