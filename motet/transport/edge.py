@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -17,7 +17,7 @@ from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.metrics import CALL_SECONDS
 from motet.transport.gate import Gate
-from motet.transport.status import errors_to_status
+from motet.transport.status import CODE_OF, abort, told_of
 from motet.transport.validation import lenient, validate
 
 OWN = "/motet."
@@ -39,6 +39,8 @@ OBSERVING = frozenset(
 )
 """Methods that ask for no new work. They are neither counted nor refused, so that a full or draining process tells."""
 
+_FREELY = nullcontext()
+
 if TYPE_CHECKING:
     _Context = grpc.aio.ServicerContext[Any, Any]
     _Handler = grpc.RpcMethodHandler[Any, Any]
@@ -56,52 +58,62 @@ class Edge(grpc.aio.ServerInterceptor):
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
+        self._handlers: dict[str, _Handler] = {}
+        """Those that were asked for, by method."""
 
     async def intercept_service(
         self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> _Handler | None:
         """The method's handler, with the edge around it."""
-        handler: Any = await continuation(handler_call_details)
         method = handler_call_details.method
+        if method in self._handlers:
+            return self._handlers[method]
+        handler: Any = await continuation(handler_call_details)
         if handler is None or not method.startswith(OWN):
             return handler  # type: ignore[no-any-return]
         wrap, make = _SHAPES[bool(handler.request_streaming), bool(handler.response_streaming)]
-        behaviour = wrap(self, method, _behaviour_of(handler))
-        return make(behaviour, lenient(handler.request_deserializer), handler.response_serializer)  # type: ignore[no-any-return]
+        behaviour = self._passing(method, wrap(self, method, _behaviour_of(handler)))
+        edged = make(behaviour, lenient(handler.request_deserializer), handler.response_serializer)
+        return self._handlers.setdefault(method, edged)
 
-    @asynccontextmanager
-    async def _passing(self, method: str, context: _Context) -> AsyncIterator[AsyncExitStack]:
-        started = now()
-        code = "OK"
-        try:
-            async with errors_to_status(context), AsyncExitStack() as admission:
-                yield admission
-        except asyncio.CancelledError:
-            code = "CANCELLED"
-            raise
-        except grpc.aio.AbortError:
-            code = _name_of(context.code())
-            raise
-        finally:
-            CALL_SECONDS.labels(method, code).observe(now() - started)
+    def _passing(self, method: str, handle: Any) -> Any:
+        """The method with what every call needs around it: errors become statuses, and it is counted."""
 
-    async def _admit(self, method: str, admission: AsyncExitStack) -> None:
-        if method.rpartition("/")[2] not in OBSERVING:
-            await admission.enter_async_context(self._gate.admitted())
+        async def passing(request: Any, context: _Context) -> Any:
+            started = now()
+            code = "OK"
+            try:
+                return await handle(request, context)
+            except asyncio.CancelledError:
+                # Swallowing a cancellation leaks the call.
+                code = "CANCELLED"
+                raise
+            except grpc.aio.AbortError:
+                code = _name_of(context.code())
+                raise
+            except Exception as error:
+                told = told_of(error)
+                code = CODE_OF[told.reason].name
+                await abort(context, told)
+            finally:
+                CALL_SECONDS.labels(method, code).observe(now() - started)
+
+        return passing
+
+    def _admitted(self, method: str) -> AbstractAsyncContextManager[None]:
+        return _FREELY if method.rpartition("/")[2] in OBSERVING else self._gate.admitted()
 
     def _unary(self, method: str, behaviour: Any) -> Any:
         async def unary(request: Any, context: _Context) -> Any:
-            async with self._passing(method, context) as admission:
-                validate(request)
-                await self._admit(method, admission)
+            validate(request)
+            async with self._admitted(method):
                 return await behaviour(request, context)
 
         return unary
 
     def _collecting(self, method: str, behaviour: Any) -> Any:
         async def collecting(requests: Any, context: _Context) -> Any:
-            async with self._passing(method, context) as admission:
-                await self._admit(method, admission)
+            async with self._admitted(method):
                 return await behaviour(_validated(requests), context)
 
         return collecting
@@ -110,22 +122,18 @@ class Edge(grpc.aio.ServerInterceptor):
         # It writes rather than yields: a cancellation then arrives here, and closes the servicer's generator before
         # the call is over, not whenever the generator is collected.
         async def streaming(request: Any, context: _Context) -> None:
-            async with self._passing(method, context) as admission:
-                validate(request)
-                await self._admit(method, admission)
-                async with aclosing(behaviour(request, context)) as responses:
-                    async for response in responses:
-                        await context.write(response)
+            validate(request)
+            async with self._admitted(method), aclosing(behaviour(request, context)) as responses:
+                async for response in responses:
+                    await context.write(response)
 
         return streaming
 
     def _conversing(self, method: str, behaviour: Any) -> Any:
         async def conversing(requests: Any, context: _Context) -> None:
-            async with self._passing(method, context) as admission:
-                await self._admit(method, admission)
-                async with aclosing(behaviour(_validated(requests), context)) as responses:
-                    async for response in responses:
-                        await context.write(response)
+            async with self._admitted(method), aclosing(behaviour(_validated(requests), context)) as responses:
+                async for response in responses:
+                    await context.write(response)
 
         return conversing
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator
+from contextlib import suppress
 
 from motet.core import metrics
 from motet.core.capacity import Capacity
@@ -33,6 +33,7 @@ class Gate:
         self._draining = False
         self._average = 1.0
         self._change = asyncio.Event()
+        self._closing = asyncio.Event()
 
     @property
     def capacity(self) -> Capacity:
@@ -46,23 +47,27 @@ class Gate:
             seconds=self._average * (self._running + self._queued),
         )
 
-    @asynccontextmanager
-    async def admitted(self) -> AsyncIterator[None]:
+    def admitted(self) -> _Admission:
         """Within, a call is worked on; it enters when its turn has come.
 
-        Raises `OverloadedError` with the expected wait when too many calls are in, `RetryableError` with reason
-        DRAINING once the gate is closed.
+        Entering raises `OverloadedError` with the expected wait when too many calls are in, `RetryableError` with
+        reason DRAINING once the gate is closed.
         """
+        return _Admission(self)
+
+    async def enter(self) -> None:
+        """As entering `admitted` does; `leave` must follow."""
         self._refuse()
-        async with AsyncExitStack() as stack:
-            await self._turn(stack)
-            started = now()
-            self._count(running=1)
-            try:
-                yield
-            finally:
-                self._count(running=-1)
-                self._average += _WEIGHT * (now() - started - self._average)
+        if self._seats is not None:
+            await self._turn(self._seats)
+        self._count(running=1)
+
+    def leave(self, seconds: float) -> None:
+        """A call that entered is over, after so many seconds."""
+        if self._seats is not None:
+            self._seats.release()
+        self._count(running=-1)
+        self._average += _WEIGHT * (seconds - self._average)
 
     async def watch(self) -> AsyncGenerator[Capacity, None]:
         """The load, at once and after each change; changes that follow each other closely are told as one."""
@@ -77,12 +82,12 @@ class Gate:
         if not self._draining:
             metrics.DRAINING.set(1)
         self._draining = True
+        self._closing.set()
         self._changed()
 
     async def closed(self) -> None:
         """Wait until somebody closes the gate."""
-        while not self._draining:
-            await self._change.wait()
+        await self._closing.wait()
 
     async def drain(self, grace: float | None = None) -> int:
         """Close, and wait for everybody to leave, `grace` seconds at most; how many did not."""
@@ -106,12 +111,13 @@ class Gate:
                 retry_after=wait,
             )
 
-    async def _turn(self, stack: AsyncExitStack) -> None:
-        if self._seats is None:
+    async def _turn(self, seats: asyncio.Semaphore) -> None:
+        if not seats.locked():
+            await seats.acquire()  # at once
             return
         self._count(queued=1)
         try:
-            await stack.enter_async_context(self._seats)
+            await seats.acquire()
         finally:
             self._count(queued=-1)
 
@@ -125,3 +131,20 @@ class Gate:
     def _changed(self) -> None:
         self._change.set()
         self._change = asyncio.Event()
+
+
+class _Admission:
+    """One call's way through a gate."""
+
+    # A class and not a generator: every call comes through here.
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._since = 0.0
+
+    async def __aenter__(self) -> None:
+        await self._gate.enter()
+        self._since = now()
+
+    async def __aexit__(self, *exception: object) -> None:
+        self._gate.leave(now() - self._since)

@@ -5,10 +5,8 @@ What was raised on one side of a wire is raised again on its other side, with th
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import grpc
@@ -162,19 +160,12 @@ def _code_of_number(number: int) -> grpc.StatusCode:
     return next((code for code in grpc.StatusCode if code.value[0] == number), grpc.StatusCode.UNKNOWN)
 
 
-@asynccontextmanager
-async def errors_to_status(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
-    """Within, what is raised ends the call with its status. A stranger's text never reaches the caller."""
-    try:
-        yield
-    except (asyncio.CancelledError, grpc.aio.AbortError):
-        # Swallowing a cancellation leaks the call; an abort has already told its status.
-        raise
-    except MotetError as error:
-        await abort(context, error)
-    except Exception:
-        _LOG.exception("a call failed unexpectedly")
-        await abort(context, FaultError("internal error", Reason.INTERNAL))
+def told_of(error: Exception) -> MotetError:
+    """What a caller is told of an error: our own as it is; a stranger's text goes to the log alone."""
+    if isinstance(error, MotetError):
+        return error
+    _LOG.error("a call failed unexpectedly", exc_info=error)
+    return FaultError("internal error", Reason.INTERNAL)
 
 
 async def abort(context: grpc.aio.ServicerContext[Any, Any], error: MotetError) -> NoReturn:
