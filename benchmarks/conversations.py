@@ -55,6 +55,11 @@ def prompt(text: str, tokens: int, seed: int = 0, **more: object) -> Prompt:
     return Prompt((Turn("user", (text,)),), **{"max_tokens": tokens, "seed": seed, **more})  # type: ignore[arg-type]
 
 
+def endless(seed: int, tokens: int = 300) -> Prompt:
+    """One that is answered by about so many tokens: at this temperature anything is written, and the end is rare."""
+    return prompt("hello", tokens, seed, temperature=4.0)
+
+
 async def hear(model: LanguageModel, asked: Prompt) -> Heard:
     """The whole answer."""
     heard = Heard(perf_counter())

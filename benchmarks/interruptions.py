@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from benchmarks.conversations import hear, prompt
+from benchmarks.conversations import endless, hear, prompt
 from benchmarks.report import Baseline, Figure, at_most
 from benchmarks.samples import alternating, median
 from motet.core.deadline import Deadline
@@ -47,7 +47,7 @@ def cancelling(model: LlamaLanguageModel, answers: int) -> list[Figure]:
 
 
 async def _cancelled(model: LlamaLanguageModel, answers: int, seed: int) -> float:
-    streams = [model.generate(_endless(i + seed), Deadline.never()) for i in range(answers)]
+    streams = [model.generate(endless(i + seed), Deadline.never()) for i in range(answers)]
     for stream in streams:
         await anext(stream)
     begun = perf_counter()
@@ -82,7 +82,7 @@ def reading(load: Load, rounds: int) -> list[Figure]:
 
 async def _interrupted(model: LlamaLanguageModel) -> tuple[float, float, float]:
     """Seconds: the silence of those who were there, until the short one's first word, and until the long one's."""
-    running = [asyncio.create_task(hear(model, _endless(i, 60))) for i in range(_RUNNING)]
+    running = [asyncio.create_task(hear(model, endless(i, 60))) for i in range(_RUNNING)]
     await asyncio.sleep(0.05)
     begun = perf_counter()
     long = asyncio.create_task(hear(model, _long(model)))
@@ -124,11 +124,6 @@ def _chat(number: int, turns: int) -> tuple[Turn, ...]:
 
 def _now(work: Callable[[LlamaLanguageModel], Any], model: LlamaLanguageModel) -> Any:
     return asyncio.run(work(model))
-
-
-def _endless(seed: int, tokens: int = 300) -> Prompt:
-    """At this temperature anything is written, and the end is rare."""
-    return prompt("hello", tokens, seed, temperature=4.0)
 
 
 def _long(model: LlamaLanguageModel) -> Prompt:

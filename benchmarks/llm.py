@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing as closed
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from random import Random
 from time import perf_counter
 from typing import Any
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from benchmarks.conversations import QUESTIONS, Heard, hear, hear_all, prompt
+from benchmarks.conversations import QUESTIONS, Heard, endless, hear, hear_all, prompt
 from benchmarks.full_size import TINY, language_model_of, llama_of
 from benchmarks.interruptions import Load, cancelling, passes_of, reading, sharing
 from benchmarks.report import Baseline, Figure, Report, at_least, at_most
@@ -27,6 +28,7 @@ from motet.models.llm import LlamaLanguageModel, load_language_model
 from services.factory import open_bundle
 
 _TOKENS = 64
+_MEAN, _MOST = 128, 384
 
 
 def measure(bundle: str = "nano", answers: int = 8, rounds: int = 3, random: str = "", threads: int = 1) -> Report:
@@ -38,6 +40,7 @@ def measure(bundle: str = "nano", answers: int = 8, rounds: int = 3, random: str
     with closed(load(Budget())) as model:
         stock = _Stock(network, model._voice.llama.end)
         figures = [figure for waves in (1, 3) for figure in _throughput(model, stock, waves, answers, rounds)]
+        figures += _mixed(model, stock, answers, rounds)
         figures += _influence(model, answers)
         if not random:
             figures += _runs(model, opened, rounds)
@@ -50,7 +53,9 @@ def measure(bundle: str = "nano", answers: int = 8, rounds: int = 3, random: str
         [
             "All candidates have the same weights, prompts and numbers of tokens, and take turns. A static batch goes "
             "on until its longest answer is done; only tokens that belong to an answer are counted.",
-            "`generate` is transformers' own, greedy, with its dynamic cache.",
+            "`generate` is transformers' own, with its dynamic cache: greedy, and sampling where tokens are drawn.",
+            f"Drawn lengths are exponential with a mean of {_MEAN} and at most {_MOST}: as in Anyscale's "
+            "comparison of continuous with static batching (2023), which cut them where the context ended, too.",
             "Cancelling is measured from closing one answer's generator, while the others go on, until nothing is "
             "left of it; the bar is one pass and 50 ms.",
         ],
@@ -78,32 +83,68 @@ def _random(bundle: Bundle, size: str) -> LlamaForCausalLM:
 
 def _throughput(model: LlamaLanguageModel, stock: _Stock, waves: int, answers: int, rounds: int) -> list[Figure]:
     """So many answers at a time, of so many times as many: the next begins when one is done, as servers are asked."""
-    prompts = _questions(answers) * waves
-    lengths = [heard.tokens for heard in asyncio.run(hear_all(model, prompts, answers))]
-    scripts = [model._scriptwriter.write(asked.turns, model._voice.positions - 1).ids for asked in prompts]
-    total = sum(lengths)
-    batches = [slice(first, first + answers) for first in range(0, len(prompts), answers)]
-    rates = alternating(
-        rounds + 1,
+    asked = _Asked.of(model, _questions(answers) * waves, answers)
+    rates = asked.rates(
+        rounds,
         {
-            "together": lambda: total / _seconds(lambda: asyncio.run(hear_all(model, prompts, answers))),
-            "in turn": lambda: total / _seconds(lambda: asyncio.run(hear_all(model, prompts, 1))),
-            "generate": lambda: total / _seconds(lambda: list(map(stock.write, _apart(scripts), lengths))),
-            "static": lambda: total / _seconds(lambda: [stock.write(scripts[b], max(lengths[b])) for b in batches]),
+            "together": lambda: asyncio.run(hear_all(model, asked.prompts, answers)),
+            "in turn": lambda: asyncio.run(hear_all(model, asked.prompts, 1)),
+            "generate": lambda: [stock.write([script], length) for script, length in asked.written],
+            "static": lambda: stock.write_all(asked.written, answers),
         },
     )
-    rate = {name: median(found[1:]) for name, found in rates.items()}  # the first round warms up
-    rest = f", of {len(prompts)}" if waves > 1 else ""
-    name = f"{answers} answers at a time{rest}, of {min(lengths)} to {max(lengths)} tokens"
     return [
-        Figure(name, rate["together"], "tokens/s", Baseline("generate, one by one", rate["generate"]), at_least(3)),
-        Figure(name, rate["together"], "tokens/s", Baseline("generate, static batch", rate["static"]), at_least(1.3)),
-        Figure(name, rate["together"], "tokens/s", Baseline("Motet, one by one", rate["in turn"])),
+        Figure(asked.name, rates["together"], "tokens/s", Baseline(name, rates[candidate]), bar)
+        for name, candidate, bar in (
+            ("generate, one by one", "generate", at_least(3)),
+            ("generate, static batch", "static", at_least(1.3)),
+            ("Motet, one by one", "in turn", None),
+        )
     ]
 
 
-def _apart(scripts: Sequence[torch.Tensor]) -> list[Sequence[torch.Tensor]]:
-    return [[script] for script in scripts]
+def _mixed(model: LlamaLanguageModel, stock: _Stock, answers: int, rounds: int) -> list[Figure]:
+    """Lengths that vary as real ones do. They are drawn, and so are the tokens, as the model would end sooner."""
+    lengths = Random(0)
+    drawn = [min(_MOST, 1 + round(lengths.expovariate(1 / _MEAN))) for _ in range(3 * answers)]
+    asked = _Asked.of(model, list(map(endless, range(len(drawn)), drawn)), answers)
+    rates = asked.rates(
+        rounds,
+        {
+            "together": lambda: asyncio.run(hear_all(model, asked.prompts, answers)),
+            "static": lambda: stock.write_all(asked.written, answers, draw=True),
+        },
+    )
+    static = Baseline("generate, static batch", rates["static"])
+    return [Figure(f"{asked.name}, drawn", rates["together"], "tokens/s", static, at_least(1.3))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Prompts that are answered so many at a time; `written` are their scripts, and how long the answers are."""
+
+    prompts: Sequence[Prompt]
+    at_a_time: int
+    written: Sequence[tuple[torch.Tensor, int]]
+
+    @classmethod
+    def of(cls, model: LlamaLanguageModel, prompts: Sequence[Prompt], at_a_time: int) -> _Asked:
+        heard = asyncio.run(hear_all(model, prompts, at_a_time))
+        scripts = [model._scriptwriter.write(asked.turns, model._voice.positions - 1).ids for asked in prompts]
+        return cls(prompts, at_a_time, list(zip(scripts, [each.tokens for each in heard], strict=True)))
+
+    @property
+    def name(self) -> str:
+        lengths = [length for _, length in self.written]
+        rest = f", of {len(lengths)}" if len(lengths) > self.at_a_time else ""
+        return f"{self.at_a_time} answers at a time{rest}, of {min(lengths)} to {max(lengths)} tokens"
+
+    def rates(self, rounds: int, candidates: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+        """Tokens a second by candidate."""
+        total = sum(length for _, length in self.written)
+        timed = {name: lambda work=work: total / _seconds(work) for name, work in candidates.items()}
+        found = alternating(rounds + 1, timed)
+        return {name: median(rates[1:]) for name, rates in found.items()}  # the first round warms up
 
 
 class _Stock:
@@ -111,11 +152,18 @@ class _Stock:
 
     def __init__(self, network: LlamaForCausalLM, end: int) -> None:
         self._model: Any = network.eval()
+        self._model.generation_config.eos_token_id = None  # it writes as much as it is told to
         self._end = end
 
+    def write_all(self, written: Sequence[tuple[torch.Tensor, int]], size: int, draw: bool = False) -> None:
+        """Batches of so many, one after another; each goes on until its longest is done."""
+        for first in range(0, len(written), size):
+            scripts, lengths = zip(*written[first : first + size], strict=True)
+            self.write(scripts, max(lengths), draw)
+
     @torch.inference_mode()
-    def write(self, scripts: Sequence[torch.Tensor], tokens: int) -> None:
-        """A batch, padded at the left as `generate` wants it."""
+    def write(self, scripts: Sequence[torch.Tensor], tokens: int, draw: bool = False) -> None:
+        """A batch, padded at the left as `generate` wants it; the likeliest tokens, or drawn ones."""
         longest = max(map(len, scripts))
         ids = torch.stack([torch.cat([ids.new_full((longest - len(ids),), self._end), ids]) for ids in scripts])
         known = torch.stack([torch.arange(longest) >= longest - len(ids) for ids in scripts]).long()
@@ -123,8 +171,7 @@ class _Stock:
             ids,
             attention_mask=known,
             max_new_tokens=tokens,
-            min_new_tokens=tokens,
-            do_sample=False,
+            do_sample=draw,
             pad_token_id=self._end,
         )
 

@@ -41,8 +41,9 @@ class Linear:
 
 def _can_pack(weight: Tensor) -> bool:
     # torch compiles models to calls of this operator, but has no public name for it.
-    known = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    return known and weight.device.type == "cpu" and weight.dtype == torch.float32
+    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):  # type: ignore[no-untyped-call]
+        return False
+    return weight.device.type == "cpu" and weight.dtype == torch.float32
 
 
 def _below_each_other(parameters: Sequence[Any]) -> Tensor:
