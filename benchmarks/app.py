@@ -222,8 +222,21 @@ def diffusion(
     seed: Seed = 0,
     **reported: Any,
 ) -> None:
-    """Pictures at once, latency under Poisson arrivals, neighbours' influence, cancelling, and text beside decoders."""
+    """Pictures at once, latency under Poisson arrivals, neighbours' influence, and cancelling."""
     raise run("diffusion", {"rounds": rounds, "arrivals": arrivals, "seed": seed}, **reported)
+
+
+@app.command()
+@with_options(REPORTED)
+def beside(
+    bundle: Annotated[
+        str, typer.Option(metavar="DIR", help="The folder of a bundle, or a shipped one's name.")
+    ] = "nano",
+    rounds: Rounds = 3,
+    **reported: Any,
+) -> None:
+    """Text beside three decoders at work on the same machine, against text alone, and what that costs the media."""
+    raise run("beside", {"bundle": bundle, "rounds": rounds}, **reported)
 
 
 @app.command()

@@ -60,6 +60,8 @@ class Lineup:
                 pace.steps,
                 self.width if worker in self.manifest.signals else 64,
                 self.threads,
+                # As `motet up` starts them.
+                background=worker in self.manifest.signals,
             )
             for worker, delay in delays.items()
         }

@@ -1,13 +1,11 @@
-"""The diffusion engine on the pictures of the nano bundle: sharing steps, leaving between them, and who pays for it."""
+"""The diffusion engine on the pictures of the nano bundle: sharing steps, and leaving between them."""
 
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import random
 import time
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -21,13 +19,13 @@ from benchmarks.stock import pipeline_of
 from motet.core.bundle import Bundle
 from motet.core.deadline import Deadline
 from motet.core.tensors import Tensor
-from motet.core.workers import DecodeJob, Finished, Prompt, Turn
+from motet.core.workers import DecodeJob
 from motet.media import encode
-from motet.models.diffusion import DiffusionDecoder, load_decoder
+from motet.models.diffusion import load_decoder
 from motet.models.song import Song
 from services.factory import open_bundle
 
-PICTURE, MADE = "image", ("image", "audio", "video")
+PICTURE = "image"
 _AT_ONCE, _LOAD = 8, 0.7
 _KINDS_OF_STEPS = (10, 20, 50)
 _STEPS = 20
@@ -35,7 +33,7 @@ _LEAVING = 10
 
 
 def measure(rounds: int = 3, arrivals: int = 30, seed: int = 0) -> Report:
-    """Pictures a second, latency under Poisson arrivals, neighbours' influence, cancelling, text beside decoders."""
+    """Pictures a second, latency under Poisson arrivals, neighbours' influence, cancelling."""
     torch.set_num_threads(1)
     bench = _Bench(open_bundle("nano", ()), seed)
     try:
@@ -43,7 +41,6 @@ def measure(rounds: int = 3, arrivals: int = 30, seed: int = 0) -> Report:
         costs = {size: asdict(cost) for size, cost in bench.curve.costs.items()}
     finally:
         bench.decoder.close()
-    figures.append(_text_beside_decoders(bench.bundle))
     return Report(
         "diffusion",
         {"rounds": rounds, "arrivals": arrivals, "seed": seed, "threads": 1},
@@ -51,8 +48,6 @@ def measure(rounds: int = 3, arrivals: int = 30, seed: int = 0) -> Report:
         [
             f"Arrivals: steps of {_KINDS_OF_STEPS}, at {_LOAD:.0%} of what the best batch size can bear. Batches of "
             "whole requests hold requests of equal steps, the oldest's: a pipeline's call has one number.",
-            "Text beside decoders: four processes of one thread each share the machine's processors, so with fewer "
-            "than four of them the hardware alone sets a bound of processes by processors.",
         ],
         {"cost curve": costs},
     )
@@ -253,63 +248,6 @@ async def _offered(arrivals: Sequence[Arrival], one: Any) -> float:
 
     latencies = await asyncio.gather(*(served(arrival) for arrival in arrivals))
     return sum(latencies) / len(latencies)
-
-
-def _text_beside_decoders(bundle: Bundle) -> Figure:
-    from motet.models.llm import load_language_model
-
-    model = load_language_model(bundle)
-    prompt = Prompt((Turn("user", ("What can you do? Tell me all of it.",)),), max_tokens=24)
-
-    async def written() -> float:
-        began = time.perf_counter()
-        async for event in model.generate(prompt, Deadline.never()):
-            if isinstance(event, Finished):
-                return 1000 * (time.perf_counter() - began) / event.output_tokens
-        return 0.0
-
-    asyncio.run(written())
-    alone = median([asyncio.run(written()) for _ in range(7)])
-    with _decoding():
-        beside = median([asyncio.run(written()) for _ in range(7)])
-    model.close()
-    return Figure("text while three decoders work", beside, "ms/token", Baseline("text alone", alone), at_most(1.3))
-
-
-@contextmanager
-def _decoding() -> Any:
-    """Meanwhile, a process for each decoder works without a pause."""
-    context = multiprocessing.get_context("spawn")
-    working = [context.Event() for _ in MADE]
-    workers = [
-        context.Process(target=_decode, args=(modality, event), daemon=True)
-        for modality, event in zip(MADE, working, strict=True)
-    ]
-    for worker in workers:
-        worker.start()
-    try:
-        for event in working:
-            event.wait(60)
-        yield
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.join()
-
-
-def _decode(modality: str, working: Any) -> None:
-    torch.set_num_threads(1)
-    bundle = open_bundle("nano", ())
-    decoder: DiffusionDecoder = load_decoder(bundle, modality)
-    shape = tuple(bundle.manifest.decoder_of(modality).conditioning)
-    job = DecodeJob(modality, Tensor("float32", shape, np.zeros(shape, "<f4").tobytes()), 0, 1000)
-
-    async def endlessly() -> None:
-        while True:
-            async for _ in decoder.decode(job, Deadline.never()):
-                working.set()
-
-    asyncio.run(endlessly())
 
 
 def _seconds(work: Any) -> float:

@@ -21,7 +21,6 @@ from benchmarks.scripted import Pace, prompt_of
 from benchmarks.spans import LANGUAGE_MODEL, Span
 from benchmarks.stages import by_request, stages_of
 from motet.client import Client
-from motet.core.request import GenerationRequest, Message
 from motet.core.service import Motet
 
 ASKED = "Show me a penguin on a blue background, play a low note on a flute and make a clip of a car growing."
@@ -38,9 +37,6 @@ LOAD = 0.8
 """Of what the decoders could do at most."""
 
 STEPS = 20
-
-_TEXTS = 5
-"""Answers of text alone in a round: they are short."""
 
 
 def measure(
@@ -83,11 +79,8 @@ async def _alone(bundle: str | None, rounds: int, plot: Path | None) -> tuple[li
         text = prompt_of(modalities, 10, 10, 30)
     async with playing(lineup) as band, Client(band.orchestrator) as client, bare_calls(band) as bare:
         totals, stages = await _rounds(client, bare, band, text, rounds, plot)
-        figures = _compared(totals, stages)
-        if bundle is not None:
-            figures.append(await _crowded(client, bare, text, rounds))
     details = {"seconds": totals, "bounds": [one.bound for one in stages]}
-    return figures, details
+    return _compared(totals, stages), details
 
 
 async def _rounds(
@@ -131,33 +124,6 @@ def _compared(totals: dict[str, list[float]], stages: Sequence[Stages]) -> list[
         Figure("total latency", measured, "s", Baseline("sequential", median(totals["sequential"]))),
         Figure("total latency", measured, "s", Baseline("barrier", median(totals["barrier"]))),
     ]
-
-
-async def _crowded(motet: Motet, bare: BareCalls, text: str, rounds: int) -> Figure:
-    """Text alone, against text while every decoder has work: both on this machine."""
-    jobs = [job async for job in bare.jobs(text, 1)]
-    request = GenerationRequest((Message("user", (text,)),), seed=1, allowed_modalities=frozenset())
-    quiet, crowded = [], []
-
-    async def busy(job: Any) -> None:
-        while True:
-            await bare.decode(job)
-
-    for _ in range(rounds):
-        quiet += [_text(await listen(motet, request)) for _ in range(_TEXTS)]
-        decoding = [asyncio.create_task(busy(job)) for job in jobs]
-        await asyncio.sleep(0.2)  # until all of them are at work
-        crowded += [_text(await listen(motet, request)) for _ in range(_TEXTS)]
-        for task in decoding:
-            task.cancel()
-        await asyncio.gather(*decoding, return_exceptions=True)
-    name = f"text latency while {len(jobs)} decoders work"
-    return Figure(name, median(crowded), "s", Baseline("decoders idle", median(quiet)), at_most(1.3))
-
-
-def _text(heard: Heard) -> float:
-    assert heard.last_text is not None, heard
-    return heard.last_text
 
 
 async def _loaded(seconds: float, seed: int) -> tuple[list[Figure], dict[str, Any]]:

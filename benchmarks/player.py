@@ -48,6 +48,7 @@ class PlayerPart:
     steps: int = 4
     width: int = 64
     threads: int = 1
+    background: bool = False
 
     def line(self) -> str:
         """As one argument of a command."""
@@ -60,6 +61,7 @@ def player_service(part: PlayerPart, record: Record) -> Service:
         "bundle": part.bundle,
         "toy": part.bundle is None,
         "threads": part.threads,
+        "background": part.background,
         "max_running": part.width,
         "max_queued": 10_000,
         "log_level": "warning",

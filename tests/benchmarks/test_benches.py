@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import overhead, overlap, plots, serve
+from benchmarks import beside, overhead, overlap, plots, serve
 from benchmarks.app import app
 from benchmarks.load import Due, play
 from benchmarks.spans import LANGUAGE_MODEL, ClockedDecoder, ClockedLanguageModel, Span, SpanFile
@@ -106,6 +106,21 @@ def test_overlap_is_measured_and_drawn(tmp_path: Path, monkeypatch: pytest.Monke
     assert 0 < report.figure("critical-path efficiency, one request").value <= 1
     assert report.figure("requests under load that did not come whole").value == 0
     assert "critical path" in (tmp_path / "gantt.svg").read_text()
+
+
+async def test_text_beside_decoders_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"_TEXTS": 1, "_FREE": 0.05, "_BESIDE": 0.05, "_SETTLE": 0.01}.items():
+        monkeypatch.setattr(beside, name, value)
+    factory, found = Factory.of_toys(delay=0.001), beside.Found()
+    decoders = {modality: factory.decoder(modality) for modality in factory.manifest.signals}
+
+    async with embedded(factory) as motet:
+        await beside.Stage(motet, decoders, beside.jobs_of(factory.manifest)).play(found, seed=1)
+
+    assert min(*found.alone, *found.beside, *found.kept, *found.total) > 0
+    assert len(found.kept) == len(decoders)
+    report = beside.report({beside.BACKGROUND: found, beside.EQUAL: found}, {})
+    assert [figure.ratio for figure in report.figures[2:]] == [1, 1]
 
 
 def test_a_server_is_loaded_and_its_waste_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
