@@ -56,9 +56,10 @@ class BareCalls:
         prompt = Prompt((Turn("user", (text,)),), ceilings, self._max_tokens, seed=seed)
         number = 0
         async for response in self._language_model.Generate(convert.prompt_to_proto(prompt)):
-            if response.WhichOneof("event") == "signal":
-                yield _job(response.signal, seed, number)
-                number += 1
+            for event in response.events:
+                if event.WhichOneof("event") == "signal":
+                    yield _job(event.signal, seed, number)
+                    number += 1
 
     async def decode(self, job: decoder_service_pb2.DecodeRequest) -> int:
         """Have one piece of media made; how many bytes it has."""

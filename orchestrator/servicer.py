@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc.aio
 
+from motet.core.bunches import bunched
 from motet.core.errors import DeadlineError, FaultError, MotetError, NotFoundError, Reason, RequestError
 from motet.core.events import Done, Event, Generation, State
 from motet.core.media import Media
@@ -26,7 +27,6 @@ from motet.v1 import generation_service_pb2 as generation_pb
 from motet.v1 import generation_service_pb2_grpc as generation_grpc
 from motet.v1 import model_service_pb2 as model_pb
 from motet.v1 import model_service_pb2_grpc as model_grpc
-from orchestrator.pulse import with_pulse
 
 HEARTBEAT = 10.0
 """Seconds of silence after which a stream says that it is alive: some networks cut those that say nothing for long."""
@@ -51,9 +51,9 @@ class GenerationServicer(generation_grpc.GenerationServiceServicer):
         """Translate and generate; the status after `done` is what went wrong, if nothing usable came of it."""
         wish = _timed(convert.request_from_proto(request), deadline_of(context).remaining())
         record: Generation | None = None
-        async with aclosing(with_pulse(self._motet.generate(wish), self._heartbeat)) as news:
+        async with aclosing(bunched(self._motet.generate(wish), pulse=self._heartbeat)) as bunches:
             sequence = 0
-            async for events in news:
+            async for events in bunches:
                 for told in _told(events, sequence):
                     yield generation_pb.GenerateResponse(events=told)
                 if events:
@@ -68,8 +68,8 @@ class GenerationServicer(generation_grpc.GenerationServiceServicer):
         """Translate and watch."""
         sequence = request.after_sequence
         stream = self._motet.watch(request.name, sequence)
-        async with aclosing(with_pulse(stream, self._heartbeat)) as news:
-            async for events in news:
+        async with aclosing(bunched(stream, pulse=self._heartbeat)) as bunches:
+            async for events in bunches:
                 for told in _told(events, sequence):
                     yield generation_pb.WatchGenerationResponse(events=told)
                 sequence = events[-1].sequence if events else sequence

@@ -57,10 +57,10 @@ class RemoteLanguageModel:
         finished = False
         async with guarded(call, "the language model") as responses:
             async for response in responses:
-                event = convert.language_event_from_proto(response)
-                if event is not None:
-                    finished = isinstance(event, Finished)
-                    yield event
+                for event in map(convert.language_event_from_proto, response.events):
+                    if event is not None:
+                        finished = isinstance(event, Finished)
+                        yield event
         if not finished:
             raise FaultError("the language model stopped without having finished")
 

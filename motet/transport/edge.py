@@ -88,9 +88,6 @@ class Edge(grpc.aio.ServerInterceptor):
                 # Swallowing a cancellation leaks the call.
                 code = "CANCELLED"
                 raise
-            except grpc.aio.AbortError:
-                code = _name_of(context.code())
-                raise
             except Exception as error:
                 told = told_of(error)
                 code = CODE_OF[told.reason].name
@@ -146,11 +143,6 @@ async def _validated(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
 
 def _behaviour_of(handler: Any) -> Any:
     return handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
-
-
-def _name_of(code: Any) -> str:
-    """A status code's name; a context tells the code as a number."""
-    return next((one.name for one in grpc.StatusCode if code in (one, one.value[0])), "UNKNOWN")
 
 
 _SHAPES: dict[tuple[bool, bool], tuple[Any, Any]] = {

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import grpc.aio
 
-from motet.core.closing import closing
-from motet.core.workers import LanguageModel
+from motet.core.bunches import bunched
+from motet.core.workers import LanguageEvent, LanguageModel, Signal, TextPiece
 from motet.internal.v1 import language_model_service_pb2 as pb
 from motet.internal.v1 import language_model_service_pb2_grpc as pb_grpc
 from motet.transport import convert
 from motet.transport.edge import deadline_of
+
+_ROOM = 64 * 2**10
+"""Bytes that wait for a caller who reads slowly, beside those that gRPC holds; then the language model waits."""
+
+_LEAST = 64
+"""Bytes that any event takes."""
 
 
 class LanguageModelServicer(pb_grpc.LanguageModelServiceServicer):
@@ -30,6 +37,17 @@ class LanguageModelServicer(pb_grpc.LanguageModelServiceServicer):
     async def Generate(self, request: pb.GenerateRequest, context: Any) -> AsyncIterator[pb.GenerateResponse]:
         """Translate, generate, translate."""
         prompt = convert.prompt_from_proto(request)
-        async with closing(self._language_model.generate(prompt, deadline_of(context))) as events:
-            async for event in events:
-                yield convert.language_event_to_proto(event)
+        events = self._language_model.generate(prompt, deadline_of(context))
+        async with aclosing(bunched(events, weigh=_weight, room=_ROOM)) as bunches:
+            async for bunch in bunches:
+                yield pb.GenerateResponse(events=map(convert.language_event_to_proto, bunch))
+
+
+def _weight(event: LanguageEvent) -> int:
+    match event:
+        case TextPiece(text):
+            return _LEAST + len(text)
+        case Signal(_, conditioning):
+            return _LEAST + len(conditioning.data)
+        case _:
+            return _LEAST

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from motet.internal.v1 import tensor_pb2 as motet_dot_internal_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.motet/internal/v1/language_model_service.proto\x12\x11motet.internal.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1emotet/internal/v1/tensor.proto\"\xd5\x02\n\x04Turn\x12\x36\n\x04role\x18\x01 \x01(\x0e\x32\x1c.motet.internal.v1.Turn.RoleB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12+\n\x05parts\x18\x02 \x03(\x0b\x32\x1c.motet.internal.v1.Turn.Part\x1a]\n\x04Part\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x36\n\tembedding\x18\x02 \x01(\x0b\x32!.motet.internal.v1.Turn.EmbeddingH\x00\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\x1aH\n\tEmbedding\x12\x10\n\x08modality\x18\x01 \x01(\t\x12)\n\x06tensor\x18\x02 \x01(\x0b\x32\x19.motet.internal.v1.Tensor\"?\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_USER\x10\x01\x12\x12\n\x0eROLE_ASSISTANT\x10\x02\"\xdb\x02\n\x0fGenerateRequest\x12\x30\n\x05turns\x18\x01 \x03(\x0b\x32\x17.motet.internal.v1.TurnB\x08\xbaH\x05\x92\x01\x02\x08\x01\x12\x42\n\x08\x63\x65ilings\x18\x02 \x03(\x0b\x32\x30.motet.internal.v1.GenerateRequest.CeilingsEntry\x12\x1b\n\nmax_tokens\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02 \x00\x12#\n\x0btemperature\x18\x04 \x01(\x01\x42\x0e\xbaH\x0b\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00\x12&\n\x05top_p\x18\x05 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x00\x00\x12\x0c\n\x04seed\x18\x06 \x01(\x04\x12\x17\n\x06tenant\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x10\n\x08priority\x18\x08 \x01(\x11\x1a/\n\rCeilingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"\xa5\x05\n\x10GenerateResponse\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12K\n\x0esignal_started\x18\x02 \x01(\x0b\x32\x31.motet.internal.v1.GenerateResponse.SignalStartedH\x00\x12<\n\x06signal\x18\x03 \x01(\x0b\x32*.motet.internal.v1.GenerateResponse.SignalH\x00\x12I\n\rsignal_broken\x18\x04 \x01(\x0b\x32\x30.motet.internal.v1.GenerateResponse.SignalBrokenH\x00\x12@\n\x08\x66inished\x18\x05 \x01(\x0b\x32,.motet.internal.v1.GenerateResponse.FinishedH\x00\x1a!\n\rSignalStarted\x12\x10\n\x08modality\x18\x01 \x01(\t\x1aK\n\x06Signal\x12\x10\n\x08modality\x18\x01 \x01(\t\x12/\n\x0c\x63onditioning\x18\x02 \x01(\x0b\x32\x19.motet.internal.v1.Tensor\x1a\x31\n\x0cSignalBroken\x12\x10\n\x08modality\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x1a\xbc\x01\n\x08\x46inished\x12\x41\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32\x32.motet.internal.v1.GenerateResponse.Finished.Cause\x12\x14\n\x0cinput_tokens\x18\x02 \x01(\x03\x12\x15\n\routput_tokens\x18\x03 \x01(\x03\"@\n\x05\x43\x61use\x12\x15\n\x11\x43\x41USE_UNSPECIFIED\x10\x00\x12\x0e\n\nCAUSE_STOP\x10\x01\x12\x10\n\x0c\x43\x41USE_LENGTH\x10\x02\x42\x07\n\x05\x65vent2m\n\x14LanguageModelService\x12U\n\x08Generate\x12\".motet.internal.v1.GenerateRequest\x1a#.motet.internal.v1.GenerateResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.motet/internal/v1/language_model_service.proto\x12\x11motet.internal.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1emotet/internal/v1/tensor.proto\"\xd5\x02\n\x04Turn\x12\x36\n\x04role\x18\x01 \x01(\x0e\x32\x1c.motet.internal.v1.Turn.RoleB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12+\n\x05parts\x18\x02 \x03(\x0b\x32\x1c.motet.internal.v1.Turn.Part\x1a]\n\x04Part\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x36\n\tembedding\x18\x02 \x01(\x0b\x32!.motet.internal.v1.Turn.EmbeddingH\x00\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\x1aH\n\tEmbedding\x12\x10\n\x08modality\x18\x01 \x01(\t\x12)\n\x06tensor\x18\x02 \x01(\x0b\x32\x19.motet.internal.v1.Tensor\"?\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_USER\x10\x01\x12\x12\n\x0eROLE_ASSISTANT\x10\x02\"\xdb\x02\n\x0fGenerateRequest\x12\x30\n\x05turns\x18\x01 \x03(\x0b\x32\x17.motet.internal.v1.TurnB\x08\xbaH\x05\x92\x01\x02\x08\x01\x12\x42\n\x08\x63\x65ilings\x18\x02 \x03(\x0b\x32\x30.motet.internal.v1.GenerateRequest.CeilingsEntry\x12\x1b\n\nmax_tokens\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02 \x00\x12#\n\x0btemperature\x18\x04 \x01(\x01\x42\x0e\xbaH\x0b\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00\x12&\n\x05top_p\x18\x05 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x00\x00\x12\x0c\n\x04seed\x18\x06 \x01(\x04\x12\x17\n\x06tenant\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x10\n\x08priority\x18\x08 \x01(\x11\x1a/\n\rCeilingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"<\n\x10GenerateResponse\x12(\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x18.motet.internal.v1.Event\"\xe3\x04\n\x05\x45vent\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12@\n\x0esignal_started\x18\x02 \x01(\x0b\x32&.motet.internal.v1.Event.SignalStartedH\x00\x12\x31\n\x06signal\x18\x03 \x01(\x0b\x32\x1f.motet.internal.v1.Event.SignalH\x00\x12>\n\rsignal_broken\x18\x04 \x01(\x0b\x32%.motet.internal.v1.Event.SignalBrokenH\x00\x12\x35\n\x08\x66inished\x18\x05 \x01(\x0b\x32!.motet.internal.v1.Event.FinishedH\x00\x1a!\n\rSignalStarted\x12\x10\n\x08modality\x18\x01 \x01(\t\x1aK\n\x06Signal\x12\x10\n\x08modality\x18\x01 \x01(\t\x12/\n\x0c\x63onditioning\x18\x02 \x01(\x0b\x32\x19.motet.internal.v1.Tensor\x1a\x31\n\x0cSignalBroken\x12\x10\n\x08modality\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x1a\xb1\x01\n\x08\x46inished\x12\x36\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32\'.motet.internal.v1.Event.Finished.Cause\x12\x14\n\x0cinput_tokens\x18\x02 \x01(\x03\x12\x15\n\routput_tokens\x18\x03 \x01(\x03\"@\n\x05\x43\x61use\x12\x15\n\x11\x43\x41USE_UNSPECIFIED\x10\x00\x12\x0e\n\nCAUSE_STOP\x10\x01\x12\x10\n\x0c\x43\x41USE_LENGTH\x10\x02\x42\x07\n\x05\x65vent2m\n\x14LanguageModelService\x12U\n\x08Generate\x12\".motet.internal.v1.GenerateRequest\x1a#.motet.internal.v1.GenerateResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -61,18 +61,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GENERATEREQUEST']._serialized_end=822
   _globals['_GENERATEREQUEST_CEILINGSENTRY']._serialized_start=775
   _globals['_GENERATEREQUEST_CEILINGSENTRY']._serialized_end=822
-  _globals['_GENERATERESPONSE']._serialized_start=825
-  _globals['_GENERATERESPONSE']._serialized_end=1502
-  _globals['_GENERATERESPONSE_SIGNALSTARTED']._serialized_start=1141
-  _globals['_GENERATERESPONSE_SIGNALSTARTED']._serialized_end=1174
-  _globals['_GENERATERESPONSE_SIGNAL']._serialized_start=1176
-  _globals['_GENERATERESPONSE_SIGNAL']._serialized_end=1251
-  _globals['_GENERATERESPONSE_SIGNALBROKEN']._serialized_start=1253
-  _globals['_GENERATERESPONSE_SIGNALBROKEN']._serialized_end=1302
-  _globals['_GENERATERESPONSE_FINISHED']._serialized_start=1305
-  _globals['_GENERATERESPONSE_FINISHED']._serialized_end=1493
-  _globals['_GENERATERESPONSE_FINISHED_CAUSE']._serialized_start=1429
-  _globals['_GENERATERESPONSE_FINISHED_CAUSE']._serialized_end=1493
-  _globals['_LANGUAGEMODELSERVICE']._serialized_start=1504
-  _globals['_LANGUAGEMODELSERVICE']._serialized_end=1613
+  _globals['_GENERATERESPONSE']._serialized_start=824
+  _globals['_GENERATERESPONSE']._serialized_end=884
+  _globals['_EVENT']._serialized_start=887
+  _globals['_EVENT']._serialized_end=1498
+  _globals['_EVENT_SIGNALSTARTED']._serialized_start=1148
+  _globals['_EVENT_SIGNALSTARTED']._serialized_end=1181
+  _globals['_EVENT_SIGNAL']._serialized_start=1183
+  _globals['_EVENT_SIGNAL']._serialized_end=1258
+  _globals['_EVENT_SIGNALBROKEN']._serialized_start=1260
+  _globals['_EVENT_SIGNALBROKEN']._serialized_end=1309
+  _globals['_EVENT_FINISHED']._serialized_start=1312
+  _globals['_EVENT_FINISHED']._serialized_end=1489
+  _globals['_EVENT_FINISHED_CAUSE']._serialized_start=1425
+  _globals['_EVENT_FINISHED_CAUSE']._serialized_end=1489
+  _globals['_LANGUAGEMODELSERVICE']._serialized_start=1500
+  _globals['_LANGUAGEMODELSERVICE']._serialized_end=1609
 # @@protoc_insertion_point(module_scope)

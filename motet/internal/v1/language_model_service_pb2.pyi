@@ -67,6 +67,12 @@ class GenerateRequest(_message.Message):
     def __init__(self, turns: _Optional[_Iterable[_Union[Turn, _Mapping]]] = ..., ceilings: _Optional[_Mapping[str, int]] = ..., max_tokens: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., seed: _Optional[int] = ..., tenant: _Optional[str] = ..., priority: _Optional[int] = ...) -> None: ...
 
 class GenerateResponse(_message.Message):
+    __slots__ = ("events",)
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[Event]
+    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ...) -> None: ...
+
+class Event(_message.Message):
     __slots__ = ("text", "signal_started", "signal", "signal_broken", "finished")
     class SignalStarted(_message.Message):
         __slots__ = ("modality",)
@@ -91,27 +97,27 @@ class GenerateResponse(_message.Message):
         __slots__ = ("cause", "input_tokens", "output_tokens")
         class Cause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
             __slots__ = ()
-            CAUSE_UNSPECIFIED: _ClassVar[GenerateResponse.Finished.Cause]
-            CAUSE_STOP: _ClassVar[GenerateResponse.Finished.Cause]
-            CAUSE_LENGTH: _ClassVar[GenerateResponse.Finished.Cause]
-        CAUSE_UNSPECIFIED: GenerateResponse.Finished.Cause
-        CAUSE_STOP: GenerateResponse.Finished.Cause
-        CAUSE_LENGTH: GenerateResponse.Finished.Cause
+            CAUSE_UNSPECIFIED: _ClassVar[Event.Finished.Cause]
+            CAUSE_STOP: _ClassVar[Event.Finished.Cause]
+            CAUSE_LENGTH: _ClassVar[Event.Finished.Cause]
+        CAUSE_UNSPECIFIED: Event.Finished.Cause
+        CAUSE_STOP: Event.Finished.Cause
+        CAUSE_LENGTH: Event.Finished.Cause
         CAUSE_FIELD_NUMBER: _ClassVar[int]
         INPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
         OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
-        cause: GenerateResponse.Finished.Cause
+        cause: Event.Finished.Cause
         input_tokens: int
         output_tokens: int
-        def __init__(self, cause: _Optional[_Union[GenerateResponse.Finished.Cause, str]] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ...) -> None: ...
+        def __init__(self, cause: _Optional[_Union[Event.Finished.Cause, str]] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ...) -> None: ...
     TEXT_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_STARTED_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_BROKEN_FIELD_NUMBER: _ClassVar[int]
     FINISHED_FIELD_NUMBER: _ClassVar[int]
     text: str
-    signal_started: GenerateResponse.SignalStarted
-    signal: GenerateResponse.Signal
-    signal_broken: GenerateResponse.SignalBroken
-    finished: GenerateResponse.Finished
-    def __init__(self, text: _Optional[str] = ..., signal_started: _Optional[_Union[GenerateResponse.SignalStarted, _Mapping]] = ..., signal: _Optional[_Union[GenerateResponse.Signal, _Mapping]] = ..., signal_broken: _Optional[_Union[GenerateResponse.SignalBroken, _Mapping]] = ..., finished: _Optional[_Union[GenerateResponse.Finished, _Mapping]] = ...) -> None: ...
+    signal_started: Event.SignalStarted
+    signal: Event.Signal
+    signal_broken: Event.SignalBroken
+    finished: Event.Finished
+    def __init__(self, text: _Optional[str] = ..., signal_started: _Optional[_Union[Event.SignalStarted, _Mapping]] = ..., signal: _Optional[_Union[Event.Signal, _Mapping]] = ..., signal_broken: _Optional[_Union[Event.SignalBroken, _Mapping]] = ..., finished: _Optional[_Union[Event.Finished, _Mapping]] = ...) -> None: ...

@@ -25,9 +25,9 @@ from motet.transport.convert.tensor import tensor_from_proto, tensor_to_proto
 _ROLES: Mapping[Role, pb.Turn.Role] = {"user": pb.Turn.ROLE_USER, "assistant": pb.Turn.ROLE_ASSISTANT}
 _ROLE_OF: Mapping[int, Role] = {number: role for role, number in _ROLES.items()}
 _Cause = Literal["stop", "length"]
-_CAUSES: Mapping[_Cause, pb.GenerateResponse.Finished.Cause] = {
-    "stop": pb.GenerateResponse.Finished.CAUSE_STOP,
-    "length": pb.GenerateResponse.Finished.CAUSE_LENGTH,
+_CAUSES: Mapping[_Cause, pb.Event.Finished.Cause] = {
+    "stop": pb.Event.Finished.CAUSE_STOP,
+    "length": pb.Event.Finished.CAUSE_LENGTH,
 }
 _CAUSE_OF: Mapping[int, _Cause] = {number: cause for cause, number in _CAUSES.items()}
 
@@ -61,39 +61,39 @@ def prompt_from_proto(request: pb.GenerateRequest) -> Prompt:
     )
 
 
-def language_event_to_proto(event: LanguageEvent) -> pb.GenerateResponse:
+def language_event_to_proto(event: LanguageEvent) -> pb.Event:
     """What the language model did, as a message."""
     match event:
         case TextPiece(text):
-            return pb.GenerateResponse(text=text)
+            return pb.Event(text=text)
         case SignalStarted(modality):
-            return pb.GenerateResponse(signal_started=pb.GenerateResponse.SignalStarted(modality=modality))
+            return pb.Event(signal_started=pb.Event.SignalStarted(modality=modality))
         case Signal(modality, conditioning):
-            signal = pb.GenerateResponse.Signal(modality=modality, conditioning=tensor_to_proto(conditioning))
-            return pb.GenerateResponse(signal=signal)
+            signal = pb.Event.Signal(modality=modality, conditioning=tensor_to_proto(conditioning))
+            return pb.Event(signal=signal)
         case SignalBroken(modality, message):
-            broken = pb.GenerateResponse.SignalBroken(modality=modality, message=message)
-            return pb.GenerateResponse(signal_broken=broken)
+            broken = pb.Event.SignalBroken(modality=modality, message=message)
+            return pb.Event(signal_broken=broken)
         case Finished(reason, read, written):
-            finished = pb.GenerateResponse.Finished(cause=_CAUSES[reason], input_tokens=read, output_tokens=written)
-            return pb.GenerateResponse(finished=finished)
+            finished = pb.Event.Finished(cause=_CAUSES[reason], input_tokens=read, output_tokens=written)
+            return pb.Event(finished=finished)
         case _:
             assert_never(event)
 
 
-def language_event_from_proto(response: pb.GenerateResponse) -> LanguageEvent | None:
+def language_event_from_proto(message: pb.Event) -> LanguageEvent | None:
     """What the message tells; None for an event that is newer than this code, to be skipped."""
-    match response.WhichOneof("event"):
+    match message.WhichOneof("event"):
         case "text":
-            return TextPiece(response.text)
+            return TextPiece(message.text)
         case "signal_started":
-            return SignalStarted(response.signal_started.modality)
+            return SignalStarted(message.signal_started.modality)
         case "signal":
-            return Signal(response.signal.modality, tensor_from_proto(response.signal.conditioning))
+            return Signal(message.signal.modality, tensor_from_proto(message.signal.conditioning))
         case "signal_broken":
-            return SignalBroken(response.signal_broken.modality, response.signal_broken.message)
+            return SignalBroken(message.signal_broken.modality, message.signal_broken.message)
         case "finished":
-            finished = response.finished
+            finished = message.finished
             return Finished(_CAUSE_OF.get(finished.cause, "stop"), finished.input_tokens, finished.output_tokens)
         case _:
             return None

@@ -1,0 +1,93 @@
+"""What is ready at the same moment goes on together; silence is filled, and slow readers are waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from motet.core.bunches import bunched
+from motet.core.errors import RequestError
+
+
+class Tap:
+    """A stream that tells what it has said so far, and whether it was closed."""
+
+    def __init__(self, *items, pause=None):
+        self.items, self.pause, self.said, self.closed = items, pause, [], False
+
+    async def run(self):
+        try:
+            for item in self.items:
+                if self.pause is not None:
+                    await asyncio.sleep(self.pause)
+                if isinstance(item, Exception):
+                    raise item
+                self.said.append(item)
+                yield item
+        finally:
+            self.closed = True
+
+
+async def settled():
+    for _ in range(30):
+        await asyncio.sleep(0)
+
+
+async def test_what_was_said_since_the_last_bunch_is_heard_at_once():
+    async with aclosing(bunched(Tap(*range(9), pause=0).run())) as bunches:
+        first = await anext(bunches)
+        await settled()
+        rest = [bunch async for bunch in bunches]
+
+    assert first == [0]
+    assert rest == [list(range(1, 9))]
+
+
+async def test_nothing_waits_for_company():
+    assert [bunch async for bunch in bunched(Tap(1, 2, pause=0.01).run())] == [[1], [2]]
+
+
+async def test_a_pulse_fills_silence_and_changes_nothing_else():
+    heard = [bunch async for bunch in bunched(Tap(1, 2, pause=0.03).run(), pulse=0.01)]
+
+    assert [bunch for bunch in heard if bunch] == [[1], [2]]
+    assert heard.count([]) >= 2
+    assert heard[-1] == [2]
+
+
+async def test_a_stream_that_never_pauses_waits_for_room():
+    tap = Tap(*[100] * 50)
+    async with aclosing(bunched(tap.run(), weigh=lambda item: item, room=250)) as bunches:
+        sizes = []
+        async for bunch in bunches:
+            await settled()
+            sizes.append(len(bunch))
+            assert len(tap.said) <= sum(sizes) + 3
+
+    assert sum(sizes) == 50
+    assert max(sizes) == 3
+
+
+async def test_closing_bunches_closes_the_stream_they_wait_for():
+    for tap, room in ((Tap(1, 2, pause=60), 9.0), (Tap(1, 2), 0.0)):
+        before = asyncio.all_tasks()
+        async with asyncio.timeout(2), aclosing(bunched(tap.run(), room=room, pulse=0.005)) as bunches:
+            await anext(bunches)
+
+        assert tap.closed
+        assert asyncio.all_tasks() == before
+
+
+async def told(bunches, heard):
+    async for bunch in bunches:
+        heard += bunch
+
+
+async def test_what_the_stream_raises_comes_after_what_it_said():
+    heard = []
+    with pytest.raises(RequestError):
+        await told(bunched(Tap(1, 2, RequestError("no")).run(), pulse=1), heard)
+
+    assert heard == [1, 2]
