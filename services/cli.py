@@ -34,6 +34,9 @@ BundleName = Annotated[
     str, typer.Option(metavar="DIR", envvar="MOTET_BUNDLE", help="The folder of a bundle, or a shipped one's name.")
 ]
 Threads = Annotated[int, typer.Option(min=1, envvar="MOTET_THREADS", help="Threads that each worker computes on.")]
+Device = Annotated[
+    str, typer.Option(envvar="MOTET_DEVICE", help="auto (a GPU where there is one), cpu, cuda, or cuda:NUMBER.")
+]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Where files go, numbered on from those that are there.")]
 Seed = Annotated[
     int | None, typer.Option(min=0, max=2**64 - 1, help="The same seed makes the same files; otherwise one is drawn.")
@@ -108,6 +111,7 @@ def run(
     least_steps: LeastSteps = None,
     priority: Priority = 0,
     threads: Threads = 1,
+    device: Device = "auto",
     toy: Toy = False,
     toy_delay: ToyDelay = 0.0,
     **attached: Any,
@@ -127,7 +131,7 @@ def run(
         wishes = wishes_of(seed, timeout, only, steps or (), guidance or (), least_steps or (), priority)
     except MotetError as error:
         raise refuse(error, as_json) from None
-    whereabouts = Whereabouts(server, bundle, threads, toy, toy_delay)
+    whereabouts = Whereabouts(server, bundle, threads, toy, toy_delay, device)
     raise conclude(lambda: asyncio.run(answer(said, attachments, wishes, out, whereabouts, as_json)), as_json)
 
 
@@ -144,6 +148,7 @@ def chat(
     least_steps: LeastSteps = None,
     priority: Priority = 0,
     threads: Threads = 1,
+    device: Device = "auto",
     toy: Toy = False,
     toy_delay: ToyDelay = 0.0,
 ) -> None:
@@ -158,7 +163,7 @@ def chat(
         wishes = wishes_of(seed, timeout, only, steps or (), guidance or (), least_steps or (), priority)
     except MotetError as error:
         raise refuse(error) from None
-    raise conclude(lambda: talk(wishes, out, Whereabouts(server, bundle, threads, toy, toy_delay)))
+    raise conclude(lambda: talk(wishes, out, Whereabouts(server, bundle, threads, toy, toy_delay, device)))
 
 
 @app.command(epilog=LEGEND)

@@ -14,6 +14,7 @@ from motet.core.bundle import Bundle, Manifest, bundle_folder
 from motet.core.embeddings import Embeddings, ReusingEncoder
 from motet.core.errors import BundleError
 from motet.core.workers import Decoder, Encoder, LanguageModel
+from motet.models.budget import Budget
 
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -35,27 +36,30 @@ class Factory:
     decoder: Callable[[str], Decoder]
 
     @classmethod
-    def of_bundle(cls, bundle: Bundle, threads: int = 1) -> Self:
-        """Workers with the weights of a bundle, each computing on `threads` threads."""
+    def of_bundle(cls, bundle: Bundle, threads: int = 1, device: str = "auto", budget: Budget | None = None) -> Self:
+        """Workers with the weights of a bundle, each computing on `threads` threads and on `device`.
+
+        `budget` bounds the language model. A device that is not here is refused by what makes a worker.
+        """
 
         def encoder() -> Encoder:
             with _loading(threads):
                 from motet.models.imagebind import load_encoder, version_of
 
-                return ReusingEncoder(load_encoder(bundle), version_of(bundle), Embeddings(_EMBEDDINGS))
+                return ReusingEncoder(load_encoder(bundle, device), version_of(bundle), Embeddings(_EMBEDDINGS))
 
         def language_model() -> LanguageModel:
             with _loading(threads):
                 from motet.models.llm import load_language_model
 
-                return load_language_model(bundle)
+                return load_language_model(bundle, budget, device)
 
         def decoder(modality: str) -> Decoder:
             with _loading(threads):
                 from motet.models.cost_curve import default_folder
                 from motet.models.diffusion import load_decoder
 
-                return load_decoder(bundle, modality, costs=default_folder())
+                return load_decoder(bundle, modality, device, costs=default_folder())
 
         return cls(bundle.manifest, bundle.digest, encoder, language_model, decoder)
 

@@ -18,6 +18,7 @@ class Whereabouts:
     threads: int = 1
     toy: bool = False
     toy_delay: float = 0.0
+    device: str = "auto"
 
 
 @asynccontextmanager
@@ -35,7 +36,7 @@ async def reach(whereabouts: Whereabouts) -> AsyncIterator[Motet]:
     factory = (
         Factory.of_toys(whereabouts.toy_delay)
         if whereabouts.toy
-        else Factory.of_bundle(open_bundle(whereabouts.bundle), whereabouts.threads)
+        else Factory.of_bundle(open_bundle(whereabouts.bundle), whereabouts.threads, whereabouts.device)
     )
     async with embedded(factory) as motet:
         yield motet

@@ -16,6 +16,7 @@ import structlog
 
 from motet.core.bundle import Manifest
 from motet.core.deadline import Deadline
+from motet.models.budget import Budget
 from motet.transport.address import refusal, split_address
 from motet.transport.exposition import Exposition
 from motet.transport.gate import Gate
@@ -66,14 +67,18 @@ def worker_service(
     settings: WorkerSettings,
     parts: Callable[[Manifest], tuple[str, ...]],
     servicer: Callable[[Factory], Servicer],
+    budget: Budget | None = None,
 ) -> Service:
-    """A service of one worker. Of its bundle, only the files under `parts` are verified, as it opens no others."""
+    """A service of one worker. Of its bundle, only the files under `parts` are verified, as it opens no others.
+
+    `budget` bounds a language model.
+    """
     gate = Gate(settings.max_running, settings.max_queued)
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Opened]:
         def load() -> tuple[Servicer, str]:
-            factory = factory_of(settings, parts)
+            factory = factory_of(settings, parts, settings.device, budget)
             return servicer(factory), factory.digest
 
         worker, digest = await Loading(load, name).ready(Deadline.never())
@@ -82,14 +87,19 @@ def worker_service(
     return Service(name, listen, settings, gate, opened)
 
 
-def factory_of(settings: ServiceSettings, parts: Callable[[Manifest], tuple[str, ...]]) -> Factory:
+def factory_of(
+    settings: ServiceSettings,
+    parts: Callable[[Manifest], tuple[str, ...]],
+    device: str = "auto",
+    budget: Budget | None = None,
+) -> Factory:
     """What makes the workers of the bundle that the settings name, or toys. Raises `BundleError`, naming the file."""
     if settings.toy:
         factory = Factory.of_toys(settings.toy_delay)
         parts(factory.manifest)
         return factory
     manifest = open_bundle(settings.bundle, ()).manifest
-    return Factory.of_bundle(open_bundle(settings.bundle, parts(manifest)), settings.threads)
+    return Factory.of_bundle(open_bundle(settings.bundle, parts(manifest)), settings.threads, device, budget)
 
 
 async def serve(service: Service) -> Exit:

@@ -28,6 +28,14 @@ Background = Annotated[bool | None, typer.Option("--background", help="Leave the
 Anywhere = Annotated[bool | None, typer.Option("--anywhere", help="Serve beyond this machine, unencrypted.")]
 Toy = Annotated[bool | None, typer.Option("--toy", help="Serve without weights.")]
 ToyDelay = Annotated[float | None, typer.Option(hidden=True)]
+Device = Annotated[str | None, typer.Option(help="auto (a GPU where there is one), cpu, cuda, or cuda:NUMBER.")]
+KvTokens = Annotated[int | None, typer.Option(help="Tokens that there is memory for; answers that find no room wait.")]
+PrefixTokens = Annotated[
+    int | None, typer.Option(help="Tokens remembered of what conversations begin with; 0 remembers none.")
+]
+PassTokens = Annotated[
+    int | None, typer.Option(help="Tokens that go through the network at once: longer prompts are read in parts.")
+]
 Leashed = Annotated[bool, typer.Option("--leashed", hidden=True)]
 Modality = Annotated[str | None, typer.Option(metavar="M", help="What it makes: one of the bundle's modalities.")]
 Address = Annotated[
@@ -51,10 +59,11 @@ _COMMON: Mapping[str, tuple[Any, Any]] = {
     "toy_delay": (ToyDelay, None),
     "leashed": (Leashed, False),
 }
+_WORKER: Mapping[str, tuple[Any, Any]] = {**_COMMON, "device": (Device, None)}
 
 
 @serving.command(epilog=LEGEND)
-@with_options(_COMMON)
+@with_options(_WORKER)
 def encoder(**given: Any) -> None:
     """Serve the encoder: media in, embeddings out."""
     from services.encoder.service import encoder_service
@@ -63,16 +72,19 @@ def encoder(**given: Any) -> None:
 
 
 @serving.command(epilog=LEGEND)
-@with_options(_COMMON)
-def llm(**given: Any) -> None:
+@with_options(_WORKER)
+def llm(
+    kv_tokens: KvTokens = None, prefix_tokens: PrefixTokens = None, pass_tokens: PassTokens = None, **given: Any
+) -> None:
     """Serve the language model: a conversation in, text and signals out."""
     from services.llm.service import language_model_service
 
-    _serve(language_model_service, given)
+    budget = {"kv_tokens": kv_tokens, "prefix_tokens": prefix_tokens, "pass_tokens": pass_tokens}
+    _serve(language_model_service, given | budget)
 
 
 @serving.command(epilog=LEGEND)
-@with_options(_COMMON)
+@with_options(_WORKER)
 def decoder(modality: Modality = None, **given: Any) -> None:
     """Serve a decoder: conditioning in, media of one modality out."""
     from services.decoder.service import decoder_service

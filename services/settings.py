@@ -34,6 +34,7 @@ class WorkerSettings(ServiceSettings):
 
     max_running: Annotated[int, Field(ge=1)] = Field(8, description="Calls that are worked on at a time.")
     max_queued: Annotated[int, Field(ge=0)] = Field(32, description="Calls that wait; more are refused at once.")
+    device: str = Field("auto", description='"cpu", "cuda", "cuda:1", or "auto" for a GPU where there is one.')
 
 
 def settings_of(kind: type[S], given: dict[str, Any]) -> S:

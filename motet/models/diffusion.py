@@ -21,6 +21,7 @@ from motet.models import components
 from motet.models.arrays import to_torch
 from motet.models.choir import Choir
 from motet.models.cost_curve import CostCurve, subject_of
+from motet.models.device import device_of
 from motet.models.seat import Seat, Told
 from motet.models.singers import AudioLDM, StableDiffusion, TextToVideo
 from motet.models.song import Array, Singer
@@ -115,9 +116,9 @@ class DiffusionDecoder:
 
 
 def load_decoder(
-    bundle: Bundle, modality: str, device: str = "cpu", influence: float = 0.0, costs: Path | None = None
+    bundle: Bundle, modality: str, device: str = "auto", influence: float = 0.0, costs: Path | None = None
 ) -> DiffusionDecoder:
-    """The decoder of a modality, ready to decode, on a torch device.
+    """The decoder of a modality, ready to decode, on the device of that setting (`device_of`).
 
     Its folder is laid out as diffusers does: `unet`, `vae`, `scheduler` and for sounds `vocoder`, each of which the
     manifest's `shared` may place elsewhere, and `unconditional.safetensors`. `influence` is how far a number that the
@@ -126,7 +127,7 @@ def load_decoder(
     modality that the bundle does not make.
     """
     entry = bundle.manifest.decoder_of(modality)
-    singer, to_media = _loaded(bundle, modality, entry, device)
+    singer, to_media = _loaded(bundle, modality, entry, device_of(device))
     subject = subject_of(bundle.digest, modality, singer.device)
 
     def curve(rows: int) -> CostCurve:
@@ -135,7 +136,9 @@ def load_decoder(
     return DiffusionDecoder(modality, entry, singer, to_media, curve)
 
 
-def _loaded(bundle: Bundle, modality: str, entry: DecoderEntry, device: str) -> tuple[Singer, Callable[[Array], Media]]:
+def _loaded(
+    bundle: Bundle, modality: str, entry: DecoderEntry, device: torch.device
+) -> tuple[Singer, Callable[[Array], Media]]:
     folder = bundle.path(entry.path)
     places = {name: bundle.path(path) for name, path in entry.shared.items()}
 

@@ -19,6 +19,7 @@ from motet.core.media import Media
 from motet.core.tensors import Tensor
 from motet.media import kinds
 from motet.media.decode import decode_clip, decode_picture, decode_sound
+from motet.models.device import device_of
 from motet.models.tower_queue import TowerQueue
 from motet.models.towers import ImageBind, ImageBindConfig, TwoFrames
 from motet.models.views import EDITION, Views, clip_views, picture_views, sound_views
@@ -44,8 +45,9 @@ class ImageBindEncoder:
     def __init__(self, network: ImageBind) -> None:
         network.eval()
         self._config = network.config
-        self._vision = TowerQueue("vision", lambda clips: network("vision", clips))
-        self._audio = TowerQueue("audio", lambda sounds: network("audio", sounds))
+        device = next(network.parameters()).device
+        self._vision = TowerQueue("vision", lambda clips: network("vision", clips.to(device)).cpu())
+        self._audio = TowerQueue("audio", lambda sounds: network("audio", sounds.to(device)).cpu())
         self._cutters = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encoder-views")
 
     async def encode(self, media: Sequence[Media], deadline: Deadline) -> list[Tensor]:
@@ -85,9 +87,9 @@ def _as_clip(still: Views) -> Views:
     return Views(TwoFrames()(still.pixels), still.weights)
 
 
-def load_encoder(bundle: Bundle) -> ImageBindEncoder:
-    """The encoder of a bundle, ready to read. Raises `BundleError`."""
-    return ImageBindEncoder(load_network(bundle.path(bundle.manifest.encoder.path)))
+def load_encoder(bundle: Bundle, device: str = "auto") -> ImageBindEncoder:
+    """The encoder of a bundle, ready to read, on the device of that setting (`device_of`). Raises `BundleError`."""
+    return ImageBindEncoder(load_network(bundle.path(bundle.manifest.encoder.path)).to(device_of(device)))
 
 
 def version_of(bundle: Bundle) -> str:

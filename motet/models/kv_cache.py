@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from motet.core.errors import SettingsError
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -24,10 +26,20 @@ class KvCache:
     """
 
     def __init__(self, shape: tuple[int, int, int], limit: int, dtype: torch.dtype, device: torch.device) -> None:
-        """`shape` is the network's: layers, heads of keys, width of one."""
+        """`shape` is the network's: layers, heads of keys, width of one.
+
+        Raises `SettingsError` where the device has no memory for so many tokens.
+        """
         layers, heads, width = shape
         # Zeros, because what is masked still takes part in products, and nothing times not-a-number is no number.
-        self.memory = torch.zeros(layers, 2, heads, limit, width, dtype=dtype, device=device)
+        try:
+            self.memory = torch.zeros(layers, 2, heads, limit, width, dtype=dtype, device=device)
+        except RuntimeError as error:
+            size = layers * 2 * heads * width * dtype.itemsize
+            raise SettingsError(
+                f"there is no room on {device} for the {limit * size / 2**30:.1f} GiB that the keys and values of "
+                f"{limit} tokens take: set MOTET_KV_TOKENS to fewer"
+            ) from error
         """(layers, keys and values, heads, tokens, width)"""
         self.limit = limit
         self._free = [Span(0, limit)]

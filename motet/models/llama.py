@@ -22,6 +22,7 @@ from motet.core.errors import BundleError
 from motet.core.signals import Grammar
 from motet.models.attention import Attention, Place, causal_mask
 from motet.models.codec import TextCodec
+from motet.models.device import device_of
 from motet.models.kv_cache import KvCache
 from motet.models.layer import Layer, Turns, turns_of
 from motet.models.linear import Linear
@@ -130,18 +131,18 @@ def _enough(rows: Tensor) -> Tensor:
     return pad(rows, (0, 0, 0, _ROWS - len(rows))) if len(rows) < _ROWS else rows
 
 
-def load_llama(bundle: Bundle, device: str = "") -> Llama:
-    """The network of a bundle's language model on a torch device, "" for a GPU where there is one.
+def load_llama(bundle: Bundle, device: str = "auto") -> Llama:
+    """The network of a bundle's language model, on the device of that setting (`device_of`).
 
     It computes in float32 on a CPU, in bfloat16 elsewhere. Raises `BundleError`, naming the file and the parameter.
     """
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    place = device_of(device)
     entry = bundle.manifest.language_model
     model = load_network(bundle)
     projections = _projections(bundle.path(entry.projections), model.config.hidden_size)
-    model = model.to(device, torch.float32 if device == "cpu" else torch.bfloat16)
+    model = model.to(place, torch.float32 if place.type == "cpu" else torch.bfloat16)
     longest = max((run.length for run in bundle.manifest.grammar.runs), default=1)
-    return Llama(model, projections.to(device), entry.max_tokens, longest)
+    return Llama(model, projections.to(place), entry.max_tokens, longest)
 
 
 def load_network(bundle: Bundle) -> LlamaForCausalLM:

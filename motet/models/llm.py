@@ -57,10 +57,10 @@ class LlamaLanguageModel:
         self._engine.close()
 
 
-def load_language_model(bundle: Bundle, budget: Budget | None = None, device: str = "") -> LlamaLanguageModel:
-    """The language model of a bundle, ready to answer, on a torch device, "" for a GPU where there is one.
+def load_language_model(bundle: Bundle, budget: Budget | None = None, device: str = "auto") -> LlamaLanguageModel:
+    """The language model of a bundle, ready to answer, on the device of that setting (`device_of`).
 
-    Takes seconds. Raises `BundleError`.
+    Takes seconds. Raises `BundleError`, and `SettingsError` for a budget that there is no memory for.
     """
     manifest = bundle.manifest
     entry = manifest.language_model

@@ -20,6 +20,7 @@ def language_model_service(given: dict[str, Any]) -> Service:
         settings,
         _parts,
         lambda factory: LanguageModelServicer(factory.language_model()),
+        settings.budget,
     )
 
 

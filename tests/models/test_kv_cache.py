@@ -1,5 +1,7 @@
+import pytest
 import torch
 
+from motet.core.errors import SettingsError
 from motet.models.kv_cache import KvCache, Span
 
 CPU = torch.device("cpu")
@@ -52,3 +54,8 @@ def test_tokens_that_are_read_and_written_elsewhere_are_the_same() -> None:
     assert torch.equal(kept.read(8, 3), kept.read(2, 3))
     kept.memory.zero_()
     assert tokens.abs().min() > 0
+
+
+def test_memory_that_is_not_there_is_refused_by_its_setting() -> None:
+    with pytest.raises(SettingsError, match="keys and values of 1000000000000000 tokens take: set MOTET_KV_TOKENS"):
+        cache(10**15)
