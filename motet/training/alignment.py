@@ -65,9 +65,10 @@ def main(
     minutes: Annotated[float | None, typer.Option(help="Minutes of training; the stage's own without it.")] = None,
     tokens: Annotated[int, typer.Option(help="Token ids per step.")] = 2048,
     rate: Annotated[float | None, typer.Option(help="The highest learning rate; the stage's own without it.")] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads; minutes are counted over all of them.")] = 1,
 ) -> None:
     """Train one stage."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     torch.manual_seed(0)
     place = [stage.name for stage in STAGES].index(stage_name)
     stage = STAGES[place]

@@ -91,9 +91,10 @@ def main(
     count: Annotated[int, typer.Option(help="How many runs to learn from.")] = 1000,
     batch: Annotated[int, typer.Option(help="Runs per step.")] = 96,
     rate: Annotated[float, typer.Option(help="The highest learning rate.")] = 2e-3,
+    threads: Annotated[int, typer.Option(help="CPU threads; minutes are counted over all of them.")] = 1,
 ) -> None:
     """Train one output projection, and write it into the bundle beside the others."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     torch.manual_seed(0)
     student, codec, control = load_student(bundle)
     student.load_state_dict(weights(build / "instruction"), strict=False)
