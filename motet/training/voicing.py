@@ -113,7 +113,7 @@ def main(
     def finish() -> None:
         replace(bundle / "projections" / "model.safetensors", f"outputs.{modality}.", layer)
 
-    # Without much decay it learns the trained combinations by heart: on held-out sounds the cosine was 0.974, not 0.988.
+    # Without much decay it learns the trained combinations by heart: held-out sounds had a cosine of 0.974, not 0.988.
     schedule = Schedule(steps=100_000, rate=rate, warmup=20, minutes=minutes, average=0.95, decay=1.0)
     Loop(layer, build / f"voicing-{modality}", schedule).run(losses, finish)
 
