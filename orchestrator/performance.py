@@ -100,7 +100,7 @@ class Performance:
             self._timer.cancel()
         if self._pipeline is not None and not self._answer.over:
             self._pipeline.stop(_accident(task))
-        self._pipeline = None  # it holds the prompt's media, which nobody needs any more
+        self._pipeline = self._task = self._timer = None  # they hold the prompt's media, which nobody needs any more
         self._on_end(self)
         self._idle.set()
 

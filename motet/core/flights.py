@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable
+from functools import partial
 from typing import Generic, Self, TypeVar
 
 from motet.core.closing import closing
@@ -37,10 +38,10 @@ class Flights(Generic[Item]):
         """
         flight = self._aloft.get(key)
         if flight is None or flight.over:
-            flight = self._aloft[key] = _Flight(begin, deadline, lambda: self._forget(key, flight))
+            flight = self._aloft[key] = _Flight(begin, deadline, partial(self._forget, key))
         return Listener(flight, deadline)
 
-    def _forget(self, key: Hashable, ended: _Flight[Item] | None) -> None:
+    def _forget(self, key: Hashable, ended: _Flight[Item]) -> None:
         if self._aloft.get(key) is ended:
             del self._aloft[key]
 
@@ -98,9 +99,11 @@ class Listener(Generic[Item]):
 
 
 class _Flight(Generic[Item]):
-    """One stream and its listeners. `on_end` is called when nobody may join any more."""
+    """One stream and its listeners. `on_end` is called with it when nobody may join any more."""
 
-    def __init__(self, begin: Begin[Item], deadline: Deadline, on_end: Callable[[], None]) -> None:
+    # Nothing in it refers to it: it holds what its stream was made of, which is to go when the last listener has gone.
+
+    def __init__(self, begin: Begin[Item], deadline: Deadline, on_end: Callable[[_Flight[Item]], None]) -> None:
         self._on_end = on_end
         self._told: tuple[Item, ...] = ()
         """The latest item, if there was one."""
@@ -129,7 +132,7 @@ class _Flight(Generic[Item]):
             return
         self._listeners.remove(listener)
         if not self._listeners and not self._task.done():
-            self._on_end()
+            self._on_end(self)
             self._task.cancel()
             await asyncio.wait([self._task])
 
@@ -153,7 +156,7 @@ class _Flight(Generic[Item]):
     def _land(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
             task.exception()  # looked at even if nobody is left to be told, or asyncio complains
-        self._on_end()
+        self._on_end(self)
         for listener in self._listeners:
             listener.wake()
 

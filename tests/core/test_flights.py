@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -205,3 +207,17 @@ async def test_a_stream_that_runs_out_of_time_begins_again_with_the_most_that_an
     assert source.deadlines == ends[:2]
     assert {str(listener.exception()) for listener in listeners} == {"out of time"}
     assert source.stopped == 2
+
+
+async def test_what_a_stream_was_made_of_goes_with_its_last_listener() -> None:
+    flights, source = Flights[int](), Source()
+    held = weakref.ref(source)
+    source.go_on(3)
+    gc.disable()
+    try:
+        assert await all_of(flights, source) == [1, 2, 3]
+        await turns()
+        del source
+        assert held() is None
+    finally:
+        gc.enable()
