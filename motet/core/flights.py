@@ -101,7 +101,7 @@ class Listener(Generic[Item]):
 class _Flight(Generic[Item]):
     """One stream and its listeners. `on_end` is called with it when nobody may join any more."""
 
-    # Nothing in it refers to it: it holds what its stream was made of, which is to go when the last listener has gone.
+    # Nothing in it refers to it: it holds the latest item, which is to go when the last listener has gone.
 
     def __init__(self, begin: Begin[Item], deadline: Deadline, on_end: Callable[[_Flight[Item]], None]) -> None:
         self._on_end = on_end

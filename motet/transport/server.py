@@ -29,7 +29,7 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 _GARBAGE = 10_000
-"""Objects that are made, less those that are dropped, before Python looks for cycles among them; its own number is 700."""
+"""Objects made, less those dropped, before Python looks for cycles among them; its own number is 700."""
 
 _FLUSH = 1.0
 """Seconds for answers that are on their way out when the last admitted call has finished."""

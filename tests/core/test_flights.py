@@ -209,15 +209,25 @@ async def test_a_stream_that_runs_out_of_time_begins_again_with_the_most_that_an
     assert source.stopped == 2
 
 
-async def test_what_a_stream_was_made_of_goes_with_its_last_listener() -> None:
-    flights, source = Flights[int](), Source()
-    held = weakref.ref(source)
-    source.go_on(3)
+class Thing:
+    """What a stream may tell."""
+
+
+async def test_what_a_stream_told_is_held_by_nobody_once_its_last_listener_has_left() -> None:
+    flights, told = Flights[Thing](), []
+
+    async def stream(deadline: Deadline) -> AsyncIterator[Thing]:
+        thing = Thing()
+        told.append(weakref.ref(thing))
+        yield thing
+
     gc.disable()
     try:
-        assert await all_of(flights, source) == [1, 2, 3]
+        async with aclosing(flights.join("key", stream, NEVER)) as items:
+            async for _ in items:
+                pass
+        del items, _
         await turns()
-        del source
-        assert held() is None
+        assert [held() for held in told] == [None]
     finally:
         gc.enable()
