@@ -1,11 +1,14 @@
 """A network whose rows do not hear each other: a row comes out the same whatever it is batched with.
 
-Matrix products choose their way of summing by the number of rows. Where a row of the batch is one row of the matrix,
-as in the embeddings of a timestep, one row or two or eight give other last bits, so these are computed a row at a time.
-Elsewhere a row of the batch is many of the matrix, and the sums mostly agree: `CostCurve` looks whether they do.
+torch chooses how to sum by the number of rows, and other sums end in other last bits. Matrix products do so where a row
+of the batch is one row of the matrix, as in the embeddings of a timestep: these are computed a row at a time.
+Convolutions do so for a single row, and from sixteen on: these always go the way that torch takes for a few, oneDNN's.
+Whether anything else depends on the batch, `CostCurve` sees.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +24,34 @@ class RowByRow(nn.Linear):
         return torch.cat([super(RowByRow, self).forward(row) for row in torch.split(input, 1)])
 
 
+class OneWay2d(nn.Conv2d):
+    """An `nn.Conv2d` that goes one way for any number of rows."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """See `nn.Conv2d.forward`."""
+        return _one_way(self, input)
+
+
+class OneWay3d(nn.Conv3d):
+    """An `nn.Conv3d` that goes one way for any number of rows."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """See `nn.Conv3d.forward`."""
+        return _one_way(self, input)
+
+
+_KINDS: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: RowByRow, nn.Conv2d: OneWay2d, nn.Conv3d: OneWay3d}
+
+
 def compute_row_by_row(network: nn.Module) -> None:
-    """Makes every `nn.Linear` of a network a `RowByRow`, weights and names unchanged."""
+    """Has a network on a CPU compute so; its weights and names stay as they are."""
+    kinds = _KINDS if torch.backends.mkldnn.is_available() else {nn.Linear: RowByRow}
     for module in network.modules():
-        if type(module) is nn.Linear:
-            module.__class__ = RowByRow
+        module.__class__ = kinds.get(type(module), type(module))
+
+
+def _one_way(own: Any, input: Tensor) -> Tensor:
+    convolved: Tensor = torch.mkldnn_convolution(
+        input, own.weight, own.bias, own.padding, own.stride, own.dilation, own.groups
+    )
+    return convolved

@@ -118,7 +118,7 @@ def test_a_curve_is_of_one_bundle_one_processor_and_one_number_of_threads() -> N
     subject = subject_of("digest", "image", torch.device("cpu"))
     assert subject["bundle"] == "digest"
     assert subject["threads"] == str(torch.get_num_threads())
-    assert set(subject) == {"bundle", "modality", "device", "threads", "torch"}
+    assert set(subject) == {"bundle", "modality", "device", "threads", "torch", "edition"}
 
 
 def test_curves_are_kept_in_the_user_s_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
