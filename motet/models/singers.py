@@ -13,6 +13,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 from torch.nn import functional
 
+from motet.core.errors import RequestError
 from motet.models.row_by_row import compute_row_by_row
 from motet.models.song import Array, Song, rows_of
 
@@ -49,8 +50,7 @@ class _Diffusion:
     @torch.inference_mode()
     def prepare(self, conditioning: Tensor, seed: int, steps: int, guidance: float) -> Song:
         """See `Singer.prepare`."""
-        scheduler = type(self.scheduler).from_config(self.scheduler.config)
-        scheduler.set_timesteps(steps)
+        scheduler = self._scheduled(steps)
         generator = torch.Generator().manual_seed(seed % 2**63)
         noise = torch.randn(1, *self.shape, generator=generator) * scheduler.init_noise_sigma
         told = [self.unconditional, conditioning][-rows_of(guidance) :]
@@ -77,6 +77,21 @@ class _Diffusion:
         made = self._stepped(song, predicted, song.time, seeded)
         song.latents, song.guess = made.prev_sample, getattr(made, "pred_original_sample", None)
         song.step += 1
+
+    def _scheduled(self, steps: int) -> Any:
+        """A scheduler of a song's own."""
+        config = self.scheduler.config
+        scheduler = type(self.scheduler).from_config(config)
+        try:
+            scheduler.set_timesteps(steps)
+            if config.get("steps_offset") and scheduler.timesteps.max() >= config.num_train_timesteps:
+                # Every timestep is taken, so there is no later one to begin with.
+                scheduler = type(self.scheduler).from_config(config, steps_offset=0)
+                scheduler.set_timesteps(steps)
+        except ValueError as error:
+            trained = config.num_train_timesteps
+            raise RequestError(f"this decoder takes at most {trained} steps, not {steps}; ask for fewer") from error
+        return scheduler
 
     def step(self, *songs: Song) -> None:
         """One denoising step of each song, all in one batch."""

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from motet.core.errors import RequestError
 from motet.models import components
 from motet.models.singers import Array, AudioLDM, StableDiffusion, TextToVideo, ramped
 from tests.models import tiny_decoders as tiny
@@ -59,6 +60,21 @@ def test_a_sound_lasts_as_long_as_is_asked_for_to_the_sample(folder: Path) -> No
     vocoder = components.load_network(folder / "audio" / "vocoder")
     assert sing(AudioLDM(vocoder, **parts(folder / "audio", seconds=0.25))).shape == (4000,)
     assert sing(AudioLDM(vocoder, **parts(folder / "audio"))).shape == (4 * 2 * 160,)
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_as_many_steps_can_be_taken_as_there_are_timesteps(folder: Path, offset: int) -> None:
+    scheduler = diffusers.DDIMScheduler(num_train_timesteps=20, steps_offset=offset, clip_sample=False)
+    singer = StableDiffusion(**parts(folder / "image", scheduler))
+    song = singer.prepare(torch.ones_like(singer.unconditional), 1, 20, 3.0)
+    assert song.scheduler.timesteps.tolist() == list(reversed(range(20)))
+    assert sing(singer, steps=20).shape == (16, 16, 3)
+
+
+def test_more_steps_than_there_are_timesteps_are_refused(folder: Path) -> None:
+    scheduler = diffusers.DDIMScheduler(num_train_timesteps=20, clip_sample=False)
+    with pytest.raises(RequestError, match="at most 20 steps, not 21"):
+        sing(StableDiffusion(**parts(folder / "image", scheduler)), steps=21)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
