@@ -27,9 +27,9 @@ from motet.training.roughen import (
     still,
 )
 from motet.training.wordings import pick
-from motet.training.world import MODALITIES, Thing, nameless
+from motet.training.world import MODALITIES, Thing, impartial, nameless
 
-_VARIANTS = {"image": 36, "audio": 120, "video": 60}
+_VARIANTS = {"image": 36, "audio": 120, "video": 40}
 # There are as many nameless things as subjects, and they are shown as often as the others.
 _NAMELESS_VARIANTS = {"image": 240, "audio": 480, "video": 240}
 _TOWERS = {"image": "vision", "audio": "audio", "video": "vision"}
@@ -48,7 +48,8 @@ class Bank:
             generator = np.random.default_rng(int(apart))
             every = [thing for modality in MODALITIES for thing in chosen(modality, apart)]
             # Of these none is held out.
-            every += [thing for modality in MODALITIES for thing in nameless(modality) if not apart]
+            others = [thing for modality in MODALITIES for thing in (*nameless(modality), *impartial(modality))]
+            every += [thing for thing in others if not apart and thing not in every]
             viewer = _Viewer(encoder)
             path.parent.mkdir(parents=True, exist_ok=True)
             save_file({_key(thing): viewer.embeddings(thing, generator) for thing in every}, path)

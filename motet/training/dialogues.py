@@ -30,7 +30,7 @@ from motet.training.wishes import (
     unknown,
 )
 from motet.training.wordings import pick
-from motet.training.world import MODALITIES, Thing, article, held_out, nameless, things
+from motet.training.world import MODALITIES, Thing, article, held_out, impartial, nameless, things
 
 _SCENES = ("wishes", "question", "mixed", "variation", "chat", "talk", "several")
 _ODDS = (0.40, 0.20, 0.09, 0.07, 0.16, 0.05, 0.03)
@@ -53,12 +53,13 @@ class Scribe:
 
     Who has only met whole combinations learns which of them there are ("a piano is never low"), and tells a held-out
     thing for another. So in practice no thing is ever told whole: subjects are told of things whose manner has no name,
-    and manners after the name of a subject that the world does not have.
+    and manners of impartial things, after the name of a subject that the world does not have.
     """
 
     def __init__(self, apart: bool = False) -> None:
         self._apart = apart
         self._things = {name: [t for t in things(name) if held_out(t) == apart] for name in MODALITIES}
+        self._impartial = {name: impartial(name) for name in MODALITIES}
 
     def dialogue(self, generator: np.random.Generator, scene: str | None = None) -> Dialogue:
         """One more dialogue, of a scene or of any; the generator alone decides which."""
@@ -150,6 +151,8 @@ class Scribe:
         kind = str(generator.choice(["describe", "subject", "manner", "check"], p=[0.64, 0.13, 0.13, 0.1]))
         if kind in ("subject", "check"):
             thing = self._nameless(thing)
+        elif kind == "manner" and not self._apart:
+            thing = pick(generator, self._impartial[thing.modality])
         if kind == "check":
             said, answer = _checked(thing, generator)
             return thing, said, (answer,)
@@ -167,8 +170,10 @@ class Scribe:
             return thing, (start, manner, end)
         if generator.random() < 0.6:
             return self._nameless(thing), (start, Given(manner), end)
+        thing = pick(generator, self._impartial[thing.modality])
         stranger = Thing(thing.modality, pick(generator, UNKNOWN[thing.modality]), thing.manner)
-        return thing, (Given(_told(stranger)[0]), manner, end)
+        start, manner, end = _told(stranger)
+        return thing, (Given(start), manner, end)
 
     def _nameless(self, thing: Thing) -> Thing:
         """In practice, the subject in a manner of no name."""

@@ -1,16 +1,17 @@
 """Trains the nano encoder: an ImageBind in small, taught to tell what it sees and hears.
 
 Each attribute of the world (noun, background, motion; instrument, register) is read off the normalised embedding by
-one linear layer, since that is how the language model's input projection will read it. The layers are thrown
-away afterwards. What no layer reads would only be noise to the language model, so an embedding learns to hold none.
-Views are roughened in many ways, so that a user's picture and a decoder's are read alike.
+one linear layer, since that is how the language model's input projection will read it, and so is the pitch, as a
+number. The layers are thrown away afterwards. What none of them reads would only be noise to the language model, so an
+embedding learns to hold nothing else. Views are roughened in many ways, so that a user's picture and a decoder's are
+read alike.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -25,7 +26,7 @@ from torch.nn import functional
 from motet.models.towers import ImageBind, ImageBindConfig, SoundConfig, VisionConfig
 from motet.training.loop import Loop, Schedule, newest, weights
 from motet.training.roughen import Example, VisionExamples
-from motet.training.world import BACKGROUNDS, GAPS, INSTRUMENTS, MOTIONS, NOUNS, REGISTERS
+from motet.training.world import BACKGROUNDS, INSTRUMENTS, MOTIONS, NOUNS, REGISTERS
 
 NANO = ImageBindConfig(
     width=256,
@@ -34,11 +35,23 @@ NANO = ImageBindConfig(
 )
 ATTRIBUTES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "vision": {"noun": tuple(NOUNS), "background": tuple(BACKGROUNDS), "motion": ("still", *MOTIONS)},
-    # Every instrument plays in every gap, so a pitch is not told by who plays it.
-    "audio": {"instrument": tuple(INSTRUMENTS), "register": (*REGISTERS, *GAPS)},
+    "audio": {"instrument": tuple(INSTRUMENTS), "register": tuple(REGISTERS)},
 }
 # Unit vectors in, so the layers need a scale to be sure of anything.
 _SCALE = 16.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is read off a batch of embeddings.
+
+    `logits` of each attribute are (batch, values), `pitch` is (batch,), in octaves from middle C, and `unread` the
+    share of the embeddings that no layer reads, ().
+    """
+
+    logits: Mapping[str, Tensor]
+    pitch: Tensor
+    unread: Tensor
 
 
 class Pupil(nn.Module):
@@ -49,19 +62,21 @@ class Pupil(nn.Module):
         self.encoder, self.tower = encoder, tower
         width = encoder.config.width
         self.layers = nn.ModuleDict({name: nn.Linear(width, len(values)) for name, values in ATTRIBUTES[tower].items()})
+        self.pitch = nn.Linear(width, 1)
         for name, parameter in encoder.named_parameters():
             parameter.requires_grad_(f".{tower}." in name)
 
-    def forward(self, pixels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """The logits of each attribute, (batch, values), and the share of the embeddings that no layer reads, ()."""
-        embedding = self.encoder(self.tower, pixels)
+    def forward(self, pixels: Tensor) -> Seen:
+        """What is read off the embeddings of views."""
+        embedding = self.encoder(self.tower, pixels).float()
         logits = {name: layer(_SCALE * embedding) for name, layer in self.layers.items()}
-        return logits, 1 - (embedding.float() @ self._read()).square().sum(dim=1).mean()
+        unread = 1 - (embedding @ self._basis()).square().sum(dim=1).mean()
+        return Seen(logits, self.pitch(_SCALE * embedding)[:, 0], unread)
 
     @torch.no_grad()
-    def _read(self) -> Tensor:
+    def _basis(self) -> Tensor:
         """An orthonormal basis of what the layers read, (width, directions)."""
-        rows = torch.cat([layer.weight for layer in self.layers.values()])
+        rows = torch.cat([layer.weight for layer in (*self.layers.values(), self.pitch)])
         basis: Tensor = torch.linalg.qr(rows.T).Q
         return basis
 
@@ -85,12 +100,19 @@ def examples_for(tower: str, held_out: bool) -> Examples:
 
 
 def losses(pupil: Pupil, examples: Examples, batch: int, generator: np.random.Generator) -> dict[str, Tensor]:
-    """The cross-entropy of each attribute over a fresh batch, and what no attribute needs."""
+    """The cross-entropy of each attribute over a fresh batch, the error of the pitch, and what no attribute needs."""
     drawn = [examples.draw(generator) for _ in range(batch)]
     with torch.autocast("cpu", torch.bfloat16):
-        logits, unread = pupil(torch.stack([example.pixels for example in drawn]))
-    told = {name: _told(found.float(), targets(drawn, pupil.tower, name)) for name, found in logits.items()}
-    return told | {"unread": unread}
+        seen = pupil(torch.stack([example.pixels for example in drawn]))
+    told = {name: _told(found.float(), targets(drawn, pupil.tower, name)) for name, found in seen.logits.items()}
+    return told | {"pitch": _off(seen.pitch.float(), drawn), "unread": seen.unread}
+
+
+def _off(found: Tensor, drawn: Sequence[Example]) -> Tensor:
+    """How far off the pitches are, in octaves; 0 where none is told."""
+    told = torch.tensor([example.pitch for example in drawn])
+    known = ~told.isnan()
+    return (found[known] - told[known]).abs().sum() / known.sum().clamp(min=1)
 
 
 def _told(logits: Tensor, target: Tensor) -> Tensor:
@@ -111,7 +133,7 @@ def accuracy(pupil: Pupil, examples: Examples, count: int = 300, seed: int = 7) 
     generator = np.random.default_rng(seed)
     drawn = [examples.draw(generator) for _ in range(count)]
     with torch.no_grad():
-        logits, _ = pupil(torch.stack([example.pixels for example in drawn]))
+        logits = pupil(torch.stack([example.pixels for example in drawn])).logits
     return {
         name: (found.argmax(dim=1) == targets(drawn, pupil.tower, name)).float().mean().item()
         for name, found in logits.items()

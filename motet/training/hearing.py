@@ -12,10 +12,11 @@ from motet.models.views import mel_picture
 from motet.training import sounds
 from motet.training.roughen import Example, chosen
 from motet.training.wordings import pick
-from motet.training.world import GAPS, REGISTERS
+from motet.training.world import INSTRUMENTS, REGISTERS, impartial
 
 Wave = NDArray[np.float32]
 _SECONDS = 2.0
+_MIDDLE_C = 60
 _NAMED = [note for span in REGISTERS.values() for note in span]
 # Semitones off pitch: a decoder may miss the note a little, and registers are over an octave apart.
 _SLIP = 0.6
@@ -26,25 +27,27 @@ _BEND = 2.5
 class SoundExamples:
     """Draws notes of all sounds that are (or are not) held out, as the audio tower takes them.
 
-    Who has only met whole combinations tells instruments by them, and fails at those held out. So in practice
-    instruments are told by notes outside the registers alone, which belong to no thing.
+    Who has only met whole combinations tells one attribute by the other ("a piano is never low"), and fails at those
+    held out. So in practice instruments are told by notes outside the registers alone, which belong to no thing, and
+    registers by the impartial sounds. Of other notes the pitch is told, as a number: that leaves no room for "never".
     """
 
     def __init__(self, config: ImageBindConfig, held_out: bool) -> None:
         self._config = config.audio
-        self._things = chosen("audio", held_out)
+        self._things = chosen("audio", held_out) if held_out else impartial("audio")
         self._notes = notes()
-        self._nameless = NamelessNotes() if not held_out else None
+        self._nameless = None if held_out else NamelessNotes()
 
     def draw(self, generator: np.random.Generator) -> Example:
         """One example, (1, bins, frames)."""
-        thing = self._things[generator.integers(len(self._things))]
         if self._nameless and generator.random() < 0.6:
-            wave, gap = self._nameless.draw(thing.subject, generator)
-            labels = {"instrument": thing.subject, "register": gap}
-        else:
-            wave = rough_note(pick(generator, self._notes[thing.subject, thing.manner]), generator)
-            labels = {"instrument": "" if self._nameless else thing.subject, "register": thing.manner}
+            instrument = pick(generator, tuple(INSTRUMENTS))
+            wave, note = self._nameless.draw(instrument, generator)
+            view = mel_picture(torch.from_numpy(wave), self._config)
+            return Example(view, {"instrument": instrument, "register": ""}, (note - _MIDDLE_C) / 12)
+        thing = self._things[generator.integers(len(self._things))]
+        wave = rough_note(pick(generator, self._notes[thing.subject, thing.manner]), generator)
+        labels = {"instrument": "" if self._nameless else thing.subject, "register": thing.manner}
         return Example(mel_picture(torch.from_numpy(wave), self._config), labels)
 
 
@@ -65,16 +68,13 @@ class NamelessNotes:
             if note not in _NAMED:
                 self._scales.setdefault(instrument, []).append((note, wave))
 
-    def draw(self, instrument: str, generator: np.random.Generator) -> tuple[Wave, str]:
-        """One of an instrument's, bent by a few semitones at most and never into a register; and the gap that it is in,
-        "" at its edge.
-        """
+    def draw(self, instrument: str, generator: np.random.Generator) -> tuple[Wave, float]:
+        """One of an instrument's, bent by a few semitones at most and never into a register, and its MIDI note."""
         note, wave = pick(generator, self._scales[instrument])
         while True:
             bend = generator.uniform(-_BEND, _BEND)
             if min(abs(note + bend - named) for named in _NAMED) > _SLIP:
-                gap = next((name for name, span in GAPS.items() if round(note + bend) in span), "")
-                return rough_note(wave, generator, bend), gap
+                return rough_note(wave, generator, bend), note + bend
 
 
 def rough_note(wave: Wave, generator: np.random.Generator, bend: float | None = None) -> Wave:

@@ -7,6 +7,7 @@ each example is moved, turned, blurred, made noisy and compressed by chance; its
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -27,10 +28,14 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """What a tower is shown, and what it should say: attribute name to value, "" where nothing is to be said."""
+    """What a tower is shown, and what it should say: attribute name to value, "" where nothing is to be said.
+
+    `pitch` is in octaves from middle C, NaN where there is none to be told.
+    """
 
     pixels: Tensor
     labels: Mapping[str, str]
+    pitch: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)

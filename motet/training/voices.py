@@ -20,12 +20,11 @@ from motet.training import captions, clips, pictures
 from motet.training.autoencoder import linear, load, to_pictures, to_tensor
 from motet.training.loop import newest
 from motet.training.vocoder import Heard
-from motet.training.world import MOTIONS, MOVERS, NOUNS, REGISTERS, Thing, held_out, things
+from motet.training.world import MOTIONS, MOVERS, REGISTERS, Thing, held_out, impartial, things
 
 # Captions -> latents.
 Sampler = Callable[[list[str]], Tensor]
 
-_STANDING = tuple(noun for noun in NOUNS if noun not in MOVERS)
 # How often a sound is of a register, between two, or anywhere between and beyond them.
 _KINDS = (0.5, 0.3, 0.2)
 # The manifest's option of the same name.
@@ -126,7 +125,7 @@ class Video:
     def __init__(self, build: Path) -> None:
         self._folder = build / "autoencoder"
         self._coder = linear().eval()
-        self._things = trained(self.modality)
+        self._things, self._impartial = trained(self.modality), impartial(self.modality)
 
     def denoiser(self) -> nn.Module:
         """A 3D U-Net as text-to-video-sd's, of two levels."""
@@ -159,7 +158,7 @@ class Video:
 
     def _pair(self, rng: np.random.Generator) -> tuple[Thing, Thing]:
         if rng.random() < 0.5:
-            other = Thing(self.modality, str(rng.choice(_STANDING)), str(rng.choice(MOTIONS)))
+            other = self._impartial[rng.integers(len(self._impartial))]
             return other, _opposite(other)
         thing = self._things[rng.integers(len(self._things))]
         other = _opposite(thing)

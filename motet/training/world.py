@@ -86,14 +86,6 @@ REGISTERS = {
     "high": tuple(range(79, 84)),
 }
 
-# What lies below, between and above the registers -> its MIDI notes: pitches that no thing of the world has.
-GAPS = {
-    "under": range(35, 44),
-    "low to middle": range(52, 61),
-    "middle to high": range(69, 78),
-    "over": range(86, 94),
-}
-
 # The sixteen nouns that move, and how. Clips have one plain background, `CLIP_BACKGROUND`.
 MOVERS = (
     "red apple",
@@ -153,6 +145,19 @@ def nameless(modality: str) -> list[Thing]:
     return [Thing(modality, subject, "") for subject in _SPACES[modality][0]]
 
 
+def impartial(modality: str) -> list[Thing]:
+    """Things to learn manners from, of subjects that lack none of them: so no subject comes to mean "never so".
+
+    The sounds of instruments of which no sound is held out; clips of the nouns that no clip of the world is made of.
+    There are no such pictures: all that are not held out stand for them.
+    """
+    subjects, manners = _SPACES[modality]
+    strangers = tuple(noun for noun in NOUNS if noun not in MOVERS) if modality == "video" else ()
+    every = [Thing(modality, subject, manner) for subject, manner in product(strangers or subjects, manners)]
+    lacking = {thing.subject for thing in every if held_out(thing)}
+    return [thing for thing in every if thing.subject not in lacking] or [t for t in every if not held_out(t)]
+
+
 _SPACES = {
     "image": (tuple(NOUNS), tuple(BACKGROUNDS)),
     "audio": (tuple(INSTRUMENTS), tuple(REGISTERS)),
@@ -171,9 +176,9 @@ def held_out(thing: Thing) -> bool:
 
     Each subject lacks at most one or two manners, and each manner some subjects: both were seen, never together.
     """
-    if not thing.manner:
-        return False
     subjects, manners = _SPACES[thing.modality]
+    if not thing.manner or thing.subject not in subjects:
+        return False
     row, column = subjects.index(thing.subject), manners.index(thing.manner)
     # 3 and the eight backgrounds or six motions walk through every column; audio has only three registers.
     if thing.modality == "audio":

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from motet.training.dialogues import Dialogue, Scribe
+from motet.training.talk import UNKNOWN
 from motet.training.wishes import Given
-from motet.training.world import Thing, held_out
+from motet.training.world import Thing, held_out, impartial
 
 MANY = 600
 
@@ -84,15 +85,16 @@ def test_of_a_thing_without_a_named_manner_all_but_the_manner_is_learned() -> No
         assert isinstance(end, str)
 
 
-def test_a_manner_is_learned_after_the_names_of_strangers_alone() -> None:
+def test_a_manner_is_learned_of_impartial_things_after_the_names_of_strangers_alone() -> None:
     described = made(Scribe(), 200, "describe")
     given = [dialogue for dialogue in described if isinstance(dialogue[1].parts[0], Given)]
 
     assert given
     for dialogue in given:
-        subject, manner = named(dialogue)[0].subject, named(dialogue)[0].manner
-        assert subject not in dialogue[1].parts[0].text
-        assert manner in dialogue[1].parts[1]
+        thing = named(dialogue)[0]
+        assert thing in impartial(thing.modality)
+        assert any(stranger in dialogue[1].parts[0].text for stranger in UNKNOWN[thing.modality])
+        assert thing.manner in dialogue[1].parts[1]
 
 
 def test_in_a_test_everything_is_to_be_said() -> None:

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,12 @@ from motet.training.world import MOTIONS
 class OneExample:
     """Draws the same noise, and says the same of it, again and again."""
 
-    def __init__(self, noun: str) -> None:
+    def __init__(self, noun: str, pitch: float = math.nan) -> None:
         self._labels = {"noun": noun, "background": "blue", "motion": "still"}
+        self._pitch = pitch
 
     def draw(self, generator: np.random.Generator) -> Example:
-        return Example(torch.ones(3, 2, 64, 64), self._labels)
+        return Example(torch.ones(3, 2, 64, 64), self._labels, self._pitch)
 
 
 def test_a_tower_learns_what_it_is_told_and_nothing_where_it_is_told_nothing() -> None:
@@ -35,6 +37,32 @@ def test_a_tower_learns_what_it_is_told_and_nothing_where_it_is_told_nothing() -
 
     assert losses(pupil, OneExample("dog"), 2, generator)["noun"] < first["noun"]
     assert losses(pupil, OneExample(""), 2, generator)["noun"] == 0
+
+
+def test_a_pitch_is_learned_as_a_number_where_it_is_told() -> None:
+    torch.manual_seed(0)
+    pupil = Pupil(ImageBind(NANO), "vision")
+    generator = np.random.default_rng(0)
+
+    heard = pupil(torch.ones(1, 3, 2, 64, 64)).pitch
+
+    assert losses(pupil, OneExample("dog", 5.0), 2, generator)["pitch"].item() == pytest.approx(5 - heard.item(), 0.05)
+    assert losses(pupil, OneExample("dog"), 2, generator)["pitch"] == 0
+
+
+def test_an_embedding_loses_what_no_layer_reads() -> None:
+    torch.manual_seed(0)
+    pupil = Pupil(ImageBind(NANO), "vision")
+    optimizer = torch.optim.SGD(pupil.encoder.parameters(), 0.5)
+    pixels = torch.randn(4, 3, 2, 64, 64)
+
+    first = pupil(pixels).unread
+    for _ in range(5):
+        pupil(pixels).unread.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    assert 0 < pupil(pixels).unread < 0.9 * first < 1
 
 
 def test_only_the_tower_that_is_trained_moves() -> None:
