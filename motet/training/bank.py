@@ -29,9 +29,9 @@ from motet.training.roughen import (
 from motet.training.wordings import pick
 from motet.training.world import MODALITIES, Thing, impartial, nameless
 
-_VARIANTS = {"image": 36, "audio": 120, "video": 40}
+_VARIANTS = {"image": 24, "audio": 100, "video": 30}
 # There are as many nameless things as subjects, and they are shown as often as the others.
-_NAMELESS_VARIANTS = {"image": 240, "audio": 480, "video": 240}
+_NAMELESS_VARIANTS = {"image": 160, "audio": 400, "video": 160}
 _TOWERS = {"image": "vision", "audio": "audio", "video": "vision"}
 
 
