@@ -41,8 +41,9 @@ _CLIENT_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.per_rpc_retry_buffer_size", LARGEST_MESSAGE),
     # A worker that came back is found again soon, not after gRPC's two minutes at most.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 5_000),
+    # Not what its name says: for so long a connection may take to come about.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
 )
 
 # gRPC retries a call only until its first response arrives, so a stream that has begun is never silently replayed.

@@ -286,6 +286,32 @@ async def test_a_worker_that_is_killed_midway_is_lost_and_comes_back() -> None:
     assert lost.value.reason is Reason.WORKER_LOST
 
 
+async def test_a_connection_that_takes_long_to_come_about_is_waited_for() -> None:
+    async with served(ToyDecoder()) as (server, _):
+        host, _, port = server.address.rpartition(":")
+
+        async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(0.4)
+            there, thither = await asyncio.open_connection(host, int(port))
+            await asyncio.gather(poured(reader, thither), poured(there, writer))
+
+        async with await asyncio.start_server(pass_on, "127.0.0.1", 0) as slow:
+            address = "{}:{}".format(*slow.sockets[0].getsockname())
+            async with open_channel(address) as channel:
+                events = await drained(RemoteDecoder(channel))
+
+    assert isinstance(events[-1], Media)
+
+
+async def poured(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pass on what comes until nothing more does."""
+    try:
+        while data := await reader.read(2**16):
+            writer.write(data)
+    finally:
+        writer.close()
+
+
 async def back(decoder: RemoteDecoder) -> None:
     """Ask until somebody answers; gRPC waits between its attempts to connect."""
     for _ in range(100):
