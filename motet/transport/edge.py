@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -60,6 +60,17 @@ class Edge(grpc.aio.ServerInterceptor):
         self._gate = gate
         self._handlers: dict[str, _Handler] = {}
         """Those that were asked for, by method."""
+        self._leaving = 0
+        self._nobody: asyncio.Event | None = None
+        """Set when nobody is leaving any more; there when somebody waits for that."""
+
+    async def empty(self, seconds: float) -> None:
+        """Wait, so many seconds at most, until the answers of all calls that are over have been sent to their ends."""
+        if self._leaving:
+            self._nobody = asyncio.Event()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._nobody.wait()
 
     async def intercept_service(
         self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -94,8 +105,19 @@ class Edge(grpc.aio.ServerInterceptor):
                 await abort(context, told)
             finally:
                 CALL_SECONDS.labels(method, code).observe(now() - started)
+                self._leave(context)
 
         return passing
+
+    def _leave(self, context: _Context) -> None:
+        """A call is over, but for the end of its answer, which gRPC has yet to send."""
+        self._leaving += 1
+        context.add_done_callback(self._left)
+
+    def _left(self, context: _Context) -> None:
+        self._leaving -= 1
+        if not self._leaving and self._nobody is not None:
+            self._nobody.set()
 
     def _admitted(self, method: str) -> AbstractAsyncContextManager[None]:
         return _FREELY if method.rpartition("/")[2] in OBSERVING else self._gate.admitted()

@@ -32,7 +32,7 @@ _GARBAGE = 10_000
 """Objects made, less those dropped, before Python looks for cycles among them; its own number is 700."""
 
 _FLUSH = 1.0
-"""Seconds for answers that are on their way out when the last admitted call has finished."""
+"""Seconds, at most, for answers that are on their way out when the last admitted call has finished."""
 
 
 class Servicer(Protocol):
@@ -90,7 +90,8 @@ class Server:
         """
         if self._credentials is None and not self._insecure_anywhere:
             check_local(self.address)
-        self._server = grpc.aio.server(interceptors=[Edge(self.gate)], options=_OPTIONS)
+        self._edge = Edge(self.gate)
+        self._server = grpc.aio.server(interceptors=[self._edge], options=_OPTIONS)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         for servicer in self._servicers:
             servicer.add_to(self._server)
@@ -120,9 +121,14 @@ class Server:
         return left
 
     async def stop(self) -> None:
-        """End every call that is still there, and let go of the address."""
+        """End every call that is still there, and let go of the address.
+
+        After a drain, the answers that are on their way out are sent to their ends first.
+        """
         self._leaving.cancel()
-        await self._server.stop(_FLUSH if self.gate.capacity.draining else None)
+        if self.gate.capacity.draining:
+            await self._edge.empty(_FLUSH)
+        await self._server.stop(None)
         if self._exposition:
             await asyncio.to_thread(self._exposition.stop)
 

@@ -28,7 +28,7 @@ from motet.internal.v1 import (
 )
 from motet.transport.address import check_local
 from motet.transport.channel import open_channel
-from motet.transport.clients import RemoteDecoder, RemoteWorker
+from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteWorker
 from motet.transport.gate import Gate
 from motet.transport.server import Server
 from motet.transport.status import DETAILS_KEY
@@ -156,6 +156,34 @@ async def test_a_drain_waits_for_work_that_has_outlived_its_call() -> None:
         assert await server.drain(5) == 0
         assert finished == [True]
         assert await server.drain(0.001) == 1
+
+
+async def test_a_drained_server_stops_for_all_its_watchers(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Nothing is on its way out, so nothing is waited for, however long it could be.
+    monkeypatch.setattr("motet.transport.server._FLUSH", 3600.0)
+    async with served(ToyDecoder()) as (server, channel):
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=""))
+        assert (await watch.read()).status == SERVING
+        loads = RemoteWorker(channel).capacity()
+        await anext(loads)
+        assert isinstance(await made(RemoteDecoder(channel)), Media)
+        async with asyncio.timeout(10):
+            await server.drain()
+            await server.stop()
+
+        with pytest.raises(MotetError):
+            [load async for load in loads]
+
+
+async def test_answers_that_are_on_their_way_when_a_drain_is_over_arrive_whole() -> None:
+    async with served(ToyEncoder(width=2**16, delay=0.2)) as (server, channel):
+        item = Media("", b"x")
+        begun = [asyncio.create_task(RemoteEncoder(channel).encode([item], Deadline.never())) for _ in range(8)]
+        await until(lambda: server.gate.capacity.running == 8)
+        await server.drain()
+        await server.stop()
+
+        assert [answer.shape for (answer,) in await asyncio.gather(*begun)] == [(2**16,)] * 8
 
 
 async def test_a_worker_can_be_drained_from_afar_and_stays_to_say_so() -> None:
