@@ -22,7 +22,8 @@ HEAVY = ("torch", "numpy", "transformers", "diffusers", "PIL", "av", "soundfile"
 MAY_NAME_MODALITIES = ("motet/media/", "motet/models/", "motet/training/", "tests/", "examples/", "benchmarks/")
 MODALITY = re.compile(r"(?<![a-z])(image|audio|video)s?(?![a-z])", re.IGNORECASE)
 
-POOR_NAMES = re.compile(r"^\s*class (Base[A-Z]\w*|\w*(Manager|Helper|Util|Utils|Impl))\b", re.MULTILINE)
+# A class that is called a base says nothing; a baseline is a thing.
+POOR_NAMES = re.compile(r"^\s*class (Base([A-Z]\w*)?|\w*(Manager|Handler|Helper|Utils?|Impl))\b", re.MULTILINE)
 UNPICKLES = re.compile(r"\b(import pickle|from pickle|torch\.load|allow_pickle=True|joblib|dill)\b")
 
 
