@@ -14,28 +14,25 @@ from torch import Tensor
 
 from motet.core import metrics
 from motet.core.deadline import Deadline
-from motet.core.errors import RetryableError
+from motet.core.errors import FaultError, RetryableError
 from motet.core.workers import Finished, LanguageEvent
 from motet.models.budget import Budget
 from motet.models.line import Line
 from motet.models.llama import BLOCK
 from motet.models.prefixes import Prefixes
 from motet.models.row import Piece, Row, Told
+from motet.models.sampling import NONE, next_tokens
 from motet.models.writing import Voice, Writing
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a pass brought for one answer: its run's or token's inputs and states, (tokens, width), and what may follow.
-
-    `allowed` are logits, (vocabulary,), minus infinity where a token may not come, and `likeliest` is their largest.
-    """
+    """What a pass brought for one answer: its run's or token's inputs and states, (tokens, width), and what follows."""
 
     row: Row
     embedded: Tensor
     states: Tensor
-    allowed: Tensor
-    likeliest: int
+    token: int
 
 
 class Engine:
@@ -225,10 +222,10 @@ class Engine:
         logits = self._llama.logits(torch.stack([state[-1] for _, _, state in spoken]))
         hidden = torch.stack([piece.row.writing.hidden(logits.shape[1]) for piece, _, _ in spoken])
         allowed = logits.masked_fill_(hidden, float("-inf"))
-        likeliest = allowed.argmax(dim=1).tolist()
+        tokens = next_tokens([piece.row.writing.sampler for piece, _, _ in spoken], allowed)
         outcomes = [
-            Outcome(piece.row, before, after, *choice)
-            for (piece, before, after), *choice in zip(spoken, allowed, likeliest, strict=True)
+            Outcome(piece.row, before, after, token)
+            for (piece, before, after), token in zip(spoken, tokens, strict=True)
         ]
         # Projecting takes as long as a pass: text need not wait for it.
         return sorted(outcomes, key=lambda outcome: outcome.row.writing.run is not None)
@@ -240,7 +237,9 @@ class Engine:
             conditioning = self._llama.conditioning(run.modality, outcome.states, outcome.embedded)
             if self._told(row, writing.sung(run.modality, conditioning)):
                 return
-        self._told(row, writing.take(writing.sampler.pick(outcome.allowed, outcome.likeliest)))
+        if outcome.token == NONE:
+            raise FaultError("the language model's numbers are not finite: check its weights")
+        self._told(row, writing.take(outcome.token))
 
     def _told(self, row: Row, events: list[LanguageEvent]) -> bool:
         """Tells events; true where they are the last."""
