@@ -10,8 +10,9 @@ read alike.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -21,12 +22,11 @@ import torch
 import typer
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn import functional
 
 from motet.models.towers import ImageBind, ImageBindConfig, SoundConfig, VisionConfig
 from motet.training.loop import Loop, Schedule, newest, weights
 from motet.training.roughen import Example, VisionExamples
-from motet.training.world import BACKGROUNDS, INSTRUMENTS, MOTIONS, NOUNS, REGISTERS
+from motet.training.world import BACKGROUNDS, INSTRUMENTS, MOTIONS, NOUNS, REGISTERS, Thing, held_out
 
 NANO = ImageBindConfig(
     width=256,
@@ -39,6 +39,8 @@ ATTRIBUTES: Mapping[str, Mapping[str, Sequence[str]]] = {
 }
 # Unit vectors in, so the layers need a scale to be sure of anything.
 _SCALE = 16.0
+# The share of every answer that is spread over all that are possible.
+_DOUBT = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,10 @@ def losses(pupil: Pupil, examples: Examples, batch: int, generator: np.random.Ge
     drawn = [examples.draw(generator) for _ in range(batch)]
     with torch.autocast("cpu", torch.bfloat16):
         seen = pupil(torch.stack([example.pixels for example in drawn]))
-    told = {name: _told(found.float(), targets(drawn, pupil.tower, name)) for name, found in seen.logits.items()}
+    told = {
+        name: _told(found.float(), targets(drawn, pupil.tower, name), _possible(drawn, pupil.tower, name))
+        for name, found in seen.logits.items()
+    }
     return told | {"pitch": _off(seen.pitch.float(), drawn), "unread": seen.unread}
 
 
@@ -115,10 +120,23 @@ def _off(found: Tensor, drawn: Sequence[Example]) -> Tensor:
     return (found[known] - told[known]).abs().sum() / known.sum().clamp(min=1)
 
 
-def _told(logits: Tensor, target: Tensor) -> Tensor:
-    """The cross-entropy of the examples that say something; 0 where none does, which happens in small batches."""
-    total = functional.cross_entropy(logits, target, label_smoothing=0.05, reduction="sum")
-    return total / (target >= 0).sum().clamp(min=1)
+def _told(logits: Tensor, target: Tensor, possible: Tensor) -> Tensor:
+    """The cross-entropy, among the possible answers, of the examples that say something; 0 where none does."""
+    scores = logits.masked_fill(~possible, -math.inf).log_softmax(dim=1)
+    right = scores.gather(1, target.clamp(min=0)[:, None])[:, 0]
+    even = scores.masked_fill(~possible, 0).sum(dim=1) / possible.sum(dim=1)
+    told = target >= 0
+    return -((1 - _DOUBT) * right + _DOUBT * even)[told].sum() / told.sum().clamp(min=1)
+
+
+def _possible(drawn: Sequence[Example], tower: str, attribute: str) -> Tensor:
+    """Which answers count, (batch, values): all but those that would make a held-out thing of the one shown."""
+    values = ATTRIBUTES[tower][attribute]
+    return torch.tensor([[_counts(example.thing, value) for value in values] for example in drawn])
+
+
+def _counts(thing: Thing | None, value: str) -> bool:
+    return thing is None or not any(held_out(replace(thing, **{field: value})) for field in ("subject", "manner"))
 
 
 def targets(drawn: Sequence[Example], tower: str, attribute: str) -> Tensor:

@@ -12,7 +12,7 @@ from motet.models.views import mel_picture
 from motet.training import sounds
 from motet.training.roughen import Example, chosen
 from motet.training.wordings import pick
-from motet.training.world import INSTRUMENTS, REGISTERS, impartial
+from motet.training.world import INSTRUMENTS, REGISTERS
 
 Wave = NDArray[np.float32]
 _SECONDS = 2.0
@@ -28,13 +28,13 @@ class SoundExamples:
     """Draws notes of all sounds that are (or are not) held out, as the audio tower takes them.
 
     Who has only met whole combinations tells one attribute by the other ("a piano is never low"), and fails at those
-    held out. So in practice instruments are told by notes outside the registers alone, which belong to no thing, and
-    registers by the impartial sounds. Of other notes the pitch is told, as a number: that leaves no room for "never".
+    held out. So in practice most notes lie outside the registers and belong to no thing: of them instrument and pitch
+    are told. Of the others no answer is wrong that would be a held-out thing.
     """
 
     def __init__(self, config: ImageBindConfig, held_out: bool) -> None:
         self._config = config.audio
-        self._things = chosen("audio", held_out) if held_out else impartial("audio")
+        self._things = chosen("audio", held_out)
         self._notes = notes()
         self._nameless = None if held_out else NamelessNotes()
 
@@ -47,8 +47,8 @@ class SoundExamples:
             return Example(view, {"instrument": instrument, "register": ""}, (note - _MIDDLE_C) / 12)
         thing = self._things[generator.integers(len(self._things))]
         wave = rough_note(pick(generator, self._notes[thing.subject, thing.manner]), generator)
-        labels = {"instrument": "" if self._nameless else thing.subject, "register": thing.manner}
-        return Example(mel_picture(torch.from_numpy(wave), self._config), labels)
+        labels = {"instrument": thing.subject, "register": thing.manner}
+        return Example(mel_picture(torch.from_numpy(wave), self._config), labels, thing=thing)
 
 
 def notes() -> dict[tuple[str, str], list[Wave]]:

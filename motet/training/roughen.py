@@ -30,12 +30,14 @@ Colour = tuple[int, int, int]
 class Example:
     """What a tower is shown, and what it should say: attribute name to value, "" where nothing is to be said.
 
-    `pitch` is in octaves from middle C, NaN where there is none to be told.
+    `pitch` is in octaves from middle C, NaN where there is none to be told. `thing` is what is shown where both of its
+    attributes are to be said: an answer that would make a held-out thing of it does not count as wrong.
     """
 
     pixels: Tensor
     labels: Mapping[str, str]
     pitch: float = math.nan
+    thing: Thing | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,7 +177,7 @@ def held_out(thing: Thing) -> bool:
     Each subject lacks at most one or two manners, and each manner some subjects: both were seen, never together.
     """
     subjects, manners = _SPACES[thing.modality]
-    if not thing.manner or thing.subject not in subjects:
+    if thing.subject not in subjects or thing.manner not in manners:
         return False
     row, column = subjects.index(thing.subject), manners.index(thing.manner)
     # 3 and the eight backgrounds or six motions walk through every column; audio has only three registers.

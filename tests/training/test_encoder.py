@@ -11,18 +11,18 @@ from motet.models.towers import ImageBind
 from motet.training.encoder import ATTRIBUTES, NANO, Pupil, export, losses
 from motet.training.loop import Loop, Schedule
 from motet.training.roughen import Example, ends, patchy, roughened
-from motet.training.world import MOTIONS
+from motet.training.world import MOTIONS, NOUNS, Thing, held_out
 
 
 class OneExample:
     """Draws the same noise, and says the same of it, again and again."""
 
-    def __init__(self, noun: str, pitch: float = math.nan) -> None:
-        self._labels = {"noun": noun, "background": "blue", "motion": "still"}
-        self._pitch = pitch
+    def __init__(self, noun: str, pitch: float = math.nan, thing: Thing | None = None) -> None:
+        labels = {"noun": noun, "background": "blue", "motion": "still"}
+        self._example = Example(torch.ones(3, 2, 64, 64), labels, pitch, thing)
 
     def draw(self, generator: np.random.Generator) -> Example:
-        return Example(torch.ones(3, 2, 64, 64), self._labels, self._pitch)
+        return self._example
 
 
 def test_a_tower_learns_what_it_is_told_and_nothing_where_it_is_told_nothing() -> None:
@@ -37,6 +37,19 @@ def test_a_tower_learns_what_it_is_told_and_nothing_where_it_is_told_nothing() -
 
     assert losses(pupil, OneExample("dog"), 2, generator)["noun"] < first["noun"]
     assert losses(pupil, OneExample(""), 2, generator)["noun"] == 0
+
+
+def test_no_answer_is_wrong_that_would_be_a_held_out_thing() -> None:
+    torch.manual_seed(0)
+    pupil = Pupil(ImageBind(NANO), "vision")
+    examples = OneExample("dog", thing=Thing("image", "dog", "blue"))
+
+    losses(pupil, examples, 2, np.random.default_rng(0))["noun"].backward()
+
+    slopes = dict(zip(NOUNS, pupil.layers["noun"].bias.grad, strict=True))
+    kept_back = {noun for noun in NOUNS if held_out(Thing("image", noun, "blue"))}
+    assert kept_back
+    assert {noun for noun, slope in slopes.items() if slope == 0} == kept_back
 
 
 def test_a_pitch_is_learned_as_a_number_where_it_is_told() -> None:
