@@ -12,6 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, SpeechT5HifiGan, SpeechT
 from motet.core.bundle import Bundle, DecoderEntry
 from motet.media import encode
 from motet.models.budget import Budget
+from motet.models.cost_curve import CostCurve
 from motet.models.diffusion import DiffusionDecoder
 from motet.models.llama import Llama, load_codec
 from motet.models.llm import LlamaLanguageModel
@@ -147,8 +148,8 @@ def singer_of(modality: str, scale: Scale, device: str) -> Any:
     return kind(**networks, **parts)
 
 
-def decoder_of(modality: str, singer: Any, scale: Scale) -> DiffusionDecoder:
-    """Motet's engine around those networks."""
+def decoder_of(modality: str, singer: Any, scale: Scale, curve: CostCurve) -> DiffusionDecoder:
+    """Motet's engine around those networks, whose jobs share steps by a curve."""
     kinds = {PICTURE: "stable-diffusion", SOUND: "audioldm", CLIP: "text-to-video-sd"}
     types = {PICTURE: "image/png", SOUND: "audio/wav", CLIP: "video/mp4"}
     entry = DecoderEntry(
@@ -165,7 +166,7 @@ def decoder_of(modality: str, singer: Any, scale: Scale) -> DiffusionDecoder:
         SOUND: lambda wave: encode.encode_sound(wave, 16000),
         CLIP: lambda frames: encode.encode_clip(frames, scale.options[CLIP]["frames_per_second"]),
     }
-    return DiffusionDecoder(modality, entry, singer, to_media[modality])
+    return DiffusionDecoder(modality, entry, singer, to_media[modality], lambda rows: curve)
 
 
 def _picture_unet(scale: Scale) -> Any:

@@ -35,11 +35,14 @@ from motet.core.errors import SettingsError
 from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Decoder, Finished, LanguageModel, Prompt, Turn
 from motet.models.budget import Budget
+from motet.models.cost_curve import CostCurve
 from services.factory import open_bundle
 
 SIZES = (1, 8, 32)
 _VOCABULARY = 32038
 _PROMPT = "Tell me all you know about penguins, and take your time."
+_INFLUENCE = 0.1
+"""As a decoder's setting; with 0, which is the default, hardly anything would be shared on a GPU."""
 _UNITS = {PICTURE: "pictures/s", SOUND: "sounds/s", CLIP: "clips/s"}
 
 
@@ -77,6 +80,8 @@ def measure(
             "ZeroScope with 16 frames at 576 x 320; bfloat16.",
             "The share of the limit is against a matrix product and a copy that were measured in the same run: for "
             "text, reading all weights once a pass or computing it, whichever is longer; for media, their flops.",
+            f"Jobs share a step where their company moves no number that the network says by more than {_INFLUENCE}: "
+            "kernels of a GPU differ by the size of a batch, and bfloat16 rounds to three digits.",
         ]
         + ["This was a smoke run of tiny models: the figures mean nothing."] * smoke,
     )
@@ -178,9 +183,12 @@ def _media(
     untold = singer.unconditional[None]
     unit = _UNITS[modality]
     figures = []
-    decoder = decoder_of(modality, singer, scale)
+    curve = CostCurve(_INFLUENCE)
+    decoder = decoder_of(modality, singer, scale, curve)
     try:
         for size in sizes:
+            while curve.to_try(curve.size(size)):
+                _decoded(decoder, modality, told, size)
             rates = alternating(
                 rounds + 1,
                 {
@@ -196,7 +204,8 @@ def _media(
             ]
     finally:
         decoder.close()
-    return figures
+    worst = max((cost.influence for size, cost in curve.costs.items() if curve.allows(size)), default=0.0)
+    return [*figures, Figure(f"{modality}: neighbours' influence on what the network says", worst, "")]
 
 
 def _stock(pipeline: Any, modality: str, scale: Scale, told: torch.Tensor, untold: torch.Tensor, device: str) -> float:

@@ -36,10 +36,18 @@ class Factory:
     decoder: Callable[[str], Decoder]
 
     @classmethod
-    def of_bundle(cls, bundle: Bundle, threads: int = 1, device: str = "auto", budget: Budget | None = None) -> Self:
+    def of_bundle(
+        cls,
+        bundle: Bundle,
+        threads: int = 1,
+        device: str = "auto",
+        budget: Budget | None = None,
+        influence: float = 0.0,
+    ) -> Self:
         """Workers with the weights of a bundle, each computing on `threads` threads and on `device`.
 
-        `budget` bounds the language model. A device that is not here is refused by what makes a worker.
+        `budget` bounds the language model, and `influence` what jobs of a decoder do to each other (see
+        `load_decoder`). A device that is not here is refused by what makes a worker.
         """
 
         def encoder() -> Encoder:
@@ -59,7 +67,7 @@ class Factory:
                 from motet.models.cost_curve import default_folder
                 from motet.models.diffusion import load_decoder
 
-                return load_decoder(bundle, modality, device, costs=default_folder())
+                return load_decoder(bundle, modality, device, influence, default_folder())
 
         return cls(bundle.manifest, bundle.digest, encoder, language_model, decoder)
 

@@ -68,17 +68,18 @@ def worker_service(
     parts: Callable[[Manifest], tuple[str, ...]],
     servicer: Callable[[Factory], Servicer],
     budget: Budget | None = None,
+    influence: float = 0.0,
 ) -> Service:
     """A service of one worker. Of its bundle, only the files under `parts` are verified, as it opens no others.
 
-    `budget` bounds a language model.
+    `budget` bounds a language model; `influence` is a decoder's.
     """
     gate = Gate(settings.max_running, settings.max_queued)
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Opened]:
         def load() -> tuple[Servicer, str]:
-            factory = factory_of(settings, parts, settings.device, budget)
+            factory = factory_of(settings, parts, settings.device, budget, influence)
             return servicer(factory), factory.digest
 
         worker, digest = await Loading(load, name).ready(Deadline.never())
@@ -92,6 +93,7 @@ def factory_of(
     parts: Callable[[Manifest], tuple[str, ...]],
     device: str = "auto",
     budget: Budget | None = None,
+    influence: float = 0.0,
 ) -> Factory:
     """What makes the workers of the bundle that the settings name, or toys. Raises `BundleError`, naming the file."""
     if settings.toy:
@@ -99,7 +101,8 @@ def factory_of(
         parts(factory.manifest)
         return factory
     manifest = open_bundle(settings.bundle, ()).manifest
-    return Factory.of_bundle(open_bundle(settings.bundle, parts(manifest)), settings.threads, device, budget)
+    bundle = open_bundle(settings.bundle, parts(manifest))
+    return Factory.of_bundle(bundle, settings.threads, device, budget, influence)
 
 
 async def serve(service: Service) -> Exit:

@@ -38,6 +38,7 @@ PassTokens = Annotated[
 ]
 Leashed = Annotated[bool, typer.Option("--leashed", hidden=True)]
 Modality = Annotated[str | None, typer.Option(metavar="M", help="What it makes: one of the bundle's modalities.")]
+Influence = Annotated[float | None, typer.Option(help="How far jobs that share a step may move each other's numbers.")]
 Address = Annotated[
     list[str] | None, typer.Option(metavar="ADDR", help="Where this worker serves; again for each replica of it.")
 ]
@@ -85,11 +86,11 @@ def llm(
 
 @serving.command(epilog=LEGEND)
 @with_options(_WORKER)
-def decoder(modality: Modality = None, **given: Any) -> None:
+def decoder(modality: Modality = None, influence: Influence = None, **given: Any) -> None:
     """Serve a decoder: conditioning in, media of one modality out."""
     from services.decoder.service import decoder_service
 
-    _serve(decoder_service, given | {"modality": modality})
+    _serve(decoder_service, given | {"modality": modality, "influence": influence})
 
 
 @serving.command(epilog=LEGEND)

@@ -21,6 +21,7 @@ def test_engines_and_stock_libraries_run_on_the_same_weights(modality: str) -> N
     assert text.ratio is not None
     assert min(made.value, made.ratio, text.value, text.ratio) > 0
     assert 0 < report.figure(f"{modality}, 2 at a time: share of the limit").value < 100
+    assert 0 <= report.figure(f"{modality}: neighbours' influence on what the network says").value <= 0.1
     assert any("mean nothing" in note for note in report.notes)
 
 

@@ -7,12 +7,14 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
 from motet.core.errors import SettingsError
 from motet.transport.gate import Gate
 from services.announcement import Announcement
+from services.decoder.service import decoder_service
 from services.decoder.settings import DecoderSettings
 from services.exits import Exit
 from services.gateway.settings import GatewaySettings, addresses_of
@@ -99,3 +101,22 @@ def test_decoder_addresses_are_pairs() -> None:
     assert addresses_of(["image=a:1", "audio=b:2"]) == {"image": "a:1", "audio": "b:2"}
     with pytest.raises(SettingsError, match="MODALITY=HOST:PORT"):
         addresses_of(["image"])
+
+
+@pytest.mark.parametrize(("given", "allowed"), [({}, False), ({"influence": 0.5}, True)])
+async def test_jobs_of_a_decoder_move_each_other_as_far_as_it_is_told(
+    given: dict[str, float], allowed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    service = decoder_service({"modality": "audio", "listen": "127.0.0.1:0", **given})
+    async with service.opened() as opened:
+        curve = opened.servicers[0]._decoder._choir._curve_of(2)  # type: ignore[attr-defined]
+
+    while curve.to_try(2):
+        curve.learn(2, 1.0, 2.0, 0.4)
+    assert curve.allows(2) is allowed
+
+
+def test_an_influence_is_not_negative() -> None:
+    with pytest.raises(SettingsError, match="MOTET_INFLUENCE"):
+        settings_of(DecoderSettings, {"modality": "a", "influence": -1})
