@@ -94,9 +94,13 @@ def rough_note(wave: Wave, generator: np.random.Generator, bend: float | None = 
 
 
 def _toned(wave: NDArray[np.floating], generator: np.random.Generator) -> NDArray[np.floating]:
-    """The wave through a smooth chance equaliser of a few dB, and sometimes a low-pass."""
-    bands = np.linspace(0, 1, 7)
-    decibels = generator.normal(0, 3, len(bands))
+    """The wave through a chance equaliser, and sometimes a low-pass.
+
+    A sound font plays each few notes from a recording of their own, with overtones of its own: an instrument must be
+    known by more than those.
+    """
+    bands = np.linspace(0, 1, 16)
+    decibels = generator.normal(0, 5, len(bands))
     if generator.random() < 0.2:
         decibels -= np.clip(bands - generator.uniform(0.3, 1), 0, 1) * 60
     # Padded to a power of two: the transform of a length with large prime factors takes ten times as long.
