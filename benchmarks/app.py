@@ -218,7 +218,7 @@ def gpu(
 @with_options(REPORTED)
 def diffusion(
     rounds: Rounds = 3,
-    arrivals: Annotated[int, typer.Option(min=2, help="Requests that come at random.")] = 30,
+    arrivals: Annotated[int, typer.Option(min=2, help="Requests that come at random.")] = 100,
     seed: Seed = 0,
     **reported: Any,
 ) -> None:

@@ -31,8 +31,8 @@ class Deployment:
     """What to start: a bundle's services, or the toys', with an orchestrator on `port` of this machine (0: a free one).
 
     `grace` is how many seconds each service has to finish its work when all is over. `replicas` says of which workers
-    there are several: by modality, "encoder" or "llm". With `background`, decoders leave the
-    processors to the others: for media one waits seconds anyway, for text word by word.
+    there are several: by modality, "encoder" or "llm". With `background`, decoders leave the processors to the others:
+    for media one waits seconds anyway, for text word by word.
     """
 
     manifest: Manifest

@@ -95,7 +95,7 @@ class CostCurve:
         return self._costs
 
     def size(self, waiting: int) -> int:
-        """How many of so many to take in the next step: the size that gains most, or one that should be tried."""
+        """How many of so many to take in the next step: the least that gains as much as any, or one to be tried."""
         trying = self._next_trial()
         return trying if trying is not None and trying <= waiting else self._best(waiting)
 
@@ -132,9 +132,11 @@ class CostCurve:
         return None if seconds is None else seconds * math.ceil(songs / size)
 
     def _best(self, waiting: int) -> int:
-        gains = {size: cost.gain for size, cost in self._costs.items() if size <= waiting and self._admits(cost)}
-        best = max(gains, key=lambda size: gains[size], default=1)
-        return best if gains.get(best, 1.0) >= _GAIN else 1
+        admitted = {size: cost.gain for size, cost in self._costs.items() if size <= waiting and self._admits(cost)}
+        gains = {1: 1.0} | admitted
+        most = max(gains.values())
+        # Of equal gains the least: more at once would keep those that are nearly done waiting for the others.
+        return min(size for size, gain in gains.items() if gain * _GAIN >= most)
 
     def _admits(self, cost: Cost) -> bool:
         return self._settled(cost) and cost.influence <= self._influence

@@ -35,6 +35,11 @@ def test_the_size_that_gains_most_is_taken() -> None:
     assert [curve.size(waiting) for waiting in (1, 2, 3, 4, 9)] == [1, 2, 3, 3, 3]
 
 
+def test_of_sizes_that_gain_as_much_the_least_is_taken() -> None:
+    curve = taught(CostCurve(), {2: 1.5, 3: 2.0, 4: 2.03, 5: 2.05})
+    assert [curve.size(waiting) for waiting in (3, 4, 9)] == [3, 3, 3]
+
+
 def test_nothing_is_shared_where_that_does_not_pay() -> None:
     curve = taught(CostCurve(), {2: 0.9, 3: 1.01})
     assert [curve.size(waiting) for waiting in (2, 3, 9)] == [1, 1, 1]
