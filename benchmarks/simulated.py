@@ -154,6 +154,8 @@ class SimulatedDecoder(SimulatedWorker):
 class NoEncoder:
     """An `Encoder` for loads that show no media."""
 
-    async def encode(self, media: Sequence[Media], deadline: Deadline) -> list[Tensor]:
+    async def encode(
+        self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
+    ) -> list[Tensor]:
         """Raises `FaultError`."""
         raise FaultError("simulated loads show no media")

@@ -128,11 +128,13 @@ class ClockedEncoder:
         self._encoder = encoder
         self._record = record
 
-    async def encode(self, media: Sequence[Media], deadline: Deadline) -> list[Tensor]:
+    async def encode(
+        self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
+    ) -> list[Tensor]:
         """As the encoder does."""
         begun, whole = now(), False
         try:
-            embeddings = await self._encoder.encode(media, deadline)
+            embeddings = await self._encoder.encode(media, deadline, tenant=tenant, priority=priority)
             whole = True
             return embeddings
         finally:

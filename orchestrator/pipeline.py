@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from motet.core.events import Artifact
 from motet.core.media import Media
 from motet.core.plan import Step
 from motet.core.request import DecoderOptions, FailurePolicy
+from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Decoder, Embedding, Place, Prompt, Turn, Workers, reserving
 from orchestrator.answer import Answer
 from orchestrator.executor import execute
@@ -116,9 +117,7 @@ class Pipeline:
     async def _prompt(self) -> Prompt:
         """The conversation as the language model reads it, each piece of media replaced by its embedding."""
         order = self._order
-        media = [attachment.media for attachment in order.attachments]
-        with blaming("the encoder"):
-            tensors = await self._workers.encoder.encode(media, order.deadline) if media else []
+        tensors = await self._embeddings(media := [attachment.media for attachment in order.attachments])
         if len(tensors) != len(media):
             raise FaultError(f"the encoder answered {len(media)} pieces of media with {len(tensors)} embeddings")
         rest = iter(tensors)
@@ -139,6 +138,13 @@ class Pipeline:
             tenant=order.tenant,
             priority=order.priority,
         )
+
+    async def _embeddings(self, media: Sequence[Media]) -> Sequence[Tensor]:
+        order, encoder = self._order, self._workers.encoder
+        if not media:
+            return []
+        with blaming("the encoder"):
+            return await encoder.encode(media, order.deadline, tenant=order.tenant, priority=order.priority)
 
     async def _steps(self, prompt: Prompt) -> AsyncIterator[Step]:
         """Tell the text; yield each step the moment it is known. A model that fails ends the steps, not the rest."""

@@ -13,15 +13,19 @@ from orchestrator.ticket import Ticket
 
 
 class PooledEncoder:
-    """An `Encoder` of many. All who ask are one tenant: what is encoded costs little, and is asked for once."""
+    """An `Encoder` of many."""
 
     def __init__(self, pool: Pool[Encoder]) -> None:
         self._pool = pool
 
-    async def encode(self, media: Sequence[Media], deadline: Deadline) -> list[Tensor]:
+    async def encode(
+        self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
+    ) -> list[Tensor]:
         """As one of them does."""
-        ticket = self._pool.ticket("", 0, len(media))
-        return await self._pool.ask(ticket, deadline, lambda encoder: encoder.encode(media, deadline))
+        ticket = self._pool.ticket(tenant, priority, len(media))
+        return await self._pool.ask(
+            ticket, deadline, lambda encoder: encoder.encode(media, deadline, tenant=tenant, priority=priority)
+        )
 
 
 class PooledLanguageModel:

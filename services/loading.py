@@ -65,11 +65,13 @@ class LoadingEncoder:
         self._loading = loading
         self._then = then
 
-    async def encode(self, media: Sequence[Media], deadline: Deadline) -> list[Tensor]:
+    async def encode(
+        self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
+    ) -> list[Tensor]:
         """As the loaded encoder does."""
         encoder = await self._loading.ready(deadline)
         self._then.begin()
-        return await encoder.encode(media, deadline)
+        return await encoder.encode(media, deadline, tenant=tenant, priority=priority)
 
 
 class LoadingLanguageModel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from hashlib import sha256
 
 from motet.core import metrics
@@ -32,11 +33,13 @@ class ReusingEncoder:
         self._memory = memory
         self._flights: Flights[Tensor] = Flights()
 
-    async def encode(self, media: Sequence[Media], deadline: Deadline) -> list[Tensor]:
+    async def encode(
+        self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
+    ) -> list[Tensor]:
         """As the encoder does. Each caller waits until its own deadline, and hears of its own index."""
-        return await apiece(media, self._embedding, deadline)
+        return await apiece(media, partial(self._embedding, tenant=tenant, priority=priority), deadline)
 
-    async def _embedding(self, item: Media) -> Tensor:
+    async def _embedding(self, item: Media, tenant: str, priority: int) -> Tensor:
         key = await asyncio.to_thread(self._key, item)
         kept = self._memory.get(key)
         outcome = "kept" if kept is not None else "joined" if key in self._flights else "computed"
@@ -44,12 +47,15 @@ class ReusingEncoder:
         if kept is not None:
             return kept
         # Whoever asks leaves at its own deadline, by being cancelled.
-        async with closing(self._flights.join(key, lambda _: self._embedded(key, item), Deadline.never())) as found:
+        begin = partial(self._embedded, key, item, tenant, priority)
+        async with closing(self._flights.join(key, begin, Deadline.never())) as found:
             return await anext(found)
 
-    async def _embedded(self, key: bytes, item: Media) -> AsyncIterator[Tensor]:
-        # Those who wait leave at their deadlines, and the last to leave stops this: it needs none of its own.
-        [embedding] = await self._encoder.encode([item], Deadline.never())
+    async def _embedded(
+        self, key: bytes, item: Media, tenant: str, priority: int, deadline: Deadline
+    ) -> AsyncIterator[Tensor]:
+        # Those who wait leave at their deadlines, and the last to leave stops this: its own is never.
+        [embedding] = await self._encoder.encode([item], deadline, tenant=tenant, priority=priority)
         self._memory.keep(key, embedding, len(embedding.data))
         yield embedding
 

@@ -81,12 +81,17 @@ class ToyEncoder:
 
     def __init__(self, width: int = 16, delay: float = 0.0) -> None:
         self.seen: deque[tuple[Media, ...]] = deque(maxlen=REMEMBERED)
+        self.whose: deque[tuple[str, int]] = deque(maxlen=REMEMBERED)
+        """Tenant and priority of each of these."""
         self._width = width
         self._pause = Pause(delay)
 
-    async def encode(self, media: Sequence[Media], deadline: Deadline) -> list[Tensor]:
+    async def encode(
+        self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
+    ) -> list[Tensor]:
         """One float32 embedding of shape (width,) per item; takes `delay` seconds in all."""
         self.seen.append(tuple(media))
+        self.whose.append((tenant, priority))
         await self._pause.passes(deadline, "encoding")
         for index, item in enumerate(media):
             if not item.data or item.data.startswith(UNREADABLE):

@@ -23,8 +23,13 @@ Role = Literal["user", "assistant"]
 class Encoder(Protocol):
     """Maps media to embeddings of one joint space."""
 
-    async def encode(self, media: Sequence[Media], deadline: Deadline) -> list[Tensor]:
+    async def encode(
+        self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
+    ) -> list[Tensor]:
         """One embedding per item, in order: float32, shape (width,).
+
+        `tenant` and `priority` say on whose behalf and how urgently (higher goes first); they decide when it is worked
+        on, never what comes out.
 
         Raises `MediaError` for an item that cannot be read, naming its index in `metadata["index"]`.
         """

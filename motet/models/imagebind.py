@@ -50,7 +50,9 @@ class ImageBindEncoder:
         self._audio = TowerQueue("audio", lambda sounds: network("audio", sounds.to(device)).cpu())
         self._cutters = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encoder-views")
 
-    async def encode(self, media: Sequence[Media], deadline: Deadline) -> list[Tensor]:
+    async def encode(
+        self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
+    ) -> list[Tensor]:
         """See `Encoder.encode`: float32 of shape (width,), the mean over an item's views, as NExT-GPT v0 reads them."""
         return await apiece(media, self._embedding, deadline)
 

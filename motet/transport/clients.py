@@ -36,9 +36,11 @@ class RemoteEncoder:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = encoder_service_pb2_grpc.EncoderServiceStub(channel)
 
-    async def encode(self, media: Sequence[Media], deadline: Deadline) -> list[Tensor]:
+    async def encode(
+        self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
+    ) -> list[Tensor]:
         """One embedding per item, in order."""
-        call = self._stub.Encode(_frames(media), timeout=_left(deadline))
+        call = self._stub.Encode(_frames(media, tenant, priority), timeout=_left(deadline))
         response = await answered(call, "the encoder")
         if len(response.embeddings) != len(media):
             raise FaultError(f"the encoder answered {len(media)} items with {len(response.embeddings)} embeddings")
@@ -112,9 +114,11 @@ def _left(deadline: Deadline) -> float | None:
     return deadline.earlier_by(HOP).remaining()
 
 
-async def _frames(media: Sequence[Media]) -> AsyncIterator[encoder_service_pb2.EncodeRequest]:
+async def _frames(
+    media: Sequence[Media], tenant: str, priority: int
+) -> AsyncIterator[encoder_service_pb2.EncodeRequest]:
     for item in media:
-        header = encoder_service_pb2.EncodeRequest.Header(media_type=item.media_type)
+        header = encoder_service_pb2.EncodeRequest.Header(media_type=item.media_type, tenant=tenant, priority=priority)
         yield encoder_service_pb2.EncodeRequest(header=header)
         for chunk in chunks(item.data):
             yield encoder_service_pb2.EncodeRequest(chunk=chunk)

@@ -33,17 +33,20 @@ class EncoderServicer(pb_grpc.EncoderServiceServicer):
 
     async def Encode(self, request_iterator: AsyncIterator[pb.EncodeRequest], context: Any) -> pb.EncodeResponse:
         """Translate, encode, translate."""
-        media = await _collected(request_iterator)
-        embeddings = await self._encoder.encode(media, deadline_of(context))
+        media, first = await _collected(request_iterator)
+        embeddings = await self._encoder.encode(
+            media, deadline_of(context), tenant=first.tenant, priority=first.priority
+        )
         return pb.EncodeResponse(embeddings=[convert.tensor_to_proto(one) for one in embeddings])
 
 
-async def _collected(frames: AsyncIterator[pb.EncodeRequest]) -> list[Media]:
-    items: list[tuple[str, bytearray]] = []
+async def _collected(frames: AsyncIterator[pb.EncodeRequest]) -> tuple[list[Media], pb.EncodeRequest.Header]:
+    """The media, and the first header."""
+    items: list[tuple[pb.EncodeRequest.Header, bytearray]] = []
     size = 0
     async for frame in frames:
         if frame.WhichOneof("frame") == "header":
-            items.append((frame.header.media_type, bytearray()))
+            items.append((frame.header, bytearray()))
             continue
         if not items:
             raise RequestError("a header must come before the first chunk")
@@ -51,4 +54,5 @@ async def _collected(frames: AsyncIterator[pb.EncodeRequest]) -> list[Media]:
         if size > LARGEST_INPUT:
             raise RequestError(f"the media take more than {LARGEST_INPUT} bytes together", Reason.INPUT_TOO_LARGE)
         items[-1][1].extend(frame.chunk)
-    return [Media(media_type, bytes(data)) for media_type, data in items]
+    first = items[0][0] if items else pb.EncodeRequest.Header()
+    return [Media(header.media_type, bytes(data)) for header, data in items], first

@@ -50,13 +50,21 @@ class Gate:
     def go_on(self) -> None:
         self._may_go_on.release()
 
-    async def encode(self, media: Sequence[Media], deadline: Deadline) -> list[Tensor]:
+    async def encode(self, media: Sequence[Media], deadline: Deadline, **whose: Any) -> list[Tensor]:
         self.media.extend(media)
         try:
             await self._may_go_on.acquire()
             return [tensor_of(item.data, (4,)) for item in media]
         finally:
             self.stopped += 1
+
+
+async def test_the_encoder_is_told_on_whose_behalf_and_how_urgently() -> None:
+    toy = ToyEncoder()
+
+    await encoder_of(toy).encode([ONE], SOON, tenant="acme", priority=1)
+
+    assert list(toy.whose) == [("acme", 1)]
 
 
 async def test_media_that_were_embedded_before_are_not_embedded_again() -> None:

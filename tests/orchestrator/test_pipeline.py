@@ -229,10 +229,11 @@ async def test_options_reach_the_decoder_and_are_told_with_the_part():
 
 
 async def test_who_asks_and_how_urgently_reach_every_worker():
-    made, model = decoders(), ToyLanguageModel(MANIFEST.grammar, TWO)
+    made, model, encoder = decoders(), ToyLanguageModel(MANIFEST.grammar, TWO), ToyEncoder()
 
-    await perform(stage(model, made), ask(tenant="acme", priority=-1))
+    await perform(stage(model, made, encoder=encoder), ask(Media("x/a", b"a thing"), tenant="acme", priority=-1))
 
+    assert list(encoder.whose) == [("acme", -1)]
     told = [*model.seen, *made["a"].seen, *made["b"].seen]
     assert {(one.tenant, one.priority) for one in told} == {("acme", -1)}
 

@@ -197,7 +197,7 @@ async def test_a_language_model_is_tried_elsewhere_until_it_has_said_something()
 @virtually
 async def test_an_encoder_is_tried_elsewhere():
     class Away:
-        async def encode(self, media, deadline):
+        async def encode(self, media, deadline, **whose):
             raise AWAY
 
     pool = Pool("encoder", [Member(Away()), Member(ToyEncoder())], OrchestratorSettings())

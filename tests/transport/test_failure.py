@@ -178,8 +178,8 @@ async def test_a_guard_cancels_the_call_even_when_somebody_still_holds_it() -> N
 
 async def test_media_are_sent_again_when_the_first_encoder_was_not_there() -> None:
     class Flaky(ToyEncoder):
-        async def encode(self, media: Sequence[Media], deadline: Deadline) -> list[Tensor]:
-            embeddings = await super().encode(media, deadline)
+        async def encode(self, media: Sequence[Media], deadline: Deadline, **whose: Any) -> list[Tensor]:
+            embeddings = await super().encode(media, deadline, **whose)
             if len(self.seen) < 3:
                 raise LOST
             return embeddings
@@ -366,8 +366,8 @@ async def test_a_worker_that_says_it_was_stopped_is_no_cancellation_of_the_calle
 
 async def test_media_that_do_not_arrive_whole_are_not_passed_on() -> None:
     class Cut(ToyEncoder):
-        async def encode(self, media: Sequence[Media], deadline: Deadline) -> list[Tensor]:
-            return (await super().encode(media, deadline))[1:]
+        async def encode(self, media: Sequence[Media], deadline: Deadline, **whose: Any) -> list[Tensor]:
+            return (await super().encode(media, deadline, **whose))[1:]
 
     async with served(Cut()) as (_, channel):
         with pytest.raises(FaultError, match="2 items with 1 embeddings"):

@@ -81,6 +81,17 @@ async def failure_of(stream: AsyncIterator[Any]) -> MotetError:
     return caught.value
 
 
+async def test_an_encoder_is_told_on_whose_behalf_and_how_urgently(reach: Reach) -> None:
+    toy = ToyEncoder()
+    media = [Media("", b"1"), Media("", b"2")]
+
+    async with reach(toy) as encoder:
+        await encoder.encode(media, soon(), tenant="acme", priority=-2)
+        await encoder.encode(media, soon())
+
+    assert list(toy.whose) == [("acme", -2), ("", 0)]
+
+
 async def test_encode_answers_one_embedding_per_item_in_order(reach: Reach) -> None:
     items = [Media("image/png", b"one"), Media("", b"x" * 600_000)]
 

@@ -11,10 +11,14 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class EncodeRequest(_message.Message):
     __slots__ = ("header", "chunk")
     class Header(_message.Message):
-        __slots__ = ("media_type",)
+        __slots__ = ("media_type", "tenant", "priority")
         MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
+        TENANT_FIELD_NUMBER: _ClassVar[int]
+        PRIORITY_FIELD_NUMBER: _ClassVar[int]
         media_type: str
-        def __init__(self, media_type: _Optional[str] = ...) -> None: ...
+        tenant: str
+        priority: int
+        def __init__(self, media_type: _Optional[str] = ..., tenant: _Optional[str] = ..., priority: _Optional[int] = ...) -> None: ...
     HEADER_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     header: EncodeRequest.Header
