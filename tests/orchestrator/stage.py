@@ -110,8 +110,11 @@ def ask(*parts: str | Media, **options: Any) -> GenerationRequest:
 
 
 async def perform(orchestrator: Orchestrator, request: GenerationRequest | None = None) -> list[Event]:
-    """All events of a generation, checked against the grammar; nothing may be at work afterwards."""
-    async with aclosing(orchestrator.generate(request or ask())) as events:
+    """All events of a generation, checked against the grammar; nothing may be at work afterwards.
+
+    One that does not end fails its test soon, instead of hanging.
+    """
+    async with asyncio.timeout(20), aclosing(orchestrator.generate(request or ask())) as events:
         heard = [event async for event in events]
     check(heard)
     await settled(orchestrator)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import pytest
 
@@ -11,6 +11,7 @@ from motet.core.errors import Reason
 from motet.core.events import PartFailed, State
 from motet.core.media import Media
 from motet.core.toys import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel, Trouble
+from motet.core.workers import Finished, TextPiece
 from tests.orchestrator.grammar import check
 from tests.orchestrator.stage import (
     MANIFEST,
@@ -144,6 +145,37 @@ async def test_the_end_is_told_in_time_even_where_a_worker_is_slow_to_stop():
     assert orchestrator.running == 1, "until the worker has stopped, its generation is not over"
     await orchestrator.cancel(ending(heard).name)
     assert orchestrator.running == 0
+
+
+async def test_a_language_model_that_says_it_has_finished_is_not_waited_for():
+    class Lingering:
+        async def generate(self, prompt, deadline):
+            yield TextPiece("that was all")
+            yield Finished("stop", 1, 1)
+            await asyncio.sleep(3600)
+
+    events = await perform(stage(Lingering()))
+
+    assert ending(events).state is State.SUCCEEDED
+
+
+async def test_a_language_model_that_will_not_stop_is_listened_to_no_more():
+    class Deaf:
+        heard = 0
+
+        async def generate(self, prompt, deadline):
+            # Not for ever, so that the test fails and does not hang where nobody stops listening.
+            while self.heard < 1000:
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0.005)
+                self.heard += 1
+                yield TextPiece("la ")
+
+    deaf = Deaf()
+    events = await perform(stage(deaf), ask(timeout=0.1))
+
+    assert ending(events).error.reason is Reason.DEADLINE_EXCEEDED
+    assert deaf.heard < 100
 
 
 async def test_the_servers_own_limit_counts_where_the_caller_sets_none():
