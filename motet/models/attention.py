@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -43,52 +44,64 @@ class Attention:
         """`causal` is `causal_mask`'s. `scale` is what products of queries and keys are multiplied by."""
         self._scale = scale
         self._memory = cache.memory
-        self._counts = [place.count for place in places]
-        together = [index for index, place in enumerate(places) if gather and place.count == 1]
+        ends = list(accumulate(place.count for place in places))
+        rows = [(end - place.count, place) for end, place in zip(ends, places, strict=True)]
+        together = [each for each in rows if gather and each[1].count == 1]
         self._alone = [
-            (index, cache.known(place.base, place.base + place.end), _visible(causal, place))
-            for index, place in enumerate(places)
-            if index not in together
+            (row, place.count, cache.known(place.base, place.base + place.end), _visible(causal, place))
+            for row, place in rows
+            if not gather or place.count > 1
         ]
-        self._shared = _Shared([places[index] for index in together], together, causal) if together else None
+        self._shared = _Shared(together, causal) if together else None
+        computed = [row + i for row, count, *_ in self._alone for i in range(count)] + [row for row, _ in together]
+        self._order = _inverse(computed, causal.device) if together and self._alone else None
 
     def __call__(self, layer: int, queries: Tensor) -> Tensor:
         """From (tokens, heads, width) to (tokens, heads x width), in the layer of that number."""
         share = queries.shape[1] != self._memory.shape[2]
-        parts = list(torch.split(queries, self._counts))
-        for index, known, mask in self._alone:
-            keys, values = known[2 * layer], known[2 * layer + 1]
+        parts = []
+        for row, count, known, mask in self._alone:
+            asking, keys, values = queries.narrow(0, row, count), known[2 * layer], known[2 * layer + 1]
             attended = scaled_dot_product_attention(
-                parts[index].transpose(0, 1)[None], keys, values, attn_mask=mask, scale=self._scale, enable_gqa=share
+                asking.transpose(0, 1)[None], keys, values, attn_mask=mask, scale=self._scale, enable_gqa=share
             )
-            parts[index] = attended[0].transpose(0, 1)
+            parts.append(attended[0].transpose(0, 1))
         if self._shared is not None:
             keys, values = self._memory[layer][:, :, self._shared.columns].transpose(1, 2)
-            asking = torch.cat([parts[index] for index in self._shared.indices]).unsqueeze(2)
             attended = scaled_dot_product_attention(
-                asking, keys, values, attn_mask=self._shared.hidden, scale=self._scale, enable_gqa=share
+                queries[self._shared.rows].unsqueeze(2),
+                keys,
+                values,
+                attn_mask=self._shared.hidden,
+                scale=self._scale,
+                enable_gqa=share,
             )
-            for index, part in zip(self._shared.indices, attended.transpose(1, 2).unbind(), strict=True):
-                parts[index] = part
-        return torch.cat([part.flatten(1) for part in parts])
+            parts.append(attended[:, :, 0])
+        mixed = torch.cat(parts).flatten(1)
+        return mixed if self._order is None else mixed[self._order]
 
 
 class _Shared:
-    """Single tokens that attend in one call: which of the places they are, and what each sees.
+    """Single tokens that attend in one call: which rows of the pass they are, and what each sees.
 
-    `columns`, (answers, longest), are the kept tokens; `hidden`, (answers, 1, 1, longest), hides what pads them.
+    `rows`, (answers,); `columns`, (answers, longest), are the kept tokens; `hidden`, (answers, 1, 1, longest), hides
+    what pads them.
     """
 
-    def __init__(self, places: Sequence[Place], indices: Sequence[int], causal: Tensor) -> None:
-        self.indices = indices
+    def __init__(self, placed: Sequence[tuple[int, Place]], causal: Tensor) -> None:
         device = causal.device
-        ends = torch.tensor([place.end for place in places], device=device)[:, None]
-        bases = torch.tensor([place.base for place in places], device=device)[:, None]
-        columns = torch.arange(max(place.end for place in places), device=device)[None]
-        beyond = columns >= ends
-        self.columns = bases + columns.masked_fill(beyond, 0)
+        numbers = [(row, place.base, place.end) for row, place in placed]
+        self.rows, bases, ends = torch.tensor(numbers, device=device).unbind(1)
+        columns = torch.arange(max(place.end for _, place in placed), device=device)[None]
+        beyond = columns >= ends[:, None]
+        self.columns = bases[:, None] + columns.masked_fill(beyond, 0)
         hidden = torch.zeros(beyond.shape, dtype=causal.dtype, device=device)
         self.hidden = hidden.masked_fill(beyond, float("-inf"))[:, None, None]
+
+
+def _inverse(order: Sequence[int], device: torch.device) -> Tensor:
+    """Where each row is found, when they were computed in that order."""
+    return torch.tensor(order, device=device).argsort()
 
 
 def causal_mask(most: int, positions: int, dtype: torch.dtype, device: torch.device) -> Tensor:
