@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import pad
 from transformers import LlamaForCausalLM
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 from transformers.utils import logging
 
 from motet.core.bundle import Bundle
@@ -61,9 +62,10 @@ class Llama:
         """Of `KvCache`: layers, heads of keys, width of one."""
         self._scale = float(attention.scaling)
         self._causal = causal_mask(max(BLOCK, longest_run), positions, self.dtype, self.device)
-        turns = torch.arange(positions, device=self.device)[None]
-        cos, sin = model.model.rotary_emb(self._words.weight, turns)
-        self._turns = turns_of(cos[0], sin[0])
+        # Made anew: whoever casts a model to half precision casts its frequencies too, and far positions go astray.
+        rotary = LlamaRotaryEmbedding(model.config)
+        cos, sin = rotary(torch.empty(0, dtype=self.dtype), torch.arange(positions)[None])
+        self._turns = turns_of(cos[0].to(self.device), sin[0].to(self.device))
         self._layers = [Layer(layer) for layer in model.model.layers]
         self.beginning = int(model.config.bos_token_id)
         """The id that every script begins with."""
@@ -99,12 +101,14 @@ class Llama:
         kept = torch.tensor([place.base + each for place in places for each in range(*place.span)], device=self.device)
         turns = self._turns_at(places, count)
         attend = Attention(places, cache, self._causal, self._scale, gather=self.device.type != "cpu")
+        # Before the layers: on a GPU, what is copied after them waits for them.
+        last = torch.tensor(wanted, dtype=torch.long, device=self.device)
         states = _enough(embedded)
         for number, layer in enumerate(self._layers):
             queries, told = layer.project(states, turns)
             cache.memory[number].flatten(0, 1).index_copy_(1, kept, told[:count].transpose(0, 1))
             states = layer.finish(states, _enough(attend(number, queries[:count])))
-        return self._norm(states[torch.tensor(wanted, dtype=torch.long, device=self.device)])
+        return self._norm(states[last])
 
     @torch.inference_mode()
     def logits(self, states: Tensor) -> Tensor:

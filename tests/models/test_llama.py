@@ -124,6 +124,17 @@ def test_the_packed_pass_computes_what_transformers_computes(bundle: Bundle) -> 
     torch.testing.assert_close(packed.logits, logits, atol=1e-4, rtol=1e-5)
 
 
+def test_positions_far_on_are_as_exact_in_half_precision_as_numbers_can_be() -> None:
+    config = LlamaConfig(
+        vocab_size=40, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2
+    )  # fmt: skip
+    whole = LlamaForCausalLM(config)
+    exact, _ = whole.model.rotary_emb(torch.zeros(1), torch.arange(2000)[None])
+    half = Llama(whole.to(torch.bfloat16), Projections(ProjectionsConfig(4, 32, {})), positions=2000)
+
+    assert (half._turns[0][:, 0] - exact[0]).abs().max() < 0.01
+
+
 def test_a_network_with_fewer_heads_of_keys_than_of_queries_is_read_right(tmp_path: Path) -> None:
     config = LlamaConfig(
         vocab_size=40, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
