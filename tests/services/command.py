@@ -33,15 +33,15 @@ def motet(*arguments: object, said: str = "", folder: Path | None = None) -> sub
 
 
 @contextmanager
-def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """Start it; it is killed at the end of the test if it is still there."""
+def started(*arguments: object, **settings: str) -> Iterator[subprocess.Popen[str]]:
+    """Start it, with settings in its environment; it is killed at the end of the test if it is still there."""
     with subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=CLEAN,
+        env=CLEAN | {f"MOTET_{name.upper()}": value for name, value in settings.items()},
         # As in a terminal: what is sent to it can be sent to its whole group.
         start_new_session=True,
     ) as process:

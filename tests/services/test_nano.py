@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -28,9 +29,14 @@ def digests(folder: Path, *where: object) -> list[tuple[str, str]]:
 @pytest.mark.timeout(300)
 def test_a_seed_gives_the_same_bytes_embedded_and_through_services_and_twice_in_a_row(tmp_path: Path) -> None:
     here = digests(tmp_path / "here")
-    with started("up", "--port", 0) as up:
-        address = table_of(up)["orchestrator"][0]
+    # Media that are given again prove nothing: each is to be made.
+    with started("up", "--port", 0, reuse_bytes="0") as up:
+        address, metrics = table_of(up)["orchestrator"]
         there, again = (digests(tmp_path / name, "--server", address) for name in ("there", "again"))
+        with urlopen(f"http://{metrics}/metrics") as page:
+            counted = page.read().decode()
 
     assert {modality for modality, _ in here} == {"text", "image", "audio", "video"}
     assert here == there == again
+    assert 'motet_parts_total{modality="video",reason=""} 2.0' in counted
+    assert "motet_media_reuse_total{" not in counted
