@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 
 import torch
@@ -47,6 +48,8 @@ class Choir:
         self._singing = self._closed = False
         self._thread = ThreadPoolExecutor(1, f"decoder-{modality}")
         self._others = ThreadPoolExecutor(_FINISHING, f"decoder-{modality}-finish")
+        cuda = singer.device.type == "cuda"
+        self._stream = torch.cuda.Stream(singer.device) if cuda else None  # type: ignore[no-untyped-call]
 
     def join(self, seat: Seat) -> None:
         """Take part from the next step on; on any thread. Set `seat.gone` to leave."""
@@ -185,7 +188,7 @@ class Choir:
         predicted = self._singer.predict(songs)
         if self._singer.device.type == "cuda":
             # Otherwise steps would pile up on the device, where nobody can cancel them.
-            torch.cuda.synchronize(self._singer.device)
+            torch.cuda.current_stream(self._singer.device).synchronize()
         return predicted, perf_counter() - began
 
     def _advance(self, seat: Seat, song: Song, predicted: Tensor | Exception) -> None:
@@ -209,7 +212,8 @@ class Choir:
     def _previewed(self, seat: Seat, step: int, total: int, guess: Tensor) -> Progress | Media:
         _still_wanted(seat)
         try:
-            picture = self._singer.preview(guess)
+            with self._aside():
+                picture = self._singer.preview(guess)
         except FloatingPointError as error:
             raise self._not_finite() from error
         return Progress(step, total, None if picture is None else encode.encode_preview(picture))
@@ -219,13 +223,22 @@ class Choir:
         seat.deadline.check("the decoder was finishing")
         began = perf_counter()
         try:
-            media = self._to_media(self._singer.finish(song))
+            with self._aside():
+                made = self._singer.finish(song)
+            media = self._to_media(made)
         except FloatingPointError as error:
             raise self._not_finite() from error
         seconds = perf_counter() - began
         before = self._finishing_seconds or seconds
         self._finishing_seconds = before + _NEWS * (seconds - before)
         return media
+
+    def _aside(self) -> AbstractContextManager[object]:
+        """On a GPU, what is computed here goes on beside the steps, after those that have been taken."""
+        if self._stream is None:
+            return nullcontext()
+        self._stream.wait_stream(torch.cuda.default_stream(self._singer.device))
+        return torch.cuda.stream(self._stream)
 
     def _not_finite(self) -> FaultError:
         return FaultError(f"the {self._modality} decoder's result is not finite; try another seed")
