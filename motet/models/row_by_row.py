@@ -40,12 +40,11 @@ class OneWay3d(nn.Conv3d):
         return _one_way(self, input)
 
 
-_KINDS: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: RowByRow, nn.Conv2d: OneWay2d, nn.Conv3d: OneWay3d}
-
-
 def compute_row_by_row(network: nn.Module) -> None:
     """Has a network on a CPU compute so; its weights and names stay as they are."""
-    kinds = _KINDS if torch.backends.mkldnn.is_available() else {nn.Linear: RowByRow}
+    kinds: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: RowByRow}
+    if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        kinds |= {nn.Conv2d: OneWay2d, nn.Conv3d: OneWay3d}
     for module in network.modules():
         module.__class__ = kinds.get(type(module), type(module))
 
