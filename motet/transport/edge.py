@@ -114,7 +114,7 @@ class Edge(grpc.aio.ServerInterceptor):
         self._leaving += 1
         context.add_done_callback(self._left)
 
-    def _left(self, context: _Context) -> None:
+    def _left(self, context: object) -> None:
         self._leaving -= 1
         if not self._leaving and self._nobody is not None:
             self._nobody.set()
