@@ -112,9 +112,9 @@ class Edge(grpc.aio.ServerInterceptor):
     def _leave(self, context: _Context) -> None:
         """A call is over, but for the end of its answer, which gRPC has yet to send."""
         self._leaving += 1
-        context.add_done_callback(self._left)
+        context.add_done_callback(self._left)  # type: ignore[arg-type]  # a callable is one, whatever the stub says
 
-    def _left(self, context: object) -> None:
+    def _left(self, context: _Context) -> None:
         self._leaving -= 1
         if not self._leaving and self._nobody is not None:
             self._nobody.set()
