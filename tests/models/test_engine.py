@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
+from prometheus_client import REGISTRY
 
 from motet.core.bundle import Bundle
 from motet.core.deadline import Deadline
@@ -155,6 +157,32 @@ async def test_answers_wait_when_memory_is_full_and_none_fails(load: Load) -> No
     assert all(len({place.base for place in places}) == 1 for places in passes)
     assert [said(events) for events in waited] == [said(events) for events in await answers(roomy, prompts)]
     assert tight._engine._cache.used == 0
+
+
+async def test_memory_is_never_shared_nor_exceeded_and_all_given_back_by_tenants_who_come_and_go(load: Load) -> None:
+    model = load(kv_tokens=2 * POSITIONS)
+    prompts = [
+        asking("word " * i, max_tokens=20 + 15 * (i % 4), temperature=1.0, seed=i, tenant=f"tenant {i % 5}")
+        for i in range(20)
+    ]
+    with passes_of(model._voice.llama) as passes:
+        tasks = [asyncio.create_task(answer(model, prompt)) for prompt in prompts]
+        while not passes:
+            await asyncio.sleep(0)
+        for task in tasks[::4]:
+            task.cancel()
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert sum(isinstance(events, asyncio.CancelledError) for events in done) <= 5
+    assert all(isinstance(events[-1], Finished) for events in done if isinstance(events, list))
+    for places in passes:
+        # Several blocks of one answer may be in a pass; each ends further on than those before it.
+        spans = {place.base: place.base + place.end for place in sorted(places, key=lambda place: place.end)}
+        assert all(spans[base] <= following for base, following in pairwise(sorted(spans)))
+        assert max(spans.values()) <= 2 * POSITIONS
+    assert model._engine._cache.reserve(2 * POSITIONS) is not None
+    assert REGISTRY.get_sample_value("motet_kv_tokens_used") == 0
+    assert REGISTRY.get_sample_value("motet_answers_waiting") == 0
 
 
 async def test_whoever_waits_gives_up_at_his_deadline(load: Load) -> None:
