@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from random import Random
 from typing import Generic, TypeVar
 
-from motet.core.capacity import Capacity
+from motet.core.capacity import TOLD_EVERY, Capacity
 from motet.core.closing import closing
 from motet.core.errors import MotetError, OverloadedError, Reason, RetryableError
 from orchestrator.breaker import Breaker
@@ -20,6 +20,9 @@ Loads = Callable[[], AsyncIterator[Capacity]]
 
 _PATIENCE = 0.1, 2.0
 """Seconds between two attempts to listen to a worker that is away, at first and at last."""
+
+_SILENCE = 3 * TOLD_EVERY
+"""Seconds after which a worker that tells nothing is taken to be away."""
 
 
 class Replica(Generic[Worker]):
@@ -87,18 +90,21 @@ class Replica(Generic[Worker]):
         return False
 
     async def listen(self, changed: Callable[[], None]) -> None:
-        """Follow the worker's load for ever, and call `changed` after each change. While it is away it is not ready."""
+        """Follow the worker's load for ever, and call `changed` after each change.
+
+        While it is away it is not ready; so is one that tells nothing for too long, as one that is frozen does.
+        """
         if self._loads is None:
             return
         wait, longest = _PATIENCE
         while True:
             try:
                 async with closing(self._loads()) as loads:
-                    async for load in loads:
+                    while (load := await _within(_SILENCE, loads)) is not None:
                         self._hear(load)
                         wait = _PATIENCE[0]
                         changed()
-            except MotetError:
+            except (MotetError, TimeoutError):
                 pass  # told by the replica's not being ready, and by whatever is asked of it
             self._ready = False
             changed()
@@ -110,6 +116,12 @@ class Replica(Generic[Worker]):
         calls = load.running + load.queued
         # What the worker tells includes this pool's own calls, of which it knows less than the pool does.
         self._foreign = load.seconds * max(0, calls - len(self.calls)) / calls if calls else 0.0
+
+
+async def _within(seconds: float, loads: AsyncIterator[Capacity]) -> Capacity | None:
+    """The next load; None where there are no more. Raises `TimeoutError`."""
+    async with asyncio.timeout(seconds):
+        return await anext(loads, None)
 
 
 def _polite(error: RetryableError) -> bool:

@@ -31,7 +31,7 @@ class WorkerServicer(pb_grpc.WorkerServiceServicer):
     async def WatchCapacity(
         self, request: pb.WatchCapacityRequest, context: Any
     ) -> AsyncIterator[pb.WatchCapacityResponse]:
-        """The load at once, and after each change."""
+        """The load at once, after each change, and now and then."""
         async with aclosing(self._gate.watch()) as loads:
             async for load in loads:
                 yield convert.capacity_to_proto(replace(load, bundle_digest=self._bundle_digest))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+TOLD_EVERY = 5.0
+"""Seconds after which a worker tells its load again although it has not changed: whoever tells nothing is not well."""
+
 
 @dataclass(frozen=True, slots=True)
 class Capacity:

@@ -99,7 +99,7 @@ class RemoteWorker:
         self._stub = worker_service_pb2_grpc.WorkerServiceStub(channel)
 
     async def capacity(self) -> AsyncIterator[Capacity]:
-        """The worker's load, at once and then after each change, until the worker stops."""
+        """The worker's load, at once, after each change, and every `TOLD_EVERY` seconds, until the worker stops."""
         async with guarded(self._stub.WatchCapacity(worker_service_pb2.WatchCapacityRequest()), "the worker") as loads:
             async for load in loads:
                 yield convert.capacity_from_proto(load)

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 
 from motet.core import metrics
-from motet.core.capacity import Capacity
+from motet.core.capacity import TOLD_EVERY, Capacity
 from motet.core.clock import now
 from motet.core.errors import OverloadedError, Reason, RetryableError
 
@@ -70,12 +70,17 @@ class Gate:
         self._average += _WEIGHT * (seconds - self._average)
 
     async def watch(self) -> AsyncGenerator[Capacity, None]:
-        """The load, at once and after each change; changes that follow each other closely are told as one."""
+        """The load, at once, after each change, and every `TOLD_EVERY` seconds.
+
+        Changes that follow each other closely are told as one.
+        """
         while True:
             change = self._change
             yield self.capacity
             await asyncio.sleep(_PACE)
-            await change.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TOLD_EVERY):
+                    await change.wait()
 
     def close(self) -> None:
         """Let nobody in any more; those inside and in the queue are finished. Closing twice is as closing once."""

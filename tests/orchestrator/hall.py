@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from random import Random
 
 from benchmarks.virtual_loop import run_virtually
-from motet.core.capacity import Capacity
+from motet.core.capacity import TOLD_EVERY, Capacity
 from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import Reason, RetryableError
@@ -25,10 +25,14 @@ AWAY = RetryableError("not there", Reason.WORKER_UNAVAILABLE)
 
 
 class Post:
-    """Where a test tells a pool a worker's load, or, by None, that it is not heard of any more."""
+    """Where a test tells a pool a worker's load, or, by None, that it is not heard of any more.
+
+    The last load is told again and again, unless it is `frozen`.
+    """
 
     def __init__(self, width: int = 1) -> None:
         self.told: asyncio.Queue[Capacity | None] = asyncio.Queue()
+        self.frozen = False
         self.tell(width=width)
 
     def tell(self, **load) -> None:
@@ -38,8 +42,12 @@ class Post:
         self.told.put_nowait(None)
 
     async def loads(self) -> AsyncIterator[Capacity]:
-        while (load := await self.told.get()) is not None:
+        load = await self.told.get()
+        while load is not None:
             yield load
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if self.frozen else TOLD_EVERY):
+                    load = await self.told.get()
         raise AWAY
 
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 import pytest
 
 from benchmarks.virtual_loop import run_virtually
+from motet.core.capacity import TOLD_EVERY
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, FaultError, OverloadedError, Reason, RequestError, RetryableError
 from motet.core.media import Media
@@ -121,6 +122,24 @@ async def test_one_that_is_not_heard_of_gets_nothing_until_it_is_heard_of_again(
         await hall.start()
 
         assert hall.counts == [1, 3]
+
+
+@virtually
+async def test_one_that_tells_nothing_for_long_is_not_heard_of():
+    async with Hall(None, None, width=4) as hall:
+        await asyncio.sleep(20 * TOLD_EVERY)
+        await asyncio.gather(hall.start(), hall.start())
+        assert hall.counts == [1, 1], "both tell that nothing has changed"
+        hall.posts[0].frozen = True
+        await asyncio.sleep(5 * TOLD_EVERY)
+        await asyncio.gather(*(hall.start() for _ in range(3)))
+        assert hall.counts == [1, 4]
+        hall.posts[0].frozen = False
+        hall.posts[0].tell(width=4)
+        await asyncio.sleep(3)
+        await hall.start()
+
+        assert hall.counts == [2, 4]
 
 
 @virtually

@@ -35,6 +35,14 @@ def test_a_load_that_changes_all_the_time_is_told_twenty_times_a_second() -> Non
     assert 18 <= told <= 22
 
 
+def test_a_load_that_does_not_change_is_told_now_and_then() -> None:
+    async def program() -> list[float]:
+        async with aclosing(Gate().watch()) as loads:
+            return [(await anext(loads), now())[1] for _ in range(4)]
+
+    assert run_virtually(program()) == pytest.approx([0, 5.05, 10.1, 15.15])
+
+
 def test_work_is_predicted_from_how_long_calls_took() -> None:
     async def program() -> float:
         gate = Gate(2, 4)

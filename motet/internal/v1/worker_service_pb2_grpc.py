@@ -52,8 +52,8 @@ class WorkerServiceServicer:
     """
 
     def WatchCapacity(self, request, context):
-        """WatchCapacity sends the worker's load at once and then after changes; those that follow each other closely are told as
-        one. The stream ends when the worker stops.
+        """WatchCapacity sends the worker's load at once, then after changes, and every 5 seconds where there are none; changes
+        that follow each other closely are told as one. The stream ends when the worker stops.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,8 +34,8 @@ class WorkerServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> WorkerServiceAsyncStub: ...
     WatchCapacity: _grpc.UnaryStreamMultiCallable[_worker_service_pb2.WatchCapacityRequest, _worker_service_pb2.WatchCapacityResponse]
-    """WatchCapacity sends the worker's load at once and then after changes; those that follow each other closely are told as
-    one. The stream ends when the worker stops.
+    """WatchCapacity sends the worker's load at once, then after changes, and every 5 seconds where there are none; changes
+    that follow each other closely are told as one. The stream ends when the worker stops.
     """
     Drain: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.DrainRequest, _worker_service_pb2.DrainResponse]
     """Drain stops admitting work, and returns once what was admitted is finished or the grace has passed. The process
@@ -48,8 +48,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     WatchCapacity: _aio.UnaryStreamMultiCallable[_worker_service_pb2.WatchCapacityRequest, _worker_service_pb2.WatchCapacityResponse]  # type: ignore[assignment]
-    """WatchCapacity sends the worker's load at once and then after changes; those that follow each other closely are told as
-    one. The stream ends when the worker stops.
+    """WatchCapacity sends the worker's load at once, then after changes, and every 5 seconds where there are none; changes
+    that follow each other closely are told as one. The stream ends when the worker stops.
     """
     Drain: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.DrainRequest, _worker_service_pb2.DrainResponse]  # type: ignore[assignment]
     """Drain stops admitting work, and returns once what was admitted is finished or the grace has passed. The process
@@ -65,8 +65,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_service_pb2.WatchCapacityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_worker_service_pb2.WatchCapacityResponse], _abc.AsyncIterator[_worker_service_pb2.WatchCapacityResponse]]:
-        """WatchCapacity sends the worker's load at once and then after changes; those that follow each other closely are told as
-        one. The stream ends when the worker stops.
+        """WatchCapacity sends the worker's load at once, then after changes, and every 5 seconds where there are none; changes
+        that follow each other closely are told as one. The stream ends when the worker stops.
         """
 
     @_abc_1.abstractmethod
