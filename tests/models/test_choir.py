@@ -195,12 +195,9 @@ async def test_songs_come_out_as_each_does_alone_to_the_last_bit_and_the_curve_i
 async def test_pictures_of_the_shipped_bundle_are_the_same_to_the_last_bit_in_company() -> None:
     bundle = Bundle.load(bundle_folder("nano"), ("decoders/image", "decoders/autoencoder"))
     decoder = load_decoder(bundle, "image")
-    told = [np.random.default_rng(seed).standard_normal((8, 128), "f4").tobytes() for seed in range(3)]
-    wanted = [
-        DecodeJob("image", Tensor("float32", (8, 128), told[n]), n, steps=10 + n, guidance=guidance)
-        for n in range(3)
-        for guidance in (None, 1.0)
-    ]
+    numbers = [np.random.default_rng(seed).standard_normal((8, 128), "f4").tobytes() for seed in range(3)]
+    told = [Tensor("float32", (8, 128), each) for each in numbers]
+    wanted = [DecodeJob("image", told[n], n, 10 + n, guidance) for n in range(3) for guidance in (None, 1.0)]
     alone = [await media(decoder, each) for each in wanted]
     assert await asyncio.gather(*(media(decoder, each) for each in wanted)) == alone
     assert {rows: curve.allows(2) for rows, curve in decoder._choir._curves.items()} == {1: True, 2: True}
