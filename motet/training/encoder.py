@@ -78,7 +78,7 @@ class Pupil(nn.Module):
     @torch.no_grad()
     def _basis(self) -> Tensor:
         """An orthonormal basis of what the layers read, (width, directions)."""
-        rows = torch.cat([layer.weight for layer in (*self.layers.values(), self.pitch)])
+        rows = torch.cat([*(layer.get_parameter("weight") for layer in self.layers.values()), self.pitch.weight])
         basis: Tensor = torch.linalg.qr(rows.T).Q
         return basis
 
