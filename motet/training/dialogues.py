@@ -231,13 +231,18 @@ def _answered(thing: Thing, kind: str) -> str:
     """The answer to a question about one attribute."""
     if kind == "subject":
         return f"It is {article(thing.subject)}."
+    return "".join(_manner(thing))
+
+
+def _manner(thing: Thing) -> tuple[str, str, str]:
+    """The sentence that tells a thing's manner, in three pieces: the middle one is the manner itself."""
     match thing.modality:
         case "image":
-            return f"The background is {thing.manner}."
+            return "The background is", f" {thing.manner}", "."
         case "audio":
-            return f"It is {article(thing.manner)} note."
+            return "It is", f" {article(thing.manner)}", " note."
         case _:
-            return f"It is {thing.manner}."
+            return "It is", f" {thing.manner}", "."
 
 
 def _after(part: Part) -> Part:
@@ -252,15 +257,12 @@ def _after(part: Part) -> Part:
 
 
 def _told(thing: Thing) -> tuple[str, str, str]:
-    """The description of a thing in three pieces: the first tells its subject, the second its manner."""
-    subject = f"{_SEEN[thing.modality]} {article(thing.subject)}"
-    match thing.modality:
-        case "image":
-            return f"{subject} on", f" {article(thing.manner)}", " background."
-        case "audio":
-            return f"{subject} playing", f" {article(thing.manner)}", " note."
-        case _:
-            return subject, f" {thing.manner}", "."
+    """The description of a thing in three pieces: the first tells its subject, the second its manner.
+
+    Two sentences, so that how the second one goes on can be learned after any subject.
+    """
+    start, manner, end = _manner(thing)
+    return f"{_SEEN[thing.modality]} {article(thing.subject)}. {start}", manner, end
 
 
 def _checked(thing: Thing, generator: np.random.Generator) -> tuple[str, str]:
