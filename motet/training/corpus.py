@@ -16,7 +16,7 @@ from torch import Tensor
 from motet.core.signals import Grammar
 from motet.models.codec import TextCodec
 from motet.training.dialogues import Dialogue
-from motet.training.wishes import Given, Part
+from motet.training.wishes import Given, Part, Sparing
 from motet.training.world import Thing
 
 IGNORED = -100
@@ -27,13 +27,15 @@ _CLOSING = "\n###"
 class Row:
     """One dialogue as ids: `labels` are the ids to be learned, else -100.
 
-    `seen` are the (position, thing) of attached media, `runs` the (position, thing) of the first tokens of runs.
+    `seen` are the (position, thing) of attached media, `runs` the (position, thing) of the first tokens of runs,
+    `spared` the (position, id) of ids that would not be wrong there.
     """
 
     ids: list[int] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     seen: list[tuple[int, Thing]] = field(default_factory=list)
     runs: list[tuple[int, Thing]] = field(default_factory=list)
+    spared: list[tuple[int, int]] = field(default_factory=list)
 
     def write(self, ids: Sequence[int], spoken: bool) -> None:
         """Append ids, to be learned if the assistant speaks them."""
@@ -43,12 +45,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows padded to one length: `ids` and `labels` are (rows, length); places are (row, position, thing)."""
+    """Rows padded to one length: `ids` and `labels` are (rows, length); places are (row, position, thing or id)."""
 
     ids: Tensor
     labels: Tensor
     seen: list[tuple[int, int, Thing]]
     runs: list[tuple[int, int, Thing]]
+    spared: list[tuple[int, int, int]]
 
 
 class Writer:
@@ -79,8 +82,8 @@ class Writer:
         return row
 
     def _heard(self, row: Row, part: Part) -> None:
-        if isinstance(part, Given):
-            raise TypeError("only answers hold given words")
+        if isinstance(part, Given | Sparing):
+            raise TypeError("only answers hold given words, and words that are spared")
         if isinstance(part, str):
             row.write(self._codec.encode(f" {part}"), spoken=False)
         elif self._grammar is None:
@@ -94,6 +97,11 @@ class Writer:
         if isinstance(part, str | Given):
             text = part if isinstance(part, str) else part.text
             row.write(self._text(f" {text}" if first else text), spoken=isinstance(part, str))
+        elif isinstance(part, Sparing):
+            ids, others = self._text(part.text), self._text(part.spared)
+            place = next(i for i, (one, other) in enumerate(zip(ids, others, strict=False)) if one != other)
+            row.spared.append((len(row.ids) + place, others[place]))
+            row.write(ids, spoken=True)
         elif self._grammar is not None:
             row.runs.append((len(row.ids), part))
             run = list(self._grammar.run_of(part.modality).ids)
@@ -141,4 +149,5 @@ def padded(rows: Sequence[Row]) -> Batch:
         labels[i, : len(row.ids)] = torch.tensor(row.labels)
     seen = [(i, place, thing) for i, row in enumerate(rows) for place, thing in row.seen]
     runs = [(i, place, thing) for i, row in enumerate(rows) for place, thing in row.runs]
-    return Batch(ids, labels, seen, runs)
+    spared = [(i, place, other) for i, row in enumerate(rows) for place, other in row.spared]
+    return Batch(ids, labels, seen, runs, spared)

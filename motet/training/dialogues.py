@@ -17,6 +17,7 @@ from motet.training.variations import varied
 from motet.training.wishes import (
     Given,
     Part,
+    Sparing,
     Wish,
     capital,
     finished,
@@ -52,8 +53,9 @@ class Scribe:
     """Makes up dialogues about the things that are, or are not, held out.
 
     Who has only met whole combinations learns which of them there are ("a piano is never low"), and tells a held-out
-    thing for another. So in practice no thing is ever told whole: subjects are told of things whose manner has no name,
-    and manners of impartial things, after the name of a subject that the world does not have.
+    thing for another. So in practice no thing is ever told whole: subjects are told of things whose manner has no name;
+    manners where the subject is given, and the manner that it lacks does not count as wrong, or of impartial things,
+    after the name of a subject that the world does not have.
     """
 
     def __init__(self, apart: bool = False) -> None:
@@ -151,8 +153,6 @@ class Scribe:
         kind = str(generator.choice(["describe", "subject", "manner", "check"], p=[0.64, 0.13, 0.13, 0.1]))
         if kind in ("subject", "check"):
             thing = self._nameless(thing)
-        elif kind == "manner" and not self._apart:
-            thing = pick(generator, self._impartial[thing.modality])
         if kind == "check":
             said, answer = _checked(thing, generator)
             return thing, said, (answer,)
@@ -161,15 +161,21 @@ class Scribe:
         if kind == "describe":
             thing, reply = self._described(thing, generator)
             return thing, said, reply
-        return thing, said, (_answered(thing, kind),)
+        if kind == "manner":
+            start, manner, end = _manner(thing)
+            return thing, said, (start, manner if self._apart else _sparing(thing, manner), end)
+        return thing, said, (f"It is {article(thing.subject)}.",)
 
     def _described(self, thing: Thing, generator: np.random.Generator) -> tuple[Thing, tuple[Part, ...]]:
         """The thing, or its subject in a manner of no name, and its description."""
         start, manner, end = _told(thing)
         if self._apart:
             return thing, (start, manner, end)
-        if generator.random() < 0.6:
+        chance = generator.random()
+        if chance < 0.5:
             return self._nameless(thing), (start, Given(manner), end)
+        if chance < 0.8:
+            return thing, (Given(start), _sparing(thing, manner), end)
         thing = pick(generator, self._impartial[thing.modality])
         stranger = Thing(thing.modality, pick(generator, UNKNOWN[thing.modality]), thing.manner)
         start, manner, end = _told(stranger)
@@ -227,11 +233,10 @@ class Scribe:
         return dialogue
 
 
-def _answered(thing: Thing, kind: str) -> str:
-    """The answer to a question about one attribute."""
-    if kind == "subject":
-        return f"It is {article(thing.subject)}."
-    return "".join(_manner(thing))
+def _sparing(thing: Thing, manner: str) -> Part:
+    """The words of the thing's manner, which spare those of the manner that its subject lacks."""
+    others = [other for other in things(thing.modality) if other.subject == thing.subject and held_out(other)]
+    return Sparing(manner, _manner(others[0])[1]) if others else manner
 
 
 def _manner(thing: Thing) -> tuple[str, str, str]:
@@ -252,7 +257,7 @@ def _after(part: Part) -> Part:
             return f" {part}"
         case Given():
             return Given(f" {part.text}")
-        case Thing():
+        case _:
             return part
 
 

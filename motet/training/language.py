@@ -72,15 +72,19 @@ def train_tokenizer(path: Path, dialogues: int = 20_000) -> TextCodec:
     return TextCodec.load(path)
 
 
-def spoken_loss(model: nn.Module, hidden: Tensor, labels: Tensor) -> Tensor:
-    """The cross-entropy of the labelled ids, each predicted from the state before it.
+def spoken_loss(model: nn.Module, hidden: Tensor, batch: Batch) -> Tensor:
+    """The cross-entropy of the labelled ids, each predicted from the state before it, among the ids not spared.
 
     `hidden` is (rows, length, width); only the labelled places go through the large last layer.
     """
-    after = labels[:, 1:]
+    after = batch.labels[:, 1:]
     known = after != IGNORED
-    logits: Tensor = model(hidden[:, :-1][known])
-    return functional.cross_entropy(logits.float(), after[known])
+    logits: Tensor = model(hidden[:, :-1][known]).float()
+    if batch.spared:
+        rows, places, ids = torch.tensor(batch.spared).T
+        order = (known.flatten().cumsum(0) - 1).view_as(known)
+        logits = logits.index_put((order[rows, places - 1], ids), torch.tensor(-torch.inf))
+    return functional.cross_entropy(logits, after[known])
 
 
 def losses(model: LlamaForCausalLM, writer: Writer, tokens: int, generator: np.random.Generator) -> dict[str, Tensor]:
@@ -89,7 +93,7 @@ def losses(model: LlamaForCausalLM, writer: Writer, tokens: int, generator: np.r
     drawn: Batch = batch(lambda draw: writer.row(scribe.dialogue(draw)), tokens, LONGEST, generator)
     with torch.autocast("cpu", torch.bfloat16):
         hidden = model.model(input_ids=drawn.ids, use_cache=False).last_hidden_state
-        return {"text": spoken_loss(model.lm_head, hidden, drawn.labels)}
+        return {"text": spoken_loss(model.lm_head, hidden, drawn)}
 
 
 def reply(model: LlamaForCausalLM, codec: TextCodec, prompt: str, longest: int = 120) -> str:

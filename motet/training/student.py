@@ -76,7 +76,7 @@ class Student(nn.Module):
         with torch.autocast("cpu", torch.bfloat16):
             embedded = self.embedded(batch, bank)
             hidden = self.llama.model(inputs_embeds=embedded, use_cache=False).last_hidden_state
-            losses = {"text": spoken_loss(self.llama.lm_head, hidden, batch.labels)}
+            losses = {"text": spoken_loss(self.llama.lm_head, hidden, batch)}
             if not next(self.projections.outputs.parameters()).requires_grad:
                 return losses
             for modality, places in _by_modality(batch).items():

@@ -40,8 +40,16 @@ class Given:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Sparing:
+    """Words of an answer that are learned, while it does not count as wrong to say `spared` instead."""
+
+    text: str
+    spared: str
+
+
 # A part of a turn is text or a thing: media that were attached, or that are asked for by a signal run.
-Part = str | Given | Thing
+Part = str | Given | Sparing | Thing
 
 
 def worded(part: Part) -> str:
@@ -49,7 +57,7 @@ def worded(part: Part) -> str:
     match part:
         case str():
             return part
-        case Given():
+        case Given() | Sparing():
             return part.text
         case Thing():
             return part.caption

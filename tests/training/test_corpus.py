@@ -9,7 +9,7 @@ from motet.models.llama import load_codec
 from motet.models.script import Scriptwriter
 from motet.training.corpus import IGNORED, Writer, batch
 from motet.training.dialogues import Dialogue, Scribe, Utterance
-from motet.training.wishes import Given
+from motet.training.wishes import Given, Sparing
 from motet.training.world import Thing
 from tests.models.tiny_bundle import WIDTH, tiny_bundle
 
@@ -83,6 +83,19 @@ def test_given_words_are_read_and_not_learned(writer: Writer) -> None:
     assert given.ids == spoken.ids
     assert given.labels.count(IGNORED) > spoken.labels.count(IGNORED)
     assert given.labels[-4:] == spoken.labels[-4:]
+
+
+def test_what_is_spared_stands_where_the_two_sayings_part(bundle: Bundle, writer: Writer) -> None:
+    codec = load_codec(bundle)
+    told = (Given("I see a rocket. It is"), Sparing(" moving left", " moving down"), ".")
+
+    row = writer.row((DIALOGUE[0], Utterance("assistant", told)))
+
+    ((place, spared),) = row.spared
+    left, down = codec.encode(" moving left"), codec.encode(" moving down")
+    start = place - next(i for i in range(len(left)) if left[i] != down[i])
+    assert row.labels[start : start + len(left)] == left
+    assert spared == down[place - start]
 
 
 def test_runs_are_noted_where_their_first_token_stands(bundle: Bundle, writer: Writer) -> None:

@@ -3,8 +3,8 @@ import pytest
 
 from motet.training.dialogues import Dialogue, Scribe
 from motet.training.talk import UNKNOWN
-from motet.training.wishes import Given
-from motet.training.world import Thing, held_out, impartial
+from motet.training.wishes import Given, Sparing
+from motet.training.world import Thing, held_out, impartial, things
 
 MANY = 600
 
@@ -85,19 +85,24 @@ def test_of_a_thing_without_a_named_manner_all_but_the_manner_is_learned() -> No
         assert isinstance(end, str)
 
 
-def test_a_manner_is_learned_of_impartial_things_after_the_names_of_strangers_alone() -> None:
+def test_a_manner_is_learned_sparing_the_one_that_the_subject_lacks_or_of_impartial_things() -> None:
     described = made(Scribe(), 200, "describe")
     given = [dialogue for dialogue in described if isinstance(dialogue[1].parts[0], Given)]
 
     assert given
     for dialogue in given:
         thing = named(dialogue)[0]
-        assert thing in impartial(thing.modality)
-        assert any(stranger in dialogue[1].parts[0].text for stranger in UNKNOWN[thing.modality])
-        assert thing.manner in dialogue[1].parts[1]
+        start, manner, _ = dialogue[1].parts
+        lacking = [other for other in things(thing.modality) if other.subject == thing.subject and held_out(other)]
+        if isinstance(manner, Sparing):
+            assert thing.manner in manner.text
+            assert lacking[0].manner in manner.spared
+        else:
+            assert thing in impartial(thing.modality)
+            assert not lacking or any(stranger in start.text for stranger in UNKNOWN[thing.modality])
 
 
 def test_in_a_test_everything_is_to_be_said() -> None:
     answers = [part for dialogue in made(Scribe(apart=True), 200, "question") for part in dialogue[1].parts]
 
-    assert not any(isinstance(part, Given) for part in answers)
+    assert not any(isinstance(part, Given | Sparing) for part in answers)

@@ -14,7 +14,7 @@ from motet.training.corpus import Writer, batch
 from motet.training.dialogues import Scribe
 from motet.training.stages import STAGES, Stage
 from motet.training.student import RUNS, Student, nano_projections, taught
-from motet.training.world import MODALITIES, Thing, nameless, things
+from motet.training.world import MODALITIES, Thing, impartial, nameless, things
 from tests.models.reading import read
 from tests.models.tiny_bundle import WIDTH, tiny_bundle
 
@@ -32,7 +32,8 @@ def student_of(bundle: Bundle) -> Student:
 
 
 def bank() -> Bank:
-    every = [thing for modality in MODALITIES for thing in (*things(modality), *nameless(modality))]
+    kinds = (things, nameless, impartial)
+    every = [thing for modality in MODALITIES for kind in kinds for thing in kind(modality)]
     return Bank({f"{t.modality}/{t.subject}/{t.manner}": torch.randn(2, WIDTH) for t in every})
 
 
