@@ -245,7 +245,7 @@ def _manner(thing: Thing) -> tuple[str, str, str]:
         case "image":
             return "The background is", f" {thing.manner}", "."
         case "audio":
-            return "It is", f" {article(thing.manner)}", " note."
+            return "The note is", f" {thing.manner}", "."
         case _:
             return "It is", f" {thing.manner}", "."
 
