@@ -189,6 +189,7 @@ REQUESTS: Mapping[str, tuple[str, ...]] = {
         show me {p}|I want to see {p}|I'd like to see {p}|could you animate {p}|I want a video of {p}
         I need a clip of {p}|I would like a video of {p}|let me see {p}|make a short video of {p}
         make a movie of {p}|a short clip of {p}|clip of {p}|can I see a video of {p}|play a video of {p}
+        make a little film of {p}|a film of {p}|I would like a film of {p}|a brief video of {p}|show me a film of {p}
         show a video of {p}|create an animation of {p}|I want a clip of {p}|I need a video of {p}
         can I watch {p}|send me a video of {p}|generate an animation of {p}"""
     ),
@@ -204,7 +205,9 @@ MARKED: Mapping[str, tuple[str, ...]] = {
         "a picture of {p}|an image of {p}|a drawing of {p}|{p}|picture of {p}|a painting of {p}|a photo of {p}"
     ),
     "audio": bars("the sound of {p}|a recording of {p}|{p}|a sound of {p}|audio of {p}|the sound of {p}"),
-    "video": bars("a video of {p}|a clip of {p}|{p}|an animation of {p}|a movie of {p}|a short clip of {p}"),
+    "video": bars(
+        "a video of {p}|a clip of {p}|{p}|an animation of {p}|a movie of {p}|a short clip of {p}|a film of {p}|a little film of {p}"
+    ),
 }
 LISTS = bars(
     """give me {l}|I want {l}|I would like {l}|I'd like {l}|make {l}|create {l}|generate {l}|please make {l}
