@@ -13,18 +13,17 @@ BUF_VERSION := 1.75.0
 BUF_HOME := $(VENV)/buf-$(BUF_VERSION)
 BUF := $(BUF_HOME)/buf
 
-QUESTION ?= What is in this picture?
-PROMPT ?= Show me a penguin on a blue background, play a low note on a flute and make a clip of a car growing.
+PROMPT ?= What is in this picture? Then show me a penguin on a blue background, play a low note on a flute and make a \
+clip of a car growing.
 
 .PHONY: help demo test check protos lint types layers contract
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.models ## Ask about a picture; then ask for a picture, a sound and a clip, which go to demo/.
+demo: $(VENV)/.models ## Ask about a picture, and for a picture, a sound and a clip, which go to demo/.
 	@rm -rf demo
-	$(BIN)/motet run "$(QUESTION)" --image examples/turtle.png --out demo
-	$(BIN)/motet run "$(PROMPT)" --out demo --seed 1
+	$(BIN)/motet run "$(PROMPT)" --image examples/turtle.png --out demo --seed 1
 
 test: $(VENV)/.dev ## Run every test (minutes; no GPU, no network).
 	@$(BIN)/pytest -q
