@@ -55,18 +55,14 @@ def load(build: Path) -> GriffinLimVocoder:
 
 
 class Heard:
-    """The notes that may be learned from, their spectrograms, and the linear coder of these.
-
-    `mels` are those of the registers and between them, `beyond` those under and over all of them.
-    """
+    """The notes that may be learned from, their spectrograms, and the linear coder of these."""
 
     def __init__(self, build: Path) -> None:
-        whole = sounds.load_scales(build / "data" / "sounds.safetensors")
-        scales = {key: sound for key, sound in whole.items() if key[1] in _SUNG}
+        scales = sounds.load_scales(build / "data" / "sounds.safetensors")
+        scales = {key: sound for key, sound in scales.items() if key[1] in _SUNG}
         self.known = {key: torch.from_numpy(sound) for key, sound in scales.items() if not unheard(*key)}
         self.kept_back = {key: torch.from_numpy(sound) for key, sound in scales.items() if unheard(*key)}
-        self.mels = {key: _mel(wave) for key, wave in self.known.items()}
-        self.beyond = {key: _mel(torch.from_numpy(whole[key])) for key in whole if key not in scales}
+        self.mels = {key: spectrogram.log_mel(wave[None])[0] for key, wave in self.known.items()}
         self.coder = coder(self.mels.values())
         self._keys = list(self.known)
 
@@ -94,10 +90,6 @@ class Heard:
         print(f"held-out notes: {distance:.3f} nepers apart", flush=True)
         for (instrument, note), wave in list(zip(self.kept_back, sung, strict=True))[2::5]:
             wavfile.write(folder / f"{instrument}-{note}.wav", sounds.RATE, wave.numpy())
-
-
-def _mel(wave: Tensor) -> Tensor:
-    return spectrogram.log_mel(wave[None])[0]
 
 
 def unheard(instrument: str, note: int) -> bool:

@@ -20,13 +20,11 @@ from motet.training import captions, clips, pictures
 from motet.training.autoencoder import linear, load, to_pictures, to_tensor
 from motet.training.loop import newest
 from motet.training.vocoder import Heard
-from motet.training.world import MOTIONS, MOVERS, REGISTERS, Thing, held_out, impartial, things
+from motet.training.world import MOTIONS, MOVERS, REGISTERS, Thing, article, held_out, impartial, things
 
 # Captions -> latents.
 Sampler = Callable[[list[str]], Tensor]
 
-# How often a sound is of a register, between two, or anywhere between and beyond them.
-_KINDS = (0.5, 0.3, 0.2)
 # The manifest's option of the same name.
 FRAME_RAMP = 1.0
 
@@ -187,19 +185,16 @@ class Audio:
     def __init__(self, build: Path) -> None:
         heard = Heard(build)
         self._coder = heard.coder
-        whole: dict[str, list[Tensor]] = {}
-        blended: dict[str, list[Tensor]] = {}
-        alone: dict[str, list[Tensor]] = {}
+        self._whole: dict[str, list[Tensor]] = {}
+        self._partial: dict[str, list[Tensor]] = {}
         registers = {note: register for register, notes in REGISTERS.items() for note in notes}
-        for (instrument, note), mel in (heard.mels | heard.beyond).items():
+        for (instrument, note), mel in heard.mels.items():
             if note in registers:
-                whole.setdefault(Thing("audio", instrument, registers[note]).caption, []).append(mel)
-                continue
-            # So each instrument is heard all over its scale, and still no held-out caption is ever said.
-            alone.setdefault(Thing("audio", instrument, "").caption, []).append(mel)
-            if (instrument, note) in heard.mels:
-                blended.setdefault(_between(instrument, note), []).append(mel)
-        self._kinds = (whole, blended, alone)
+                caption = Thing("audio", instrument, registers[note]).caption
+                self._whole.setdefault(caption, []).append(mel)
+            else:
+                for caption in _between(instrument, note):
+                    self._partial.setdefault(caption, []).append(mel)
 
     def denoiser(self) -> nn.Module:
         """A 2D U-Net as AudioLDM's: the caption's one vector joins the time embedding."""
@@ -221,7 +216,7 @@ class Audio:
     @torch.no_grad()
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
         """Sixteen sounds of slightly different loudness."""
-        kinds = [self._kinds[rng.choice(3, p=_KINDS)] for _ in range(16)]
+        kinds = [self._whole if rng.random() < 0.6 else self._partial for _ in range(16)]
         names = [str(rng.choice(list(kind))) for kind in kinds]
         takes = [kind[name] for kind, name in zip(kinds, names, strict=True)]
         mels = torch.stack([take[rng.integers(len(take))] for take in takes])
@@ -265,16 +260,19 @@ def _opposite(thing: Thing) -> Thing:
     return replace(thing, manner=MOTIONS[MOTIONS.index(thing.manner) ^ 1])
 
 
-def _between(instrument: str, note: int) -> str:
-    """The caption of a note between two registers, which no thing of the world has: by the instrument and both
-    registers, the nearer one said up to three times in four.
+def _between(instrument: str, note: int) -> list[str]:
+    """Captions of a note between two registers, which no thing of the world has.
+
+    By the instrument alone, and by the instrument and both registers, the nearer one said up to three times in four:
+    so each instrument is heard all over its scale, and still no held-out caption is ever said.
     """
     names = list(REGISTERS)
     below = next(name for name in reversed(names) if max(REGISTERS[name]) < note)
     above = names[names.index(below) + 1]
     start, end = max(REGISTERS[below]), min(REGISTERS[above])
     low = min(3, max(1, round(4 * (end - note) / (end - start))))
-    return " ".join([below] * low + [above] * (4 - low) + [instrument] * 4)
+    both = " ".join([below] * low + [above] * (4 - low) + [instrument] * 4)
+    return [f"a note on {article(instrument)}", both]
 
 
 def _picture(thing: Thing, rng: np.random.Generator) -> pictures.Picture:

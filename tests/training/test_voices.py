@@ -81,6 +81,6 @@ def test_an_instrument_plays_the_notes_it_is_told() -> None:
 
 def test_no_caption_of_a_note_between_registers_is_a_held_out_one() -> None:
     secret = captions.encode("audio", [thing.caption for thing in things("audio") if held_out(thing)])[:, 0]
-    said = captions.encode("audio", [_between("piano", note) for note in (50, 61, 67, 78)])[:, 0]
+    said = captions.encode("audio", [name for note in (50, 61, 67, 78) for name in _between("piano", note)])[:, 0]
     assert (said @ secret.T).max() < 0.98
-    assert _between("piano", 50) == "low low low middle piano piano piano piano"
+    assert _between("piano", 50)[1] == "low low low middle piano piano piano piano"
