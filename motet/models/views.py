@@ -32,7 +32,6 @@ _DEVIATION = torch.tensor((0.26862954, 0.26130258, 0.27577711))
 _SECONDS = 2.0  # the length of a clip
 _SOUND_CLIPS = 3
 _VIDEO_CLIPS = 5
-_CROPS = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ from motet.models.views import clip_views, mel_picture
 from motet.training import clips, pictures
 from motet.training.hearing import NamelessNotes, notes, rough_note
 from motet.training.roughen import (
-    chosen,
     nameless_ends,
     nameless_picture,
     rough_ends,
@@ -27,7 +26,7 @@ from motet.training.roughen import (
     still,
 )
 from motet.training.wordings import pick
-from motet.training.world import MODALITIES, Thing, impartial, nameless
+from motet.training.world import MODALITIES, Thing, chosen, impartial, nameless
 
 _VARIANTS = {"image": 24, "audio": 100, "video": 30}
 # There are as many nameless things as subjects, and they are shown as often as the others.

@@ -31,7 +31,7 @@ from motet.training.wishes import (
     unknown,
 )
 from motet.training.wordings import pick
-from motet.training.world import MODALITIES, Thing, article, held_out, impartial, nameless, things
+from motet.training.world import MODALITIES, Thing, article, chosen, impartial, nameless
 
 _SCENES = ("wishes", "question", "mixed", "variation", "chat", "talk", "several")
 _ODDS = (0.40, 0.20, 0.09, 0.07, 0.16, 0.05, 0.03)
@@ -60,7 +60,7 @@ class Scribe:
 
     def __init__(self, apart: bool = False) -> None:
         self._apart = apart
-        self._things = {name: [t for t in things(name) if held_out(t) == apart] for name in MODALITIES}
+        self._things = {name: chosen(name, apart) for name in MODALITIES}
         self._impartial = {name: impartial(name) for name in MODALITIES}
 
     def dialogue(self, generator: np.random.Generator, scene: str | None = None) -> Dialogue:
@@ -235,7 +235,7 @@ class Scribe:
 
 def _sparing(thing: Thing, manner: str) -> Part:
     """The words of the thing's manner, which spare those of the manner that its subject lacks."""
-    others = [other for other in things(thing.modality) if other.subject == thing.subject and held_out(other)]
+    others = [other for other in chosen(thing.modality, True) if other.subject == thing.subject]
     return Sparing(manner, _manner(others[0])[1]) if others else manner
 
 

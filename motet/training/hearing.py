@@ -10,9 +10,9 @@ from motet.models.fbank import RATE
 from motet.models.towers import ImageBindConfig
 from motet.models.views import mel_picture
 from motet.training import sounds
-from motet.training.roughen import Example, chosen
+from motet.training.roughen import Example
 from motet.training.wordings import pick
-from motet.training.world import INSTRUMENTS, REGISTERS
+from motet.training.world import INSTRUMENTS, REGISTERS, chosen
 
 Wave = NDArray[np.float32]
 _SECONDS = 2.0

@@ -20,7 +20,7 @@ from motet.models.towers import ImageBindConfig
 from motet.models.views import clip_views, picture_views
 from motet.training.pictures import SIZE, STYLES, draw
 from motet.training.wordings import pick
-from motet.training.world import BACKGROUNDS, CLIP_BACKGROUND, MOTIONS, MOVERS, NOUNS, Thing, held_out, things
+from motet.training.world import BACKGROUNDS, CLIP_BACKGROUND, MOTIONS, MOVERS, NOUNS, Thing, chosen, held_out
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -132,11 +132,6 @@ def patchy(generator: np.random.Generator) -> Picture:
     patches = Image.fromarray(generator.integers(0, 256, (side, side, 3)).astype(np.uint8))
     how = Image.Resampling.NEAREST if generator.random() < 0.4 else Image.Resampling.BICUBIC
     return np.asarray(patches.resize((SIZE, SIZE), how))
-
-
-def chosen(modality: str, apart: bool) -> list[Thing]:
-    """The things of a modality that are held out, or those that are not."""
-    return [thing for thing in things(modality) if held_out(thing) == apart]
 
 
 def rough_picture(thing: Thing, generator: np.random.Generator) -> Picture:

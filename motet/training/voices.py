@@ -20,7 +20,7 @@ from motet.training import captions, clips, pictures
 from motet.training.autoencoder import linear, load, to_pictures, to_tensor
 from motet.training.loop import newest
 from motet.training.vocoder import Heard
-from motet.training.world import MOTIONS, MOVERS, REGISTERS, Thing, article, held_out, impartial, things
+from motet.training.world import MOTIONS, MOVERS, REGISTERS, Thing, article, chosen, held_out, impartial, things
 
 # Captions -> latents.
 Sampler = Callable[[list[str]], Tensor]
@@ -73,7 +73,7 @@ class Image:
     def __init__(self, build: Path) -> None:
         self._folder = build / "autoencoder"
         self._coder = linear().eval()
-        self._things = trained(self.modality)
+        self._things = chosen(self.modality, False)
 
     def denoiser(self) -> nn.Module:
         """A 2D U-Net of two levels that reads the caption by cross-attention in the upper one."""
@@ -123,7 +123,7 @@ class Video:
     def __init__(self, build: Path) -> None:
         self._folder = build / "autoencoder"
         self._coder = linear().eval()
-        self._things, self._impartial = trained(self.modality), impartial(self.modality)
+        self._things, self._impartial = chosen(self.modality, False), impartial(self.modality)
 
     def denoiser(self) -> nn.Module:
         """A 3D U-Net as text-to-video-sd's, of two levels."""
@@ -231,8 +231,8 @@ class Audio:
 
     def sheet(self, sampler: Sampler) -> pictures.Picture:
         """Spectrograms, low tones below: the held-out sounds above the same instruments' other registers."""
-        rows = [thing for thing in things(self.modality) if held_out(thing)]
-        others = [next(t for t in trained("audio") if t.subject == thing.subject) for thing in rows]
+        rows = chosen(self.modality, True)
+        others = [next(t for t in chosen("audio", False) if t.subject == thing.subject) for thing in rows]
         latents = sampler([thing.caption for thing in rows + others])
         mels = self._coder.decode(latents).sample.add(4).div(6).repeat(1, 3, 1, 1).transpose(2, 3).flip(2)
         return to_pictures(torch.cat([torch.cat(list(row), dim=2) for row in mels.split(len(rows))], dim=1))
@@ -248,11 +248,6 @@ def _lean(denoiser: UNet2DConditionModel | UNet3DConditionModel) -> nn.Module:
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     return denoiser
-
-
-def trained(modality: str) -> list[Thing]:
-    """The things a denoiser may learn from."""
-    return [thing for thing in things(modality) if not held_out(thing)]
 
 
 def _opposite(thing: Thing) -> Thing:

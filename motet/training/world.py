@@ -155,7 +155,7 @@ def impartial(modality: str) -> list[Thing]:
     strangers = tuple(noun for noun in NOUNS if noun not in MOVERS) if modality == "video" else ()
     every = [Thing(modality, subject, manner) for subject, manner in product(strangers or subjects, manners)]
     lacking = {thing.subject for thing in every if held_out(thing)}
-    return [thing for thing in every if thing.subject not in lacking] or [t for t in every if not held_out(t)]
+    return [thing for thing in every if thing.subject not in lacking] or chosen(modality, False)
 
 
 _SPACES = {
@@ -169,6 +169,11 @@ MODALITIES = tuple(_SPACES)
 def things(modality: str) -> list[Thing]:
     """Every combination of a modality, trained on or not, in a fixed order."""
     return [Thing(modality, subject, manner) for subject, manner in product(*_SPACES[modality])]
+
+
+def chosen(modality: str, apart: bool) -> list[Thing]:
+    """The things of a modality that are held out, or those that are not."""
+    return [thing for thing in things(modality) if held_out(thing) == apart]
 
 
 def held_out(thing: Thing) -> bool:
