@@ -58,6 +58,7 @@ BundleName = Annotated[
     str | None,
     typer.Option(metavar="DIR", help="The folder of a bundle, or a shipped one's name; otherwise toys play."),
 ]
+Shipped = Annotated[str, typer.Option(metavar="DIR", help="The folder of a bundle, or a shipped one's name.")]
 Seconds = Annotated[float, typer.Option(min=0.1, help="Seconds of load.")]
 Seed = Annotated[int, typer.Option(help="Decides all that is random.")]
 Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a picture: .svg, .png or .pdf.")]
@@ -122,9 +123,7 @@ def serve(
 @app.command()
 @with_options(REPORTED)
 def calibrate(
-    bundle: Annotated[
-        str, typer.Option(metavar="DIR", help="The folder of a bundle, or a shipped one's name.")
-    ] = "nano",
+    bundle: Shipped = "nano",
     repeats: Annotated[int, typer.Option(min=1, help="Repetitions of each measurement.")] = 2,
     **reported: Any,
 ) -> None:
@@ -185,9 +184,7 @@ def _counts(pairs: Sequence[str]) -> dict[str, int]:
 @app.command()
 @with_options(REPORTED)
 def llm(
-    bundle: Annotated[
-        str, typer.Option(metavar="DIR", help="The folder of a bundle, or a shipped one's name.")
-    ] = "nano",
+    bundle: Shipped = "nano",
     answers: Annotated[int, typer.Option(min=1, help="Answers at a time.")] = 8,
     rounds: Rounds = 3,
     random: Annotated[
@@ -229,9 +226,7 @@ def diffusion(
 @app.command()
 @with_options(REPORTED)
 def beside(
-    bundle: Annotated[
-        str, typer.Option(metavar="DIR", help="The folder of a bundle, or a shipped one's name.")
-    ] = "nano",
+    bundle: Shipped = "nano",
     rounds: Rounds = 3,
     **reported: Any,
 ) -> None:
@@ -242,9 +237,7 @@ def beside(
 @app.command()
 @with_options(REPORTED)
 def encoder(
-    bundle: Annotated[
-        str, typer.Option(metavar="DIR", help="The folder of a bundle, or a shipped one's name.")
-    ] = "nano",
+    bundle: Shipped = "nano",
     items: Annotated[int, typer.Option(min=2, help="Items at a time.")] = 8,
     rounds: Rounds = 4,
     **reported: Any,

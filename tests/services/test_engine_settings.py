@@ -35,16 +35,6 @@ def test_what_is_not_set_suits_the_model() -> None:
     assert settings_of(LanguageModelSettings, {}).budget == Budget()
 
 
-@pytest.mark.parametrize(("name", "value"), [("KV_TOKENS", "0"), ("PREFIX_TOKENS", "-1"), ("PASS_TOKENS", "none")])
-def test_a_budget_that_cannot_be_used_is_refused_by_its_name(
-    name: str, value: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(f"MOTET_{name}", value)
-
-    with pytest.raises(SettingsError, match=f"MOTET_{name}"):
-        settings_of(LanguageModelSettings, {})
-
-
 async def test_the_service_gives_the_engine_its_budget(tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "bundle")
 

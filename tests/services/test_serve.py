@@ -18,6 +18,7 @@ from services.decoder.service import decoder_service
 from services.decoder.settings import DecoderSettings
 from services.exits import Exit
 from services.gateway.settings import GatewaySettings, addresses_of
+from services.llm.settings import LanguageModelSettings
 from services.serve import Opened, Service, serve
 from services.settings import ServiceSettings, settings_of
 
@@ -77,15 +78,25 @@ def test_settings_come_from_the_environment_and_the_command_line_goes_first(monk
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("THREADS", "0"), ("GRACE", "-1"), ("GRACE", "nan"), ("LOG_LEVEL", "loud"), ("TOY", "perhaps")]
+    ("kind", "name", "value"),
+    [
+        (ServiceSettings, "THREADS", "0"),
+        (ServiceSettings, "GRACE", "-1"),
+        (ServiceSettings, "GRACE", "nan"),
+        (ServiceSettings, "LOG_LEVEL", "loud"),
+        (ServiceSettings, "TOY", "perhaps"),
+        (LanguageModelSettings, "KV_TOKENS", "0"),
+        (LanguageModelSettings, "PREFIX_TOKENS", "-1"),
+        (LanguageModelSettings, "PASS_TOKENS", "none"),
+    ],
 )
 def test_a_setting_that_cannot_be_used_is_refused_by_its_name(
-    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+    kind: type[ServiceSettings], name: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(f"MOTET_{name}", value)
 
     with pytest.raises(SettingsError, match=f"MOTET_{name}"):
-        settings_of(ServiceSettings, {})
+        settings_of(kind, {})
 
 
 def test_the_gateway_reads_the_settings_of_a_service_and_of_an_orchestrator(monkeypatch: pytest.MonkeyPatch) -> None:
