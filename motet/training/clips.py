@@ -1,4 +1,4 @@
-"""Clips of the nano world: a noun that moves, grows or turns on a white ground, for two seconds."""
+"""Clips of the nano world: a noun that moves, grows, turns or rests on a white ground, for two seconds."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ FRAMES_PER_SECOND = 4
 # Half the way a moving noun travels, in pixels: at its size it just stays within the frame.
 _REACH = 15.0
 _SIZE = 0.62
+# Of a turning noun: at any angle it just stays within the frame.
+_TURNING_SIZE = 0.85
 _DIRECTIONS = {
     "moving left": (-_REACH, 0.0),
     "moving right": (_REACH, 0.0),
@@ -34,6 +36,15 @@ def draw(
     return np.stack([_frame(noun, motion, style, scale, offset, t) for t in np.linspace(0, 1, FRAMES)])
 
 
+def rest(noun: str, turned: int, style: str = "google") -> Clip:
+    """The noun at rest, as it stands in the frame `turned` of its turning; uint8 (8, 64, 64, 3).
+
+    A motion of no name: it shows what a noun looks like from below or from the side, and that it need not turn for it.
+    """
+    picture = pictures.draw(noun, CLIP_BACKGROUND, style, _TURNING_SIZE, angle=180 * turned / (FRAMES - 1))
+    return np.stack([picture] * FRAMES)
+
+
 def _frame(noun: str, motion: str, style: str, scale: float, offset: tuple[float, float], t: float) -> pictures.Picture:
     size, (right, down), angle = _SIZE, offset, 0.0
     if motion in _DIRECTIONS:
@@ -42,7 +53,7 @@ def _frame(noun: str, motion: str, style: str, scale: float, offset: tuple[float
     elif motion == "growing":
         size = 0.4 + 0.6 * t
     elif motion == "turning":
-        size, angle = 0.85, 180 * t
+        size, angle = _TURNING_SIZE, 180 * t
     else:
         raise ValueError(f"no motion is called {motion!r}: take one of motet.training.world.MOTIONS")
     return pictures.draw(noun, CLIP_BACKGROUND, style, size * scale, (right, down), angle)

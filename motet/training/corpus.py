@@ -98,9 +98,11 @@ class Writer:
             text = part if isinstance(part, str) else part.text
             row.write(self._text(f" {text}" if first else text), spoken=isinstance(part, str))
         elif isinstance(part, Sparing):
-            ids, others = self._text(part.text), self._text(part.spared)
-            place = next(i for i, (one, other) in enumerate(zip(ids, others, strict=False)) if one != other)
-            row.spared.append((len(row.ids) + place, others[place]))
+            text, *others = [f" {said}" if first else said for said in (part.text, *part.spared)]
+            ids = self._text(text)
+            for other in map(self._text, others):
+                place = next(i for i, (one, another) in enumerate(zip(ids, other, strict=False)) if one != another)
+                row.spared.append((len(row.ids) + place, other[place]))
             row.write(ids, spoken=True)
         elif self._grammar is not None:
             row.runs.append((len(row.ids), part))

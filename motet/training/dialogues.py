@@ -6,7 +6,7 @@ that the model asks for. What a thing looks or sounds like is no matter here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,9 +53,9 @@ class Scribe:
     """Makes up dialogues about the things that are, or are not, held out.
 
     Who has only met whole combinations learns which of them there are ("a piano is never low"), and tells a held-out
-    thing for another. So in practice no thing is ever told whole: subjects are told of things whose manner has no name;
-    manners where the subject is given, and the manner that it lacks does not count as wrong, or of impartial things,
-    after the name of a subject that the world does not have.
+    thing for another. So in practice subjects are told of things whose manner has no name, manners of impartial things,
+    after the name of a subject that the world does not have; and where a thing is told whole, no answer counts as wrong
+    that would make a held-out thing of it.
     """
 
     def __init__(self, apart: bool = False) -> None:
@@ -151,7 +151,7 @@ class Scribe:
         """A thing, a question about it, and the answer."""
         thing = self.thing(generator)
         kind = str(generator.choice(["describe", "subject", "manner", "check"], p=[0.64, 0.13, 0.13, 0.1]))
-        if kind in ("subject", "check"):
+        if kind == "check" or (kind == "subject" and generator.random() < 0.5):
             thing = self._nameless(thing)
         if kind == "check":
             said, answer = _checked(thing, generator)
@@ -162,24 +162,31 @@ class Scribe:
             thing, reply = self._described(thing, generator)
             return thing, said, reply
         if kind == "manner":
-            start, manner, end = _manner(thing)
-            return thing, said, (start, manner if self._apart else _sparing(thing, manner), end)
-        return thing, said, (f"It is {article(thing.subject)}.",)
+            start, _, end = _manner(thing)
+            return thing, said, (start, self._sparing(thing, lambda one: _manner(one)[1]), end)
+        return thing, said, (self._sparing(thing, lambda one: f"It is {article(one.subject)}."),)
 
     def _described(self, thing: Thing, generator: np.random.Generator) -> tuple[Thing, tuple[Part, ...]]:
         """The thing, or its subject in a manner of no name, and its description."""
         start, manner, end = _told(thing)
-        if self._apart:
-            return thing, (start, manner, end)
         chance = generator.random()
-        if chance < 0.5:
-            return self._nameless(thing), (start, Given(manner), end)
+        if self._apart or chance < 0.4:
+            subject = self._sparing(thing, lambda one: _told(one)[0])
+            return thing, (subject, self._sparing(thing, lambda one: _told(one)[1]), end)
         if chance < 0.8:
-            return thing, (Given(start), _sparing(thing, manner), end)
+            return self._nameless(thing), (start, Given(manner), end)
         thing = pick(generator, self._impartial[thing.modality])
         stranger = Thing(thing.modality, pick(generator, UNKNOWN[thing.modality]), thing.manner)
         start, manner, end = _told(stranger)
         return thing, (Given(start), manner, end)
+
+    def _sparing(self, thing: Thing, words: Callable[[Thing], str]) -> Part:
+        """Words about a thing, which spare those about each held-out thing that has an attribute in common with it."""
+        others = [
+            one for one in chosen(thing.modality, True) if thing.subject == one.subject or thing.manner == one.manner
+        ]
+        spared = {words(one) for one in others} - {words(thing)}
+        return Sparing(words(thing), tuple(sorted(spared))) if spared and not self._apart else words(thing)
 
     def _nameless(self, thing: Thing) -> Thing:
         """In practice, the subject in a manner of no name."""
@@ -233,12 +240,6 @@ class Scribe:
         return dialogue
 
 
-def _sparing(thing: Thing, manner: str) -> Part:
-    """The words of the thing's manner, which spare those of the manner that its subject lacks."""
-    others = [other for other in chosen(thing.modality, True) if other.subject == thing.subject]
-    return Sparing(manner, _manner(others[0])[1]) if others else manner
-
-
 def _manner(thing: Thing) -> tuple[str, str, str]:
     """The sentence that tells a thing's manner, in three pieces: the middle one is the manner itself."""
     match thing.modality:
@@ -257,7 +258,9 @@ def _after(part: Part) -> Part:
             return f" {part}"
         case Given():
             return Given(f" {part.text}")
-        case _:
+        case Sparing():
+            return Sparing(f" {part.text}", tuple(f" {other}" for other in part.spared))
+        case Thing():
             return part
 
 

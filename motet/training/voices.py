@@ -20,7 +20,18 @@ from motet.training import captions, clips, pictures
 from motet.training.autoencoder import linear, load, to_pictures, to_tensor
 from motet.training.loop import newest
 from motet.training.vocoder import Heard
-from motet.training.world import MOTIONS, MOVERS, REGISTERS, Thing, article, chosen, held_out, impartial, things
+from motet.training.world import (
+    MOTIONS,
+    MOVERS,
+    REGISTERS,
+    Thing,
+    article,
+    chosen,
+    held_out,
+    impartial,
+    nameless,
+    things,
+)
 
 # Captions -> latents.
 Sampler = Callable[[list[str]], Tensor]
@@ -112,7 +123,7 @@ class Video:
     """Clips: sixteen nouns in six motions, on white; and the other nouns, which no clip of the world is made of.
 
     Each mover lacks a motion, and would soon stand for the others; of the other nouns nothing is held out, so they part
-    motions from nouns.
+    motions from nouns. At times a mover rests upside down or on its side: who lacks turning is seen so nowhere else.
     """
 
     modality: ClassVar[str] = "video"
@@ -124,6 +135,7 @@ class Video:
         self._folder = build / "autoencoder"
         self._coder = linear().eval()
         self._things, self._impartial = chosen(self.modality, False), impartial(self.modality)
+        self._nameless = nameless(self.modality)
 
     def denoiser(self) -> nn.Module:
         """A 3D U-Net as text-to-video-sd's, of two levels."""
@@ -140,9 +152,9 @@ class Video:
 
     @torch.no_grad()
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
-        """Three pairs of clips of one noun in opposite motions, or of any two where the other is held out."""
+        """Three pairs of clips: of one noun in opposite motions, or of any two where one is held out, or at rest."""
         chosen = [thing for _ in range(3) for thing in self._pair(rng)]
-        drawn = [clips.draw(thing.subject, thing.manner) for thing in chosen]
+        drawn = [_clip(thing, rng) for thing in chosen]
         frames = self._coder.encode(to_tensor(np.concatenate(drawn)))
         latents = frames.unflatten(0, (len(chosen), clips.FRAMES)).transpose(1, 2)
         return latents.contiguous(), [self._named(thing, rng) for thing in chosen]
@@ -150,12 +162,18 @@ class Video:
     def _named(self, thing: Thing, rng: np.random.Generator) -> str:
         # A noun that is only ever seen in one of two opposite motions would stand for that motion: there it is not
         # named. Elsewhere it is left out at times, so that motions are learned apart from who moves.
+        if not thing.manner:
+            return thing.caption
         lone = thing.subject in MOVERS and held_out(_opposite(thing))
         unnamed = lone or rng.random() < 0.15
         return f"a thing {thing.manner}" if unnamed else thing.caption
 
     def _pair(self, rng: np.random.Generator) -> tuple[Thing, Thing]:
-        if rng.random() < 0.5:
+        chance = rng.random()
+        if chance < 0.15:
+            resting = self._nameless[rng.integers(len(self._nameless))]
+            return resting, resting
+        if chance < 0.55:
             other = self._impartial[rng.integers(len(self._impartial))]
             return other, _opposite(other)
         thing = self._things[rng.integers(len(self._things))]
@@ -268,6 +286,12 @@ def _between(instrument: str, note: int) -> list[str]:
     low = min(3, max(1, round(4 * (end - note) / (end - start))))
     both = " ".join([below] * low + [above] * (4 - low) + [instrument] * 4)
     return [f"a note on {article(instrument)}", both]
+
+
+def _clip(thing: Thing, rng: np.random.Generator) -> clips.Clip:
+    if thing.manner:
+        return clips.draw(thing.subject, thing.manner)
+    return clips.rest(thing.subject, turned=int(rng.integers(clips.FRAMES)))
 
 
 def _picture(thing: Thing, rng: np.random.Generator) -> pictures.Picture:

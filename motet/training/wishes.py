@@ -42,10 +42,10 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Sparing:
-    """Words of an answer that are learned, while it does not count as wrong to say `spared` instead."""
+    """Words of an answer that are learned, while it does not count as wrong to say one of `spared` instead."""
 
     text: str
-    spared: str
+    spared: tuple[str, ...]
 
 
 # A part of a turn is text or a thing: media that were attached, or that are asked for by a signal run.

@@ -87,7 +87,7 @@ def test_given_words_are_read_and_not_learned(writer: Writer) -> None:
 
 def test_what_is_spared_stands_where_the_two_sayings_part(bundle: Bundle, writer: Writer) -> None:
     codec = load_codec(bundle)
-    told = (Given("I see a rocket. It is"), Sparing(" moving left", " moving down"), ".")
+    told = (Given("I see a rocket. It is"), Sparing(" moving left", (" moving down",)), ".")
 
     row = writer.row((DIALOGUE[0], Utterance("assistant", told)))
 
@@ -96,6 +96,21 @@ def test_what_is_spared_stands_where_the_two_sayings_part(bundle: Bundle, writer
     start = place - next(i for i in range(len(left)) if left[i] != down[i])
     assert row.labels[start : start + len(left)] == left
     assert spared == down[place - start]
+
+
+def test_words_that_open_an_answer_spare_others_that_would_open_it(bundle: Bundle, writer: Writer) -> None:
+    codec = load_codec(bundle)
+    told = (Sparing("I see a rocket.", ("I see a fish.", "I see an octopus.")),)
+
+    row = writer.row((DIALOGUE[0], Utterance("assistant", told)))
+
+    spoken = codec.encode(" I see a rocket.\n###")
+    start = len(row.ids) - len(spoken)
+    assert row.labels[start:] == spoken
+    for (place, spared), other in zip(row.spared, (" I see a fish.", " I see an octopus."), strict=True):
+        ids = codec.encode(other)
+        assert ids[: place - start] == spoken[: place - start]
+        assert ids[place - start] == spared != spoken[place - start]
 
 
 def test_runs_are_noted_where_their_first_token_stands(bundle: Bundle, writer: Writer) -> None:

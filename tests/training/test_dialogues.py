@@ -85,21 +85,32 @@ def test_of_a_thing_without_a_named_manner_all_but_the_manner_is_learned() -> No
         assert isinstance(end, str)
 
 
-def test_a_manner_is_learned_sparing_the_one_that_the_subject_lacks_or_of_impartial_things() -> None:
-    described = made(Scribe(), 200, "describe")
-    given = [dialogue for dialogue in described if isinstance(dialogue[1].parts[0], Given)]
+def test_no_answer_counts_as_wrong_that_would_make_a_held_out_thing_of_the_one_told() -> None:
+    told = [dialogue for dialogue in made(Scribe(), 400, "describe") if named(dialogue)[0].manner]
+    whole = [dialogue for dialogue in told if not isinstance(dialogue[1].parts[0], Given)]
 
-    assert given
-    for dialogue in given:
+    assert whole
+    for dialogue in whole:
         thing = named(dialogue)[0]
-        start, manner, _ = dialogue[1].parts
-        lacking = [other for other in things(thing.modality) if other.subject == thing.subject and held_out(other)]
-        if isinstance(manner, Sparing):
-            assert thing.manner in manner.text
-            assert lacking[0].manner in manner.spared
-        else:
-            assert thing in impartial(thing.modality)
-            assert not lacking or any(stranger in start.text for stranger in UNKNOWN[thing.modality])
+        subject, manner, _ = dialogue[1].parts
+        lacking = [one.manner for one in things(thing.modality) if one.subject == thing.subject and held_out(one)]
+        lacked_by = [one.subject for one in things(thing.modality) if one.manner == thing.manner and held_out(one)]
+        assert (isinstance(manner, Sparing) and [said.strip() for said in manner.spared]) == (lacking or False)
+        assert isinstance(subject, Sparing)
+        assert thing.subject in subject.text
+        assert len(subject.spared) == len(lacked_by)
+        assert all(any(other in said for said in subject.spared) for other in lacked_by)
+
+
+def test_a_manner_is_learned_of_impartial_things_after_the_name_of_a_stranger() -> None:
+    told = [dialogue for dialogue in made(Scribe(), 200, "describe") if isinstance(dialogue[1].parts[0], Given)]
+
+    assert told
+    for dialogue in told:
+        thing, start = named(dialogue)[0], dialogue[1].parts[0]
+        assert thing in impartial(thing.modality)
+        assert isinstance(start, Given)
+        assert any(stranger in start.text for stranger in UNKNOWN[thing.modality])
 
 
 def test_in_a_test_everything_is_to_be_said() -> None:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from motet.training import captions, pictures, sounds
+from motet.training import captions, clips, pictures, sounds
 from motet.training.denoiser import losses, sample
 from motet.training.vocoder import unheard
 from motet.training.voices import VOICES, Voice, _between
-from motet.training.world import Thing, held_out, things
+from motet.training.world import Thing, held_out, nameless, things
 
 torch.set_num_threads(1)
 
@@ -37,12 +37,23 @@ def test_no_batch_holds_a_held_out_thing(voice: Voice) -> None:
 
 @drawn
 def test_a_noun_seen_in_only_one_of_two_opposite_motions_is_not_named_with_it(tmp_path: Path) -> None:
-    clips = VOICES["video"](tmp_path)
-    seen = {name for seed in range(30) for name in clips.batch(np.random.default_rng(seed))[1]}
+    video = VOICES["video"](tmp_path)
+    seen = {name for seed in range(30) for name in video.batch(np.random.default_rng(seed))[1]}
     assert held_out(Thing("video", "red apple", "moving left"))
     assert "a red apple moving right" not in seen
     assert "a red apple moving up" in seen
     assert "a thing moving right" in seen
+
+
+@drawn
+def test_movers_are_also_seen_at_rest_from_every_side(tmp_path: Path) -> None:
+    video = VOICES["video"](tmp_path)
+    seen = {name for seed in range(30) for name in video.batch(np.random.default_rng(seed))[1]}
+    assert len(seen & {thing.caption for thing in nameless("video")}) > 3
+    upright, upside_down = (clips.rest("heart", turned) for turned in (0, clips.FRAMES - 1))
+    assert (upside_down == upside_down[0]).all()
+    assert (upside_down[:, ::-1, ::-1] == upright).all()
+    assert (upside_down != upright).any()
 
 
 def test_latents_have_the_shape_the_denoiser_takes_and_about_unit_variance(voice: Voice) -> None:
