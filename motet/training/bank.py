@@ -16,7 +16,7 @@ from torch import Tensor
 from motet.models.towers import ImageBind
 from motet.models.views import clip_views, mel_picture
 from motet.training import clips, pictures
-from motet.training.hearing import NamelessNotes, notes, rough_note
+from motet.training.hearing import NamelessNotes, Notes
 from motet.training.roughen import (
     nameless_ends,
     nameless_picture,
@@ -25,7 +25,6 @@ from motet.training.roughen import (
     roughened,
     still,
 )
-from motet.training.wordings import pick
 from motet.training.world import MODALITIES, Thing, chosen, impartial, nameless
 
 _VARIANTS = {"image": 24, "audio": 100, "video": 30}
@@ -71,7 +70,7 @@ class Bank:
 class _Viewer:
     def __init__(self, encoder: ImageBind) -> None:
         self._encoder = encoder
-        self._notes = notes()
+        self._notes = Notes()
         self._nameless_notes = NamelessNotes()
 
     @torch.no_grad()
@@ -109,8 +108,8 @@ class _Viewer:
             if not tidy:
                 frames = roughened(frames, generator) if generator.random() < 0.5 else rough_ends(thing, generator)
             return clip_views(frames, 1.0, config.vision.size).pixels[0]
-        note = pick(generator, self._notes[thing.subject, thing.manner])
-        return mel_picture(torch.from_numpy(rough_note(note, generator)), config.audio)
+        wave, _ = self._notes.draw(thing, generator)
+        return mel_picture(torch.from_numpy(wave), config.audio)
 
 
 def _key(thing: Thing) -> str:

@@ -1,10 +1,10 @@
 """Trains the nano encoder: an ImageBind in small, taught to tell what it sees and hears.
 
-Each attribute of the world (noun, background, motion; instrument, register) is read off the normalised embedding by
-one linear layer, since that is how the language model's input projection will read it, and so is the pitch, as a
-number. The layers are thrown away afterwards. What none of them reads would only be noise to the language model, so an
-embedding learns to hold nothing else. Views are roughened in many ways, so that a user's picture and a decoder's are
-read alike.
+Each attribute of the world (noun, background, motion; instrument) is read off the normalised embedding by one linear
+layer, since that is how the language model's input projection will read it. A sound's register is read as numbers: who
+learns it as one of three classes learns which instrument lacks which. The layers are thrown away afterwards. What none
+of them reads would only be noise to the language model, so an embedding learns to hold nothing else. Views are
+roughened in many ways, so that a user's picture and a decoder's are read alike.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Protocol
 
@@ -22,11 +23,12 @@ import torch
 import typer
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 from motet.models.towers import ImageBind, ImageBindConfig, SoundConfig, VisionConfig
 from motet.training.loop import Loop, Schedule, newest, weights
 from motet.training.roughen import Example, VisionExamples
-from motet.training.world import BACKGROUNDS, INSTRUMENTS, MOTIONS, NOUNS, REGISTERS, Thing, held_out
+from motet.training.world import BACKGROUNDS, INSTRUMENTS, MIDDLE_C, MOTIONS, NOUNS, REGISTERS, Thing, held_out
 
 NANO = ImageBindConfig(
     width=256,
@@ -35,25 +37,46 @@ NANO = ImageBindConfig(
 )
 ATTRIBUTES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "vision": {"noun": tuple(NOUNS), "background": tuple(BACKGROUNDS), "motion": ("still", *MOTIONS)},
-    "audio": {"instrument": tuple(INSTRUMENTS), "register": tuple(REGISTERS)},
+    "audio": {"instrument": tuple(INSTRUMENTS)},
 }
 # Unit vectors in, so the layers need a scale to be sure of anything.
 _SCALE = 16.0
 # The share of every answer that is spread over all that are possible.
 _DOUBT = 0.05
+# The length of what is added to an embedding of length 1 where it is learned from, so that it is read by more than a
+# hair's breadth, and is not a few known points.
+_BLUR = 0.3
+_GAPS = [(max(low), min(high)) for low, high in pairwise(REGISTERS.values())]
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What is read off a batch of embeddings.
 
-    `logits` of each attribute are (batch, values), `pitch` is (batch,), in octaves from middle C, and `unread` the
-    share of the embeddings that no layer reads, ().
+    `logits` of each attribute are (batch, values), `heights` (batch, registers) as `heights` gives them, and `unread`
+    the share of the embeddings that no layer reads, ().
     """
 
     logits: Mapping[str, Tensor]
-    pitch: Tensor
+    heights: Tensor
     unread: Tensor
+
+
+def blurred(embeddings: Tensor) -> Tensor:
+    """Embeddings near these, of length 1, (n, width)."""
+    noise = torch.randn_like(embeddings)
+    return functional.normalize(embeddings + _BLUR * functional.normalize(noise, dim=-1), dim=-1)
+
+
+def heights(pitch: Tensor) -> Tensor:
+    """What is told of pitches in octaves from middle C, (n, registers).
+
+    The pitch itself, and for each two neighbouring registers how far the way from the lower to the upper one it lies,
+    from 0 to 1. No register is a class of its own, so none can be missing.
+    """
+    notes = MIDDLE_C + 12 * pitch
+    ways = [((notes - start) / (end - start)).clamp(0, 1) for start, end in _GAPS]
+    return torch.stack([pitch, *ways], dim=1)
 
 
 class Pupil(nn.Module):
@@ -64,21 +87,22 @@ class Pupil(nn.Module):
         self.encoder, self.tower = encoder, tower
         width = encoder.config.width
         self.layers = nn.ModuleDict({name: nn.Linear(width, len(values)) for name, values in ATTRIBUTES[tower].items()})
-        self.pitch = nn.Linear(width, 1)
+        self.heights = nn.Linear(width, len(REGISTERS))
         for name, parameter in encoder.named_parameters():
             parameter.requires_grad_(f".{tower}." in name)
 
     def forward(self, pixels: Tensor) -> Seen:
         """What is read off the embeddings of views."""
         embedding = self.encoder(self.tower, pixels).float()
-        logits = {name: layer(_SCALE * embedding) for name, layer in self.layers.items()}
         unread = 1 - (embedding @ self._basis()).square().sum(dim=1).mean()
-        return Seen(logits, self.pitch(_SCALE * embedding)[:, 0], unread)
+        scaled = _SCALE * (blurred(embedding) if self.training else embedding)
+        logits = {name: layer(scaled) for name, layer in self.layers.items()}
+        return Seen(logits, self.heights(scaled), unread)
 
     @torch.no_grad()
     def _basis(self) -> Tensor:
         """An orthonormal basis of what the layers read, (width, directions)."""
-        rows = torch.cat([*(layer.get_parameter("weight") for layer in self.layers.values()), self.pitch.weight])
+        rows = torch.cat([*(layer.get_parameter("weight") for layer in self.layers.values()), self.heights.weight])
         basis: Tensor = torch.linalg.qr(rows.T).Q
         return basis
 
@@ -102,7 +126,7 @@ def examples_for(tower: str, held_out: bool) -> Examples:
 
 
 def losses(pupil: Pupil, examples: Examples, batch: int, generator: np.random.Generator) -> dict[str, Tensor]:
-    """The cross-entropy of each attribute over a fresh batch, the error of the pitch, and what no attribute needs."""
+    """The cross-entropy of each attribute over a fresh batch, the error of the heights, and what no attribute needs."""
     drawn = [examples.draw(generator) for _ in range(batch)]
     with torch.autocast("cpu", torch.bfloat16):
         seen = pupil(torch.stack([example.pixels for example in drawn]))
@@ -110,14 +134,14 @@ def losses(pupil: Pupil, examples: Examples, batch: int, generator: np.random.Ge
         name: _told(found.float(), targets(drawn, pupil.tower, name), _possible(drawn, pupil.tower, name))
         for name, found in seen.logits.items()
     }
-    return told | {"pitch": _off(seen.pitch.float(), drawn), "unread": seen.unread}
+    return told | {"heights": _off(seen.heights.float(), drawn), "unread": seen.unread}
 
 
 def _off(found: Tensor, drawn: Sequence[Example]) -> Tensor:
-    """How far off the pitches are, in octaves; 0 where none is told."""
-    told = torch.tensor([example.pitch for example in drawn])
-    known = ~told.isnan()
-    return (found[known] - told[known]).abs().sum() / known.sum().clamp(min=1)
+    """How far off the heights are; 0 where none is told."""
+    pitch = torch.tensor([example.pitch for example in drawn])
+    known = ~pitch.isnan()
+    return (found[known] - heights(pitch[known])).abs().sum() / known.sum().clamp(min=1)
 
 
 def _told(logits: Tensor, target: Tensor, possible: Tensor) -> Tensor:
@@ -151,11 +175,17 @@ def accuracy(pupil: Pupil, examples: Examples, count: int = 300, seed: int = 7) 
     generator = np.random.default_rng(seed)
     drawn = [examples.draw(generator) for _ in range(count)]
     with torch.no_grad():
-        logits = pupil(torch.stack([example.pixels for example in drawn])).logits
-    return {
-        name: (found.argmax(dim=1) == targets(drawn, pupil.tower, name)).float().mean().item()
-        for name, found in logits.items()
-    }
+        seen = pupil(torch.stack([example.pixels for example in drawn]))
+    right = {name: found.argmax(dim=1) == targets(drawn, pupil.tower, name) for name, found in seen.logits.items()}
+    pitch = torch.tensor([example.pitch for example in drawn])
+    if not pitch.isnan().any():
+        right["register"] = registers(seen.heights) == registers(heights(pitch))
+    return {name: found.float().mean().item() for name, found in right.items()}
+
+
+def registers(heights: Tensor) -> Tensor:
+    """The place among `REGISTERS` of the register nearest to each pitch, from its heights, (n,)."""
+    return heights[:, 1:].clamp(0, 1).sum(dim=1).round().long()
 
 
 def export(build: Path, out: Path) -> None:

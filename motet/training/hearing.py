@@ -12,16 +12,15 @@ from motet.models.views import mel_picture
 from motet.training import sounds
 from motet.training.roughen import Example
 from motet.training.wordings import pick
-from motet.training.world import INSTRUMENTS, REGISTERS, chosen
+from motet.training.world import INSTRUMENTS, MIDDLE_C, REGISTERS, Thing, chosen
 
 Wave = NDArray[np.float32]
 _SECONDS = 2.0
-_MIDDLE_C = 60
 _NAMED = [note for span in REGISTERS.values() for note in span]
 # Semitones off pitch: a decoder may miss the note a little, and registers are over an octave apart.
 _SLIP = 0.6
-# Semitones that a nameless note is bent: so every pitch is heard in the timbre of several notes.
-_BEND = 2.5
+# Semitones that a nameless note is bent: so every pitch is heard in the timbre of many notes.
+_BEND = 6.0
 
 
 class SoundExamples:
@@ -35,7 +34,7 @@ class SoundExamples:
     def __init__(self, config: ImageBindConfig, held_out: bool) -> None:
         self._config = config.audio
         self._things = chosen("audio", held_out)
-        self._notes = notes()
+        self._notes = Notes()
         self._nameless = None if held_out else NamelessNotes()
 
     def draw(self, generator: np.random.Generator) -> Example:
@@ -43,20 +42,29 @@ class SoundExamples:
         if self._nameless and generator.random() < 0.6:
             instrument = pick(generator, tuple(INSTRUMENTS))
             wave, note = self._nameless.draw(instrument, generator)
-            view = mel_picture(torch.from_numpy(wave), self._config)
-            return Example(view, {"instrument": instrument, "register": ""}, (note - _MIDDLE_C) / 12)
+            return self._example(wave, note, instrument)
         thing = self._things[generator.integers(len(self._things))]
-        wave = rough_note(pick(generator, self._notes[thing.subject, thing.manner]), generator)
-        labels = {"instrument": thing.subject, "register": thing.manner}
-        return Example(mel_picture(torch.from_numpy(wave), self._config), labels, thing=thing)
+        wave, note = self._notes.draw(thing, generator)
+        return self._example(wave, note, thing.subject, thing)
+
+    def _example(self, wave: Wave, note: float, instrument: str, thing: Thing | None = None) -> Example:
+        view = mel_picture(torch.from_numpy(wave), self._config)
+        return Example(view, {"instrument": instrument}, (note - MIDDLE_C) / 12, thing)
 
 
-def notes() -> dict[tuple[str, str], list[Wave]]:
-    """The rendered notes by instrument and register, 16 kHz mono."""
-    grouped: dict[tuple[str, str], list[Wave]] = {}
-    for (instrument, register, _), wave in sounds.load().items():
-        grouped.setdefault((instrument, register), []).append(wave)
-    return grouped
+class Notes:
+    """The notes of the world's sounds."""
+
+    def __init__(self) -> None:
+        self._waves: dict[tuple[str, str], list[tuple[int, Wave]]] = {}
+        for (instrument, register, note), wave in sounds.load().items():
+            self._waves.setdefault((instrument, register), []).append((note, wave))
+
+    def draw(self, thing: Thing, generator: np.random.Generator) -> tuple[Wave, float]:
+        """One of a sound's, played roughly and a little out of tune, and its MIDI note."""
+        note, wave = pick(generator, self._waves[thing.subject, thing.manner])
+        bend = generator.uniform(-_SLIP, _SLIP)
+        return rough_note(wave, generator, bend), note + bend
 
 
 class NamelessNotes:
@@ -69,7 +77,7 @@ class NamelessNotes:
                 self._scales.setdefault(instrument, []).append((note, wave))
 
     def draw(self, instrument: str, generator: np.random.Generator) -> tuple[Wave, float]:
-        """One of an instrument's, bent by a few semitones at most and never into a register, and its MIDI note."""
+        """One of an instrument's, bent by half an octave at most and never into a register, and its MIDI note."""
         note, wave = pick(generator, self._scales[instrument])
         while True:
             bend = generator.uniform(-_BEND, _BEND)
@@ -77,12 +85,8 @@ class NamelessNotes:
                 return rough_note(wave, generator, bend), note + bend
 
 
-def rough_note(wave: Wave, generator: np.random.Generator, bend: float | None = None) -> Wave:
-    """The note, two seconds: its start, length, tone, loudness and noise are left to chance, and so is its tuning where
-    no `bend` in semitones is given.
-    """
-    if bend is None:
-        bend = generator.uniform(-_SLIP, _SLIP)
+def rough_note(wave: Wave, generator: np.random.Generator, bend: float) -> Wave:
+    """The note, two seconds, bent by so many semitones; start, length, tone, loudness and noise are left to chance."""
     speed = 2 ** (bend / 12)
     wave = np.interp(np.arange(0, len(wave) - 1, speed), np.arange(len(wave)), wave)
     wave = _toned(wave, generator)

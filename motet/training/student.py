@@ -12,7 +12,6 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import LlamaForCausalLM
 
 from motet.core.signals import Grammar
@@ -21,6 +20,7 @@ from motet.models.v0_names import to_v0
 from motet.training import captions
 from motet.training.bank import Bank
 from motet.training.corpus import Batch
+from motet.training.encoder import blurred
 from motet.training.language import spoken_loss
 from motet.training.world import Thing
 
@@ -33,8 +33,6 @@ LORA = LoraConfig(
     lora_dropout=0.0,
     task_type="CAUSAL_LM",
 )
-# The length of what is added to an embedding of length 1 in training, so that what is read is not a few known points.
-_BLUR = 0.3
 # The losses are norms of vectors of very different length; these bring them to one size.
 _WEIGHTS = {"image": 0.5, "video": 0.5, "audio": 3.0}
 
@@ -90,7 +88,7 @@ class Student(nn.Module):
         embedded: Tensor = self.llama.model.embed_tokens(batch.ids)
         if not batch.seen:
             return embedded
-        vectors = self.projections.llama_proj(_blurred(bank.draw([thing for _, _, thing in batch.seen])))
+        vectors = self.projections.llama_proj(blurred(bank.draw([thing for _, _, thing in batch.seen])))
         rows, places = [row for row, _, _ in batch.seen], [place for _, place, _ in batch.seen]
         return embedded.index_put((torch.tensor(rows), torch.tensor(places)), vectors.to(embedded.dtype))
 
@@ -135,11 +133,6 @@ def _grow(base: LlamaForCausalLM, rows: int) -> None:
 def taught(thing: Thing) -> Tensor:
     """What the thing's decoder was taught with, (1, queries, width)."""
     return captions.encode(thing.modality, [thing.caption])
-
-
-def _blurred(embeddings: Tensor) -> Tensor:
-    noise = torch.randn_like(embeddings)
-    return functional.normalize(embeddings + _BLUR * functional.normalize(noise, dim=-1), dim=-1)
 
 
 def _by_modality(batch: Batch) -> dict[str, list[tuple[int, int, Thing]]]:

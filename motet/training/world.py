@@ -86,6 +86,8 @@ REGISTERS = {
     "high": tuple(range(79, 84)),
 }
 
+MIDDLE_C = 60
+
 # The sixteen nouns that move, and how. Clips have one plain background, `CLIP_BACKGROUND`.
 MOVERS = (
     "red apple",

@@ -8,10 +8,10 @@ from safetensors.torch import load_file
 
 from motet.models.imagebind import load_network
 from motet.models.towers import ImageBind
-from motet.training.encoder import ATTRIBUTES, NANO, Pupil, export, losses
+from motet.training.encoder import ATTRIBUTES, NANO, Pupil, blurred, export, heights, losses, registers
 from motet.training.loop import Loop, Schedule
 from motet.training.roughen import Example, ends, patchy, roughened
-from motet.training.world import MOTIONS, NOUNS, Thing, held_out
+from motet.training.world import MIDDLE_C, MOTIONS, NOUNS, REGISTERS, Thing, held_out
 
 
 class OneExample:
@@ -52,15 +52,35 @@ def test_no_answer_is_wrong_that_would_be_a_held_out_thing() -> None:
     assert {noun for noun, slope in slopes.items() if slope == 0} == kept_back
 
 
-def test_a_pitch_is_learned_as_a_number_where_it_is_told() -> None:
+def test_a_pitch_is_learned_as_numbers_where_it_is_told() -> None:
     torch.manual_seed(0)
-    pupil = Pupil(ImageBind(NANO), "vision")
+    pupil = Pupil(ImageBind(NANO), "vision").eval()
     generator = np.random.default_rng(0)
 
-    heard = pupil(torch.ones(1, 3, 2, 64, 64)).pitch
+    heard = pupil(torch.ones(1, 3, 2, 64, 64)).heights
+    off = (heard - heights(torch.tensor([5.0]))).abs().sum()
 
-    assert losses(pupil, OneExample("dog", 5.0), 2, generator)["pitch"].item() == pytest.approx(5 - heard.item(), 0.05)
-    assert losses(pupil, OneExample("dog"), 2, generator)["pitch"] == 0
+    assert losses(pupil, OneExample("dog", 5.0), 2, generator)["heights"].item() == pytest.approx(off.item(), 0.05)
+    assert losses(pupil, OneExample("dog"), 2, generator)["heights"] == 0
+
+
+def test_heights_say_how_far_between_its_registers_a_pitch_lies() -> None:
+    notes = torch.tensor([note for span in REGISTERS.values() for note in span] + [55.5])
+    told = heights((notes - MIDDLE_C) / 12)
+
+    assert told[:, 0].tolist() == pytest.approx(((notes - MIDDLE_C) / 12).tolist())
+    assert told[-1, 1:].tolist() == pytest.approx([0.5, 0])
+    assert registers(told[:-1]).tolist() == [place for place, span in enumerate(REGISTERS.values()) for _ in span]
+
+
+def test_only_who_learns_reads_blurred_embeddings() -> None:
+    pupil = Pupil(ImageBind(NANO), "vision")
+    pixels = torch.randn(2, 3, 2, 64, 64)
+
+    assert (pupil(pixels).logits["noun"] != pupil(pixels).logits["noun"]).any()
+    pupil.eval()
+    assert (pupil(pixels).logits["noun"] == pupil(pixels).logits["noun"]).all()
+    assert blurred(torch.eye(4)).norm(dim=1).tolist() == pytest.approx([1] * 4)
 
 
 def test_an_embedding_loses_what_no_layer_reads() -> None:
