@@ -31,6 +31,9 @@ from motet.v1 import model_service_pb2_grpc as model_grpc
 HEARTBEAT = 10.0
 """Seconds of silence after which a stream says that it is alive: some networks cut those that say nothing for long."""
 
+REST = 0.002
+"""Seconds between two messages of a stream: what happens meanwhile goes on together, and the end waits for nothing."""
+
 
 class GenerationServicer(generation_grpc.GenerationServiceServicer):
     """Serves generations. `heartbeat` is in seconds."""
@@ -51,7 +54,7 @@ class GenerationServicer(generation_grpc.GenerationServiceServicer):
         """Translate and generate; the status after `done` is what went wrong, if nothing usable came of it."""
         wish = _timed(convert.request_from_proto(request), deadline_of(context).remaining())
         record: Generation | None = None
-        async with aclosing(bunched(self._motet.generate(wish), pulse=self._heartbeat)) as bunches:
+        async with aclosing(bunched(self._motet.generate(wish), pulse=self._heartbeat, rest=REST)) as bunches:
             sequence = 0
             async for events in bunches:
                 for told in _told(events, sequence):
@@ -68,7 +71,7 @@ class GenerationServicer(generation_grpc.GenerationServiceServicer):
         """Translate and watch."""
         sequence = request.after_sequence
         stream = self._motet.watch(request.name, sequence)
-        async with aclosing(bunched(stream, pulse=self._heartbeat)) as bunches:
+        async with aclosing(bunched(stream, pulse=self._heartbeat, rest=REST)) as bunches:
             async for events in bunches:
                 for told in _told(events, sequence):
                     yield generation_pb.WatchGenerationResponse(events=told)

@@ -1,4 +1,4 @@
-"""Streams in bunches: what is ready at the same moment goes on together, and nothing waits for company."""
+"""Streams in bunches: what is ready at the same moment goes on together."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ async def bunched(
     weigh: Callable[[Item], int] = lambda item: 0,
     room: float = math.inf,
     pulse: float | None = None,
+    rest: float = 0.0,
 ) -> AsyncGenerator[list[Item], None]:
     """What the stream has said since this was last asked; with `pulse`, also [] after so many seconds of silence.
 
-    The stream is read ahead of whoever reads this, until what nobody has heard yet weighs `room` or more: without
+    Nothing waits for company, but that between two bunches at least `rest` seconds pass, if the stream goes on. The
+    stream is read ahead of whoever reads this, until what nobody has heard yet weighs `room` or more: without
     `room`, it must be kept elsewhere anyway. Closing this closes the stream.
     """
     # One task for all items: waiting for each in a task of its own, with a timeout, costs more than sending it.
@@ -30,6 +32,7 @@ async def bunched(
     try:
         while (heard := await ear.hear(pulse)) is not None:
             yield heard
+            await ear.pause(rest)
         await reading
     finally:
         reading.cancel()
@@ -50,6 +53,8 @@ class _Ear(Generic[Item]):
         """Who waits for something to hear."""
         self._space: asyncio.Future[None] | None = None
         """Who waits for room."""
+        self._end: asyncio.Future[None] | None = None
+        """Who pauses until there is nothing to wait for."""
 
     async def listen(self, stream: AsyncIterator[Item]) -> None:
         """Take in all that the stream says."""
@@ -65,26 +70,33 @@ class _Ear(Generic[Item]):
         finally:
             self._over = True
             _wake(self._news)
+            _wake(self._end)
 
     async def hear(self, pulse: float | None) -> list[Item] | None:
         """What was said and not heard before, once there is any or the pulse beats; None after the last."""
         if not self._said and not self._over:
-            await self._wait(pulse)
+            self._news = asyncio.get_running_loop().create_future()
+            await _within(pulse, self._news)
         if self._over and not self._said:
             return None
         said, self._said, self._weight = self._said, [], 0
         _wake(self._space)
         return said
 
-    async def _wait(self, pulse: float | None) -> None:
-        loop = asyncio.get_running_loop()
-        self._news = loop.create_future()
-        timer = None if pulse is None else loop.call_later(pulse, _wake, self._news)
-        try:
-            await self._news
-        finally:
-            if timer is not None:
-                timer.cancel()
+    async def pause(self, seconds: float) -> None:
+        """Let so many seconds pass, if the stream goes on for so long."""
+        if seconds and not self._over:
+            self._end = asyncio.get_running_loop().create_future()
+            await _within(seconds, self._end)
+
+
+async def _within(seconds: float | None, waiting: asyncio.Future[None]) -> None:
+    timer = None if seconds is None else asyncio.get_running_loop().call_later(seconds, _wake, waiting)
+    try:
+        await waiting
+    finally:
+        if timer is not None:
+            timer.cancel()
 
 
 def _wake(waiting: asyncio.Future[None] | None) -> None:

@@ -6,8 +6,8 @@ that the model asks for. What a thing looks or sounds like is no matter here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -53,9 +53,9 @@ class Scribe:
     """Makes up dialogues about the things that are, or are not, held out.
 
     Who has only met whole combinations learns which of them there are ("a piano is never low"), and tells a held-out
-    thing for another. So in practice subjects are told of things whose manner has no name, manners of impartial things,
-    after the name of a subject that the world does not have; and where a thing is told whole, no answer counts as wrong
-    that would make a held-out thing of it.
+    thing for another. So in practice no thing is ever told whole: subjects are told of things whose manner has no name,
+    manners of impartial things, whose subject is given, often by another name; and the manner that it lacks, if any,
+    does not count as wrong.
     """
 
     def __init__(self, apart: bool = False) -> None:
@@ -151,7 +151,10 @@ class Scribe:
         """A thing, a question about it, and the answer."""
         thing = self.thing(generator)
         kind = str(generator.choice(["describe", "subject", "manner", "check"], p=[0.64, 0.13, 0.13, 0.1]))
-        if kind == "check" or (kind == "subject" and generator.random() < 0.5):
+        if kind == "manner":
+            thing = self._fair(thing, generator)
+            start, _, end = _manner(thing)
+        elif kind != "describe":
             thing = self._nameless(thing)
         if kind == "check":
             said, answer = _checked(thing, generator)
@@ -162,31 +165,33 @@ class Scribe:
             thing, reply = self._described(thing, generator)
             return thing, said, reply
         if kind == "manner":
-            start, _, end = _manner(thing)
-            return thing, said, (start, self._sparing(thing, lambda one: _manner(one)[1]), end)
-        return thing, said, (self._sparing(thing, lambda one: f"It is {article(one.subject)}."),)
+            return thing, said, (start, self._sparing(thing), end)
+        return thing, said, (f"It is {article(thing.subject)}.",)
 
     def _described(self, thing: Thing, generator: np.random.Generator) -> tuple[Thing, tuple[Part, ...]]:
-        """The thing, or its subject in a manner of no name, and its description."""
+        """The thing and its description: in practice its subject, in a manner of no name, or a fair one's manner."""
         start, manner, end = _told(thing)
-        chance = generator.random()
-        if self._apart or chance < 0.4:
-            subject = self._sparing(thing, lambda one: _told(one)[0])
-            return thing, (subject, self._sparing(thing, lambda one: _told(one)[1]), end)
-        if chance < 0.8:
+        if self._apart:
+            return thing, (start, manner, end)
+        if generator.random() < 0.5:
             return self._nameless(thing), (start, Given(manner), end)
-        thing = pick(generator, self._impartial[thing.modality])
-        stranger = Thing(thing.modality, pick(generator, UNKNOWN[thing.modality]), thing.manner)
-        start, manner, end = _told(stranger)
-        return thing, (Given(start), manner, end)
+        thing = self._fair(thing, generator)
+        known = generator.random() < 0.5
+        name = thing.subject if known else pick(generator, UNKNOWN[thing.modality])
+        start, _, end = _told(replace(thing, subject=name))
+        return thing, (Given(start), self._sparing(thing), end)
 
-    def _sparing(self, thing: Thing, words: Callable[[Thing], str]) -> Part:
-        """Words about a thing, which spare those about each held-out thing that has an attribute in common with it."""
-        others = [
-            one for one in chosen(thing.modality, True) if thing.subject == one.subject or thing.manner == one.manner
-        ]
-        spared = {words(one) for one in others} - {words(thing)}
-        return Sparing(words(thing), tuple(sorted(spared))) if spared and not self._apart else words(thing)
+    def _fair(self, thing: Thing, generator: np.random.Generator) -> Thing:
+        """In practice, a thing of an impartial subject, in the same manner."""
+        if self._apart or thing in self._impartial[thing.modality]:
+            return thing
+        return pick(generator, [one for one in self._impartial[thing.modality] if one.manner == thing.manner])
+
+    def _sparing(self, thing: Thing) -> Part:
+        """The words of the thing's manner, which in practice spare those of a manner that its subject lacks."""
+        told = _manner(thing)[1]
+        spared = [_manner(one)[1] for one in chosen(thing.modality, True) if one.subject == thing.subject]
+        return Sparing(told, tuple(spared)) if spared and not self._apart else told
 
     def _nameless(self, thing: Thing) -> Thing:
         """In practice, the subject in a manner of no name."""
@@ -209,8 +214,10 @@ class Scribe:
         """Media, and a wish for a variation of them."""
         thing = self.thing(generator)
         said, wanted = varied(thing, self._apart, generator)
-        if isinstance(wanted, Thing) and wanted != thing and wanted.subject == thing.subject:
-            thing = self._nameless(thing)
+        while wanted == thing != self._fair(thing, generator):
+            said, wanted = varied(thing, self._apart, generator)
+        if isinstance(wanted, Thing) and wanted != thing:
+            thing = self._nameless(thing) if wanted.subject == thing.subject else self._fair(thing, generator)
         parts = _attached([thing], _noisy(polite(said, generator), generator), generator)
         return _exchange(parts, _presented(wanted))
 

@@ -85,32 +85,28 @@ def test_of_a_thing_without_a_named_manner_all_but_the_manner_is_learned() -> No
         assert isinstance(end, str)
 
 
-def test_no_answer_counts_as_wrong_that_would_make_a_held_out_thing_of_the_one_told() -> None:
-    told = [dialogue for dialogue in made(Scribe(), 400, "describe") if named(dialogue)[0].manner]
-    whole = [dialogue for dialogue in told if not isinstance(dialogue[1].parts[0], Given)]
-
-    assert whole
-    for dialogue in whole:
-        thing = named(dialogue)[0]
-        subject, manner, _ = dialogue[1].parts
-        lacking = [one.manner for one in things(thing.modality) if one.subject == thing.subject and held_out(one)]
-        lacked_by = [one.subject for one in things(thing.modality) if one.manner == thing.manner and held_out(one)]
-        assert (isinstance(manner, Sparing) and [said.strip() for said in manner.spared]) == (lacking or False)
-        assert isinstance(subject, Sparing)
-        assert thing.subject in subject.text
-        assert len(subject.spared) == len(lacked_by)
-        assert all(any(other in said for said in subject.spared) for other in lacked_by)
-
-
-def test_a_manner_is_learned_of_impartial_things_after_the_name_of_a_stranger() -> None:
-    told = [dialogue for dialogue in made(Scribe(), 200, "describe") if isinstance(dialogue[1].parts[0], Given)]
+def test_a_manner_is_learned_of_impartial_things_sparing_the_one_that_the_subject_lacks() -> None:
+    told = [dialogue for dialogue in made(Scribe(), 400, "describe") if isinstance(dialogue[1].parts[0], Given)]
 
     assert told
     for dialogue in told:
-        thing, start = named(dialogue)[0], dialogue[1].parts[0]
+        thing = named(dialogue)[0]
+        start, manner, _ = dialogue[1].parts
+        lacking = [one.manner for one in things(thing.modality) if one.subject == thing.subject and held_out(one)]
         assert thing in impartial(thing.modality)
         assert isinstance(start, Given)
-        assert any(stranger in start.text for stranger in UNKNOWN[thing.modality])
+        assert any(name in start.text for name in (thing.subject, *UNKNOWN[thing.modality]))
+        assert manner == (
+            Sparing(f" {thing.manner}", tuple(f" {one}" for one in lacking)) if lacking else f" {thing.manner}"
+        )
+
+
+def test_what_an_attached_thing_says_of_its_manner_is_said_by_impartial_things() -> None:
+    for dialogue in made(Scribe(), 300, "variation"):
+        (attached,) = named(dialogue[:1])
+        for wanted in named(dialogue[1:]):
+            if wanted.modality == attached.modality and wanted.manner == attached.manner:
+                assert attached in impartial(attached.modality)
 
 
 def test_in_a_test_everything_is_to_be_said() -> None:
