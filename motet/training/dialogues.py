@@ -6,7 +6,7 @@ that the model asks for. What a thing looks or sounds like is no matter here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,7 +31,7 @@ from motet.training.wishes import (
     unknown,
 )
 from motet.training.wordings import pick
-from motet.training.world import MODALITIES, Thing, article, chosen, impartial, nameless
+from motet.training.world import MODALITIES, Thing, article, chosen, impartial, nameless, things
 
 _SCENES = ("wishes", "question", "mixed", "variation", "chat", "talk", "several")
 _ODDS = (0.40, 0.20, 0.09, 0.07, 0.16, 0.05, 0.03)
@@ -53,9 +53,9 @@ class Scribe:
     """Makes up dialogues about the things that are, or are not, held out.
 
     Who has only met whole combinations learns which of them there are ("a piano is never low"), and tells a held-out
-    thing for another. So in practice no thing is ever told whole: subjects are told of things whose manner has no name,
-    manners of impartial things, whose subject is given, often by another name; and the manner that it lacks, if any,
-    does not count as wrong.
+    thing for another. So in practice subjects are told of things whose manner has no name, and then any manner, each as
+    often; manners of impartial things, whose subject is given, often by another name; and where a thing is told whole,
+    no answer counts as wrong that would make a held-out thing of it.
     """
 
     def __init__(self, apart: bool = False) -> None:
@@ -151,10 +151,7 @@ class Scribe:
         """A thing, a question about it, and the answer."""
         thing = self.thing(generator)
         kind = str(generator.choice(["describe", "subject", "manner", "check"], p=[0.64, 0.13, 0.13, 0.1]))
-        if kind == "manner":
-            thing = self._fair(thing, generator)
-            start, _, end = _manner(thing)
-        elif kind != "describe":
+        if kind == "check" or (kind == "subject" and generator.random() < 0.5):
             thing = self._nameless(thing)
         if kind == "check":
             said, answer = _checked(thing, generator)
@@ -165,21 +162,23 @@ class Scribe:
             thing, reply = self._described(thing, generator)
             return thing, said, reply
         if kind == "manner":
-            return thing, said, (start, self._sparing(thing), end)
-        return thing, said, (f"It is {article(thing.subject)}.",)
+            start, _, end = _manner(thing)
+            return thing, said, (start, self._sparing(thing, lambda one: _manner(one)[1]), end)
+        return thing, said, (self._sparing(thing, lambda one: f"It is {article(one.subject)}."),)
 
     def _described(self, thing: Thing, generator: np.random.Generator) -> tuple[Thing, tuple[Part, ...]]:
-        """The thing and its description: in practice its subject, in a manner of no name, or a fair one's manner."""
-        start, manner, end = _told(thing)
-        if self._apart:
-            return thing, (start, manner, end)
-        if generator.random() < 0.5:
-            return self._nameless(thing), (start, Given(manner), end)
+        """The thing, or one that is like it, and its description."""
+        start, _, end = _told(thing)
+        chance = generator.random()
+        if self._apart or chance < 0.35:
+            subject = self._sparing(thing, lambda one: _told(one)[0])
+            return thing, (subject, self._sparing(thing, lambda one: _told(one)[1]), end)
+        if chance < 0.75:
+            return self._nameless(thing), (start, _any_manner(thing, generator), end)
         thing = self._fair(thing, generator)
-        known = generator.random() < 0.5
-        name = thing.subject if known else pick(generator, UNKNOWN[thing.modality])
+        name = thing.subject if generator.random() < 0.5 else pick(generator, UNKNOWN[thing.modality])
         start, _, end = _told(replace(thing, subject=name))
-        return thing, (Given(start), self._sparing(thing), end)
+        return thing, (Given(start), self._sparing(thing, lambda one: _told(one)[1]), end)
 
     def _fair(self, thing: Thing, generator: np.random.Generator) -> Thing:
         """In practice, a thing of an impartial subject, in the same manner."""
@@ -187,11 +186,13 @@ class Scribe:
             return thing
         return pick(generator, [one for one in self._impartial[thing.modality] if one.manner == thing.manner])
 
-    def _sparing(self, thing: Thing) -> Part:
-        """The words of the thing's manner, which in practice spare those of a manner that its subject lacks."""
-        told = _manner(thing)[1]
-        spared = [_manner(one)[1] for one in chosen(thing.modality, True) if one.subject == thing.subject]
-        return Sparing(told, tuple(spared)) if spared and not self._apart else told
+    def _sparing(self, thing: Thing, words: Callable[[Thing], str]) -> Part:
+        """Words about a thing, which spare those about each held-out thing that has an attribute in common with it."""
+        others = [
+            one for one in chosen(thing.modality, True) if thing.subject == one.subject or thing.manner == one.manner
+        ]
+        spared = {words(one) for one in others} - {words(thing)}
+        return Sparing(words(thing), tuple(sorted(spared))) if spared and not self._apart else words(thing)
 
     def _nameless(self, thing: Thing) -> Thing:
         """In practice, the subject in a manner of no name."""
@@ -245,6 +246,16 @@ class Scribe:
                 dialogue += _exchange((_noisy(polite(said, generator), generator),), _presented(wanted))
                 thing = wanted if isinstance(wanted, Thing) else thing
         return dialogue
+
+
+def _any_manner(thing: Thing, generator: np.random.Generator) -> Part:
+    """What is said of the manner of a thing in none that has a name: each is as likely as any other.
+
+    So it is learned that a subject's name says nothing of its manner. A chance colour may look like one that has a
+    name, so of pictures nothing is learned.
+    """
+    manner = _manner(pick(generator, things(thing.modality)))[1]
+    return Given(manner) if thing.modality == "image" else manner
 
 
 def _manner(thing: Thing) -> tuple[str, str, str]:
