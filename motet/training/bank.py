@@ -6,12 +6,14 @@ The encoder is frozen while the language model learns to read it, so each pictur
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import functional
 
 from motet.models.towers import ImageBind
 from motet.models.views import clip_views, mel_picture
@@ -25,7 +27,7 @@ from motet.training.roughen import (
     roughened,
     still,
 )
-from motet.training.world import MODALITIES, Thing, chosen, impartial, nameless
+from motet.training.world import ANY, MODALITIES, Thing, chosen, impartial, nameless
 
 _VARIANTS = {"image": 24, "audio": 100, "video": 30}
 # There are as many nameless things as subjects, and they are shown as often as the others.
@@ -38,6 +40,10 @@ class Bank:
 
     def __init__(self, embeddings: dict[str, Tensor]) -> None:
         self._embeddings = embeddings
+        self._known_ways: dict[tuple[str, str], Tensor] = {}
+        self._impartial: dict[tuple[str, str], list[Thing]] = {}
+        for thing in (each for modality in MODALITIES for each in impartial(modality)):
+            self._impartial.setdefault((thing.modality, thing.manner), []).append(thing)
 
     @classmethod
     def filled(cls, encoder: ImageBind, path: Path, apart: bool = False) -> Bank:
@@ -59,12 +65,37 @@ class Bank:
         return cls(load_file(path))
 
     def draw(self, wanted: Sequence[Thing]) -> Tensor:
-        """One embedding of each thing, by torch's chance, (things, width)."""
-        drawn = []
-        for thing in wanted:
-            variants = self._embeddings[_key(thing)]
-            drawn.append(variants[int(torch.randint(len(variants), ()))])
-        return torch.stack(drawn)
+        """One embedding of each thing, by torch's chance, (things, width).
+
+        Where an attribute is `ANY`, the embedding of a thing that tells only the other one is moved by chance in the
+        directions in which the attribute moves it: so who reads the other one learns to look past these.
+        """
+        return torch.stack([self._one(thing) for thing in wanted])
+
+    def _one(self, thing: Thing) -> Tensor:
+        if thing.manner == ANY:
+            return self._moved(self._one(replace(thing, manner="")), self._ways(thing.modality, "manner"))
+        if thing.subject == ANY:
+            others = self._impartial[thing.modality, thing.manner]
+            other = others[int(torch.randint(len(others), ()))]
+            return self._moved(self._one(other), self._ways(thing.modality, "subject"))
+        variants = self._embeddings[_key(thing)]
+        return variants[int(torch.randint(len(variants), ()))]
+
+    def _moved(self, embedding: Tensor, ways: Tensor) -> Tensor:
+        # As far as the attribute's own values lie apart.
+        chance = torch.randn(len(ways)) / len(ways) ** 0.5
+        return functional.normalize(embedding + chance @ ways, dim=-1)
+
+    def _ways(self, modality: str, attribute: str) -> Tensor:
+        """How each value of an attribute moves embeddings, from their mean, (values, width)."""
+        if (modality, attribute) not in self._known_ways:
+            told: dict[str, list[Tensor]] = {}
+            for thing in nameless(modality) if attribute == "subject" else impartial(modality):
+                told.setdefault(getattr(thing, attribute), []).append(self._embeddings[_key(thing)].mean(dim=0))
+            means = torch.stack([torch.stack(each).mean(dim=0) for each in told.values()])
+            self._known_ways[modality, attribute] = means - means.mean(dim=0)
+        return self._known_ways[modality, attribute]
 
 
 class _Viewer:

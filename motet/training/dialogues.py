@@ -31,7 +31,7 @@ from motet.training.wishes import (
     unknown,
 )
 from motet.training.wordings import pick
-from motet.training.world import MODALITIES, Thing, article, chosen, impartial, nameless, things
+from motet.training.world import ANY, MODALITIES, Thing, article, chosen, impartial, nameless, things
 
 _SCENES = ("wishes", "question", "mixed", "variation", "chat", "talk", "several")
 _ODDS = (0.40, 0.20, 0.09, 0.07, 0.16, 0.05, 0.03)
@@ -151,8 +151,10 @@ class Scribe:
         """A thing, a question about it, and the answer."""
         thing = self.thing(generator)
         kind = str(generator.choice(["describe", "subject", "manner", "check"], p=[0.64, 0.13, 0.13, 0.1]))
-        if kind == "check" or (kind == "subject" and generator.random() < 0.5):
+        if kind == "check":
             thing = self._nameless(thing)
+        elif kind != "describe" and not self._apart and generator.random() < 0.5:
+            thing = replace(thing, **{"manner" if kind == "subject" else "subject": ANY})
         if kind == "check":
             said, answer = _checked(thing, generator)
             return thing, said, (answer,)
@@ -170,15 +172,17 @@ class Scribe:
         """The thing, or one that is like it, and its description."""
         start, _, end = _told(thing)
         chance = generator.random()
-        if self._apart or chance < 0.35:
+        if self._apart or chance < 0.3:
             subject = self._sparing(thing, lambda one: _told(one)[0])
             return thing, (subject, self._sparing(thing, lambda one: _told(one)[1]), end)
-        if chance < 0.75:
+        if chance < 0.5:
             return self._nameless(thing), (start, _any_manner(thing, generator), end)
-        thing = self._fair(thing, generator)
-        name = thing.subject if generator.random() < 0.5 else pick(generator, UNKNOWN[thing.modality])
-        start, _, end = _told(replace(thing, subject=name))
-        return thing, (Given(start), self._sparing(thing, lambda one: _told(one)[1]), end)
+        if chance < 0.75:
+            return replace(thing, manner=ANY), (start, Given(_told(thing)[1]), end)
+        fair = self._fair(thing, generator)
+        name = fair.subject if generator.random() < 0.5 else pick(generator, UNKNOWN[thing.modality])
+        start, manner, end = _told(replace(thing, subject=name))
+        return replace(thing, subject=ANY), (Given(start), manner, end)
 
     def _fair(self, thing: Thing, generator: np.random.Generator) -> Thing:
         """In practice, a thing of an impartial subject, in the same manner."""

@@ -6,7 +6,7 @@ never trained on, by any part of the bundle; `held_out` says which, so evaluatio
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 # Noun -> the short name of its picture in the emoji-datasource packages.
@@ -111,12 +111,16 @@ MOTIONS = ("moving left", "moving right", "moving up", "moving down", "growing",
 CLIP_BACKGROUND = "white"
 
 
+ANY = "any"
+
+
 @dataclass(frozen=True, slots=True)
 class Thing:
     """One combination: a modality and the values of its two attributes.
 
     `image`: (noun, background); `audio`: (instrument, register); `video`: (noun, motion). A manner of "" is none that
-    has a name: a noun on some other ground, an instrument between two registers.
+    has a name: a noun on some other ground, an instrument between two registers. Where an attribute is `ANY`, only the
+    other one is of interest.
     """
 
     modality: str
@@ -126,8 +130,10 @@ class Thing:
     @property
     def caption(self) -> str:
         """What the thing is called; the training captions, and the conditioning, are made of this."""
-        if not self.manner:
+        if self.manner in ("", ANY):
             return article(self.subject)
+        if self.subject == ANY:
+            return replace(self, subject="thing").caption
         match self.modality:
             case "image":
                 return f"{article(self.subject)} on {article(self.manner)} background"

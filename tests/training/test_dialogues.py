@@ -6,7 +6,7 @@ import pytest
 from motet.training.dialogues import Dialogue, Scribe
 from motet.training.talk import UNKNOWN
 from motet.training.wishes import Given, Sparing
-from motet.training.world import REGISTERS, Thing, held_out, impartial, things
+from motet.training.world import ANY, REGISTERS, Thing, held_out, impartial, things
 
 MANY = 600
 
@@ -92,8 +92,8 @@ def test_of_a_thing_without_a_named_manner_any_manner_is_told_as_often_as_any_ot
 
 
 def test_no_answer_counts_as_wrong_that_would_make_a_held_out_thing_of_the_one_told() -> None:
-    told = [dialogue for dialogue in made(Scribe(), 400, "describe") if named(dialogue)[0].manner]
-    whole = [dialogue for dialogue in told if not isinstance(dialogue[1].parts[0], Given)]
+    told = made(Scribe(), 400, "describe")
+    whole = [dialogue for dialogue in told if not {"", ANY} & {named(dialogue)[0].subject, named(dialogue)[0].manner}]
 
     assert whole
     for dialogue in whole:
@@ -108,16 +108,26 @@ def test_no_answer_counts_as_wrong_that_would_make_a_held_out_thing_of_the_one_t
         assert all(any(other in said for said in subject.spared) for other in lacked_by)
 
 
-def test_where_the_subject_is_given_a_manner_is_learned_of_impartial_things_often_under_another_name() -> None:
-    told = [dialogue for dialogue in made(Scribe(), 400, "describe") if isinstance(dialogue[1].parts[0], Given)]
-    own = [named(dialogue)[0].subject in str(dialogue[1].parts[0]) for dialogue in told]
+def test_of_a_thing_of_which_one_attribute_is_of_interest_that_one_is_learned_and_no_other() -> None:
+    for dialogue in made(Scribe(), 400, "describe"):
+        (thing,) = named(dialogue[:1])
+        subject, manner, _ = dialogue[1].parts
+        if thing.manner == ANY:
+            assert isinstance(subject, str)
+            assert thing.subject in subject
+            assert isinstance(manner, Given)
+        if thing.subject == ANY:
+            assert isinstance(subject, Given)
+            assert manner == f" {thing.manner}"
 
-    assert 0.3 < sum(own) / len(own) < 0.7
-    for dialogue in told:
-        thing = named(dialogue)[0]
-        assert thing in impartial(thing.modality)
-        assert any(name in str(dialogue[1].parts[0]) for name in (thing.subject, *UNKNOWN[thing.modality]))
-        assert not isinstance(dialogue[1].parts[1], Given)
+
+def test_the_name_before_a_manner_is_one_that_lacks_none_or_a_strangers() -> None:
+    sounds = [dialogue for dialogue in made(Scribe(), 400, "describe") if named(dialogue)[0].modality == "audio"]
+    given = [str(dialogue[1].parts[0]) for dialogue in sounds if named(dialogue)[0].subject == ANY]
+    fair = {thing.subject for thing in impartial("audio")}
+
+    assert 0.2 < sum(any(name in said for name in fair) for said in given) / len(given) < 0.8
+    assert all(any(name in said for name in (*fair, *UNKNOWN["audio"])) for said in given)
 
 
 def test_what_an_attached_thing_says_of_its_manner_is_said_by_impartial_things() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from motet.training.world import MODALITIES, MOVERS, held_out, impartial, things
+from motet.training.world import ANY, MODALITIES, MOVERS, Thing, held_out, impartial, things
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
@@ -21,3 +21,9 @@ def test_an_impartial_sound_is_of_an_instrument_that_lacks_no_register() -> None
 
 def test_an_impartial_clip_is_of_a_noun_that_no_clip_of_the_world_shows() -> None:
     assert not {thing.subject for thing in impartial("video")} & set(MOVERS)
+
+
+def test_a_caption_leaves_out_what_is_not_of_interest() -> None:
+    assert Thing("audio", "harp", ANY).caption == "a harp"
+    assert Thing("audio", ANY, "low").caption == "a low note on a thing"
+    assert Thing("video", ANY, "turning").caption == "a thing turning"
