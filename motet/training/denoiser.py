@@ -89,7 +89,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="motet.training.denoiser", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("modality", choices=MODALITIES)
     parser.add_argument("--build", type=Path, default=Path("build"), help="where data and checkpoints are kept")
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--minutes", type=float, help="stop after this much training, if earlier")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--average", type=float, default=0.999, help="decay of the weights' running average")
