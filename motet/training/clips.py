@@ -36,12 +36,12 @@ def draw(
     return np.stack([_frame(noun, motion, style, scale, offset, t) for t in np.linspace(0, 1, FRAMES)])
 
 
-def rest(noun: str, turned: int, style: str = "google") -> Clip:
+def rest(noun: str, turned: int) -> Clip:
     """The noun at rest, as it stands in the frame `turned` of its turning; uint8 (8, 64, 64, 3).
 
     A motion of no name: it shows what a noun looks like from below or from the side, and that it need not turn for it.
     """
-    picture = pictures.draw(noun, CLIP_BACKGROUND, style, _TURNING_SIZE, angle=180 * turned / (FRAMES - 1))
+    picture = pictures.draw(noun, CLIP_BACKGROUND, scale=_TURNING_SIZE, angle=180 * turned / (FRAMES - 1))
     return np.stack([picture] * FRAMES)
 
 

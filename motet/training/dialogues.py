@@ -54,8 +54,8 @@ class Scribe:
 
     Who has only met whole combinations learns which of them there are ("a piano is never low"), and tells a held-out
     thing for another. So in practice subjects are told of things whose manner has no name, and then any manner, each as
-    often; manners of impartial things, whose subject is given, often by another name; and where a thing is told whole,
-    no answer counts as wrong that would make a held-out thing of it.
+    often; manners where the subject is given, often by another name; in both, one attribute alone may be of interest
+    (`ANY`). Where a thing is told whole, no answer counts as wrong that would make a held-out thing of it.
     """
 
     def __init__(self, apart: bool = False) -> None:
