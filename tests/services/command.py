@@ -35,6 +35,9 @@ def motet(*arguments: object, said: str = "", folder: Path | None = None) -> sub
 @contextmanager
 def started(*arguments: object, **settings: str) -> Iterator[subprocess.Popen[str]]:
     """Start it, with settings in its environment; it is killed at the end of the test if it is still there."""
+    # A shell has its background jobs ignore Ctrl-C, and what tests start there would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
         stdin=subprocess.DEVNULL,

@@ -155,7 +155,7 @@ def test_a_truncated_file_is_refused_by_its_name(tmp_path: Path, broken: str) ->
 
 
 def test_ctrl_c_stops_a_run_and_leaves_nothing_half_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(CLEAN, "MOTET_TOY_DELAY", "1")
+    monkeypatch.setitem(CLEAN, "MOTET_TOY_DELAY", "0.2")
 
     with started("run", "hello", "--toy", "--json", "--out", tmp_path / "out") as run:
         assert run.stdout is not None
