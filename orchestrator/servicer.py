@@ -36,13 +36,14 @@ REST = 0.002
 
 
 class GenerationServicer(generation_grpc.GenerationServiceServicer):
-    """Serves generations. `heartbeat` is in seconds."""
+    """Serves generations. `heartbeat` and `rest` are in seconds."""
 
     name = generation_pb.DESCRIPTOR.services_by_name["GenerationService"].full_name
 
-    def __init__(self, motet: Motet, heartbeat: float = HEARTBEAT) -> None:
+    def __init__(self, motet: Motet, heartbeat: float = HEARTBEAT, rest: float = REST) -> None:
         self._motet = motet
         self._heartbeat = heartbeat
+        self._rest = rest
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the methods."""
@@ -54,7 +55,7 @@ class GenerationServicer(generation_grpc.GenerationServiceServicer):
         """Translate and generate; the status after `done` is what went wrong, if nothing usable came of it."""
         wish = _timed(convert.request_from_proto(request), deadline_of(context).remaining())
         record: Generation | None = None
-        async with aclosing(bunched(self._motet.generate(wish), pulse=self._heartbeat, rest=REST)) as bunches:
+        async with aclosing(bunched(self._motet.generate(wish), pulse=self._heartbeat, rest=self._rest)) as bunches:
             sequence = 0
             async for events in bunches:
                 for told in _told(events, sequence):
@@ -71,7 +72,7 @@ class GenerationServicer(generation_grpc.GenerationServiceServicer):
         """Translate and watch."""
         sequence = request.after_sequence
         stream = self._motet.watch(request.name, sequence)
-        async with aclosing(bunched(stream, pulse=self._heartbeat, rest=REST)) as bunches:
+        async with aclosing(bunched(stream, pulse=self._heartbeat, rest=self._rest)) as bunches:
             async for events in bunches:
                 for told in _told(events, sequence):
                     yield generation_pb.WatchGenerationResponse(events=told)

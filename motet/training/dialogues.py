@@ -170,7 +170,7 @@ class Scribe:
 
     def _described(self, thing: Thing, generator: np.random.Generator) -> tuple[Thing, tuple[Part, ...]]:
         """The thing, or one that is like it, and its description."""
-        start, _, end = _told(thing)
+        start, manner, end = _told(thing)
         chance = generator.random()
         if self._apart or chance < 0.3:
             subject = self._sparing(thing, lambda one: _told(one)[0])
@@ -178,11 +178,10 @@ class Scribe:
         if chance < 0.5:
             return self._nameless(thing), (start, _any_manner(thing, generator), end)
         if chance < 0.75:
-            return replace(thing, manner=ANY), (start, Given(_told(thing)[1]), end)
+            return replace(thing, manner=ANY), (start, Given(manner), end)
         fair = self._fair(thing, generator)
         name = fair.subject if generator.random() < 0.5 else pick(generator, UNKNOWN[thing.modality])
-        start, manner, end = _told(replace(thing, subject=name))
-        return replace(thing, subject=ANY), (Given(start), manner, end)
+        return replace(thing, subject=ANY), (Given(_told(replace(thing, subject=name))[0]), manner, end)
 
     def _fair(self, thing: Thing, generator: np.random.Generator) -> Thing:
         """In practice, a thing of an impartial subject, in the same manner."""

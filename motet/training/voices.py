@@ -21,6 +21,7 @@ from motet.training.autoencoder import linear, load, to_pictures, to_tensor
 from motet.training.loop import newest
 from motet.training.vocoder import Heard
 from motet.training.world import (
+    ANY,
     MOTIONS,
     MOVERS,
     REGISTERS,
@@ -160,13 +161,13 @@ class Video:
         return latents.contiguous(), [self._named(thing, rng) for thing in chosen]
 
     def _named(self, thing: Thing, rng: np.random.Generator) -> str:
-        # A noun that is only ever seen in one of two opposite motions would stand for that motion: there it is not
-        # named. Elsewhere it is left out at times, so that motions are learned apart from who moves.
         if not thing.manner:
             return thing.caption
+        # A noun that is only ever seen in one of two opposite motions would stand for that motion: there it is not
+        # named. Elsewhere it is left out at times, so that motions are learned apart from who moves.
         lone = thing.subject in MOVERS and held_out(_opposite(thing))
         unnamed = lone or rng.random() < 0.15
-        return f"a thing {thing.manner}" if unnamed else thing.caption
+        return replace(thing, subject=ANY).caption if unnamed else thing.caption
 
     def _pair(self, rng: np.random.Generator) -> tuple[Thing, Thing]:
         chance = rng.random()

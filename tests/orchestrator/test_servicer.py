@@ -78,9 +78,9 @@ class Wire:
 
 
 @asynccontextmanager
-async def wired(orchestrator, heartbeat=10.0):
+async def wired(orchestrator, **seconds):
     servicers = [
-        GenerationServicer(orchestrator, heartbeat),
+        GenerationServicer(orchestrator, **seconds),
         ArtifactServicer(orchestrator),
         ModelServicer(orchestrator),
     ]
@@ -225,6 +225,14 @@ async def test_a_silent_stream_says_that_it_is_alive():
     assert sequences == sorted(sequences)
     assert {beat.sequence for beat in beats} <= set(sequences)
     check([event for event in map(convert.event_from_proto, responses) if event])
+
+
+async def test_what_happens_while_a_stream_rests_goes_on_together_and_the_end_waits_for_nothing():
+    async with asyncio.timeout(20), wired(stage(script_of("x", Pause(0.05), "y")), rest=60) as wire:
+        first, rest = [response async for response in wire.generation.Generate(convert.request_to_proto(ask()))]
+
+    assert len(first.events) == 1
+    assert rest.events[-1].WhichOneof("event") == "done"
 
 
 async def test_events_that_are_ready_at_the_same_moment_come_in_one_response():
