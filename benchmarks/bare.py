@@ -65,11 +65,12 @@ class BareCalls:
         """Have one piece of media made; how many bytes it has."""
         data = bytearray()
         async for response in self._decoders[job.modality].Decode(job):
-            match response.WhichOneof("event"):
-                case "media":
-                    data.extend(response.media.data)
-                case "chunk":
-                    data.extend(response.chunk)
+            for event in response.events:
+                match event.WhichOneof("event"):
+                    case "media":
+                        data.extend(event.media.data)
+                    case "chunk":
+                        data.extend(event.chunk)
         return len(data)
 
 

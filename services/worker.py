@@ -14,6 +14,12 @@ from motet.internal.v1 import worker_service_pb2_grpc as pb_grpc
 from motet.transport import convert
 from motet.transport.gate import Gate
 
+ROOM = 64 * 2**10
+"""Bytes of a stream that wait for a caller who reads slowly, beside those that gRPC holds; then the worker waits."""
+
+LEAST = 64
+"""Bytes that any event takes."""
+
 
 class WorkerServicer(pb_grpc.WorkerServiceServicer):
     """Serves the gate of a worker. `bundle_digest` names what the worker serves."""

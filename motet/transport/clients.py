@@ -81,14 +81,15 @@ class RemoteDecoder:
         data = bytearray()
         async with guarded(call, whom) as responses:
             async for response in responses:
-                match response.WhichOneof("event"):
-                    case "progress":
-                        yield convert.progress_from_proto(response.progress)
-                    case "media":
-                        header = response.media
-                        data.extend(header.data)
-                    case "chunk":
-                        data.extend(response.chunk)
+                for event in response.events:
+                    match event.WhichOneof("event"):
+                        case "progress":
+                            yield convert.progress_from_proto(event.progress)
+                        case "media":
+                            header = event.media
+                            data.extend(header.data)
+                        case "chunk":
+                            data.extend(event.chunk)
         yield _checked(header, bytes(data), whom)
 
 

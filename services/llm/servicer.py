@@ -14,12 +14,7 @@ from motet.internal.v1 import language_model_service_pb2 as pb
 from motet.internal.v1 import language_model_service_pb2_grpc as pb_grpc
 from motet.transport import convert
 from motet.transport.edge import deadline_of
-
-_ROOM = 64 * 2**10
-"""Bytes that wait for a caller who reads slowly, beside those that gRPC holds; then the language model waits."""
-
-_LEAST = 64
-"""Bytes that any event takes."""
+from services.worker import LEAST, ROOM
 
 
 class LanguageModelServicer(pb_grpc.LanguageModelServiceServicer):
@@ -38,7 +33,7 @@ class LanguageModelServicer(pb_grpc.LanguageModelServiceServicer):
         """Translate, generate, translate."""
         prompt = convert.prompt_from_proto(request)
         events = self._language_model.generate(prompt, deadline_of(context))
-        async with aclosing(bunched(events, weigh=_weight, room=_ROOM)) as bunches:
+        async with aclosing(bunched(events, weigh=_weight, room=ROOM)) as bunches:
             async for bunch in bunches:
                 yield pb.GenerateResponse(events=map(convert.language_event_to_proto, bunch))
 
@@ -46,8 +41,8 @@ class LanguageModelServicer(pb_grpc.LanguageModelServiceServicer):
 def _weight(event: LanguageEvent) -> int:
     match event:
         case TextPiece(text):
-            return _LEAST + len(text)
+            return LEAST + len(text)
         case Signal(_, conditioning):
-            return _LEAST + len(conditioning.data)
+            return LEAST + len(conditioning.data)
         case _:
-            return _LEAST
+            return LEAST

@@ -67,15 +67,27 @@ class Probe:
 
 
 class Torrent:
-    """A language model that writes as fast as anybody lets it, 256 KiB at a time."""
+    """A language model that writes 16 MiB as fast as anybody lets it, 256 KiB at a time."""
 
     def __init__(self) -> None:
         self.pieces = 0
 
     async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
-        while True:
+        while self.pieces < 64:
             self.pieces += 1
             yield TextPiece("x" * 2**18)
+
+
+class Gallery:
+    """A decoder that shows 16 MiB of previews as fast as anybody lets it, 256 KiB at a time."""
+
+    def __init__(self) -> None:
+        self.pieces = 0
+
+    async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
+        while self.pieces < 64:
+            self.pieces += 1
+            yield Progress(1, 2, Media("image/toy", b"x" * 2**18))
 
 
 async def failure_of(decoder: Any, deadline: Deadline | None = None) -> MotetError:
@@ -237,11 +249,17 @@ async def test_a_message_over_four_mebibytes_is_the_callers_to_change() -> None:
     assert caught.value.reason is Reason.INPUT_TOO_LARGE
 
 
-async def test_a_stalled_reader_holds_less_than_a_megabyte() -> None:
-    torrent = Torrent()
-
+@pytest.mark.parametrize(
+    ("torrent", "stream"),
+    [
+        (Torrent(), lambda channel: RemoteLanguageModel(channel).generate(PROMPT, Deadline.after(10))),
+        (Gallery(), lambda channel: RemoteDecoder(channel).decode(JOB, Deadline.after(10))),
+    ],
+    ids=["text", "previews"],
+)
+async def test_a_stalled_reader_holds_less_than_a_megabyte(torrent: Torrent | Gallery, stream: Any) -> None:
     async with served(torrent) as (_, channel):
-        events = RemoteLanguageModel(channel).generate(PROMPT, Deadline.after(10))
+        events = stream(channel)
         await anext(events)
         await asyncio.sleep(0.3)
         held = (torrent.pieces - 1) * 2**18

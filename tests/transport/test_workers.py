@@ -35,6 +35,8 @@ from motet.core.workers import (
     TextPiece,
     Turn,
 )
+from motet.internal.v1 import decoder_service_pb2_grpc
+from motet.transport import convert
 from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel
 
 from .serving import served, until
@@ -186,6 +188,14 @@ async def test_decode_streams_progress_and_then_the_media(reach: Reach) -> None:
     assert events[:2] == [Progress(1, 2), Progress(2, 2)]
     assert isinstance(events[2], Media)
     assert (events[2].media_type, len(events[2].data)) == ("image/toy", 64)
+
+
+async def test_media_that_are_ready_with_the_last_progress_travel_with_it() -> None:
+    async with served(ToyDecoder(steps=1)) as (_, channel):
+        call = decoder_service_pb2_grpc.DecoderServiceStub(channel).Decode(convert.decode_job_to_proto(JOB))
+        messages = [[event.WhichOneof("event") for event in response.events] async for response in call]
+
+    assert messages == [["progress", "media"]]
 
 
 async def test_a_job_arrives_as_it_was_given(reach: Reach) -> None:

@@ -40,7 +40,7 @@ class DecodeRequest(_message.Message):
     def __init__(self, modality: _Optional[str] = ..., conditioning: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ..., guidance: _Optional[float] = ..., previews: _Optional[bool] = ..., inputs: _Optional[_Iterable[_Union[DecodeRequest.Input, _Mapping]]] = ..., tenant: _Optional[str] = ..., priority: _Optional[int] = ..., least_steps: _Optional[int] = ...) -> None: ...
 
 class DecodeResponse(_message.Message):
-    __slots__ = ("progress", "media", "chunk")
+    __slots__ = ("events",)
     class Progress(_message.Message):
         __slots__ = ("step", "total_steps", "preview_media_type", "preview")
         STEP_FIELD_NUMBER: _ClassVar[int]
@@ -63,10 +63,15 @@ class DecodeResponse(_message.Message):
         sha256: bytes
         data: bytes
         def __init__(self, media_type: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ..., data: _Optional[bytes] = ...) -> None: ...
-    PROGRESS_FIELD_NUMBER: _ClassVar[int]
-    MEDIA_FIELD_NUMBER: _ClassVar[int]
-    CHUNK_FIELD_NUMBER: _ClassVar[int]
-    progress: DecodeResponse.Progress
-    media: DecodeResponse.Media
-    chunk: bytes
-    def __init__(self, progress: _Optional[_Union[DecodeResponse.Progress, _Mapping]] = ..., media: _Optional[_Union[DecodeResponse.Media, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
+    class Event(_message.Message):
+        __slots__ = ("progress", "media", "chunk")
+        PROGRESS_FIELD_NUMBER: _ClassVar[int]
+        MEDIA_FIELD_NUMBER: _ClassVar[int]
+        CHUNK_FIELD_NUMBER: _ClassVar[int]
+        progress: DecodeResponse.Progress
+        media: DecodeResponse.Media
+        chunk: bytes
+        def __init__(self, progress: _Optional[_Union[DecodeResponse.Progress, _Mapping]] = ..., media: _Optional[_Union[DecodeResponse.Media, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[DecodeResponse.Event]
+    def __init__(self, events: _Optional[_Iterable[_Union[DecodeResponse.Event, _Mapping]]] = ...) -> None: ...

@@ -42,13 +42,13 @@ def decode_job_from_proto(request: pb.DecodeRequest) -> DecodeJob:
     )
 
 
-def progress_to_proto(progress: Progress) -> pb.DecodeResponse:
+def progress_to_proto(progress: Progress) -> pb.DecodeResponse.Event:
     """Progress as an event of the decoder."""
     message = pb.DecodeResponse.Progress(step=progress.step, total_steps=progress.total)
     if progress.preview is not None:
         message.preview_media_type = progress.preview.media_type
         message.preview = progress.preview.data
-    return pb.DecodeResponse(progress=message)
+    return pb.DecodeResponse.Event(progress=message)
 
 
 def progress_from_proto(message: pb.DecodeResponse.Progress) -> Progress:
