@@ -173,6 +173,8 @@ class Client:
             async for response in responses:
                 for event in map(convert.event_from_proto, response.events):
                     if event is not None:
+                        if isinstance(event.what, Done):
+                            responses.conclude()
                         yield event
 
     async def _watched(self, name: str, sequence: int, patient: bool) -> AsyncGenerator[Event, None]:

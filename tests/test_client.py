@@ -169,6 +169,16 @@ async def test_what_is_not_there_is_told_so(reach: Reach) -> None:
     assert generation.value.reason is Reason.GENERATION_NOT_FOUND
 
 
+async def test_a_server_that_has_said_the_last_word_is_left_to_end_the_call() -> None:
+    stage = Stage(done(), 0.05)
+
+    async with playing(stage) as server, Client(server.address) as client:
+        await all_of(client.generate(ASK))
+        await asyncio.sleep(0.1)
+
+    assert stage.hung_up == 0
+
+
 async def test_media_too_large_for_a_message_are_uploaded_once_and_named() -> None:
     large, small = Media("image/png", bytes(2**20 + 1)), Media("image/png", b"small")
     stage = Stage(done())

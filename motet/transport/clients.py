@@ -60,8 +60,10 @@ class RemoteLanguageModel:
         async with guarded(call, "the language model") as responses:
             async for response in responses:
                 for event in map(convert.language_event_from_proto, response.events):
+                    if isinstance(event, Finished):
+                        finished = True
+                        responses.conclude()
                     if event is not None:
-                        finished = isinstance(event, Finished)
                         yield event
         if not finished:
             raise FaultError("the language model stopped without having finished")
@@ -90,6 +92,9 @@ class RemoteDecoder:
                             data.extend(header.data)
                         case "chunk":
                             data.extend(event.chunk)
+                if header is not None and len(data) == header.size_bytes:
+                    responses.conclude()
+                    break
         yield _checked(header, bytes(data), whom)
 
 

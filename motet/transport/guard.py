@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Generator
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -11,6 +12,9 @@ import grpc.aio
 from motet.transport.status import error_from_rpc
 
 Response_co = TypeVar("Response_co", covariant=True)
+
+_LINGER = 1.0
+"""Seconds in which a call that has said its last word may end by itself."""
 
 
 class StreamCall(Protocol[Response_co]):
@@ -40,6 +44,14 @@ class guarded(Generic[Response_co]):  # noqa: N801 - it reads as a verb: `async 
         self._call = call
         self._whom = whom
         self._received = False
+        self._concluded = False
+
+    def conclude(self) -> None:
+        """The last word was said: nobody waits for the call's status, and nothing is left to cancel on exit.
+
+        Its end takes a message more, and a cancellation that arrives before it would count as one on the other side.
+        """
+        self._concluded = True
 
     async def __aenter__(self) -> Self:
         self._responses = self._call.__aiter__()
@@ -48,7 +60,10 @@ class guarded(Generic[Response_co]):  # noqa: N801 - it reads as a verb: `async 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._call.cancel()
+        if self._concluded:
+            asyncio.get_running_loop().call_later(_LINGER, self._call.cancel)
+        else:
+            self._call.cancel()
         if isinstance(error, grpc.aio.AioRpcError):
             raise error_from_rpc(error, received=self._received, whom=self._whom) from None
 

@@ -7,6 +7,7 @@ import gc
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -31,13 +32,16 @@ from motet.core.errors import (
 from motet.core.media import Media
 from motet.core.tensors import Tensor
 from motet.core.toys import Pause, ToyDecoder, ToyEncoder, Trouble
-from motet.core.workers import DecodeJob, LanguageEvent, Progress, Prompt, TextPiece, Turn
+from motet.core.workers import DecodeJob, Finished, LanguageEvent, Progress, Prompt, TextPiece, Turn
 from motet.internal.v1 import decoder_service_pb2_grpc
 from motet.transport import convert
 from motet.transport.channel import HOP, open_channel
 from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel
 from motet.transport.guard import guarded
+from motet.transport.server import Server
 from motet.transport.status import CODE_OF
+from services.decoder.servicer import DecoderServicer
+from services.llm.servicer import LanguageModelServicer
 
 from .serving import served, until
 
@@ -64,6 +68,42 @@ class Probe:
         except BaseException as error:
             self.endings.append(type(error).__name__)
             raise
+
+
+class Lingerer:
+    """A decoder and a language model that are there for so many seconds after their last word."""
+
+    def __init__(self, seconds: float) -> None:
+        self.endings: list[str] = []
+        self._seconds = seconds
+
+    async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
+        yield Media("image/toy", b"x" * 2**19)
+        await self._linger()
+
+    async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
+        yield Finished("stop", 1, 1)
+        await self._linger()
+
+    async def _linger(self) -> None:
+        try:
+            await asyncio.sleep(self._seconds)
+            self.endings.append("left")
+        except BaseException as error:
+            self.endings.append(type(error).__name__)
+            raise
+
+
+@asynccontextmanager
+async def last_words(lingerer: Lingerer, stream: str) -> AsyncIterator[LanguageEvent | Progress | Media]:
+    """The last word of either worker, just heard; its stream is closed."""
+    servicer = DecoderServicer(lingerer) if stream == "decode" else LanguageModelServicer(lingerer)
+    async with Server([servicer]) as server, open_channel(server.address) as channel:
+        decoded = RemoteDecoder(channel).decode(JOB, Deadline.after(10))
+        written = RemoteLanguageModel(channel).generate(PROMPT, Deadline.after(10))
+        async with closing(decoded if stream == "decode" else written) as events:
+            last = await anext(events)
+        yield last
 
 
 class Torrent:
@@ -247,6 +287,31 @@ async def test_a_message_over_four_mebibytes_is_the_callers_to_change() -> None:
             await anext(RemoteDecoder(channel).decode(job, Deadline.after(5)))
 
     assert caught.value.reason is Reason.INPUT_TOO_LARGE
+
+
+@pytest.mark.parametrize("stream", ["decode", "generate"])
+async def test_who_has_said_the_last_word_is_not_waited_for_and_not_cancelled(stream: str) -> None:
+    lingerer = Lingerer(0.3)
+
+    async with last_words(lingerer, stream) as last:
+        assert isinstance(last, Media | Finished)
+        assert lingerer.endings == []
+        await until(lambda: lingerer.endings != [])
+
+    assert lingerer.endings == ["left"]
+
+
+@pytest.mark.parametrize("stream", ["decode", "generate"])
+async def test_who_does_not_leave_after_the_last_word_is_cancelled(
+    stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("motet.transport.guard._LINGER", 0.05)
+    lingerer = Lingerer(60)
+
+    async with last_words(lingerer, stream):
+        await until(lambda: lingerer.endings != [])
+
+    assert lingerer.endings == ["CancelledError"]
 
 
 @pytest.mark.parametrize(
