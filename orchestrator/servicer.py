@@ -31,7 +31,7 @@ from motet.v1 import model_service_pb2_grpc as model_grpc
 HEARTBEAT = 10.0
 """Seconds of silence after which a stream says that it is alive: some networks cut those that say nothing for long."""
 
-REST = 0.002
+REST = 0.005
 """Seconds between two messages of a stream: what happens meanwhile goes on together, and the end waits for nothing."""
 
 

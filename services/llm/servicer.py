@@ -16,14 +16,18 @@ from motet.transport import convert
 from motet.transport.edge import deadline_of
 from services.worker import LEAST, ROOM
 
+REST = 0.001
+"""Seconds between two messages of a stream. A token takes longer, so only what comes at once goes on together."""
+
 
 class LanguageModelServicer(pb_grpc.LanguageModelServiceServicer):
-    """Serves one language model."""
+    """Serves one language model. `rest` is in seconds."""
 
     name = pb.DESCRIPTOR.services_by_name["LanguageModelService"].full_name
 
-    def __init__(self, language_model: LanguageModel) -> None:
+    def __init__(self, language_model: LanguageModel, rest: float = REST) -> None:
         self._language_model = language_model
+        self._rest = rest
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the methods."""
@@ -33,7 +37,7 @@ class LanguageModelServicer(pb_grpc.LanguageModelServiceServicer):
         """Translate, generate, translate."""
         prompt = convert.prompt_from_proto(request)
         events = self._language_model.generate(prompt, deadline_of(context))
-        async with aclosing(bunched(events, weigh=_weight, room=ROOM)) as bunches:
+        async with aclosing(bunched(events, weigh=_weight, room=ROOM, rest=self._rest)) as bunches:
             async for bunch in bunches:
                 yield pb.GenerateResponse(events=map(convert.language_event_to_proto, bunch))
 

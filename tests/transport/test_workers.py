@@ -35,9 +35,12 @@ from motet.core.workers import (
     TextPiece,
     Turn,
 )
-from motet.internal.v1 import decoder_service_pb2_grpc
+from motet.internal.v1 import decoder_service_pb2_grpc, language_model_service_pb2_grpc
 from motet.transport import convert
+from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel
+from motet.transport.server import Server
+from services.llm.servicer import LanguageModelServicer
 
 from .serving import served, until
 
@@ -188,6 +191,17 @@ async def test_decode_streams_progress_and_then_the_media(reach: Reach) -> None:
     assert events[:2] == [Progress(1, 2), Progress(2, 2)]
     assert isinstance(events[2], Media)
     assert (events[2].media_type, len(events[2].data)) == ("image/toy", 64)
+
+
+async def test_what_a_language_model_writes_at_once_travels_together() -> None:
+    servicer = LanguageModelServicer(ToyLanguageModel(GRAMMAR, [*map(ord, "ab"), *RUN]), rest=60)
+
+    async with Server([servicer]) as server, open_channel(server.address) as channel:
+        stub = language_model_service_pb2_grpc.LanguageModelServiceStub(channel)
+        call = stub.Generate(convert.prompt_to_proto(prompt("hi")), timeout=10)
+        messages = [[event.WhichOneof("event") for event in response.events] async for response in call]
+
+    assert messages == [["text"], ["text", "signal_started", "signal", "finished"]]
 
 
 async def test_media_that_are_ready_with_the_last_progress_travel_with_it() -> None:
