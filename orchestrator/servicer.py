@@ -32,7 +32,7 @@ HEARTBEAT = 10.0
 """Seconds of silence after which a stream says that it is alive: some networks cut those that say nothing for long."""
 
 REST = 0.005
-"""Seconds between two messages of a stream: what happens meanwhile goes on together, and the end waits for nothing."""
+"""Seconds before each message of a stream: what happens meanwhile goes on together, and the end waits for nothing."""
 
 
 class GenerationServicer(generation_grpc.GenerationServiceServicer):

@@ -22,7 +22,7 @@ async def bunched(
 ) -> AsyncGenerator[list[Item], None]:
     """What the stream has said since this was last asked; with `pulse`, also [] after so many seconds of silence.
 
-    Nothing waits for company, but that between two bunches at least `rest` seconds pass, if the stream goes on. The
+    Nothing waits for company, but that before each bunch at least `rest` seconds pass, if the stream goes on. The
     stream is read ahead of whoever reads this, until what nobody has heard yet weighs `room` or more: without
     `room`, it must be kept elsewhere anyway. Closing this closes the stream.
     """
@@ -30,9 +30,8 @@ async def bunched(
     ear = _Ear(weigh, room)
     reading = asyncio.create_task(ear.listen(stream))
     try:
-        while (heard := await ear.hear(pulse)) is not None:
+        while (heard := await ear.hear(rest, pulse)) is not None:
             yield heard
-            await ear.pause(rest)
         await reading
     finally:
         reading.cancel()
@@ -54,7 +53,7 @@ class _Ear(Generic[Item]):
         self._space: asyncio.Future[None] | None = None
         """Who waits for room."""
         self._end: asyncio.Future[None] | None = None
-        """Who pauses until there is nothing to wait for."""
+        """Who rests, until there is nothing to wait for."""
 
     async def listen(self, stream: AsyncIterator[Item]) -> None:
         """Take in all that the stream says."""
@@ -72,8 +71,14 @@ class _Ear(Generic[Item]):
             _wake(self._news)
             _wake(self._end)
 
-    async def hear(self, pulse: float | None) -> list[Item] | None:
-        """What was said and not heard before, once there is any or the pulse beats; None after the last."""
+    async def hear(self, rest: float, pulse: float | None) -> list[Item] | None:
+        """What was said and not heard before, after a rest, once there is any or the pulse beats; None after the last.
+
+        The end of the stream ends the rest.
+        """
+        if rest and not self._over:
+            self._end = asyncio.get_running_loop().create_future()
+            await _within(rest, self._end)
         if not self._said and not self._over:
             self._news = asyncio.get_running_loop().create_future()
             await _within(pulse, self._news)
@@ -82,12 +87,6 @@ class _Ear(Generic[Item]):
         said, self._said, self._weight = self._said, [], 0
         _wake(self._space)
         return said
-
-    async def pause(self, seconds: float) -> None:
-        """Let so many seconds pass, if the stream goes on for so long."""
-        if seconds and not self._over:
-            self._end = asyncio.get_running_loop().create_future()
-            await _within(seconds, self._end)
 
 
 async def _within(seconds: float | None, waiting: asyncio.Future[None]) -> None:

@@ -17,7 +17,7 @@ from motet.transport.edge import deadline_of
 from services.worker import LEAST, ROOM
 
 REST = 0.001
-"""Seconds between two messages of a stream. A token takes longer, so only what comes at once goes on together."""
+"""Seconds before each message of a stream. A token takes longer, so only what comes at once goes on together."""
 
 
 class LanguageModelServicer(pb_grpc.LanguageModelServiceServicer):

@@ -201,7 +201,7 @@ async def test_what_a_language_model_writes_at_once_travels_together() -> None:
         call = stub.Generate(convert.prompt_to_proto(prompt("hi")), timeout=10)
         messages = [[event.WhichOneof("event") for event in response.events] async for response in call]
 
-    assert messages == [["text"], ["text", "signal_started", "signal", "finished"]]
+    assert messages == [["text", "text", "signal_started", "signal", "finished"]]
 
 
 async def test_media_that_are_ready_with_the_last_progress_travel_with_it() -> None:
