@@ -19,6 +19,7 @@ from benchmarks.spans import (
     ClockedEncoder,
     ClockedLanguageModel,
     Record,
+    Span,
     SpanFile,
 )
 from motet.core.toys import ToyDecoder, ToyEncoder
@@ -31,6 +32,9 @@ from services.llm.servicer import LanguageModelServicer
 from services.logs import configure_logs
 from services.serve import Service, serve, worker_service
 from services.settings import WorkerSettings, settings_of
+
+_LATER = 0.01
+"""Seconds after a call at which its span is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,15 @@ def _clocked(worker: str, factory: Factory, record: Record) -> Servicer:
     return DecoderServicer(ClockedDecoder(factory.decoder(worker), record))
 
 
+def _written_later(spans: SpanFile) -> Record:
+    """Spans go to the file when the call is long over: writing one takes as long as sending a message."""
+
+    def record(span: Span) -> None:
+        asyncio.get_running_loop().call_later(_LATER, spans.write, span)
+
+    return record
+
+
 def main() -> int:
     """Serve the part that the command line describes, for as long as whoever started it is there."""
     part = PlayerPart(**json.loads(sys.argv[1]))
@@ -103,7 +116,7 @@ def main() -> int:
     configure_logs("warning")
     spans = SpanFile(Path(part.spans))
     try:
-        return asyncio.run(serve(player_service(part, spans.write)))
+        return asyncio.run(serve(player_service(part, _written_later(spans))))
     finally:
         spans.close()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
@@ -37,9 +36,9 @@ LANGUAGE_MODEL = "language model"
 class Span:
     """One call of a worker. `begun` and `ended` are on this machine's monotonic clock, which its processes share.
 
-    `busy` is the seconds from the beginning until its last word was out, however slowly it was read. `marks` are the
-    signals of a language model: modality, and the seconds after which it was out. `seed` tells whose call it was, and
-    `whole` whether it was finished, not broken off.
+    `busy` is the seconds from the beginning until its last word was out. `marks` are the signals of a language model:
+    modality, and the seconds after which it was out. `seed` tells whose call it was, and `whole` whether it was finished,
+    not broken off.
     """
 
     worker: str
@@ -82,43 +81,28 @@ def _span(fields: dict[str, Any]) -> Span:
 
 
 class _Clock(Generic[Item]):
-    """Runs a worker's stream at the worker's own pace, and notes when each item was out.
+    """Reads a worker's stream, and notes when each item was out.
 
-    The reader gets the items through a queue, so that a toy does not stop while its last word is being sent: nor does a
-    model, which computes on a thread of its own.
+    Whoever serves it reads ahead, so a worker does not stop while its last word is being sent.
     """
 
     def __init__(self, stream: AsyncIterator[Item]) -> None:
         self._stream = stream
-        self._items: asyncio.Queue[Item | None] = asyncio.Queue()
         self.begun = now()
         self.outs: list[tuple[Item, float]] = []
         """Each item, and the seconds after which it was out."""
 
     async def follow(self) -> AsyncGenerator[Item, None]:
-        """The items. Closing this stops the worker, and waits until it has."""
-        running = asyncio.create_task(self._run())
-        try:
-            while (item := await self._items.get()) is not None:
+        """The items."""
+        async with closing(self._stream) as items:
+            async for item in items:
+                self.outs.append((item, now() - self.begun))
                 yield item
-            await running
-        finally:
-            running.cancel()
-            await asyncio.wait((running,))
 
     def span(self, worker: str, seed: int, marks: Sequence[tuple[str, float]] = ()) -> Span:
         """What was done until now."""
         last, busy = self.outs[-1] if self.outs else (None, 0.0)
         return Span(worker, seed, self.begun, now(), busy, isinstance(last, Finished | Media), tuple(marks))
-
-    async def _run(self) -> None:
-        try:
-            async with closing(self._stream):
-                async for item in self._stream:
-                    self.outs.append((item, now() - self.begun))
-                    self._items.put_nowait(item)
-        finally:
-            self._items.put_nowait(None)
 
 
 class ClockedEncoder:
