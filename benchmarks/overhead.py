@@ -20,7 +20,7 @@ from benchmarks.report import Baseline, Figure, Report, at_least, at_most
 from benchmarks.samples import median, percentile
 from benchmarks.scripted import Pace, prompt_of
 from benchmarks.spans import ENCODER, LANGUAGE_MODEL
-from benchmarks.stages import stages_of
+from benchmarks.stages import by_request, stages_of
 from motet.client import Client
 from motet.core.events import State
 from motet.core.service import Motet
@@ -28,11 +28,14 @@ from orchestrator.orchestrator import Orchestrator
 from orchestrator.settings import OrchestratorSettings
 from services.gateway.pools import pooled_workers
 
-_WARMING = 10
+_WARMING = 20
 """Requests at first that only open connections."""
 
+_BLOCK = 20
+"""Requests one right after another, before it is the other way's turn."""
 
-def measure(requests: int = 300, rounds: int = 5, plans: int = 120, concurrency: int = 8) -> Report:
+
+def measure(requests: int = 300, rounds: int = 10, plans: int = 120, concurrency: int = 8) -> Report:
     """The overhead of `requests` requests one after another; then rounds of so many plans, so many at a time."""
     return asyncio.run(_measure(requests, rounds, plans, concurrency))
 
@@ -60,7 +63,8 @@ async def _measure(requests: int, rounds: int, plans: int, concurrency: int) -> 
         [
             f"A plan here is {nodes} worker calls: the language model and {len(modalities)} decoders, each its own "
             "process. The overhead is the caller's whole time through the orchestrator service, less the longest chain "
-            "of the workers' own time, over the number of calls.",
+            f"of the workers' own time, over the number of calls. Requests come one right after another, {_BLOCK} at "
+            "a stretch, in turns with the stubs.",
             "The bare stubs make the same worker calls from the caller's process, reading every message; nothing "
             "validates, orders, records or tells. Through the service there is one hop more.",
         ],
@@ -72,18 +76,27 @@ async def _overheads(motet: Motet, band: Band, text: str, requests: int, nodes: 
     """Seconds per worker call that are nobody's work, of each request: through Motet, and by bare stubs in turns."""
     found: tuple[list[float], list[float]] = [], []
     async with bare_calls(band) as bare:
-        for seed in range(requests + _WARMING):
+
+        async def through_motet(seed: int) -> None:
             heard = await listen(motet, request_of(text, seed))
-            assert heard.total is not None, heard
-            stages = stages_of(await settled(band, nodes, breath=0))
-            begun = perf_counter()
+            assert heard.state is State.SUCCEEDED, heard
+
+        async def by_stubs(seed: int) -> None:
             await bare.answer(text, seed, Order.EAGER)
-            total = perf_counter() - begun
-            bare_stages = stages_of(await settled(band, nodes, breath=0))
-            if seed >= _WARMING:
-                found[0].append((heard.total - stages.bound) / nodes)
-                found[1].append((total - bare_stages.bound) / nodes)
-    return found
+
+        for begun in range(0, _WARMING + requests, _BLOCK):
+            block = range(begun, min(begun + _BLOCK, _WARMING + requests))
+            for overheads, ask in zip(found, (through_motet, by_stubs), strict=True):
+                totals = {seed: await _seconds(ask(seed)) for seed in block}
+                spans = by_request(await settled(band, nodes * len(block), breath=0), block)
+                overheads += [(totals[seed] - stages_of(spans[seed]).bound) / nodes for seed in block]
+    return found[0][_WARMING:], found[1][_WARMING:]
+
+
+async def _seconds(asking: Awaitable[None]) -> float:
+    begun = perf_counter()
+    await asking
+    return perf_counter() - begun
 
 
 async def _rates(

@@ -37,8 +37,8 @@ class Span:
     """One call of a worker. `begun` and `ended` are on this machine's monotonic clock, which its processes share.
 
     `busy` is the seconds from the beginning until its last word was out. `marks` are the signals of a language model:
-    modality, and the seconds after which it was out. `seed` tells whose call it was, and `whole` whether it was finished,
-    not broken off.
+    modality, and the seconds after which it was out. `seed` tells whose call it was, and `whole` whether it was
+    finished, not broken off.
     """
 
     worker: str
