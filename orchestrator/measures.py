@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from motet.core import metrics
 from motet.core.clock import now
 from motet.core.events import TEXT, Accepted, Done, Happening, PartDone, PartFailed, PartProgress, PartStarted, Usage
+from motet.core.metrics import labelled
 from orchestrator.order import Order
 
 OTHER = "other"
@@ -25,7 +26,7 @@ class Measures:
         self._started = now()
         self._silent = True
         for attachment in order.attachments:
-            metrics.MEDIA_BYTES.labels(attachment.modality, "read").inc(len(attachment.media.data))
+            labelled(metrics.MEDIA_BYTES, attachment.modality, "read").inc(len(attachment.media.data))
 
     def count(self, what: Happening) -> None:
         """One more event."""
@@ -35,19 +36,19 @@ class Measures:
             case PartStarted(part_id, _, modality):
                 self._start(part_id, modality)
             case PartProgress(part_id, step):
-                metrics.DENOISING_STEPS.labels(self._modalities[part_id]).inc(step - self._steps.get(part_id, 0))
+                labelled(metrics.DENOISING_STEPS, self._modalities[part_id]).inc(step - self._steps.get(part_id, 0))
                 self._steps[part_id] = step
             case PartDone(part_id, _, artifact):
-                metrics.PARTS.labels(self._modalities[part_id], "").inc()
+                labelled(metrics.PARTS, self._modalities[part_id], "").inc()
                 if artifact is not None:
-                    metrics.MEDIA_BYTES.labels(self._modalities[part_id], "made").inc(artifact.size_bytes)
+                    labelled(metrics.MEDIA_BYTES, self._modalities[part_id], "made").inc(artifact.size_bytes)
             case PartFailed(part_id, error):
-                metrics.PARTS.labels(self._modalities[part_id], error.reason).inc()
+                labelled(metrics.PARTS, self._modalities[part_id], error.reason).inc()
             case Usage(read, written):
                 self._spend(read, written)
             case Done(record):
                 metrics.GENERATIONS_RUNNING.dec()
-                metrics.GENERATION_SECONDS.labels(record.state.name.lower()).observe(record.usage.elapsed)
+                labelled(metrics.GENERATION_SECONDS, record.state.name.lower()).observe(record.usage.elapsed)
 
     def _start(self, part_id: str, modality: str) -> None:
         self._modalities[part_id] = modality if modality in self._known else OTHER
@@ -56,13 +57,18 @@ class Measures:
             metrics.FIRST_TEXT_SECONDS.observe(now() - self._started)
 
     def _spend(self, read: int, written: int) -> None:
-        metrics.TOKENS.labels("read").inc(read - self._tokens[0])
-        metrics.TOKENS.labels("written").inc(written - self._tokens[1])
+        labelled(metrics.TOKENS, "read").inc(read - self._tokens[0])
+        labelled(metrics.TOKENS, "written").inc(written - self._tokens[1])
         self._tokens = (read, written)
 
 
 @contextmanager
 def measured_step(modality: str) -> Iterator[None]:
     """Within, a decoder works on a step; how long is measured."""
-    with metrics.STEPS_RUNNING.labels(modality).track_inprogress(), metrics.STEP_SECONDS.labels(modality).time():
+    running, begun = labelled(metrics.STEPS_RUNNING, modality), now()
+    running.inc()
+    try:
         yield
+    finally:
+        running.dec()
+        labelled(metrics.STEP_SECONDS, modality).observe(now() - begun)

@@ -14,6 +14,7 @@ from motet.core.deadline import Deadline
 from motet.core.flights import Flights
 from motet.core.media import Media
 from motet.core.memory import Memory
+from motet.core.metrics import labelled
 from motet.core.tensors import Tensor
 from motet.core.workers import Encoder
 
@@ -43,7 +44,7 @@ class ReusingEncoder:
         key = await asyncio.to_thread(self._key, item)
         kept = self._memory.get(key)
         outcome = "kept" if kept is not None else "joined" if key in self._flights else "computed"
-        metrics.EMBEDDINGS.labels(outcome).inc()
+        labelled(metrics.EMBEDDINGS, outcome).inc()
         if kept is not None:
             return kept
         # Whoever asks leaves at its own deadline, by being cancelled.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from hashlib import sha256
 from itertools import chain, repeat
+from operator import attrgetter
 
 from motet.core import metrics
 from motet.core.closing import closing
@@ -14,12 +15,15 @@ from motet.core.deadline import Deadline
 from motet.core.flights import Flights
 from motet.core.media import Media
 from motet.core.memory import Memory
-from motet.core.tensors import Tensor
+from motet.core.metrics import labelled
 from motet.core.workers import DecodeJob, Decoder, Place, Progress, reserving
 
 Finished = Memory[bytes, Media]
 
-_NONE = Tensor("uint8", (0,), b"")
+_TOLD_APART = {"conditioning", "inputs"}
+_UNDECIDING = {"previews", "priority", "least_steps"}
+_deciding = attrgetter(*sorted({field.name for field in fields(DecodeJob)} - _TOLD_APART - _UNDECIDING))
+"""What decides a job's media, beside its conditioning and its inputs."""
 
 
 class ReusingDecoder:
@@ -91,8 +95,7 @@ class ReusingDecoder:
         # Inputs may be large, and the event loop does not wait for their digests.
         inputs = await asyncio.to_thread(_told, job.inputs) if job.inputs else ()
         tensor = job.conditioning
-        plain = replace(job, conditioning=_NONE, inputs=(), previews=False, priority=0, least_steps=None)
-        told = (self._model, plain, inputs, tensor.dtype, tensor.shape)
+        told = (self._model, _deciding(job), inputs, tensor.dtype, tensor.shape)
         return sha256(repr(told).encode() + tensor.data).digest()
 
 
@@ -136,4 +139,4 @@ def _told(inputs: Sequence[Media]) -> tuple[tuple[str, bytes], ...]:
 
 
 def _count(job: DecodeJob, outcome: str) -> None:
-    metrics.REUSE.labels(job.modality, outcome).inc()
+    labelled(metrics.REUSE, job.modality, outcome).inc()

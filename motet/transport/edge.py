@@ -15,7 +15,7 @@ import grpc.aio
 
 from motet.core.clock import now
 from motet.core.deadline import Deadline
-from motet.core.metrics import CALL_SECONDS
+from motet.core.metrics import CALL_SECONDS, labelled
 from motet.transport.gate import Gate
 from motet.transport.status import CODE_OF, abort, told_of
 from motet.transport.validation import lenient, validate
@@ -104,7 +104,7 @@ class Edge(grpc.aio.ServerInterceptor):
                 code = CODE_OF[told.reason].name
                 await abort(context, told)
             finally:
-                CALL_SECONDS.labels(method, code).observe(now() - started)
+                labelled(CALL_SECONDS, method, code).observe(now() - started)
                 self._leave(context)
 
         return passing
