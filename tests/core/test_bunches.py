@@ -50,10 +50,10 @@ async def test_nothing_waits_for_company():
 
 
 async def test_before_each_bunch_it_rests_and_what_is_said_meanwhile_goes_on_together():
-    heard = [bunch async for bunch in bunched(Tap(*range(30), pause=0.005).run(), rest=0.05)]
+    heard = [bunch async for bunch in bunched(Tap(*range(30), pause=0.01).run(), rest=0.1)]
 
     assert len(heard[0]) > 1
-    assert len(heard) < 10
+    assert len(heard) < 15
     assert [item for bunch in heard for item in bunch] == list(range(30))
 
 
