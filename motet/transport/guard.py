@@ -37,8 +37,8 @@ class guarded(Generic[Response_co]):  # noqa: N801 - it reads as a verb: `async 
     """`async with guarded(stub.Call(request)) as responses:` iterates a call's responses and cancels it on exit.
 
     A call that is merely dropped may never be cancelled (grpc#43462), and its worker would go on for nobody. Cancelling
-    one that is over does nothing; one that has said its last word, see `conclude`, may end by itself. A failed call raises
-    the `MotetError` it tells; `whom` names the other side in it.
+    one that is over does nothing; one that has said its last word, see `conclude`, may end by itself. A failed call
+    raises the `MotetError` it tells; `whom` names the other side in it.
     """
 
     def __init__(self, call: StreamCall[Response_co], whom: str = "the service") -> None:

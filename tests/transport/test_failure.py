@@ -7,7 +7,6 @@ import gc
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -32,16 +31,13 @@ from motet.core.errors import (
 from motet.core.media import Media
 from motet.core.tensors import Tensor
 from motet.core.toys import Pause, ToyDecoder, ToyEncoder, Trouble
-from motet.core.workers import DecodeJob, Finished, LanguageEvent, Progress, Prompt, TextPiece, Turn
+from motet.core.workers import DecodeJob, Progress, Prompt, Turn
 from motet.internal.v1 import decoder_service_pb2_grpc
 from motet.transport import convert
 from motet.transport.channel import HOP, open_channel
-from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel
+from motet.transport.clients import RemoteDecoder, RemoteEncoder
 from motet.transport.guard import guarded
-from motet.transport.server import Server
 from motet.transport.status import CODE_OF
-from services.decoder.servicer import DecoderServicer
-from services.llm.servicer import LanguageModelServicer
 
 from .serving import served, until
 
@@ -68,66 +64,6 @@ class Probe:
         except BaseException as error:
             self.endings.append(type(error).__name__)
             raise
-
-
-class Lingerer:
-    """A decoder and a language model that are there for so many seconds after their last word."""
-
-    def __init__(self, seconds: float) -> None:
-        self.endings: list[str] = []
-        self._seconds = seconds
-
-    async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
-        yield Media("image/toy", b"x" * 2**19)
-        await self._linger()
-
-    async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
-        yield Finished("stop", 1, 1)
-        await self._linger()
-
-    async def _linger(self) -> None:
-        try:
-            await asyncio.sleep(self._seconds)
-            self.endings.append("left")
-        except BaseException as error:
-            self.endings.append(type(error).__name__)
-            raise
-
-
-@asynccontextmanager
-async def last_words(lingerer: Lingerer, stream: str) -> AsyncIterator[LanguageEvent | Progress | Media]:
-    """The last word of either worker, just heard; its stream is closed."""
-    servicer = DecoderServicer(lingerer) if stream == "decode" else LanguageModelServicer(lingerer)
-    async with Server([servicer]) as server, open_channel(server.address) as channel:
-        decoded = RemoteDecoder(channel).decode(JOB, Deadline.after(10))
-        written = RemoteLanguageModel(channel).generate(PROMPT, Deadline.after(10))
-        async with closing(decoded if stream == "decode" else written) as events:
-            last = await anext(events)
-        yield last
-
-
-class Torrent:
-    """A language model that writes 16 MiB as fast as anybody lets it, 256 KiB at a time."""
-
-    def __init__(self) -> None:
-        self.pieces = 0
-
-    async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
-        while self.pieces < 64:
-            self.pieces += 1
-            yield TextPiece("x" * 2**18)
-
-
-class Gallery:
-    """A decoder that shows 16 MiB of previews as fast as anybody lets it, 256 KiB at a time."""
-
-    def __init__(self) -> None:
-        self.pieces = 0
-
-    async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
-        while self.pieces < 64:
-            self.pieces += 1
-            yield Progress(1, 2, Media("image/toy", b"x" * 2**18))
 
 
 async def failure_of(decoder: Any, deadline: Deadline | None = None) -> MotetError:
@@ -287,50 +223,6 @@ async def test_a_message_over_four_mebibytes_is_the_callers_to_change() -> None:
             await anext(RemoteDecoder(channel).decode(job, Deadline.after(5)))
 
     assert caught.value.reason is Reason.INPUT_TOO_LARGE
-
-
-@pytest.mark.parametrize("stream", ["decode", "generate"])
-async def test_who_has_said_the_last_word_is_not_waited_for_and_not_cancelled(stream: str) -> None:
-    lingerer = Lingerer(0.3)
-
-    async with last_words(lingerer, stream) as last:
-        assert isinstance(last, Media | Finished)
-        assert lingerer.endings == []
-        await until(lambda: lingerer.endings != [])
-
-    assert lingerer.endings == ["left"]
-
-
-@pytest.mark.parametrize("stream", ["decode", "generate"])
-async def test_who_does_not_leave_after_the_last_word_is_cancelled(
-    stream: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("motet.transport.guard._LINGER", 0.05)
-    lingerer = Lingerer(60)
-
-    async with last_words(lingerer, stream):
-        await until(lambda: lingerer.endings != [])
-
-    assert lingerer.endings == ["CancelledError"]
-
-
-@pytest.mark.parametrize(
-    ("torrent", "stream"),
-    [
-        (Torrent(), lambda channel: RemoteLanguageModel(channel).generate(PROMPT, Deadline.after(10))),
-        (Gallery(), lambda channel: RemoteDecoder(channel).decode(JOB, Deadline.after(10))),
-    ],
-    ids=["text", "previews"],
-)
-async def test_a_stalled_reader_holds_less_than_a_megabyte(torrent: Torrent | Gallery, stream: Any) -> None:
-    async with served(torrent) as (_, channel):
-        events = stream(channel)
-        await anext(events)
-        await asyncio.sleep(0.3)
-        held = (torrent.pieces - 1) * 2**18
-        await events.aclose()
-
-    assert held <= 10**6
 
 
 async def test_a_worker_that_is_killed_midway_is_lost_and_comes_back() -> None:

@@ -1,0 +1,130 @@
+"""Streams of workers on the wire: who stalls is waited for, and who has said the last word is not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from motet.core.closing import closing
+from motet.core.deadline import Deadline
+from motet.core.media import Media
+from motet.core.tensors import Tensor
+from motet.core.workers import DecodeJob, Finished, LanguageEvent, Progress, Prompt, TextPiece, Turn
+from motet.transport.channel import open_channel
+from motet.transport.clients import RemoteDecoder, RemoteLanguageModel
+from motet.transport.server import Server
+from services.decoder.servicer import DecoderServicer
+from services.llm.servicer import LanguageModelServicer
+
+from .serving import served, until
+
+JOB = DecodeJob("image", Tensor("uint8", (1,), b"1"), seed=1)
+PROMPT = Prompt((Turn("user", ("hi",)),))
+
+
+class Lingerer:
+    """A decoder and a language model that are there for so many seconds after their last word."""
+
+    def __init__(self, seconds: float) -> None:
+        self.endings: list[str] = []
+        self._seconds = seconds
+
+    async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
+        yield Media("image/toy", b"x" * 2**19)
+        await self._linger()
+
+    async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
+        yield Finished("stop", 1, 1)
+        await self._linger()
+
+    async def _linger(self) -> None:
+        try:
+            await asyncio.sleep(self._seconds)
+            self.endings.append("left")
+        except BaseException as error:
+            self.endings.append(type(error).__name__)
+            raise
+
+
+@asynccontextmanager
+async def last_words(lingerer: Lingerer, stream: str) -> AsyncIterator[LanguageEvent | Progress | Media]:
+    """The last word of either worker, just heard; its stream is closed."""
+    servicer = DecoderServicer(lingerer) if stream == "decode" else LanguageModelServicer(lingerer)
+    async with Server([servicer]) as server, open_channel(server.address) as channel:
+        decoded = RemoteDecoder(channel).decode(JOB, Deadline.after(10))
+        written = RemoteLanguageModel(channel).generate(PROMPT, Deadline.after(10))
+        async with closing(decoded if stream == "decode" else written) as events:
+            last = await anext(events)
+        yield last
+
+
+class Torrent:
+    """A language model that writes 16 MiB as fast as anybody lets it, 256 KiB at a time."""
+
+    def __init__(self) -> None:
+        self.pieces = 0
+
+    async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
+        while self.pieces < 64:
+            self.pieces += 1
+            yield TextPiece("x" * 2**18)
+
+
+class Gallery:
+    """A decoder that shows 16 MiB of previews as fast as anybody lets it, 256 KiB at a time."""
+
+    def __init__(self) -> None:
+        self.pieces = 0
+
+    async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
+        while self.pieces < 64:
+            self.pieces += 1
+            yield Progress(1, 2, Media("image/toy", b"x" * 2**18))
+
+
+@pytest.mark.parametrize("stream", ["decode", "generate"])
+async def test_who_has_said_the_last_word_is_not_waited_for_and_not_cancelled(stream: str) -> None:
+    lingerer = Lingerer(0.3)
+
+    async with last_words(lingerer, stream) as last:
+        assert isinstance(last, Media | Finished)
+        assert lingerer.endings == []
+        await until(lambda: lingerer.endings != [])
+
+    assert lingerer.endings == ["left"]
+
+
+@pytest.mark.parametrize("stream", ["decode", "generate"])
+async def test_who_does_not_leave_after_the_last_word_is_cancelled(
+    stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("motet.transport.guard._LINGER", 0.05)
+    lingerer = Lingerer(60)
+
+    async with last_words(lingerer, stream):
+        await until(lambda: lingerer.endings != [])
+
+    assert lingerer.endings == ["CancelledError"]
+
+
+@pytest.mark.parametrize(
+    ("torrent", "stream"),
+    [
+        (Torrent(), lambda channel: RemoteLanguageModel(channel).generate(PROMPT, Deadline.after(10))),
+        (Gallery(), lambda channel: RemoteDecoder(channel).decode(JOB, Deadline.after(10))),
+    ],
+    ids=["text", "previews"],
+)
+async def test_a_stalled_reader_holds_less_than_a_megabyte(torrent: Torrent | Gallery, stream: Any) -> None:
+    async with served(torrent) as (_, channel):
+        events = stream(channel)
+        await anext(events)
+        await asyncio.sleep(0.3)
+        held = (torrent.pieces - 1) * 2**18
+        await events.aclose()
+
+    assert held <= 10**6
