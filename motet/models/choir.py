@@ -25,8 +25,8 @@ _PREVIEWS = 4
 _FINISHING = 2
 """Threads that decode latents and encode media meanwhile: one may wait for the network while the other encodes."""
 _NEWS = 0.2
-_CAUTION = 1.1
-"""Predicted seconds are taken this many times when steps must fit into a deadline."""
+_CAUTION, _FIRST_CAUTION = 1.1, 1.5
+"""Predicted seconds are taken so many times when steps must fit into a deadline; the latter after one rehearsal."""
 
 
 class Choir:
@@ -125,11 +125,11 @@ class Choir:
         left = seat.deadline.remaining()
         if seat.least_steps is None or left is None or seat.least_steps >= seat.steps:
             return seat.steps
-        curve = self._curve(seat.group)
+        curve, caution = self._curve(seat.group), _CAUTION
         if curve.pace(present) is None:
             self._rehearse(seat, curve)
-            left = seat.deadline.remaining() or 0.0
-        pace = (curve.pace(present) or 0.0) * _CAUTION
+            left, caution = seat.deadline.remaining() or 0.0, _FIRST_CAUTION
+        pace = (curve.pace(present) or 0.0) * caution
         fitting = int((left - self._finishing_seconds * _CAUTION) / pace) if pace else seat.steps
         return max(seat.least_steps, min(fitting, seat.steps))
 
