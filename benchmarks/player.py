@@ -33,8 +33,8 @@ from services.logs import configure_logs
 from services.serve import Service, serve, worker_service
 from services.settings import WorkerSettings, settings_of
 
-_LATER = 0.01
-"""Seconds after a call at which its span is written."""
+_LATER = 0.03
+"""Seconds after a call at which its span is written, with those of the calls since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +100,17 @@ def _clocked(worker: str, factory: Factory, record: Record) -> Servicer:
 
 
 def _written_later(spans: SpanFile) -> Record:
-    """Spans go to the file when the call is long over: writing one takes as long as sending a message."""
+    """Spans go to the file when calls are over, several at a time: writing one takes as long as sending a message."""
+    waiting: list[Span] = []
+
+    def write() -> None:
+        spans.write(waiting)
+        waiting.clear()
 
     def record(span: Span) -> None:
-        asyncio.get_running_loop().call_later(_LATER, spans.write, span)
+        if not waiting:
+            asyncio.get_running_loop().call_later(_LATER, write)
+        waiting.append(span)
 
     return record
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -60,9 +59,9 @@ class SpanFile:
         self._file = path.open("a+b", buffering=0)
         self._read = 0
 
-    def write(self, span: Span) -> None:
-        """Add one."""
-        self._file.write(json.dumps(asdict(span)).encode() + b"\n")
+    def write(self, spans: Sequence[Span]) -> None:
+        """Add some."""
+        self._file.write(b"".join(json.dumps(astuple(span)).encode() + b"\n" for span in spans))
 
     def read(self) -> list[Span]:
         """Those that came since the last reading."""
@@ -76,28 +75,26 @@ class SpanFile:
         self._file.close()
 
 
-def _span(fields: dict[str, Any]) -> Span:
-    return Span(**fields | {"marks": tuple((modality, at) for modality, at in fields["marks"])})
+def _span(fields: list[Any]) -> Span:
+    worker, seed, begun, ended, busy, whole, marks = fields
+    return Span(worker, seed, begun, ended, busy, whole, tuple((modality, at) for modality, at in marks))
 
 
 class _Clock(Generic[Item]):
-    """Reads a worker's stream, and notes when each item was out.
+    """Notes when each item of a worker's stream was out.
 
     Whoever serves it reads ahead, so a worker does not stop while its last word is being sent.
     """
 
-    def __init__(self, stream: AsyncIterator[Item]) -> None:
-        self._stream = stream
+    def __init__(self) -> None:
         self.begun = now()
         self.outs: list[tuple[Item, float]] = []
         """Each item, and the seconds after which it was out."""
 
-    async def follow(self) -> AsyncGenerator[Item, None]:
-        """The items."""
-        async with closing(self._stream) as items:
-            async for item in items:
-                self.outs.append((item, now() - self.begun))
-                yield item
+    def out(self, item: Item) -> Item:
+        """One more is out."""
+        self.outs.append((item, now() - self.begun))
+        return item
 
     def span(self, worker: str, seed: int, marks: Sequence[tuple[str, float]] = ()) -> Span:
         """What was done until now."""
@@ -135,11 +132,11 @@ class ClockedLanguageModel:
 
     async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
         """As the model does."""
-        clock = _Clock(self._model.generate(prompt, deadline))
+        clock = _Clock[LanguageEvent]()
         try:
-            async with aclosing(clock.follow()) as events:
+            async with closing(self._model.generate(prompt, deadline)) as events:
                 async for event in events:
-                    yield event
+                    yield clock.out(event)
         finally:
             marks = [(event.modality, at) for event, at in clock.outs if isinstance(event, Signal)]
             self._record(clock.span(LANGUAGE_MODEL, prompt.seed, marks))
@@ -154,10 +151,10 @@ class ClockedDecoder:
 
     async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
         """As the decoder does."""
-        clock = _Clock(self._decoder.decode(job, deadline))
+        clock = _Clock[Progress | Media]()
         try:
-            async with aclosing(clock.follow()) as events:
+            async with closing(self._decoder.decode(job, deadline)) as events:
                 async for event in events:
-                    yield event
+                    yield clock.out(event)
         finally:
             self._record(clock.span(job.modality, job.seed))

@@ -70,10 +70,10 @@ def test_spans_are_read_once_by_another_process(tmp_path: Path) -> None:
     writer, reader = SpanFile(tmp_path / "spans"), SpanFile(tmp_path / "spans")
     first = Span("a", 2**62, 1.5, 2.5, 1.0, True, (("b", 0.25),))
 
-    writer.write(first)
+    writer.write([first])
     assert reader.read() == [first]
-    writer.write(Span("a", 1, 0, 1, 1))
-    assert [span.seed for span in reader.read()] == [1]
+    writer.write([Span("a", 1, 0, 1, 1), Span("a", 2, 0, 1, 1)])
+    assert [span.seed for span in reader.read()] == [1, 2]
     assert reader.read() == []
     writer.close()
     reader.close()
