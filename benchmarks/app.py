@@ -44,8 +44,8 @@ Concurrency = Annotated[int, typer.Option(min=1, help="Requests at a time.")]
 @with_options(REPORTED)
 def orchestrator(
     requests: Requests = 300,
-    rounds: Rounds = 5,
-    plans: Annotated[int, typer.Option(min=1, help="Plans in a round.")] = 120,
+    rounds: Rounds = 20,
+    plans: Annotated[int, typer.Option(min=1, help="Plans in a round.")] = 60,
     concurrency: Concurrency = 8,
     **reported: Any,
 ) -> None:

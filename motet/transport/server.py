@@ -137,7 +137,7 @@ class Server:
 
         `ready` is called once health says SERVING. A second signal ends the process at once.
         """
-        _spare_what_is_loaded()
+        spare_what_is_loaded()
         loop = asyncio.get_running_loop()
         asked = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -187,8 +187,11 @@ class Server:
         await self._health.enter_graceful_shutdown()
 
 
-def _spare_what_is_loaded() -> None:
-    """Never look for garbage in what was loaded: that takes a tenth of a second, in which no call goes on."""
+def spare_what_is_loaded() -> None:
+    """Never look for garbage in what was loaded: that takes a tenth of a second, in which no call goes on.
+
+    Done by `Server.run`, and by whoever measures what runs in a process that does not serve.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GARBAGE)
