@@ -15,14 +15,15 @@ from time import perf_counter
 
 from benchmarks.band import Band, Lineup, playing, settled
 from benchmarks.bare import Order, bare_calls
-from benchmarks.listening import listen, request_of
+from benchmarks.listening import request_of
 from benchmarks.report import Baseline, Figure, Report, at_least, at_most
 from benchmarks.samples import median, percentile
 from benchmarks.scripted import Pace, prompt_of
 from benchmarks.spans import ENCODER, LANGUAGE_MODEL
 from benchmarks.stages import by_request, stages_of
 from motet.client import Client
-from motet.core.events import State
+from motet.core.closing import closing
+from motet.core.events import Done, State
 from motet.core.service import Motet
 from motet.transport.server import spare_what_is_loaded
 from orchestrator.orchestrator import Orchestrator
@@ -34,6 +35,9 @@ _WARMING = 20
 
 _BLOCK = 20
 """Requests one right after another, before it is the other way's turn."""
+
+Way = Callable[[int], Awaitable[object]]
+"""Has a plan carried out, whose seed it is given."""
 
 
 def measure(requests: int = 300, rounds: int = 20, plans: int = 60, concurrency: int = 8) -> Report:
@@ -79,24 +83,25 @@ async def _overheads(motet: Motet, band: Band, text: str, requests: int, nodes: 
     """Seconds per worker call that are nobody's work, of each request: through Motet, and by bare stubs in turns."""
     found: tuple[list[float], list[float]] = [], []
     async with bare_calls(band) as bare:
-
-        async def through_motet(seed: int) -> None:
-            heard = await listen(motet, request_of(text, seed))
-            assert heard.state is State.SUCCEEDED, heard
-
-        async def by_stubs(seed: int) -> None:
-            await bare.answer(text, seed, Order.EAGER)
-
+        ways: tuple[Way, Way] = partial(_answered, motet, text), partial(bare.answer, text, order=Order.EAGER)
         for begun in range(0, _WARMING + requests, _BLOCK):
             block = range(begun, min(begun + _BLOCK, _WARMING + requests))
-            for overheads, ask in zip(found, (through_motet, by_stubs), strict=True):
+            for overheads, ask in zip(found, ways, strict=True):
                 totals = {seed: await _seconds(ask(seed)) for seed in block}
                 spans = by_request(await settled(band, nodes * len(block), breath=0), block)
                 overheads += [(totals[seed] - stages_of(spans[seed]).bound) / nodes for seed in block]
     return found[0][_WARMING:], found[1][_WARMING:]
 
 
-async def _seconds(asking: Awaitable[None]) -> float:
+async def _answered(motet: Motet, text: str, seed: int) -> None:
+    """Have a plan carried out, reading every event."""
+    async with closing(motet.generate(request_of(text, seed))) as events:
+        last = [event.what async for event in events][-1]
+    assert isinstance(last, Done), last
+    assert last.generation.state is State.SUCCEEDED, last
+
+
+async def _seconds(asking: Awaitable[object]) -> float:
     begun = perf_counter()
     await asking
     return perf_counter() - begun
@@ -106,29 +111,26 @@ async def _rates(
     client: Client, band: Band, text: str, rounds: int, plans: int, concurrency: int
 ) -> dict[str, list[float]]:
     """Plans per second of each way to make the calls, in turns."""
-    found: dict[str, list[float]] = {"bare": [], "inside": [], "served": []}
     seeds = count(10**6)  # none twice: an equal request would be answered with what was made before
     async with bare_calls(band) as bare, _beside(band) as motet:
-
-        async def one(name: str, seed: int) -> None:
-            if name == "bare":
-                await bare.answer(text, seed, Order.EAGER)
-            else:
-                heard = await listen(motet if name == "inside" else client, request_of(text, seed))
-                assert heard.state is State.SUCCEEDED, heard
-
+        ways: dict[str, Way] = {
+            "bare": partial(bare.answer, text, order=Order.EAGER),
+            "inside": partial(_answered, motet, text),
+            "served": partial(_answered, client, text),
+        }
+        found: dict[str, list[float]] = {name: [] for name in ways}
         for number in range(-1, rounds):
-            for name in list(found)[:: -1 if number % 2 else 1]:
-                rate = await _rate(partial(one, name), islice(seeds, plans), plans, concurrency)
+            for name in list(ways)[:: -1 if number % 2 else 1]:
+                rate = await _rate(ways[name], islice(seeds, plans), plans, concurrency)
                 if number >= 0:
                     found[name].append(rate)
     return found
 
 
-async def _rate(one: Callable[[int], Awaitable[None]], seeds: Iterator[int], plans: int, concurrency: int) -> float:
+async def _rate(ask: Way, seeds: Iterator[int], plans: int, concurrency: int) -> float:
     async def worker() -> None:
         for seed in seeds:
-            await one(seed)
+            await ask(seed)
 
     begun = perf_counter()
     async with asyncio.TaskGroup() as group:
