@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-_LINE = re.compile(r"motet: (?P<service>.+) is serving on (?P<address>\S+), metrics on (?P<metrics>\S+)")
+_LINE = re.compile(r"motet: (?P<service>.+) is serving on (?P<address>.+), metrics on (?P<metrics>\S+)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,8 +61,9 @@ async def test_a_service_says_where_it_serves_and_ends_well(capsys: pytest.Captu
     assert code is Exit.OK
 
 
-def test_an_announcement_is_read_back_from_its_line_and_from_no_other() -> None:
-    announcement = Announcement("image decoder", "127.0.0.1:5", "[::1]:6")
+@pytest.mark.parametrize("address", ["127.0.0.1:5", "unix:/tmp/a folder, metrics on/it"])
+def test_an_announcement_is_read_back_from_its_line_and_from_no_other(address: str) -> None:
+    announcement = Announcement("image decoder", address, "[::1]:6")
 
     assert Announcement.read(f"{announcement}\n") == announcement
     assert Announcement.read("image decoder is serving") is None
