@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -39,7 +40,8 @@ class ImageBindEncoder:
     """An `Encoder` whose towers compute on a thread each, from a queue each.
 
     Media that come at the same time, in one call or in many, are decoded in child processes, cut into views on threads
-    of their own, and looked at together. What comes out for one does not depend on the others. Belongs to one loop.
+    of their own, and looked at together: the urgent first, and tenants by turns. What comes out for one does not depend
+    on the others. Belongs to one loop.
     """
 
     def __init__(self, network: ImageBind) -> None:
@@ -54,7 +56,7 @@ class ImageBindEncoder:
         self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
     ) -> list[Tensor]:
         """See `Encoder.encode`: float32 of shape (width,), the mean over an item's views, as NExT-GPT v0 reads them."""
-        return await apiece(media, self._embedding, deadline)
+        return await apiece(media, partial(self._embedding, tenant=tenant, priority=priority), deadline)
 
     def close(self) -> None:
         """Ends the threads; what is being computed is waited for."""
@@ -62,12 +64,13 @@ class ImageBindEncoder:
         self._vision.close()
         self._audio.close()
 
-    async def _embedding(self, item: Media) -> Tensor:
+    async def _embedding(self, item: Media, tenant: str, priority: int) -> Tensor:
         modality = kinds.MODALITIES.get(kinds.sniff(item.data) or "")
         tower = self._audio if modality == "audio" else self._vision
-        async with tower.room:
+        async with tower.room.place(tenant, priority):
             cut = await self._decoded(item, modality)
-            return await tower.embedding(await asyncio.get_running_loop().run_in_executor(self._cutters, cut))
+            views = await asyncio.get_running_loop().run_in_executor(self._cutters, cut)
+            return await tower.embedding(views, priority)
 
     async def _decoded(self, item: Media, modality: str | None) -> Callable[[], Views]:
         """The item, decoded; the views are still to be cut, which takes time and is done on a thread."""

@@ -112,6 +112,33 @@ async def test_a_sound_is_heard_while_the_vision_tower_is_busy(bundle: Bundle) -
     encoder.close()
 
 
+@pytest.mark.parametrize("others", [10, 40], ids=["decoded already", "too many to be decoded at once"])
+async def test_the_urgent_are_looked_at_before_those_who_waited_longer(bundle: Bundle, others: int) -> None:
+    network, going, taken = load_network(bundle.path("encoder")), threading.Event(), []
+    encoder = ImageBindEncoder(network)
+    order: list[int] = []
+
+    def busy(clips: torch.Tensor) -> torch.Tensor:
+        taken.append(len(clips))
+        going.wait(30)
+        return network("vision", clips)  # type: ignore[no-any-return]
+
+    async def look(priority: int) -> None:
+        await encoder.encode([Media("", picture_file("PNG"))], Deadline.after(60), priority=priority)
+        order.append(priority)
+
+    encoder._vision._network = busy
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        for priority in [0] * others + [1]:
+            group.create_task(look(priority))
+        while sum(taken) + len(encoder._vision._waiting) < min(others + 1, 16):
+            await asyncio.sleep(0.01)
+        going.set()
+
+    assert order.index(1) <= (taken[0] if others == 10 else 30)
+    encoder.close()
+
+
 def test_the_version_follows_from_the_weights_and_the_edition_of_the_views(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:

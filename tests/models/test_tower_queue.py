@@ -79,6 +79,16 @@ async def test_an_item_of_many_views_gets_their_mean_and_does_not_hold_up_the_ne
     assert network.passes == [[0], [1, 10, 2, 3], [4, 5, 6]]
 
 
+async def test_the_urgent_go_first_and_those_that_are_equally_so_by_turns(queue: TowerQueue, network: Network) -> None:
+    usual = asyncio.create_task(queue.embedding(views(1, 2)))
+    urgent = [asyncio.create_task(queue.embedding(item, priority=1)) for item in (views(3, 4, 5), views(6, 7))]
+    await asyncio.sleep(0)
+
+    assert await all_of(queue, network, views(8)) == [16]
+    await asyncio.gather(usual, *urgent)
+    assert network.passes == [[0], [3, 6, 4, 7], [5, 1, 8, 2]]
+
+
 async def test_what_is_cancelled_is_not_computed(queue: TowerQueue, network: Network) -> None:
     unwanted = asyncio.create_task(queue.embedding(views(1)))
     await asyncio.sleep(0)
