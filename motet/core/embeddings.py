@@ -25,7 +25,7 @@ class ReusingEncoder:
     """An `Encoder` that embeds equal media once, whoever sends them: an embedding follows from the bytes alone.
 
     `version` changes whenever the encoder would make something else of the same bytes; `memory` may be shared by
-    encoders of several versions. What several wait for goes on while one of them does.
+    encoders of several versions. What several wait for, equally urgently, goes on while one of them does.
     """
 
     def __init__(self, encoder: Encoder, version: str, memory: Embeddings) -> None:
@@ -43,13 +43,15 @@ class ReusingEncoder:
     async def _embedding(self, item: Media, tenant: str, priority: int) -> Tensor:
         key = await asyncio.to_thread(self._key, item)
         kept = self._memory.get(key)
-        outcome = "kept" if kept is not None else "joined" if key in self._flights else "computed"
+        # Whoever is in more of a hurry does not wait with those who are in less.
+        flight = key, priority
+        outcome = "kept" if kept is not None else "joined" if flight in self._flights else "computed"
         labelled(metrics.EMBEDDINGS, outcome).inc()
         if kept is not None:
             return kept
         # Whoever asks leaves at its own deadline, by being cancelled.
         begin = partial(self._embedded, key, item, tenant, priority)
-        async with closing(self._flights.join(key, begin, Deadline.never())) as found:
+        async with closing(self._flights.join(flight, begin, Deadline.never())) as found:
             return await anext(found)
 
     async def _embedded(

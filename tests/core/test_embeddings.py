@@ -93,6 +93,18 @@ async def test_equal_media_under_way_are_embedded_once() -> None:
     assert {tensor.data for (tensor,) in embeddings} == {tensor_of(b"one", (4,)).data}
 
 
+async def test_the_urgent_do_not_wait_with_those_who_are_not() -> None:
+    toy = ToyEncoder(delay=0.05)
+    encoder = encoder_of(toy)
+
+    usual, urgent, usual_too = await asyncio.gather(
+        *(encoder.encode([ONE], SOON, priority=priority) for priority in (0, 1, 0))
+    )
+
+    assert usual == urgent == usual_too
+    assert sorted(toy.whose) == [("", 0), ("", 1)]
+
+
 async def test_another_version_of_the_encoder_remembers_nothing_of_the_last() -> None:
     memory, toy = Embeddings(1000), ToyEncoder()
 
