@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import grpc.aio
 import pytest
 
 from motet.core.closing import closing
@@ -62,6 +64,11 @@ async def last_words(lingerer: Lingerer, stream: str) -> AsyncIterator[LanguageE
         yield last
 
 
+def calls() -> int:
+    """How many calls that answer with a stream are in memory."""
+    return sum(isinstance(one, grpc.aio.UnaryStreamCall) for one in gc.get_objects())
+
+
 class Torrent:
     """A language model that writes 16 MiB as fast as anybody lets it, 256 KiB at a time."""
 
@@ -109,6 +116,22 @@ async def test_who_does_not_leave_after_the_last_word_is_cancelled(
         await until(lambda: lingerer.endings != [])
 
     assert lingerer.endings == ["CancelledError"]
+
+
+@pytest.mark.parametrize("stream", ["decode", "generate"])
+async def test_a_call_that_is_over_leaves_nothing_to_the_garbage_collector(
+    stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("motet.transport.guard._LINGER", 0.01)
+    gc.collect()
+    before = calls()
+    gc.disable()
+    try:
+        async with last_words(Lingerer(0), stream):
+            assert calls() > before
+            await until(lambda: calls() == before)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
