@@ -105,16 +105,19 @@ class Edge(grpc.aio.ServerInterceptor):
                 await abort(context, told)
             finally:
                 labelled(CALL_SECONDS, method, code).observe(now() - started)
-                self._leave(context)
+                self._leave()
 
         return passing
 
-    def _leave(self, context: _Context) -> None:
-        """A call is over, but for the end of its answer, which gRPC has yet to send."""
+    def _leave(self) -> None:
+        """A call is over, but for the end of its answer, which gRPC has yet to send: its task does that last."""
         self._leaving += 1
-        context.add_done_callback(self._left)  # type: ignore[arg-type]  # a callable is one, whatever the stub says
+        # The context could call back, too, and would be garbage then: what it keeps refers to it.
+        task = asyncio.current_task()
+        assert task is not None
+        task.add_done_callback(self._left)
 
-    def _left(self, context: _Context) -> None:
+    def _left(self, task: asyncio.Task[Any]) -> None:
         self._leaving -= 1
         if not self._leaving and self._nobody is not None:
             self._nobody.set()
