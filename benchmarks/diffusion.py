@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from benchmarks.report import Baseline, Figure, Report, at_least, at_most
-from benchmarks.samples import alternating, median
+from benchmarks.samples import alternating, median, seconds_of
 from benchmarks.stock import pipeline_of
 from motet.core.bundle import Bundle
 from motet.core.deadline import Deadline
@@ -101,7 +101,7 @@ class _Bench:
         jobs = [self.job(n) for n in range(_AT_ONCE)]
 
         def motet() -> float:
-            return len(jobs) / _seconds(lambda: asyncio.run(self.together(jobs)))
+            return len(jobs) / seconds_of(lambda: asyncio.run(self.together(jobs)))
 
         @torch.inference_mode()
         def stock() -> float:
@@ -250,9 +250,3 @@ async def _offered(arrivals: Sequence[Arrival], one: Any) -> float:
 
     latencies = await asyncio.gather(*(served(arrival) for arrival in arrivals))
     return sum(latencies) / len(latencies)
-
-
-def _seconds(work: Any) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began

@@ -7,14 +7,13 @@ import io
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from itertools import count
-from time import perf_counter
 
 import numpy as np
 import torch
 from PIL import Image
 
 from benchmarks.report import Baseline, Figure, Report, at_most
-from benchmarks.samples import median
+from benchmarks.samples import median, seconds_until
 from motet.core.bundle import Bundle
 from motet.core.closing import closing
 from motet.core.deadline import Deadline
@@ -168,9 +167,7 @@ async def _in_turns(rounds: int, *candidates: Callable[[], Awaitable[None]]) -> 
     found: list[list[float]] = [[] for _ in candidates]
     for number in range(rounds):
         for place in list(range(len(candidates)))[:: -1 if number % 2 else 1]:
-            begun = perf_counter()
-            await candidates[place]()
-            found[place].append(perf_counter() - begun)
+            found[place].append(await seconds_until(candidates[place]()))
     return [median(seconds) for seconds in found]
 
 

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from benchmarks.conversations import endless, hear, prompt
 from benchmarks.report import Baseline, Figure, at_most
-from benchmarks.samples import alternating, median
+from benchmarks.samples import alternating, median, seconds_until
+from motet.core.closing import close
 from motet.core.deadline import Deadline
 from motet.core.workers import Prompt, Turn
 from motet.models.attention import Place
@@ -50,10 +51,8 @@ async def _cancelled(model: LlamaLanguageModel, answers: int, seed: int) -> floa
     streams = [model.generate(endless(i + seed), Deadline.never()) for i in range(answers)]
     for stream in streams:
         await anext(stream)
-    begun = perf_counter()
-    await streams[0].aclose()  # type: ignore[attr-defined]
-    taken = perf_counter() - begun
-    await asyncio.gather(*(stream.aclose() for stream in streams[1:]))  # type: ignore[attr-defined]
+    taken = await seconds_until(close(streams[0]))
+    await asyncio.gather(*map(close, streams[1:]))
     return taken
 
 

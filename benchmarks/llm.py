@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing as closed
 from dataclasses import dataclass, replace
 from random import Random
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from benchmarks.conversations import QUESTIONS, Heard, endless, hear, hear_all, 
 from benchmarks.full_size import TINY, language_model_of, llama_of
 from benchmarks.interruptions import Load, cancelling, passes_of, reading, sharing
 from benchmarks.report import Baseline, Figure, Report, at_least, at_most
-from benchmarks.samples import alternating, median
+from benchmarks.samples import alternating, median, seconds_of
 from motet.core.bundle import Bundle
 from motet.core.workers import Prompt, Signal, SignalStarted
 from motet.models.arrays import to_torch
@@ -142,7 +141,7 @@ class _Asked:
     def rates(self, rounds: int, candidates: Mapping[str, Callable[[], object]]) -> dict[str, float]:
         """Tokens a second by candidate."""
         total = sum(length for _, length in self.written)
-        timed = {name: lambda work=work: total / _seconds(work) for name, work in candidates.items()}
+        timed = {name: lambda work=work: total / seconds_of(work) for name, work in candidates.items()}
         found = alternating(rounds + 1, timed)
         return {name: median(rates[1:]) for name, rates in found.items()}  # the first round warms up
 
@@ -233,7 +232,7 @@ def _runs(model: LlamaLanguageModel, bundle: Bundle, rounds: int) -> list[Figure
         llama.conditioning(run.modality, states, embedded)
         return 0.0
 
-    times = alternating(3 * rounds, {"once": lambda: _seconds(at_once), "steps": lambda: _seconds(stepwise)})
+    times = alternating(3 * rounds, {"once": lambda: seconds_of(at_once), "steps": lambda: seconds_of(stepwise)})
     once, steps = (median(times[name]) * 1e3 for name in ("once", "steps"))
     return [
         Figure(
@@ -251,9 +250,3 @@ def _told_in(heard: Heard) -> float:
 
 def _questions(answers: int) -> list[Prompt]:
     return [prompt(QUESTIONS[i % len(QUESTIONS)], _TOKENS - 8 * (i % 5), seed=i) for i in range(answers)]
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    begun = perf_counter()
-    work()
-    return perf_counter() - begun

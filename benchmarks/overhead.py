@@ -17,7 +17,7 @@ from benchmarks.band import Band, Lineup, playing, settled
 from benchmarks.bare import Order, bare_calls
 from benchmarks.listening import request_of
 from benchmarks.report import Baseline, Figure, Report, at_least, at_most
-from benchmarks.samples import median, percentile
+from benchmarks.samples import median, percentile, seconds_until
 from benchmarks.scripted import Pace, prompt_of
 from benchmarks.spans import ENCODER, LANGUAGE_MODEL
 from benchmarks.stages import by_request, stages_of
@@ -40,7 +40,7 @@ Way = Callable[[int], Awaitable[object]]
 """Has a plan carried out, whose seed it is given."""
 
 
-def measure(requests: int = 300, rounds: int = 20, plans: int = 60, concurrency: int = 8) -> Report:
+def measure(requests: int, rounds: int, plans: int, concurrency: int) -> Report:
     """The overhead of `requests` requests one after another; then rounds of so many plans, so many at a time."""
     return asyncio.run(_measure(requests, rounds, plans, concurrency))
 
@@ -87,7 +87,7 @@ async def _overheads(motet: Motet, band: Band, text: str, requests: int, nodes: 
         for begun in range(0, _WARMING + requests, _BLOCK):
             block = range(begun, min(begun + _BLOCK, _WARMING + requests))
             for overheads, ask in zip(found, ways, strict=True):
-                totals = {seed: await _seconds(ask(seed)) for seed in block}
+                totals = {seed: await seconds_until(ask(seed)) for seed in block}
                 spans = by_request(await settled(band, nodes * len(block), breath=0), block)
                 overheads += [(totals[seed] - stages_of(spans[seed]).bound) / nodes for seed in block]
     return found[0][_WARMING:], found[1][_WARMING:]
@@ -99,12 +99,6 @@ async def _answered(motet: Motet, text: str, seed: int) -> None:
         last = [event.what async for event in events][-1]
     assert isinstance(last, Done), last
     assert last.generation.state is State.SUCCEEDED, last
-
-
-async def _seconds(asking: Awaitable[object]) -> float:
-    begun = perf_counter()
-    await asking
-    return perf_counter() - begun
 
 
 async def _rates(

@@ -1,12 +1,27 @@
-"""The arithmetic of measuring: percentiles, and taking turns."""
+"""The arithmetic of measuring: seconds, percentiles, and taking turns."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from statistics import median
+from time import perf_counter
 
-__all__ = ["alternating", "median", "percentile", "percentiles"]
+__all__ = ["alternating", "median", "percentile", "percentiles", "seconds_of", "seconds_until"]
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """How long some work takes."""
+    begun = perf_counter()
+    work()
+    return perf_counter() - begun
+
+
+async def seconds_until(done: Awaitable[object]) -> float:
+    """How long it is until something has come about."""
+    begun = perf_counter()
+    await done
+    return perf_counter() - begun
 
 
 def percentile(samples: Sequence[float], q: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 
@@ -21,6 +21,11 @@ class closing(Generic[Item]):  # noqa: N801 - it reads as a verb: `async with cl
         return self._stream
 
     async def __aexit__(self, *exception: object) -> None:
-        close = getattr(self._stream, "aclose", None)
-        if close is not None:
-            await close()
+        await close(self._stream)
+
+
+async def close(stream: AsyncIterator[Any]) -> None:
+    """Close a stream now, if it is one that can be closed."""
+    aclose = getattr(stream, "aclose", None)
+    if aclose is not None:
+        await aclose()

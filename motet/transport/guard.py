@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import grpc.aio
 
+from motet.core.closing import close
 from motet.transport.status import error_from_rpc
 
 Response_co = TypeVar("Response_co", covariant=True)
@@ -61,8 +62,7 @@ class guarded(Generic[Response_co]):  # noqa: N801 - it reads as a verb: `async 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(self._responses, AsyncGenerator):
-            await self._responses.aclose()  # it and the call hold each other, and garbage would be left of both
+        await close(self._responses)  # they and the call hold each other, and garbage would be left of both
         if self._concluded:
             asyncio.get_running_loop().call_later(_LINGER, self._call.cancel)
         else:
