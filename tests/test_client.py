@@ -32,7 +32,7 @@ from motet.core.request import ArtifactName, GenerationRequest, Message
 from motet.core.service import Motet
 
 from .stage import MODEL, NAME, PICTURE, Stage, artifact_of, done, media_part, playing, text_part
-from .transport.serving import until
+from .waiting import until
 
 ASK = GenerationRequest((Message("user", ("hi",)),))
 Reach = Callable[[Stage], AbstractAsyncContextManager[Motet]]

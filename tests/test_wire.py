@@ -23,7 +23,8 @@ from orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelSer
 from orchestrator.settings import OrchestratorSettings
 from tests.orchestrator.grammar import check
 from tests.orchestrator.stage import DIGEST, MANIFEST, ask, ending, media_of, probe, run_of, said, script_of, text_of
-from tests.transport.serving import served, until
+from tests.transport.serving import served
+from tests.waiting import until
 
 SCRIPT = script_of("First ", run_of("a"), " then ", run_of("b"), " done.")
 

@@ -9,6 +9,7 @@ import pytest
 
 from motet.core.bunches import bunched
 from motet.core.errors import RequestError
+from tests.waiting import turns
 
 
 class Tap:
@@ -30,15 +31,10 @@ class Tap:
             self.closed = True
 
 
-async def settled():
-    for _ in range(30):
-        await asyncio.sleep(0)
-
-
 async def test_what_was_said_since_the_last_bunch_is_heard_at_once():
     async with aclosing(bunched(Tap(*range(9), pause=0).run())) as bunches:
         first = await anext(bunches)
-        await settled()
+        await turns(30)
         rest = [bunch async for bunch in bunches]
 
     assert first == [0]
@@ -75,7 +71,7 @@ async def test_a_stream_that_never_pauses_waits_for_room():
     async with aclosing(bunched(tap.run(), weigh=lambda item: item, room=250)) as bunches:
         sizes = []
         async for bunch in bunches:
-            await settled()
+            await turns(30)
             sizes.append(len(bunch))
             assert len(tap.said) <= sum(sizes) + 3
 

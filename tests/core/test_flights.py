@@ -13,6 +13,7 @@ import pytest
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError
 from motet.core.flights import Flights
+from tests.waiting import turns
 
 NEVER = Deadline.never()
 
@@ -55,12 +56,6 @@ async def all_of(
         async for item in items:
             heard.append(item)
     return heard
-
-
-async def turns(times: int = 5) -> None:
-    """Let every other task do what it can."""
-    for _ in range(times):
-        await asyncio.sleep(0)
 
 
 async def test_eight_who_want_the_same_cause_one_stream_and_hear_all_of_it() -> None:

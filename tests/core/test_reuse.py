@@ -17,6 +17,7 @@ from motet.core.media import Media
 from motet.core.reuse import Finished, ReusingDecoder
 from motet.core.toys import Pause, ToyDecoder, Trouble, tensor_of
 from motet.core.workers import DecodeJob, Decoder, Progress
+from tests.waiting import turns
 
 SOON = Deadline(None)
 JOB = DecodeJob("a", tensor_of(b"conditioning", (4,)), seed=7, tenant="t")
@@ -29,12 +30,6 @@ def decoder_of(inner: Any, memory: Finished | None = None, model: str = "m") -> 
 async def made(decoder: Decoder, job: DecodeJob = JOB, deadline: Deadline = SOON) -> list[Progress | Media]:
     async with aclosing(decoder.decode(job, deadline)) as events:  # type: ignore[type-var]
         return [event async for event in events]
-
-
-async def turns(times: int = 10) -> None:
-    """Let every other task do what it can."""
-    for _ in range(times):
-        await asyncio.sleep(0)
 
 
 def count(modality: str, outcome: str) -> float:

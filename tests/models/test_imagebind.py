@@ -18,6 +18,7 @@ from motet.models.imagebind import ImageBindEncoder, load_encoder, load_network,
 from motet.models.views import picture_views
 from tests.media.samples import clip_file, picture_file, sound_file
 from tests.models.tiny_bundle import WIDTH, tiny_bundle
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +132,7 @@ async def test_the_urgent_are_looked_at_before_those_who_waited_longer(bundle: B
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         for priority in [0] * others + [1]:
             group.create_task(look(priority))
-        while sum(taken) + len(encoder._vision._waiting) < min(others + 1, 16):
-            await asyncio.sleep(0.01)
+        await until(lambda: sum(taken) + len(encoder._vision._waiting) >= min(others + 1, 16))
         going.set()
 
     assert order.index(1) <= (taken[0] if others == 10 else 30)

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from motet.models.room import Room
+from tests.waiting import turns
 
 
 class Guests:
@@ -36,11 +37,6 @@ class Guests:
         async with self._room.place(tenant, priority):
             self.inside.append(name)
             await self._leaving[name].wait()
-
-
-async def turns(times: int = 5) -> None:
-    for _ in range(times):
-        await asyncio.sleep(0)
 
 
 async def test_no_more_are_in_than_there_are_places() -> None:

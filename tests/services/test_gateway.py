@@ -30,7 +30,8 @@ from orchestrator.settings import OrchestratorSettings
 from services.gateway.pools import pooled_workers
 from services.gateway.settings import addresses_of
 from tests.orchestrator.stage import DIGEST, MANIFEST, ask, ending, media_of, probe, run_of, said, script_of
-from tests.transport.serving import served, until
+from tests.transport.serving import served
+from tests.waiting import until
 
 JOB = DecodeJob("a", tensor_of(b"job", (4,)), seed=7, steps=20)
 

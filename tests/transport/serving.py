@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import chain
 from typing import Any
 
 import grpc.aio
 
-from motet.core.workers import Decoder, Encoder, LanguageModel
+from motet.core.tensors import Tensor
+from motet.core.workers import DecodeJob, Decoder, Encoder, LanguageModel
 from motet.transport.channel import open_channel
 from motet.transport.gate import Gate
 from motet.transport.server import Server
@@ -18,6 +19,8 @@ from services.encoder.servicer import EncoderServicer
 from services.llm.servicer import LanguageModelServicer
 from services.worker import WorkerServicer
 
+JOB = DecodeJob("image", Tensor("uint8", (1,), b"1"), seed=1)
+
 
 @asynccontextmanager
 async def served(
@@ -25,22 +28,15 @@ async def served(
 ) -> AsyncIterator[tuple[Server, grpc.aio.Channel]]:
     """A server of the workers, and a channel to it."""
     gate = gate or Gate()
-    servicers = [*map(_servicer, workers), WorkerServicer(gate, "sha256:toy")]
+    servicers = [*chain.from_iterable(map(_servicers, workers)), WorkerServicer(gate, "sha256:toy")]
     async with Server(servicers, gate=gate, **options) as server, open_channel(server.address) as channel:
         yield server, channel
 
 
-def _servicer(worker: Encoder | LanguageModel | Decoder) -> Any:
+def _servicers(worker: Encoder | LanguageModel | Decoder) -> list[Any]:
     kinds: list[tuple[str, Callable[[Any], Any]]] = [
         ("encode", EncoderServicer),
         ("decode", DecoderServicer),
         ("generate", LanguageModelServicer),
     ]
-    return next(servicer(worker) for method, servicer in kinds if hasattr(worker, method))
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Wait until something holds, for ten seconds at most."""
-    async with asyncio.timeout(10):
-        while not true():
-            await asyncio.sleep(0.002)
+    return [servicer(worker) for method, servicer in kinds if hasattr(worker, method)]

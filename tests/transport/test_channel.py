@@ -10,16 +10,12 @@ import pytest
 from motet.core import metrics
 from motet.core.deadline import Deadline
 from motet.core.errors import Reason, SettingsError
-from motet.core.tensors import Tensor
 from motet.core.toys import ToyDecoder
-from motet.core.workers import DecodeJob
 from motet.transport.channel import CHUNK, checked_address, chunks, open_channel
 from motet.transport.clients import RemoteDecoder
 from motet.transport.server import Server
 
-from .serving import served
-
-JOB = DecodeJob("image", Tensor("uint8", (1,), b"1"), seed=1)
+from .serving import JOB, served
 
 
 class Replicas:

@@ -31,18 +31,17 @@ from motet.core.errors import (
 from motet.core.media import Media
 from motet.core.tensors import Tensor
 from motet.core.toys import Pause, ToyDecoder, ToyEncoder, Trouble
-from motet.core.workers import DecodeJob, Progress, Prompt, Turn
+from motet.core.workers import DecodeJob, Progress
 from motet.internal.v1 import decoder_service_pb2_grpc
 from motet.transport import convert
 from motet.transport.channel import HOP, open_channel
 from motet.transport.clients import RemoteDecoder, RemoteEncoder
 from motet.transport.guard import guarded
 from motet.transport.status import CODE_OF
+from tests.waiting import until
 
-from .serving import served, until
+from .serving import JOB, served
 
-JOB = DecodeJob("image", Tensor("uint8", (1,), b"1"), seed=1)
-PROMPT = Prompt((Turn("user", ("hi",)),))
 LOST = RetryableError("lost", Reason.WORKER_LOST)
 
 

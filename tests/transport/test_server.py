@@ -17,9 +17,7 @@ from motet.core.capacity import Capacity
 from motet.core.deadline import Deadline
 from motet.core.errors import MotetError, OverloadedError, Reason, SettingsError
 from motet.core.media import Media
-from motet.core.tensors import Tensor
 from motet.core.toys import Pause, ToyDecoder, ToyEncoder, Trouble
-from motet.core.workers import DecodeJob
 from motet.internal.v1 import (
     decoder_service_pb2,
     decoder_service_pb2_grpc,
@@ -32,10 +30,10 @@ from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteWorker
 from motet.transport.gate import Gate
 from motet.transport.server import Server
 from motet.transport.status import DETAILS_KEY
+from tests.waiting import until
 
-from .serving import served, until
+from .serving import JOB, served
 
-JOB = DecodeJob("image", Tensor("uint8", (1,), b"1"), seed=1)
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 

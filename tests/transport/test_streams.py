@@ -14,18 +14,16 @@ import pytest
 from motet.core.closing import closing
 from motet.core.deadline import Deadline
 from motet.core.media import Media
-from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Finished, LanguageEvent, Progress, Prompt, TextPiece, Turn
-from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder, RemoteLanguageModel
-from motet.transport.server import Server
-from services.decoder.servicer import DecoderServicer
-from services.llm.servicer import LanguageModelServicer
+from tests.waiting import until
 
-from .serving import served, until
+from .serving import JOB, served
 
-JOB = DecodeJob("image", Tensor("uint8", (1,), b"1"), seed=1)
 PROMPT = Prompt((Turn("user", ("hi",)),))
+
+either = pytest.mark.parametrize("stream", ["decode", "generate"])
+"""A decoder's stream, and a language model's."""
 
 
 class Lingerer:
@@ -55,8 +53,7 @@ class Lingerer:
 @asynccontextmanager
 async def last_words(lingerer: Lingerer, stream: str) -> AsyncIterator[LanguageEvent | Progress | Media]:
     """The last word of either worker, just heard; its stream is closed."""
-    servicer = DecoderServicer(lingerer) if stream == "decode" else LanguageModelServicer(lingerer)
-    async with Server([servicer]) as server, open_channel(server.address) as channel:
+    async with served(lingerer) as (_, channel):
         decoded = RemoteDecoder(channel).decode(JOB, Deadline.after(10))
         written = RemoteLanguageModel(channel).generate(PROMPT, Deadline.after(10))
         async with closing(decoded if stream == "decode" else written) as events:
@@ -95,7 +92,7 @@ class Gallery:
             yield Progress(1, 2, Media("image/toy", b"x" * 2**18))
 
 
-@pytest.mark.parametrize("stream", ["decode", "generate"])
+@either
 async def test_who_has_said_the_last_word_is_not_waited_for_and_not_cancelled(stream: str) -> None:
     lingerer = Lingerer(0.3)
 
@@ -107,7 +104,7 @@ async def test_who_has_said_the_last_word_is_not_waited_for_and_not_cancelled(st
     assert lingerer.endings == ["left"]
 
 
-@pytest.mark.parametrize("stream", ["decode", "generate"])
+@either
 async def test_who_does_not_leave_after_the_last_word_is_cancelled(
     stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,7 +117,7 @@ async def test_who_does_not_leave_after_the_last_word_is_cancelled(
     assert lingerer.endings == ["CancelledError"]
 
 
-@pytest.mark.parametrize("stream", ["decode", "generate"])
+@either
 async def test_a_call_that_is_over_leaves_nothing_to_the_garbage_collector(
     stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,9 +17,7 @@ from motet.core.errors import Reason, RetryableError, SettingsError
 from motet.core.events import State
 from motet.core.media import Media
 from motet.core.request import GenerationRequest, Message
-from motet.core.tensors import Tensor
 from motet.core.toys import ToyDecoder
-from motet.core.workers import DecodeJob
 from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder
 from motet.transport.server import Server
@@ -27,9 +25,9 @@ from orchestrator.servicer import GenerationServicer
 from services.decoder.servicer import DecoderServicer
 from tests.stage import Stage, done, text_part
 
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl, to make certificates")
+from .serving import JOB
 
-JOB = DecodeJob("image", Tensor("uint8", (1,), b"1"), seed=1)
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl, to make certificates")
 
 
 @dataclass(frozen=True)
