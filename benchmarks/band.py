@@ -13,9 +13,9 @@ from benchmarks.player import PlayerPart
 from benchmarks.scripted import Pace
 from benchmarks.spans import ENCODER, LANGUAGE_MODEL, Span, SpanFile
 from motet.core.bundle import Manifest
+from motet.toys.manifest import TOY
 from services.child import Child
 from services.factory import open_bundle
-from services.toy import TOY
 
 _LOG_LEVEL = "error"
 _LOOK, _PATIENCE = 0.002, 3.0

@@ -14,12 +14,12 @@ from PIL import Image
 
 from benchmarks.report import Baseline, Figure, Report, at_most
 from benchmarks.samples import median, seconds_until
+from motet.caching.decoder import Finished, ReusingDecoder
+from motet.caching.encoder import Embeddings, ReusingEncoder
 from motet.core.bundle import Bundle
 from motet.core.closing import closing
 from motet.core.deadline import Deadline
-from motet.core.embeddings import Embeddings, ReusingEncoder
 from motet.core.media import Media
-from motet.core.reuse import Finished, ReusingDecoder
 from motet.core.workers import DecodeJob
 from motet.models.arrays import from_torch, to_torch
 from motet.models.diffusion import load_decoder

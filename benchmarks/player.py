@@ -22,7 +22,7 @@ from benchmarks.spans import (
     Span,
     SpanFile,
 )
-from motet.core.toys import ToyDecoder, ToyEncoder
+from motet.toys.workers import ToyDecoder, ToyEncoder
 from motet.transport.server import Servicer
 from services.decoder.servicer import DecoderServicer
 from services.encoder.servicer import EncoderServicer

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from itertools import cycle, islice
 
 from motet.core.signals import Grammar
-from motet.core.toys import Pause, Token, ToyLanguageModel
 from motet.core.workers import Prompt
+from motet.toys.workers import Pause, Token, ToyLanguageModel
 
 _LETTERS = "motet "
 

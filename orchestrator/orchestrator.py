@@ -7,12 +7,12 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Self
 
+from motet.caching.decoder import Finished, ReusingDecoder
 from motet.core.bundle import Manifest
 from motet.core.errors import RequestError
 from motet.core.events import Accepted, Artifact, Event, Generation
 from motet.core.media import Media
 from motet.core.request import GenerationRequest
-from motet.core.reuse import Finished, ReusingDecoder
 from motet.core.service import Model, Output
 from motet.core.workers import Workers
 from motet.media.decode import probe

@@ -11,7 +11,6 @@ from typing import Any
 
 import grpc.aio
 
-from motet.core.bunches import bunched
 from motet.core.errors import DeadlineError, FaultError, MotetError, NotFoundError, Reason, RequestError
 from motet.core.events import Done, Event, Generation, State
 from motet.core.media import Media
@@ -19,6 +18,7 @@ from motet.core.request import GenerationRequest
 from motet.core.service import Motet
 from motet.transport import convert
 from motet.transport.channel import CHUNK
+from motet.transport.coalescing import bunched
 from motet.transport.edge import deadline_of
 from motet.v1 import artifact_service_pb2 as artifact_pb
 from motet.v1 import artifact_service_pb2_grpc as artifact_grpc

@@ -10,8 +10,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
+from motet.caching.encoder import Embeddings, ReusingEncoder
 from motet.core.bundle import Bundle, Manifest, bundle_folder
-from motet.core.embeddings import Embeddings, ReusingEncoder
 from motet.core.errors import BundleError
 from motet.core.workers import Decoder, Encoder, LanguageModel
 from motet.models.budget import Budget
@@ -74,8 +74,8 @@ class Factory:
     @classmethod
     def of_toys(cls, delay: float = 0.0) -> Self:
         """Workers without weights, `delay` seconds slow at every token and every denoising step."""
-        from motet.core.toys import ToyDecoder, ToyEncoder, ToyLanguageModel
-        from services.toy import TOY
+        from motet.toys.manifest import TOY
+        from motet.toys.workers import ToyDecoder, ToyEncoder, ToyLanguageModel
 
         return cls(
             TOY,

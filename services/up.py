@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 from motet.core.bundle import Manifest
 from motet.core.errors import MotetError, SettingsError
+from motet.toys.manifest import TOY
 from services.announcement import Announcement
 from services.child import Child
 from services.exits import Exit
 from services.factory import open_bundle
-from services.toy import TOY
 
 T = TypeVar("T")
 

@@ -14,8 +14,8 @@ from motet.core.errors import FaultError, Reason, RequestError, RetryableError
 from motet.core.events import Accepted, Done, PartFailed, PartProgress, State
 from motet.core.media import Media
 from motet.core.request import GenerationRequest, Message
-from motet.core.toys import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel, Trouble
 from motet.core.workers import Workers
+from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel, Trouble
 from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel
 from motet.transport.server import Server
 from orchestrator.orchestrator import Orchestrator

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from motet.core.apiece import apiece
 from motet.core.bundle import Bundle
 from motet.core.deadline import Deadline
+from motet.core.encode_each import apiece
 from motet.core.errors import BundleError
 from motet.core.media import Media
 from motet.core.tensors import Tensor

@@ -8,13 +8,13 @@ from typing import Any
 
 import grpc.aio
 
-from motet.core.bunches import bunched
 from motet.core.media import Media
 from motet.core.workers import Decoder, Progress
 from motet.internal.v1 import decoder_service_pb2 as pb
 from motet.internal.v1 import decoder_service_pb2_grpc as pb_grpc
 from motet.transport import convert
 from motet.transport.channel import chunks
+from motet.transport.coalescing import bunched
 from motet.transport.edge import deadline_of
 from services.worker import LEAST, ROOM
 

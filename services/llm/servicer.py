@@ -8,11 +8,11 @@ from typing import Any
 
 import grpc.aio
 
-from motet.core.bunches import bunched
 from motet.core.workers import LanguageEvent, LanguageModel, Signal, TextPiece
 from motet.internal.v1 import language_model_service_pb2 as pb
 from motet.internal.v1 import language_model_service_pb2_grpc as pb_grpc
 from motet.transport import convert
+from motet.transport.coalescing import bunched
 from motet.transport.edge import deadline_of
 from services.worker import LEAST, ROOM
 

@@ -14,14 +14,14 @@ from benchmarks import beside, overhead, overlap, plots, serve
 from benchmarks.app import app
 from benchmarks.load import Due, play
 from benchmarks.spans import LANGUAGE_MODEL, ClockedDecoder, ClockedLanguageModel, Span, SpanFile
-from motet.core.bunches import bunched
 from motet.core.closing import closing
 from motet.core.deadline import Deadline
 from motet.core.errors import FaultError
 from motet.core.events import State
 from motet.core.tensors import Tensor
-from motet.core.toys import Pause, ToyDecoder, ToyLanguageModel, Trouble, grammar_of
 from motet.core.workers import DecodeJob, Prompt, Turn
+from motet.toys.workers import Pause, ToyDecoder, ToyLanguageModel, Trouble, grammar_of
+from motet.transport.coalescing import bunched
 from services.embedded import embedded
 from services.factory import Factory
 from tests.services.command import CLEAN, PATIENCE

@@ -12,7 +12,7 @@ from benchmarks.load import Due, poisson
 from benchmarks.samples import percentile
 from benchmarks.simulate import Size, check, digest_of, load_of, measure, simulate
 from motet.core.errors import SettingsError
-from services.toy import TOY
+from motet.toys.manifest import TOY
 
 MODALITIES = list(TOY.signals)
 STEPS = TOY.decoder_of(MODALITIES[0]).steps

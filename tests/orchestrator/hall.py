@@ -13,8 +13,8 @@ from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import Reason, RetryableError
 from motet.core.media import Media
-from motet.core.toys import ToyDecoder, Trouble, tensor_of
 from motet.core.workers import DecodeJob
+from motet.toys.workers import ToyDecoder, Trouble, tensor_of
 from orchestrator.pool import Member, Pool
 from orchestrator.pooled import PooledDecoder
 from orchestrator.settings import OrchestratorSettings

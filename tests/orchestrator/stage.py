@@ -12,8 +12,8 @@ from motet.core.bundle import Manifest
 from motet.core.events import Done, Event, PartDelta, PartStarted
 from motet.core.media import Media
 from motet.core.request import GenerationRequest, Message
-from motet.core.toys import FIRST_SIGNAL, Script, Token, ToyDecoder, ToyEncoder, ToyLanguageModel
 from motet.core.workers import Decoder, Encoder, LanguageModel, Workers
+from motet.toys.workers import FIRST_SIGNAL, Script, Token, ToyDecoder, ToyEncoder, ToyLanguageModel
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.settings import OrchestratorSettings
 from tests.orchestrator.grammar import check

@@ -11,8 +11,8 @@ from motet.core.bundle import Manifest
 from motet.core.errors import MediaError, Reason, RequestError
 from motet.core.media import Media
 from motet.core.request import ArtifactName, DecoderOptions, GenerationRequest, Message
-from motet.core.toys import ToyEncoder, ToyLanguageModel
 from motet.core.workers import Workers
+from motet.toys.workers import ToyEncoder, ToyLanguageModel
 from orchestrator.orchestrator import Orchestrator
 from tests.media.samples import picture_file
 from tests.orchestrator.stage import DIGEST, MANIFEST, ask, decoders, ending, perform, script_of, stage

@@ -17,8 +17,8 @@ from motet.core.errors import (
 )
 from motet.core.events import PartFailed, PartProgress, PartStarted, State
 from motet.core.media import Media
-from motet.core.toys import UNREADABLE, Pause, ToyDecoder, Trouble, tensor_of
 from motet.core.workers import Finished, Progress, Signal, SignalBroken, SignalStarted, TextPiece
+from motet.toys.workers import UNREADABLE, Pause, ToyDecoder, Trouble, tensor_of
 from tests.orchestrator.stage import (
     ask,
     decoders,

@@ -13,7 +13,7 @@ import pytest
 from motet.core.errors import FaultError, NotFoundError, OverloadedError, Reason, RequestError
 from motet.core.events import Accepted, PartDelta, State
 from motet.core.media import Media
-from motet.core.toys import Pause, ToyDecoder, ToyLanguageModel
+from motet.toys.workers import Pause, ToyDecoder, ToyLanguageModel
 from orchestrator.performance import Performance
 from tests.orchestrator.grammar import check
 from tests.orchestrator.stage import (

@@ -6,8 +6,8 @@ from prometheus_client import REGISTRY
 
 from motet.core.errors import FaultError, RetryableError
 from motet.core.media import Media
-from motet.core.toys import ToyDecoder, Trouble, tensor_of
 from motet.core.workers import Finished, Signal
+from motet.toys.workers import ToyDecoder, Trouble, tensor_of
 from tests.orchestrator.stage import ask, decoders, perform, run_of, script_of, stage
 
 SCRIPT = script_of("An a: ", run_of("a"), " and b: ", run_of("b"))

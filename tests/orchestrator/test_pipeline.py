@@ -10,8 +10,8 @@ from motet.core.errors import FaultError
 from motet.core.events import Accepted, PartDelta, PartDone, PartProgress, PartStarted, PlanGrown, State, Usage
 from motet.core.media import Media
 from motet.core.request import ArtifactName, DecoderOptions, GenerationRequest, Message
-from motet.core.toys import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel
 from motet.core.workers import Embedding
+from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel
 from tests.orchestrator.stage import (
     DIGEST,
     MANIFEST,

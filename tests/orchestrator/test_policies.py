@@ -9,7 +9,7 @@ import pytest
 from motet.core.errors import CancelledError, FaultError, Reason
 from motet.core.events import TEXT, PartDelta, PartFailed, PartStarted, State
 from motet.core.request import FailurePolicy
-from motet.core.toys import Pause, ToyDecoder, ToyLanguageModel, Trouble
+from motet.toys.workers import Pause, ToyDecoder, ToyLanguageModel, Trouble
 from tests.orchestrator.stage import (
     MANIFEST,
     ask,

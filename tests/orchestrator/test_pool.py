@@ -12,8 +12,8 @@ from motet.core.capacity import TOLD_EVERY
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, FaultError, OverloadedError, Reason, RequestError, RetryableError
 from motet.core.media import Media
-from motet.core.toys import Pause, ToyEncoder, ToyLanguageModel, Trouble, grammar_of
 from motet.core.workers import Prompt, Turn
+from motet.toys.workers import Pause, ToyEncoder, ToyLanguageModel, Trouble, grammar_of
 from orchestrator.pool import Member, Pool
 from orchestrator.pooled import PooledEncoder, PooledLanguageModel
 from orchestrator.settings import OrchestratorSettings

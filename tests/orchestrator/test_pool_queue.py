@@ -14,8 +14,8 @@ from benchmarks.virtual_loop import run_virtually
 from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, OverloadedError, Reason, RetryableError
-from motet.core.toys import Trouble, tensor_of
 from motet.core.workers import DecodeJob, Progress
+from motet.toys.workers import Trouble, tensor_of
 from tests.orchestrator.hall import AWAY, LOST, Hall, made, settled, virtually
 
 

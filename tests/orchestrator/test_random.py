@@ -12,8 +12,8 @@ from motet.core.errors import DeadlineError, FaultError, OverloadedError, Reason
 from motet.core.events import PartStarted, State
 from motet.core.media import Media
 from motet.core.request import FailurePolicy
-from motet.core.toys import Pause, ToyDecoder, ToyLanguageModel, Trouble, tensor_of
 from motet.core.workers import Finished, Signal, SignalBroken, SignalStarted, TextPiece
+from motet.toys.workers import Pause, ToyDecoder, ToyLanguageModel, Trouble, tensor_of
 from tests.orchestrator.grammar import check
 from tests.orchestrator.stage import (
     MANIFEST,

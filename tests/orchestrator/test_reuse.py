@@ -8,7 +8,7 @@ from contextlib import aclosing
 from motet.core.errors import Reason, RetryableError
 from motet.core.events import PartDone, PartFailed, PartProgress, State
 from motet.core.request import DecoderOptions
-from motet.core.toys import Pause, ToyDecoder, Trouble
+from motet.toys.workers import Pause, ToyDecoder, Trouble
 from tests.orchestrator.stage import ask, decoders, ending, media_of, perform, run_of, said, script_of, settled, stage
 
 SCRIPT = script_of("An a: ", run_of("a"))

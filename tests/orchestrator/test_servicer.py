@@ -14,8 +14,8 @@ from motet.core.errors import CancelledError, DeadlineError, FaultError, NotFoun
 from motet.core.events import PartFailed, State
 from motet.core.media import Media
 from motet.core.request import ArtifactName
-from motet.core.toys import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel, Trouble
 from motet.core.workers import Workers
+from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel, Trouble
 from motet.transport import convert
 from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel

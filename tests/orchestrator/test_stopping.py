@@ -10,8 +10,8 @@ import pytest
 from motet.core.errors import Reason
 from motet.core.events import PartFailed, State
 from motet.core.media import Media
-from motet.core.toys import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel, Trouble
 from motet.core.workers import Finished, TextPiece
+from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel, Trouble
 from tests.orchestrator.grammar import check
 from tests.orchestrator.stage import (
     MANIFEST,

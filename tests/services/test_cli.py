@@ -16,10 +16,10 @@ import yaml
 
 from motet.core.errors import BundleError
 from motet.media.encode import encode_picture, encode_sound
+from motet.toys.manifest import TOY
 from services.encoder.settings import EncoderSettings
 from services.serve import factory_of
 from services.settings import settings_of
-from services.toy import TOY
 from tests.services.command import CLEAN, files_in, interrupted, motet, started
 
 ROOT = Path(__file__).parents[2]

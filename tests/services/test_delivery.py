@@ -15,7 +15,7 @@ from motet.core.errors import FaultError, RequestError
 from motet.core.events import Event, PartDelta, PartDone, State
 from motet.core.request import GenerationRequest
 from motet.core.service import Motet
-from motet.core.toys import ToyDecoder
+from motet.toys.workers import ToyDecoder
 from services.delivery import deliver
 from services.embedded import embedded
 from services.factory import Factory

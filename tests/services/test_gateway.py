@@ -16,8 +16,8 @@ from motet.core.deadline import Deadline
 from motet.core.errors import OverloadedError, SettingsError
 from motet.core.events import PartProgress, State
 from motet.core.media import Media
-from motet.core.toys import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel, tensor_of
 from motet.core.workers import DecodeJob, Progress, Workers
+from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel, tensor_of
 from motet.transport import convert
 from motet.transport.channel import open_channel
 from motet.transport.gate import Gate

@@ -12,8 +12,8 @@ import pytest
 from motet.core.deadline import Deadline
 from motet.core.errors import BundleError, DeadlineError
 from motet.core.media import Media
-from motet.core.toys import ToyDecoder, ToyEncoder, ToyLanguageModel, grammar_of, tensor_of
 from motet.core.workers import DecodeJob
+from motet.toys.workers import ToyDecoder, ToyEncoder, ToyLanguageModel, grammar_of, tensor_of
 from services.loading import Loading, LoadingDecoder, LoadingEncoder, unfinished
 from tests.services.command import CLEAN, eventually
 

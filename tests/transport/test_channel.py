@@ -10,7 +10,7 @@ import pytest
 from motet.core import metrics
 from motet.core.deadline import Deadline
 from motet.core.errors import Reason, SettingsError
-from motet.core.toys import ToyDecoder
+from motet.toys.workers import ToyDecoder
 from motet.transport.channel import CHUNK, checked_address, chunks, open_channel
 from motet.transport.clients import RemoteDecoder
 from motet.transport.server import Server

@@ -30,9 +30,9 @@ from motet.core.errors import (
 )
 from motet.core.media import Media
 from motet.core.tensors import Tensor
-from motet.core.toys import Pause, ToyDecoder, ToyEncoder, Trouble
 from motet.core.workers import DecodeJob, Progress
 from motet.internal.v1 import decoder_service_pb2_grpc
+from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, Trouble
 from motet.transport import convert
 from motet.transport.channel import HOP, open_channel
 from motet.transport.clients import RemoteDecoder, RemoteEncoder
@@ -227,7 +227,7 @@ async def test_a_message_over_four_mebibytes_is_the_callers_to_change() -> None:
 async def test_a_worker_that_is_killed_midway_is_lost_and_comes_back() -> None:
     code = (
         "import asyncio, sys\n"
-        "from motet.core.toys import ToyDecoder\n"
+        "from motet.toys.workers import ToyDecoder\n"
         "from motet.transport.server import Server\n"
         "from services.decoder.servicer import DecoderServicer\n"
         "server = Server([DecoderServicer(ToyDecoder(delay=0.2))], address=sys.argv[1])\n"

@@ -17,13 +17,13 @@ from motet.core.capacity import Capacity
 from motet.core.deadline import Deadline
 from motet.core.errors import MotetError, OverloadedError, Reason, SettingsError
 from motet.core.media import Media
-from motet.core.toys import Pause, ToyDecoder, ToyEncoder, Trouble
 from motet.internal.v1 import (
     decoder_service_pb2,
     decoder_service_pb2_grpc,
     encoder_service_pb2,
     encoder_service_pb2_grpc,
 )
+from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, Trouble
 from motet.transport.address import check_local
 from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteWorker
@@ -302,7 +302,7 @@ async def test_reflection_is_there_only_when_asked_for() -> None:
 
 PROCESS = """
 import asyncio
-from motet.core.toys import ToyDecoder
+from motet.toys.workers import ToyDecoder
 from motet.transport.server import Server
 from services.decoder.servicer import DecoderServicer
 

@@ -17,7 +17,7 @@ from motet.core.errors import Reason, RetryableError, SettingsError
 from motet.core.events import State
 from motet.core.media import Media
 from motet.core.request import GenerationRequest, Message
-from motet.core.toys import ToyDecoder
+from motet.toys.workers import ToyDecoder
 from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder
 from motet.transport.server import Server

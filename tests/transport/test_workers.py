@@ -14,15 +14,6 @@ from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, FaultError, MediaError, MotetError, Reason, RequestError, RetryableError
 from motet.core.media import Media
 from motet.core.tensors import Tensor
-from motet.core.toys import (
-    UNREADABLE,
-    Pause,
-    ToyDecoder,
-    ToyEncoder,
-    ToyLanguageModel,
-    Trouble,
-    grammar_of,
-)
 from motet.core.workers import (
     DecodeJob,
     Embedding,
@@ -36,6 +27,15 @@ from motet.core.workers import (
     Turn,
 )
 from motet.internal.v1 import decoder_service_pb2_grpc, language_model_service_pb2_grpc
+from motet.toys.workers import (
+    UNREADABLE,
+    Pause,
+    ToyDecoder,
+    ToyEncoder,
+    ToyLanguageModel,
+    Trouble,
+    grammar_of,
+)
 from motet.transport import convert
 from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel

@@ -10,9 +10,9 @@ from contextlib import aclosing
 
 import pytest
 
+from motet.caching.shared_streams import Flights
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError
-from motet.core.flights import Flights
 from tests.waiting import turns
 
 NEVER = Deadline.never()

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from hashlib import sha256
 
+from motet.caching.lru import Memory
+from motet.caching.shared_streams import Flights
 from motet.core import metrics
-from motet.core.apiece import apiece
 from motet.core.closing import closing
 from motet.core.deadline import Deadline
-from motet.core.flights import Flights
+from motet.core.encode_each import apiece
 from motet.core.media import Media
-from motet.core.memory import Memory
 from motet.core.metrics import labelled
 from motet.core.tensors import Tensor
 from motet.core.workers import Encoder

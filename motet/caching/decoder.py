@@ -9,12 +9,12 @@ from hashlib import sha256
 from itertools import chain, repeat
 from operator import attrgetter
 
+from motet.caching.lru import Memory
+from motet.caching.shared_streams import Flights
 from motet.core import metrics
 from motet.core.closing import closing
 from motet.core.deadline import Deadline
-from motet.core.flights import Flights
 from motet.core.media import Media
-from motet.core.memory import Memory
 from motet.core.metrics import labelled
 from motet.core.workers import DecodeJob, Decoder, Place, Progress, reserving
 

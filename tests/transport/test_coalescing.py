@@ -7,8 +7,8 @@ from contextlib import aclosing
 
 import pytest
 
-from motet.core.bunches import bunched
 from motet.core.errors import RequestError
+from motet.transport.coalescing import bunched
 from tests.waiting import turns
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from motet.caching.decoder import Finished, ReusingDecoder
 from motet.core import metrics
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, OverloadedError, Reason
 from motet.core.media import Media
-from motet.core.reuse import Finished, ReusingDecoder
-from motet.core.toys import Pause, ToyDecoder, Trouble, tensor_of
 from motet.core.workers import DecodeJob, Decoder, Progress
+from motet.toys.workers import Pause, ToyDecoder, Trouble, tensor_of
 from tests.waiting import turns
 
 SOON = Deadline(None)

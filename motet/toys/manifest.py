@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from motet.core.bundle import Manifest
-from motet.core.toys import FIRST_SIGNAL
 from motet.media.kinds import MODALITIES
+from motet.toys.workers import FIRST_SIGNAL
 
 _KNOWN = list(dict.fromkeys(MODALITIES.values()))
 _RUN = 4

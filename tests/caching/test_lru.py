@@ -1,6 +1,6 @@
 """What is kept, and what makes room."""
 
-from motet.core.memory import Memory
+from motet.caching.lru import Memory
 
 
 def test_what_was_kept_is_there_and_nothing_else() -> None:

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from motet.caching.encoder import Embeddings, ReusingEncoder
 from motet.core import metrics
 from motet.core.deadline import Deadline
-from motet.core.embeddings import Embeddings, ReusingEncoder
 from motet.core.errors import DeadlineError, MediaError
 from motet.core.media import Media
 from motet.core.tensors import Tensor
-from motet.core.toys import UNREADABLE, ToyEncoder, tensor_of
+from motet.toys.workers import UNREADABLE, ToyEncoder, tensor_of
 
 SOON = Deadline(None)
 ONE, TWO, BROKEN = Media("", b"one"), Media("", b"two"), Media("", UNREADABLE)

@@ -1,0 +1,25 @@
+"""The client of a Motet that runs somewhere else. It needs grpcio and protobuf, and no model.
+
+    import asyncio
+    from motet.client import Client
+
+    async def main():
+        async with Client("localhost:50050") as client:
+            answer = await client.answer("Show me a penguin on a blue background.")
+            print(answer.text)
+            print(answer.save("penguin"))
+
+    asyncio.run(main())
+
+Without asyncio:
+
+    from motet.client import SyncClient
+
+    with SyncClient("localhost:50050") as client:
+        print(client.answer("Show me a penguin on a blue background.").text)
+"""
+
+from motet.client.client import Client
+from motet.client.sync import SyncClient
+
+__all__ = ["Client", "SyncClient"]
