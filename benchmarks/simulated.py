@@ -24,7 +24,7 @@ from motet.core.workers import (
     SignalStarted,
     TextPiece,
 )
-from motet.transport.gate import Gate
+from motet.transport.concurrency_limiter import Gate
 
 _CONDITIONING = Tensor("float32", (1,), bytes(4))
 _BYTES = bytes(64)

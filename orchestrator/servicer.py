@@ -19,7 +19,7 @@ from motet.core.service import Motet
 from motet.transport import convert
 from motet.transport.channel import CHUNK
 from motet.transport.coalescing import bunched
-from motet.transport.edge import deadline_of
+from motet.transport.interceptor import deadline_of
 from motet.v1 import artifact_service_pb2 as artifact_pb
 from motet.v1 import artifact_service_pb2_grpc as artifact_grpc
 from motet.v1 import event_pb2

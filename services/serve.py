@@ -18,8 +18,8 @@ from motet.core.bundle import Manifest
 from motet.core.deadline import Deadline
 from motet.models.budget import Budget
 from motet.transport.address import refusal, split_address
-from motet.transport.exposition import Exposition
-from motet.transport.gate import Gate
+from motet.transport.concurrency_limiter import Gate
+from motet.transport.metrics_server import Exposition
 from motet.transport.server import Server, Servicer
 from services.announcement import Announcement
 from services.exits import Exit

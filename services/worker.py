@@ -12,7 +12,7 @@ import grpc.aio
 from motet.internal.v1 import worker_service_pb2 as pb
 from motet.internal.v1 import worker_service_pb2_grpc as pb_grpc
 from motet.transport import convert
-from motet.transport.gate import Gate
+from motet.transport.concurrency_limiter import Gate
 
 ROOM = 64 * 2**10
 """Bytes of a stream that wait for a caller who reads slowly, beside those that gRPC holds; then the worker waits."""

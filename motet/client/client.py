@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import grpc
 
+from motet.client.artifacts import Shelf
 from motet.core.answer import Answer, answer_of
 from motet.core.errors import FaultError, Reason, RetryableError
 from motet.core.events import Accepted, Artifact, Done, Event, Generation
@@ -20,8 +21,7 @@ from motet.core.request import ArtifactName, Content, GenerationRequest, Message
 from motet.core.service import Model
 from motet.transport import convert
 from motet.transport.channel import open_channel
-from motet.transport.guard import StreamCall, answered, guarded
-from motet.transport.shelf import Shelf
+from motet.transport.client_call import StreamCall, answered, guarded
 from motet.v1 import generation_service_pb2 as pb
 from motet.v1 import generation_service_pb2_grpc, model_service_pb2, model_service_pb2_grpc
 

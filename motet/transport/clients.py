@@ -27,7 +27,7 @@ from motet.internal.v1 import (
 )
 from motet.transport import convert
 from motet.transport.channel import HOP, chunks
-from motet.transport.guard import answered, guarded
+from motet.transport.client_call import answered, guarded
 
 
 class RemoteEncoder:

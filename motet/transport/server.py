@@ -16,9 +16,9 @@ from grpc_health.v1.health import aio as health
 
 from motet.transport.address import bind_failure, check_local
 from motet.transport.channel import FLOW_OPTIONS
-from motet.transport.edge import Edge
-from motet.transport.exposition import Exposition
-from motet.transport.gate import Gate
+from motet.transport.concurrency_limiter import Gate
+from motet.transport.interceptor import Edge
+from motet.transport.metrics_server import Exposition
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
     *FLOW_OPTIONS,

@@ -15,7 +15,7 @@ from motet.internal.v1 import decoder_service_pb2_grpc as pb_grpc
 from motet.transport import convert
 from motet.transport.channel import chunks
 from motet.transport.coalescing import bunched
-from motet.transport.edge import deadline_of
+from motet.transport.interceptor import deadline_of
 from services.worker import LEAST, ROOM
 
 

@@ -13,7 +13,7 @@ from motet.core.workers import Encoder
 from motet.internal.v1 import encoder_service_pb2 as pb
 from motet.internal.v1 import encoder_service_pb2_grpc as pb_grpc
 from motet.transport import convert
-from motet.transport.edge import deadline_of
+from motet.transport.interceptor import deadline_of
 
 LARGEST_INPUT = 256 * 2**20
 """Bytes of all media of one call together: what one caller can make this process hold."""

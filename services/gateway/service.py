@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from motet.transport.gate import Gate
+from motet.transport.concurrency_limiter import Gate
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
 from services.gateway.pools import pooled_workers

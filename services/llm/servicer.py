@@ -13,7 +13,7 @@ from motet.internal.v1 import language_model_service_pb2 as pb
 from motet.internal.v1 import language_model_service_pb2_grpc as pb_grpc
 from motet.transport import convert
 from motet.transport.coalescing import bunched
-from motet.transport.edge import deadline_of
+from motet.transport.interceptor import deadline_of
 from services.worker import LEAST, ROOM
 
 REST = 0.001

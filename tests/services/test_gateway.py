@@ -20,7 +20,7 @@ from motet.core.workers import DecodeJob, Progress, Workers
 from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel, tensor_of
 from motet.transport import convert
 from motet.transport.channel import open_channel
-from motet.transport.gate import Gate
+from motet.transport.concurrency_limiter import Gate
 from motet.transport.server import Server
 from motet.transport.status import DETAILS_KEY
 from motet.v1 import generation_service_pb2_grpc

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from motet.core.errors import SettingsError
-from motet.transport.gate import Gate
+from motet.transport.concurrency_limiter import Gate
 from services.announcement import Announcement
 from services.decoder.service import decoder_service
 from services.decoder.settings import DecoderSettings

@@ -12,7 +12,7 @@ import grpc.aio
 from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Decoder, Encoder, LanguageModel
 from motet.transport.channel import open_channel
-from motet.transport.gate import Gate
+from motet.transport.concurrency_limiter import Gate
 from motet.transport.server import Server
 from services.decoder.servicer import DecoderServicer
 from services.encoder.servicer import EncoderServicer

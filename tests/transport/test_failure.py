@@ -35,8 +35,8 @@ from motet.internal.v1 import decoder_service_pb2_grpc
 from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, Trouble
 from motet.transport import convert
 from motet.transport.channel import HOP, open_channel
+from motet.transport.client_call import guarded
 from motet.transport.clients import RemoteDecoder, RemoteEncoder
-from motet.transport.guard import guarded
 from motet.transport.status import CODE_OF
 from tests.waiting import until
 

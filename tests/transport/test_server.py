@@ -27,7 +27,7 @@ from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, Trouble
 from motet.transport.address import check_local
 from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteWorker
-from motet.transport.gate import Gate
+from motet.transport.concurrency_limiter import Gate
 from motet.transport.server import Server
 from motet.transport.status import DETAILS_KEY
 from tests.waiting import until

@@ -19,8 +19,6 @@ from motet.transport.convert.job import progress_from_proto as progress_from_pro
 from motet.transport.convert.job import progress_to_proto as progress_to_proto
 from motet.transport.convert.model import model_from_proto as model_from_proto
 from motet.transport.convert.model import model_to_proto as model_to_proto
-from motet.transport.convert.moment import span_from_proto as span_from_proto
-from motet.transport.convert.moment import span_to_proto as span_to_proto
 from motet.transport.convert.prompt import language_event_from_proto as language_event_from_proto
 from motet.transport.convert.prompt import language_event_to_proto as language_event_to_proto
 from motet.transport.convert.prompt import prompt_from_proto as prompt_from_proto
@@ -29,3 +27,5 @@ from motet.transport.convert.request import request_from_proto as request_from_p
 from motet.transport.convert.request import request_to_proto as request_to_proto
 from motet.transport.convert.tensor import tensor_from_proto as tensor_from_proto
 from motet.transport.convert.tensor import tensor_to_proto as tensor_to_proto
+from motet.transport.convert.timestamps import span_from_proto as span_from_proto
+from motet.transport.convert.timestamps import span_to_proto as span_to_proto

@@ -30,7 +30,7 @@ from motet.transport.convert.generation import (
     usage_from_proto,
     usage_to_proto,
 )
-from motet.transport.convert.moment import moment_from_proto, moment_to_proto
+from motet.transport.convert.timestamps import moment_from_proto, moment_to_proto
 from motet.v1 import event_pb2 as pb
 from motet.v1 import media_pb2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from motet.core.events import Artifact, Generation, PartDone, PartFailed, State, Usage
-from motet.transport.convert.moment import moment_from_proto, moment_to_proto, span_from_proto, span_to_proto
+from motet.transport.convert.timestamps import moment_from_proto, moment_to_proto, span_from_proto, span_to_proto
 from motet.transport.status import error_from_status_proto, error_to_status_proto
 from motet.v1 import event_pb2 as pb
 from motet.v1 import media_pb2

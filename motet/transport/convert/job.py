@@ -5,7 +5,7 @@ from __future__ import annotations
 from motet.core.media import Media
 from motet.core.workers import DecodeJob, Progress
 from motet.internal.v1 import decoder_service_pb2 as pb
-from motet.transport.convert.fitting import fitting
+from motet.transport.convert.field_errors import fitting
 from motet.transport.convert.tensor import tensor_from_proto, tensor_to_proto
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from motet.core.service import Model, Output
-from motet.transport.convert.moment import span_from_proto, span_to_proto
+from motet.transport.convert.timestamps import span_from_proto, span_to_proto
 from motet.v1 import model_service_pb2 as pb
 
 

@@ -19,7 +19,7 @@ from motet.core.workers import (
     Turn,
 )
 from motet.internal.v1 import language_model_service_pb2 as pb
-from motet.transport.convert.fitting import fitting
+from motet.transport.convert.field_errors import fitting
 from motet.transport.convert.tensor import tensor_from_proto, tensor_to_proto
 
 _ROLES: Mapping[Role, pb.Turn.Role] = {"user": pb.Turn.ROLE_USER, "assistant": pb.Turn.ROLE_ASSISTANT}

@@ -9,8 +9,8 @@ from motet.core.events import TEXT
 from motet.core.media import Media
 from motet.core.request import ArtifactName, Content, DecoderOptions, FailurePolicy, GenerationRequest, Message
 from motet.core.workers import Role
-from motet.transport.convert.fitting import fitting
-from motet.transport.convert.moment import span_from_proto, span_to_proto
+from motet.transport.convert.field_errors import fitting
+from motet.transport.convert.timestamps import span_from_proto, span_to_proto
 from motet.v1 import generation_service_pb2 as pb
 from motet.v1 import media_pb2
 

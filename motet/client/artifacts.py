@@ -11,7 +11,7 @@ from motet.core.events import Artifact
 from motet.core.media import Media
 from motet.transport import convert
 from motet.transport.channel import chunks
-from motet.transport.guard import answered, guarded
+from motet.transport.client_call import answered, guarded
 from motet.v1 import artifact_service_pb2 as pb
 from motet.v1 import artifact_service_pb2_grpc
 

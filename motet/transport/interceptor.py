@@ -16,7 +16,7 @@ import grpc.aio
 from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.metrics import CALL_SECONDS, labelled
-from motet.transport.gate import Gate
+from motet.transport.concurrency_limiter import Gate
 from motet.transport.status import CODE_OF, abort, told_of
 from motet.transport.validation import lenient, validate
 

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.virtual_loop import run_virtually
 from motet.core.clock import now
-from motet.transport.gate import Gate
+from motet.transport.concurrency_limiter import Gate
 
 
 def test_a_load_that_changes_all_the_time_is_told_twenty_times_a_second() -> None:
