@@ -21,9 +21,9 @@ from motet.core.deadline import Deadline
 from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob
 from motet.media import encode
-from motet.models.components import load_network
-from motet.models.diffusion import load_decoder
-from motet.models.song import Song
+from motet.models.diffusion.decoder import load_decoder
+from motet.models.diffusion.loading import load_network
+from motet.models.diffusion.model import Song
 from services.factory import open_bundle
 
 PICTURE = "image"

@@ -22,11 +22,11 @@ from motet.core.deadline import Deadline
 from motet.core.media import Media
 from motet.core.workers import DecodeJob
 from motet.models.arrays import from_torch, to_torch
-from motet.models.diffusion import load_decoder
-from motet.models.imagebind import ImageBindEncoder, load_network, version_of
-from motet.models.tower_queue import TowerQueue
-from motet.models.towers import ImageBind
-from motet.models.views import Views
+from motet.models.diffusion.decoder import load_decoder
+from motet.models.encoder.batcher import TowerQueue
+from motet.models.encoder.imagebind import ImageBindEncoder, load_network, version_of
+from motet.models.encoder.network import ImageBind
+from motet.models.encoder.preprocessing import Views
 from services.factory import open_bundle
 
 _MEMORY = 2**24

@@ -11,16 +11,19 @@ from transformers import LlamaConfig, LlamaForCausalLM, SpeechT5HifiGan, SpeechT
 
 from motet.core.bundle import Bundle, DecoderEntry
 from motet.media import encode
-from motet.models.budget import Budget
-from motet.models.cost_curve import CostCurve
-from motet.models.diffusion import DiffusionDecoder
-from motet.models.llama import Llama, load_codec
-from motet.models.llm import LlamaLanguageModel
-from motet.models.masks import Masks
-from motet.models.projectors import Projections, ProjectionsConfig, ProjectorConfig
-from motet.models.script import Scriptwriter
-from motet.models.singers import AudioLDM, StableDiffusion, TextToVideo
-from motet.models.writing import Voice
+from motet.models.diffusion.cost_curve import CostCurve
+from motet.models.diffusion.decoder import DiffusionDecoder
+from motet.models.diffusion.kinds.audioldm import AudioLDM
+from motet.models.diffusion.kinds.stable_diffusion import StableDiffusion
+from motet.models.diffusion.kinds.text_to_video import TextToVideo
+from motet.models.llm.config import Budget
+from motet.models.llm.language_model import LlamaLanguageModel
+from motet.models.llm.loading import load_codec
+from motet.models.llm.network import Llama
+from motet.models.llm.projections import Projections, ProjectionsConfig, ProjectorConfig
+from motet.models.llm.response_state import Voice
+from motet.models.llm.token_masks import Masks
+from motet.models.llm.tokenized_prompt import Scriptwriter
 
 PICTURE, SOUND, CLIP = "image", "audio", "video"
 _CROSS, _PLAIN = ("CrossAttnDownBlock2D", "CrossAttnUpBlock2D"), ("DownBlock2D", "UpBlock2D")

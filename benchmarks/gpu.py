@@ -34,8 +34,8 @@ from motet.core.deadline import Deadline
 from motet.core.errors import SettingsError
 from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Decoder, Finished, LanguageModel, Prompt, Turn
-from motet.models.budget import Budget
-from motet.models.cost_curve import CostCurve
+from motet.models.diffusion.cost_curve import CostCurve
+from motet.models.llm.config import Budget
 from services.factory import open_bundle
 
 SIZES = (1, 8, 32)

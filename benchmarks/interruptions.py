@@ -19,10 +19,10 @@ from benchmarks.samples import alternating, median, seconds_until
 from motet.core.closing import close
 from motet.core.deadline import Deadline
 from motet.core.workers import Prompt, Turn
-from motet.models.attention import Place
-from motet.models.budget import Budget
-from motet.models.llama import Llama
-from motet.models.llm import LlamaLanguageModel
+from motet.models.llm.attention import Place
+from motet.models.llm.config import Budget
+from motet.models.llm.language_model import LlamaLanguageModel
+from motet.models.llm.network import Llama
 
 Load = Callable[[Budget], LlamaLanguageModel]
 """Loads the language model with a budget."""

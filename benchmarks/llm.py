@@ -20,10 +20,10 @@ from benchmarks.samples import alternating, median, seconds_of
 from motet.core.bundle import Bundle
 from motet.core.workers import Prompt, Signal, SignalStarted
 from motet.models.arrays import to_torch
-from motet.models.attention import Place
-from motet.models.budget import Budget
-from motet.models.llama import load_network
-from motet.models.llm import LlamaLanguageModel, load_language_model
+from motet.models.llm.attention import Place
+from motet.models.llm.config import Budget
+from motet.models.llm.language_model import LlamaLanguageModel, load_language_model
+from motet.models.llm.loading import load_network
 from services.factory import open_bundle
 
 _TOKENS = 64

@@ -14,7 +14,7 @@ from motet.caching.encoder import Embeddings, ReusingEncoder
 from motet.core.bundle import Bundle, Manifest, bundle_folder
 from motet.core.errors import BundleError
 from motet.core.workers import Decoder, Encoder, LanguageModel
-from motet.models.budget import Budget
+from motet.models.llm.config import Budget
 
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -52,20 +52,20 @@ class Factory:
 
         def encoder() -> Encoder:
             with _loading(threads):
-                from motet.models.imagebind import load_encoder, version_of
+                from motet.models.encoder.imagebind import load_encoder, version_of
 
                 return ReusingEncoder(load_encoder(bundle, device), version_of(bundle), Embeddings(_EMBEDDINGS))
 
         def language_model() -> LanguageModel:
             with _loading(threads):
-                from motet.models.llm import load_language_model
+                from motet.models.llm.language_model import load_language_model
 
                 return load_language_model(bundle, budget, device)
 
         def decoder(modality: str) -> Decoder:
             with _loading(threads):
-                from motet.models.cost_curve import default_folder
-                from motet.models.diffusion import load_decoder
+                from motet.models.diffusion.cost_curve import default_folder
+                from motet.models.diffusion.decoder import load_decoder
 
                 return load_decoder(bundle, modality, device, influence, default_folder())
 

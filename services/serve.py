@@ -16,7 +16,7 @@ import structlog
 
 from motet.core.bundle import Manifest
 from motet.core.deadline import Deadline
-from motet.models.budget import Budget
+from motet.models.llm.config import Budget
 from motet.transport.address import refusal, split_address
 from motet.transport.concurrency_limiter import Gate
 from motet.transport.metrics_server import Exposition

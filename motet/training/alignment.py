@@ -22,8 +22,8 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from motet.core.signals import Grammar
-from motet.models.codec import TextCodec
-from motet.models.imagebind import load_network
+from motet.models.encoder.imagebind import load_network
+from motet.models.llm.tokenizer import TextCodec
 from motet.training.bank import Bank
 from motet.training.corpus import Row, Writer, batch
 from motet.training.dialogues import Scribe

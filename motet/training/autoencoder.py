@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from motet.models.patches import PatchAutoencoder
+from motet.models.diffusion.patch_autoencoder import PatchAutoencoder
 from motet.training import loop, pictures
 from motet.training.world import BACKGROUNDS, NOUNS, Thing, held_out
 

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
-from motet.models.towers import ImageBind
-from motet.models.views import clip_views, mel_picture
+from motet.models.encoder.network import ImageBind
+from motet.models.encoder.preprocessing import clip_views, mel_picture
 from motet.training import clips, pictures
 from motet.training.hearing import NamelessNotes, Notes
 from motet.training.roughen import (

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from motet.core.signals import Grammar
-from motet.models.codec import TextCodec
+from motet.models.llm.tokenizer import TextCodec
 from motet.training.dialogues import Dialogue
 from motet.training.wishes import Given, Part, Sparing
 from motet.training.world import Thing
@@ -66,7 +66,7 @@ class Writer:
         self._known: dict[str, list[int]] = {}
 
     def row(self, dialogue: Dialogue) -> Row:
-        """One dialogue, in the form that `motet.models.prompts.transcript` gives at serving time."""
+        """One dialogue, in the form that `motet.models.llm.chat_template.transcript` gives at serving time."""
         row = Row()
         row.write([self._bos], spoken=False)
         for index, utterance in enumerate(dialogue):

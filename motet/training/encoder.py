@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from motet.models.towers import ImageBind, ImageBindConfig, SoundConfig, VisionConfig
+from motet.models.encoder.network import ImageBind, ImageBindConfig, SoundConfig, VisionConfig
 from motet.training.loop import Loop, Schedule, newest, weights
 from motet.training.roughen import Example, VisionExamples
 from motet.training.world import BACKGROUNDS, INSTRUMENTS, MIDDLE_C, MOTIONS, NOUNS, REGISTERS, Thing, held_out

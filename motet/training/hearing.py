@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from motet.models.fbank import RATE
-from motet.models.towers import ImageBindConfig
-from motet.models.views import mel_picture
+from motet.models.encoder.fbank import RATE
+from motet.models.encoder.network import ImageBindConfig
+from motet.models.encoder.preprocessing import mel_picture
 from motet.training import sounds
 from motet.training.roughen import Example
 from motet.training.wordings import pick

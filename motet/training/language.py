@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from motet.models.codec import TextCodec
+from motet.models.llm.tokenizer import TextCodec
 from motet.training.corpus import IGNORED, Batch, Writer, batch
 from motet.training.dialogues import Scribe
 from motet.training.loop import Loop, Schedule, weights

@@ -23,8 +23,8 @@ from motet.core.bundle import Bundle
 from motet.core.deadline import Deadline
 from motet.core.workers import Embedding, Prompt, Signal, TextPiece, Turn
 from motet.models.arrays import from_torch, to_torch
-from motet.models.imagebind import load_network
-from motet.models.llm import LlamaLanguageModel, load_language_model
+from motet.models.encoder.imagebind import load_network
+from motet.models.llm.language_model import LlamaLanguageModel, load_language_model
 from motet.training import captions
 from motet.training.bank import Bank
 from motet.training.dialogues import Dialogue, Scribe, Utterance

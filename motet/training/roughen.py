@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from torch import Tensor
 
-from motet.models.towers import ImageBindConfig
-from motet.models.views import clip_views, picture_views
+from motet.models.encoder.network import ImageBindConfig
+from motet.models.encoder.preprocessing import clip_views, picture_views
 from motet.training.pictures import SIZE, STYLES, draw
 from motet.training.wordings import pick
 from motet.training.world import BACKGROUNDS, CLIP_BACKGROUND, MOTIONS, MOVERS, NOUNS, Thing, chosen, held_out

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
 from motet.core.signals import Grammar
-from motet.models.projectors import Projections, ProjectionsConfig, ProjectorConfig, distance
-from motet.models.v0_names import to_v0
+from motet.models.llm.checkpoint_names import to_v0
+from motet.models.llm.projections import Projections, ProjectionsConfig, ProjectorConfig, distance
 from motet.training import captions
 from motet.training.bank import Bank
 from motet.training.corpus import Batch

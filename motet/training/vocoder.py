@@ -19,8 +19,8 @@ from scipy.io import wavfile
 from torch import Tensor
 from torch.nn import functional
 
-from motet.models.griffin_lim import GriffinLimVocoder
-from motet.models.patches import PatchAutoencoder
+from motet.models.diffusion.griffin_lim import GriffinLimVocoder
+from motet.models.diffusion.patch_autoencoder import PatchAutoencoder
 from motet.training import loop, sounds, spectrogram
 from motet.training.autoencoder import fit
 from motet.training.world import REGISTERS, Thing, held_out

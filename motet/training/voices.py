@@ -14,8 +14,8 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from torch.nn import functional
 
-from motet.models.patches import PatchAutoencoder
-from motet.models.singers import ramped
+from motet.models.diffusion.kinds.text_to_video import ramped
+from motet.models.diffusion.patch_autoencoder import PatchAutoencoder
 from motet.training import captions, clips, pictures
 from motet.training.autoencoder import linear, load, to_pictures, to_tensor
 from motet.training.loop import newest

@@ -23,8 +23,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from motet.models.projectors import TextFcLayer
-from motet.models.v0_names import to_v0
+from motet.models.llm.checkpoint_names import to_v0
+from motet.models.llm.projections import TextFcLayer
 from motet.training.alignment import load_student
 from motet.training.bank import Bank
 from motet.training.corpus import Writer, padded

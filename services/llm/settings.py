@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from motet.models.budget import Budget
+from motet.models.llm.config import Budget
 from services.settings import WorkerSettings
 
 

@@ -31,7 +31,7 @@ from motet.core.media import Media
 from motet.core.request import ArtifactName, GenerationRequest, Message
 from motet.core.service import Motet
 
-from .stage import MODEL, NAME, PICTURE, Stage, artifact_of, done, media_part, playing, text_part
+from tests.stage import MODEL, NAME, PICTURE, Stage, artifact_of, done, media_part, playing, text_part
 from .waiting import until
 
 ASK = GenerationRequest((Message("user", ("hi",)),))

@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
-from motet.models.attention import Place
-from motet.models.kv_cache import KvCache
-from motet.models.llama import Llama
+from motet.models.llm.attention import Place
+from motet.models.llm.kv_cache import KvCache
+from motet.models.llm.network import Llama
 
 
 @dataclass(frozen=True, slots=True)

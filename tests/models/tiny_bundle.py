@@ -14,9 +14,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from motet.core.bundle import Bundle, digest_of
-from motet.models.projectors import Projections, ProjectionsConfig, ProjectorConfig
-from motet.models.towers import ImageBind, ImageBindConfig, SoundConfig, VisionConfig
-from motet.models.v0_names import to_v0
+from motet.models.encoder.network import ImageBind, ImageBindConfig, SoundConfig, VisionConfig
+from motet.models.llm.checkpoint_names import to_v0
+from motet.models.llm.projections import Projections, ProjectionsConfig, ProjectorConfig
 
 WIDTH = 16
 ENCODER = ImageBindConfig(WIDTH, VisionConfig(16, 1, 2, 8, 16), SoundConfig(16, 1, 2))

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from motet.core.errors import SettingsError
-from motet.models.budget import Budget
+from motet.models.llm.config import Budget
 from services.decoder.service import decoder_service
 from services.encoder.service import encoder_service
 from services.llm.service import language_model_service

@@ -5,8 +5,8 @@ import torch
 from motet.core.bundle import Bundle
 from motet.core.workers import Embedding, Turn
 from motet.models.arrays import from_torch
-from motet.models.llama import load_codec
-from motet.models.script import Scriptwriter
+from motet.models.llm.loading import load_codec
+from motet.models.llm.tokenized_prompt import Scriptwriter
 from motet.training.corpus import IGNORED, Writer, batch
 from motet.training.dialogues import Dialogue, Scribe, Utterance
 from motet.training.wishes import Given, Sparing

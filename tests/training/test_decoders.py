@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from motet.models import components
-from motet.models.singers import StableDiffusion
+from motet.models.diffusion import loading
+from motet.models.diffusion.kinds.stable_diffusion import StableDiffusion
 from motet.training import autoencoder, captions, loop, pictures
 from motet.training.decoders import export
 from motet.training.voices import VOICES
@@ -33,10 +33,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_is_exported_can_be_sung_from(exported: Path) -> None:
     folder = exported / "image"
     singer = StableDiffusion(
-        unet=components.load_network(folder / "unet"),
-        vae=components.load_network(exported / "autoencoder"),
-        scheduler=components.load_scheduler(folder / "scheduler"),
-        unconditional=components.load_unconditional(folder, (8, 128)),
+        unet=loading.load_network(folder / "unet"),
+        vae=loading.load_network(exported / "autoencoder"),
+        scheduler=loading.load_scheduler(folder / "scheduler"),
+        unconditional=loading.load_unconditional(folder, (8, 128)),
         options={},
     )
     song = singer.prepare(captions.encode("image", ["a dog on a blue background"])[0], 1, 2, 3.0)

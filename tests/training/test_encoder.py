@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from motet.models.imagebind import load_network
-from motet.models.towers import ImageBind
+from motet.models.encoder.imagebind import load_network
+from motet.models.encoder.network import ImageBind
 from motet.training.encoder import ATTRIBUTES, NANO, Pupil, blurred, export, heights, losses, registers
 from motet.training.loop import Loop, Schedule
 from motet.training.roughen import Example, ends, patchy, roughened

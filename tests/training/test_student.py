@@ -7,7 +7,7 @@ from transformers import LlamaForCausalLM
 
 from motet.core.bundle import Bundle
 from motet.core.signals import Grammar
-from motet.models.llama import load_codec, load_llama
+from motet.models.llm.loading import load_codec, load_llama
 from motet.training import captions
 from motet.training.bank import Bank
 from motet.training.corpus import Writer, batch

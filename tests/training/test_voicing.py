@@ -4,7 +4,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from motet.models.projectors import ProjectorConfig, TextFcLayer
+from motet.models.llm.projections import ProjectorConfig, TextFcLayer
 from motet.training.voicing import replace, whiten
 from tests.models.tiny_bundle import tiny_bundle
 

@@ -1,0 +1,278 @@
+"""The loop of a diffusion decoder: songs that come together are sung together, a step at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from motet.core import metrics
+from motet.core.errors import DeadlineError, FaultError, Reason, RetryableError
+from motet.core.media import Media
+from motet.core.workers import Progress
+from motet.media import encode
+from motet.models.diffusion.cost_curve import CostCurve
+from motet.models.diffusion.job import Seat, Told
+from motet.models.diffusion.model import Array, Singer, Song
+from motet.models.diffusion.scheduling import Turns
+
+_PREVIEWS = 4
+_FINISHING = 2
+"""Threads that decode latents and encode media meanwhile: one may wait for the network while the other encodes."""
+_NEWS = 0.2
+_CAUTION, _FIRST_CAUTION = 1.1, 1.5
+"""Predicted seconds are taken so many times when steps must fit into a deadline; the latter after one rehearsal."""
+
+
+class Choir:
+    """Takes steps of a singer's songs, on a thread of its own, until all are over.
+
+    Songs join and leave between steps; `Turns` says who takes the next one, `CostCurve` how many at once. Previews and
+    media are made on other threads while the next steps go on. What goes wrong in one song is told to that one alone.
+    """
+
+    def __init__(
+        self, modality: str, singer: Singer, to_media: Callable[[Array], Media], curves: Callable[[int], CostCurve]
+    ) -> None:
+        self._modality, self._singer, self._to_media = modality, singer, to_media
+        self._curve_of, self._curves = curves, dict[int, CostCurve]()
+        self._turns = Turns[Seat]()
+        self._finishing_seconds = 0.0
+        self._lock = threading.Lock()
+        self._seats: list[Seat] = []
+        self._singing = self._closed = False
+        self._thread = ThreadPoolExecutor(1, f"decoder-{modality}")
+        self._others = ThreadPoolExecutor(_FINISHING, f"decoder-{modality}-finish")
+        cuda = singer.device.type == "cuda"
+        self._stream = torch.cuda.Stream(singer.device) if cuda else None  # type: ignore[no-untyped-call]
+
+    def join(self, seat: Seat) -> None:
+        """Take part from the next step on; on any thread. Set `seat.gone` to leave."""
+        with self._lock:
+            if self._closed:
+                raise RetryableError(f"the {self._modality} decoder is closing", Reason.DRAINING)
+            self._seats.append(seat)
+            if not self._singing:
+                self._singing = True
+                self._thread.submit(self._sing)
+
+    def close(self) -> None:
+        """End the threads; the step that is being computed is waited for, and jobs under way are told."""
+        with self._lock:
+            self._closed = True
+        self._thread.shutdown(wait=True)
+        self._others.shutdown(wait=True, cancel_futures=True)
+
+    def _sing(self) -> None:
+        try:
+            while seats := self._present():
+                self._turn(seats)
+        except BaseException as error:
+            # A fault of this loop and not of a song: nobody may wait for ever.
+            fault = FaultError(f"the {self._modality} decoder failed")
+            fault.__cause__ = error
+            with self._lock:
+                left, self._seats, self._singing = self._seats, [], False
+            for seat in left:
+                _end(seat, fault)
+
+    def _present(self) -> list[Seat]:
+        with self._lock:
+            for seat in self._seats:
+                if self._closed and not seat.over:
+                    _end(seat, RetryableError(f"the {self._modality} decoder is closing", Reason.DRAINING))
+                elif not (seat.over or seat.gone):
+                    _check(seat)
+            self._seats = [seat for seat in self._seats if not (seat.over or seat.gone)]
+            self._singing = bool(self._seats)
+            if not self._seats:
+                self._count(0, 0)
+            return list(self._seats)
+
+    def _turn(self, seats: Sequence[Seat]) -> None:
+        """One step of those whose turn it is."""
+        pace = self._curve(seats[0].group).pace(len(seats)) or 0.0
+        chosen = self._turns.next(seats, lambda group, waiting: self._curve(group).size(waiting), pace)
+        began = perf_counter()
+        batch = [(seat, song) for seat in chosen if (song := self._song(seat, len(seats)))]
+        self._count(len(batch), len(seats) - len(batch))
+        predictions = self._predicted(chosen[0].group, [song for _, song in batch]) if batch else []
+        for (seat, song), predicted in zip(batch, predictions, strict=True):
+            self._advance(seat, song, predicted)
+        seconds = perf_counter() - began
+        self._turns.charge(chosen, seconds)
+        if batch:
+            metrics.SHARED_STEPS.labels(self._modality).observe(len(batch))
+            metrics.SHARED_STEP_SECONDS.labels(self._modality).observe(seconds)
+
+    def _song(self, seat: Seat, present: int) -> Song | None:
+        """The seat's song, prepared before its first step; None if that failed."""
+        if seat.song is None:
+            try:
+                steps = self._affordable(seat, present)
+                seat.song = self._singer.prepare(seat.conditioning, seat.seed, steps, seat.guidance)
+            except Exception as error:
+                _end(seat, error)
+        return seat.song
+
+    def _affordable(self, seat: Seat, present: int) -> int:
+        """The steps that a job wants, or where it may take fewer, as many as its deadline allows."""
+        left = seat.deadline.remaining()
+        if seat.least_steps is None or left is None or seat.least_steps >= seat.steps:
+            return seat.steps
+        curve, caution = self._curve(seat.group), _CAUTION
+        if curve.pace(present) is None:
+            self._rehearse(seat, curve)
+            left, caution = seat.deadline.remaining() or 0.0, _FIRST_CAUTION
+        pace = (curve.pace(present) or 0.0) * caution
+        fitting = int((left - self._finishing_seconds * _CAUTION) / pace) if pace else seat.steps
+        return max(seat.least_steps, min(fitting, seat.steps))
+
+    def _rehearse(self, seat: Seat, curve: CostCurve) -> None:
+        """Find out what a step takes where none was ever taken; the first prediction is slower than those after."""
+        song = self._singer.prepare(seat.conditioning, seat.seed, 1, seat.guidance)
+        for _ in range(2):
+            _, seconds = self._timed([song])
+        curve.observe(1, seconds)
+
+    def _predicted(self, group: int, songs: list[Song]) -> list[Tensor | Exception]:
+        """What the network says of each song, or why it cannot."""
+        curve = self._curve(group)
+        if len(songs) > 1 and curve.to_try(len(songs)):
+            return self._tried(curve, songs)
+        if not curve.allows(len(songs)):
+            # One of those that were chosen could not be prepared.
+            return self._apart(songs)
+        try:
+            predicted, seconds = self._timed(songs)
+        except Exception as error:
+            return [error] if len(songs) == 1 else self._apart(songs)
+        curve.observe(len(songs), seconds)
+        return [*predicted]
+
+    def _tried(self, curve: CostCurve, songs: list[Song]) -> list[Tensor | Exception]:
+        """What the network says of each song alone; and the curve learns what together would have been."""
+        began = perf_counter()
+        alone = self._apart(songs)
+        apart = perf_counter() - began
+        sound = [each for each in alone if isinstance(each, Tensor)]
+        if len(sound) < len(songs) or not all(torch.isfinite(each).all() for each in sound):
+            return alone
+        try:
+            together, seconds = self._timed(songs)
+        except Exception:
+            # As a rule because memory does not suffice: this many do not go together here.
+            curve.learn(len(songs), float("inf"), apart, float("inf"))
+            return alone
+        influence = max(float((one - other).abs().max()) for one, other in zip(sound, together, strict=True))
+        curve.learn(len(songs), seconds, apart, influence)
+        curve.observe(1, apart / len(songs))
+        return alone
+
+    def _apart(self, songs: list[Song]) -> list[Tensor | Exception]:
+        predicted: list[Tensor | Exception] = []
+        for song in songs:
+            try:
+                predicted += self._timed([song])[0]
+            except Exception as error:
+                predicted.append(error)
+        return predicted
+
+    def _timed(self, songs: list[Song]) -> tuple[list[Tensor], float]:
+        began = perf_counter()
+        predicted = self._singer.predict(songs)
+        if self._singer.device.type == "cuda":
+            # Otherwise steps would pile up on the device, where nobody can cancel them.
+            torch.cuda.current_stream(self._singer.device).synchronize()
+        return predicted, perf_counter() - began
+
+    def _advance(self, seat: Seat, song: Song, predicted: Tensor | Exception) -> None:
+        """The song's step, and what its listener is told of it."""
+        if isinstance(predicted, Exception):
+            _end(seat, predicted)
+            return
+        try:
+            self._singer.advance(song, predicted)
+        except Exception as error:
+            _end(seat, error)
+            return
+        step, total, guess = song.step, song.total, song.guess
+        if seat.previews and guess is not None and step < total and step % max(1, total // _PREVIEWS) == 0:
+            _tell(seat, self._others.submit(self._previewed, seat, step, total, guess))
+        else:
+            _tell(seat, Progress(step, total))
+        if step == total:
+            _end(seat, self._others.submit(self._finished, seat, song))
+
+    def _previewed(self, seat: Seat, step: int, total: int, guess: Tensor) -> Progress | Media:
+        _still_wanted(seat)
+        try:
+            with self._aside():
+                picture = self._singer.preview(guess)
+        except FloatingPointError as error:
+            raise self._not_finite() from error
+        return Progress(step, total, None if picture is None else encode.encode_preview(picture))
+
+    def _finished(self, seat: Seat, song: Song) -> Progress | Media:
+        _still_wanted(seat)
+        seat.deadline.check("the decoder was finishing")
+        began = perf_counter()
+        try:
+            with self._aside():
+                made = self._singer.finish(song)
+            media = self._to_media(made)
+        except FloatingPointError as error:
+            raise self._not_finite() from error
+        seconds = perf_counter() - began
+        before = self._finishing_seconds or seconds
+        self._finishing_seconds = before + _NEWS * (seconds - before)
+        return media
+
+    def _aside(self) -> AbstractContextManager[object]:
+        """On a GPU, what is computed here goes on beside the steps, after those that have been taken."""
+        if self._stream is None:
+            return nullcontext()
+        self._stream.wait_stream(torch.cuda.default_stream(self._singer.device))
+        return torch.cuda.stream(self._stream)
+
+    def _not_finite(self) -> FaultError:
+        return FaultError(f"the {self._modality} decoder's result is not finite; try another seed")
+
+    def _curve(self, group: int) -> CostCurve:
+        if group not in self._curves:
+            self._curves[group] = self._curve_of(group)
+        return self._curves[group]
+
+    def _count(self, running: int, waiting: int) -> None:
+        for state, count in (("running", running), ("waiting", waiting)):
+            metrics.SONGS.labels(self._modality, state).set(count)
+
+
+def _check(seat: Seat) -> None:
+    try:
+        seat.deadline.check(seat.doing)
+    except DeadlineError as error:
+        _end(seat, error)
+
+
+def _still_wanted(seat: Seat) -> None:
+    if seat.gone:
+        raise CancelledError
+
+
+def _tell(seat: Seat, told: Told) -> None:
+    try:
+        seat.tell(told)
+    except RuntimeError:
+        # The event loop that listened is closed.
+        seat.gone = True
+
+
+def _end(seat: Seat, told: Future[Progress | Media] | Exception) -> None:
+    seat.over = True
+    _tell(seat, told)

@@ -1,0 +1,1 @@
+"""The kinds of diffusion model: one class for each `kind` a manifest may name."""

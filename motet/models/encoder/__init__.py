@@ -1,0 +1,1 @@
+"""The encoder: ImageBind's networks, their preprocessing, and batches across requests."""

@@ -1,0 +1,1 @@
+"""The language model: continuous batching over a LLaMA, its adapter, its projections and its signal tokens."""

@@ -1,0 +1,274 @@
+"""The language model's engine: many answers, one loop, as few passes through the network as can be."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+from motet.core import metrics
+from motet.core.deadline import Deadline
+from motet.core.errors import FaultError, RetryableError
+from motet.core.workers import Finished, LanguageEvent
+from motet.models.fair_queue import Line
+from motet.models.llm.config import Budget
+from motet.models.llm.network import BLOCK
+from motet.models.llm.prefix_cache import Prefixes
+from motet.models.llm.response_state import Voice, Writing
+from motet.models.llm.sampling import NONE, next_tokens
+from motet.models.llm.sequence import Piece, Row, Told
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a pass brought for one answer: its run's or token's inputs and states, (tokens, width), and what follows."""
+
+    row: Row
+    embedded: Tensor
+    states: Tensor
+    token: int
+
+
+class Engine:
+    """Writes answers together. Each joins, and leaves, between two passes.
+
+    A pass takes the next token, or the whole run, of every answer that is being written, and beside them a bounded
+    part of the scripts that are still being read. Where there is no memory for one more answer it waits in line; none
+    fails for that. The thread ends when there is nothing to do.
+    """
+
+    def __init__(self, voice: Voice, budget: Budget) -> None:
+        self._voice = voice
+        self._llama = voice.llama
+        self._pass_tokens = budget.pass_tokens
+        self._cache = voice.llama.cache(budget.answers(voice.positions))
+        self._prefixes = Prefixes(budget.prefixes(voice.positions) // BLOCK)
+        self._line: Line[Row] = Line()
+        self._reading: deque[Row] = deque()
+        self._writing: list[Row] = []
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="language-model")
+        self._lock = threading.Lock()
+        self._arrived: list[Row] = []
+        self._running = False
+        self._closed = False
+        metrics.KV_TOKENS_LIMIT.set(self._cache.limit)
+
+    def join(self, writing: Writing, deadline: Deadline, tell: Callable[[Told], None]) -> Row:
+        """Begins an answer as soon as there is room. What comes of it is told on the engine's thread.
+
+        Raises `RetryableError` when the engine was closed.
+        """
+        row = Row(writing, deadline, tell)
+        with self._lock:
+            if self._closed:
+                raise RetryableError("the language model is closed: ask another one")
+            self._arrived.append(row)
+            if not self._running:
+                self._running = True
+                self._thread.submit(self._run)
+        return row
+
+    def leave(self, row: Row) -> None:
+        """Nobody wants the rest of this answer; None is told once nothing is left of it, a pass later at most."""
+        row.leaving = True
+
+    def close(self) -> None:
+        """Ends all answers, with a `RetryableError`, and the thread; a pass that is being made is waited for."""
+        with self._lock:
+            self._closed = True
+        self._thread.shutdown(wait=True)
+
+    # What follows runs on the engine's thread.
+
+    @torch.inference_mode()
+    def _run(self) -> None:
+        while self._has_work():
+            try:
+                self._turn()
+            except Exception as error:
+                # Not of one answer's making, so it is everybody's.
+                for row in self._rows():
+                    self._lose(row, error)
+
+    def _has_work(self) -> bool:
+        with self._lock:
+            arrived, self._arrived = self._arrived, []
+            for row in arrived:
+                prompt = row.writing.prompt
+                self._line.join(row, prompt.tenant, prompt.priority, row.writing.most)
+            self._running = bool(self._rows())
+            closed = self._closed
+        if closed:
+            for row in self._rows():
+                self._lose(row, RetryableError("the language model was closed: ask another one"))
+        metrics.ANSWERS_WAITING.set(len(self._line))
+        return self._running and not closed
+
+    def _turn(self) -> None:
+        self._part()
+        self._admit()
+        pieces = self._next_pieces()
+        if pieces:
+            self._feed(pieces)
+
+    def _rows(self) -> list[Row]:
+        return [*self._line, *self._reading, *self._writing]
+
+    def _part(self) -> None:
+        """Parts with those who leave, or whose time is up."""
+        for row in self._rows():
+            if row.leaving:
+                self._end(row)
+                continue
+            try:
+                row.deadline.check("the language model was writing")
+            except Exception as error:
+                self._lose(row, error)
+
+    def _admit(self) -> None:
+        """Gives memory to those in line, in order; who is next is not passed over because he needs much."""
+        while (row := self._line.first()) is not None:
+            span = self._cache.reserve(row.writing.most)
+            if span is None:
+                return
+            self._line.leave(row)
+            row.span = span
+            self._reading.append(row)
+            metrics.KV_TOKENS_USED.set(self._cache.used)
+            metrics.ANSWERS_RUNNING.inc()
+            try:
+                row.embedded = self._llama.embed_script(row.writing.script)
+                row.blocks = row.writing.script.blocks(BLOCK) if self._prefixes.limit else []
+            except Exception as error:
+                self._lose(row, error)
+
+    def _next_pieces(self) -> list[Piece]:
+        """What goes into the next pass: all that is being written, then scripts, a block of each in turn."""
+        written = [row.write() for row in self._writing]
+        room = self._pass_tokens - sum(piece.place.count for piece in written)
+        read: list[Piece] = []
+        held = 0
+        # One block at least, or those who write could keep the others from beginning.
+        while held < len(self._reading) and (room > 0 or not read):
+            row = self._reading.popleft()
+            piece = self._next_block(row, {other.block for other in read})
+            if piece is None:
+                held += 1
+            else:
+                held = 0
+                read.append(piece)
+                room -= piece.place.count
+            (self._reading if row.reading else self._writing).append(row)
+        return [*written, *read]
+
+    def _next_block(self, row: Row, being_read: set[bytes]) -> Piece | None:
+        """What the row reads next, or None where another one is just reading the same: a pass later it is known."""
+        for block in self._prefixes.find(row.shared()):
+            assert row.span is not None
+            self._cache.write(row.span.base + row.position, block)
+            row.position += BLOCK
+            metrics.PREFIX_TOKENS.labels("shared").inc(BLOCK)
+        if being_read.intersection(row.shared()[:1]):
+            return None
+        piece = row.read()
+        metrics.PREFIX_TOKENS.labels("computed").inc(piece.place.count)
+        return piece
+
+    def _feed(self, pieces: Sequence[Piece]) -> None:
+        """One pass. Where it fails, each piece is tried by itself, so that only the answer at fault is lost."""
+        try:
+            spoken = self._pass(pieces)
+        except Exception as error:
+            if len(pieces) == 1:
+                self._lose(pieces[0].row, error)
+                return
+            for piece in pieces:
+                if piece.row.span is not None:
+                    self._feed([piece])
+            return
+        for outcome in spoken:
+            try:
+                self._speak(outcome)
+            except Exception as error:
+                self._lose(outcome.row, error)
+
+    def _pass(self, pieces: Sequence[Piece]) -> list[Outcome]:
+        """Feeds the pieces, those that are ids first. What came of those from which something is wanted."""
+        metrics.PASSES.inc()
+        ids = [token for piece in pieces for token in piece.ids]
+        read = [piece.embedded for piece in pieces if piece.embedded is not None]
+        embedded = torch.cat([self._llama.embed(ids), *read])
+        ends = accumulate(piece.place.count for piece in pieces)
+        wanted = [row for piece, end in zip(pieces, ends, strict=True) for row in range(end - piece.wanted, end)]
+        states = self._llama.forward(embedded, [piece.place for piece in pieces], self._cache, wanted)
+        for piece in pieces:
+            if piece.block:
+                at = piece.place.base + piece.place.start
+                self._prefixes.keep(piece.block, self._cache.read(at, piece.place.count))
+        return self._sampled(pieces, embedded, states)
+
+    def _sampled(self, pieces: Sequence[Piece], embedded: Tensor, states: Tensor) -> list[Outcome]:
+        inputs = torch.split(embedded, [piece.place.count for piece in pieces])
+        outputs = torch.split(states, [piece.wanted for piece in pieces])
+        spoken = [one for one in zip(pieces, inputs, outputs, strict=True) if one[0].wanted]
+        if not spoken:
+            return []
+        logits = self._llama.logits(torch.stack([state[-1] for _, _, state in spoken]))
+        hidden = torch.stack([piece.row.writing.hidden(logits.shape[1]) for piece, _, _ in spoken])
+        allowed = logits.masked_fill_(hidden, float("-inf"))
+        tokens = next_tokens([piece.row.writing.sampler for piece, _, _ in spoken], allowed)
+        outcomes = [
+            Outcome(piece.row, before, after, token)
+            for (piece, before, after), token in zip(spoken, tokens, strict=True)
+        ]
+        # Projecting takes as long as a pass: text need not wait for it.
+        return sorted(outcomes, key=lambda outcome: outcome.row.writing.run is not None)
+
+    def _speak(self, outcome: Outcome) -> None:
+        """Tells what a pass brought for one answer."""
+        row, writing = outcome.row, outcome.row.writing
+        if (run := writing.run) is not None:
+            conditioning = self._llama.conditioning(run.modality, outcome.states, outcome.embedded)
+            if self._told(row, writing.sung(run.modality, conditioning)):
+                return
+        if outcome.token == NONE:
+            raise FaultError("the language model's numbers are not finite: check its weights")
+        self._told(row, writing.take(outcome.token))
+
+    def _told(self, row: Row, events: list[LanguageEvent]) -> bool:
+        """Tells events; true where they are the last."""
+        if not events:
+            return False
+        self._tell(row, events)
+        if not isinstance(events[-1], Finished):
+            return False
+        self._end(row)
+        return True
+
+    def _lose(self, row: Row, error: Exception) -> None:
+        self._tell(row, error)
+        self._end(row)
+
+    def _end(self, row: Row) -> None:
+        if row.span is None:
+            self._line.leave(row)
+        else:
+            (self._reading if row in self._reading else self._writing).remove(row)
+            self._cache.release(row.span)
+            row.span = None
+            metrics.ANSWERS_RUNNING.dec()
+            metrics.KV_TOKENS_USED.set(self._cache.used)
+        self._tell(row, None)
+
+    def _tell(self, row: Row, told: Told) -> None:
+        try:
+            row.tell(told)
+        except RuntimeError:
+            # The event loop that would hear it is closed.
+            row.leaving = True

@@ -1,0 +1,151 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from motet.core.bundle import Bundle
+from motet.core.errors import BundleError
+from motet.models.llm.language_model import load_language_model
+from motet.models.llm.loading import load_codec, load_llama, load_network
+from motet.models.llm.network import Llama
+from motet.models.llm.projections import Projections, ProjectionsConfig
+from motet.models.llm.tokenized_prompt import Script
+from tests.models.reading import read
+from tests.models.tiny_bundle import WIDTH, tiny_bundle
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return tiny_bundle(tmp_path / "bundle")
+
+
+def rewrite(path: Path, change: str, drop: bool) -> None:
+    """Takes the parameter out of the file, or puts one too many in."""
+    state = load_file(path)
+    if drop:
+        del state[change]
+    else:
+        state[change] = torch.zeros(1)
+    save_file(state, path, {"format": "pt"})
+
+
+@pytest.mark.parametrize("drop", [True, False])
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("llm/model.safetensors", "model.layers.0.mlp.up_proj.weight"),
+        ("lora/adapter_model.safetensors", "base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight"),
+        ("lora/adapter_model.safetensors", "base_model.model.lm_head.weight"),
+        ("projections/model.safetensors", "gen_text_hidden_fcs_audio.0.fc.weight"),
+        ("projections/model.safetensors", "llama_proj.weight"),
+    ],
+)
+def test_a_parameter_missing_or_one_too_many_is_refused_by_name(
+    bundle: Bundle, file: str, name: str, drop: bool
+) -> None:
+    changed = name if drop else f"{name}.more"
+    rewrite(bundle.path(file), changed, drop)
+
+    with pytest.raises(BundleError, match="missing" if drop else "unexpected") as caught:
+        load_llama(bundle)
+
+    assert changed in caught.value.message
+
+
+def test_words_of_another_vocabulary_are_refused(bundle: Bundle) -> None:
+    path = bundle.path("lora/adapter_model.safetensors")
+    state = load_file(path)
+    state["base_model.model.model.embed_tokens.weight"] = state["base_model.model.model.embed_tokens.weight"][
+        1:
+    ].clone()
+    save_file(state, path)
+
+    with pytest.raises(BundleError, match="another vocabulary"):
+        load_llama(bundle)
+
+
+def test_a_tokenizer_that_reaches_into_the_control_ids_is_refused(bundle: Bundle) -> None:
+    path = bundle.path("llm/tokenizer.json")
+    values = json.loads(path.read_text())
+    for i in range(5):
+        values["model"]["vocab"][f"word{i}"] = len(values["model"]["vocab"])
+    path.write_text(json.dumps(values))
+
+    with pytest.raises(BundleError, match="control tokens begin at"):
+        load_codec(bundle)
+
+
+def test_projections_of_another_shape_than_the_decoders_are_refused(bundle: Bundle) -> None:
+    manifest = bundle.folder / "bundle.yaml"
+    manifest.write_text(manifest.read_text().replace("- 5\n", "- 6\n"))
+
+    with pytest.raises(BundleError, match="makes 5 numbers, but its decoder's conditioning is \\[6\\]"):
+        load_language_model(Bundle.load(bundle.folder))
+
+
+def test_the_adapter_changes_what_the_network_says(bundle: Bundle) -> None:
+    def said() -> torch.Tensor:
+        llama = load_llama(bundle)
+        return read(llama, llama.embed([1, 2, 3])).logits
+
+    with_adapter = said()
+    path = bundle.path("lora/adapter_model.safetensors")
+    state = load_file(path)
+    save_file({name: value * (0 if "lora_B" in name else 1) for name, value in state.items()}, path)
+
+    assert (with_adapter - said()).abs().max() > 1e-3
+
+
+def test_what_is_attached_stands_between_its_marks_as_one_vector(bundle: Bundle) -> None:
+    llama = load_llama(bundle)
+    vector = torch.randn(1, WIDTH)
+    control = bundle.manifest.language_model.first_control
+    ids = torch.tensor([1, control, control, control + 1, 2])
+
+    embedded = llama.embed_script(Script(ids, (2,), vector))
+
+    torch.testing.assert_close(embedded[2], llama.projections.llama_proj(vector)[0])
+
+
+def test_the_packed_pass_computes_what_transformers_computes(bundle: Bundle) -> None:
+    """Transformers' own forward pass is the reference; both have the same weights."""
+    llama = load_llama(bundle)
+    model = load_network(bundle).eval()
+    ids = list(range(1, 20))
+    with torch.no_grad():
+        expected = model.model(input_ids=torch.tensor([ids])).last_hidden_state[0]
+        logits = model(input_ids=torch.tensor([ids])).logits[0, -1]
+
+    packed = read(llama, llama.embed(ids))
+
+    torch.testing.assert_close(packed.states, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(packed.logits, logits, atol=1e-4, rtol=1e-5)
+
+
+def test_positions_far_on_are_as_exact_in_half_precision_as_numbers_can_be() -> None:
+    config = LlamaConfig(
+        vocab_size=40, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2
+    )  # fmt: skip
+    whole = LlamaForCausalLM(config)
+    exact, _ = whole.model.rotary_emb(torch.zeros(1), torch.arange(2000)[None])
+    half = Llama(whole.to(torch.bfloat16), Projections(ProjectionsConfig(4, 32, {})), positions=2000)
+
+    assert (half._turns[0][:, 0] - exact[0]).abs().max() < 0.01
+
+
+def test_a_network_with_fewer_heads_of_keys_than_of_queries_is_read_right(tmp_path: Path) -> None:
+    config = LlamaConfig(
+        vocab_size=40, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2,
+    )  # fmt: skip
+    torch.manual_seed(1)
+    model = LlamaForCausalLM(config).eval()
+    llama = Llama(model, Projections(ProjectionsConfig(4, 32, {})), positions=32)
+    ids = [3, 1, 4, 1, 5, 9, 2, 6]
+    with torch.no_grad():
+        expected = model.model(input_ids=torch.tensor([ids])).last_hidden_state[0]
+
+    torch.testing.assert_close(read(llama, llama.embed(ids)).states, expected, atol=1e-5, rtol=1e-5)
