@@ -3,8 +3,8 @@
     python benchmarks/nano_eval.py --json
 
 Every prompt asks for, or shows, combinations of attributes that nothing in the bundle was trained on
-(`motet.training.world.held_out`), in wordings written for this file. The whole system answers, from text to media
-files. A media part that never comes counts as wrong in each of its figures.
+(`motet.training.nano.world.world.held_out`), in wordings written for this file. The whole system answers, from text to
+media files. A media part that never comes counts as wrong in each of its figures.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from motet.core.request import GenerationRequest, Message
 from motet.core.service import Motet
 from motet.media.decode import decode_clip, decode_picture, decode_sound
 from motet.media.encode import encode_clip, encode_picture, encode_sound
-from motet.training import clips, pictures, sounds
-from motet.training.world import MODALITIES, REGISTERS, Thing, held_out, things
+from motet.training.nano.world import clips, pictures, sounds
+from motet.training.nano.world.world import MODALITIES, REGISTERS, Thing, held_out, things
 from services.embedded import embedded
 from services.factory import Factory, open_bundle
 

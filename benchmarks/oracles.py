@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from motet.training import clips, pictures, sounds
-from motet.training.world import BACKGROUNDS, INSTRUMENTS, MOTIONS, MOVERS, NOUNS, REGISTERS
+from motet.training.nano.world import clips, pictures, sounds
+from motet.training.nano.world.world import BACKGROUNDS, INSTRUMENTS, MOTIONS, MOVERS, NOUNS, REGISTERS
 
 Pixels = NDArray[np.uint8]
 Samples = NDArray[np.float32]

@@ -46,7 +46,8 @@ INSTRUCTION = Stage(
         "talk": 0.05,
         "several": 0.03,
     },
-    # The output projections learn at the very end (see `motet.training.voicing`), from the states this stage leaves.
+    # The output projections are trained last, from the states that this stage leaves:
+    # see `motet.training.nano.recipes.output_projections`.
     parts=frozenset({"words", "inputs", "lora"}),
     minutes=40.0,
     rate=1.5e-3,

@@ -30,9 +30,8 @@ from motet.core.errors import (
 from motet.core.media import Media
 from motet.core.request import ArtifactName, GenerationRequest, Message
 from motet.core.service import Motet
-
 from tests.stage import MODEL, NAME, PICTURE, Stage, artifact_of, done, media_part, playing, text_part
-from .waiting import until
+from tests.waiting import until
 
 ASK = GenerationRequest((Message("user", ("hi",)),))
 Reach = Callable[[Stage], AbstractAsyncContextManager[Motet]]

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from motet.training import clips, pictures
-from motet.training.world import BACKGROUNDS, MOTIONS, MOVERS, NOUNS
+from motet.training.nano.world import clips, pictures
+from motet.training.nano.world.world import BACKGROUNDS, MOTIONS, MOVERS, NOUNS
 
 drawn = pytest.mark.skipif(
     not (pictures.folder() / "emoji-datasource-google").exists(), reason="the emoji packages are not installed"

@@ -14,8 +14,7 @@ from motet.toys.workers import ToyDecoder
 from motet.transport.channel import CHUNK, checked_address, chunks, open_channel
 from motet.transport.clients import RemoteDecoder
 from motet.transport.server import Server
-
-from .serving import JOB, served
+from tests.transport.serving import JOB, served
 
 
 class Replicas:

@@ -38,9 +38,8 @@ from motet.transport.channel import HOP, open_channel
 from motet.transport.client_call import guarded
 from motet.transport.clients import RemoteDecoder, RemoteEncoder
 from motet.transport.status import CODE_OF
+from tests.transport.serving import JOB, served
 from tests.waiting import until
-
-from .serving import JOB, served
 
 LOST = RetryableError("lost", Reason.WORKER_LOST)
 

@@ -30,9 +30,8 @@ from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteWorker
 from motet.transport.concurrency_limiter import Gate
 from motet.transport.server import Server
 from motet.transport.status import DETAILS_KEY
+from tests.transport.serving import JOB, served
 from tests.waiting import until
-
-from .serving import JOB, served
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

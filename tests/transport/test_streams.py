@@ -16,9 +16,8 @@ from motet.core.deadline import Deadline
 from motet.core.media import Media
 from motet.core.workers import DecodeJob, Finished, LanguageEvent, Progress, Prompt, TextPiece, Turn
 from motet.transport.clients import RemoteDecoder, RemoteLanguageModel
+from tests.transport.serving import JOB, served
 from tests.waiting import until
-
-from .serving import JOB, served
 
 PROMPT = Prompt((Turn("user", ("hi",)),))
 

@@ -24,8 +24,7 @@ from motet.transport.server import Server
 from orchestrator.servicer import GenerationServicer
 from services.decoder.servicer import DecoderServicer
 from tests.stage import Stage, done, text_part
-
-from .serving import JOB
+from tests.transport.serving import JOB
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl, to make certificates")
 

@@ -41,9 +41,8 @@ from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel
 from motet.transport.server import Server
 from services.llm.servicer import LanguageModelServicer
+from tests.transport.serving import served
 from tests.waiting import until
-
-from .serving import served
 
 Reach = Callable[[Any], AbstractAsyncContextManager[Any]]
 

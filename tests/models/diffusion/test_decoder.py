@@ -20,7 +20,7 @@ from motet.core.media import Media
 from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Progress
 from motet.models.diffusion.decoder import DiffusionDecoder, load_decoder
-from tests.models import tiny_decoders as tiny
+from tests.models.diffusion import tiny_decoders as tiny
 
 torch.set_num_threads(1)
 STEPS = 3

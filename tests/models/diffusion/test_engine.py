@@ -22,7 +22,7 @@ from motet.core.workers import DecodeJob, Progress
 from motet.models.diffusion.cost_curve import CostCurve
 from motet.models.diffusion.decoder import DiffusionDecoder, load_decoder
 from motet.models.diffusion.model import Singer, Song
-from tests.models import tiny_decoders as tiny
+from tests.models.diffusion import tiny_decoders as tiny
 
 torch.set_num_threads(1)
 

@@ -9,7 +9,7 @@ import torch
 
 from motet.models.diffusion import loading
 from motet.models.diffusion.patch_autoencoder import PatchAutoencoder
-from motet.training.autoencoder import fit
+from motet.training.nano.recipes.autoencoder import fit
 
 
 def smooth(count: int, channels: int = 3) -> torch.Tensor:

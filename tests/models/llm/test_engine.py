@@ -24,7 +24,7 @@ from motet.models.llm.network import BLOCK
 from motet.models.llm.response_state import Writing
 from motet.models.llm.sequence import Told
 from motet.models.llm.tokenized_prompt import Script
-from tests.models.reading import passes_of
+from tests.models.llm.reading import passes_of
 from tests.models.tiny_bundle import RUNS, WIDTH, tiny_bundle
 
 POSITIONS = 200

@@ -22,7 +22,7 @@ from motet.core.workers import (
 from motet.models.arrays import from_torch
 from motet.models.llm.language_model import LlamaLanguageModel, load_language_model
 from motet.models.llm.loading import load_llama
-from tests.models.reading import passes_of, read
+from tests.models.llm.reading import passes_of, read
 from tests.models.tiny_bundle import RUNS, SHAPES, WIDTH, tiny_bundle
 
 PLENTY = dict.fromkeys(RUNS, 100)

@@ -13,7 +13,7 @@ from motet.models.llm.loading import load_codec, load_llama, load_network
 from motet.models.llm.network import Llama
 from motet.models.llm.projections import Projections, ProjectionsConfig
 from motet.models.llm.tokenized_prompt import Script
-from tests.models.reading import read
+from tests.models.llm.reading import read
 from tests.models.tiny_bundle import WIDTH, tiny_bundle
 
 

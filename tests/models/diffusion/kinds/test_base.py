@@ -16,7 +16,7 @@ from motet.models.diffusion.kinds.audioldm import AudioLDM
 from motet.models.diffusion.kinds.stable_diffusion import StableDiffusion
 from motet.models.diffusion.kinds.text_to_video import TextToVideo, ramped
 from motet.models.diffusion.model import Array
-from tests.models import tiny_decoders as tiny
+from tests.models.diffusion import tiny_decoders as tiny
 
 torch.set_num_threads(1)
 

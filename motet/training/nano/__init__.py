@@ -1,0 +1,1 @@
+"""The nano bundle: a small world, its dialogues, and the recipes that train every part of it."""

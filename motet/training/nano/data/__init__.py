@@ -1,0 +1,1 @@
+"""What the recipes read: embeddings, augmented media, and batches of tokens."""

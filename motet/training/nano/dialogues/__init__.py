@@ -1,0 +1,1 @@
+"""The conversations that the nano language model learns from."""

@@ -1,0 +1,1 @@
+"""One training command for each part of the nano bundle."""
