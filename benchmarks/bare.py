@@ -14,7 +14,7 @@ from motet.core.workers import Prompt, Turn
 from motet.internal.v1 import decoder_service_pb2, decoder_service_pb2_grpc, language_model_service_pb2_grpc
 from motet.transport import convert
 from motet.transport.channel import open_channel
-from orchestrator.pipeline import seed_of
+from orchestrator.generation.pipeline import seed_of
 
 
 class Order(Enum):

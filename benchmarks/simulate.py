@@ -25,8 +25,8 @@ from motet.core.bundle import Manifest
 from motet.core.errors import SettingsError
 from motet.core.workers import Decoder, LanguageModel, Workers
 from orchestrator.orchestrator import Orchestrator
-from orchestrator.pool import Member, Pool
-from orchestrator.pooled import PooledDecoder, PooledLanguageModel
+from orchestrator.pool.pool import Member, Pool
+from orchestrator.pool.workers import PooledDecoder, PooledLanguageModel
 from orchestrator.settings import OrchestratorSettings
 from services.factory import open_bundle
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from benchmarks.critical_path import Making, Stages
 from benchmarks.spans import ENCODER, LANGUAGE_MODEL, Span
-from orchestrator.pipeline import seed_of
+from orchestrator.generation.pipeline import seed_of
 
 
 def by_request(spans: Iterable[Span], seeds: Iterable[int]) -> dict[int, list[Span]]:

@@ -14,8 +14,8 @@ from motet.core.errors import DeadlineError, NotFoundError, Reason, RequestError
 from motet.core.events import TEXT
 from motet.core.media import Media
 from motet.core.request import PRIORITIES, ArtifactName, GenerationRequest, Message
-from orchestrator.artifacts import Artifacts
-from orchestrator.order import Attachment, Order, OrderedTurn
+from orchestrator.artifact_store import Artifacts
+from orchestrator.generation.admitted_request import Attachment, Order, OrderedTurn
 from orchestrator.settings import OrchestratorSettings
 
 SEEDS = 2**64

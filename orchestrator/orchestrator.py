@@ -17,11 +17,11 @@ from motet.core.service import Model, Output
 from motet.core.workers import Workers
 from motet.media.decode import probe
 from orchestrator.admission import Admission, Probe
-from orchestrator.answer import Answer
-from orchestrator.artifacts import Artifacts
-from orchestrator.generations import Generations
-from orchestrator.order import Order
-from orchestrator.pipeline import Pipeline
+from orchestrator.artifact_store import Artifacts
+from orchestrator.generation.admitted_request import Order
+from orchestrator.generation.event_writer import Answer
+from orchestrator.generation.pipeline import Pipeline
+from orchestrator.generation_store import Generations
 from orchestrator.settings import OrchestratorSettings
 
 

@@ -14,7 +14,7 @@ from motet.core.request import GenerationRequest
 from motet.core.service import Model
 from motet.transport.channel import chunks
 from motet.transport.server import Server
-from orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
+from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
 
 NAME = "generations/g1"
 PICTURE = Media("image/png", bytes(range(256)) * 10)

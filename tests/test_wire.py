@@ -19,8 +19,8 @@ from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel, 
 from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel
 from motet.transport.server import Server
 from orchestrator.orchestrator import Orchestrator
-from orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
 from orchestrator.settings import OrchestratorSettings
+from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
 from tests.orchestrator.grammar import check
 from tests.orchestrator.stage import DIGEST, MANIFEST, ask, ending, media_of, probe, run_of, said, script_of, text_of
 from tests.transport.serving import served

@@ -13,8 +13,8 @@ from motet.core.errors import SettingsError
 from motet.core.workers import Workers
 from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel, RemoteWorker
-from orchestrator.pool import Member, Pool
-from orchestrator.pooled import PooledDecoder, PooledEncoder, PooledLanguageModel
+from orchestrator.pool.pool import Member, Pool
+from orchestrator.pool.workers import PooledDecoder, PooledEncoder, PooledLanguageModel
 from orchestrator.settings import Addresses, OrchestratorSettings
 
 Worker = TypeVar("Worker")

@@ -20,7 +20,7 @@ from benchmarks.stages import by_request, stages_of
 from benchmarks.waste import waste_of
 from motet.core.errors import SettingsError
 from motet.core.events import State
-from orchestrator.pipeline import seed_of
+from orchestrator.generation.pipeline import seed_of
 
 WIDTH = {LANGUAGE_MODEL: 8, "a": 1, "b": 1}
 

@@ -15,8 +15,8 @@ from motet.core.errors import Reason, RetryableError
 from motet.core.media import Media
 from motet.core.workers import DecodeJob
 from motet.toys.workers import ToyDecoder, Trouble, tensor_of
-from orchestrator.pool import Member, Pool
-from orchestrator.pooled import PooledDecoder
+from orchestrator.pool.pool import Member, Pool
+from orchestrator.pool.workers import PooledDecoder
 from orchestrator.settings import OrchestratorSettings
 
 STEPS = 10

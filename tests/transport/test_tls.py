@@ -21,8 +21,8 @@ from motet.toys.workers import ToyDecoder
 from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder
 from motet.transport.server import Server
-from orchestrator.servicer import GenerationServicer
 from services.decoder.servicer import DecoderServicer
+from services.orchestrator.servicer import GenerationServicer
 from tests.stage import Stage, done, text_part
 from tests.transport.serving import JOB
 

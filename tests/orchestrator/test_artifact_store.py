@@ -9,7 +9,7 @@ import pytest
 
 from motet.core.errors import NotFoundError, Reason, RequestError
 from motet.core.media import Media
-from orchestrator.artifacts import CHUNK, Artifacts
+from orchestrator.artifact_store import CHUNK, Artifacts
 from tests.orchestrator.stage import stage
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from orchestrator.prose import Prose, caption_of
+from orchestrator.generation.text_coalescer import Prose, caption_of
 
 
 async def test_the_first_piece_goes_out_at_once_and_the_next_together():

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motet.core.request import PRIORITIES
-from orchestrator.fair_queue import REMEMBERED, FairQueue
-from orchestrator.ticket import Ticket
+from orchestrator.pool.fair_queue import REMEMBERED, FairQueue
+from orchestrator.pool.queued_call import Ticket
 
 AGEING = 10.0
 

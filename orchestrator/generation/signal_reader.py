@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from motet.core.errors import FaultError, MotetError, Reason, RequestError
 from motet.core.plan import Step
 from motet.core.workers import Finished, LanguageEvent, Signal, SignalBroken, SignalStarted, TextPiece
-from orchestrator.answer import Answer, Part
+from orchestrator.generation.event_writer import Answer, Part
 from orchestrator.settings import OrchestratorSettings
 
 Fail = Callable[[str, MotetError], None]

@@ -10,7 +10,7 @@ from motet.core.errors import FaultError, Reason
 from motet.core.media import Media
 from motet.core.plan import Step
 from motet.core.tensors import Tensor
-from orchestrator.executor import execute
+from orchestrator.generation.executor import execute
 
 NOTHING = Tensor("float32", (0,), b"")
 

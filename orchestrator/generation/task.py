@@ -11,10 +11,10 @@ from motet.core.deadline import Deadline
 from motet.core.errors import CancelledError, DeadlineError, FaultError, MotetError, Reason
 from motet.core.events import Event, Generation, State
 from motet.core.request import GenerationRequest
-from orchestrator.answer import Answer
 from orchestrator.fingerprint import fingerprint
-from orchestrator.log import EventLog
-from orchestrator.pipeline import Pipeline
+from orchestrator.generation.event_log import EventLog
+from orchestrator.generation.event_writer import Answer
+from orchestrator.generation.pipeline import Pipeline
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from typing import Generic, TypeVar
 from motet.core.capacity import TOLD_EVERY, Capacity
 from motet.core.closing import closing
 from motet.core.errors import MotetError, OverloadedError, Reason, RetryableError
-from orchestrator.breaker import Breaker
-from orchestrator.pace import Pace
-from orchestrator.ticket import Ticket
+from orchestrator.pool.circuit_breaker import Breaker
+from orchestrator.pool.duration_estimate import Pace
+from orchestrator.pool.queued_call import Ticket
 
 Worker = TypeVar("Worker")
 Loads = Callable[[], AsyncIterator[Capacity]]

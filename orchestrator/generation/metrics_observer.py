@@ -9,7 +9,7 @@ from motet.core import metrics
 from motet.core.clock import now
 from motet.core.events import TEXT, Accepted, Done, Happening, PartDone, PartFailed, PartProgress, PartStarted, Usage
 from motet.core.metrics import labelled
-from orchestrator.order import Order
+from orchestrator.generation.admitted_request import Order
 
 OTHER = "other"
 """Stands for all modalities that nothing here makes: a model may invent any number, and a label may not."""

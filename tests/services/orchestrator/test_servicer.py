@@ -28,7 +28,7 @@ from motet.v1 import generation_service_pb2 as generation_pb
 from motet.v1 import generation_service_pb2_grpc as generation_grpc
 from motet.v1 import model_service_pb2 as model_pb
 from motet.v1 import model_service_pb2_grpc as model_grpc
-from orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
+from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
 from tests.orchestrator.grammar import check
 from tests.orchestrator.stage import (
     MANIFEST,

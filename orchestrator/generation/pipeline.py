@@ -16,13 +16,13 @@ from motet.core.plan import Step
 from motet.core.request import DecoderOptions, FailurePolicy
 from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Decoder, Embedding, Place, Prompt, Turn, Workers, reserving
-from orchestrator.answer import Answer
-from orchestrator.executor import execute
-from orchestrator.measures import measured_step
-from orchestrator.order import Order
-from orchestrator.score import Score
+from orchestrator.generation.admitted_request import Order
+from orchestrator.generation.event_writer import Answer
+from orchestrator.generation.executor import execute
+from orchestrator.generation.metrics_observer import measured_step
+from orchestrator.generation.signal_reader import Score
+from orchestrator.generation.worker_errors import blaming, hearing
 from orchestrator.settings import OrchestratorSettings
-from orchestrator.streams import blaming, hearing
 
 NO_OPTIONS = DecoderOptions()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from orchestrator.breaker import Breaker
+from orchestrator.pool.circuit_breaker import Breaker
 
 
 def breaker():

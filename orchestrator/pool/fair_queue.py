@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from motet.core.request import PRIORITIES
-from orchestrator.ticket import Ticket
+from orchestrator.pool.queued_call import Ticket
 
 REMEMBERED = 1024
 """Tenants whose service is remembered although nothing of theirs waits."""

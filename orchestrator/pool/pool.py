@@ -13,12 +13,12 @@ from motet.core.clock import now
 from motet.core.closing import closing
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, MotetError, OverloadedError, RetryableError
-from orchestrator.breaker import Breaker
-from orchestrator.fair_queue import FairQueue
-from orchestrator.pace import Pace
-from orchestrator.replica import Loads, Replica
+from orchestrator.pool.circuit_breaker import Breaker
+from orchestrator.pool.duration_estimate import Pace
+from orchestrator.pool.fair_queue import FairQueue
+from orchestrator.pool.queued_call import Ticket
+from orchestrator.pool.replica import Loads, Replica
 from orchestrator.settings import OrchestratorSettings
-from orchestrator.ticket import Ticket
 
 Worker = TypeVar("Worker")
 Item = TypeVar("Item")

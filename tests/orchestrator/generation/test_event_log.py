@@ -6,7 +6,7 @@ import asyncio
 
 from motet.core.events import Done, Generation, PartDelta, PartProgress, State, Usage
 from motet.core.media import Media
-from orchestrator.log import EventLog
+from orchestrator.generation.event_log import EventLog
 
 END = Done(Generation("generations/x", State.SUCCEEDED))
 

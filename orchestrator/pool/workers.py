@@ -8,8 +8,8 @@ from motet.core.deadline import Deadline
 from motet.core.media import Media
 from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Decoder, Encoder, Finished, LanguageEvent, LanguageModel, Progress, Prompt
-from orchestrator.pool import Pool
-from orchestrator.ticket import Ticket
+from orchestrator.pool.pool import Pool
+from orchestrator.pool.queued_call import Ticket
 
 
 class PooledEncoder:

@@ -26,8 +26,8 @@ from motet.core.events import (
     Usage,
 )
 from motet.core.workers import Progress
-from orchestrator.log import EventLog
-from orchestrator.prose import Prose, caption_of
+from orchestrator.generation.event_log import EventLog
+from orchestrator.generation.text_coalescer import Prose, caption_of
 
 TEXT_TYPE = "text/plain"
 

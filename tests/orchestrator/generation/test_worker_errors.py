@@ -9,7 +9,7 @@ import pytest
 
 from motet.core.closing import closing
 from motet.core.errors import FaultError, RequestError
-from orchestrator.streams import hearing
+from orchestrator.generation.worker_errors import hearing
 
 
 class Tap:

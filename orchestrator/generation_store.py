@@ -11,14 +11,14 @@ from collections.abc import Callable, Collection
 from motet.core.errors import CancelledError, NotFoundError, OverloadedError, Reason, RequestError
 from motet.core.events import Generation
 from motet.core.request import FailurePolicy, GenerationRequest
-from orchestrator.answer import Answer
 from orchestrator.fingerprint import fingerprint
-from orchestrator.log import EventLog
-from orchestrator.measures import Measures
-from orchestrator.order import Order
-from orchestrator.pages import PageTokens
-from orchestrator.performance import Performance
-from orchestrator.pipeline import Pipeline
+from orchestrator.generation.admitted_request import Order
+from orchestrator.generation.event_log import EventLog
+from orchestrator.generation.event_writer import Answer
+from orchestrator.generation.metrics_observer import Measures
+from orchestrator.generation.pipeline import Pipeline
+from orchestrator.generation.task import Performance
+from orchestrator.page_tokens import PageTokens
 from orchestrator.settings import OrchestratorSettings
 
 Compose = Callable[[Order, Answer], Pipeline]

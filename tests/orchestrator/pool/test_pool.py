@@ -14,8 +14,8 @@ from motet.core.errors import DeadlineError, FaultError, OverloadedError, Reason
 from motet.core.media import Media
 from motet.core.workers import Prompt, Turn
 from motet.toys.workers import Pause, ToyEncoder, ToyLanguageModel, Trouble, grammar_of
-from orchestrator.pool import Member, Pool
-from orchestrator.pooled import PooledEncoder, PooledLanguageModel
+from orchestrator.pool.pool import Member, Pool
+from orchestrator.pool.workers import PooledEncoder, PooledLanguageModel
 from orchestrator.settings import OrchestratorSettings
 from tests.orchestrator.hall import AWAY, LOST, STEPS, Hall, settled, virtually
 

@@ -1,0 +1,1 @@
+"""One generation, from the admitted request to its numbered events."""

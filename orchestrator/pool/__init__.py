@@ -1,0 +1,1 @@
+"""The replicas of each worker behind the protocol of one: queue, choice, retry."""
