@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from services.options import with_options
+from services.cli.typer_options import with_options
 
 app = typer.Typer(
     name="bench",
@@ -252,8 +252,8 @@ def everything(
     only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Run this one; otherwise all.")] = None,
 ) -> None:
     """Run every benchmark, a process each, and write what each reports. Takes minutes; wants a quiet machine."""
-    from services.concluding import conclude
-    from services.exits import Exit
+    from services.cli.exit import conclude
+    from services.exit_codes import Exit
 
     raise conclude(lambda: Exit.FAILED if import_module("benchmarks.suite").run_all(out, only or ()) else Exit.OK)
 
@@ -264,8 +264,8 @@ def table(
     into: Annotated[Path | None, typer.Option(metavar="FILE", help="A document, to be written into.")] = None,
 ) -> None:
     """Show the reports of a folder as Markdown, or write them into a document, between its marks."""
-    from services.concluding import conclude
-    from services.exits import Exit
+    from services.cli.exit import conclude
+    from services.exit_codes import Exit
 
     def shown() -> Exit:
         suite = import_module("benchmarks.suite")
@@ -293,8 +293,8 @@ def run(module: str, settings: Mapping[str, Any], as_json: bool, out: Path | Non
 
     The exit code is 1 where a figure misses its bar.
     """
-    from services.concluding import conclude
-    from services.exits import Exit
+    from services.cli.exit import conclude
+    from services.exit_codes import Exit
 
     def measured() -> Exit:
         report = import_module(f"benchmarks.{module}").measure(**settings)

@@ -14,7 +14,7 @@ from benchmarks.scripted import Pace
 from benchmarks.spans import ENCODER, LANGUAGE_MODEL, Span, SpanFile
 from motet.core.bundle import Manifest
 from motet.toys.manifest import TOY
-from services.child import Child
+from services.child_process import Child
 from services.factory import open_bundle
 
 _LOG_LEVEL = "error"

@@ -28,7 +28,7 @@ from motet.core.service import Motet
 from motet.transport.server import spare_what_is_loaded
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.settings import OrchestratorSettings
-from services.gateway.pools import pooled_workers
+from services.orchestrator.pools import pooled_workers
 
 _WARMING = 20
 """Requests at first that only open connections."""

@@ -27,9 +27,9 @@ from motet.transport.server import Servicer
 from services.decoder.servicer import DecoderServicer
 from services.encoder.servicer import EncoderServicer
 from services.factory import Factory
-from services.leash import hold
 from services.llm.servicer import LanguageModelServicer
 from services.logs import configure_logs
+from services.parent_watch import hold
 from services.serve import Service, serve, worker_service
 from services.settings import WorkerSettings, settings_of
 

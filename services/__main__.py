@@ -1,5 +1,5 @@
 """`python -m services` is `motet`."""
 
-from services.cli import app
+from services.cli.app import app
 
 app()

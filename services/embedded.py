@@ -9,7 +9,7 @@ from motet.core.service import Motet
 from motet.core.workers import Workers
 from orchestrator.orchestrator import Orchestrator
 from services.factory import Factory
-from services.loading import Loading, LoadingDecoder, LoadingEncoder, LoadingLanguageModel
+from services.lazy import Loading, LoadingDecoder, LoadingEncoder, LoadingLanguageModel
 
 
 @asynccontextmanager

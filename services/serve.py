@@ -21,12 +21,12 @@ from motet.transport.address import refusal, split_address
 from motet.transport.concurrency_limiter import Gate
 from motet.transport.metrics_server import Exposition
 from motet.transport.server import Server, Servicer
-from services.announcement import Announcement
-from services.exits import Exit
+from services.capacity_servicer import WorkerServicer
+from services.exit_codes import Exit
 from services.factory import Factory, open_bundle
-from services.loading import Loading
+from services.lazy import Loading
+from services.ready_line import Announcement
 from services.settings import ServiceSettings, WorkerSettings
-from services.worker import WorkerServicer
 
 T = TypeVar("T")
 

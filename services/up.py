@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 from motet.core.bundle import Manifest
 from motet.core.errors import MotetError, SettingsError
 from motet.toys.manifest import TOY
-from services.announcement import Announcement
-from services.child import Child
-from services.exits import Exit
+from services.child_process import Child
+from services.exit_codes import Exit
 from services.factory import open_bundle
+from services.ready_line import Announcement
 
 T = TypeVar("T")
 

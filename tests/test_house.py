@@ -54,7 +54,7 @@ def test_the_client_needs_nothing_but_grpc_and_protobuf() -> None:
 @pytest.mark.parametrize("command", ["--help", "run --help", "serve --help", "bench --help"])
 def test_help_loads_nothing_heavy(command: str) -> None:
     program = (
-        f"from services.cli import app\nsys.argv = ['motet', *{command.split()}]\n"
+        f"from services.cli.app import app\nsys.argv = ['motet', *{command.split()}]\n"
         "try:\n    app()\nexcept SystemExit as end:\n    assert end.code in (0, None)"
     )
 

@@ -16,7 +16,7 @@ from motet.transport import convert
 from motet.transport.channel import chunks
 from motet.transport.coalescing import bunched
 from motet.transport.interceptor import deadline_of
-from services.worker import LEAST, ROOM
+from services.capacity_servicer import LEAST, ROOM
 
 
 class DecoderServicer(pb_grpc.DecoderServiceServicer):

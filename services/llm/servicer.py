@@ -14,7 +14,7 @@ from motet.internal.v1 import language_model_service_pb2_grpc as pb_grpc
 from motet.transport import convert
 from motet.transport.coalescing import bunched
 from motet.transport.interceptor import deadline_of
-from services.worker import LEAST, ROOM
+from services.capacity_servicer import LEAST, ROOM
 
 REST = 0.001
 """Seconds before each message of a stream. A token takes longer, so only what comes at once goes on together."""

@@ -26,9 +26,9 @@ from motet.transport.status import DETAILS_KEY
 from motet.v1 import generation_service_pb2_grpc
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.settings import OrchestratorSettings
-from services.gateway.pools import pooled_workers
-from services.gateway.settings import addresses_of
+from services.orchestrator.pools import pooled_workers
 from services.orchestrator.servicer import GenerationServicer
+from services.orchestrator.settings import addresses_of
 from tests.orchestrator.stage import DIGEST, MANIFEST, ask, ending, media_of, probe, run_of, said, script_of
 from tests.transport.serving import served
 from tests.waiting import until

@@ -29,10 +29,10 @@ from motet.core.events import (
     Usage,
 )
 from motet.core.media import Media
-from services.json_lines import JsonScreen
-from services.live import LiveScreen
-from services.plain import PlainScreen
-from services.screen import SavedMedia, Screen
+from services.cli.screens.json_lines import JsonScreen
+from services.cli.screens.live_screen import LiveScreen
+from services.cli.screens.plain_screen import PlainScreen
+from services.cli.screens.screen import SavedMedia, Screen
 
 PICTURE = Media("image/png", b"picture")
 ARTIFACT = Artifact("artifacts/a", "image", "image/png", 7, PICTURE.sha256, 0.0)

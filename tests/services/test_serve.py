@@ -13,12 +13,12 @@ import pytest
 
 from motet.core.errors import SettingsError
 from motet.transport.concurrency_limiter import Gate
-from services.announcement import Announcement
 from services.decoder.service import decoder_service
 from services.decoder.settings import DecoderSettings
-from services.exits import Exit
-from services.gateway.settings import GatewaySettings, addresses_of
+from services.exit_codes import Exit
 from services.llm.settings import LanguageModelSettings
+from services.orchestrator.settings import GatewaySettings, addresses_of
+from services.ready_line import Announcement
 from services.serve import Opened, Service, serve
 from services.settings import ServiceSettings, settings_of
 

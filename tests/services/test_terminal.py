@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from services.exits import Exit
+from services.exit_codes import Exit
 from tests.services.command import CLEAN, COMMAND, PATIENCE, files_in
 
 

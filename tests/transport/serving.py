@@ -14,10 +14,10 @@ from motet.core.workers import DecodeJob, Decoder, Encoder, LanguageModel
 from motet.transport.channel import open_channel
 from motet.transport.concurrency_limiter import Gate
 from motet.transport.server import Server
+from services.capacity_servicer import WorkerServicer
 from services.decoder.servicer import DecoderServicer
 from services.encoder.servicer import EncoderServicer
 from services.llm.servicer import LanguageModelServicer
-from services.worker import WorkerServicer
 
 JOB = DecodeJob("image", Tensor("uint8", (1,), b"1"), seed=1)
 

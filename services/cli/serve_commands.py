@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.exits import LEGEND
-from services.options import with_options
+from services.cli.typer_options import with_options
+from services.exit_codes import LEGEND
 
 if TYPE_CHECKING:
     from services.serve import Service
@@ -99,7 +99,7 @@ def orchestrator(
     encoder: Address = None, language_model: Address = None, decoders: Decoders = None, **given: Any
 ) -> None:
     """Serve Motet itself: prompts in, any mix of text and media out. It needs the addresses of all workers."""
-    from services.gateway.service import orchestrator_service
+    from services.orchestrator.service import orchestrator_service
 
     workers = {"encoder": encoder, "language_model": language_model, "decoders": decoders}
     _serve(orchestrator_service, given | workers)
@@ -109,9 +109,9 @@ def _serve(service_of: Callable[[dict[str, Any]], Service], given: dict[str, Any
     import asyncio
 
     from motet.core.errors import MotetError
-    from services.concluding import conclude, refuse
-    from services.leash import hold
+    from services.cli.exit import conclude, refuse
     from services.logs import configure_logs
+    from services.parent_watch import hold
     from services.serve import serve
 
     if given.pop("leashed"):

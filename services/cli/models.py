@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict
 
 from motet.core.service import Model
-from services.exits import Exit
-from services.reach import Whereabouts, reach
+from services.cli.connect import Whereabouts, reach
+from services.exit_codes import Exit
 
 
 async def models(whereabouts: Whereabouts, as_json: bool) -> Exit:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from motet.core.events import TEXT, Event, Generation, PartDelta, PartFailed, PartStarted
-from services.screen import SavedMedia, summary
+from services.cli.screens.screen import SavedMedia, summary
 
 
 class PlainScreen:

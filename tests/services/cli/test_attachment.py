@@ -8,7 +8,7 @@ import pytest
 
 from motet.core.errors import MediaError, Reason
 from motet.media.limits import DEFAULT_LIMITS
-from services.attachment import read_attachment
+from services.cli.attachment import read_attachment
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)
 

@@ -16,13 +16,13 @@ from motet.core.events import Event, PartDelta, PartDone, State
 from motet.core.request import GenerationRequest
 from motet.core.service import Motet
 from motet.toys.workers import ToyDecoder
-from services.delivery import deliver
+from services.cli.deliver import deliver
+from services.cli.output_folder import OutputFolder
+from services.cli.request_options import Wishes, user_turn
+from services.cli.screens.plain_screen import PlainScreen
+from services.cli.screens.screen import SavedMedia
 from services.embedded import embedded
 from services.factory import Factory
-from services.folder import OutputFolder
-from services.plain import PlainScreen
-from services.screen import SavedMedia
-from services.wishes import Wishes, user_turn
 from tests.services.command import files_in
 
 MODALITIES = ["image", "audio", "video"]

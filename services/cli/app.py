@@ -12,10 +12,10 @@ except ModuleNotFoundError:
     # The base install is the Python client's.
     raise SystemExit("motet: the command line is not installed: pip install 'motet[models]'") from None
 
-from services.attaching import ATTACHING, attachments_of
-from services.exits import LEGEND
-from services.options import with_options
-from services.serving import serving
+from services.cli.attach_options import ATTACHING, attachments_of
+from services.cli.serve_commands import serving
+from services.cli.typer_options import with_options
+from services.exit_codes import LEGEND
 
 app = typer.Typer(
     name="motet",
@@ -120,10 +120,10 @@ def run(
     import asyncio
 
     from motet.core.errors import MotetError
-    from services.concluding import conclude, refuse
-    from services.reach import Whereabouts
-    from services.run import run as answer
-    from services.wishes import prompt_of, wishes_of
+    from services.cli.connect import Whereabouts
+    from services.cli.exit import conclude, refuse
+    from services.cli.request_options import prompt_of, wishes_of
+    from services.cli.run import run as answer
 
     try:
         said = prompt_of(prompt)
@@ -154,10 +154,10 @@ def chat(
 ) -> None:
     """Talk in turns; earlier turns and their media stay part of the conversation. Type /help for what else there is."""
     from motet.core.errors import MotetError
-    from services.chat import chat as talk
-    from services.concluding import conclude, refuse
-    from services.reach import Whereabouts
-    from services.wishes import wishes_of
+    from services.cli.chat import chat as talk
+    from services.cli.connect import Whereabouts
+    from services.cli.exit import conclude, refuse
+    from services.cli.request_options import wishes_of
 
     try:
         wishes = wishes_of(seed, timeout, only, steps or (), guidance or (), least_steps or (), priority)
@@ -171,9 +171,9 @@ def models(server: Server = None, bundle: BundleName = "nano", as_json: Json = F
     """Say which models there are, what they read and what they make."""
     import asyncio
 
-    from services.concluding import conclude
-    from services.models import models as tell
-    from services.reach import Whereabouts
+    from services.cli.connect import Whereabouts
+    from services.cli.exit import conclude
+    from services.cli.models import models as tell
 
     raise conclude(lambda: asyncio.run(tell(Whereabouts(server, bundle, toy=toy), as_json)), as_json)
 
@@ -191,7 +191,7 @@ def up(
     """Run every service of a bundle as processes of this machine, until Ctrl-C drains them."""
     import asyncio
 
-    from services.concluding import conclude
+    from services.cli.exit import conclude
     from services.up import deployment_of
     from services.up import up as start
 

@@ -14,7 +14,7 @@ from motet.core.errors import BundleError, DeadlineError
 from motet.core.media import Media
 from motet.core.workers import DecodeJob
 from motet.toys.workers import ToyDecoder, ToyEncoder, ToyLanguageModel, grammar_of, tensor_of
-from services.loading import Loading, LoadingDecoder, LoadingEncoder, unfinished
+from services.lazy import Loading, LoadingDecoder, LoadingEncoder, unfinished
 from tests.services.command import CLEAN, eventually
 
 LANGUAGE_MODEL = Loading(lambda: ToyLanguageModel(grammar_of("image")), "language model")
@@ -101,8 +101,8 @@ async def test_whether_something_is_still_being_loaded_is_known() -> None:
 def test_a_command_that_gives_up_loading_ends_with_its_own_code() -> None:
     # Torch, killed by the interpreter's end while it starts up, takes the whole process down with a code of its own.
     program = (
-        "import sys, time; from services.concluding import conclude; from services.exits import Exit\n"
-        "from services.loading import Loading\n"
+        "import sys, time; from services.cli.exit import conclude; from services.exit_codes import Exit\n"
+        "from services.lazy import Loading\n"
         "def late(): Loading(lambda: __import__('torch'), 'model').begin(); time.sleep(0.2); return Exit.LATE\n"
         "print('said'); sys.exit(conclude(late).exit_code)"
     )

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["serve", "--help"], ["up", "--help"]])
 def test_help_is_quick_because_it_loads_nothing_heavy(arguments: list[str]) -> None:
     program = (
-        "import sys; from services.cli import app\n"
+        "import sys; from services.cli.app import app\n"
         f"sys.argv = ['motet', *{arguments!r}]\n"
         "try: app()\n"
         "except SystemExit: pass\n"

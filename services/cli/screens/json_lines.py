@@ -28,8 +28,8 @@ from motet.core.events import (
     PlanGrown,
     Usage,
 )
-from services.exits import exit_of, exit_of_error
-from services.screen import SavedMedia
+from services.cli.screens.screen import SavedMedia
+from services.exit_codes import exit_of, exit_of_error
 
 Line = dict[str, Any]
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import typer
 
 from motet.core.errors import MotetError, SettingsError
-from services.exits import Exit, exit_of_error
-from services.loading import unfinished
+from services.exit_codes import Exit, exit_of_error
+from services.lazy import unfinished
 
 _OWN = ("motet", "orchestrator", "services", "benchmarks")
 
@@ -47,7 +47,7 @@ def _ended(command: Callable[[], Exit], as_json: bool) -> typer.Exit:
 def refuse(error: MotetError, as_json: bool = False) -> typer.Exit:
     """Tell an error in one line and, for programs, as JSON; `raise` what this returns."""
     if as_json:
-        from services.json_lines import write_error
+        from services.cli.screens.json_lines import write_error
 
         write_error(error)
     print(f"motet: {error.message} ({error.reason})", file=sys.stderr)

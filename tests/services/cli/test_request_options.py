@@ -7,7 +7,7 @@ import pytest
 from motet.core.errors import RequestError
 from motet.core.media import Media
 from motet.core.request import DecoderOptions
-from services.wishes import user_turn, wishes_of
+from services.cli.request_options import user_turn, wishes_of
 
 
 def test_steps_and_guidance_meet_in_one_decoders_options() -> None:

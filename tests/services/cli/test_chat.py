@@ -11,16 +11,16 @@ from motet.core.errors import NotFoundError, RequestError
 from motet.core.request import ArtifactName
 from motet.core.service import Motet
 from motet.media.encode import encode_picture
-from services.attachment import Attachment
-from services.chat import Chat
-from services.conversation import Conversation
-from services.delivery import deliver
+from services.cli.attachment import Attachment
+from services.cli.chat import Chat
+from services.cli.conversation import Conversation
+from services.cli.deliver import deliver
+from services.cli.output_folder import OutputFolder
+from services.cli.request_options import Wishes
+from services.cli.screens.plain_screen import PlainScreen
 from services.embedded import embedded
-from services.exits import Exit
+from services.exit_codes import Exit
 from services.factory import Factory
-from services.folder import OutputFolder
-from services.plain import PlainScreen
-from services.wishes import Wishes
 from tests.services.command import files_in, motet
 
 PICTURE = Attachment(Path("a.png"), encode_picture(np.zeros((4, 4, 3), np.uint8)))

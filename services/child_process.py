@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import Self
 
 from motet.core.errors import FaultError, MotetError, SettingsError
-from services.announcement import Announcement
-from services.exits import Exit
+from services.exit_codes import Exit
+from services.ready_line import Announcement
 
 
 class Child:

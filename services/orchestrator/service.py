@@ -9,9 +9,9 @@ from typing import Any
 
 from motet.transport.concurrency_limiter import Gate
 from orchestrator.orchestrator import Orchestrator
-from services.gateway.pools import pooled_workers
-from services.gateway.settings import GatewaySettings, addresses_of
+from services.orchestrator.pools import pooled_workers
 from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
+from services.orchestrator.settings import GatewaySettings, addresses_of
 from services.serve import Opened, Service, factory_of
 from services.settings import settings_of
 

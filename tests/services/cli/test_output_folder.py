@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from motet.core.errors import RequestError
-from services.folder import OutputFolder
+from services.cli.output_folder import OutputFolder
 
 
 def written(folder: OutputFolder, content: bytes = b"whole") -> Path:

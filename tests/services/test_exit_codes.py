@@ -18,7 +18,7 @@ from motet.core.errors import (
     SettingsError,
 )
 from motet.core.events import Generation, State
-from services.exits import LEGEND, Exit, exit_of, exit_of_error
+from services.exit_codes import LEGEND, Exit, exit_of, exit_of_error
 
 CODES: dict[type[MotetError], Exit] = {
     RequestError: Exit.REFUSED,

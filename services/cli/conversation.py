@@ -12,9 +12,9 @@ from motet.core.media import Media
 from motet.core.request import ArtifactName, Content, Message
 from motet.core.service import Motet
 from motet.core.workers import Role
-from services.attachment import Attachment
-from services.delivery import Delivery
-from services.screen import SavedMedia
+from services.cli.attachment import Attachment
+from services.cli.deliver import Delivery
+from services.cli.screens.screen import SavedMedia
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from motet.core.events import TEXT, Event, Generation, PartDelta, PartFailed, PartProgress, PartStarted
-from services.screen import SavedMedia, summary
+from services.cli.screens.screen import SavedMedia, summary
 
 # A model's text could otherwise move the cursor, change the title or worse.
 _CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}

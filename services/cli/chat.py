@@ -12,14 +12,14 @@ from pathlib import Path
 from motet.core.errors import MotetError, NotFoundError
 from motet.core.service import Motet
 from motet.media.kinds import MODALITIES
-from services.attachment import read_attachment
-from services.conversation import Conversation
-from services.delivery import deliver
-from services.exits import Exit, exit_of, exit_of_error
-from services.folder import OutputFolder
-from services.reach import Whereabouts, reach
-from services.run import screen_for
-from services.wishes import Wishes
+from services.cli.attachment import read_attachment
+from services.cli.connect import Whereabouts, reach
+from services.cli.conversation import Conversation
+from services.cli.deliver import deliver
+from services.cli.output_folder import OutputFolder
+from services.cli.request_options import Wishes
+from services.cli.run import screen_for
+from services.exit_codes import Exit, exit_of, exit_of_error
 
 _KNOWN = tuple(dict.fromkeys(MODALITIES.values()))
 HELP = f"""\

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from motet.media.kinds import MODALITIES
-from services.attachment import Attachment, read_attachment
+from services.cli.attachment import Attachment, read_attachment
 
 ATTACHING: Mapping[str, tuple[Any, Any]] = {
     modality: (

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from motet.core.request import ArtifactName
-from services.attachment import Attachment
-from services.delivery import deliver
-from services.exits import Exit, exit_of
-from services.folder import OutputFolder
-from services.reach import Whereabouts, reach
-from services.screen import Screen
-from services.wishes import Wishes, user_turn
+from services.cli.attachment import Attachment
+from services.cli.connect import Whereabouts, reach
+from services.cli.deliver import deliver
+from services.cli.output_folder import OutputFolder
+from services.cli.request_options import Wishes, user_turn
+from services.cli.screens.screen import Screen
+from services.exit_codes import Exit, exit_of
 
 
 async def run(
@@ -39,13 +39,13 @@ async def run(
 def screen_for(folder: Path, as_json: bool = False) -> Screen:
     """What suits standard output: bars on a terminal, lines in a pipe, JSON lines when asked for."""
     if as_json:
-        from services.json_lines import JsonScreen
+        from services.cli.screens.json_lines import JsonScreen
 
         return JsonScreen()
     if sys.stdout.isatty():
-        from services.live import LiveScreen
+        from services.cli.screens.live_screen import LiveScreen
 
         return LiveScreen(folder)
-    from services.plain import PlainScreen
+    from services.cli.screens.plain_screen import PlainScreen
 
     return PlainScreen(folder)

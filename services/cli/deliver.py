@@ -13,8 +13,8 @@ from motet.core.events import TEXT, Done, Generation, PartDone, PartStarted
 from motet.core.media import Media
 from motet.core.request import GenerationRequest
 from motet.core.service import Motet
-from services.folder import OutputFolder
-from services.screen import SavedMedia, Screen
+from services.cli.output_folder import OutputFolder
+from services.cli.screens.screen import SavedMedia, Screen
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,0 @@
-"""The orchestrator service: the way in."""
