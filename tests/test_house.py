@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ("motet", "orchestrator", "services", "benchmarks", "examples", "protos", "tests")
+SOURCES = ("motet", "orchestrator", "services", "examples", "protos", "tests")
 GENERATED = re.compile(r"_pb2(_grpc)?\.pyi?$")
 
 # All that the client may bring along. grpc itself tries to import its sister packages, and does without them.
@@ -19,7 +19,14 @@ CLIENT_NEEDS = re.compile(r"motet|buf|google|grpc(_\w+)?|typing_extensions|_?cyt
 HEAVY = ("torch", "numpy", "transformers", "diffusers", "PIL", "av", "soundfile")
 
 # Where particular modalities have names. Everywhere else a modality is a string that came from the manifest.
-MAY_NAME_MODALITIES = ("motet/media/", "motet/models/", "motet/training/", "tests/", "examples/", "benchmarks/")
+MAY_NAME_MODALITIES = (
+    "motet/media/",
+    "motet/models/",
+    "motet/training/",
+    "tests/",
+    "examples/",
+    "services/benchmarks/",
+)
 MODALITY = re.compile(r"(?<![a-z])(image|audio|video)s?(?![a-z])", re.IGNORECASE)
 
 # A class that is called a base says nothing; a baseline is a thing.

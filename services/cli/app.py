@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ except ModuleNotFoundError:
     raise SystemExit("motet: the command line is not installed: pip install 'motet[models]'") from None
 
 from services.cli.attach_options import ATTACHING, attachments_of
+from services.cli.bench_commands import app as bench
 from services.cli.serve_commands import serving
 from services.cli.typer_options import with_options
 from services.exit_codes import LEGEND
@@ -69,8 +69,7 @@ ToyDelay = Annotated[float, typer.Option(min=0, envvar="MOTET_TOY_DELAY", hidden
 
 
 app.add_typer(serving)
-# By name, since benchmarks start services and so stand above them. Its commands import what they measure when run.
-app.add_typer(import_module("benchmarks.app").app)
+app.add_typer(bench)
 
 
 def _version(wanted: bool) -> None:

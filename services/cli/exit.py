@@ -12,7 +12,7 @@ from motet.core.errors import MotetError, SettingsError
 from services.exit_codes import Exit, exit_of_error
 from services.lazy import unfinished
 
-_OWN = ("motet", "orchestrator", "services", "benchmarks")
+_OWN = ("motet", "orchestrator", "services")
 
 
 def conclude(command: Callable[[], Exit], as_json: bool = False) -> typer.Exit:

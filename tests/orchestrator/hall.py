@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from random import Random
 
-from benchmarks.virtual_loop import run_virtually
 from motet.core.capacity import TOLD_EVERY, Capacity
 from motet.core.clock import now
 from motet.core.deadline import Deadline
@@ -18,6 +17,7 @@ from motet.toys.workers import ToyDecoder, Trouble, tensor_of
 from orchestrator.pool.pool import Member, Pool
 from orchestrator.pool.workers import PooledDecoder
 from orchestrator.settings import OrchestratorSettings
+from services.benchmarks.simulation.virtual_loop import run_virtually
 
 STEPS = 10
 LOST = RetryableError("gone", Reason.WORKER_LOST)

@@ -7,9 +7,9 @@ from contextlib import aclosing
 
 import pytest
 
-from benchmarks.virtual_loop import run_virtually
 from motet.core.clock import now
 from motet.transport.concurrency_limiter import Gate
+from services.benchmarks.simulation.virtual_loop import run_virtually
 
 
 def test_a_load_that_changes_all_the_time_is_told_twenty_times_a_second() -> None:

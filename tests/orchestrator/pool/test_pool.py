@@ -7,7 +7,6 @@ from contextlib import suppress
 
 import pytest
 
-from benchmarks.virtual_loop import run_virtually
 from motet.core.capacity import TOLD_EVERY
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, FaultError, OverloadedError, Reason, RequestError, RetryableError
@@ -17,6 +16,7 @@ from motet.toys.workers import Pause, ToyEncoder, ToyLanguageModel, Trouble, gra
 from orchestrator.pool.pool import Member, Pool
 from orchestrator.pool.workers import PooledEncoder, PooledLanguageModel
 from orchestrator.settings import OrchestratorSettings
+from services.benchmarks.simulation.virtual_loop import run_virtually
 from tests.orchestrator.hall import AWAY, LOST, STEPS, Hall, settled, virtually
 
 

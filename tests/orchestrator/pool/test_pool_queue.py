@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
-from benchmarks.virtual_loop import run_virtually
 from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, OverloadedError, Reason, RetryableError
 from motet.core.workers import DecodeJob, Progress
 from motet.toys.workers import Trouble, tensor_of
+from services.benchmarks.simulation.virtual_loop import run_virtually
 from tests.orchestrator.hall import AWAY, LOST, Hall, made, settled, virtually
 
 

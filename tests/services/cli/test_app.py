@@ -22,7 +22,7 @@ from services.serve import factory_of
 from services.settings import settings_of
 from tests.services.command import CLEAN, files_in, interrupted, motet, started
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["serve", "--help"], ["up", "--help"]])

@@ -1,0 +1,1 @@
+"""Load: clients, conversations and arrivals, and what counts as a good answer."""

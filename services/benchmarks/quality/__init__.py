@@ -1,0 +1,1 @@
+"""Judges of the nano bundle. They run beside a checkout alone."""

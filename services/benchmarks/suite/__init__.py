@@ -1,0 +1,1 @@
+"""The benchmarks: one module with a `measure` for each `motet bench` command."""

@@ -1,0 +1,103 @@
+"""The made-up clock: everything happens when it should, and nobody waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from motet.core.clock import now
+from motet.core.deadline import Deadline
+from motet.core.errors import DeadlineError
+from services.benchmarks.simulation.virtual_loop import run_virtually
+
+
+def test_hours_pass_at_once() -> None:
+    async def program() -> float:
+        await asyncio.sleep(10_000)
+        return now()
+
+    begun = time.monotonic()
+
+    assert run_virtually(program()) == pytest.approx(10_000)
+    assert time.monotonic() - begun < 5
+
+
+def test_timers_come_in_their_order_and_at_their_times() -> None:
+    heard: list[tuple[str, float]] = []
+
+    async def say(word: str, at: float) -> None:
+        await asyncio.sleep(at)
+        heard.append((word, round(now(), 6)))
+
+    async def program() -> None:
+        await asyncio.gather(say("third", 3.5), say("first", 1), say("second", 2), say("also second", 2))
+
+    run_virtually(program())
+
+    assert heard == [("first", 1), ("second", 2), ("also second", 2), ("third", 3.5)]
+
+
+def test_what_is_ready_is_done_before_time_goes_on() -> None:
+    async def program() -> float:
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        return now()
+
+    assert run_virtually(program()) == 0
+
+
+def test_a_timeout_cancels_at_its_time() -> None:
+    async def program() -> float:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(2):
+                await asyncio.sleep(60)
+        return now()
+
+    assert run_virtually(program()) == pytest.approx(2)
+
+
+def test_a_cancelled_timer_does_not_move_the_clock() -> None:
+    async def program() -> float:
+        task = asyncio.create_task(asyncio.sleep(60))
+        await asyncio.sleep(1)
+        task.cancel()
+        await asyncio.wait({task})
+        await asyncio.sleep(1)
+        return now()
+
+    assert run_virtually(program()) == pytest.approx(2)
+
+
+def test_many_small_waits_add_up_to_the_moment_they_should() -> None:
+    async def program() -> list[float]:
+        async def tick() -> float:
+            for _ in range(10_000):
+                await asyncio.sleep(0.1)
+            return now()
+
+        return await asyncio.gather(tick(), tick())
+
+    assert run_virtually(program()) == pytest.approx([1000, 1000], abs=1e-3)
+
+
+def test_deadlines_are_on_the_same_clock() -> None:
+    async def program() -> None:
+        deadline = Deadline.after(5)
+        await asyncio.sleep(4)
+        deadline.check("waiting")
+        assert deadline.remaining() == pytest.approx(1)
+        await asyncio.sleep(2)
+        with pytest.raises(DeadlineError):
+            deadline.check("waiting")
+
+    run_virtually(program())
+
+
+def test_a_program_that_waits_for_nobody_is_told_so() -> None:
+    async def program() -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(RuntimeError, match="everybody waits"):
+        run_virtually(program())
