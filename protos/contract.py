@@ -30,8 +30,13 @@ from google.protobuf import descriptor_pb2, duration_pb2, field_mask_pb2, timest
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
 VALIDATE = "buf/validate/validate.proto"
-# Folders that hold generated code and nothing else but `__init__.py`.
-GENERATED = ("motet/v1", "motet/internal/v1", "buf/validate")
+# Folders of the generated code, by the folder of its protos. They hold nothing else but `__init__.py`. The rules'
+# module lies inside `motet`, because a top-level package `buf` in site-packages would belong to nobody.
+GENERATED = {
+    "motet/v1": "motet/v1",
+    "motet/internal/v1": "motet/internal/v1",
+    "buf/validate": "motet/internal/buf/validate",
+}
 # What may change inside a major version: nothing a caller's code sees in the public package; between our own
 # processes only what both encodings can still read, because a rollout runs two versions side by side.
 INTERNAL_BREAKING = '{"version":"v2","breaking":{"use":["WIRE_JSON"],"ignore":["buf","google","motet/v1"]}}'
@@ -48,8 +53,8 @@ def main() -> int:
 def generate() -> int:
     """Write the Python code of every proto beside the code that imports it."""
     with _generated() as folder:
-        for name in GENERATED:
-            target = ROOT / name
+        for name, home in GENERATED.items():
+            target = ROOT / home
             target.mkdir(parents=True, exist_ok=True)
             for stale in target.glob("*_pb2*"):
                 stale.unlink()
@@ -62,10 +67,10 @@ def drift() -> int:
     """Compare the committed code with what the protos give now."""
     with _generated() as folder:
         stale = [
-            f"{name}/{file}"
-            for name in GENERATED
-            for file in sorted(_names(folder / name) | _names(ROOT / name))
-            if not _equal(folder / name / file, ROOT / name / file)
+            f"{home}/{file}"
+            for name, home in GENERATED.items()
+            for file in sorted(_names(folder / name) | _names(ROOT / home))
+            if not _equal(folder / name / file, ROOT / home / file)
         ]
     if stale:
         print("generated code differs from the protos; run `make protos` and commit:", *stale, sep="\n  ")
@@ -105,6 +110,9 @@ def _generated() -> Iterator[Path]:
             if "Servicer" not in services.read_text():
                 services.unlink()
                 services.with_suffix(".pyi").unlink(missing_ok=True)
+        for code in folder.rglob("*.py*"):
+            text = code.read_text()
+            code.write_text(text.replace("from buf.validate import", "from motet.internal.buf.validate import"))
         yield folder
 
 

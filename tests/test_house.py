@@ -15,7 +15,7 @@ SOURCES = ("motet", "orchestrator", "services", "examples", "protos", "tests")
 GENERATED = re.compile(r"_pb2(_grpc)?\.pyi?$")
 
 # All that the client may bring along. grpc itself tries to import its sister packages, and does without them.
-CLIENT_NEEDS = re.compile(r"motet|buf|google|grpc(_\w+)?|typing_extensions|_?cython_\w+")
+CLIENT_NEEDS = re.compile(r"motet|google|grpc(_\w+)?|typing_extensions|_?cython_\w+")
 HEAVY = ("torch", "numpy", "transformers", "diffusers", "PIL", "av", "soundfile")
 
 # Where particular modalities have names. Everywhere else a modality is a string that came from the manifest.

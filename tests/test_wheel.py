@@ -41,6 +41,12 @@ def test_the_wheel_holds_every_file_of_the_bundle(wheel: Path) -> None:
     assert files <= {path.relative_to(wheel / "motet/_bundles") for path in wheel.rglob("motet/_bundles/**/*")}
 
 
+def test_the_wheel_puts_three_packages_into_site_packages(wheel: Path) -> None:
+    installed = {path.name for path in wheel.iterdir() if not path.name.endswith(".dist-info")}
+
+    assert installed == {"motet", "orchestrator", "services"}
+
+
 def test_the_wheel_answers_outside_the_checkout(wheel: Path) -> None:
     done = motet(wheel, "run", "hello", "--toy", "--out", "made")
 

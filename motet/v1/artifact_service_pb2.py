@@ -22,7 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from motet.internal.buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from motet.v1 import media_pb2 as motet_dot_v1_dot_media__pb2
 
 

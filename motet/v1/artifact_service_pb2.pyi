@@ -1,4 +1,4 @@
-from buf.validate import validate_pb2 as _validate_pb2
+from motet.internal.buf.validate import validate_pb2 as _validate_pb2
 from motet.v1 import media_pb2 as _media_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message

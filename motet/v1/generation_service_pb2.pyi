@@ -1,6 +1,6 @@
 import datetime
 
-from buf.validate import validate_pb2 as _validate_pb2
+from motet.internal.buf.validate import validate_pb2 as _validate_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from motet.v1 import event_pb2 as _event_pb2
 from motet.v1 import media_pb2 as _media_pb2

@@ -85,7 +85,7 @@ async def test_what_cannot_be_served_is_refused_with_its_reason_and_starts_nothi
     assert words in caught.value.message
     assert not encoder.seen
     assert not model.seen
-    assert await orchestrator.generation_store() == ([], "")
+    assert await orchestrator.generations() == ([], "")
 
 
 async def test_what_is_at_the_limits_is_served():

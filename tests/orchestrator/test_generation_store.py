@@ -129,7 +129,7 @@ async def test_a_finished_generation_is_forgotten_after_its_time():
 
     with pytest.raises(NotFoundError):
         await orchestrator.get(record.name)
-    assert await orchestrator.generation_store() == ([], "")
+    assert await orchestrator.generations() == ([], "")
 
 
 async def test_the_least_recently_used_results_make_room_when_there_are_too_many_bytes():
@@ -139,7 +139,7 @@ async def test_the_least_recently_used_results_make_room_when_there_are_too_many
 
     third = ending(await perform(orchestrator, ask(seed=3))).name
 
-    assert [record.name for record in (await orchestrator.generation_store())[0]] == [third, first]
+    assert [record.name for record in (await orchestrator.generations())[0]] == [third, first]
     with pytest.raises(NotFoundError):
         await orchestrator.get(second)
 
@@ -149,7 +149,7 @@ async def test_the_number_of_results_is_bounded_too():
     for _ in range(4):
         await perform(orchestrator)
 
-    assert len((await orchestrator.generation_store())[0]) == 2
+    assert len((await orchestrator.generations())[0]) == 2
 
 
 async def test_what_is_forgotten_is_held_by_nobody():
@@ -159,7 +159,7 @@ async def test_what_is_forgotten_is_held_by_nobody():
 
     gc.collect()
 
-    known = {record.name for record in (await orchestrator.generation_store())[0]}
+    known = {record.name for record in (await orchestrator.generations())[0]}
     # By `type`: `isinstance` asks every object in memory for its class, and some of torch's answer with a warning.
     assert {held.name for held in gc.get_objects() if type(held) is Performance} == known
 
@@ -170,7 +170,7 @@ async def test_generations_are_listed_newest_first_page_by_page():
 
     listed, sizes, token = [], [], ""
     while True:
-        page, token = await orchestrator.generation_store(2, token)
+        page, token = await orchestrator.generations(2, token)
         listed += [record.name for record in page]
         sizes.append(len(page))
         if not token:
@@ -183,10 +183,10 @@ async def test_generations_are_listed_newest_first_page_by_page():
 async def test_a_page_goes_on_where_the_last_one_ended_though_new_ones_began():
     orchestrator = stage(SCRIPT)
     names = [ending(await perform(orchestrator)).name for _ in range(3)]
-    _, token = await orchestrator.generation_store(2)
+    _, token = await orchestrator.generations(2)
     await perform(orchestrator)
 
-    page, _ = await orchestrator.generation_store(2, token)
+    page, _ = await orchestrator.generations(2, token)
 
     assert [record.name for record in page] == names[:1]
 

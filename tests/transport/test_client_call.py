@@ -12,7 +12,7 @@ SOURCES = [
     path
     for folder in ("motet", "orchestrator", "services")
     for path in (Path(motet.__file__).parents[1] / folder).rglob("*.py")
-    if "_pb2" not in path.name
+    if "_pb2" not in path.name and "benchmarks" not in path.parts
 ]
 GUARDS = {"guarded", "answered", "_events"}
 

@@ -326,7 +326,7 @@ async def test_sigterm_finishes_what_has_begun_and_exits_with_zero() -> None:
 
 async def test_a_second_signal_ends_the_process_at_once() -> None:
     code = PROCESS.replace("delay=0.2", "trouble=Trouble(Pause(60), after=1)").replace(
-        "toys import", "toys import Pause, Trouble,"
+        "workers import", "workers import Pause, Trouble,"
     )
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None

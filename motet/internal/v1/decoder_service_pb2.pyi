@@ -1,4 +1,4 @@
-from buf.validate import validate_pb2 as _validate_pb2
+from motet.internal.buf.validate import validate_pb2 as _validate_pb2
 from motet.internal.v1 import tensor_pb2 as _tensor_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor

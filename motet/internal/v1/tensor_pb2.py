@@ -22,7 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from motet.internal.buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
 DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1emotet/internal/v1/tensor.proto\x12\x11motet.internal.v1\x1a\x1b\x62uf/validate/validate.proto\"k\n\x06Tensor\x12\x34\n\x05\x64type\x18\x01 \x01(\tB%\xbaH\"r R\x07\x66loat32R\x07\x66loat16R\x05int64R\x05uint8\x12\x1d\n\x05shape\x18\x02 \x03(\x03\x42\x0e\xbaH\x0b\x92\x01\x08\x10\x08\"\x04\"\x02(\x00\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x62\x06proto3')
