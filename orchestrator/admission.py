@@ -14,8 +14,8 @@ from motet.core.errors import DeadlineError, NotFoundError, Reason, RequestError
 from motet.core.events import TEXT
 from motet.core.media import Media
 from motet.core.request import PRIORITIES, ArtifactName, GenerationRequest, Message
-from orchestrator.artifact_store import Artifacts
-from orchestrator.generation.admitted_request import Attachment, Order, OrderedTurn
+from orchestrator.artifact_store import ArtifactStore
+from orchestrator.generation.admitted_request import AdmittedMedia, AdmittedRequest, AdmittedTurn
 from orchestrator.settings import OrchestratorSettings
 
 SEEDS = 2**64
@@ -46,7 +46,7 @@ class Admission:
         self,
         manifest: Manifest,
         makes: Collection[str],
-        artifacts: Artifacts,
+        artifacts: ArtifactStore,
         probe: Probe,
         settings: OrchestratorSettings,
     ) -> None:
@@ -56,7 +56,7 @@ class Admission:
         self._probe = probe
         self._settings = settings
 
-    async def admit(self, request: GenerationRequest) -> Order:
+    async def admit(self, request: GenerationRequest) -> AdmittedRequest:
         """The order of a request. Its deadline runs from now, and comes a little before the caller's."""
         self._check_model(request.model)
         self._check_turns(request.turns)
@@ -69,7 +69,7 @@ class Admission:
                 turns = await self._ordered(request.turns)
         except TimeoutError as error:
             raise DeadlineError("the deadline passed while the media were looked at; allow more time") from error
-        return Order(
+        return AdmittedRequest(
             turns=turns,
             ceilings=self._ceilings(request),
             seed=secrets.randbits(63) if request.seed is None else request.seed,
@@ -84,14 +84,14 @@ class Admission:
             priority=min(request.priority, self._settings.max_priority),
         )
 
-    async def recognise(self, media: Media) -> Attachment:
+    async def recognise(self, media: Media) -> AdmittedMedia:
         """Media of unknown origin, as what their bytes prove to be. Raises `MediaError`."""
         size, limit = len(media.data), self._settings.max_media_bytes
         if size > limit:
             raise _too_large("a piece of media", size, limit)
         probed = await self._probe(media.data, media.media_type)
         self._check_readable(probed.modality)
-        return Attachment(probed.modality, Media(probed.media_type, media.data))
+        return AdmittedMedia(probed.modality, Media(probed.media_type, media.data))
 
     def _check_model(self, model: str) -> None:
         name = self._manifest.name
@@ -167,25 +167,25 @@ class Admission:
         # Telling the end takes time too; a caller in a hurry loses a fifth of its time to that, no more.
         return Deadline.after(seconds - min(self._settings.deadline_margin, seconds / 5))
 
-    async def _ordered(self, turns: tuple[Message, ...]) -> tuple[OrderedTurn, ...]:
+    async def _ordered(self, turns: tuple[Message, ...]) -> tuple[AdmittedTurn, ...]:
         ordered, size = [], 0
         for turn in turns:
-            parts: list[str | Attachment] = []
+            parts: list[str | AdmittedMedia] = []
             for part in turn.parts:
                 found = part if isinstance(part, str) else await self._attached(part)
                 parts.append(found)
-                size += len(found.media.data) if isinstance(found, Attachment) else 0
+                size += len(found.media.data) if isinstance(found, AdmittedMedia) else 0
                 if size > self._settings.max_input_bytes:
                     raise _too_large("the media of a conversation", size, self._settings.max_input_bytes)
-            ordered.append(OrderedTurn(turn.role, tuple(parts)))
+            ordered.append(AdmittedTurn(turn.role, tuple(parts)))
         return tuple(ordered)
 
-    async def _attached(self, part: Media | ArtifactName) -> Attachment:
+    async def _attached(self, part: Media | ArtifactName) -> AdmittedMedia:
         if isinstance(part, Media):
             return await self.recognise(part)
         kept = self._artifacts.find(part.name)
         self._check_readable(kept.artifact.modality)
-        return Attachment(kept.artifact.modality, Media(kept.artifact.media_type, b"".join(kept.chunks)))
+        return AdmittedMedia(kept.artifact.modality, Media(kept.artifact.media_type, b"".join(kept.chunks)))
 
 
 def _check_count(what: str, count: int, limit: int) -> None:

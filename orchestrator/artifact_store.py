@@ -22,20 +22,20 @@ INLINE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredArtifact:
     """An artifact and its bytes. The chunks are the very objects that the events hold, so each byte is held once."""
 
     artifact: Artifact
     chunks: tuple[bytes, ...]
 
 
-class Artifacts:
+class ArtifactStore:
     """Keeps media for `ttl` seconds, and `max_bytes` of them in all: the least recently used make room for new ones."""
 
     def __init__(self, ttl: float, max_bytes: int) -> None:
         self._ttl = ttl
         self._max_bytes = max_bytes
-        self._kept: OrderedDict[str, Kept] = OrderedDict()
+        self._kept: OrderedDict[str, StoredArtifact] = OrderedDict()
         """By name, least recently used first."""
         self._expiries: deque[tuple[float, str]] = deque()
         self.size_bytes = 0
@@ -57,12 +57,12 @@ class Artifacts:
         artifact = Artifact(name, modality, media.media_type, size, digest, time.time() + self._ttl)
         chunks = tuple(media.data[start : start + CHUNK] for start in range(0, size, CHUNK))
         self._make_room(size)
-        self._kept[name] = Kept(artifact, chunks)
+        self._kept[name] = StoredArtifact(artifact, chunks)
         self._expiries.append((artifact.expire_time, name))
         self.size_bytes += size
         return artifact, chunks if size <= INLINE else ()
 
-    def find(self, name: str) -> Kept:
+    def find(self, name: str) -> StoredArtifact:
         """An artifact and its bytes. Raises `NotFoundError` for one that is not there, or no longer."""
         self._make_room(0)
         kept = self._kept.get(name)

@@ -12,23 +12,23 @@ from motet.core.errors import CancelledError, NotFoundError, OverloadedError, Re
 from motet.core.events import Generation
 from motet.core.request import FailurePolicy, GenerationRequest
 from orchestrator.fingerprint import fingerprint
-from orchestrator.generation.admitted_request import Order
+from orchestrator.generation.admitted_request import AdmittedRequest
 from orchestrator.generation.event_log import EventLog
-from orchestrator.generation.event_writer import Answer
-from orchestrator.generation.metrics_observer import Measures
+from orchestrator.generation.event_writer import EventWriter
+from orchestrator.generation.metrics_observer import MetricsObserver
 from orchestrator.generation.pipeline import Pipeline
-from orchestrator.generation.task import Performance
+from orchestrator.generation.task import GenerationTask
 from orchestrator.page_tokens import PageTokens
 from orchestrator.settings import OrchestratorSettings
 
-Compose = Callable[[Order, Answer], Pipeline]
+Compose = Callable[[AdmittedRequest, EventWriter], Pipeline]
 """What will answer an order."""
 
 PAGE = 50
 LONGEST_PAGE = 1000
 
 
-class Generations:
+class GenerationStore:
     """Starts generations, a bounded number at a time, and keeps those that are over within bounds of time and memory.
 
     Of those that are over, the least recently used make room. `makes` are the modalities that there are decoders for.
@@ -38,11 +38,11 @@ class Generations:
         self._compose = compose
         self._makes = makes
         self._settings = settings
-        self._known: dict[str, Performance] = {}
+        self._known: dict[str, GenerationTask] = {}
         """By name, oldest first."""
-        self._requests: dict[str, Performance] = {}
+        self._requests: dict[str, GenerationTask] = {}
         """By request id."""
-        self._over: OrderedDict[str, Performance] = OrderedDict()
+        self._over: OrderedDict[str, GenerationTask] = OrderedDict()
         """By name, least recently used first."""
         self._expiries: deque[tuple[float, str]] = deque()
         self._count = 0
@@ -55,7 +55,7 @@ class Generations:
         """How many generations hold workers."""
         return len(self._known) - len(self._over)
 
-    def same_as(self, request: GenerationRequest) -> Performance | None:
+    def same_as(self, request: GenerationRequest) -> GenerationTask | None:
         """The generation of an earlier request with this id, unless nothing came of it.
 
         Raises `RequestError` when the earlier one asked for something else.
@@ -82,18 +82,18 @@ class Generations:
                 retry_after=max(0.1, self._typical_seconds / limit),
             )
 
-    def start(self, request: GenerationRequest, order: Order) -> Performance:
+    def start(self, request: GenerationRequest, order: AdmittedRequest) -> GenerationTask:
         """Start what was ordered. Raises `OverloadedError`."""
         self.check_room()
-        log = EventLog(Measures(order, self._makes).count)
-        answer = Answer(
+        log = EventLog(MetricsObserver(order, self._makes).count)
+        answer = EventWriter(
             f"generations/{secrets.token_hex(16)}",
             log,
             fallback=request.failure_policy is FailurePolicy.TEXT_FALLBACK,
             interval=self._settings.text_interval,
         )
         pipeline = self._compose(order, answer)
-        performance = Performance(request, self._count, answer, log, pipeline, self._ended)
+        performance = GenerationTask(request, self._count, answer, log, pipeline, self._ended)
         self._count += 1
         self._known[performance.name] = performance
         if request.request_id:
@@ -103,7 +103,7 @@ class Generations:
         performance.begin(order.deadline)
         return performance
 
-    def find(self, name: str) -> Performance:
+    def find(self, name: str) -> GenerationTask:
         """A generation. Raises `NotFoundError` for one that is not known, or was forgotten."""
         self._forget()
         performance = self._known.get(name)
@@ -141,7 +141,7 @@ class Generations:
             performance.stop(CancelledError("the server is stopping"))
         await asyncio.gather(*(performance.idle() for performance in self._known.values()))
 
-    def _ended(self, performance: Performance) -> None:
+    def _ended(self, performance: GenerationTask) -> None:
         record = performance.record
         self._over[performance.name] = performance
         self._expiries.append((record.expire_time or 0.0, performance.name))

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Self
 
-from motet.caching.decoder import Finished, ReusingDecoder
+from motet.caching.decoder import CachingDecoder, Finished
 from motet.core.bundle import Manifest
 from motet.core.errors import RequestError
 from motet.core.events import Accepted, Artifact, Event, Generation
@@ -17,11 +17,11 @@ from motet.core.service import Model, Output
 from motet.core.workers import Workers
 from motet.media.decode import probe
 from orchestrator.admission import Admission, Probe
-from orchestrator.artifact_store import Artifacts
-from orchestrator.generation.admitted_request import Order
-from orchestrator.generation.event_writer import Answer
+from orchestrator.artifact_store import ArtifactStore
+from orchestrator.generation.admitted_request import AdmittedRequest
+from orchestrator.generation.event_writer import EventWriter
 from orchestrator.generation.pipeline import Pipeline
-from orchestrator.generation_store import Generations
+from orchestrator.generation_store import GenerationStore
 from orchestrator.settings import OrchestratorSettings
 
 
@@ -45,9 +45,9 @@ class Orchestrator:
         self._manifest = manifest
         self._digest = digest
         self._makes = tuple(modality for modality in manifest.signals if modality in workers.decoders)
-        self._artifacts = Artifacts(settings.artifact_ttl, settings.max_artifact_bytes)
+        self._artifacts = ArtifactStore(settings.artifact_ttl, settings.max_artifact_bytes)
         self._admission = Admission(manifest, self._makes, self._artifacts, probe, settings)
-        self._generations = Generations(self._compose, self._makes, settings)
+        self._generations = GenerationStore(self._compose, self._makes, settings)
 
     async def __aenter__(self) -> Self:
         return self
@@ -141,7 +141,7 @@ class Orchestrator:
         entry = self._manifest.decoder_of(modality)
         return Output(modality, entry.media_type, entry.steps, entry.guidance, self._settings.max_parts_each)
 
-    def _compose(self, order: Order, answer: Answer) -> Pipeline:
+    def _compose(self, order: AdmittedRequest, answer: EventWriter) -> Pipeline:
         return Pipeline(
             order,
             answer,
@@ -158,7 +158,7 @@ def _reusing(workers: Workers, digest: str, settings: OrchestratorSettings) -> W
     if not settings.reuse_bytes:
         return workers
     finished = Finished(settings.reuse_bytes)
-    decoders = {name: ReusingDecoder(decoder, digest, finished) for name, decoder in workers.decoders.items()}
+    decoders = {name: CachingDecoder(decoder, digest, finished) for name, decoder in workers.decoders.items()}
     return replace(workers, decoders=decoders)
 
 

@@ -12,7 +12,7 @@ import grpc.aio
 from motet.internal.v1 import worker_service_pb2 as pb
 from motet.internal.v1 import worker_service_pb2_grpc as pb_grpc
 from motet.transport import convert
-from motet.transport.concurrency_limiter import Gate
+from motet.transport.concurrency_limiter import ConcurrencyLimiter
 
 ROOM = 64 * 2**10
 """Bytes of a stream that wait for a caller who reads slowly, beside those that gRPC holds; then the worker waits."""
@@ -21,12 +21,12 @@ LEAST = 64
 """Bytes that any event takes."""
 
 
-class WorkerServicer(pb_grpc.WorkerServiceServicer):
+class CapacityServicer(pb_grpc.WorkerServiceServicer):
     """Serves the gate of a worker. `bundle_digest` names what the worker serves."""
 
     name = pb.DESCRIPTOR.services_by_name["WorkerService"].full_name
 
-    def __init__(self, gate: Gate, bundle_digest: str = "") -> None:
+    def __init__(self, gate: ConcurrencyLimiter, bundle_digest: str = "") -> None:
         self._gate = gate
         self._bundle_digest = bundle_digest
 

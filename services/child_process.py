@@ -11,10 +11,10 @@ from typing import Self
 
 from motet.core.errors import FaultError, MotetError, SettingsError
 from services.exit_codes import Exit
-from services.ready_line import Announcement
+from services.ready_line import ReadyLine
 
 
-class Child:
+class ChildProcess:
     """A service in a process of its own, which ends when it is told to, or when this process is no more.
 
     The child reads a pipe that nobody ever writes to: its end means that the parent is gone, however it went.
@@ -46,11 +46,11 @@ class Child:
         )
         return cls(name, process)
 
-    async def announced(self) -> Announcement:
+    async def announced(self) -> ReadyLine:
         """Where it serves, once it does. Raises `MotetError`, naming it, when it ends instead."""
         assert self._process.stdout is not None
         while line := await self._process.stdout.readline():
-            if announcement := Announcement.read(line.decode(errors="replace")):
+            if announcement := ReadyLine.read(line.decode(errors="replace")):
                 return announcement
         raise self._ended(await self._process.wait())
 

@@ -9,7 +9,7 @@ from motet.core.service import Motet
 from motet.core.workers import Workers
 from orchestrator.orchestrator import Orchestrator
 from services.factory import Factory
-from services.lazy import Loading, LoadingDecoder, LoadingEncoder, LoadingLanguageModel
+from services.lazy import LazyDecoder, LazyEncoder, LazyLanguageModel, LazyWorker
 
 
 @asynccontextmanager
@@ -20,16 +20,16 @@ async def embedded(factory: Factory) -> AsyncIterator[Motet]:
     does not take is not loaded, and the text comes as soon as it can.
     """
     manifest = factory.manifest
-    encoder = Loading(factory.encoder, "encoder")
+    encoder = LazyWorker(factory.encoder, "encoder")
     decoders = {
-        modality: Loading(lambda modality=modality: factory.decoder(modality), f"{modality} decoder")  # type: ignore[misc]
+        modality: LazyWorker(lambda modality=modality: factory.decoder(modality), f"{modality} decoder")  # type: ignore[misc]
         for modality in manifest.signals
     }
-    language_model = Loading(factory.language_model, "language model")
+    language_model = LazyWorker(factory.language_model, "language model")
     workers = Workers(
-        LoadingEncoder(encoder, language_model),
-        LoadingLanguageModel(language_model),
-        {modality: LoadingDecoder(loading) for modality, loading in decoders.items()},
+        LazyEncoder(encoder, language_model),
+        LazyLanguageModel(language_model),
+        {modality: LazyDecoder(loading) for modality, loading in decoders.items()},
     )
     async with Orchestrator(workers, manifest, factory.digest) as orchestrator:
         yield orchestrator

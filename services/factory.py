@@ -10,11 +10,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
-from motet.caching.encoder import Embeddings, ReusingEncoder
+from motet.caching.encoder import CachingEncoder, EmbeddingCache
 from motet.core.bundle import Bundle, Manifest, bundle_folder
 from motet.core.errors import BundleError
 from motet.core.workers import Decoder, Encoder, LanguageModel
-from motet.models.llm.config import Budget
+from motet.models.llm.config import EngineConfig
 
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -41,7 +41,7 @@ class Factory:
         bundle: Bundle,
         threads: int = 1,
         device: str = "auto",
-        budget: Budget | None = None,
+        budget: EngineConfig | None = None,
         influence: float = 0.0,
     ) -> Self:
         """Workers with the weights of a bundle, each computing on `threads` threads and on `device`.
@@ -54,7 +54,7 @@ class Factory:
             with _loading(threads):
                 from motet.models.encoder.imagebind import load_encoder, version_of
 
-                return ReusingEncoder(load_encoder(bundle, device), version_of(bundle), Embeddings(_EMBEDDINGS))
+                return CachingEncoder(load_encoder(bundle, device), version_of(bundle), EmbeddingCache(_EMBEDDINGS))
 
         def language_model() -> LanguageModel:
             with _loading(threads):

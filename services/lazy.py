@@ -20,7 +20,7 @@ T = TypeVar("T")
 _LOADER = "load "
 
 
-class Loading(Generic[T]):
+class LazyWorker(Generic[T]):
     """Something that takes seconds to load, loaded once, on a thread of its own.
 
     The thread is a daemon: who gives up waiting, by Ctrl-C for one, need not see the loading through.
@@ -58,10 +58,10 @@ def unfinished() -> bool:
     return any(thread.name.startswith(_LOADER) for thread in threading.enumerate())
 
 
-class LoadingEncoder:
+class LazyEncoder:
     """An `Encoder` that is there when it is needed. `then`, which is needed after it, is loaded while it works."""
 
-    def __init__(self, loading: Loading[Encoder], then: Loading[LanguageModel]) -> None:
+    def __init__(self, loading: LazyWorker[Encoder], then: LazyWorker[LanguageModel]) -> None:
         self._loading = loading
         self._then = then
 
@@ -74,10 +74,10 @@ class LoadingEncoder:
         return await encoder.encode(media, deadline, tenant=tenant, priority=priority)
 
 
-class LoadingLanguageModel:
+class LazyLanguageModel:
     """A `LanguageModel` that is there when it is needed."""
 
-    def __init__(self, loading: Loading[LanguageModel]) -> None:
+    def __init__(self, loading: LazyWorker[LanguageModel]) -> None:
         self._loading = loading
 
     async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
@@ -88,10 +88,10 @@ class LoadingLanguageModel:
                 yield event
 
 
-class LoadingDecoder:
+class LazyDecoder:
     """A `Decoder` that is there when it is needed, or sooner: it is loaded once a job for it is expected."""
 
-    def __init__(self, loading: Loading[Decoder]) -> None:
+    def __init__(self, loading: LazyWorker[Decoder]) -> None:
         self._loading = loading
 
     async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
@@ -106,5 +106,5 @@ class LoadingDecoder:
         self._loading.begin()
         return self
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """What has begun to load is loaded: it will be needed another time."""

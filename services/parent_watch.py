@@ -8,7 +8,7 @@ import sys
 import threading
 
 
-def hold() -> None:
+def exit_with_parent() -> None:
     """Have this process told to stop, by SIGTERM, once its standard input ends.
 
     Whoever holds the other end need do nothing: however its process ends, the system closes it.

@@ -10,7 +10,7 @@ _LINE = re.compile(r"motet: (?P<service>.+) is serving on (?P<address>.+), metri
 
 
 @dataclass(frozen=True, slots=True)
-class Announcement:
+class ReadyLine:
     """What serves, and where: its bound address, and the one its metrics are read from."""
 
     service: str

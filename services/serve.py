@@ -16,16 +16,16 @@ import structlog
 
 from motet.core.bundle import Manifest
 from motet.core.deadline import Deadline
-from motet.models.llm.config import Budget
+from motet.models.llm.config import EngineConfig
 from motet.transport.address import refusal, split_address
-from motet.transport.concurrency_limiter import Gate
-from motet.transport.metrics_server import Exposition
+from motet.transport.concurrency_limiter import ConcurrencyLimiter
+from motet.transport.metrics_server import MetricsServer
 from motet.transport.server import Server, Servicer
-from services.capacity_servicer import WorkerServicer
+from services.capacity_servicer import CapacityServicer
 from services.exit_codes import Exit
 from services.factory import Factory, open_bundle
-from services.lazy import Loading
-from services.ready_line import Announcement
+from services.lazy import LazyWorker
+from services.ready_line import ReadyLine
 from services.settings import ServiceSettings, WorkerSettings
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class Service:
     name: str
     listen: str
     settings: ServiceSettings
-    gate: Gate
+    gate: ConcurrencyLimiter
     opened: Callable[[], AbstractAsyncContextManager[Opened]]
 
 
@@ -67,14 +67,14 @@ def worker_service(
     settings: WorkerSettings,
     parts: Callable[[Manifest], tuple[str, ...]],
     servicer: Callable[[Factory], Servicer],
-    budget: Budget | None = None,
+    budget: EngineConfig | None = None,
     influence: float = 0.0,
 ) -> Service:
     """A service of one worker. Of its bundle, only the files under `parts` are verified, as it opens no others.
 
     `budget` bounds a language model; `influence` is a decoder's.
     """
-    gate = Gate(settings.max_running, settings.max_queued)
+    gate = ConcurrencyLimiter(settings.max_running, settings.max_queued)
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Opened]:
@@ -82,8 +82,8 @@ def worker_service(
             factory = factory_of(settings, parts, settings.device, budget, influence)
             return servicer(factory), factory.digest
 
-        worker, digest = await Loading(load, name).ready(Deadline.never())
-        yield Opened([worker, WorkerServicer(gate, digest)])
+        worker, digest = await LazyWorker(load, name).ready(Deadline.never())
+        yield Opened([worker, CapacityServicer(gate, digest)])
 
     return Service(name, listen, settings, gate, opened)
 
@@ -92,7 +92,7 @@ def factory_of(
     settings: ServiceSettings,
     parts: Callable[[Manifest], tuple[str, ...]],
     device: str = "auto",
-    budget: Budget | None = None,
+    budget: EngineConfig | None = None,
     influence: float = 0.0,
 ) -> Factory:
     """What makes the workers of the bundle that the settings name, or toys. Raises `BundleError`, naming the file."""
@@ -129,7 +129,7 @@ async def serve(service: Service) -> Exit:
 
 async def _served(service: Service) -> int:
     settings = service.settings
-    metrics = Exposition(settings.metrics, settings.anywhere)
+    metrics = MetricsServer(settings.metrics, settings.anywhere)
     metrics.start()
     try:
         async with service.opened() as opened:
@@ -142,7 +142,7 @@ async def _served(service: Service) -> int:
             )
             return await server.run(
                 settings.grace,
-                lambda bound: print(Announcement(service.name, bound.address, metrics.address), flush=True),
+                lambda bound: print(ReadyLine(service.name, bound.address, metrics.address), flush=True),
             )
     finally:
         metrics.stop()

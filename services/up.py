@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 from motet.core.bundle import Manifest
 from motet.core.errors import MotetError, SettingsError
 from motet.toys.manifest import TOY
-from services.child_process import Child
+from services.child_process import ChildProcess
 from services.exit_codes import Exit
 from services.factory import open_bundle
-from services.ready_line import Announcement
+from services.ready_line import ReadyLine
 
 T = TypeVar("T")
 
@@ -101,24 +101,24 @@ def _number(pair: str, workers: Sequence[str]) -> tuple[str, int]:
     return worker, int(number)
 
 
-class Ensemble:
+class LocalDeployment:
     """The processes of one deployment: started together, drained in the right order."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
-        self._children: dict[str, Child] = {}
+        self._children: dict[str, ChildProcess] = {}
 
-    async def start(self) -> dict[str, Announcement]:
+    async def start(self) -> dict[str, ReadyLine]:
         """Start the workers together and then the orchestrator; where each serves, once all do.
 
         Raises `MotetError`, naming the first that did not come up.
         """
         deployment = self._deployment
         for name, arguments in deployment.workers().items():
-            self._children[name] = await Child.start(name, arguments, deployment.log_level)
+            self._children[name] = await ChildProcess.start(name, arguments, deployment.log_level)
         ready = await _together({name: _ready(child) for name, child in self._children.items()})
         arguments = deployment.orchestrator({name: announcement.address for name, announcement in ready.items()})
-        self._children[ORCHESTRATOR] = await Child.start(ORCHESTRATOR, arguments, deployment.log_level)
+        self._children[ORCHESTRATOR] = await ChildProcess.start(ORCHESTRATOR, arguments, deployment.log_level)
         return {ORCHESTRATOR: await _ready(self._children[ORCHESTRATOR]), **ready}
 
     async def first_death(self) -> None:
@@ -148,7 +148,7 @@ async def up(deployment: Deployment) -> Exit:
     Raises `MotetError` when a service does not start, or ends unasked; the others are drained then, too.
     """
     stop = asyncio.Event()
-    ensemble = Ensemble(deployment)
+    ensemble = LocalDeployment(deployment)
     draining: list[asyncio.Task[None]] = []
 
     def asked() -> None:
@@ -175,7 +175,7 @@ async def up(deployment: Deployment) -> Exit:
     return Exit.OK
 
 
-async def _ready(child: Child) -> Announcement:
+async def _ready(child: ChildProcess) -> ReadyLine:
     announcement = await child.announced()
     _tell(f"{child.name} is ready")
     return announcement
@@ -207,7 +207,7 @@ def _tell(line: str) -> None:
     print(f"motet: {line}", file=sys.stderr, flush=True)
 
 
-def _print_table(ready: Mapping[str, Announcement]) -> None:
+def _print_table(ready: Mapping[str, ReadyLine]) -> None:
     width = max(map(len, ready))
     print(f"{'service':<{width}}  {'address':<21}  metrics")
     for name, announcement in ready.items():

@@ -20,7 +20,7 @@ NAME = "generations/g1"
 PICTURE = Media("image/png", bytes(range(256)) * 10)
 MODEL = Model("toy", "plays a score", "Apache-2.0", "0" * 64, ("image",), (), 64, 60.0, 2**24, 4)
 
-Score = list[ev.Happening | float | MotetError]
+Score = list[ev.EventPayload | float | MotetError]
 
 
 def text_part(number: int, text: str) -> Score:
@@ -60,7 +60,7 @@ def done(state: ev.State = ev.State.SUCCEEDED, error: MotetError | None = None) 
 class Stage:
     """A `Motet` that plays a score of happenings, pauses in seconds, and errors; it keeps what it is handed."""
 
-    def __init__(self, *score: ev.Happening | float | MotetError) -> None:
+    def __init__(self, *score: ev.EventPayload | float | MotetError) -> None:
         self.score: Score = [ev.Accepted(NAME, 7), *score]
         self.requests: list[GenerationRequest] = []
         self.watched: list[int] = []

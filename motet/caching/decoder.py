@@ -9,16 +9,16 @@ from hashlib import sha256
 from itertools import chain, repeat
 from operator import attrgetter
 
-from motet.caching.lru import Memory
-from motet.caching.shared_streams import Flights
+from motet.caching.lru import LruCache
+from motet.caching.shared_streams import SharedStreams
 from motet.core import metrics
 from motet.core.closing import closing
 from motet.core.deadline import Deadline
 from motet.core.media import Media
 from motet.core.metrics import labelled
-from motet.core.workers import DecodeJob, Decoder, Place, Progress, reserving
+from motet.core.workers import DecodeJob, Decoder, Progress, Reservation, reservable
 
-Finished = Memory[bytes, Media]
+Finished = LruCache[bytes, Media]
 
 _TOLD_APART = {"conditioning", "inputs"}
 _UNDECIDING = {"previews", "priority", "least_steps"}
@@ -26,7 +26,7 @@ _deciding = attrgetter(*sorted({field.name for field in fields(DecodeJob)} - _TO
 """What decides a job's media, beside its conditioning and its inputs."""
 
 
-class ReusingDecoder:
+class CachingDecoder:
     """A `Decoder` that does equal jobs of one tenant once: what is under way is shared, finished media are kept.
 
     `model` names the weights; `memory` may be shared by decoders of several modalities. What several wait for goes on
@@ -40,25 +40,27 @@ class ReusingDecoder:
         self._decoder = decoder
         self._model = model
         self._memory = memory
-        self._flights: Flights[Progress | Media] = Flights()
+        self._flights: SharedStreams[Progress | Media] = SharedStreams()
 
     def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
         """As the decoder does. Who joins a job under way is told its latest progress first; kept media come at once."""
-        return self.decode_at(Unreserved(self._decoder), job, deadline)
+        return self.decode_at(UnreservedJob(self._decoder), job, deadline)
 
-    def reserve(self, *, steps: int | None, tenant: str, priority: int) -> ReusingPlace:
+    def reserve(self, *, steps: int | None, tenant: str, priority: int) -> CachingReservation:
         """A place for a job that may prove not to need one."""
-        decoder = reserving(self._decoder)
+        decoder = reservable(self._decoder)
         if decoder is None:
-            return ReusingPlace(self, Unreserved(self._decoder))
-        return ReusingPlace(self, decoder.reserve(steps=steps, tenant=tenant, priority=priority))
+            return CachingReservation(self, UnreservedJob(self._decoder))
+        return CachingReservation(self, decoder.reserve(steps=steps, tenant=tenant, priority=priority))
 
-    async def decode_at(self, place: Place, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
+    async def decode_at(
+        self, place: Reservation, job: DecodeJob, deadline: Deadline
+    ) -> AsyncIterator[Progress | Media]:
         """As `decode`, at a place of the decoder's, which is given back at once where the job does not need it."""
         key = await self._key(job)
         kept = self._memory.get(key)
         if kept is not None:
-            place.give_back()
+            place.release()
             _count(job, "kept")
             yield kept
             return
@@ -68,12 +70,14 @@ class ReusingDecoder:
             async for event in events:
                 yield event
 
-    def _shared(self, key: bytes, place: Place, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
+    def _shared(
+        self, key: bytes, place: Reservation, job: DecodeJob, deadline: Deadline
+    ) -> AsyncIterator[Progress | Media]:
         # Whoever is in more of a hurry does not wait with those who are in less.
         flight = (key, job.previews, job.priority)
         joined = flight in self._flights
         if joined:
-            place.give_back()
+            place.release()
         _count(job, "joined" if joined else "computed")
         # A place is good for one attempt.
         attempts = chain([place], repeat(self._decoder))
@@ -100,24 +104,24 @@ class ReusingDecoder:
 
 
 @dataclass(frozen=True, slots=True)
-class ReusingPlace:
-    """A `Place` of a `ReusingDecoder`."""
+class CachingReservation:
+    """A `Reservation` of a `CachingDecoder`."""
 
-    decoder: ReusingDecoder
-    place: Place
+    decoder: CachingDecoder
+    place: Reservation
 
     def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
-        """As `ReusingDecoder.decode`, from the place that was kept."""
+        """As `CachingDecoder.decode`, from the place that was kept."""
         return self.decoder.decode_at(self.place, job, deadline)
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Give the place back."""
-        self.place.give_back()
+        self.place.release()
 
 
 @dataclass(frozen=True, slots=True)
-class Unreserved:
-    """The `Place` for which nothing was reserved."""
+class UnreservedJob:
+    """The `Reservation` for which nothing was reserved."""
 
     decoder: Decoder
 
@@ -125,11 +129,11 @@ class Unreserved:
         """As the decoder does."""
         return self.decoder.decode(job, deadline)
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """There is nothing to give back."""
 
 
-def _alone(place: Place, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
+def _alone(place: Reservation, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
     _count(job, "computed")
     return place.decode(job, deadline)
 
@@ -139,4 +143,4 @@ def _told(inputs: Sequence[Media]) -> tuple[tuple[str, bytes], ...]:
 
 
 def _count(job: DecodeJob, outcome: str) -> None:
-    labelled(metrics.REUSE, job.modality, outcome).inc()
+    labelled(metrics.MEDIA_CACHE, job.modality, outcome).inc()

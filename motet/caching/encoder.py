@@ -7,38 +7,38 @@ from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from hashlib import sha256
 
-from motet.caching.lru import Memory
-from motet.caching.shared_streams import Flights
+from motet.caching.lru import LruCache
+from motet.caching.shared_streams import SharedStreams
 from motet.core import metrics
 from motet.core.closing import closing
 from motet.core.deadline import Deadline
-from motet.core.encode_each import apiece
+from motet.core.encode_each import encode_each
 from motet.core.media import Media
 from motet.core.metrics import labelled
 from motet.core.tensors import Tensor
 from motet.core.workers import Encoder
 
-Embeddings = Memory[bytes, Tensor]
+EmbeddingCache = LruCache[bytes, Tensor]
 
 
-class ReusingEncoder:
+class CachingEncoder:
     """An `Encoder` that embeds equal media once, whoever sends them: an embedding follows from the bytes alone.
 
     `version` changes whenever the encoder would make something else of the same bytes; `memory` may be shared by
     encoders of several versions. What several wait for, equally urgently, goes on while one of them does.
     """
 
-    def __init__(self, encoder: Encoder, version: str, memory: Embeddings) -> None:
+    def __init__(self, encoder: Encoder, version: str, memory: EmbeddingCache) -> None:
         self._encoder = encoder
         self._version = version
         self._memory = memory
-        self._flights: Flights[Tensor] = Flights()
+        self._flights: SharedStreams[Tensor] = SharedStreams()
 
     async def encode(
         self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
     ) -> list[Tensor]:
         """As the encoder does. Each caller waits until its own deadline, and hears of its own index."""
-        return await apiece(media, partial(self._embedding, tenant=tenant, priority=priority), deadline)
+        return await encode_each(media, partial(self._embedding, tenant=tenant, priority=priority), deadline)
 
     async def _embedding(self, item: Media, tenant: str, priority: int) -> Tensor:
         key = await asyncio.to_thread(self._key, item)
@@ -46,7 +46,7 @@ class ReusingEncoder:
         # Whoever is in more of a hurry does not wait with those who are in less.
         flight = key, priority
         outcome = "kept" if kept is not None else "joined" if flight in self._flights else "computed"
-        labelled(metrics.EMBEDDINGS, outcome).inc()
+        labelled(metrics.EMBEDDING_CACHE, outcome).inc()
         if kept is not None:
             return kept
         # Whoever asks leaves at its own deadline, by being cancelled.

@@ -9,7 +9,7 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
-class Memory(Generic[Key, Value]):
+class LruCache(Generic[Key, Value]):
     """Keeps values that are worth keeping, at most `limit` bytes of them; the least recently used make room."""
 
     def __init__(self, limit: int) -> None:

@@ -18,18 +18,18 @@ Begin = Callable[[Deadline], AsyncIterator[Item]]
 """Makes a stream that is to end before a deadline."""
 
 
-class Flights(Generic[Item]):
+class SharedStreams(Generic[Item]):
     """Streams under way, each read once and told to all who have joined it. They belong to one event loop."""
 
     def __init__(self) -> None:
-        self._aloft: dict[Hashable, _Flight[Item]] = {}
+        self._aloft: dict[Hashable, _SharedStream[Item]] = {}
 
     def __contains__(self, key: Hashable) -> bool:
         """Whether a stream is under way for a key."""
         flight = self._aloft.get(key)
         return flight is not None and not flight.over
 
-    def join(self, key: Hashable, begin: Begin[Item], deadline: Deadline) -> Listener[Item]:
+    def join(self, key: Hashable, begin: Begin[Item], deadline: Deadline) -> Subscription[Item]:
         """The items of the key's stream; `begin` makes one where none is under way.
 
         Who joins late is told the latest item and then the rest. What the stream raises, all are told. It goes on for
@@ -38,20 +38,20 @@ class Flights(Generic[Item]):
         """
         flight = self._aloft.get(key)
         if flight is None or flight.over:
-            flight = self._aloft[key] = _Flight(begin, deadline, partial(self._forget, key))
-        return Listener(flight, deadline)
+            flight = self._aloft[key] = _SharedStream(begin, deadline, partial(self._forget, key))
+        return Subscription(flight, deadline)
 
-    def _forget(self, key: Hashable, ended: _Flight[Item]) -> None:
+    def _forget(self, key: Hashable, ended: _SharedStream[Item]) -> None:
         if self._aloft.get(key) is ended:
             del self._aloft[key]
 
 
-class Listener(Generic[Item]):
+class Subscription(Generic[Item]):
     """A stream as one of those who share it hears it. Whoever has one closes it."""
 
     # A class and not a generator: each item of every stream comes through here.
 
-    def __init__(self, flight: _Flight[Item], deadline: Deadline) -> None:
+    def __init__(self, flight: _SharedStream[Item], deadline: Deadline) -> None:
         self.deadline = deadline
         self._flight = flight
         self._heard: deque[Item] = deque()
@@ -98,16 +98,16 @@ class Listener(Generic[Item]):
         self.wake()
 
 
-class _Flight(Generic[Item]):
+class _SharedStream(Generic[Item]):
     """One stream and its listeners. `on_end` is called with it when nobody may join any more."""
 
     # Nothing in it refers to it: it holds the latest item, which is to go when the last listener has gone.
 
-    def __init__(self, begin: Begin[Item], deadline: Deadline, on_end: Callable[[_Flight[Item]], None]) -> None:
+    def __init__(self, begin: Begin[Item], deadline: Deadline, on_end: Callable[[_SharedStream[Item]], None]) -> None:
         self._on_end = on_end
         self._told: tuple[Item, ...] = ()
         """The latest item, if there was one."""
-        self._listeners: list[Listener[Item]] = []
+        self._listeners: list[Subscription[Item]] = []
         self._task = asyncio.create_task(self._fly(begin, deadline))
         self._task.add_done_callback(self._land)
 
@@ -120,13 +120,13 @@ class _Flight(Generic[Item]):
         """Once it is over: raises what the stream raised, if it did."""
         self._task.result()
 
-    def board(self, listener: Listener[Item]) -> None:
+    def board(self, listener: Subscription[Item]) -> None:
         """One listener more, who is told the latest."""
         self._listeners.append(listener)
         for item in self._told:
             listener.hear(item)
 
-    async def leave(self, listener: Listener[Item]) -> None:
+    async def leave(self, listener: Subscription[Item]) -> None:
         """One listener less; without any, the work stops, which this waits for."""
         if listener not in self._listeners:
             return

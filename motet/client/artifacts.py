@@ -11,12 +11,12 @@ from motet.core.events import Artifact
 from motet.core.media import Media
 from motet.transport import convert
 from motet.transport.channel import chunks
-from motet.transport.client_call import answered, guarded
+from motet.transport.client_call import open_stream, unary
 from motet.v1 import artifact_service_pb2 as pb
 from motet.v1 import artifact_service_pb2_grpc
 
 
-class Shelf:
+class ArtifactClient:
     """The artifacts of a server. `timeout` bounds each call but downloads, in seconds; `whom` names the server."""
 
     def __init__(self, channel: grpc.aio.Channel, timeout: float, whom: str) -> None:
@@ -27,12 +27,12 @@ class Shelf:
     async def upload(self, media: Media) -> Artifact:
         """Have media kept. Raises `MediaError` for what cannot be read."""
         call = self._stub.UploadArtifact(_frames(media), timeout=self._timeout)
-        return convert.artifact_from_proto((await answered(call, self._whom)).artifact)
+        return convert.artifact_from_proto((await unary(call, self._whom)).artifact)
 
     async def download(self, name: str, offset: int = 0) -> AsyncGenerator[bytes, None]:
         """The bytes of an artifact from an offset, in chunks. Raises `NotFoundError`."""
         call = self._stub.DownloadArtifact(pb.DownloadArtifactRequest(name=name, offset=offset))
-        async with guarded(call, self._whom) as responses:
+        async with open_stream(call, self._whom) as responses:
             async for response in responses:
                 if response.offset != offset:
                     raise FaultError(f"{self._whom} left out bytes of {name}; download it again")
@@ -41,9 +41,7 @@ class Shelf:
 
     async def delete(self, name: str) -> None:
         """Have an artifact forgotten, if it is there."""
-        await answered(
-            self._stub.DeleteArtifact(pb.DeleteArtifactRequest(name=name), timeout=self._timeout), self._whom
-        )
+        await unary(self._stub.DeleteArtifact(pb.DeleteArtifactRequest(name=name), timeout=self._timeout), self._whom)
 
 
 def _frames(media: Media) -> Iterator[pb.UploadArtifactRequest]:

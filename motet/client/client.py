@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import grpc
 
-from motet.client.artifacts import Shelf
+from motet.client.artifacts import ArtifactClient
 from motet.core.answer import Answer, answer_of
 from motet.core.errors import FaultError, Reason, RetryableError
 from motet.core.events import Accepted, Artifact, Done, Event, Generation
@@ -21,7 +21,7 @@ from motet.core.request import ArtifactName, Content, GenerationRequest, Message
 from motet.core.service import Model
 from motet.transport import convert
 from motet.transport.channel import open_channel
-from motet.transport.client_call import StreamCall, answered, guarded
+from motet.transport.client_call import StreamCall, open_stream, unary
 from motet.v1 import generation_service_pb2 as pb
 from motet.v1 import generation_service_pb2_grpc, model_service_pb2, model_service_pb2_grpc
 
@@ -54,7 +54,7 @@ class Client:
         self._channel = open_channel(address, credentials)
         self._generations = generation_service_pb2_grpc.GenerationServiceStub(self._channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
-        self._shelf = Shelf(self._channel, timeout, self._whom)
+        self._shelf = ArtifactClient(self._channel, timeout, self._whom)
 
     async def __aenter__(self) -> Self:
         return self
@@ -118,18 +118,18 @@ class Client:
     async def get(self, name: str) -> Generation:
         """The record of a generation. Raises `NotFoundError`."""
         call = self._generations.GetGeneration(pb.GetGenerationRequest(name=name), timeout=self._timeout)
-        return convert.generation_from_proto((await answered(call, self._whom)).generation)
+        return convert.generation_from_proto((await unary(call, self._whom)).generation)
 
     async def generations(self, page_size: int = 0, page_token: str = "") -> tuple[list[Generation], str]:
         """A page of generations, newest first, and the token of the next page, "" for none."""
         request = pb.ListGenerationsRequest(page_size=page_size, page_token=page_token)
-        page = await answered(self._generations.ListGenerations(request, timeout=self._timeout), self._whom)
+        page = await unary(self._generations.ListGenerations(request, timeout=self._timeout), self._whom)
         return [convert.generation_from_proto(one) for one in page.generations], page.next_page_token
 
     async def cancel(self, name: str) -> Generation:
         """Stop a generation; returns once no worker holds work for it. Raises `NotFoundError`."""
         call = self._generations.CancelGeneration(pb.CancelGenerationRequest(name=name), timeout=self._timeout)
-        return convert.generation_from_proto((await answered(call, self._whom)).generation)
+        return convert.generation_from_proto((await unary(call, self._whom)).generation)
 
     async def upload(self, media: Media) -> Artifact:
         """Keep media on the server for use in a prompt. Raises `MediaError` for what cannot be read."""
@@ -146,10 +146,10 @@ class Client:
     async def models(self) -> list[Model]:
         """The models that are served."""
         call = self._models.ListModels(model_service_pb2.ListModelsRequest(), timeout=self._timeout)
-        return [convert.model_from_proto(model) for model in (await answered(call, self._whom)).models]
+        return [convert.model_from_proto(model) for model in (await unary(call, self._whom)).models]
 
     async def _events(self, call: StreamCall[Any]) -> AsyncGenerator[Event, None]:
-        async with guarded(call, self._whom) as responses:
+        async with open_stream(call, self._whom) as responses:
             async for response in responses:
                 for event in map(convert.event_from_proto, response.events):
                     if event is not None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-TOLD_EVERY = 5.0
+REPORT_INTERVAL = 5.0
 """Seconds after which a worker tells its load again although it has not changed: whoever tells nothing is not well."""
 
 
 @dataclass(frozen=True, slots=True)
-class Capacity:
+class Load:
     """A worker's load at one moment.
 
     `running` calls are worked on, at most `width` at a time (0: no limit), `queued` ones wait; the next is refused when

@@ -13,7 +13,7 @@ from motet.core.tensors import Tensor
 Embed = Callable[[Media], Awaitable[Tensor]]
 
 
-async def apiece(media: Sequence[Media], embed: Embed, deadline: Deadline) -> list[Tensor]:
+async def encode_each(media: Sequence[Media], embed: Embed, deadline: Deadline) -> list[Tensor]:
     """What `embed` makes of each, in order; as `Encoder.encode` promises.
 
     The first error in that order is raised, a `MediaError` with the index of its piece. All that still goes on then,

@@ -145,7 +145,7 @@ class Done:
     generation: Generation
 
 
-Happening = Accepted | PlanGrown | PartStarted | PartDelta | PartProgress | PartDone | PartFailed | Usage | Done
+EventPayload = Accepted | PlanGrown | PartStarted | PartDelta | PartProgress | PartDone | PartFailed | Usage | Done
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,4 +154,4 @@ class Event:
 
     sequence: int
     time: float
-    what: Happening
+    what: EventPayload

@@ -39,14 +39,16 @@ FIRST_TEXT_SECONDS = Histogram(
 PARTS = Counter(
     "motet_parts_total", "Parts that came to an end; reason is empty for those that are done.", ["modality", "reason"]
 )
-STEPS_RUNNING = Gauge("motet_steps_running", "Steps of generations that a decoder works on.", ["modality"])
-STEP_SECONDS = Histogram(
+MEDIA_JOBS_RUNNING = Gauge("motet_steps_running", "Steps of generations that a decoder works on.", ["modality"])
+MEDIA_JOB_SECONDS = Histogram(
     "motet_step_duration_seconds",
     "Wall time of one step of a generation, from ready to media.",
     ["modality"],
     buckets=_SECONDS,
 )
-STEP_RETRIES = Counter("motet_step_retries_total", "Steps that were tried again after a worker failed.", ["modality"])
+MEDIA_JOB_RETRIES = Counter(
+    "motet_step_retries_total", "Steps that were tried again after a worker failed.", ["modality"]
+)
 POOL_OUTSTANDING_SECONDS = Gauge(
     "motet_pool_outstanding_seconds",
     "Predicted seconds of work that a replica still has to do; replicas are numbered as the settings list them.",
@@ -60,11 +62,11 @@ POOL_EJECTIONS = Counter(
     "motet_pool_ejections_total", "Times that a replica was left alone after failing in a row.", ["pool", "replica"]
 )
 TOKENS = Counter("motet_tokens_total", "Tokens of the language model; direction is read or written.", ["direction"])
-PASSES = Counter(
+FORWARDS = Counter(
     "motet_language_passes_total", "Passes through the language model; tokens written by passes is how many share one."
 )
-ANSWERS_RUNNING = Gauge("motet_answers_running", "Answers that the language model is reading for or writing.")
-ANSWERS_WAITING = Gauge("motet_answers_waiting", "Answers that wait for the language model's memory.")
+SEQUENCES_RUNNING = Gauge("motet_answers_running", "Answers that the language model is reading for or writing.")
+SEQUENCES_WAITING = Gauge("motet_answers_waiting", "Answers that wait for the language model's memory.")
 KV_TOKENS_USED = Gauge("motet_kv_tokens_used", "Tokens that the language model's memory is reserved for.")
 KV_TOKENS_LIMIT = Gauge("motet_kv_tokens_limit", "Tokens that the language model's memory has room for.")
 PREFIX_TOKENS = Counter(
@@ -75,16 +77,16 @@ PREFIX_TOKENS = Counter(
 DENOISING_STEPS = Counter(
     "motet_denoising_steps_total", "Denoising steps that were told; shared ones count for each who waits.", ["modality"]
 )
-SONGS = Gauge(
+DECODER_JOBS = Gauge(
     "motet_decoder_jobs", "Jobs of a decoder; state is running (in its current step) or waiting.", ["modality", "state"]
 )
-SHARED_STEPS = Histogram(
+DECODER_BATCH_SIZE = Histogram(
     "motet_decoder_step_jobs",
     "Jobs that shared one step of a decoder.",
     ["modality"],
     buckets=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32),
 )
-SHARED_STEP_SECONDS = Histogram(
+DECODER_STEP_SECONDS = Histogram(
     "motet_decoder_step_duration_seconds",
     "Wall time of one step of a decoder, for all jobs that shared it.",
     ["modality"],
@@ -93,10 +95,10 @@ SHARED_STEP_SECONDS = Histogram(
 MEDIA_BYTES = Counter(
     "motet_media_bytes_total", "Bytes of encoded media; direction is read or made.", ["modality", "direction"]
 )
-EMBEDDINGS = Counter(
+EMBEDDING_CACHE = Counter(
     "motet_embeddings_total", "Pieces of media to embed; outcome is kept, joined (under way) or computed.", ["outcome"]
 )
-REUSE = Counter(
+MEDIA_CACHE = Counter(
     "motet_media_reuse_total",
     "Jobs for a decoder; outcome is kept (made before), joined (under way) or computed.",
     ["modality", "outcome"],

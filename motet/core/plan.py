@@ -9,7 +9,7 @@ from motet.core.tensors import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class MediaJob:
     """One piece of media to make.
 
     `anchor` is the place in the answer's text, in code points, that the media belong to. `caption` is the text that
@@ -31,7 +31,7 @@ class Plan:
     The order is the proof: a plan that exists has no cycle and no dangling need.
     """
 
-    steps: tuple[Step, ...] = ()
+    steps: tuple[MediaJob, ...] = ()
 
     def __post_init__(self) -> None:
         made: set[str] = set()
@@ -42,6 +42,6 @@ class Plan:
                 raise FaultError(f"step {step.id!r} needs {sorted(missing)}, which no earlier step makes")
             made.add(step.id)
 
-    def then(self, step: Step) -> Plan:
+    def then(self, step: MediaJob) -> Plan:
         """This plan with one step more."""
         return Plan((*self.steps, step))

@@ -168,29 +168,29 @@ class Decoder(Protocol):
         ...
 
 
-class Place(Protocol):
+class Reservation(Protocol):
     """A `Decoder` for one job that is about to be known; what can be done for it before has begun."""
 
     def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
         """As `Decoder.decode`, once."""
         ...
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """It is not needed (any more). Changes nothing once the job is being decoded, or when told again."""
         ...
 
 
-class Reserving(Protocol):
+class Reservable(Protocol):
     """A `Decoder` that can make itself ready for a job before it is known. Decoders need not be able to."""
 
-    def reserve(self, *, steps: int | None, tenant: str, priority: int) -> Place:
+    def reserve(self, *, steps: int | None, tenant: str, priority: int) -> Reservation:
         """A place for a job that will have these fields, for a bounded time."""
         ...
 
 
-def reserving(decoder: Decoder) -> Reserving | None:
+def reservable(decoder: Decoder) -> Reservable | None:
     """The decoder as one that can reserve, if it can."""
-    return cast("Reserving", decoder) if hasattr(decoder, "reserve") else None
+    return cast("Reservable", decoder) if hasattr(decoder, "reserve") else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ class _Place(Generic[T]):
     order: tuple[int, float, int]
 
 
-class Line(Generic[T]):
+class FairQueue(Generic[T]):
     """Items in the order in which they should be served: higher priority first, and within one, tenants by turns.
 
     Turns are by cost, not by number: each tenant's items are laid end to end on a clock of work, beginning no earlier

@@ -16,7 +16,7 @@ from motet.core.bundle import MANIFEST, Bundle, digest_of
 _DOCUMENTS = {MANIFEST, "MODEL_CARD.md", "LICENCES.md"}
 
 
-def seal(folder: Path) -> Bundle:
+def seal_bundle(folder: Path) -> Bundle:
     """Write the list of files, then load the bundle as any process would. Raises `BundleError` if it is unsound."""
     manifest = folder / MANIFEST
     facts = manifest.read_text().split("\nfiles:")[0]
@@ -31,7 +31,7 @@ def main() -> None:
     """Seal the bundle and say what it holds."""
     parser = argparse.ArgumentParser(prog="motet.training.seal_bundle", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path, help="the bundle")
-    bundle = seal(parser.parse_args().folder)
+    bundle = seal_bundle(parser.parse_args().folder)
     size = sum(bundle.path(name).stat().st_size for name in bundle.manifest.files)
     print(f"{bundle.manifest.name}: {len(bundle.manifest.files)} files, {size / 1e6:.1f} MB, digest {bundle.digest}")
 

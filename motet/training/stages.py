@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class TrainingStage:
     """What one stage reads, and what of the model learns from it.
 
     `scenes` are the kinds of dialogue and their odds. Of the parts, `words` are the embeddings and the last
@@ -21,21 +21,21 @@ class Stage:
     rate: float
 
 
-ENCODING = Stage(
+ENCODING = TrainingStage(
     name="encoding",
     scenes={"describe": 1.0},
     parts=frozenset({"words", "inputs"}),
     minutes=3.0,
     rate=2e-3,
 )
-DECODING = Stage(
+DECODING = TrainingStage(
     name="decoding",
     scenes={"caption": 1.0},
     parts=frozenset({"words", "outputs"}),
     minutes=5.0,
     rate=2e-3,
 )
-INSTRUCTION = Stage(
+INSTRUCTION = TrainingStage(
     name="instruction",
     scenes={
         "wishes": 0.40,

@@ -34,7 +34,7 @@ class UnaryCall(Protocol[Response_co]):
     def cancel(self) -> bool: ...
 
 
-class guarded(Generic[Response_co]):  # noqa: N801 - it reads as a verb: `async with guarded(call) as responses`
+class open_stream(Generic[Response_co]):  # noqa: N801 - it reads as a verb: `async with guarded(call) as responses`
     """`async with guarded(stub.Call(request)) as responses:` iterates a call's responses and cancels it on exit.
 
     A call that is merely dropped may never be cancelled (grpc#43462), and its worker would go on for nobody. Cancelling
@@ -79,7 +79,7 @@ class guarded(Generic[Response_co]):  # noqa: N801 - it reads as a verb: `async 
         return response
 
 
-async def answered(call: UnaryCall[Response_co], whom: str = "the service") -> Response_co:
+async def unary(call: UnaryCall[Response_co], whom: str = "the service") -> Response_co:
     """The one response of a call, guarded as a stream is."""
     try:
         return await call

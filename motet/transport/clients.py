@@ -10,7 +10,7 @@ from hashlib import sha256
 
 import grpc.aio
 
-from motet.core.capacity import Capacity
+from motet.core.capacity import Load
 from motet.core.deadline import Deadline
 from motet.core.errors import FaultError
 from motet.core.media import Media
@@ -27,7 +27,7 @@ from motet.internal.v1 import (
 )
 from motet.transport import convert
 from motet.transport.channel import HOP, chunks
-from motet.transport.client_call import answered, guarded
+from motet.transport.client_call import open_stream, unary
 
 
 class RemoteEncoder:
@@ -41,7 +41,7 @@ class RemoteEncoder:
     ) -> list[Tensor]:
         """One embedding per item, in order."""
         call = self._stub.Encode(_frames(media, tenant, priority), timeout=_left(deadline))
-        response = await answered(call, "the encoder")
+        response = await unary(call, "the encoder")
         if len(response.embeddings) != len(media):
             raise FaultError(f"the encoder answered {len(media)} items with {len(response.embeddings)} embeddings")
         return [convert.tensor_from_proto(one) for one in response.embeddings]
@@ -57,7 +57,7 @@ class RemoteLanguageModel:
         """Any number of pieces and signals, then exactly one `Finished`."""
         call = self._stub.Generate(convert.prompt_to_proto(prompt), timeout=_left(deadline))
         finished = False
-        async with guarded(call, "the language model") as responses:
+        async with open_stream(call, "the language model") as responses:
             async for response in responses:
                 for event in map(convert.language_event_from_proto, response.events):
                     if isinstance(event, Finished):
@@ -81,7 +81,7 @@ class RemoteDecoder:
         whom = f"the decoder of {job.modality}"
         header: decoder_service_pb2.DecodeResponse.Media | None = None
         data = bytearray()
-        async with guarded(call, whom) as responses:
+        async with open_stream(call, whom) as responses:
             async for response in responses:
                 for event in response.events:
                     match event.WhichOneof("event"):
@@ -104,16 +104,18 @@ class RemoteWorker:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = worker_service_pb2_grpc.WorkerServiceStub(channel)
 
-    async def capacity(self) -> AsyncIterator[Capacity]:
+    async def capacity(self) -> AsyncIterator[Load]:
         """The worker's load, at once, after each change, and every `TOLD_EVERY` seconds, until the worker stops."""
-        async with guarded(self._stub.WatchCapacity(worker_service_pb2.WatchCapacityRequest()), "the worker") as loads:
+        async with open_stream(
+            self._stub.WatchCapacity(worker_service_pb2.WatchCapacityRequest()), "the worker"
+        ) as loads:
             async for load in loads:
                 yield convert.capacity_from_proto(load)
 
     async def drain(self, grace: float | None = None) -> int:
         """Have it admit no more and finish what it has, within `grace` seconds; how many calls were left over."""
         request = worker_service_pb2.DrainRequest(grace=None if grace is None else convert.span_to_proto(grace))
-        return (await answered(self._stub.Drain(request), "the worker")).remaining
+        return (await unary(self._stub.Drain(request), "the worker")).remaining
 
 
 def _left(deadline: Deadline) -> float | None:

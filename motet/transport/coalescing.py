@@ -12,7 +12,7 @@ from motet.core.closing import closing
 Item = TypeVar("Item")
 
 
-async def bunched(
+async def coalesced(
     stream: AsyncIterator[Item],
     *,
     weigh: Callable[[Item], int] = lambda item: 0,

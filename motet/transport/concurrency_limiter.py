@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 
 from motet.core import metrics
-from motet.core.capacity import TOLD_EVERY, Capacity
+from motet.core.capacity import REPORT_INTERVAL, Load
 from motet.core.clock import now
 from motet.core.errors import OverloadedError, Reason, RetryableError
 
@@ -21,7 +21,7 @@ _WEIGHT = 0.2
 """Of the newest call in the running average of how long a call takes."""
 
 
-class Gate:
+class ConcurrencyLimiter:
     """Lets in `running` calls at once and keeps up to `waiting` more; refuses the rest at once. 0 running: no limit."""
 
     def __init__(self, running: int = 0, waiting: int = 0) -> None:
@@ -36,9 +36,9 @@ class Gate:
         self._closing = asyncio.Event()
 
     @property
-    def capacity(self) -> Capacity:
+    def capacity(self) -> Load:
         """The load now."""
-        return Capacity(
+        return Load(
             running=self._running,
             queued=self._queued,
             limit=self._limit,
@@ -69,8 +69,8 @@ class Gate:
         self._count(running=-1)
         self._average += _WEIGHT * (seconds - self._average)
 
-    async def watch(self) -> AsyncGenerator[Capacity, None]:
-        """The load, at once, after each change, and every `TOLD_EVERY` seconds.
+    async def watch(self) -> AsyncGenerator[Load, None]:
+        """The load, at once, after each change, and every `REPORT_INTERVAL` seconds.
 
         Changes that follow each other closely are told as one.
         """
@@ -79,7 +79,7 @@ class Gate:
             yield self.capacity
             await asyncio.sleep(_PACE)
             with suppress(TimeoutError):
-                async with asyncio.timeout(TOLD_EVERY):
+                async with asyncio.timeout(REPORT_INTERVAL):
                     await change.wait()
 
     def close(self) -> None:
@@ -143,7 +143,7 @@ class _Admission:
 
     # A class and not a generator: every call comes through here.
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: ConcurrencyLimiter) -> None:
         self._gate = gate
         self._since = 0.0
 

@@ -16,8 +16,8 @@ import grpc.aio
 from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.metrics import CALL_SECONDS, labelled
-from motet.transport.concurrency_limiter import Gate
-from motet.transport.status import CODE_OF, abort, told_of
+from motet.transport.concurrency_limiter import ConcurrencyLimiter
+from motet.transport.status import CODE_OF, abort, public_error
 from motet.transport.validation import lenient, validate
 
 OWN = "/motet."
@@ -53,10 +53,10 @@ def deadline_of(context: _Context) -> Deadline:
     return Deadline.never() if remaining is None else Deadline.after(remaining)
 
 
-class Edge(grpc.aio.ServerInterceptor):
+class ServerInterceptor(grpc.aio.ServerInterceptor):
     """Stands before every servicer of a server."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: ConcurrencyLimiter) -> None:
         self._gate = gate
         self._handlers: dict[str, _Handler] = {}
         """Those that were asked for, by method."""
@@ -100,7 +100,7 @@ class Edge(grpc.aio.ServerInterceptor):
                 code = "CANCELLED"
                 raise
             except Exception as error:
-                told = told_of(error)
+                told = public_error(error)
                 code = CODE_OF[told.reason].name
                 await abort(context, told)
             finally:
@@ -171,8 +171,8 @@ def _behaviour_of(handler: Any) -> Any:
 
 
 _SHAPES: dict[tuple[bool, bool], tuple[Any, Any]] = {
-    (False, False): (Edge._unary, grpc.unary_unary_rpc_method_handler),
-    (True, False): (Edge._collecting, grpc.stream_unary_rpc_method_handler),
-    (False, True): (Edge._streaming, grpc.unary_stream_rpc_method_handler),
-    (True, True): (Edge._conversing, grpc.stream_stream_rpc_method_handler),
+    (False, False): (ServerInterceptor._unary, grpc.unary_unary_rpc_method_handler),
+    (True, False): (ServerInterceptor._collecting, grpc.stream_unary_rpc_method_handler),
+    (False, True): (ServerInterceptor._streaming, grpc.unary_stream_rpc_method_handler),
+    (True, True): (ServerInterceptor._conversing, grpc.stream_stream_rpc_method_handler),
 }

@@ -7,7 +7,7 @@ from prometheus_client import start_http_server
 from motet.transport.address import check_local, refusal, split_address
 
 
-class Exposition:
+class MetricsServer:
     """Serves `/metrics` over HTTP at HOST:PORT from a thread of its own."""
 
     def __init__(self, address: str, insecure_anywhere: bool = False) -> None:

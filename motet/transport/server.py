@@ -16,9 +16,9 @@ from grpc_health.v1.health import aio as health
 
 from motet.transport.address import bind_failure, check_local
 from motet.transport.channel import FLOW_OPTIONS
-from motet.transport.concurrency_limiter import Gate
-from motet.transport.interceptor import Edge
-from motet.transport.metrics_server import Exposition
+from motet.transport.concurrency_limiter import ConcurrencyLimiter
+from motet.transport.interceptor import ServerInterceptor
+from motet.transport.metrics_server import MetricsServer
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
     *FLOW_OPTIONS,
@@ -65,21 +65,21 @@ class Server:
         servicers: Sequence[Servicer],
         *,
         address: str = "127.0.0.1:0",
-        gate: Gate | None = None,
+        gate: ConcurrencyLimiter | None = None,
         metrics: str = "",
         reflection: bool = False,
         credentials: grpc.ServerCredentials | None = None,
         insecure_anywhere: bool = False,
         finish: Callable[[], Awaitable[None]] = _nothing,
     ) -> None:
-        self.gate = gate or Gate()
+        self.gate = gate or ConcurrencyLimiter()
         self.address = address
         self._servicers = tuple(servicers)
         self._reflection = reflection
         self._credentials = credentials
         self._insecure_anywhere = insecure_anywhere
         self._finish = finish
-        self._exposition = Exposition(metrics, insecure_anywhere) if metrics else None
+        self._exposition = MetricsServer(metrics, insecure_anywhere) if metrics else None
         self._health = health.HealthServicer()
 
     async def start(self) -> None:
@@ -90,7 +90,7 @@ class Server:
         """
         if self._credentials is None and not self._insecure_anywhere:
             check_local(self.address)
-        self._edge = Edge(self.gate)
+        self._edge = ServerInterceptor(self.gate)
         self._server = grpc.aio.server(interceptors=[self._edge], options=_OPTIONS)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         for servicer in self._servicers:

@@ -160,7 +160,7 @@ def _code_of_number(number: int) -> grpc.StatusCode:
     return next((code for code in grpc.StatusCode if code.value[0] == number), grpc.StatusCode.UNKNOWN)
 
 
-def told_of(error: Exception) -> MotetError:
+def public_error(error: Exception) -> MotetError:
     """What a caller is told of an error: our own as it is; a stranger's text goes to the log alone."""
     if isinstance(error, MotetError):
         return error

@@ -12,7 +12,7 @@ from motet.core.workers import Role
 
 
 @dataclass(frozen=True, slots=True)
-class Attachment:
+class AdmittedMedia:
     """Media in a prompt, and of which modality their bytes proved to be."""
 
     modality: str
@@ -20,22 +20,22 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
-class OrderedTurn:
+class AdmittedTurn:
     """One turn of the conversation."""
 
     role: Role
-    parts: tuple[str | Attachment, ...]
+    parts: tuple[str | AdmittedMedia, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class AdmittedRequest:
     """What a generation is to do.
 
     `ceilings` says how many parts of each modality may be made; one that it leaves out may not be made at all, and
     its reason is that the caller did not allow it. `deadline` is when `Done` must be told.
     """
 
-    turns: tuple[OrderedTurn, ...]
+    turns: tuple[AdmittedTurn, ...]
     ceilings: Mapping[str, int]
     seed: int
     deadline: Deadline
@@ -49,6 +49,6 @@ class Order:
     priority: int = 0
 
     @property
-    def attachments(self) -> tuple[Attachment, ...]:
+    def attachments(self) -> tuple[AdmittedMedia, ...]:
         """All media of the conversation, in order."""
-        return tuple(part for turn in self.turns for part in turn.parts if isinstance(part, Attachment))
+        return tuple(part for turn in self.turns for part in turn.parts if isinstance(part, AdmittedMedia))

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
 
-from motet.core.events import Done, Event, Happening, PartDelta, PartProgress
+from motet.core.events import Done, Event, EventPayload, PartDelta, PartProgress
 
 
 class EventLog:
@@ -15,7 +15,7 @@ class EventLog:
     Writing never waits for a reader: a reader is a position, and holds no copy. `observe` is called with each event.
     """
 
-    def __init__(self, observe: Callable[[Happening], None] = lambda what: None) -> None:
+    def __init__(self, observe: Callable[[EventPayload], None] = lambda what: None) -> None:
         self._observe = observe
         self._events: list[Event] = []
         self._waiting: list[asyncio.Future[None]] = []
@@ -31,7 +31,7 @@ class EventLog:
         """Whether `Done` was written."""
         return bool(self._events) and isinstance(self._events[-1].what, Done)
 
-    def append(self, what: Happening) -> None:
+    def append(self, what: EventPayload) -> None:
         """Write the next event and wake whoever waits for it."""
         self._events.append(Event(len(self._events) + 1, time.time(), what))
         self.size_bytes += _size_of(what)
@@ -53,7 +53,7 @@ class EventLog:
             await grown
 
 
-def _size_of(what: Happening) -> int:
+def _size_of(what: EventPayload) -> int:
     match what:
         case PartDelta(chunk=chunk):
             return len(chunk)

@@ -27,13 +27,13 @@ from motet.core.events import (
 )
 from motet.core.workers import Progress
 from orchestrator.generation.event_log import EventLog
-from orchestrator.generation.text_coalescer import Prose, caption_of
+from orchestrator.generation.text_coalescer import TextCoalescer, caption_of
 
 TEXT_TYPE = "text/plain"
 
 
 @dataclass(slots=True, eq=False)
-class Part:
+class OpenPart:
     """One part: `size` is what was told of it so far, in code points or bytes; `steps` the denoising steps done."""
 
     index: int
@@ -46,7 +46,7 @@ class Part:
     content: list[str] = field(default_factory=list)
 
 
-class Answer:
+class EventWriter:
     """Turns what happens into events that keep the grammar, whoever calls in whatever order.
 
     What comes for a part that is closed, or after the end, is dropped: work that was just stopped may still speak.
@@ -59,9 +59,9 @@ class Answer:
         self.name = name
         self._log = log
         self._fallback = fallback
-        self._prose = Prose(self._send_text, interval)
-        self._open: dict[str, Part] = {}
-        self._text: Part | None = None
+        self._prose = TextCoalescer(self._send_text, interval)
+        self._open: dict[str, OpenPart] = {}
+        self._text: OpenPart | None = None
         self._caption = ""
         self._places = 0
         self._nodes: tuple[PlanNode, ...] = ()
@@ -109,7 +109,7 @@ class Answer:
         self._caption = caption_of(text) or self._caption
         self._close_done(part, PartDone(part.id, sha256(text.encode()).digest()))
 
-    def ask(self, modality: str, media_type: str, needs: tuple[str, ...] = ()) -> Part:
+    def ask(self, modality: str, media_type: str, needs: tuple[str, ...] = ()) -> OpenPart:
         """Open a media part here: plan it, after the parts that it needs, and start it."""
         self.end_text()
         part = self._next(modality, self._caption)
@@ -223,17 +223,17 @@ class Answer:
         self._spent = Usage(*self._tokens, self._steps, now() - self._started)
         return self._spent
 
-    def _next(self, modality: str, caption: str = "") -> Part:
-        part = Part(self._places, f"part-{self._places}", modality, self.written, caption)
+    def _next(self, modality: str, caption: str = "") -> OpenPart:
+        part = OpenPart(self._places, f"part-{self._places}", modality, self.written, caption)
         self._places += 1
         return part
 
-    def _begin(self, part: Part, media_type: str) -> Part:
+    def _begin(self, part: OpenPart, media_type: str) -> OpenPart:
         self._open[part.id] = part
         self._log.append(PartStarted(part.id, part.index, part.modality, media_type, part.anchor, part.caption))
         return part
 
-    def _media(self, part_id: str) -> Part | None:
+    def _media(self, part_id: str) -> OpenPart | None:
         part = self._open.get(part_id)
         return None if part is self._text else part
 
@@ -242,15 +242,15 @@ class Answer:
             self._log.append(PartDelta(self._text.id, self._text.size, text))
             self._text.size += len(text)
 
-    def _close_done(self, part: Part, done: PartDone) -> None:
+    def _close_done(self, part: OpenPart, done: PartDone) -> None:
         del self._open[part.id]
         self._done.append((part.index, done))
         self._log.append(done)
 
-    def _stand_in(self, failed: Part) -> Part | None:
-        return Part(failed.index, f"{failed.id}-text", TEXT, failed.anchor) if failed.caption else None
+    def _stand_in(self, failed: OpenPart) -> OpenPart | None:
+        return OpenPart(failed.index, f"{failed.id}-text", TEXT, failed.anchor) if failed.caption else None
 
-    def _tell(self, part: Part, text: str) -> None:
+    def _tell(self, part: OpenPart, text: str) -> None:
         self._begin(part, TEXT_TYPE)
         self._log.append(PartDelta(part.id, 0, text))
         self.usable = True

@@ -9,22 +9,22 @@ from typing import Protocol
 from motet.core.closing import closing
 from motet.core.errors import FaultError, MotetError, Reason
 from motet.core.media import Media
-from motet.core.plan import Plan, Step
+from motet.core.plan import MediaJob, Plan
 
 
 class Maker(Protocol):
     """Who makes the media of a step."""
 
-    async def make(self, step: Step, inputs: tuple[Media, ...]) -> Media:
+    async def make(self, step: MediaJob, inputs: tuple[Media, ...]) -> Media:
         """The step's media, from those of the steps that it needs, in their order. Raises `MotetError`."""
         ...
 
-    def failed(self, step: Step, error: MotetError) -> None:
+    def failed(self, step: MediaJob, error: MotetError) -> None:
         """A step will have no media. What this raises stops all the others."""
         ...
 
 
-async def execute(steps: AsyncIterator[Step], maker: Maker) -> Plan:
+async def execute(steps: AsyncIterator[MediaJob], maker: Maker) -> Plan:
     """Start each step as it arrives; each waits only for the steps it needs, and is handed their media.
 
     A step that fails fails those that need it, and no other. Returns once every step has ended. When reading `steps`
@@ -43,7 +43,7 @@ async def execute(steps: AsyncIterator[Step], maker: Maker) -> Plan:
     return plan
 
 
-async def _perform(step: Step, needs: list[asyncio.Task[Media | None]], maker: Maker) -> Media | None:
+async def _perform(step: MediaJob, needs: list[asyncio.Task[Media | None]], maker: Maker) -> Media | None:
     try:
         if needs:
             await asyncio.wait(needs)  # awaiting the tasks themselves would cancel them along with this one
@@ -54,7 +54,7 @@ async def _perform(step: Step, needs: list[asyncio.Task[Media | None]], maker: M
         return None
 
 
-def _present(need: asyncio.Task[Media | None], step: Step) -> Media:
+def _present(need: asyncio.Task[Media | None], step: MediaJob) -> Media:
     media = need.result()
     if media is None:
         name = need.get_name().removeprefix("step ")

@@ -7,18 +7,18 @@ from contextlib import contextmanager
 
 from motet.core import metrics
 from motet.core.clock import now
-from motet.core.events import TEXT, Accepted, Done, Happening, PartDone, PartFailed, PartProgress, PartStarted, Usage
+from motet.core.events import TEXT, Accepted, Done, EventPayload, PartDone, PartFailed, PartProgress, PartStarted, Usage
 from motet.core.metrics import labelled
-from orchestrator.generation.admitted_request import Order
+from orchestrator.generation.admitted_request import AdmittedRequest
 
 OTHER = "other"
 """Stands for all modalities that nothing here makes: a model may invent any number, and a label may not."""
 
 
-class Measures:
+class MetricsObserver:
     """Counts one generation's events as they happen. `makes` are the modalities that there are decoders for."""
 
-    def __init__(self, order: Order, makes: Collection[str]) -> None:
+    def __init__(self, order: AdmittedRequest, makes: Collection[str]) -> None:
         self._known = {TEXT, *makes}
         self._modalities: dict[str, str] = {}
         self._steps: dict[str, int] = {}
@@ -28,7 +28,7 @@ class Measures:
         for attachment in order.attachments:
             labelled(metrics.MEDIA_BYTES, attachment.modality, "read").inc(len(attachment.media.data))
 
-    def count(self, what: Happening) -> None:
+    def count(self, what: EventPayload) -> None:
         """One more event."""
         match what:
             case Accepted():
@@ -63,12 +63,12 @@ class Measures:
 
 
 @contextmanager
-def measured_step(modality: str) -> Iterator[None]:
+def measured_job(modality: str) -> Iterator[None]:
     """Within, a decoder works on a step; how long is measured."""
-    running, begun = labelled(metrics.STEPS_RUNNING, modality), now()
+    running, begun = labelled(metrics.MEDIA_JOBS_RUNNING, modality), now()
     running.inc()
     try:
         yield
     finally:
         running.dec()
-        labelled(metrics.STEP_SECONDS, modality).observe(now() - begun)
+        labelled(metrics.MEDIA_JOB_SECONDS, modality).observe(now() - begun)

@@ -12,16 +12,16 @@ from motet.core.bundle import Manifest
 from motet.core.errors import CancelledError, DeadlineError, FaultError, MotetError, OverloadedError, RetryableError
 from motet.core.events import Artifact
 from motet.core.media import Media
-from motet.core.plan import Step
+from motet.core.plan import MediaJob
 from motet.core.request import DecoderOptions, FailurePolicy
 from motet.core.tensors import Tensor
-from motet.core.workers import DecodeJob, Decoder, Embedding, Place, Prompt, Turn, Workers, reserving
-from orchestrator.generation.admitted_request import Order
-from orchestrator.generation.event_writer import Answer
+from motet.core.workers import DecodeJob, Decoder, Embedding, Prompt, Reservation, Turn, Workers, reservable
+from orchestrator.generation.admitted_request import AdmittedRequest
+from orchestrator.generation.event_writer import EventWriter
 from orchestrator.generation.executor import execute
-from orchestrator.generation.metrics_observer import measured_step
-from orchestrator.generation.signal_reader import Score
-from orchestrator.generation.worker_errors import blaming, hearing
+from orchestrator.generation.metrics_observer import measured_job
+from orchestrator.generation.signal_reader import SignalReader
+from orchestrator.generation.worker_errors import translate_errors, worker_stream
 from orchestrator.settings import OrchestratorSettings
 
 NO_OPTIONS = DecoderOptions()
@@ -44,8 +44,8 @@ class Pipeline:
 
     def __init__(
         self,
-        order: Order,
-        answer: Answer,
+        order: AdmittedRequest,
+        answer: EventWriter,
         *,
         workers: Workers,
         manifest: Manifest,
@@ -62,7 +62,7 @@ class Pipeline:
         self._settings = settings
         self._whole = order.failure_policy is FailurePolicy.ALL_OR_NOTHING
         self._trouble: MotetError | None = None
-        self._places: dict[str, Place] = {}
+        self._places: dict[str, Reservation] = {}
         """By part, for those whose signal has begun."""
 
     async def run(self) -> None:
@@ -82,7 +82,7 @@ class Pipeline:
         """Tell the end at once, before those who are at work have noticed; whoever calls this cancels `run` as well."""
         self._finish(error)
 
-    async def make(self, step: Step, inputs: tuple[Media, ...]) -> Media:
+    async def make(self, step: MediaJob, inputs: tuple[Media, ...]) -> Media:
         """Have one step decoded and its media told. Tried once more where that is safe: nothing of it was told yet."""
         options = self._order.decoder_options.get(step.modality, NO_OPTIONS)
         job = DecodeJob(
@@ -100,7 +100,7 @@ class Pipeline:
         seconds = self._settings.step_timeout
         try:
             async with asyncio.timeout(seconds):
-                with measured_step(step.modality):
+                with measured_job(step.modality):
                     media, taken = await self._decode_twice(step, job)
         except TimeoutError as error:
             raise DeadlineError(
@@ -110,7 +110,7 @@ class Pipeline:
         self._answer.complete(step.id, chunks, artifact, self._provenance(job, taken))
         return media
 
-    def failed(self, step: Step, error: MotetError) -> None:
+    def failed(self, step: MediaJob, error: MotetError) -> None:
         """One step failed."""
         self._fail(step.id, error)
 
@@ -143,15 +143,17 @@ class Pipeline:
         order, encoder = self._order, self._workers.encoder
         if not media:
             return []
-        with blaming("the encoder"):
+        with translate_errors("the encoder"):
             return await encoder.encode(media, order.deadline, tenant=order.tenant, priority=order.priority)
 
-    async def _steps(self, prompt: Prompt) -> AsyncIterator[Step]:
+    async def _steps(self, prompt: Prompt) -> AsyncIterator[MediaJob]:
         """Tell the text; yield each step the moment it is known. A model that fails ends the steps, not the rest."""
         answer, model = self._answer, self._workers.language_model
-        score = Score(answer, self._fail, self._expect, self._order.ceilings, self._media_types(), self._settings)
+        score = SignalReader(
+            answer, self._fail, self._expect, self._order.ceilings, self._media_types(), self._settings
+        )
         try:
-            async with hearing("the language model", model.generate(prompt, self._order.deadline)) as events:
+            async with worker_stream("the language model", model.generate(prompt, self._order.deadline)) as events:
                 async for event in events:
                     if step := score.read(event):
                         yield step
@@ -168,7 +170,7 @@ class Pipeline:
 
     def _expect(self, part_id: str, modality: str) -> None:
         """A signal has begun: its decoder may begin, too, with what needs no conditioning."""
-        if decoder := reserving(self._workers.decoders[modality]):
+        if decoder := reservable(self._workers.decoders[modality]):
             order = self._order
             steps = order.decoder_options.get(modality, NO_OPTIONS).steps
             self._places[part_id] = decoder.reserve(steps=steps, tenant=order.tenant, priority=order.priority)
@@ -176,26 +178,26 @@ class Pipeline:
     def _give_back(self, *part_ids: str) -> None:
         for part_id in part_ids:
             if place := self._places.pop(part_id, None):
-                place.give_back()
+                place.release()
 
-    async def _decode_twice(self, step: Step, job: DecodeJob) -> tuple[Media, int]:
+    async def _decode_twice(self, step: MediaJob, job: DecodeJob) -> tuple[Media, int]:
         decoder = self._workers.decoders[step.modality]
         try:
             return await self._decode(self._places.pop(step.id, decoder), step, job)
         except RetryableError as error:
             if not self._answer.silent(step.id):
                 raise
-            metrics.STEP_RETRIES.labels(step.modality).inc()
+            metrics.MEDIA_JOB_RETRIES.labels(step.modality).inc()
             if isinstance(error, OverloadedError):
                 await asyncio.sleep(error.retry_after)
         return await self._decode(decoder, step, job)
 
-    async def _decode(self, decoder: Decoder, step: Step, job: DecodeJob) -> tuple[Media, int]:
+    async def _decode(self, decoder: Decoder, step: MediaJob, job: DecodeJob) -> tuple[Media, int]:
         """The media, and how many denoising steps they took."""
         taken = self._wanted(job)
         name = f"the decoder of {step.modality}"
         deadline = self._order.deadline.within(self._settings.step_timeout)
-        async with hearing(name, decoder.decode(job, deadline)) as events:
+        async with worker_stream(name, decoder.decode(job, deadline)) as events:
             async for event in events:
                 if isinstance(event, Media):
                     return self._checked(event, name), taken

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from motet.core.errors import FaultError, MotetError, Reason, RequestError
-from motet.core.plan import Step
+from motet.core.plan import MediaJob
 from motet.core.workers import Finished, LanguageEvent, Signal, SignalBroken, SignalStarted, TextPiece
-from orchestrator.generation.event_writer import Answer, Part
+from orchestrator.generation.event_writer import EventWriter, OpenPart
 from orchestrator.settings import OrchestratorSettings
 
 Fail = Callable[[str, MotetError], None]
@@ -18,7 +18,7 @@ Expect = Callable[[str, str], None]
 """Told of each part whose signal has begun and may be followed, and of its modality."""
 
 
-class Score:
+class SignalReader:
     """Reads a language model's events one at a time.
 
     It believes nothing: a part is opened for every signal, but a step comes only of what `ceilings` allow, whatever the
@@ -27,7 +27,7 @@ class Score:
 
     def __init__(
         self,
-        answer: Answer,
+        answer: EventWriter,
         fail: Fail,
         expect: Expect,
         ceilings: Mapping[str, int],
@@ -42,11 +42,11 @@ class Score:
         self._settings = settings
         self._asked: Counter[str] = Counter()
         self._refusals = 0
-        self._run: tuple[str, Part | None] | None = None
+        self._run: tuple[str, OpenPart | None] | None = None
         self.finished = False
         """Whether the model said that it has stopped."""
 
-    def read(self, event: LanguageEvent) -> Step | None:
+    def read(self, event: LanguageEvent) -> MediaJob | None:
         """Tell what an event says; a whole signal that may be followed is the next step.
 
         Raises `RequestError` where a model goes on without end: it must be stopped.
@@ -65,7 +65,7 @@ class Score:
                     self._expect(part.id, modality)
             case Signal(modality, conditioning):
                 if part := self._take(modality):
-                    return Step(part.id, modality, conditioning, part.anchor, part.caption)
+                    return MediaJob(part.id, modality, conditioning, part.anchor, part.caption)
             case SignalBroken(modality, message):
                 if part := self._take(modality):
                     self._refuse(part, _broken(modality, message))
@@ -83,7 +83,7 @@ class Score:
         self._run = None
         self._answer.end_text()
 
-    def _take(self, modality: str) -> Part | None:
+    def _take(self, modality: str) -> OpenPart | None:
         """The part of the run that ends here, None if it was refused. A run that was not announced begins here."""
         if self._run is None or self._run[0] != modality:
             self._break_off()
@@ -97,7 +97,7 @@ class Score:
         if run and run[1]:
             self._refuse(run[1], _broken(run[0], f"the model did not finish the tokens that ask for {run[0]}"))
 
-    def _begin(self, modality: str) -> Part | None:
+    def _begin(self, modality: str) -> OpenPart | None:
         part = self._answer.ask(modality, self._media_types.get(modality, ""))
         self._asked[modality] += 1
         if error := self._forbidden(modality):
@@ -126,7 +126,7 @@ class Score:
             )
         return None
 
-    def _refuse(self, part: Part, error: MotetError) -> None:
+    def _refuse(self, part: OpenPart, error: MotetError) -> None:
         self._refusals += 1
         self._fail(part.id, error)
         if self._refusals > self._settings.max_refusals:

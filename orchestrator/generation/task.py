@@ -13,13 +13,13 @@ from motet.core.events import Event, Generation, State
 from motet.core.request import GenerationRequest
 from orchestrator.fingerprint import fingerprint
 from orchestrator.generation.event_log import EventLog
-from orchestrator.generation.event_writer import Answer
+from orchestrator.generation.event_writer import EventWriter
 from orchestrator.generation.pipeline import Pipeline
 
 logger = logging.getLogger(__name__)
 
 
-class Performance:
+class GenerationTask:
     """Owns the task of one generation: whoever watches, leaves or cancels, it ends here and nowhere else.
 
     `on_end` is called once, when no worker holds work for it any more.
@@ -29,10 +29,10 @@ class Performance:
         self,
         request: GenerationRequest,
         number: int,
-        answer: Answer,
+        answer: EventWriter,
         log: EventLog,
         pipeline: Pipeline,
-        on_end: Callable[[Performance], None],
+        on_end: Callable[[GenerationTask], None],
     ) -> None:
         self.number = number
         """Counts the generations of this process."""

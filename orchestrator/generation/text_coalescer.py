@@ -11,7 +11,7 @@ _LONGEST_CAPTION = 1000
 """Code points of text that a caption is looked for in."""
 
 
-class Prose:
+class TextCoalescer:
     """Gathers what is written within `interval` seconds into one piece for `send`.
 
     The first piece after a pause is sent at once, so that gathering costs no time where there is nothing to gather.

@@ -14,8 +14,8 @@ Item = TypeVar("Item")
 logger = logging.getLogger(__name__)
 
 
-class hearing(closing[Item], Generic[Item]):  # noqa: N801 - it reads as a verb: `async with hearing(worker, stream)`
-    """As `closing`, and what the stream raises is treated by `blaming`; what its reader raises is not."""
+class worker_stream(closing[Item], Generic[Item]):  # noqa: N801 - it reads as a verb: `async with hearing(worker, stream)`
+    """As `closing`, and what the stream raises is treated by `translate_errors`; what its reader raises is not."""
 
     # A class and not two generators: each item of every stream comes through here.
 
@@ -40,7 +40,7 @@ class hearing(closing[Item], Generic[Item]):  # noqa: N801 - it reads as a verb:
 
 
 @contextmanager
-def blaming(worker: str) -> Iterator[None]:
+def translate_errors(worker: str) -> Iterator[None]:
     """Turn what a worker raises against its promise into `FaultError`; the original goes to the log, not to callers."""
     try:
         yield

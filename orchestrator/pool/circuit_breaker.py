@@ -11,7 +11,7 @@ _JITTER = 0.2
 """Part by which each time is made longer or shorter, so that many orchestrators do not come back together."""
 
 
-class Breaker:
+class CircuitBreaker:
     """Ejects a replica after `limit` failures in a row, for `seconds` at first and twice as long each time it goes on.
 
     When that time is over, one call at a time may probe it; the first that succeeds readmits it. Times are on the

@@ -6,10 +6,10 @@ _WEIGHT = 0.2
 """Of the newest piece of work in the running average."""
 
 
-class Pace:
+class DurationEstimate:
     """A running average of seconds per unit of work. While it knows nothing, `guess` answers for it."""
 
-    def __init__(self, guess: float | Pace) -> None:
+    def __init__(self, guess: float | DurationEstimate) -> None:
         self._guess = guess
         self._seconds: float | None = None
 
@@ -17,7 +17,7 @@ class Pace:
         """What so many units are predicted to take."""
         if self._seconds is not None:
             return self._seconds * units
-        return self._guess.seconds(units) if isinstance(self._guess, Pace) else self._guess * units
+        return self._guess.seconds(units) if isinstance(self._guess, DurationEstimate) else self._guess * units
 
     def learn(self, seconds: float, units: float) -> None:
         """So many units took so many seconds."""
@@ -25,5 +25,5 @@ class Pace:
             return
         each = seconds / units
         self._seconds = each if self._seconds is None else self._seconds + _WEIGHT * (each - self._seconds)
-        if isinstance(self._guess, Pace):
+        if isinstance(self._guess, DurationEstimate):
             self._guess.learn(seconds, units)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from motet.core.request import PRIORITIES
-from orchestrator.pool.queued_call import Ticket
+from orchestrator.pool.queued_call import QueuedCall
 
 REMEMBERED = 1024
 """Tenants whose service is remembered although nothing of theirs waits."""
@@ -16,7 +16,7 @@ REMEMBERED = 1024
 class _Line:
     """One tenant's tickets of one priority, in the order they came, and when one of them was served last."""
 
-    tickets: dict[Ticket, None] = field(default_factory=dict)
+    tickets: dict[QueuedCall, None] = field(default_factory=dict)
     served: float = -inf
 
 
@@ -45,7 +45,7 @@ class FairQueue:
     def __bool__(self) -> bool:
         return bool(self._lines)
 
-    def __contains__(self, ticket: Ticket) -> bool:
+    def __contains__(self, ticket: QueuedCall) -> bool:
         line = self._lines.get((ticket.tenant, ticket.priority))
         return line is not None and ticket in line.tickets
 
@@ -53,7 +53,7 @@ class FairQueue:
         """Predicted seconds of work of a tenant's tickets."""
         return self._owned.get(tenant, 0.0)
 
-    def add(self, ticket: Ticket) -> None:
+    def add(self, ticket: QueuedCall) -> None:
         """Let a ticket wait."""
         tenant = ticket.tenant
         if tenant not in self._owned:
@@ -62,7 +62,7 @@ class FairQueue:
         self._lines.setdefault((tenant, ticket.priority), _Line()).tickets[ticket] = None
         self.seconds += ticket.cost
 
-    def remove(self, ticket: Ticket) -> None:
+    def remove(self, ticket: QueuedCall) -> None:
         """A ticket waits no more; nothing happens if it did not."""
         key = ticket.tenant, ticket.priority
         line = self._lines.get(key)
@@ -77,9 +77,9 @@ class FairQueue:
         if not any((ticket.tenant, priority) in self._lines for priority in PRIORITIES):
             del self._owned[ticket.tenant]
 
-    def first(self, now: float) -> Ticket | None:
+    def first(self, now: float) -> QueuedCall | None:
         """The ticket that should be served next, of those that could start; it stays here."""
-        best: tuple[tuple[int, float, float], Ticket] | None = None
+        best: tuple[tuple[int, float, float], QueuedCall] | None = None
         for (tenant, priority), line in self._lines.items():
             ticket = next((ticket for ticket in line.tickets if ticket.waiting), None)
             if ticket is None:
@@ -91,7 +91,7 @@ class FairQueue:
                 best = key, ticket
         return best[1] if best else None
 
-    def charge(self, ticket: Ticket, now: float) -> None:
+    def charge(self, ticket: QueuedCall, now: float) -> None:
         """A ticket is served, whether it had to wait here or not."""
         if (line := self._lines.get((ticket.tenant, ticket.priority))) is not None:
             line.served = now

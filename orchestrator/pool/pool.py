@@ -13,10 +13,10 @@ from motet.core.clock import now
 from motet.core.closing import closing
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, MotetError, OverloadedError, RetryableError
-from orchestrator.pool.circuit_breaker import Breaker
-from orchestrator.pool.duration_estimate import Pace
+from orchestrator.pool.circuit_breaker import CircuitBreaker
+from orchestrator.pool.duration_estimate import DurationEstimate
 from orchestrator.pool.fair_queue import FairQueue
-from orchestrator.pool.queued_call import Ticket
+from orchestrator.pool.queued_call import QueuedCall
 from orchestrator.pool.replica import Loads, Replica
 from orchestrator.settings import OrchestratorSettings
 
@@ -61,13 +61,13 @@ class Pool(Generic[Worker]):
         random = random or Random()
         self._name = name
         self._settings = settings
-        self._pace = Pace(guess)
+        self._pace = DurationEstimate(guess)
         self._replicas = [
             Replica(
                 member.worker,
                 member.loads,
                 self._pace,
-                Breaker(settings.eject_after, settings.eject_for, random),
+                CircuitBreaker(settings.eject_after, settings.eject_for, random),
                 random,
             )
             for member in members
@@ -100,29 +100,29 @@ class Pool(Generic[Worker]):
         """Predicted seconds of work that each replica has to do."""
         return [replica.outstanding() for replica in self._replicas]
 
-    def ticket(self, tenant: str, priority: int, units: float) -> Ticket:
+    def ticket(self, tenant: str, priority: int, units: float) -> QueuedCall:
         """What a call of so many units of work comes in with."""
-        return Ticket(tenant, priority, units, self._pace.seconds(units), now())
+        return QueuedCall(tenant, priority, units, self._pace.seconds(units), now())
 
-    def reserve(self, ticket: Ticket) -> None:
+    def reserve(self, ticket: QueuedCall) -> None:
         """Keep a place for a call that will probably come: in the queue, and in what its replica is expected to do.
 
-        Nothing is held up for it. The place is given back by `give_back`, or by itself after a while.
+        Nothing is held up for it. The place is given back by `release`, or by itself after a while.
         """
         if self._lacking(ticket) > 0:
             return
         self._choose(self._usable(), ticket).expected[ticket] = None
         self._queue.add(ticket)
-        ticket.lapse = asyncio.get_running_loop().call_later(self._settings.reservation, self.give_back, ticket)
+        ticket.lapse = asyncio.get_running_loop().call_later(self._settings.reservation, self.release, ticket)
 
-    def give_back(self, ticket: Ticket) -> None:
+    def release(self, ticket: QueuedCall) -> None:
         """The place of a call that did not come; nothing happens if it came."""
         if ticket.turn is None and ticket.started is None:
             self._arrive(ticket)
 
     async def stream(
         self,
-        ticket: Ticket,
+        ticket: QueuedCall,
         deadline: Deadline,
         call: Callable[[Worker], AsyncIterator[Item]],
         last: Callable[[Item], bool],
@@ -150,7 +150,7 @@ class Pool(Generic[Worker]):
                 self._leave(ticket, replica, error, whole)
             replica, again = self._elsewhere(ticket, replica, error, again), False
 
-    async def ask(self, ticket: Ticket, deadline: Deadline, call: Callable[[Worker], Awaitable[Answer]]) -> Answer:
+    async def ask(self, ticket: QueuedCall, deadline: Deadline, call: Callable[[Worker], Awaitable[Answer]]) -> Answer:
         """The answer of a call. It is tried again elsewhere. Raises as `stream` does."""
         replica = await self._enter(ticket, deadline)
         again = True
@@ -166,7 +166,7 @@ class Pool(Generic[Worker]):
                 self._leave(ticket, replica, error, whole)
             replica, again = self._elsewhere(ticket, replica, error, again), False
 
-    async def _enter(self, ticket: Ticket, deadline: Deadline) -> Replica[Worker]:
+    async def _enter(self, ticket: QueuedCall, deadline: Deadline) -> Replica[Worker]:
         """The replica that works on a call from now on."""
         free = self._free()
         if not free:
@@ -174,7 +174,7 @@ class Pool(Generic[Worker]):
         self._arrive(ticket)
         return self._bind(ticket, self._choose(free, ticket))
 
-    async def _wait(self, ticket: Ticket, deadline: Deadline) -> Replica[Worker]:
+    async def _wait(self, ticket: QueuedCall, deadline: Deadline) -> Replica[Worker]:
         if ticket not in self._queue:
             self._check_room(ticket)
             self._queue.add(ticket)
@@ -191,23 +191,23 @@ class Pool(Generic[Worker]):
             raise
         return self._holder(ticket)
 
-    def _withdraw(self, ticket: Ticket) -> None:
+    def _withdraw(self, ticket: QueuedCall) -> None:
         """A call gives up waiting, perhaps in the moment in which its turn has come."""
         if ticket.started is None:
             self._arrive(ticket)
         else:
             self._leave(ticket, self._holder(ticket), None, whole=False)
 
-    def _holder(self, ticket: Ticket) -> Replica[Worker]:
+    def _holder(self, ticket: QueuedCall) -> Replica[Worker]:
         return next(replica for replica in self._replicas if ticket in replica.calls)
 
-    def _bind(self, ticket: Ticket, replica: Replica[Worker]) -> Replica[Worker]:
+    def _bind(self, ticket: QueuedCall, replica: Replica[Worker]) -> Replica[Worker]:
         moment = now()
         self._queue.charge(ticket, moment)
         replica.begin(ticket, moment)
         return replica
 
-    def _arrive(self, ticket: Ticket) -> None:
+    def _arrive(self, ticket: QueuedCall) -> None:
         """A call waits no more and is expected no more."""
         if ticket.lapse is not None:
             ticket.lapse.cancel()
@@ -215,7 +215,7 @@ class Pool(Generic[Worker]):
         for replica in self._replicas:
             replica.expected.pop(ticket, None)
 
-    def _leave(self, ticket: Ticket, replica: Replica[Worker], error: MotetError | None, whole: bool) -> None:
+    def _leave(self, ticket: QueuedCall, replica: Replica[Worker], error: MotetError | None, whole: bool) -> None:
         if replica.end(ticket, now(), error, whole):
             number = self._replicas.index(replica)
             metrics.POOL_EJECTIONS.labels(self._name, str(number)).inc()
@@ -224,7 +224,7 @@ class Pool(Generic[Worker]):
         self._changed()
 
     def _elsewhere(
-        self, ticket: Ticket, failed: Replica[Worker], error: MotetError | None, again: bool
+        self, ticket: QueuedCall, failed: Replica[Worker], error: MotetError | None, again: bool
     ) -> Replica[Worker]:
         """Another replica for a call that failed, which has waited its turn already. Raises its error where none is."""
         assert error is not None
@@ -255,7 +255,7 @@ class Pool(Generic[Worker]):
     def _free(self) -> list[Replica[Worker]]:
         return [replica for replica in self._usable() if replica.free]
 
-    def _choose(self, among: list[Replica[Worker]], ticket: Ticket) -> Replica[Worker]:
+    def _choose(self, among: list[Replica[Worker]], ticket: QueuedCall) -> Replica[Worker]:
         if len(among) == 1:
             return among[0]
 
@@ -264,14 +264,14 @@ class Pool(Generic[Worker]):
 
         return min(among, key=seconds)
 
-    def _lacking(self, ticket: Ticket) -> float:
+    def _lacking(self, ticket: QueuedCall) -> float:
         """Seconds of work by which a call is too much for the queue; 0 or less where there is room."""
         if not self._queue:
             return 0.0
         room = self._settings.queue_seconds * self._breadth() - self._queue.seconds
         return ticket.cost + max(-room, self._queue.seconds_of(ticket.tenant) - _SHARE * room)
 
-    def _check_room(self, ticket: Ticket) -> None:
+    def _check_room(self, ticket: QueuedCall) -> None:
         lacking = self._lacking(ticket)
         if lacking <= 0:
             return

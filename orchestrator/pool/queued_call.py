@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True, eq=False)
-class Ticket:
+class QueuedCall:
     """On whose behalf a call is made, how urgent it is and how much work.
 
     `units` counts its work in what its pool counts in (denoising steps, pieces of media, calls); `done` of them are

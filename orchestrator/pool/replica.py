@@ -7,21 +7,21 @@ from collections.abc import AsyncIterator, Callable
 from random import Random
 from typing import Generic, TypeVar
 
-from motet.core.capacity import TOLD_EVERY, Capacity
+from motet.core.capacity import REPORT_INTERVAL, Load
 from motet.core.closing import closing
 from motet.core.errors import MotetError, OverloadedError, Reason, RetryableError
-from orchestrator.pool.circuit_breaker import Breaker
-from orchestrator.pool.duration_estimate import Pace
-from orchestrator.pool.queued_call import Ticket
+from orchestrator.pool.circuit_breaker import CircuitBreaker
+from orchestrator.pool.duration_estimate import DurationEstimate
+from orchestrator.pool.queued_call import QueuedCall
 
 Worker = TypeVar("Worker")
-Loads = Callable[[], AsyncIterator[Capacity]]
+Loads = Callable[[], AsyncIterator[Load]]
 """Begins to listen to a worker's load. The stream ends, or raises `MotetError`, when the worker cannot be reached."""
 
 _PATIENCE = 0.1, 2.0
 """Seconds between two attempts to listen to a worker that is away, at first and at last."""
 
-_SILENCE = 3 * TOLD_EVERY
+_SILENCE = 3 * REPORT_INTERVAL
 """Seconds after which a worker that tells nothing is taken to be away."""
 
 
@@ -31,18 +31,20 @@ class Replica(Generic[Worker]):
     Without `loads` it is in this process: always there, and without a limit.
     """
 
-    def __init__(self, worker: Worker, loads: Loads | None, pace: Pace, breaker: Breaker, random: Random) -> None:
+    def __init__(
+        self, worker: Worker, loads: Loads | None, pace: DurationEstimate, breaker: CircuitBreaker, random: Random
+    ) -> None:
         self.worker = worker
         self.breaker = breaker
-        self.calls: dict[Ticket, None] = {}
+        self.calls: dict[QueuedCall, None] = {}
         """The calls that it works on for this pool."""
-        self.expected: dict[Ticket, None] = {}
+        self.expected: dict[QueuedCall, None] = {}
         """Calls that will probably come; nothing waits for them."""
         self._loads = loads
-        self._pace = Pace(guess=pace)
+        self._pace = DurationEstimate(guess=pace)
         self._random = random
         self._ready = loads is None
-        self._load = Capacity()
+        self._load = Load()
         self._foreign = 0.0
 
     @property
@@ -71,13 +73,13 @@ class Replica(Generic[Worker]):
         coming = sum(ticket.units for ticket in tuple(self.expected))
         return self._foreign + self._pace.seconds(own + coming + units)
 
-    def begin(self, ticket: Ticket, now: float) -> None:
+    def begin(self, ticket: QueuedCall, now: float) -> None:
         """It gets a call."""
         ticket.started, ticket.done = now, 0.0
         self.calls[ticket] = None
         self.breaker.begin()
 
-    def end(self, ticket: Ticket, now: float, error: MotetError | None, whole: bool) -> bool:
+    def end(self, ticket: QueuedCall, now: float, error: MotetError | None, whole: bool) -> bool:
         """A call is over: it failed, was done as a `whole`, or was broken off. Whether that ejects the replica."""
         del self.calls[ticket]
         if whole and ticket.started is not None:
@@ -111,14 +113,14 @@ class Replica(Generic[Worker]):
             await asyncio.sleep(wait * self._random.uniform(0.5, 1.0))
             wait = min(longest, wait * 2)
 
-    def _hear(self, load: Capacity) -> None:
+    def _hear(self, load: Load) -> None:
         self._ready, self._load = True, load
         calls = load.running + load.queued
         # What the worker tells includes this pool's own calls, of which it knows less than the pool does.
         self._foreign = load.seconds * max(0, calls - len(self.calls)) / calls if calls else 0.0
 
 
-async def _within(seconds: float, loads: AsyncIterator[Capacity]) -> Capacity | None:
+async def _within(seconds: float, loads: AsyncIterator[Load]) -> Load | None:
     """The next load; None where there are no more. Raises `TimeoutError`."""
     async with asyncio.timeout(seconds):
         return await anext(loads, None)

@@ -9,7 +9,7 @@ from motet.core.media import Media
 from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Decoder, Encoder, Finished, LanguageEvent, LanguageModel, Progress, Prompt
 from orchestrator.pool.pool import Pool
-from orchestrator.pool.queued_call import Ticket
+from orchestrator.pool.queued_call import QueuedCall
 
 
 class PooledEncoder:
@@ -58,13 +58,13 @@ class PooledDecoder:
         ticket = self._pool.ticket(job.tenant, job.priority, job.steps or self._steps)
         return self.decode_with(ticket, job, deadline)
 
-    def reserve(self, *, steps: int | None, tenant: str, priority: int) -> PooledPlace:
+    def reserve(self, *, steps: int | None, tenant: str, priority: int) -> PooledReservation:
         """A place in the queue, and in what is expected of the replica that would be chosen now."""
         ticket = self._pool.ticket(tenant, priority, steps or self._steps)
         self._pool.reserve(ticket)
-        return PooledPlace(self, ticket)
+        return PooledReservation(self, ticket)
 
-    def decode_with(self, ticket: Ticket, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
+    def decode_with(self, ticket: QueuedCall, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
         """As `decode`, with a ticket that may have been waiting already."""
 
         def last(event: Progress | Media) -> bool:
@@ -77,15 +77,15 @@ class PooledDecoder:
             ticket, deadline, lambda decoder: decoder.decode(job, deadline), last=last, repeatable=True
         )
 
-    def give_back(self, ticket: Ticket) -> None:
+    def release(self, ticket: QueuedCall) -> None:
         """A reserved place is not needed."""
-        self._pool.give_back(ticket)
+        self._pool.release(ticket)
 
 
-class PooledPlace:
+class PooledReservation:
     """A `Place` in a pool."""
 
-    def __init__(self, decoder: PooledDecoder, ticket: Ticket) -> None:
+    def __init__(self, decoder: PooledDecoder, ticket: QueuedCall) -> None:
         self._decoder = decoder
         self._ticket = ticket
 
@@ -93,6 +93,6 @@ class PooledPlace:
         """As `PooledDecoder.decode`, from the place that was kept."""
         return self._decoder.decode_with(self._ticket, job, deadline)
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Give the place back."""
-        self._decoder.give_back(self._ticket)
+        self._decoder.release(self._ticket)

@@ -11,7 +11,7 @@ except ModuleNotFoundError:
     # The base install is the Python client's.
     raise SystemExit("motet: the command line is not installed: pip install 'motet[models]'") from None
 
-from services.cli.attach_options import ATTACHING, attachments_of
+from services.cli.attach_options import ATTACH_OPTIONS, attachments_of
 from services.cli.bench_commands import app as bench
 from services.cli.serve_commands import serving
 from services.cli.typer_options import with_options
@@ -94,7 +94,7 @@ def motet(
 
 
 @app.command(epilog=LEGEND)
-@with_options(ATTACHING)
+@with_options(ATTACH_OPTIONS)
 def run(
     prompt: Annotated[str, typer.Argument(help="What is wanted, in words; '-' reads it from standard input.")],
     attach: Attach = None,
@@ -119,19 +119,19 @@ def run(
     import asyncio
 
     from motet.core.errors import MotetError
-    from services.cli.connect import Whereabouts
-    from services.cli.exit import conclude, refuse
-    from services.cli.request_options import prompt_of, wishes_of
+    from services.cli.connect import Target
+    from services.cli.exit import exit_after, refuse
+    from services.cli.request_options import prompt_of, request_options_of
     from services.cli.run import run as answer
 
     try:
         said = prompt_of(prompt)
         attachments = attachments_of(attached, attach)
-        wishes = wishes_of(seed, timeout, only, steps or (), guidance or (), least_steps or (), priority)
+        wishes = request_options_of(seed, timeout, only, steps or (), guidance or (), least_steps or (), priority)
     except MotetError as error:
         raise refuse(error, as_json) from None
-    whereabouts = Whereabouts(server, bundle, threads, toy, toy_delay, device)
-    raise conclude(lambda: asyncio.run(answer(said, attachments, wishes, out, whereabouts, as_json)), as_json)
+    whereabouts = Target(server, bundle, threads, toy, toy_delay, device)
+    raise exit_after(lambda: asyncio.run(answer(said, attachments, wishes, out, whereabouts, as_json)), as_json)
 
 
 @app.command(epilog=LEGEND)
@@ -154,15 +154,15 @@ def chat(
     """Talk in turns; earlier turns and their media stay part of the conversation. Type /help for what else there is."""
     from motet.core.errors import MotetError
     from services.cli.chat import chat as talk
-    from services.cli.connect import Whereabouts
-    from services.cli.exit import conclude, refuse
-    from services.cli.request_options import wishes_of
+    from services.cli.connect import Target
+    from services.cli.exit import exit_after, refuse
+    from services.cli.request_options import request_options_of
 
     try:
-        wishes = wishes_of(seed, timeout, only, steps or (), guidance or (), least_steps or (), priority)
+        wishes = request_options_of(seed, timeout, only, steps or (), guidance or (), least_steps or (), priority)
     except MotetError as error:
         raise refuse(error) from None
-    raise conclude(lambda: talk(wishes, out, Whereabouts(server, bundle, threads, toy, toy_delay, device)))
+    raise exit_after(lambda: talk(wishes, out, Target(server, bundle, threads, toy, toy_delay, device)))
 
 
 @app.command(epilog=LEGEND)
@@ -170,11 +170,11 @@ def models(server: Server = None, bundle: BundleName = "nano", as_json: Json = F
     """Say which models there are, what they read and what they make."""
     import asyncio
 
-    from services.cli.connect import Whereabouts
-    from services.cli.exit import conclude
+    from services.cli.connect import Target
+    from services.cli.exit import exit_after
     from services.cli.models import models as tell
 
-    raise conclude(lambda: asyncio.run(tell(Whereabouts(server, bundle, toy=toy), as_json)), as_json)
+    raise exit_after(lambda: asyncio.run(tell(Target(server, bundle, toy=toy), as_json)), as_json)
 
 
 @app.command(epilog=LEGEND)
@@ -190,11 +190,11 @@ def up(
     """Run every service of a bundle as processes of this machine, until Ctrl-C drains them."""
     import asyncio
 
-    from services.cli.exit import conclude
+    from services.cli.exit import exit_after
     from services.up import deployment_of
     from services.up import up as start
 
-    raise conclude(
+    raise exit_after(
         lambda: asyncio.run(
             start(deployment_of(bundle, port, threads, toy, toy_delay, replicas or (), background=background))
         )

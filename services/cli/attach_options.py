@@ -11,7 +11,7 @@ import typer
 from motet.media.kinds import MODALITIES
 from services.cli.attachment import Attachment, read_attachment
 
-ATTACHING: Mapping[str, tuple[Any, Any]] = {
+ATTACH_OPTIONS: Mapping[str, tuple[Any, Any]] = {
     modality: (
         Annotated[
             list[Path] | None,
@@ -25,5 +25,5 @@ ATTACHING: Mapping[str, tuple[Any, Any]] = {
 
 def attachments_of(given: Mapping[str, Any], anything: Sequence[Path] | None) -> list[Attachment]:
     """The files that such options name, and others, read. Raises `MediaError`, naming one that cannot be attached."""
-    named = [read_attachment(path, modality) for modality in ATTACHING for path in given[modality] or ()]
+    named = [read_attachment(path, modality) for modality in ATTACH_OPTIONS for path in given[modality] or ()]
     return [*named, *(read_attachment(path) for path in anything or ())]

@@ -252,10 +252,10 @@ def everything(
     only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Run this one; otherwise all.")] = None,
 ) -> None:
     """Run every benchmark, a process each, and write what each reports. Takes minutes; wants a quiet machine."""
-    from services.cli.exit import conclude
+    from services.cli.exit import exit_after
     from services.exit_codes import Exit
 
-    raise conclude(
+    raise exit_after(
         lambda: Exit.FAILED if import_module("services.benchmarks.run_all").run_all(out, only or ()) else Exit.OK
     )
 
@@ -266,7 +266,7 @@ def table(
     into: Annotated[Path | None, typer.Option(metavar="FILE", help="A document, to be written into.")] = None,
 ) -> None:
     """Show the reports of a folder as Markdown, or write them into a document, between its marks."""
-    from services.cli.exit import conclude
+    from services.cli.exit import exit_after
     from services.exit_codes import Exit
 
     def shown() -> Exit:
@@ -277,7 +277,7 @@ def table(
             suite.put_table(folder, into)
         return Exit.OK
 
-    raise conclude(shown)
+    raise exit_after(shown)
 
 
 @app.command()
@@ -295,7 +295,7 @@ def run(module: str, settings: Mapping[str, Any], as_json: bool, out: Path | Non
 
     The exit code is 1 where a figure misses its bar.
     """
-    from services.cli.exit import conclude
+    from services.cli.exit import exit_after
     from services.exit_codes import Exit
 
     def measured() -> Exit:
@@ -310,4 +310,4 @@ def run(module: str, settings: Mapping[str, Any], as_json: bool, out: Path | Non
             print_report(report)
         return Exit.OK if report.met else Exit.FAILED
 
-    return conclude(measured, as_json)
+    return exit_after(measured, as_json)

@@ -13,11 +13,11 @@ from motet.core.errors import MotetError, NotFoundError
 from motet.core.service import Motet
 from motet.media.kinds import MODALITIES
 from services.cli.attachment import read_attachment
-from services.cli.connect import Whereabouts, reach
+from services.cli.connect import Target, connect
 from services.cli.conversation import Conversation
 from services.cli.deliver import deliver
 from services.cli.output_folder import OutputFolder
-from services.cli.request_options import Wishes
+from services.cli.request_options import RequestOptions
 from services.cli.run import screen_for
 from services.exit_codes import Exit, exit_of, exit_of_error
 
@@ -33,7 +33,7 @@ Say something, or:
 class Chat:
     """One person's conversation: what they type, one line at a time, becomes turns or commands."""
 
-    def __init__(self, motet: Motet, wishes: Wishes, folder: Path) -> None:
+    def __init__(self, motet: Motet, wishes: RequestOptions, folder: Path) -> None:
         self._motet = motet
         self._wishes = wishes
         self._folder = OutputFolder(folder)
@@ -77,7 +77,7 @@ class Chat:
         return exit_of(delivery.generation)
 
 
-def chat(wishes: Wishes, folder: Path, whereabouts: Whereabouts) -> Exit:
+def chat(wishes: RequestOptions, folder: Path, whereabouts: Target) -> Exit:
     """Talk until the input ends. Returns the last code that was not OK; stopping an answer is.
 
     Raises `MotetError` when Motet is not there. The loop stands still while a line is typed, so that Ctrl-C means the
@@ -86,7 +86,7 @@ def chat(wishes: Wishes, folder: Path, whereabouts: Whereabouts) -> Exit:
     last = Exit.OK
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        motet = runner.run(stack.enter_async_context(reach(whereabouts)))
+        motet = runner.run(stack.enter_async_context(connect(whereabouts)))
         try:
             talk = Chat(motet, wishes, folder)
             for line in _lines():

@@ -10,7 +10,7 @@ from motet.core.service import Motet
 
 
 @dataclass(frozen=True, slots=True)
-class Whereabouts:
+class Target:
     """What a command was told about it. `server` is an address; without one, Motet runs here with `bundle`."""
 
     server: str | None = None
@@ -22,7 +22,7 @@ class Whereabouts:
 
 
 @asynccontextmanager
-async def reach(whereabouts: Whereabouts) -> AsyncIterator[Motet]:
+async def connect(whereabouts: Target) -> AsyncIterator[Motet]:
     """Motet; whoever holds it cannot tell where it is. Raises `BundleError` and `SettingsError`."""
     if whereabouts.server is not None:
         from motet.client import Client

@@ -18,7 +18,7 @@ from services.cli.screens.screen import SavedMedia
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredMedia:
     """Media of a conversation. The server may still hold them too, as an artifact."""
 
     media: Media
@@ -32,7 +32,7 @@ class Kept:
 @dataclass(frozen=True, slots=True)
 class _Turn:
     role: Role
-    parts: tuple[str | Kept, ...]
+    parts: tuple[str | StoredMedia, ...]
 
     def message(self, by_name: bool) -> Message:
         return Message(self.role, tuple(p if isinstance(p, str) else p.content(by_name) for p in self.parts))
@@ -43,13 +43,13 @@ class Conversation:
 
     def __init__(self) -> None:
         self._turns: list[_Turn] = []
-        self._attached: list[Kept] = []
+        self._attached: list[StoredMedia] = []
         self._by_name = True
 
     async def attach(self, attachment: Attachment, motet: Motet) -> Artifact:
         """Show a file with the next turn. Raises `MediaError` at once for what cannot be read."""
         artifact = await attachment.upload(motet)
-        self._attached.append(Kept(attachment.media, artifact))
+        self._attached.append(StoredMedia(attachment.media, artifact))
         return artifact
 
     def messages(self, text: str) -> tuple[Message, ...]:
@@ -75,18 +75,18 @@ class Conversation:
 
     async def reset(self, motet: Motet) -> None:
         """Start anew; what was uploaded is deleted."""
-        parts: Iterable[str | Kept] = [part for turn in self._turns for part in turn.parts] + [*self._attached]
+        parts: Iterable[str | StoredMedia] = [part for turn in self._turns for part in turn.parts] + [*self._attached]
         for part in parts:
-            if isinstance(part, Kept) and part.artifact is not None:
+            if isinstance(part, StoredMedia) and part.artifact is not None:
                 with suppress(NotFoundError):
                     await motet.delete(part.artifact.name)
         self._turns.clear()
         self._attached.clear()
 
-    def _next(self, text: str) -> tuple[str | Kept, ...]:
+    def _next(self, text: str) -> tuple[str | StoredMedia, ...]:
         # The media first, as the model was taught, then what is said about them.
         return (*self._attached, text) if text or not self._attached else tuple(self._attached)
 
 
-def _kept(part: str | SavedMedia) -> str | Kept:
-    return part if isinstance(part, str) else Kept(part.media, part.artifact)
+def _kept(part: str | SavedMedia) -> str | StoredMedia:
+    return part if isinstance(part, str) else StoredMedia(part.media, part.artifact)

@@ -15,7 +15,7 @@ from services.lazy import unfinished
 _OWN = ("motet", "orchestrator", "services")
 
 
-def conclude(command: Callable[[], Exit], as_json: bool = False) -> typer.Exit:
+def exit_after(command: Callable[[], Exit], as_json: bool = False) -> typer.Exit:
     """Run a command to its end; `raise` what this returns. Errors that are not Motet's own keep their tracebacks."""
     ended = _ended(command, as_json)
     if unfinished():

@@ -6,13 +6,13 @@ import json
 from dataclasses import asdict
 
 from motet.core.service import Model
-from services.cli.connect import Whereabouts, reach
+from services.cli.connect import Target, connect
 from services.exit_codes import Exit
 
 
-async def models(whereabouts: Whereabouts, as_json: bool) -> Exit:
+async def models(whereabouts: Target, as_json: bool) -> Exit:
     """Print the models, one JSON object a line where wanted."""
-    async with reach(whereabouts) as motet:
+    async with connect(whereabouts) as motet:
         for model in await motet.models():
             print(json.dumps(asdict(model)) if as_json else _described(model))
     return Exit.OK

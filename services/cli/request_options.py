@@ -12,7 +12,7 @@ from motet.core.request import Content, DecoderOptions, GenerationRequest, Messa
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class RequestOptions:
     """How an answer is to be made; None is the model's or the server's own choice. `timeout` is in seconds.
 
     `only` names the modalities that may be made besides text; `steps`, `guidance` and `least_steps` go by modality.
@@ -43,7 +43,7 @@ class Wishes:
         )
 
 
-def wishes_of(
+def request_options_of(
     seed: int | None,
     timeout: float | None,
     only: str | None,
@@ -51,14 +51,14 @@ def wishes_of(
     guidance: Sequence[str],
     least_steps: Sequence[str] = (),
     priority: int = 0,
-) -> Wishes:
+) -> RequestOptions:
     """Wishes as they were typed: `only` is comma-separated; `steps`, `guidance` and `least_steps` are MODALITY=NUMBER.
 
     Raises `RequestError`, naming the option, for what cannot be read.
     """
     allowed = None if only is None else frozenset(name.strip() for name in only.split(",") if name.strip())
     scales, least = dict(_numbers(guidance, "--guidance")), _whole_numbers(least_steps, "--least-steps")
-    return Wishes(seed, timeout, allowed, _whole_numbers(steps, "--steps"), scales, least, priority)
+    return RequestOptions(seed, timeout, allowed, _whole_numbers(steps, "--steps"), scales, least, priority)
 
 
 def prompt_of(typed: str) -> str:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from motet.core.request import ArtifactName
 from services.cli.attachment import Attachment
-from services.cli.connect import Whereabouts, reach
+from services.cli.connect import Target, connect
 from services.cli.deliver import deliver
 from services.cli.output_folder import OutputFolder
-from services.cli.request_options import Wishes, user_turn
+from services.cli.request_options import RequestOptions, user_turn
 from services.cli.screens.screen import Screen
 from services.exit_codes import Exit, exit_of
 
@@ -19,13 +19,13 @@ from services.exit_codes import Exit, exit_of
 async def run(
     prompt: str,
     attachments: Sequence[Attachment],
-    wishes: Wishes,
+    wishes: RequestOptions,
     folder: Path,
-    whereabouts: Whereabouts,
+    whereabouts: Target,
     as_json: bool,
 ) -> Exit:
     """Have a prompt answered, files and all. Raises `MotetError` when there is no answer."""
-    async with reach(whereabouts) as motet:
+    async with connect(whereabouts) as motet:
         shown = [ArtifactName((await attachment.upload(motet)).name) for attachment in attachments]
         request = wishes.request([user_turn(prompt, shown)])
         with screen_for(folder, as_json) as screen:

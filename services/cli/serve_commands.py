@@ -109,16 +109,16 @@ def _serve(service_of: Callable[[dict[str, Any]], Service], given: dict[str, Any
     import asyncio
 
     from motet.core.errors import MotetError
-    from services.cli.exit import conclude, refuse
+    from services.cli.exit import exit_after, refuse
     from services.logs import configure_logs
-    from services.parent_watch import hold
+    from services.parent_watch import exit_with_parent
     from services.serve import serve
 
     if given.pop("leashed"):
-        hold()
+        exit_with_parent()
     try:
         service = service_of(given)
         configure_logs(service.settings.log_level)
     except MotetError as error:
         raise refuse(error) from None
-    raise conclude(lambda: asyncio.run(serve(service)))
+    raise exit_after(lambda: asyncio.run(serve(service)))

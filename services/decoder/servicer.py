@@ -14,7 +14,7 @@ from motet.internal.v1 import decoder_service_pb2 as pb
 from motet.internal.v1 import decoder_service_pb2_grpc as pb_grpc
 from motet.transport import convert
 from motet.transport.channel import chunks
-from motet.transport.coalescing import bunched
+from motet.transport.coalescing import coalesced
 from motet.transport.interceptor import deadline_of
 from services.capacity_servicer import LEAST, ROOM
 
@@ -35,7 +35,7 @@ class DecoderServicer(pb_grpc.DecoderServiceServicer):
         """Translate, decode, translate."""
         job = convert.decode_job_from_proto(request)
         events = self._decoder.decode(job, deadline_of(context))
-        async with aclosing(bunched(events, weigh=_weight, room=ROOM)) as bunches:
+        async with aclosing(coalesced(events, weigh=_weight, room=ROOM)) as bunches:
             async for bunch in bunches:
                 for told in _told(bunch):
                     yield pb.DecodeResponse(events=told)

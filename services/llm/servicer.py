@@ -12,7 +12,7 @@ from motet.core.workers import LanguageEvent, LanguageModel, Signal, TextPiece
 from motet.internal.v1 import language_model_service_pb2 as pb
 from motet.internal.v1 import language_model_service_pb2_grpc as pb_grpc
 from motet.transport import convert
-from motet.transport.coalescing import bunched
+from motet.transport.coalescing import coalesced
 from motet.transport.interceptor import deadline_of
 from services.capacity_servicer import LEAST, ROOM
 
@@ -37,7 +37,7 @@ class LanguageModelServicer(pb_grpc.LanguageModelServiceServicer):
         """Translate, generate, translate."""
         prompt = convert.prompt_from_proto(request)
         events = self._language_model.generate(prompt, deadline_of(context))
-        async with aclosing(bunched(events, weigh=_weight, room=ROOM, rest=self._rest)) as bunches:
+        async with aclosing(coalesced(events, weigh=_weight, room=ROOM, rest=self._rest)) as bunches:
             async for bunch in bunches:
                 yield pb.GenerateResponse(events=map(convert.language_event_to_proto, bunch))
 

@@ -6,12 +6,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from motet.models.llm.config import Budget
+from motet.models.llm.config import EngineConfig
 from services.settings import WorkerSettings
 
 
 class LanguageModelSettings(WorkerSettings):
-    """The environment's `MOTET_*`, and the command line over it. `Budget` says more of what is counted in tokens."""
+    """Settings of the language model service. `EngineConfig` explains those that are counted in tokens."""
 
     listen: str = Field("127.0.0.1:50052", description="Address to serve on; port 0 takes a free one.")
     kv_tokens: Annotated[int, Field(ge=1)] | None = Field(
@@ -21,10 +21,10 @@ class LanguageModelSettings(WorkerSettings):
         None, description="Tokens of scripts' beginnings that are remembered; otherwise four conversations'."
     )
     pass_tokens: Annotated[int, Field(ge=1)] = Field(
-        Budget().pass_tokens, description="Tokens that go through the network at once, about."
+        EngineConfig().pass_tokens, description="Tokens that go through the network at once, about."
     )
 
     @property
-    def budget(self) -> Budget:
+    def budget(self) -> EngineConfig:
         """The bounds of the engine."""
-        return Budget(self.kv_tokens, self.prefix_tokens, self.pass_tokens)
+        return EngineConfig(self.kv_tokens, self.prefix_tokens, self.pass_tokens)

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from motet.transport.concurrency_limiter import Gate
+from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from orchestrator.orchestrator import Orchestrator
 from services.orchestrator.pools import pooled_workers
 from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
-from services.orchestrator.settings import GatewaySettings, addresses_of
+from services.orchestrator.settings import OrchestratorServiceSettings, addresses_of
 from services.serve import Opened, Service, factory_of
 from services.settings import settings_of
 
@@ -24,7 +24,7 @@ def orchestrator_service(given: dict[str, Any]) -> Service:
 
     Opening raises `SettingsError` when a decoder's address is given for a modality that the bundle does not make.
     """
-    settings = settings_of(GatewaySettings, given | {"decoders": addresses_of(given.get("decoders"))})
+    settings = settings_of(OrchestratorServiceSettings, given | {"decoders": addresses_of(given.get("decoders"))})
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Opened]:
@@ -42,4 +42,4 @@ def orchestrator_service(given: dict[str, Any]) -> Service:
             generations = GenerationServicer(motet, settings.heartbeat)
             yield Opened([generations, ArtifactServicer(motet), ModelServicer(motet)], finish)
 
-    return Service("orchestrator", settings.listen, settings, Gate(), opened)
+    return Service("orchestrator", settings.listen, settings, ConcurrencyLimiter(), opened)

@@ -18,7 +18,7 @@ from motet.core.request import GenerationRequest
 from motet.core.service import Motet
 from motet.transport import convert
 from motet.transport.channel import CHUNK
-from motet.transport.coalescing import bunched
+from motet.transport.coalescing import coalesced
 from motet.transport.interceptor import deadline_of
 from motet.v1 import artifact_service_pb2 as artifact_pb
 from motet.v1 import artifact_service_pb2_grpc as artifact_grpc
@@ -55,7 +55,7 @@ class GenerationServicer(generation_grpc.GenerationServiceServicer):
         """Translate and generate; the status after `done` is what went wrong, if nothing usable came of it."""
         wish = _timed(convert.request_from_proto(request), deadline_of(context).remaining())
         record: Generation | None = None
-        async with aclosing(bunched(self._motet.generate(wish), pulse=self._heartbeat, rest=self._rest)) as bunches:
+        async with aclosing(coalesced(self._motet.generate(wish), pulse=self._heartbeat, rest=self._rest)) as bunches:
             sequence = 0
             async for events in bunches:
                 for told in _told(events, sequence):
@@ -72,7 +72,7 @@ class GenerationServicer(generation_grpc.GenerationServiceServicer):
         """Translate and watch."""
         sequence = request.after_sequence
         stream = self._motet.watch(request.name, sequence)
-        async with aclosing(bunched(stream, pulse=self._heartbeat, rest=self._rest)) as bunches:
+        async with aclosing(coalesced(stream, pulse=self._heartbeat, rest=self._rest)) as bunches:
             async for events in bunches:
                 for told in _told(events, sequence):
                     yield generation_pb.WatchGenerationResponse(events=told)

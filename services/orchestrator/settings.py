@@ -7,7 +7,7 @@ from orchestrator.settings import Addresses, OrchestratorSettings
 from services.settings import ServiceSettings
 
 
-class GatewaySettings(ServiceSettings, OrchestratorSettings):
+class OrchestratorServiceSettings(ServiceSettings, OrchestratorSettings):
     """The environment's `MOTET_*`, and the command line over it: a service's settings and an orchestrator's."""
 
 

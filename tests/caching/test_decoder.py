@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from motet.caching.decoder import Finished, ReusingDecoder
+from motet.caching.decoder import CachingDecoder, Finished
 from motet.core import metrics
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, OverloadedError, Reason
@@ -23,8 +23,8 @@ SOON = Deadline(None)
 JOB = DecodeJob("a", tensor_of(b"conditioning", (4,)), seed=7, tenant="t")
 
 
-def decoder_of(inner: Any, memory: Finished | None = None, model: str = "m") -> ReusingDecoder:
-    return ReusingDecoder(inner, model, Finished(1000) if memory is None else memory)
+def decoder_of(inner: Any, memory: Finished | None = None, model: str = "m") -> CachingDecoder:
+    return CachingDecoder(inner, model, Finished(1000) if memory is None else memory)
 
 
 async def made(decoder: Decoder, job: DecodeJob = JOB, deadline: Deadline = SOON) -> list[Progress | Media]:
@@ -34,7 +34,7 @@ async def made(decoder: Decoder, job: DecodeJob = JOB, deadline: Deadline = SOON
 
 def count(modality: str, outcome: str) -> float:
     """How many jobs came out so in this process."""
-    return float(metrics.REUSE.labels(modality, outcome)._value.get())
+    return float(metrics.MEDIA_CACHE.labels(modality, outcome)._value.get())
 
 
 class Gate:
@@ -329,7 +329,7 @@ class Seat:
         self.desk.used.append(self.name)
         return self.desk.decode(job, deadline)
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         self.desk.given_back.append(self.name)
 
 
@@ -346,7 +346,7 @@ async def test_places_are_reserved_with_the_decoder_and_given_back_at_once_by_th
     assert one == other
     assert again == one[-1:]
     unused = decoder.reserve(steps=4, tenant="t", priority=0)
-    unused.give_back()
+    unused.release()
     assert desk.given_back[2:] == ["4 t 0"]
 
 
@@ -355,4 +355,4 @@ async def test_a_place_with_a_decoder_that_has_none_is_as_good_as_the_decoder() 
     place = decoder_of(toy).reserve(steps=None, tenant="", priority=0)
 
     assert isinstance((await made(place))[-1], Media)
-    place.give_back()
+    place.release()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from motet.caching.encoder import Embeddings, ReusingEncoder
+from motet.caching.encoder import CachingEncoder, EmbeddingCache
 from motet.core import metrics
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, MediaError
@@ -21,16 +21,16 @@ SOON = Deadline(None)
 ONE, TWO, BROKEN = Media("", b"one"), Media("", b"two"), Media("", UNREADABLE)
 
 
-def encoder_of(inner: Any, version: str = "1", memory: Embeddings | None = None) -> ReusingEncoder:
-    return ReusingEncoder(inner, version, Embeddings(1000) if memory is None else memory)
+def encoder_of(inner: Any, version: str = "1", memory: EmbeddingCache | None = None) -> CachingEncoder:
+    return CachingEncoder(inner, version, EmbeddingCache(1000) if memory is None else memory)
 
 
 def count(outcome: str) -> float:
     """How many pieces of media came out so in this process."""
-    return float(metrics.EMBEDDINGS.labels(outcome)._value.get())
+    return float(metrics.EMBEDDING_CACHE.labels(outcome)._value.get())
 
 
-async def waiting(encoder: ReusingEncoder, callers: int) -> list[asyncio.Task[list[Tensor]]]:
+async def waiting(encoder: CachingEncoder, callers: int) -> list[asyncio.Task[list[Tensor]]]:
     """So many callers that all wait for the embedding of the same."""
     before = count("joined")
     tasks = [asyncio.create_task(encoder.encode([ONE], SOON)) for _ in range(callers)]
@@ -106,7 +106,7 @@ async def test_the_urgent_do_not_wait_with_those_who_are_not() -> None:
 
 
 async def test_another_version_of_the_encoder_remembers_nothing_of_the_last() -> None:
-    memory, toy = Embeddings(1000), ToyEncoder()
+    memory, toy = EmbeddingCache(1000), ToyEncoder()
 
     for version in ("1", "2"):
         await encoder_of(toy, version, memory).encode([ONE], SOON)

@@ -1,10 +1,10 @@
 """What is kept, and what makes room."""
 
-from motet.caching.lru import Memory
+from motet.caching.lru import LruCache
 
 
 def test_what_was_kept_is_there_and_nothing_else() -> None:
-    memory: Memory[str, bytes] = Memory(10)
+    memory: LruCache[str, bytes] = LruCache(10)
 
     memory.keep("a", b"aaa", 3)
 
@@ -14,7 +14,7 @@ def test_what_was_kept_is_there_and_nothing_else() -> None:
 
 
 def test_the_least_recently_used_makes_room() -> None:
-    memory: Memory[str, bytes] = Memory(10)
+    memory: LruCache[str, bytes] = LruCache(10)
     for key in "abc":
         memory.keep(key, key.encode(), 3)
 
@@ -26,7 +26,7 @@ def test_the_least_recently_used_makes_room() -> None:
 
 
 def test_what_would_take_more_than_all_is_not_kept_and_costs_nobody_a_place() -> None:
-    memory: Memory[str, bytes] = Memory(10)
+    memory: LruCache[str, bytes] = LruCache(10)
     memory.keep("a", b"a", 10)
 
     memory.keep("b", b"b", 11)
@@ -36,7 +36,7 @@ def test_what_would_take_more_than_all_is_not_kept_and_costs_nobody_a_place() ->
 
 
 def test_a_key_kept_again_counts_once() -> None:
-    memory: Memory[str, bytes] = Memory(10)
+    memory: LruCache[str, bytes] = LruCache(10)
 
     for value, size in ((b"old", 9), (b"new", 4)):
         memory.keep("a", value, size)

@@ -10,7 +10,7 @@ from contextlib import aclosing
 
 import pytest
 
-from motet.caching.shared_streams import Flights
+from motet.caching.shared_streams import SharedStreams
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError
 from tests.waiting import turns
@@ -48,7 +48,7 @@ class Source:
 
 
 async def all_of(
-    flights: Flights[int], source: Source, heard: list[int] | None = None, deadline: Deadline = NEVER
+    flights: SharedStreams[int], source: Source, heard: list[int] | None = None, deadline: Deadline = NEVER
 ) -> list[int]:
     """What one listener is told."""
     heard = [] if heard is None else heard
@@ -59,7 +59,7 @@ async def all_of(
 
 
 async def test_eight_who_want_the_same_cause_one_stream_and_hear_all_of_it() -> None:
-    flights, source = Flights[int](), Source()
+    flights, source = SharedStreams[int](), Source()
     listeners = [asyncio.create_task(all_of(flights, source)) for _ in range(8)]
     await turns()
     source.go_on(3)
@@ -70,7 +70,7 @@ async def test_eight_who_want_the_same_cause_one_stream_and_hear_all_of_it() -> 
 
 
 async def test_different_keys_are_different_streams() -> None:
-    flights, one, other = Flights[int](), Source(), Source()
+    flights, one, other = SharedStreams[int](), Source(), Source()
     one.go_on(3)
     other.go_on(3)
 
@@ -82,7 +82,7 @@ async def test_different_keys_are_different_streams() -> None:
 
 
 async def test_who_joins_late_is_told_the_latest_and_then_the_rest() -> None:
-    flights, source, early = Flights[int](), Source(), []
+    flights, source, early = SharedStreams[int](), Source(), []
     first = asyncio.create_task(all_of(flights, source, early))
     await turns()
     source.go_on(2)
@@ -98,7 +98,7 @@ async def test_who_joins_late_is_told_the_latest_and_then_the_rest() -> None:
 
 
 async def test_the_first_may_leave_and_the_others_hear_the_end() -> None:
-    flights, source = Flights[int](), Source()
+    flights, source = SharedStreams[int](), Source()
     first, second = (asyncio.create_task(all_of(flights, source)) for _ in range(2))
     await turns()
 
@@ -111,7 +111,7 @@ async def test_the_first_may_leave_and_the_others_hear_the_end() -> None:
 
 
 async def test_when_the_last_has_left_the_stream_has_stopped() -> None:
-    flights, source = Flights[int](), Source()
+    flights, source = SharedStreams[int](), Source()
     listeners = [asyncio.create_task(all_of(flights, source)) for _ in range(2)]
     await turns()
 
@@ -124,7 +124,7 @@ async def test_when_the_last_has_left_the_stream_has_stopped() -> None:
 
 
 async def test_leaving_before_anything_was_begun_leaves_nothing_behind() -> None:
-    flights, source = Flights[int](), Source()
+    flights, source = SharedStreams[int](), Source()
     listener = asyncio.create_task(all_of(flights, source))
     await asyncio.sleep(0)
     listener.cancel()
@@ -135,7 +135,7 @@ async def test_leaving_before_anything_was_begun_leaves_nothing_behind() -> None
 
 
 async def test_who_comes_while_a_stream_is_being_stopped_gets_a_new_one() -> None:
-    flights, stopping = Flights[int](), asyncio.Event()
+    flights, stopping = SharedStreams[int](), asyncio.Event()
 
     async def stubborn(_: Deadline) -> AsyncIterator[int]:
         try:
@@ -156,7 +156,7 @@ async def test_who_comes_while_a_stream_is_being_stopped_gets_a_new_one() -> Non
 
 
 async def test_an_error_reaches_all_and_the_next_begins_anew() -> None:
-    flights, broken = Flights[int](), Source(ValueError("broken"))
+    flights, broken = SharedStreams[int](), Source(ValueError("broken"))
     listeners = [asyncio.create_task(all_of(flights, broken)) for _ in range(3)]
     await turns()
     broken.go_on(3)
@@ -170,7 +170,7 @@ async def test_an_error_reaches_all_and_the_next_begins_anew() -> None:
 
 
 async def test_each_listens_until_its_own_deadline_and_no_longer() -> None:
-    flights, source = Flights[int](), Source()
+    flights, source = SharedStreams[int](), Source()
     hasty = asyncio.create_task(all_of(flights, source, deadline=Deadline.after(0.02)))
     patient = asyncio.create_task(all_of(flights, source, deadline=Deadline.after(30)))
 
@@ -183,7 +183,7 @@ async def test_each_listens_until_its_own_deadline_and_no_longer() -> None:
 
 
 async def test_the_last_to_run_late_stops_the_stream() -> None:
-    flights, source = Flights[int](), Source()
+    flights, source = SharedStreams[int](), Source()
 
     with pytest.raises(DeadlineError):
         await all_of(flights, source, deadline=Deadline.after(0.02))
@@ -192,7 +192,7 @@ async def test_the_last_to_run_late_stops_the_stream() -> None:
 
 
 async def test_a_stream_that_runs_out_of_time_begins_again_with_the_most_that_anybody_has() -> None:
-    flights, source = Flights[int](), Source(DeadlineError("out of time"))
+    flights, source = SharedStreams[int](), Source(DeadlineError("out of time"))
     ends = [Deadline.after(seconds) for seconds in (10, 30, 20)]
     listeners = [asyncio.create_task(all_of(flights, source, deadline=end)) for end in ends]
     await turns()
@@ -209,7 +209,7 @@ class Thing:
 
 
 async def test_what_a_stream_told_is_held_by_nobody_once_its_last_listener_has_left() -> None:
-    flights, told = Flights[Thing](), []
+    flights, told = SharedStreams[Thing](), []
 
     async def stream(deadline: Deadline) -> AsyncIterator[Thing]:
         thing = Thing()

@@ -3,14 +3,14 @@
 import pytest
 
 from motet.core.errors import FaultError
-from motet.core.plan import Plan, Step
+from motet.core.plan import MediaJob, Plan
 from motet.core.tensors import Tensor
 
 CONDITIONING = Tensor("uint8", (1,), b"x")
 
 
-def step(name: str, *needs: str) -> Step:
-    return Step(name, "sight", CONDITIONING, needs=needs)
+def step(name: str, *needs: str) -> MediaJob:
+    return MediaJob(name, "sight", CONDITIONING, needs=needs)
 
 
 def test_a_plan_grows_by_one_step_and_leaves_the_old_plan_as_it_was() -> None:
@@ -26,6 +26,6 @@ def test_two_steps_may_not_have_one_name() -> None:
 
 
 @pytest.mark.parametrize("steps", [(step("a", "b"), step("b")), (step("a", "a"),), (step("b", "z"),)])
-def test_a_step_may_only_need_steps_before_it(steps: tuple[Step, ...]) -> None:
+def test_a_step_may_only_need_steps_before_it(steps: tuple[MediaJob, ...]) -> None:
     with pytest.raises(FaultError, match="which no earlier step makes"):
         Plan(steps)

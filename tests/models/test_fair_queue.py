@@ -1,9 +1,9 @@
 import pytest
 
-from motet.models.fair_queue import Line
+from motet.models.fair_queue import FairQueue
 
 
-def served(line: Line[str]) -> list[str]:
+def served(line: FairQueue[str]) -> list[str]:
     order = []
     while (item := line.first()) is not None:
         line.leave(item)
@@ -12,7 +12,7 @@ def served(line: Line[str]) -> list[str]:
 
 
 def test_one_tenants_items_are_served_as_they_came() -> None:
-    line: Line[str] = Line()
+    line: FairQueue[str] = FairQueue()
     for item in "abc":
         line.join(item, "", 0, 10)
 
@@ -20,7 +20,7 @@ def test_one_tenants_items_are_served_as_they_came() -> None:
 
 
 def test_a_higher_priority_goes_first() -> None:
-    line: Line[str] = Line()
+    line: FairQueue[str] = FairQueue()
     for item, priority in (("low", -1), ("usual", 0), ("high", 5), ("usual too", 0)):
         line.join(item, "", priority, 10)
 
@@ -28,7 +28,7 @@ def test_a_higher_priority_goes_first() -> None:
 
 
 def test_a_tenant_with_little_does_not_wait_for_one_with_much() -> None:
-    line: Line[str] = Line()
+    line: FairQueue[str] = FairQueue()
     for number in range(5):
         line.join(f"much {number}", "greedy", 0, 10)
     line.join("little", "modest", 0, 10)
@@ -37,7 +37,7 @@ def test_a_tenant_with_little_does_not_wait_for_one_with_much() -> None:
 
 
 def test_turns_are_by_cost_and_not_by_number() -> None:
-    line: Line[str] = Line()
+    line: FairQueue[str] = FairQueue()
     for number in range(2):
         line.join(f"large {number}", "a", 0, 30)
     for number in range(4):
@@ -47,7 +47,7 @@ def test_turns_are_by_cost_and_not_by_number() -> None:
 
 
 def test_whoever_comes_late_is_owed_nothing_for_the_time_before() -> None:
-    line: Line[str] = Line()
+    line: FairQueue[str] = FairQueue()
     for number in range(4):
         line.join(f"early {number}", "a", 0, 10)
     for number in range(3):
@@ -59,7 +59,7 @@ def test_whoever_comes_late_is_owed_nothing_for_the_time_before() -> None:
 
 
 def test_whoever_gives_up_leaves_from_anywhere() -> None:
-    line: Line[str] = Line()
+    line: FairQueue[str] = FairQueue()
     for item in "abc":
         line.join(item, "", 0, 10)
     line.leave("b")

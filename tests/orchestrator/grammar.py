@@ -10,7 +10,7 @@ from motet.core.events import (
     Accepted,
     Done,
     Event,
-    Happening,
+    EventPayload,
     PartDelta,
     PartDone,
     PartFailed,
@@ -33,7 +33,7 @@ class Reader:
         self.plan = PlanGrown((), complete=False)
         self.expected_stand_ins: dict[str, str] = {}
 
-    def read(self, what: Happening) -> None:
+    def read(self, what: EventPayload) -> None:
         """One more event between `Accepted` and `Done`."""
         match what:
             case PlanGrown():

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from random import Random
 
-from motet.core.capacity import TOLD_EVERY, Capacity
+from motet.core.capacity import REPORT_INTERVAL, Load
 from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import Reason, RetryableError
@@ -31,22 +31,22 @@ class Post:
     """
 
     def __init__(self, width: int = 1) -> None:
-        self.told: asyncio.Queue[Capacity | None] = asyncio.Queue()
+        self.told: asyncio.Queue[Load | None] = asyncio.Queue()
         self.frozen = False
         self.tell(width=width)
 
     def tell(self, **load) -> None:
-        self.told.put_nowait(Capacity(**load))
+        self.told.put_nowait(Load(**load))
 
     def lose(self) -> None:
         self.told.put_nowait(None)
 
-    async def loads(self) -> AsyncIterator[Capacity]:
+    async def loads(self) -> AsyncIterator[Load]:
         load = await self.told.get()
         while load is not None:
             yield load
             with suppress(TimeoutError):
-                async with asyncio.timeout(None if self.frozen else TOLD_EVERY):
+                async with asyncio.timeout(None if self.frozen else REPORT_INTERVAL):
                     load = await self.told.get()
         raise AWAY
 

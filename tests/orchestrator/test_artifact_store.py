@@ -9,7 +9,7 @@ import pytest
 
 from motet.core.errors import NotFoundError, Reason, RequestError
 from motet.core.media import Media
-from orchestrator.artifact_store import CHUNK, Artifacts
+from orchestrator.artifact_store import CHUNK, ArtifactStore
 from tests.orchestrator.stage import stage
 
 
@@ -19,7 +19,7 @@ async def fetched(artifacts, name, offset=0):
 
 async def test_what_is_kept_is_described_and_downloaded_in_chunks():
     data = bytes(range(256)) * 3000
-    artifacts = Artifacts(60, 2**20)
+    artifacts = ArtifactStore(60, 2**20)
 
     artifact, chunks = await artifacts.keep("a", Media("x/a", data))
 
@@ -32,14 +32,14 @@ async def test_what_is_kept_is_described_and_downloaded_in_chunks():
 @pytest.mark.parametrize("offset", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 9, 2 * CHUNK + 10, 10**9])
 async def test_a_download_goes_on_from_an_offset(offset):
     data = bytes(2 * CHUNK) + b"0123456789"
-    artifacts = Artifacts(60, 2**20)
+    artifacts = ArtifactStore(60, 2**20)
     artifact, _ = await artifacts.keep("a", Media("x/a", data))
 
     assert b"".join(await fetched(artifacts, artifact.name, offset)) == data[offset:]
 
 
 async def test_an_artifact_is_forgotten_after_its_time():
-    artifacts = Artifacts(0.02, 100)
+    artifacts = ArtifactStore(0.02, 100)
     artifact, _ = await artifacts.keep("a", Media("x/a", b"x"))
     assert artifacts.find(artifact.name)
 
@@ -52,7 +52,7 @@ async def test_an_artifact_is_forgotten_after_its_time():
 
 
 async def test_the_least_recently_used_make_room():
-    artifacts = Artifacts(60, 100)
+    artifacts = ArtifactStore(60, 100)
     first, second = [(await artifacts.keep("a", Media("x/a", bytes(40))))[0] for _ in range(2)]
     await fetched(artifacts, first.name)
 
@@ -66,7 +66,7 @@ async def test_the_least_recently_used_make_room():
 
 
 async def test_what_could_never_fit_is_refused_and_pushes_nothing_out():
-    artifacts = Artifacts(60, 100)
+    artifacts = ArtifactStore(60, 100)
     kept, _ = await artifacts.keep("a", Media("x/a", bytes(40)))
 
     with pytest.raises(RequestError) as caught:

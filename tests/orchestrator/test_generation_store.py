@@ -14,7 +14,7 @@ from motet.core.errors import FaultError, NotFoundError, OverloadedError, Reason
 from motet.core.events import Accepted, PartDelta, State
 from motet.core.media import Media
 from motet.toys.workers import Pause, ToyDecoder, ToyLanguageModel
-from orchestrator.generation.task import Performance
+from orchestrator.generation.task import GenerationTask
 from tests.orchestrator.grammar import check
 from tests.orchestrator.stage import (
     MANIFEST,
@@ -161,7 +161,7 @@ async def test_what_is_forgotten_is_held_by_nobody():
 
     known = {record.name for record in (await orchestrator.generations())[0]}
     # By `type`: `isinstance` asks every object in memory for its class, and some of torch's answer with a warning.
-    assert {held.name for held in gc.get_objects() if type(held) is Performance} == known
+    assert {held.name for held in gc.get_objects() if type(held) is GenerationTask} == known
 
 
 async def test_generations_are_listed_newest_first_page_by_page():

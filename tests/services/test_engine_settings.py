@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from motet.core.errors import SettingsError
-from motet.models.llm.config import Budget
+from motet.models.llm.config import EngineConfig
 from services.decoder.service import decoder_service
 from services.encoder.service import encoder_service
 from services.llm.service import language_model_service
@@ -28,11 +28,11 @@ def test_a_language_models_budget_comes_from_the_environment_and_the_command_lin
 
     settings = settings_of(LanguageModelSettings, {"prefix_tokens": 0, "pass_tokens": 64})
 
-    assert settings.budget == Budget(4000, 0, 64)
+    assert settings.budget == EngineConfig(4000, 0, 64)
 
 
 def test_what_is_not_set_suits_the_model() -> None:
-    assert settings_of(LanguageModelSettings, {}).budget == Budget()
+    assert settings_of(LanguageModelSettings, {}).budget == EngineConfig()
 
 
 async def test_the_service_gives_the_engine_its_budget(tmp_path: Path) -> None:

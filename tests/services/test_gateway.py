@@ -20,7 +20,7 @@ from motet.core.workers import DecodeJob, Progress, Workers
 from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel, tensor_of
 from motet.transport import convert
 from motet.transport.channel import open_channel
-from motet.transport.concurrency_limiter import Gate
+from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.server import Server
 from motet.transport.status import DETAILS_KEY
 from motet.v1 import generation_service_pb2_grpc
@@ -46,12 +46,12 @@ class Troupe:
         self.settings = settings
         self.stack = AsyncExitStack()
 
-    async def serve(self, worker: Any, gate: Gate | None = None) -> str:
+    async def serve(self, worker: Any, gate: ConcurrencyLimiter | None = None) -> str:
         server, _ = await self.stack.enter_async_context(served(worker, gate=gate))
         self.servers.append(server)
         return server.address
 
-    async def workers(self, *decoders: ToyDecoder, gate: Gate | None = None) -> Workers:
+    async def workers(self, *decoders: ToyDecoder, gate: ConcurrencyLimiter | None = None) -> Workers:
         """Pools over the toys, each behind a server; those of the decoders are `servers[2:]`."""
         self.decoders = list(decoders)
         encoder, model = await self.serve(ToyEncoder()), await self.serve(self.model, gate)
@@ -148,7 +148,7 @@ async def test_steps_are_spread_over_replicas_by_what_each_has_to_do() -> None:
 async def test_excess_is_refused_on_the_wire_with_the_time_to_come_back() -> None:
     async with troupe(queue_seconds=0.5) as them:
         them.model = ToyLanguageModel(MANIFEST.grammar, [Pause()])
-        workers = await them.workers(slow(), gate=Gate(1, 8))
+        workers = await them.workers(slow(), gate=ConcurrencyLimiter(1, 8))
         motet = await them.stack.enter_async_context(Orchestrator(workers, MANIFEST, DIGEST, probe=probe))
         server = await them.stack.enter_async_context(Server([GenerationServicer(motet)]))
         client = await them.stack.enter_async_context(Client(server.address))

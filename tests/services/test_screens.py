@@ -16,8 +16,8 @@ from motet.core.events import (
     Artifact,
     Done,
     Event,
+    EventPayload,
     Generation,
-    Happening,
     PartDelta,
     PartDone,
     PartFailed,
@@ -37,7 +37,7 @@ from services.cli.screens.screen import SavedMedia, Screen
 PICTURE = Media("image/png", b"picture")
 ARTIFACT = Artifact("artifacts/a", "image", "image/png", 7, PICTURE.sha256, 0.0)
 LOST = PartFailed("p2", FaultError("the worker is gone", Reason.WORKER_LOST), retryable=True)
-ANSWER: list[Happening] = [
+ANSWER: list[EventPayload] = [
     Accepted("generations/g", seed=5),
     PartStarted("p0", 0, "text", "text/plain", 0),
     PartDelta("p0", 0, "Here is "),

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from motet.core.errors import SettingsError
-from motet.transport.concurrency_limiter import Gate
+from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from services.decoder.service import decoder_service
 from services.decoder.settings import DecoderSettings
 from services.exit_codes import Exit
 from services.llm.settings import LanguageModelSettings
-from services.orchestrator.settings import GatewaySettings, addresses_of
-from services.ready_line import Announcement
+from services.orchestrator.settings import OrchestratorServiceSettings, addresses_of
+from services.ready_line import ReadyLine
 from services.serve import Opened, Service, serve
 from services.settings import ServiceSettings, settings_of
 
@@ -38,7 +38,7 @@ async def test_a_service_that_is_told_to_stop_while_it_loads_stops_at_once() -> 
         finally:
             closed.set()
 
-    serving = asyncio.create_task(serve(Service("slow", "127.0.0.1:0", SETTINGS, Gate(), opened)))
+    serving = asyncio.create_task(serve(Service("slow", "127.0.0.1:0", SETTINGS, ConcurrencyLimiter(), opened)))
     await begun.wait()
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -52,9 +52,9 @@ async def test_a_service_says_where_it_serves_and_ends_well(capsys: pytest.Captu
         asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), signal.SIGTERM)
         yield Opened([])
 
-    code = await serve(Service("image decoder", "127.0.0.1:0", SETTINGS, Gate(), opened))
+    code = await serve(Service("image decoder", "127.0.0.1:0", SETTINGS, ConcurrencyLimiter(), opened))
 
-    announced = Announcement.read(capsys.readouterr().out)
+    announced = ReadyLine.read(capsys.readouterr().out)
     assert announced is not None
     assert announced.service == "image decoder"
     assert not announced.address.endswith(":0")
@@ -63,10 +63,10 @@ async def test_a_service_says_where_it_serves_and_ends_well(capsys: pytest.Captu
 
 @pytest.mark.parametrize("address", ["127.0.0.1:5", "unix:/tmp/a folder, metrics on/it"])
 def test_an_announcement_is_read_back_from_its_line_and_from_no_other(address: str) -> None:
-    announcement = Announcement("image decoder", address, "[::1]:6")
+    announcement = ReadyLine("image decoder", address, "[::1]:6")
 
-    assert Announcement.read(f"{announcement}\n") == announcement
-    assert Announcement.read("image decoder is serving") is None
+    assert ReadyLine.read(f"{announcement}\n") == announcement
+    assert ReadyLine.read("image decoder is serving") is None
 
 
 def test_settings_come_from_the_environment_and_the_command_line_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +104,7 @@ def test_the_gateway_reads_the_settings_of_a_service_and_of_an_orchestrator(monk
     monkeypatch.setenv("MOTET_DECODERS", '{"image": "host:1"}')
     monkeypatch.setenv("MOTET_MAX_DURATION", "9")
 
-    settings = settings_of(GatewaySettings, {"bundle": "other"})
+    settings = settings_of(OrchestratorServiceSettings, {"bundle": "other"})
 
     assert (settings.decoders, settings.max_duration, settings.bundle) == ({"image": "host:1"}, 9, "other")
 

@@ -6,7 +6,7 @@ import pytest
 
 from motet.core.bundle import MANIFEST, Bundle, digest_of
 from motet.core.errors import BundleError
-from motet.training.seal_bundle import seal
+from motet.training.seal_bundle import seal_bundle
 
 FACTS = """# A comment stays.
 name: tiny
@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_sealed_bundle_lists_its_files_and_not_its_documents(folder: Path) -> None:
-    bundle = seal(folder)
+    bundle = seal_bundle(folder)
 
     assert bundle.manifest.files == {
         "encoder/model.safetensors": digest_of(folder / "encoder" / "model.safetensors"),
@@ -38,12 +38,12 @@ def test_a_sealed_bundle_lists_its_files_and_not_its_documents(folder: Path) -> 
 
 
 def test_sealing_again_follows_what_changed(folder: Path) -> None:
-    first = seal(folder)
+    first = seal_bundle(folder)
     (folder / "encoder" / "model.safetensors").write_bytes(b"other weights")
     with pytest.raises(BundleError, match="altered"):
         Bundle.load(folder)
 
-    second = seal(folder)
+    second = seal_bundle(folder)
 
     assert second.digest != first.digest
-    assert seal(folder).digest == second.digest
+    assert seal_bundle(folder).digest == second.digest

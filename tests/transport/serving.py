@@ -12,9 +12,9 @@ import grpc.aio
 from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Decoder, Encoder, LanguageModel
 from motet.transport.channel import open_channel
-from motet.transport.concurrency_limiter import Gate
+from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.server import Server
-from services.capacity_servicer import WorkerServicer
+from services.capacity_servicer import CapacityServicer
 from services.decoder.servicer import DecoderServicer
 from services.encoder.servicer import EncoderServicer
 from services.llm.servicer import LanguageModelServicer
@@ -24,11 +24,11 @@ JOB = DecodeJob("image", Tensor("uint8", (1,), b"1"), seed=1)
 
 @asynccontextmanager
 async def served(
-    *workers: Any, gate: Gate | None = None, **options: Any
+    *workers: Any, gate: ConcurrencyLimiter | None = None, **options: Any
 ) -> AsyncIterator[tuple[Server, grpc.aio.Channel]]:
     """A server of the workers, and a channel to it."""
-    gate = gate or Gate()
-    servicers = [*chain.from_iterable(map(_servicers, workers)), WorkerServicer(gate, "sha256:toy")]
+    gate = gate or ConcurrencyLimiter()
+    servicers = [*chain.from_iterable(map(_servicers, workers)), CapacityServicer(gate, "sha256:toy")]
     async with Server(servicers, gate=gate, **options) as server, open_channel(server.address) as channel:
         yield server, channel
 

@@ -8,13 +8,13 @@ from contextlib import aclosing
 import pytest
 
 from motet.core.clock import now
-from motet.transport.concurrency_limiter import Gate
+from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from services.benchmarks.simulation.virtual_loop import run_virtually
 
 
 def test_a_load_that_changes_all_the_time_is_told_twenty_times_a_second() -> None:
     async def program() -> int:
-        gate, told = Gate(4, 4), 0
+        gate, told = ConcurrencyLimiter(4, 4), 0
 
         async def busy() -> None:
             while now() < 1:
@@ -37,7 +37,7 @@ def test_a_load_that_changes_all_the_time_is_told_twenty_times_a_second() -> Non
 
 def test_a_load_that_does_not_change_is_told_now_and_then() -> None:
     async def program() -> list[float]:
-        async with aclosing(Gate().watch()) as loads:
+        async with aclosing(ConcurrencyLimiter().watch()) as loads:
             return [(await anext(loads), now())[1] for _ in range(4)]
 
     assert run_virtually(program()) == pytest.approx([0, 5.05, 10.1, 15.15])
@@ -45,7 +45,7 @@ def test_a_load_that_does_not_change_is_told_now_and_then() -> None:
 
 def test_work_is_predicted_from_how_long_calls_took() -> None:
     async def program() -> float:
-        gate = Gate(2, 4)
+        gate = ConcurrencyLimiter(2, 4)
         for _ in range(50):
             async with gate.admitted():
                 await asyncio.sleep(3)

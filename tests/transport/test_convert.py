@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motet.core import events as ev
-from motet.core.capacity import Capacity
+from motet.core.capacity import Load
 from motet.core.errors import FaultError, MotetError, OverloadedError, Reason, RequestError, error_of
 from motet.core.media import Media
 from motet.core.request import PRIORITIES, ArtifactName, DecoderOptions, FailurePolicy, GenerationRequest, Message
@@ -149,7 +149,7 @@ JOB = st.builds(
     PRIORITY,
     st.none() | POSITIVE,
 )
-LOAD = st.builds(Capacity, COUNT, COUNT, COUNT, st.booleans(), NAME, COUNT, SPAN)
+LOAD = st.builds(Load, COUNT, COUNT, COUNT, st.booleans(), NAME, COUNT, SPAN)
 OUTPUT = st.builds(Output, NAME, NAME, COUNT, SCALE, COUNT)
 MODEL = st.builds(
     Model, NAME, TEXT, NAME, NAME, st.lists(NAME).map(tuple), st.lists(OUTPUT).map(tuple), COUNT, SPAN, COUNT, COUNT
@@ -211,7 +211,7 @@ def test_decode_jobs_and_progress_come_back_as_they_were(job: DecodeJob, progres
 
 
 @given(LOAD)
-def test_a_load_comes_back_as_it_was(load: Capacity) -> None:
+def test_a_load_comes_back_as_it_was(load: Load) -> None:
     assert told(convert.capacity_from_proto(copied(convert.capacity_to_proto(load)))) == told(load)
 
 

@@ -35,7 +35,7 @@ from motet.internal.v1 import decoder_service_pb2_grpc
 from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, Trouble
 from motet.transport import convert
 from motet.transport.channel import HOP, open_channel
-from motet.transport.client_call import guarded
+from motet.transport.client_call import open_stream
 from motet.transport.clients import RemoteDecoder, RemoteEncoder
 from motet.transport.status import CODE_OF
 from tests.transport.serving import JOB, served
@@ -157,7 +157,7 @@ async def test_a_guard_cancels_the_call_even_when_somebody_still_holds_it() -> N
         stub = decoder_service_pb2_grpc.DecoderServiceStub(channel)
         calls = [stub.Decode(convert.decode_job_to_proto(JOB)) for _ in range(200)]
         for call in calls:
-            async with guarded(call) as responses:
+            async with open_stream(call) as responses:
                 await anext(responses)
         await until(lambda: len(probe.endings) == 200)
 

@@ -13,7 +13,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from motet.core.capacity import Capacity
+from motet.core.capacity import Load
 from motet.core.deadline import Deadline
 from motet.core.errors import MotetError, OverloadedError, Reason, SettingsError
 from motet.core.media import Media
@@ -27,7 +27,7 @@ from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, Trouble
 from motet.transport.address import check_local
 from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteWorker
-from motet.transport.concurrency_limiter import Gate
+from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.server import Server
 from motet.transport.status import DETAILS_KEY
 from tests.transport.serving import JOB, served
@@ -191,31 +191,31 @@ async def test_a_worker_can_be_drained_from_afar_and_stays_to_say_so() -> None:
         assert await worker.drain() == 0
 
         loads = worker.capacity()
-        assert await anext(loads) == Capacity(draining=True, bundle_digest="sha256:toy")
+        assert await anext(loads) == Load(draining=True, bundle_digest="sha256:toy")
         await loads.aclose()
         health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=""))
         assert health.status == NOT_SERVING
 
 
 async def test_capacity_is_told_after_each_change() -> None:
-    async with served(ToyDecoder(delay=0.05), gate=Gate(1, 1)) as (_, channel):
+    async with served(ToyDecoder(delay=0.05), gate=ConcurrencyLimiter(1, 1)) as (_, channel):
         loads = RemoteWorker(channel).capacity()
-        assert await anext(loads) == Capacity(limit=2, width=1, bundle_digest="sha256:toy")
+        assert await anext(loads) == Load(limit=2, width=1, bundle_digest="sha256:toy")
         begun = asyncio.create_task(made(RemoteDecoder(channel)))
         seen = [await anext(loads) for _ in range(2)]
         await begun
         await loads.aclose()
 
-    assert Capacity(running=1, limit=2, width=1, bundle_digest="sha256:toy") in seen
+    assert Load(running=1, limit=2, width=1, bundle_digest="sha256:toy") in seen
     assert seen[-1].queued == 0
 
 
 async def test_a_full_worker_refuses_at_once_and_says_when_to_come_back() -> None:
     toy = ToyDecoder(trouble=Trouble(Pause()))
-    async with served(toy, gate=Gate(1, 1)) as (server, channel):
+    async with served(toy, gate=ConcurrencyLimiter(1, 1)) as (server, channel):
         decoder = RemoteDecoder(channel)
         tasks = [asyncio.create_task(made(decoder)) for _ in range(2)]
-        await until(lambda: server.gate.capacity == Capacity(1, 1, 2, width=1))
+        await until(lambda: server.gate.capacity == Load(1, 1, 2, width=1))
 
         began = asyncio.get_running_loop().time()
         with pytest.raises(OverloadedError) as caught:
@@ -224,7 +224,7 @@ async def test_a_full_worker_refuses_at_once_and_says_when_to_come_back() -> Non
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await until(lambda: server.gate.capacity == Capacity(limit=2, width=1))
+        await until(lambda: server.gate.capacity == Load(limit=2, width=1))
 
     assert caught.value.reason is Reason.QUEUE_FULL
     assert 0 < caught.value.retry_after <= 60
@@ -232,7 +232,7 @@ async def test_a_full_worker_refuses_at_once_and_says_when_to_come_back() -> Non
 
 
 async def test_a_status_holds_one_error_info_and_overload_a_retry_info() -> None:
-    async with served(ToyDecoder(trouble=Trouble(Pause())), gate=Gate(1, 0)) as (server, channel):
+    async with served(ToyDecoder(trouble=Trouble(Pause())), gate=ConcurrencyLimiter(1, 0)) as (server, channel):
         task = asyncio.create_task(made(RemoteDecoder(channel)))
         await until(lambda: server.gate.capacity.running == 1)
         request = decoder_service_pb2.DecodeRequest(modality="image", conditioning={"dtype": "uint8"})

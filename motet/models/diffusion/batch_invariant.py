@@ -14,17 +14,17 @@ import torch
 from torch import Tensor, nn
 
 
-class RowByRow(nn.Linear):
+class BatchInvariantLinear(nn.Linear):
     """An `nn.Linear` that computes each row of an input (rows, features) by itself; other inputs as ever."""
 
     def forward(self, input: Tensor) -> Tensor:
         """See `nn.Linear.forward`."""
         if input.ndim != 2 or len(input) == 1:
             return super().forward(input)
-        return torch.cat([super(RowByRow, self).forward(row) for row in torch.split(input, 1)])
+        return torch.cat([super(BatchInvariantLinear, self).forward(row) for row in torch.split(input, 1)])
 
 
-class OneWay2d(nn.Conv2d):
+class BatchInvariantConv2d(nn.Conv2d):
     """An `nn.Conv2d` that goes one way for any number of rows."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ class OneWay2d(nn.Conv2d):
         return _one_way(self, input)
 
 
-class OneWay3d(nn.Conv3d):
+class BatchInvariantConv3d(nn.Conv3d):
     """An `nn.Conv3d` that goes one way for any number of rows."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -40,11 +40,11 @@ class OneWay3d(nn.Conv3d):
         return _one_way(self, input)
 
 
-def compute_row_by_row(network: nn.Module) -> None:
+def make_batch_invariant(network: nn.Module) -> None:
     """Has a network on a CPU compute so; its weights and names stay as they are."""
-    kinds: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: RowByRow}
+    kinds: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: BatchInvariantLinear}
     if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        kinds |= {nn.Conv2d: OneWay2d, nn.Conv3d: OneWay3d}
+        kinds |= {nn.Conv2d: BatchInvariantConv2d, nn.Conv3d: BatchInvariantConv3d}
     for module in network.modules():
         module.__class__ = kinds.get(type(module), type(module))
 

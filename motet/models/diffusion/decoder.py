@@ -21,12 +21,12 @@ from motet.models.arrays import to_torch
 from motet.models.device import device_of
 from motet.models.diffusion import loading
 from motet.models.diffusion.cost_curve import CostCurve, subject_of
-from motet.models.diffusion.engine import Choir
-from motet.models.diffusion.job import Seat, Told
+from motet.models.diffusion.engine import DiffusionEngine
+from motet.models.diffusion.job import JobEvent, RunningJob
 from motet.models.diffusion.kinds.audioldm import AudioLDM
 from motet.models.diffusion.kinds.stable_diffusion import StableDiffusion
 from motet.models.diffusion.kinds.text_to_video import TextToVideo
-from motet.models.diffusion.model import Array, Singer
+from motet.models.diffusion.model import Array, DiffusionModel
 
 
 class DiffusionDecoder:
@@ -40,18 +40,18 @@ class DiffusionDecoder:
         self,
         modality: str,
         entry: DecoderEntry,
-        singer: Singer,
+        singer: DiffusionModel,
         to_media: Callable[[Array], Media],
         curves: Callable[[int], CostCurve] = lambda rows: CostCurve(),
     ) -> None:
         self.modality = modality
         self._entry = entry
-        self._choir = Choir(modality, singer, to_media, curves)
+        self._choir = DiffusionEngine(modality, singer, to_media, curves)
         self._numbers = itertools.count()
 
     async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
         """See `Decoder.decode`. Previews come about three times, where the kind of model has any."""
-        heard: asyncio.Queue[Told] = asyncio.Queue()
+        heard: asyncio.Queue[JobEvent] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         seat = self._seat(job, deadline, lambda told: loop.call_soon_threadsafe(heard.put_nowait, told))
         deadline.check("the decoder was about to begin")
@@ -72,9 +72,9 @@ class DiffusionDecoder:
         """Ends the threads; the step that is being computed is waited for."""
         self._choir.close()
 
-    def _seat(self, job: DecodeJob, deadline: Deadline, tell: Callable[[Told], object]) -> Seat:
+    def _seat(self, job: DecodeJob, deadline: Deadline, tell: Callable[[JobEvent], object]) -> RunningJob:
         conditioning, steps, guidance = self._checked(job)
-        return Seat(
+        return RunningJob(
             number=next(self._numbers),
             conditioning=conditioning,
             seed=job.seed,
@@ -140,12 +140,12 @@ def load_decoder(
 
 def _loaded(
     bundle: Bundle, modality: str, entry: DecoderEntry, device: torch.device
-) -> tuple[Singer, Callable[[Array], Media]]:
+) -> tuple[DiffusionModel, Callable[[Array], Media]]:
     folder = bundle.path(entry.path)
     places = {name: bundle.path(path) for name, path in entry.shared.items()}
 
     def network(name: str) -> Any:
-        return loading.load_network(places.get(name, folder / name)).to(device)
+        return loading.load_component(places.get(name, folder / name)).to(device)
 
     parts: dict[str, Any] = {
         "unet": network("unet"),

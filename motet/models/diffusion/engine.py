@@ -17,9 +17,9 @@ from motet.core.media import Media
 from motet.core.workers import Progress
 from motet.media import encode
 from motet.models.diffusion.cost_curve import CostCurve
-from motet.models.diffusion.job import Seat, Told
-from motet.models.diffusion.model import Array, Singer, Song
-from motet.models.diffusion.scheduling import Turns
+from motet.models.diffusion.job import JobEvent, RunningJob
+from motet.models.diffusion.model import Array, DenoisingState, DiffusionModel
+from motet.models.diffusion.scheduling import StepScheduler
 
 _PREVIEWS = 4
 _FINISHING = 2
@@ -29,29 +29,33 @@ _CAUTION, _FIRST_CAUTION = 1.1, 1.5
 """Predicted seconds are taken so many times when steps must fit into a deadline; the latter after one rehearsal."""
 
 
-class Choir:
-    """Takes steps of a singer's songs, on a thread of its own, until all are over.
+class DiffusionEngine:
+    """Take denoising steps of many jobs on one thread until all jobs are finished.
 
-    Songs join and leave between steps; `Turns` says who takes the next one, `CostCurve` how many at once. Previews and
-    media are made on other threads while the next steps go on. What goes wrong in one song is told to that one alone.
+    Jobs join and leave between steps. `StepScheduler` chooses the job whose step is next, `CostCurve` the batch size.
+    Previews and media are encoded on other threads during the next steps. An error in one job ends that job alone.
     """
 
     def __init__(
-        self, modality: str, singer: Singer, to_media: Callable[[Array], Media], curves: Callable[[int], CostCurve]
+        self,
+        modality: str,
+        singer: DiffusionModel,
+        to_media: Callable[[Array], Media],
+        curves: Callable[[int], CostCurve],
     ) -> None:
         self._modality, self._singer, self._to_media = modality, singer, to_media
         self._curve_of, self._curves = curves, dict[int, CostCurve]()
-        self._turns = Turns[Seat]()
+        self._turns = StepScheduler[RunningJob]()
         self._finishing_seconds = 0.0
         self._lock = threading.Lock()
-        self._seats: list[Seat] = []
+        self._seats: list[RunningJob] = []
         self._singing = self._closed = False
         self._thread = ThreadPoolExecutor(1, f"decoder-{modality}")
         self._others = ThreadPoolExecutor(_FINISHING, f"decoder-{modality}-finish")
         cuda = singer.device.type == "cuda"
         self._stream = torch.cuda.Stream(singer.device) if cuda else None  # type: ignore[no-untyped-call]
 
-    def join(self, seat: Seat) -> None:
+    def join(self, seat: RunningJob) -> None:
         """Take part from the next step on; on any thread. Set `seat.gone` to leave."""
         with self._lock:
             if self._closed:
@@ -81,7 +85,7 @@ class Choir:
             for seat in left:
                 _end(seat, fault)
 
-    def _present(self) -> list[Seat]:
+    def _present(self) -> list[RunningJob]:
         with self._lock:
             for seat in self._seats:
                 if self._closed and not seat.over:
@@ -94,7 +98,7 @@ class Choir:
                 self._count(0, 0)
             return list(self._seats)
 
-    def _turn(self, seats: Sequence[Seat]) -> None:
+    def _turn(self, seats: Sequence[RunningJob]) -> None:
         """One step of those whose turn it is."""
         pace = self._curve(seats[0].group).pace(len(seats)) or 0.0
         chosen = self._turns.next(seats, lambda group, waiting: self._curve(group).size(waiting), pace)
@@ -107,10 +111,10 @@ class Choir:
         seconds = perf_counter() - began
         self._turns.charge(chosen, seconds)
         if batch:
-            metrics.SHARED_STEPS.labels(self._modality).observe(len(batch))
-            metrics.SHARED_STEP_SECONDS.labels(self._modality).observe(seconds)
+            metrics.DECODER_BATCH_SIZE.labels(self._modality).observe(len(batch))
+            metrics.DECODER_STEP_SECONDS.labels(self._modality).observe(seconds)
 
-    def _song(self, seat: Seat, present: int) -> Song | None:
+    def _song(self, seat: RunningJob, present: int) -> DenoisingState | None:
         """The seat's song, prepared before its first step; None if that failed."""
         if seat.song is None:
             try:
@@ -120,7 +124,7 @@ class Choir:
                 _end(seat, error)
         return seat.song
 
-    def _affordable(self, seat: Seat, present: int) -> int:
+    def _affordable(self, seat: RunningJob, present: int) -> int:
         """The steps that a job wants, or where it may take fewer, as many as its deadline allows."""
         left = seat.deadline.remaining()
         if seat.least_steps is None or left is None or seat.least_steps >= seat.steps:
@@ -133,14 +137,14 @@ class Choir:
         fitting = int((left - self._finishing_seconds * _CAUTION) / pace) if pace else seat.steps
         return max(seat.least_steps, min(fitting, seat.steps))
 
-    def _rehearse(self, seat: Seat, curve: CostCurve) -> None:
+    def _rehearse(self, seat: RunningJob, curve: CostCurve) -> None:
         """Find out what a step takes where none was ever taken; the first prediction is slower than those after."""
         song = self._singer.prepare(seat.conditioning, seat.seed, 1, seat.guidance)
         for _ in range(2):
             _, seconds = self._timed([song])
         curve.observe(1, seconds)
 
-    def _predicted(self, group: int, songs: list[Song]) -> list[Tensor | Exception]:
+    def _predicted(self, group: int, songs: list[DenoisingState]) -> list[Tensor | Exception]:
         """What the network says of each song, or why it cannot."""
         curve = self._curve(group)
         if len(songs) > 1 and curve.to_try(len(songs)):
@@ -155,7 +159,7 @@ class Choir:
         curve.observe(len(songs), seconds)
         return [*predicted]
 
-    def _tried(self, curve: CostCurve, songs: list[Song]) -> list[Tensor | Exception]:
+    def _tried(self, curve: CostCurve, songs: list[DenoisingState]) -> list[Tensor | Exception]:
         """What the network says of each song alone; and the curve learns what together would have been."""
         began = perf_counter()
         alone = self._apart(songs)
@@ -174,7 +178,7 @@ class Choir:
         curve.observe(1, apart / len(songs))
         return alone
 
-    def _apart(self, songs: list[Song]) -> list[Tensor | Exception]:
+    def _apart(self, songs: list[DenoisingState]) -> list[Tensor | Exception]:
         predicted: list[Tensor | Exception] = []
         for song in songs:
             try:
@@ -183,7 +187,7 @@ class Choir:
                 predicted.append(error)
         return predicted
 
-    def _timed(self, songs: list[Song]) -> tuple[list[Tensor], float]:
+    def _timed(self, songs: list[DenoisingState]) -> tuple[list[Tensor], float]:
         began = perf_counter()
         predicted = self._singer.predict(songs)
         if self._singer.device.type == "cuda":
@@ -191,7 +195,7 @@ class Choir:
             torch.cuda.current_stream(self._singer.device).synchronize()
         return predicted, perf_counter() - began
 
-    def _advance(self, seat: Seat, song: Song, predicted: Tensor | Exception) -> None:
+    def _advance(self, seat: RunningJob, song: DenoisingState, predicted: Tensor | Exception) -> None:
         """The song's step, and what its listener is told of it."""
         if isinstance(predicted, Exception):
             _end(seat, predicted)
@@ -209,7 +213,7 @@ class Choir:
         if step == total:
             _end(seat, self._others.submit(self._finished, seat, song))
 
-    def _previewed(self, seat: Seat, step: int, total: int, guess: Tensor) -> Progress | Media:
+    def _previewed(self, seat: RunningJob, step: int, total: int, guess: Tensor) -> Progress | Media:
         _still_wanted(seat)
         try:
             with self._aside():
@@ -218,7 +222,7 @@ class Choir:
             raise self._not_finite() from error
         return Progress(step, total, None if picture is None else encode.encode_preview(picture))
 
-    def _finished(self, seat: Seat, song: Song) -> Progress | Media:
+    def _finished(self, seat: RunningJob, song: DenoisingState) -> Progress | Media:
         _still_wanted(seat)
         seat.deadline.check("the decoder was finishing")
         began = perf_counter()
@@ -250,22 +254,22 @@ class Choir:
 
     def _count(self, running: int, waiting: int) -> None:
         for state, count in (("running", running), ("waiting", waiting)):
-            metrics.SONGS.labels(self._modality, state).set(count)
+            metrics.DECODER_JOBS.labels(self._modality, state).set(count)
 
 
-def _check(seat: Seat) -> None:
+def _check(seat: RunningJob) -> None:
     try:
         seat.deadline.check(seat.doing)
     except DeadlineError as error:
         _end(seat, error)
 
 
-def _still_wanted(seat: Seat) -> None:
+def _still_wanted(seat: RunningJob) -> None:
     if seat.gone:
         raise CancelledError
 
 
-def _tell(seat: Seat, told: Told) -> None:
+def _tell(seat: RunningJob, told: JobEvent) -> None:
     try:
         seat.tell(told)
     except RuntimeError:
@@ -273,6 +277,6 @@ def _tell(seat: Seat, told: Told) -> None:
         seat.gone = True
 
 
-def _end(seat: Seat, told: Future[Progress | Media] | Exception) -> None:
+def _end(seat: RunningJob, told: Future[Progress | Media] | Exception) -> None:
     seat.over = True
     _tell(seat, told)

@@ -11,14 +11,14 @@ from torch import Tensor
 from motet.core.deadline import Deadline
 from motet.core.media import Media
 from motet.core.workers import Progress
-from motet.models.diffusion.model import Song, rows_of
+from motet.models.diffusion.model import DenoisingState, rows_of
 
-Told = Progress | Future[Progress | Media] | Exception
+JobEvent = Progress | Future[Progress | Media] | Exception
 """What a job is told, in order. What other threads still work on comes as a future; the media, or an error, is last."""
 
 
 @dataclass(eq=False, slots=True)
-class Seat:
+class RunningJob:
     """A job while it is being made. It has a `song` once its first step has come; `tell` may be called on any thread.
 
     `least_steps` is as in `DecodeJob`. `gone` is set by whoever does not listen any more, `over` by the choir.
@@ -30,12 +30,12 @@ class Seat:
     steps: int
     guidance: float
     deadline: Deadline
-    tell: Callable[[Told], object]
+    tell: Callable[[JobEvent], object]
     previews: bool = False
     tenant: str = ""
     priority: int = 0
     least_steps: int | None = None
-    song: Song | None = None
+    song: DenoisingState | None = None
     passed: int = 0
     gone: bool = False
     over: bool = False

@@ -29,7 +29,7 @@ _NETWORKS: dict[str, Any] = {
 _WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors", "model.safetensors")
 
 
-def load_network(folder: Path) -> Any:
+def load_component(folder: Path) -> Any:
     """The network in a folder, in float32, for inference.
 
     The class is the config's `_class_name` (diffusers) or first of `architectures` (transformers). Raises

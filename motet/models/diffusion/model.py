@@ -14,7 +14,7 @@ Array = NDArray[Any]
 
 
 @dataclass(slots=True)
-class Song:
+class DenoisingState:
     """One piece of media between its noise and its end.
 
     `latents` is (1, channels, ...); `scheduler` is this song's own, because schedulers remember earlier steps;
@@ -52,7 +52,7 @@ def rows_of(guidance: float) -> int:
     return 1 if guidance == 1 else 2
 
 
-class Singer(Protocol):
+class DiffusionModel(Protocol):
     """A diffusion model of one kind, as a contract of steps. It holds networks and no requests.
 
     So songs can be interleaved, stopped between steps, and stacked into one batch, each at a step of its own: songs of
@@ -65,15 +65,15 @@ class Singer(Protocol):
         """Where it computes."""
         ...
 
-    def prepare(self, conditioning: Tensor, seed: int, steps: int, guidance: float) -> Song:
+    def prepare(self, conditioning: Tensor, seed: int, steps: int, guidance: float) -> DenoisingState:
         """Noise, which `seed` alone decides, and all that the steps need. `conditioning` has no batch axis."""
         ...
 
-    def predict(self, songs: Sequence[Song]) -> list[Tensor]:
+    def predict(self, songs: Sequence[DenoisingState]) -> list[Tensor]:
         """What the network says of each song's next step, in one call for all. Changes no song."""
         ...
 
-    def advance(self, song: Song, predicted: Tensor) -> None:
+    def advance(self, song: DenoisingState, predicted: Tensor) -> None:
         """Takes the song's next step, of `song.total`, with what `predict` said of it."""
         ...
 
@@ -81,6 +81,6 @@ class Singer(Protocol):
         """A picture of a song's `guess`, uint8 (height, width, 3), or None where there is none."""
         ...
 
-    def finish(self, song: Song) -> Array:
+    def finish(self, song: DenoisingState) -> Array:
         """The media: uint8 (height, width, 3) or (frames, height, width, 3), or float32 (samples,)."""
         ...

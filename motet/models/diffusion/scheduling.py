@@ -13,8 +13,8 @@ PATIENCE = 16
 has a step, and a job goes ahead of that tenant's others until it has one."""
 
 
-class Waiting(Protocol):
-    """What decides when a job is served. `passed` belongs to `Turns`, which counts there."""
+class Schedulable(Protocol):
+    """What decides when a job is served. `passed` belongs to `StepScheduler`, which counts there."""
 
     passed: int
 
@@ -49,10 +49,10 @@ class Waiting(Protocol):
         ...
 
 
-W = TypeVar("W", bound=Waiting)
+W = TypeVar("W", bound=Schedulable)
 
 
-class Turns(Generic[W]):
+class StepScheduler(Generic[W]):
     """Decides who goes next, step by step.
 
     The higher priority goes first, and waiting raises it, so nobody waits for ever. Within a priority, groups get equal
@@ -99,11 +99,11 @@ class Turns(Generic[W]):
         return (self._tenants.had(each.tenant) + given, due, -(each.passed // PATIENCE), each.remaining, each.number)
 
 
-def _class(each: Waiting) -> tuple[str, int]:
+def _class(each: Schedulable) -> tuple[str, int]:
     return each.tenant, each.priority
 
 
-def _levels(waiting: Sequence[Waiting]) -> dict[tuple[str, int], int]:
+def _levels(waiting: Sequence[Schedulable]) -> dict[tuple[str, int], int]:
     passed: dict[tuple[str, int], int] = {}
     for each in waiting:
         passed[_class(each)] = min(each.passed, passed.get(_class(each), each.passed))

@@ -12,7 +12,7 @@ import torch
 
 from motet.core.tensors import Tensor
 from motet.models.arrays import from_torch
-from motet.models.encoder.fair_semaphore import Room
+from motet.models.encoder.fair_semaphore import FairSemaphore
 from motet.models.encoder.preprocessing import Views
 
 _ROWS = 8
@@ -21,7 +21,7 @@ _ROOM = 2 * _ROWS
 _priority = attrgetter("priority")
 
 
-class TowerQueue:
+class Batcher:
     """Takes views of many items through one network, on a thread of its own.
 
     Views that wait at the same moment go through together, at most `rows` of them, the most urgent first; of items that
@@ -35,7 +35,7 @@ class TowerQueue:
         self._lock = Lock()
         """For what waits: items come on the loop's thread, and go on the network's."""
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"encoder-{name}")
-        self.room = Room(_ROOM)
+        self.room = FairSemaphore(_ROOM)
         """Held from before an item is decoded until it is embedded: decoded media take memory."""
 
     async def embedding(self, views: Views, priority: int = 0) -> Tensor:

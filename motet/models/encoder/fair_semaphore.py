@@ -6,15 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from motet.models.fair_queue import Line
+from motet.models.fair_queue import FairQueue
 
 
-class Room:
-    """Has so many places; who finds none free waits in a `Line`. Belongs to one event loop."""
+class FairSemaphore:
+    """Has so many places; who finds none free waits in a `FairQueue`. Belongs to one event loop."""
 
     def __init__(self, places: int) -> None:
         self._free = places
-        self._line: Line[asyncio.Future[None]] = Line()
+        self._line: FairQueue[asyncio.Future[None]] = FairQueue()
 
     @asynccontextmanager
     async def place(self, tenant: str = "", priority: int = 0) -> AsyncIterator[None]:

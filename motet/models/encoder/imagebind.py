@@ -14,14 +14,14 @@ from safetensors.torch import load_file
 
 from motet.core.bundle import Bundle
 from motet.core.deadline import Deadline
-from motet.core.encode_each import apiece
+from motet.core.encode_each import encode_each
 from motet.core.errors import BundleError
 from motet.core.media import Media
 from motet.core.tensors import Tensor
 from motet.media import kinds
 from motet.media.decode import decode_clip, decode_picture, decode_sound
 from motet.models.device import device_of
-from motet.models.encoder.batcher import TowerQueue
+from motet.models.encoder.batcher import Batcher
 from motet.models.encoder.network import ImageBind, ImageBindConfig, TwoFrames
 from motet.models.encoder.preprocessing import EDITION, Views, clip_views, picture_views, sound_views
 
@@ -48,15 +48,15 @@ class ImageBindEncoder:
         network.eval()
         self._config = network.config
         device = next(network.parameters()).device
-        self._vision = TowerQueue("vision", lambda clips: network("vision", clips.to(device)).cpu())
-        self._audio = TowerQueue("audio", lambda sounds: network("audio", sounds.to(device)).cpu())
+        self._vision = Batcher("vision", lambda clips: network("vision", clips.to(device)).cpu())
+        self._audio = Batcher("audio", lambda sounds: network("audio", sounds.to(device)).cpu())
         self._cutters = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encoder-views")
 
     async def encode(
         self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
     ) -> list[Tensor]:
         """See `Encoder.encode`: float32 of shape (width,), the mean over an item's views, as NExT-GPT v0 reads them."""
-        return await apiece(media, partial(self._embedding, tenant=tenant, priority=priority), deadline)
+        return await encode_each(media, partial(self._embedding, tenant=tenant, priority=priority), deadline)
 
     def close(self) -> None:
         """Ends the threads; what is being computed is waited for."""
@@ -94,7 +94,7 @@ def _as_clip(still: Views) -> Views:
 
 def load_encoder(bundle: Bundle, device: str = "auto") -> ImageBindEncoder:
     """The encoder of a bundle, ready to read, on the device of that setting (`device_of`). Raises `BundleError`."""
-    return ImageBindEncoder(load_network(bundle.path(bundle.manifest.encoder.path)).to(device_of(device)))
+    return ImageBindEncoder(load_imagebind(bundle.path(bundle.manifest.encoder.path)).to(device_of(device)))
 
 
 def version_of(bundle: Bundle) -> str:
@@ -104,7 +104,7 @@ def version_of(bundle: Bundle) -> str:
     return sha256(repr((EDITION, weights)).encode()).hexdigest()
 
 
-def load_network(folder: Path) -> ImageBind:
+def load_imagebind(folder: Path) -> ImageBind:
     """The network in a folder with `config.json` and `model.safetensors`, in float32.
 
     Accepts the reference's checkpoints as they are: towers of other senses are left out. Any other parameter

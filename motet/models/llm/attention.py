@@ -14,7 +14,7 @@ from motet.models.llm.kv_cache import KvCache
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TokenRange:
     """Where `count` tokens of one answer stand: at positions `start` and on, the first of all being kept at `base`."""
 
     base: int
@@ -32,7 +32,7 @@ class Place:
         return self.start, self.end
 
 
-class Attention:
+class PackedAttention:
     """Attends from the tokens of one pass to all that came before them. Made once a pass, used in every layer.
 
     Each answer's tokens attend in a call of their own: what is computed then does not depend on who else is there, to
@@ -40,7 +40,9 @@ class Attention:
     for devices where the number of calls is what costs; that differs by float error.
     """
 
-    def __init__(self, places: Sequence[Place], cache: KvCache, causal: Tensor, scale: float, gather: bool) -> None:
+    def __init__(
+        self, places: Sequence[TokenRange], cache: KvCache, causal: Tensor, scale: float, gather: bool
+    ) -> None:
         """`causal` is `causal_mask`'s. `scale` is what products of queries and keys are multiplied by."""
         self._scale = scale
         self._memory = cache.memory
@@ -88,7 +90,7 @@ class _Shared:
     what pads them.
     """
 
-    def __init__(self, placed: Sequence[tuple[int, Place]], causal: Tensor) -> None:
+    def __init__(self, placed: Sequence[tuple[int, TokenRange]], causal: Tensor) -> None:
         device = causal.device
         numbers = [(row, place.base, place.end) for row, place in placed]
         self.rows, bases, ends = torch.tensor(numbers, device=device).unbind(1)
@@ -113,7 +115,7 @@ def causal_mask(most: int, positions: int, dtype: torch.dtype, device: torch.dev
     return hidden.triu(positions + 1)
 
 
-def _visible(causal: Tensor, place: Place) -> Tensor | None:
+def _visible(causal: Tensor, place: TokenRange) -> Tensor | None:
     if place.count == 1:
         return None
     positions = causal.shape[1] - causal.shape[0]

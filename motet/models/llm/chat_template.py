@@ -24,7 +24,7 @@ _CLOSING = "\n###"
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Segment:
     """One piece of the transcript: text that is tokenised by itself, or media.
 
     `spoken` says that the assistant wrote it; training learns to write these and only reads the others.
@@ -34,7 +34,7 @@ class Piece:
     spoken: bool = False
 
 
-def transcript(turns: Sequence[Turn]) -> Iterator[Piece]:
+def render_chat(turns: Sequence[Turn]) -> Iterator[Segment]:
     """The pieces of a conversation, in order; it ends where the assistant is to go on.
 
     After a user's turn that is "### Assistant:". A conversation that ends with the assistant's turn is closed,
@@ -42,21 +42,21 @@ def transcript(turns: Sequence[Turn]) -> Iterator[Piece]:
     """
     for index, turn in enumerate(turns):
         if turn.role == "user":
-            yield Piece(_OPENING if index == 0 else _FURTHER)
+            yield Segment(_OPENING if index == 0 else _FURTHER)
             for part in turn.parts:
-                yield Piece(f" {part}" if isinstance(part, str) else part)
-            yield Piece(_ANSWERING)
+                yield Segment(f" {part}" if isinstance(part, str) else part)
+            yield Segment(_ANSWERING)
         else:
             yield from _answer(turn)
 
 
-def _answer(turn: Turn) -> Iterator[Piece]:
+def _answer(turn: Turn) -> Iterator[Segment]:
     first = True
     for part in turn.parts:
         if isinstance(part, str):
             # Only the first text follows the colon; the others carry the space they were written with.
-            yield Piece(f" {part.lstrip()}" if first else part, spoken=True)
+            yield Segment(f" {part.lstrip()}" if first else part, spoken=True)
             first = False
         else:
-            yield Piece(part, spoken=True)
-    yield Piece(_CLOSING, spoken=True)
+            yield Segment(part, spoken=True)
+    yield Segment(_CLOSING, spoken=True)

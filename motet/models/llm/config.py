@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class EngineConfig:
     """The bounds of one language model's engine; None is what suits the model.
 
     `kv_tokens` is for how many tokens of scripts and answers there is memory: answers that find no room wait. It is

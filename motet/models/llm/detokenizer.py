@@ -5,22 +5,22 @@ from __future__ import annotations
 import re
 
 from motet.models.llm.chat_template import STOP
-from motet.models.llm.tokenizer import Spelling, TextCodec
+from motet.models.llm.tokenizer import IncrementalDecoder, Tokenizer
 
 # White space and marks at the end may be the beginning of the stop; they wait for what follows.
 _WAITING = re.compile(rf"\s*{STOP[0]}{{0,{len(STOP) - 1}}}\Z")
 
 
-class Outlet:
+class Detokenizer:
     """Turns tokens into text that is certainly part of the answer.
 
     The stop is recognised in the text, since "###" has several tokenisations (NExT-GPT's published stop rule
     knows one of them, and lets invented turns through).
     """
 
-    def __init__(self, codec: TextCodec) -> None:
+    def __init__(self, codec: Tokenizer) -> None:
         self._codec = codec
-        self._spelling = Spelling(codec)
+        self._spelling = IncrementalDecoder(codec)
         self._held = ""
         self._begun = False
         self.stopped = False
@@ -42,7 +42,7 @@ class Outlet:
     def flush(self) -> str:
         """The text that was waiting: a run of signal tokens follows it, so it is no stop."""
         held = self._held + self._spelling.close()
-        self._held, self._spelling = "", Spelling(self._codec)
+        self._held, self._spelling = "", IncrementalDecoder(self._codec)
         return self._out(held)
 
     def close(self) -> str:

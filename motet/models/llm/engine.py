@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import abc, deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
@@ -16,20 +16,20 @@ from motet.core import metrics
 from motet.core.deadline import Deadline
 from motet.core.errors import FaultError, RetryableError
 from motet.core.workers import Finished, LanguageEvent
-from motet.models.fair_queue import Line
-from motet.models.llm.config import Budget
+from motet.models.fair_queue import FairQueue
+from motet.models.llm.config import EngineConfig
 from motet.models.llm.network import BLOCK
-from motet.models.llm.prefix_cache import Prefixes
-from motet.models.llm.response_state import Voice, Writing
+from motet.models.llm.prefix_cache import PrefixCache
+from motet.models.llm.response_state import ModelContext, ResponseState
 from motet.models.llm.sampling import NONE, next_tokens
-from motet.models.llm.sequence import Piece, Row, Told
+from motet.models.llm.sequence import ScheduledChunk, Sequence, Told
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a pass brought for one answer: its run's or token's inputs and states, (tokens, width), and what follows."""
 
-    row: Row
+    row: Sequence
     embedded: Tensor
     states: Tensor
     token: int
@@ -43,28 +43,28 @@ class Engine:
     fails for that. The thread ends when there is nothing to do.
     """
 
-    def __init__(self, voice: Voice, budget: Budget) -> None:
+    def __init__(self, voice: ModelContext, budget: EngineConfig) -> None:
         self._voice = voice
         self._llama = voice.llama
         self._pass_tokens = budget.pass_tokens
         self._cache = voice.llama.cache(budget.answers(voice.positions))
-        self._prefixes = Prefixes(budget.prefixes(voice.positions) // BLOCK)
-        self._line: Line[Row] = Line()
-        self._reading: deque[Row] = deque()
-        self._writing: list[Row] = []
+        self._prefixes = PrefixCache(budget.prefixes(voice.positions) // BLOCK)
+        self._line: FairQueue[Sequence] = FairQueue()
+        self._reading: deque[Sequence] = deque()
+        self._writing: list[Sequence] = []
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="language-model")
         self._lock = threading.Lock()
-        self._arrived: list[Row] = []
+        self._arrived: list[Sequence] = []
         self._running = False
         self._closed = False
         metrics.KV_TOKENS_LIMIT.set(self._cache.limit)
 
-    def join(self, writing: Writing, deadline: Deadline, tell: Callable[[Told], None]) -> Row:
+    def join(self, writing: ResponseState, deadline: Deadline, tell: Callable[[Told], None]) -> Sequence:
         """Begins an answer as soon as there is room. What comes of it is told on the engine's thread.
 
         Raises `RetryableError` when the engine was closed.
         """
-        row = Row(writing, deadline, tell)
+        row = Sequence(writing, deadline, tell)
         with self._lock:
             if self._closed:
                 raise RetryableError("the language model is closed: ask another one")
@@ -74,7 +74,7 @@ class Engine:
                 self._thread.submit(self._run)
         return row
 
-    def leave(self, row: Row) -> None:
+    def leave(self, row: Sequence) -> None:
         """Nobody wants the rest of this answer; None is told once nothing is left of it, a pass later at most."""
         row.leaving = True
 
@@ -107,7 +107,7 @@ class Engine:
         if closed:
             for row in self._rows():
                 self._lose(row, RetryableError("the language model was closed: ask another one"))
-        metrics.ANSWERS_WAITING.set(len(self._line))
+        metrics.SEQUENCES_WAITING.set(len(self._line))
         return self._running and not closed
 
     def _turn(self) -> None:
@@ -117,7 +117,7 @@ class Engine:
         if pieces:
             self._feed(pieces)
 
-    def _rows(self) -> list[Row]:
+    def _rows(self) -> list[Sequence]:
         return [*self._line, *self._reading, *self._writing]
 
     def _part(self) -> None:
@@ -141,18 +141,18 @@ class Engine:
             row.span = span
             self._reading.append(row)
             metrics.KV_TOKENS_USED.set(self._cache.used)
-            metrics.ANSWERS_RUNNING.inc()
+            metrics.SEQUENCES_RUNNING.inc()
             try:
                 row.embedded = self._llama.embed_script(row.writing.script)
                 row.blocks = row.writing.script.blocks(BLOCK) if self._prefixes.limit else []
             except Exception as error:
                 self._lose(row, error)
 
-    def _next_pieces(self) -> list[Piece]:
+    def _next_pieces(self) -> list[ScheduledChunk]:
         """What goes into the next pass: all that is being written, then scripts, a block of each in turn."""
         written = [row.write() for row in self._writing]
         room = self._pass_tokens - sum(piece.place.count for piece in written)
-        read: list[Piece] = []
+        read: list[ScheduledChunk] = []
         held = 0
         # One block at least, or those who write could keep the others from beginning.
         while held < len(self._reading) and (room > 0 or not read):
@@ -167,7 +167,7 @@ class Engine:
             (self._reading if row.reading else self._writing).append(row)
         return [*written, *read]
 
-    def _next_block(self, row: Row, being_read: set[bytes]) -> Piece | None:
+    def _next_block(self, row: Sequence, being_read: set[bytes]) -> ScheduledChunk | None:
         """What the row reads next, or None where another one is just reading the same: a pass later it is known."""
         for block in self._prefixes.find(row.shared()):
             assert row.span is not None
@@ -180,7 +180,7 @@ class Engine:
         metrics.PREFIX_TOKENS.labels("computed").inc(piece.place.count)
         return piece
 
-    def _feed(self, pieces: Sequence[Piece]) -> None:
+    def _feed(self, pieces: abc.Sequence[ScheduledChunk]) -> None:
         """One pass. Where it fails, each piece is tried by itself, so that only the answer at fault is lost."""
         try:
             spoken = self._pass(pieces)
@@ -198,9 +198,9 @@ class Engine:
             except Exception as error:
                 self._lose(outcome.row, error)
 
-    def _pass(self, pieces: Sequence[Piece]) -> list[Outcome]:
+    def _pass(self, pieces: abc.Sequence[ScheduledChunk]) -> list[Outcome]:
         """Feeds the pieces, those that are ids first. What came of those from which something is wanted."""
-        metrics.PASSES.inc()
+        metrics.FORWARDS.inc()
         ids = [token for piece in pieces for token in piece.ids]
         read = [piece.embedded for piece in pieces if piece.embedded is not None]
         embedded = torch.cat([self._llama.embed(ids), *read])
@@ -213,7 +213,7 @@ class Engine:
                 self._prefixes.keep(piece.block, self._cache.read(at, piece.place.count))
         return self._sampled(pieces, embedded, states)
 
-    def _sampled(self, pieces: Sequence[Piece], embedded: Tensor, states: Tensor) -> list[Outcome]:
+    def _sampled(self, pieces: abc.Sequence[ScheduledChunk], embedded: Tensor, states: Tensor) -> list[Outcome]:
         inputs = torch.split(embedded, [piece.place.count for piece in pieces])
         outputs = torch.split(states, [piece.wanted for piece in pieces])
         spoken = [one for one in zip(pieces, inputs, outputs, strict=True) if one[0].wanted]
@@ -241,7 +241,7 @@ class Engine:
             raise FaultError("the language model's numbers are not finite: check its weights")
         self._told(row, writing.take(outcome.token))
 
-    def _told(self, row: Row, events: list[LanguageEvent]) -> bool:
+    def _told(self, row: Sequence, events: list[LanguageEvent]) -> bool:
         """Tells events; true where they are the last."""
         if not events:
             return False
@@ -251,22 +251,22 @@ class Engine:
         self._end(row)
         return True
 
-    def _lose(self, row: Row, error: Exception) -> None:
+    def _lose(self, row: Sequence, error: Exception) -> None:
         self._tell(row, error)
         self._end(row)
 
-    def _end(self, row: Row) -> None:
+    def _end(self, row: Sequence) -> None:
         if row.span is None:
             self._line.leave(row)
         else:
             (self._reading if row in self._reading else self._writing).remove(row)
             self._cache.release(row.span)
             row.span = None
-            metrics.ANSWERS_RUNNING.dec()
+            metrics.SEQUENCES_RUNNING.dec()
             metrics.KV_TOKENS_USED.set(self._cache.used)
         self._tell(row, None)
 
-    def _tell(self, row: Row, told: Told) -> None:
+    def _tell(self, row: Sequence, told: Told) -> None:
         try:
             row.tell(told)
         except RuntimeError:

@@ -8,7 +8,7 @@ from motet.core.workers import LanguageEvent
 from motet.models.llm.sequence import Told
 
 
-class Stream:
+class EventQueue:
     """Carries what is told from a thread to the event loop it was made on."""
 
     def __init__(self) -> None:

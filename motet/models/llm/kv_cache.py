@@ -11,7 +11,7 @@ from motet.core.errors import SettingsError
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class KvSlot:
     """Room for `size` tokens of one answer, from `base` on."""
 
     base: int
@@ -42,28 +42,28 @@ class KvCache:
             ) from error
         """(layers, keys and values, heads, tokens, width)"""
         self.limit = limit
-        self._free = [Span(0, limit)]
+        self._free = [KvSlot(0, limit)]
 
     @property
     def used(self) -> int:
         """How many tokens' room is handed out."""
         return self.limit - sum(span.size for span in self._free)
 
-    def reserve(self, size: int) -> Span | None:
+    def reserve(self, size: int) -> KvSlot | None:
         """Room for so many tokens, or None where there is none in one piece now."""
         for index, free in enumerate(self._free):
             if free.size >= size:
-                rest = Span(free.base + size, free.size - size)
+                rest = KvSlot(free.base + size, free.size - size)
                 self._free[index : index + 1] = [rest] if rest.size else []
-                return Span(free.base, size)
+                return KvSlot(free.base, size)
         return None
 
-    def release(self, span: Span) -> None:
+    def release(self, span: KvSlot) -> None:
         """Takes back what `reserve` gave."""
-        whole: list[Span] = []
+        whole: list[KvSlot] = []
         for free in sorted([*self._free, span], key=lambda each: each.base):
             if whole and whole[-1].base + whole[-1].size == free.base:
-                whole[-1] = Span(whole[-1].base, whole[-1].size + free.size)
+                whole[-1] = KvSlot(whole[-1].base, whole[-1].size + free.size)
             else:
                 whole.append(free)
         self._free = whole

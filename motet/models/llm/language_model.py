@@ -9,14 +9,14 @@ from motet.core.bundle import Bundle
 from motet.core.deadline import Deadline
 from motet.core.errors import BundleError, RequestError
 from motet.core.workers import Finished, LanguageEvent, Prompt
-from motet.models.llm.config import Budget
+from motet.models.llm.config import EngineConfig
 from motet.models.llm.engine import Engine
-from motet.models.llm.event_queue import Stream
-from motet.models.llm.loading import load_codec, load_llama
+from motet.models.llm.event_queue import EventQueue
+from motet.models.llm.loading import load_llama, load_tokenizer
 from motet.models.llm.projections import ProjectorConfig
-from motet.models.llm.response_state import Voice, Writing
-from motet.models.llm.token_masks import Masks
-from motet.models.llm.tokenized_prompt import Scriptwriter
+from motet.models.llm.response_state import ModelContext, ResponseState
+from motet.models.llm.token_masks import TokenMasks
+from motet.models.llm.tokenized_prompt import PromptBuilder
 
 
 class LlamaLanguageModel:
@@ -26,7 +26,7 @@ class LlamaLanguageModel:
     task, or running out of time stops an answer within one pass, and closing has waited for that when it is done.
     """
 
-    def __init__(self, voice: Voice, scriptwriter: Scriptwriter, budget: Budget) -> None:
+    def __init__(self, voice: ModelContext, scriptwriter: PromptBuilder, budget: EngineConfig) -> None:
         self._voice = voice
         self._scriptwriter = scriptwriter
         self._engine = Engine(voice, budget)
@@ -40,8 +40,8 @@ class LlamaLanguageModel:
         deadline.check("the language model was asked")
         # At least one token must be left for the answer.
         script = self._scriptwriter.write(prompt.turns, self._voice.positions - 1)
-        stream = Stream()
-        row = self._engine.join(Writing(self._voice, script, prompt), deadline, stream.tell)
+        stream = EventQueue()
+        row = self._engine.join(ResponseState(self._voice, script, prompt), deadline, stream.tell)
         try:
             while events := await stream.heard():
                 for event in events:
@@ -57,7 +57,7 @@ class LlamaLanguageModel:
         self._engine.close()
 
 
-def load_language_model(bundle: Bundle, budget: Budget | None = None, device: str = "auto") -> LlamaLanguageModel:
+def load_language_model(bundle: Bundle, budget: EngineConfig | None = None, device: str = "auto") -> LlamaLanguageModel:
     """The language model of a bundle, ready to answer, on the device of that setting (`device_of`).
 
     Takes seconds. Raises `BundleError`, and `SettingsError` for a budget that there is no memory for.
@@ -65,16 +65,16 @@ def load_language_model(bundle: Bundle, budget: Budget | None = None, device: st
     manifest = bundle.manifest
     entry = manifest.language_model
     llama = load_llama(bundle, device)
-    codec = load_codec(bundle)
+    codec = load_tokenizer(bundle)
     shapes = {name: tuple(manifest.decoder_of(name).conditioning) for name in manifest.signals}
     for name, shape in shapes.items():
         _check_shape(llama.projections.config.outputs, name, shape)
-    masks = Masks(manifest.grammar, entry.first_control, llama.beginning, llama.device)
-    voice = Voice(llama, codec, manifest.grammar, masks, shapes, entry.max_tokens)
-    scriptwriter = Scriptwriter(
+    masks = TokenMasks(manifest.grammar, entry.first_control, llama.beginning, llama.device)
+    voice = ModelContext(llama, codec, manifest.grammar, masks, shapes, entry.max_tokens)
+    scriptwriter = PromptBuilder(
         codec, manifest.grammar, entry.first_control, llama.beginning, llama.projections.config.encoder_width
     )
-    return LlamaLanguageModel(voice, scriptwriter, budget or Budget())
+    return LlamaLanguageModel(voice, scriptwriter, budget or EngineConfig())
 
 
 def _check(prompt: Prompt) -> None:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import rms_norm
 
-from motet.models.llm.packed_linear import Linear
+from motet.models.llm.packed_linear import PackedLinear
 
 Attend = Callable[[Tensor], Tensor]
-Turns = tuple[Tensor, Tensor]
+RotaryTables = tuple[Tensor, Tensor]
 """Rotary positions of the tokens: what is multiplied with a vector, and with its swapped halves; (tokens, 1, width)."""
 
 
@@ -25,15 +25,15 @@ class Layer:
     def __init__(self, layer: Any) -> None:
         attention, mlp = layer.self_attn, layer.mlp
         self._width = int(attention.head_dim)
-        self._into = Linear([attention.q_proj, attention.k_proj, attention.v_proj])
-        self._out = Linear([attention.o_proj])
-        self._wide = Linear([mlp.gate_proj, mlp.up_proj])
-        self._narrow = Linear([mlp.down_proj])
+        self._into = PackedLinear([attention.q_proj, attention.k_proj, attention.v_proj])
+        self._out = PackedLinear([attention.o_proj])
+        self._wide = PackedLinear([mlp.gate_proj, mlp.up_proj])
+        self._narrow = PackedLinear([mlp.down_proj])
         self._activate = mlp.act_fn
         self._before, self._between = layer.input_layernorm, layer.post_attention_layernorm
         self._key_heads = attention.k_proj.out_features // self._width
 
-    def project(self, states: Tensor, turns: Turns) -> tuple[Tensor, Tensor]:
+    def project(self, states: Tensor, turns: RotaryTables) -> tuple[Tensor, Tensor]:
         """Queries, (tokens, heads, width), and keys with values after them, (tokens, 2 x heads of keys, width)."""
         vectors = self._into(_normed(states, self._before)).view(len(states), -1, self._width)
         heads = vectors.shape[1] - 2 * self._key_heads
@@ -54,7 +54,7 @@ def _normed(states: Tensor, norm: Any) -> Tensor:
     return rms_norm(states, norm.weight.shape, norm.weight, norm.variance_epsilon)
 
 
-def turns_of(cos: Tensor, sin: Tensor) -> Turns:
+def rotary_tables(cos: Tensor, sin: Tensor) -> RotaryTables:
     """From transformers' tables, (positions, width), to what `Layer.project` takes of some positions."""
     half = sin.shape[1] // 2
     # Swapping the halves is then all that is left of turning one against the other.

@@ -23,7 +23,7 @@ from motet.models.device import device_of
 from motet.models.llm.checkpoint_names import to_v0
 from motet.models.llm.network import Llama
 from motet.models.llm.projections import Projections, ProjectionsConfig
-from motet.models.llm.tokenizer import TextCodec
+from motet.models.llm.tokenizer import Tokenizer
 
 _WORDS = ("base_model.model.model.embed_tokens.weight", "base_model.model.lm_head.weight")
 
@@ -35,14 +35,14 @@ def load_llama(bundle: Bundle, device: str = "auto") -> Llama:
     """
     place = device_of(device)
     entry = bundle.manifest.language_model
-    model = load_network(bundle)
+    model = load_transformers_llama(bundle)
     projections = _projections(bundle.path(entry.projections), model.config.hidden_size)
     model = model.to(place, torch.float32 if place.type == "cpu" else torch.bfloat16)
     longest = max((run.length for run in bundle.manifest.grammar.runs), default=1)
     return Llama(model, projections.to(place), entry.max_tokens, longest)
 
 
-def load_network(bundle: Bundle) -> LlamaForCausalLM:
+def load_transformers_llama(bundle: Bundle) -> LlamaForCausalLM:
     """Transformers' own network of a bundle's language model, its adapter merged, in float32. Raises `BundleError`."""
     entry = bundle.manifest.language_model
     model = _base(bundle.path(entry.path))
@@ -51,10 +51,10 @@ def load_network(bundle: Bundle) -> LlamaForCausalLM:
     return model if entry.lora is None else _adapted(model, bundle.path(entry.lora))
 
 
-def load_codec(bundle: Bundle) -> TextCodec:
+def load_tokenizer(bundle: Bundle) -> Tokenizer:
     """The bundle's text codec. Raises `BundleError` when its ids reach into those of the control tokens."""
     entry = bundle.manifest.language_model
-    codec = TextCodec.load(bundle.path(entry.path) / "tokenizer.json")
+    codec = Tokenizer.load(bundle.path(entry.path) / "tokenizer.json")
     if len(codec) > entry.first_control:
         raise BundleError(
             f"{entry.path}/tokenizer.json has {len(codec)} words, but the control tokens begin at "

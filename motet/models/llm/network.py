@@ -14,12 +14,12 @@ from torch.nn.functional import pad
 from transformers import LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-from motet.models.llm.attention import Attention, Place, causal_mask
+from motet.models.llm.attention import PackedAttention, TokenRange, causal_mask
 from motet.models.llm.kv_cache import KvCache
-from motet.models.llm.llama_layer import Layer, Turns, turns_of
-from motet.models.llm.packed_linear import Linear
+from motet.models.llm.llama_layer import Layer, RotaryTables, rotary_tables
+from motet.models.llm.packed_linear import PackedLinear
 from motet.models.llm.projections import Projections
-from motet.models.llm.tokenized_prompt import Script
+from motet.models.llm.tokenized_prompt import TokenizedPrompt
 
 BLOCK = 32
 """Tokens of a script that are read in one piece. Always the same pieces, so that sharing them changes nothing."""
@@ -42,7 +42,7 @@ class Llama:
         model = model.requires_grad_(False).eval()
         self._words = model.model.embed_tokens
         self._norm = model.model.norm
-        self._head = Linear([model.lm_head])
+        self._head = PackedLinear([model.lm_head])
         self.projections = projections.requires_grad_(False).eval()
         self.device = model.device
         self.dtype = model.dtype
@@ -54,7 +54,7 @@ class Llama:
         # Made anew: whoever casts a model to half precision casts its frequencies too, and far positions go astray.
         rotary = LlamaRotaryEmbedding(model.config)
         cos, sin = rotary(torch.empty(0, dtype=self.dtype), torch.arange(positions)[None])
-        self._turns = turns_of(cos[0].to(self.device), sin[0].to(self.device))
+        self._turns = rotary_tables(cos[0].to(self.device), sin[0].to(self.device))
         self._layers = [Layer(layer) for layer in model.model.layers]
         self.beginning = int(model.config.bos_token_id)
         """The id that every script begins with."""
@@ -66,7 +66,7 @@ class Llama:
         return KvCache(self.shape, limit, self.dtype, self.device)
 
     @torch.inference_mode()
-    def embed_script(self, script: Script) -> Tensor:
+    def embed_script(self, script: TokenizedPrompt) -> Tensor:
         """The vectors that a script's tokens enter the network as, (tokens, width)."""
         embedded = self.embed(script.ids.tolist())
         if script.places:
@@ -80,7 +80,7 @@ class Llama:
         return self._words(torch.tensor(ids, dtype=torch.long, device=self.device))
 
     @torch.inference_mode()
-    def forward(self, embedded: Tensor, places: Sequence[Place], cache: KvCache, wanted: Sequence[int]) -> Tensor:
+    def forward(self, embedded: Tensor, places: Sequence[TokenRange], cache: KvCache, wanted: Sequence[int]) -> Tensor:
         """One pass: the states after the last norm of the `wanted` rows, (wanted, width).
 
         `embedded`, (tokens, width), are the tokens at all `places` in their order; their keys and values are kept
@@ -89,7 +89,7 @@ class Llama:
         count = len(embedded)
         kept = torch.tensor([place.base + each for place in places for each in range(*place.span)], device=self.device)
         turns = self._turns_at(places, count)
-        attend = Attention(places, cache, self._causal, self._scale, gather=self.device.type != "cpu")
+        attend = PackedAttention(places, cache, self._causal, self._scale, gather=self.device.type != "cpu")
         # Before the layers: on a GPU, what is copied after them waits for them.
         last = torch.tensor(wanted, dtype=torch.long, device=self.device)
         states = _enough(embedded)
@@ -113,7 +113,7 @@ class Llama:
         projected: Tensor = self.projections.outputs[modality](states[None].float(), embedded[None].float())[0]
         return projected
 
-    def _turns_at(self, places: Sequence[Place], count: int) -> Turns:
+    def _turns_at(self, places: Sequence[TokenRange], count: int) -> RotaryTables:
         positions = [each for place in places for each in range(*place.span)]
         index = torch.tensor(positions + [0] * (_ROWS - count), device=self.device)
         return self._turns[0][index], self._turns[1][index]

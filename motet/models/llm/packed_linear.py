@@ -13,7 +13,7 @@ from torch.nn.functional import linear
 _VECTORS = 4
 
 
-class Linear:
+class PackedLinear:
     """Linear maps of the same vectors, as one whose results stand beside each other: (..., in) -> (..., out).
 
     On a CPU the weights are laid out for oneDNN once, instead of for MKL at every call, which takes half the time for

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 
-class Prefixes:
+class PrefixCache:
     """Keys and values of whole blocks of scripts; when there are more than `limit`, the longest unused go.
 
     A block's name says all that stands in its script up to the block's end, so equal names mean equal contents.

@@ -11,31 +11,31 @@ import torch
 from motet.core.signals import Grammar, Run
 from motet.core.workers import Finished, LanguageEvent, Prompt, Signal, SignalStarted, TextPiece
 from motet.models.arrays import from_torch
-from motet.models.llm.detokenizer import Outlet
+from motet.models.llm.detokenizer import Detokenizer
 from motet.models.llm.network import Llama
 from motet.models.llm.sampling import Sampler
-from motet.models.llm.token_masks import Masks
-from motet.models.llm.tokenized_prompt import Script
-from motet.models.llm.tokenizer import TextCodec
+from motet.models.llm.token_masks import TokenMasks
+from motet.models.llm.tokenized_prompt import TokenizedPrompt
+from motet.models.llm.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
-class Voice:
+class ModelContext:
     """What is the same for every answer of one model.
 
     `shapes` are those of the decoders' conditioning, by modality; `positions` bounds script and answer together.
     """
 
     llama: Llama
-    codec: TextCodec
+    codec: Tokenizer
     grammar: Grammar
-    masks: Masks
+    masks: TokenMasks
     shapes: Mapping[str, tuple[int, ...]]
     positions: int
 
 
 @dataclass(slots=True)
-class Writing:
+class ResponseState:
     """Writes one answer, for whoever runs the network: `pending` is fed, then `take` is told what was sampled.
 
     Once the first token of a run is sampled the others are certain, so they are fed in one pass, after which `sung` is
@@ -44,8 +44,8 @@ class Writing:
     no room for.
     """
 
-    voice: Voice
-    script: Script
+    voice: ModelContext
+    script: TokenizedPrompt
     prompt: Prompt
     pending: Sequence[int] = ()
     """What must be fed before the next token can be sampled; nothing before the script was read."""
@@ -53,12 +53,12 @@ class Writing:
     """The run that is pending, or None where a single token is."""
     _written: int = 0
     _asked: dict[str, int] = field(default_factory=dict)
-    _outlet: Outlet = field(init=False)
+    _outlet: Detokenizer = field(init=False)
     sampler: Sampler = field(init=False)
 
     def __post_init__(self) -> None:
         prompt = self.prompt
-        self._outlet = Outlet(self.voice.codec)
+        self._outlet = Detokenizer(self.voice.codec)
         self.sampler = Sampler(prompt.temperature, prompt.top_p, prompt.seed)
 
     @property

@@ -8,7 +8,7 @@ from torch import Tensor
 from motet.core.signals import Grammar
 
 
-class Masks:
+class TokenMasks:
     """Hides control tokens from sampling: marks of attached media, the middle of a run, and what is not allowed.
 
     There are few different masks, so each is made once.

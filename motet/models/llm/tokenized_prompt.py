@@ -13,12 +13,12 @@ from motet.core.errors import Reason, RequestError
 from motet.core.signals import Grammar
 from motet.core.workers import Embedding, Turn
 from motet.models.arrays import to_torch
-from motet.models.llm.chat_template import transcript
-from motet.models.llm.tokenizer import TextCodec
+from motet.models.llm.chat_template import render_chat
+from motet.models.llm.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
+class TokenizedPrompt:
     """`ids`, (tokens,); at each of `places` stands not the id's own vector but the projected embedding.
 
     `embeddings` is (places, encoder_width).
@@ -41,14 +41,14 @@ class Script:
         return names
 
 
-class Scriptwriter:
+class PromptBuilder:
     """Writes conversations down for one model.
 
     Control ids are written here and nowhere else: a user's text goes through a codec that knows none.
     """
 
     def __init__(
-        self, codec: TextCodec, grammar: Grammar, first_control: int, beginning: int, encoder_width: int
+        self, codec: Tokenizer, grammar: Grammar, first_control: int, beginning: int, encoder_width: int
     ) -> None:
         self._codec = codec
         self._grammar = grammar
@@ -56,7 +56,7 @@ class Scriptwriter:
         self._beginning = beginning
         self._encoder_width = encoder_width
 
-    def write(self, turns: Sequence[Turn], limit: int) -> Script:
+    def write(self, turns: Sequence[Turn], limit: int) -> TokenizedPrompt:
         """The script of a conversation that ends with a user's turn, of at most `limit` tokens.
 
         Where it is longer, the oldest exchanges are left out, as a reader with a short memory would. Raises
@@ -75,9 +75,9 @@ class Scriptwriter:
             {"tokens": str(len(script.ids)), "limit": str(limit)},
         )
 
-    def _written(self, turns: Sequence[Turn]) -> Script:
+    def _written(self, turns: Sequence[Turn]) -> TokenizedPrompt:
         ids, places, embeddings = [self._beginning], [], []
-        for piece in transcript(turns):
+        for piece in render_chat(turns):
             if isinstance(piece.content, str):
                 ids += self._codec.encode(piece.content)
             elif piece.spoken:
@@ -88,7 +88,7 @@ class Scriptwriter:
                 # The id between the two marks only holds the vector's place.
                 ids += [self._opening, self._opening, self._closing]
         stacked = torch.stack(embeddings) if embeddings else torch.zeros(0, self._encoder_width)
-        return Script(torch.tensor(ids), tuple(places), stacked)
+        return TokenizedPrompt(torch.tensor(ids), tuple(places), stacked)
 
     def _run(self, made: Embedding) -> list[int]:
         """What the assistant once wrote to ask for these media."""

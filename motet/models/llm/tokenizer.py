@@ -6,26 +6,26 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from tokenizers import Tokenizer
+import tokenizers
 
 from motet.core.errors import BundleError
 
 _REPLACEMENT = "\ufffd"
 
 
-class TextCodec:
+class Tokenizer:
     """A tokenizer that knows text only.
 
     Control tokens (`<Img>`, `[IMG0]`, `<s>`, ...) are taken out of the tokenizer when it is loaded, so a text
     that spells one becomes the ids of its letters. Byte-level vocabularies decode to the very text encoded.
     """
 
-    def __init__(self, tokenizer: Tokenizer, adds_space: bool = False) -> None:
+    def __init__(self, tokenizer: tokenizers.Tokenizer, adds_space: bool = False) -> None:
         self._tokenizer = tokenizer
         self._adds_space = adds_space
 
     @classmethod
-    def load(cls, path: Path) -> TextCodec:
+    def load(cls, path: Path) -> Tokenizer:
         """From a `tokenizer.json`. Raises `BundleError` when it is none."""
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
@@ -33,7 +33,7 @@ class TextCodec:
             values["added_tokens"] = []
             values["post_processor"] = None
             normalizer = json.dumps(values.get("normalizer"))
-            return cls(Tokenizer.from_str(json.dumps(values)), adds_space="Prepend" in normalizer)
+            return cls(tokenizers.Tokenizer.from_str(json.dumps(values)), adds_space="Prepend" in normalizer)
         except Exception as error:  # the tokenizers library raises bare Exception
             raise BundleError(f"{path.name} is not a tokenizer: fetch the bundle again") from error
 
@@ -54,10 +54,10 @@ class TextCodec:
         return text
 
 
-class Spelling:
+class IncrementalDecoder:
     """Spells out an answer token by token, in pieces that hold whole characters only."""
 
-    def __init__(self, codec: TextCodec) -> None:
+    def __init__(self, codec: Tokenizer) -> None:
         self._codec = codec
         self._ids: list[int] = []
         self._told = 0

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from motet.core.capacity import Capacity
+from motet.core.capacity import Load
 from motet.internal.v1 import worker_service_pb2 as pb
 
 
-def capacity_to_proto(load: Capacity) -> pb.WatchCapacityResponse:
+def capacity_to_proto(load: Load) -> pb.WatchCapacityResponse:
     """The load as a message."""
     return pb.WatchCapacityResponse(
         running=load.running,
@@ -19,9 +19,9 @@ def capacity_to_proto(load: Capacity) -> pb.WatchCapacityResponse:
     )
 
 
-def capacity_from_proto(message: pb.WatchCapacityResponse) -> Capacity:
+def capacity_from_proto(message: pb.WatchCapacityResponse) -> Load:
     """The message's load."""
-    return Capacity(
+    return Load(
         running=message.running,
         queued=message.queued,
         limit=message.limit,

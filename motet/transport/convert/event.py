@@ -9,7 +9,7 @@ from motet.core.events import (
     Accepted,
     Done,
     Event,
-    Happening,
+    EventPayload,
     PartDelta,
     PartDone,
     PartFailed,
@@ -151,7 +151,7 @@ def _done_from_proto(message: pb.Done) -> Done:
     return Done(generation_from_proto(message.generation))
 
 
-_FROM_PROTO: Mapping[str, Callable[[Any], Happening]] = {
+_FROM_PROTO: Mapping[str, Callable[[Any], EventPayload]] = {
     "accepted": _accepted_from_proto,
     "plan": _plan_from_proto,
     "part_started": _started_from_proto,

@@ -16,14 +16,14 @@ from motet.models.diffusion.decoder import DiffusionDecoder
 from motet.models.diffusion.kinds.audioldm import AudioLDM
 from motet.models.diffusion.kinds.stable_diffusion import StableDiffusion
 from motet.models.diffusion.kinds.text_to_video import TextToVideo
-from motet.models.llm.config import Budget
+from motet.models.llm.config import EngineConfig
 from motet.models.llm.language_model import LlamaLanguageModel
-from motet.models.llm.loading import load_codec
+from motet.models.llm.loading import load_tokenizer
 from motet.models.llm.network import Llama
 from motet.models.llm.projections import Projections, ProjectionsConfig, ProjectorConfig
-from motet.models.llm.response_state import Voice
-from motet.models.llm.token_masks import Masks
-from motet.models.llm.tokenized_prompt import Scriptwriter
+from motet.models.llm.response_state import ModelContext
+from motet.models.llm.token_masks import TokenMasks
+from motet.models.llm.tokenized_prompt import PromptBuilder
 
 PICTURE, SOUND, CLIP = "image", "audio", "video"
 _CROSS, _PLAIN = ("CrossAttnDownBlock2D", "CrossAttnUpBlock2D"), ("DownBlock2D", "UpBlock2D")
@@ -112,18 +112,18 @@ def llama_of(scale: Scale, words: LlamaConfig, vocabulary: int, device: str) -> 
     return _made(lambda: LlamaForCausalLM(config), device)
 
 
-def language_model_of(model: LlamaForCausalLM, bundle: Bundle, budget: Budget) -> LlamaLanguageModel:
+def language_model_of(model: LlamaForCausalLM, bundle: Bundle, budget: EngineConfig) -> LlamaLanguageModel:
     """Motet's engine around that model, with the words and the signals of a bundle."""
     manifest = bundle.manifest
-    first, grammar, codec = manifest.language_model.first_control, manifest.grammar, load_codec(bundle)
+    first, grammar, codec = manifest.language_model.first_control, manifest.grammar, load_tokenizer(bundle)
     shapes = dict.fromkeys(manifest.signals, (1, 8))
     outputs = {name: ProjectorConfig(1, 8, 8, 1, 1, 8) for name in shapes}
     width = model.config.hidden_size
     projections = Projections(ProjectionsConfig(8, width, outputs)).to(model.device)
     llama = Llama(model, projections, 2048, max(run.length for run in grammar.runs))
-    masks = Masks(grammar, first, llama.beginning, llama.device)
-    voice = Voice(llama, codec, grammar, masks, shapes, 2048)
-    return LlamaLanguageModel(voice, Scriptwriter(codec, grammar, first, llama.beginning, 8), budget)
+    masks = TokenMasks(grammar, first, llama.beginning, llama.device)
+    voice = ModelContext(llama, codec, grammar, masks, shapes, 2048)
+    return LlamaLanguageModel(voice, PromptBuilder(codec, grammar, first, llama.beginning, 8), budget)
 
 
 def singer_of(modality: str, scale: Scale, device: str) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from motet.core.capacity import Capacity
+from motet.core.capacity import Load
 from motet.core.deadline import Deadline
 from motet.core.errors import FaultError
 from motet.core.media import Media
@@ -22,7 +22,7 @@ from motet.core.workers import (
     SignalStarted,
     TextPiece,
 )
-from motet.transport.concurrency_limiter import Gate
+from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from services.benchmarks.load.scripted_toys import script_of
 from services.benchmarks.simulation.measured_costs import Costs, Curve, drawn
 
@@ -83,11 +83,11 @@ class SimulatedWorker:
     """What a simulated worker of any kind has: a gate that lets in `width` calls at a time, and a batch of those."""
 
     def __init__(self, curve: Curve, width: int, grain: int, random: Random) -> None:
-        self.gate = Gate(width, width * 4)
+        self.gate = ConcurrencyLimiter(width, width * 4)
         self.batch = Batch(curve, grain, random)
         self.random = random
 
-    def loads(self) -> AsyncIterator[Capacity]:
+    def loads(self) -> AsyncIterator[Load]:
         """Its load, at once and after each change."""
         return self.gate.watch()
 

@@ -24,7 +24,7 @@ from services.benchmarks.load.client_trace import listen, request_of
 from services.benchmarks.reports.report import Baseline, Figure, Report, at_most
 from services.benchmarks.reports.statistics import median
 from services.benchmarks.suite.overlap import ASKED
-from services.up import Ensemble, deployment_of
+from services.up import LocalDeployment, deployment_of
 
 BACKGROUND, EQUAL = "decoders in the background", "decoders as equals"
 
@@ -144,7 +144,7 @@ async def _rates(steps: Counter[str], meanwhile: Any) -> dict[str, float]:
 async def _up(bundle: str, background: bool) -> AsyncIterator[Stage]:
     """What `motet up` starts, until it is drained."""
     deployment = deployment_of(bundle, 0, 1, False, 0.0, background=background)
-    ensemble = Ensemble(deployment)
+    ensemble = LocalDeployment(deployment)
     try:
         ready = await ensemble.start()
         async with AsyncExitStack() as stack:

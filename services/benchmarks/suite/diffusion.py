@@ -19,8 +19,8 @@ from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob
 from motet.media import encode
 from motet.models.diffusion.decoder import load_decoder
-from motet.models.diffusion.loading import load_network
-from motet.models.diffusion.model import Song
+from motet.models.diffusion.loading import load_component
+from motet.models.diffusion.model import DenoisingState
 from services.benchmarks.models.stock_libraries import pipeline_of
 from services.benchmarks.reports.report import Baseline, Figure, Report, at_least, at_most
 from services.benchmarks.reports.statistics import alternating, median, seconds_of
@@ -87,16 +87,16 @@ class _Bench:
     async def together(self, jobs: Sequence[DecodeJob]) -> None:
         await asyncio.gather(*(self.one(job) for job in jobs))
 
-    def song(self, job: DecodeJob) -> Song:
+    def song(self, job: DecodeJob) -> DenoisingState:
         conditioning, steps, guidance = self.decoder._checked(job)
-        song: Song = self.singer.prepare(conditioning, job.seed, steps, guidance)
+        song: DenoisingState = self.singer.prepare(conditioning, job.seed, steps, guidance)
         return song
 
     def throughput(self, rounds: int) -> Figure:
         """Concurrent pictures against the library's pipeline, one after another."""
         # A network as the library has it. It is asked for latents, and takes no autoencoder of a kind it does not know.
         entry = self.bundle.manifest.decoder_of(PICTURE)
-        unet = load_network(self.bundle.path(entry.shared.get("unet", f"{entry.path}/unet")))
+        unet = load_component(self.bundle.path(entry.shared.get("unet", f"{entry.path}/unet")))
         pipeline = pipeline_of(PICTURE, SimpleNamespace(unet=unet, scheduler=self.singer.scheduler, vae=None))
         jobs = [self.job(n) for n in range(_AT_ONCE)]
 
@@ -181,7 +181,7 @@ class _Bench:
         ends: dict[int, torch.Tensor] = {}
         finish = self.singer.finish
 
-        def noted(song: Song) -> Any:
+        def noted(song: DenoisingState) -> Any:
             ends[song.generator.initial_seed()] = song.latents
             return finish(song)
 
@@ -203,7 +203,7 @@ class _Bench:
         steps: list[float] = []
         predict = self.singer.predict
 
-        def noted(songs: Sequence[Song]) -> Any:
+        def noted(songs: Sequence[DenoisingState]) -> Any:
             began = time.perf_counter()
             predicted = predict(songs)
             ends.append(time.perf_counter())

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from motet.caching.decoder import Finished, ReusingDecoder
-from motet.caching.encoder import Embeddings, ReusingEncoder
+from motet.caching.decoder import CachingDecoder, Finished
+from motet.caching.encoder import CachingEncoder, EmbeddingCache
 from motet.core.bundle import Bundle
 from motet.core.closing import closing
 from motet.core.deadline import Deadline
@@ -21,8 +21,8 @@ from motet.core.media import Media
 from motet.core.workers import DecodeJob
 from motet.models.arrays import from_torch, to_torch
 from motet.models.diffusion.decoder import load_decoder
-from motet.models.encoder.batcher import TowerQueue
-from motet.models.encoder.imagebind import ImageBindEncoder, load_network, version_of
+from motet.models.encoder.batcher import Batcher
+from motet.models.encoder.imagebind import ImageBindEncoder, load_imagebind, version_of
 from motet.models.encoder.network import ImageBind
 from motet.models.encoder.preprocessing import Views
 from services.benchmarks.reports.report import Baseline, Figure, Report, at_most
@@ -40,7 +40,7 @@ def measure(bundle: str = "nano", items: int = 8, rounds: int = 4) -> Report:
 
 
 async def _measure(bundle: Bundle, items: int, rounds: int) -> Report:
-    network = load_network(bundle.path(bundle.manifest.encoder.path))
+    network = load_imagebind(bundle.path(bundle.manifest.encoder.path))
     figures = [
         *await _together(network, items, rounds),
         *await _tower(network, items, rounds),
@@ -78,7 +78,7 @@ async def _together(network: ImageBind, items: int, rounds: int) -> list[Figure]
 
 async def _tower(network: ImageBind, items: int, rounds: int) -> list[Figure]:
     """The vision tower alone: no decoding, no cutting."""
-    queue = TowerQueue("bench", lambda views: network("vision", views), rows=items)
+    queue = Batcher("bench", lambda views: network("vision", views), rows=items)
     size = network.config.vision.size
     views = [Views(torch.randn(1, 3, 2, size, size), torch.ones(1)) for _ in range(items)]
     found: list[torch.Tensor] = []
@@ -108,7 +108,7 @@ async def _once(network: ImageBind, version: str, items: int, rounds: int) -> li
 
     hook = network.modality_trunks["vision"].register_forward_hook(passed)
     inner = ImageBindEncoder(network)
-    encoder = ReusingEncoder(inner, version, Embeddings(_MEMORY))
+    encoder = CachingEncoder(inner, version, EmbeddingCache(_MEMORY))
     pictures = _pictures()
     picture = next(pictures)
     await asyncio.gather(*(encoder.encode([picture], Deadline.never()) for _ in range(items)))
@@ -132,7 +132,7 @@ async def _once(network: ImageBind, version: str, items: int, rounds: int) -> li
 async def _media(bundle: Bundle, items: int, rounds: int) -> list[Figure]:
     modality = next(iter(bundle.manifest.signals))
     inner = load_decoder(bundle, modality)
-    decoder = ReusingDecoder(inner, bundle.digest, Finished(_MEMORY))
+    decoder = CachingDecoder(inner, bundle.digest, Finished(_MEMORY))
     shape = bundle.manifest.decoder_of(modality).conditioning
     job = DecodeJob(modality, from_torch(torch.zeros(shape)), seed=0, steps=_STEPS)
     seeds = count(1)

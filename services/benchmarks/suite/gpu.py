@@ -20,7 +20,7 @@ from motet.core.errors import SettingsError
 from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Decoder, Finished, LanguageModel, Prompt, Turn
 from motet.models.diffusion.cost_curve import CostCurve
-from motet.models.llm.config import Budget
+from motet.models.llm.config import EngineConfig
 from services.benchmarks.models import stock_libraries
 from services.benchmarks.models.full_size import (
     CLIP,
@@ -109,7 +109,7 @@ def _language(
 ) -> list[Figure]:
     words = _words(bundle)
     model = llama_of(scale, words, _VOCABULARY, device)
-    engine = language_model_of(model, bundle, Budget(kv_tokens=2048 * (max(sizes) + 8)))
+    engine = language_model_of(model, bundle, EngineConfig(kv_tokens=2048 * (max(sizes) + 8)))
     parameters = sum(weight.numel() for weight in model.parameters())
     weights = sum(weight.numel() * weight.element_size() for weight in model.parameters())
     figures = []

@@ -16,15 +16,15 @@ from torch import Tensor
 from motet.core.closing import close
 from motet.core.deadline import Deadline
 from motet.core.workers import Prompt, Turn
-from motet.models.llm.attention import Place
-from motet.models.llm.config import Budget
+from motet.models.llm.attention import TokenRange
+from motet.models.llm.config import EngineConfig
 from motet.models.llm.language_model import LlamaLanguageModel
 from motet.models.llm.network import Llama
 from services.benchmarks.load.conversations import endless, hear, prompt
 from services.benchmarks.reports.report import Baseline, Figure, at_most
 from services.benchmarks.reports.statistics import alternating, median, seconds_until
 
-Load = Callable[[Budget], LlamaLanguageModel]
+Load = Callable[[EngineConfig], LlamaLanguageModel]
 """Loads the language model with a budget."""
 
 _CANCELLATIONS = 24
@@ -59,8 +59,8 @@ async def _cancelled(model: LlamaLanguageModel, answers: int, seed: int) -> floa
 def reading(load: Load, rounds: int) -> list[Figure]:
     """What a long prompt does to those who are being answered, and to one who asks briefly just after it."""
     with (
-        closed(load(Budget(prefix_tokens=0))) as parts,
-        closed(load(Budget(prefix_tokens=0, pass_tokens=_WHOLE))) as whole,
+        closed(load(EngineConfig(prefix_tokens=0))) as parts,
+        closed(load(EngineConfig(prefix_tokens=0, pass_tokens=_WHOLE))) as whole,
     ):
         models = {"parts": parts, "whole": whole}
         for model in models.values():
@@ -94,7 +94,7 @@ async def _interrupted(model: LlamaLanguageModel) -> tuple[float, float, float]:
 
 def sharing(load: Load, rounds: int) -> list[Figure]:
     """The third turn of a chat, whose first two were read before."""
-    budgets = {"shared": Budget(), "anew": Budget(prefix_tokens=0)}
+    budgets = {"shared": EngineConfig(), "anew": EngineConfig(prefix_tokens=0)}
     chats = iter(range(10_000))
     with closed(load(budgets["shared"])) as shared, closed(load(budgets["anew"])) as anew:
         models = {"shared": shared, "anew": anew}
@@ -132,12 +132,12 @@ def _long(model: LlamaLanguageModel) -> Prompt:
 
 
 @contextmanager
-def passes_of(llama: Llama) -> Iterator[list[tuple[float, Sequence[Place]]]]:
+def passes_of(llama: Llama) -> Iterator[list[tuple[float, Sequence[TokenRange]]]]:
     """Notes every pass: when it began, in seconds of `perf_counter`, and the places it feeds."""
-    passes: list[tuple[float, Sequence[Place]]] = []
+    passes: list[tuple[float, Sequence[TokenRange]]] = []
     forward = llama.forward
 
-    def noted(embedded: Tensor, places: Sequence[Place], *rest: Any) -> Tensor:
+    def noted(embedded: Tensor, places: Sequence[TokenRange], *rest: Any) -> Tensor:
         passes.append((perf_counter(), places))
         return forward(embedded, places, *rest)
 

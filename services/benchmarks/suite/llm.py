@@ -15,10 +15,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from motet.core.bundle import Bundle
 from motet.core.workers import Prompt, Signal, SignalStarted
 from motet.models.arrays import to_torch
-from motet.models.llm.attention import Place
-from motet.models.llm.config import Budget
+from motet.models.llm.attention import TokenRange
+from motet.models.llm.config import EngineConfig
 from motet.models.llm.language_model import LlamaLanguageModel, load_language_model
-from motet.models.llm.loading import load_network
+from motet.models.llm.loading import load_transformers_llama
 from services.benchmarks.load.conversations import QUESTIONS, Heard, endless, hear, hear_all, prompt
 from services.benchmarks.models.full_size import TINY, language_model_of, llama_of
 from services.benchmarks.reports.report import Baseline, Figure, Report, at_least, at_most
@@ -34,9 +34,9 @@ def measure(bundle: str = "nano", answers: int = 8, rounds: int = 3, random: str
     """So many answers at once. `random`, "LAYERSxWIDTH", takes random weights of that size instead of the bundle's."""
     torch.set_num_threads(threads)
     opened = open_bundle(bundle, ())
-    network = _random(opened, random) if random else load_network(opened)
+    network = _random(opened, random) if random else load_transformers_llama(opened)
     load = _loader(opened, network if random else None)
-    with closed(load(Budget())) as model:
+    with closed(load(EngineConfig())) as model:
         stock = _Stock(network, model._voice.llama.end)
         figures = [figure for waves in (1, 3) for figure in _throughput(model, stock, waves, answers, rounds)]
         figures += _mixed(model, stock, answers, rounds)
@@ -223,12 +223,12 @@ def _runs(model: LlamaLanguageModel, bundle: Bundle, rounds: int) -> list[Figure
     embedded = llama.embed(list(run.ids))
 
     def stepwise() -> float:
-        states = [llama.forward(embedded[i : i + 1], [Place(0, 64 + i, 1)], cache, [0]) for i in range(run.length)]
+        states = [llama.forward(embedded[i : i + 1], [TokenRange(0, 64 + i, 1)], cache, [0]) for i in range(run.length)]
         llama.conditioning(run.modality, torch.cat(states), embedded)
         return 0.0
 
     def at_once() -> float:
-        states = llama.forward(embedded, [Place(0, 64, run.length)], cache, range(run.length))
+        states = llama.forward(embedded, [TokenRange(0, 64, run.length)], cache, range(run.length))
         llama.conditioning(run.modality, states, embedded)
         return 0.0
 

@@ -24,8 +24,8 @@ from services.benchmarks.load.client_trace import request_of
 from services.benchmarks.load.scripted_toys import Pace, prompt_of
 from services.benchmarks.reports.report import Baseline, Figure, Report, at_least, at_most
 from services.benchmarks.reports.statistics import median, percentile, seconds_until
-from services.benchmarks.tracing.bare_stubs import Order, bare_calls
-from services.benchmarks.tracing.deployment import Band, Lineup, playing, settled
+from services.benchmarks.tracing.bare_stubs import BareRequest, bare_stubs
+from services.benchmarks.tracing.deployment import Lineup, RecordedDeployment, playing, settled
 from services.benchmarks.tracing.request_stages import by_request, stages_of
 from services.benchmarks.tracing.spans import ENCODER, LANGUAGE_MODEL
 from services.orchestrator.pools import pooled_workers
@@ -79,11 +79,13 @@ async def _measure(requests: int, rounds: int, plans: int, concurrency: int) -> 
     )
 
 
-async def _overheads(motet: Motet, band: Band, text: str, requests: int, nodes: int) -> tuple[list[float], list[float]]:
+async def _overheads(
+    motet: Motet, band: RecordedDeployment, text: str, requests: int, nodes: int
+) -> tuple[list[float], list[float]]:
     """Seconds per worker call that are nobody's work, of each request: through Motet, and by bare stubs in turns."""
     found: tuple[list[float], list[float]] = [], []
-    async with bare_calls(band) as bare:
-        ways: tuple[Way, Way] = partial(_answered, motet, text), partial(bare.answer, text, order=Order.EAGER)
+    async with bare_stubs(band) as bare:
+        ways: tuple[Way, Way] = partial(_answered, motet, text), partial(bare.answer, text, order=BareRequest.EAGER)
         for begun in range(0, _WARMING + requests, _BLOCK):
             block = range(begun, min(begun + _BLOCK, _WARMING + requests))
             for overheads, ask in zip(found, ways, strict=True):
@@ -102,13 +104,13 @@ async def _answered(motet: Motet, text: str, seed: int) -> None:
 
 
 async def _rates(
-    client: Client, band: Band, text: str, rounds: int, plans: int, concurrency: int
+    client: Client, band: RecordedDeployment, text: str, rounds: int, plans: int, concurrency: int
 ) -> dict[str, list[float]]:
     """Plans per second of each way to make the calls, in turns."""
     seeds = count(10**6)  # none twice: an equal request would be answered with what was made before
-    async with bare_calls(band) as bare, _beside(band) as motet:
+    async with bare_stubs(band) as bare, _beside(band) as motet:
         ways: dict[str, Way] = {
-            "bare": partial(bare.answer, text, order=Order.EAGER),
+            "bare": partial(bare.answer, text, order=BareRequest.EAGER),
             "inside": partial(_answered, motet, text),
             "served": partial(_answered, client, text),
         }
@@ -134,7 +136,7 @@ async def _rate(ask: Way, seeds: Iterator[int], plans: int, concurrency: int) ->
 
 
 @asynccontextmanager
-async def _beside(band: Band) -> AsyncIterator[Motet]:
+async def _beside(band: RecordedDeployment) -> AsyncIterator[Motet]:
     """An orchestrator in this process, its workers being the band's."""
     manifest = band.lineup.manifest
     settings = OrchestratorSettings(

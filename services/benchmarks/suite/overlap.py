@@ -17,9 +17,9 @@ from services.benchmarks.load.scripted_toys import Pace, prompt_of
 from services.benchmarks.reports import plots
 from services.benchmarks.reports.report import Baseline, Figure, Report, at_least, at_most
 from services.benchmarks.reports.statistics import median
-from services.benchmarks.tracing.bare_stubs import BareCalls, Order, bare_calls
+from services.benchmarks.tracing.bare_stubs import BareRequest, BareStubs, bare_stubs
 from services.benchmarks.tracing.critical_path import Arrival, Stages, ideal, system_bound
-from services.benchmarks.tracing.deployment import Band, Lineup, playing, settled
+from services.benchmarks.tracing.deployment import Lineup, RecordedDeployment, playing, settled
 from services.benchmarks.tracing.request_stages import by_request, stages_of
 from services.benchmarks.tracing.spans import LANGUAGE_MODEL, Span
 
@@ -77,20 +77,20 @@ async def _alone(bundle: str | None, rounds: int, plot: Path | None) -> tuple[li
         step = {modality: make / STEPS for modality, make in zip(modalities, MAKE, strict=True)}
         lineup = Lineup(pace=Pace(token=TOKEN, step=step, steps=STEPS))
         text = prompt_of(modalities, 10, 10, 30)
-    async with playing(lineup) as band, Client(band.orchestrator) as client, bare_calls(band) as bare:
+    async with playing(lineup) as band, Client(band.orchestrator) as client, bare_stubs(band) as bare:
         totals, stages = await _rounds(client, bare, band, text, rounds, plot)
     details = {"seconds": totals, "bounds": [one.bound for one in stages]}
     return _compared(totals, stages), details
 
 
 async def _rounds(
-    motet: Motet, bare: BareCalls, band: Band, text: str, rounds: int, plot: Path | None
+    motet: Motet, bare: BareStubs, band: RecordedDeployment, text: str, rounds: int, plot: Path | None
 ) -> tuple[dict[str, list[float]], list[Stages]]:
     """Seconds of each way in turns, and the stages of Motet's. The first round only warms up.
 
     Each has a seed of its own: an equal request would be answered with what was made before.
     """
-    ways = {"sequential": Order.SEQUENTIAL, "barrier": Order.BARRIER, "motet": None}
+    ways = {"sequential": BareRequest.SEQUENTIAL, "barrier": BareRequest.BARRIER, "motet": None}
     totals: dict[str, list[float]] = {way: [] for way in ways}
     stages: list[Stages] = []
     for number in range(rounds + 1):

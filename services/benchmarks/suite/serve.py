@@ -21,7 +21,7 @@ from services.benchmarks.reports import plots
 from services.benchmarks.reports.report import Figure, Report, at_most
 from services.benchmarks.reports.statistics import median, percentile
 from services.benchmarks.suite.overlap import ASKED
-from services.benchmarks.tracing.deployment import Band, Lineup, playing, settled
+from services.benchmarks.tracing.deployment import Lineup, RecordedDeployment, playing, settled
 from services.benchmarks.tracing.request_stages import by_request
 from services.benchmarks.tracing.spans import Span
 from services.benchmarks.tracing.waste import waste_of
@@ -83,7 +83,7 @@ def measure(
 
 
 @asynccontextmanager
-async def _reached(server: str | None, bundle: str | None) -> AsyncIterator[tuple[Motet, Band | None]]:
+async def _reached(server: str | None, bundle: str | None) -> AsyncIterator[tuple[Motet, RecordedDeployment | None]]:
     if server is not None:
         async with Client(server) as client:
             yield client, None
@@ -96,7 +96,7 @@ async def _reached(server: str | None, bundle: str | None) -> AsyncIterator[tupl
         yield client, band
 
 
-def _texts(band: Band | None, rng: random.Random) -> list[str]:
+def _texts(band: RecordedDeployment | None, rng: random.Random) -> list[str]:
     """Prompts where none are given: for toys a mix of one, two and three media in any order."""
     if band is None or band.lineup.bundle is not None:
         return [ASKED]
@@ -143,7 +143,7 @@ class _Load:
     gone: Mapping[int, float]
 
 
-async def _offered(motet: Motet, band: Band | None, rate: float, due: Sequence[Due]) -> _Load:
+async def _offered(motet: Motet, band: RecordedDeployment | None, rate: float, due: Sequence[Due]) -> _Load:
     if band is not None:
         band.spans()
     heard = await play(motet, due)
@@ -154,7 +154,9 @@ async def _offered(motet: Motet, band: Band | None, rate: float, due: Sequence[D
     return _Load(outcome, spans, gone)
 
 
-def _report(settings: dict[str, Any], band: Band | None, objective: Objective, loads: Sequence[_Load]) -> Report:
+def _report(
+    settings: dict[str, Any], band: RecordedDeployment | None, objective: Objective, loads: Sequence[_Load]
+) -> Report:
     outcomes = [load.outcome for load in loads]
     told = [outcome.as_dict(objective) for outcome in outcomes]
     figures = [

@@ -13,11 +13,11 @@ from motet.internal.v1 import decoder_service_pb2, decoder_service_pb2_grpc, lan
 from motet.transport import convert
 from motet.transport.channel import open_channel
 from orchestrator.generation.pipeline import seed_of
-from services.benchmarks.tracing.deployment import Band
+from services.benchmarks.tracing.deployment import RecordedDeployment
 from services.benchmarks.tracing.spans import LANGUAGE_MODEL
 
 
-class Order(Enum):
+class BareRequest(Enum):
     """When decoders start."""
 
     SEQUENTIAL = "sequential"
@@ -28,7 +28,7 @@ class Order(Enum):
     """Each as soon as its signal is there."""
 
 
-class BareCalls:
+class BareStubs:
     """Calls the workers of a band."""
 
     def __init__(self, language_model: Any, decoders: Mapping[str, Any], max_tokens: int) -> None:
@@ -36,17 +36,17 @@ class BareCalls:
         self._decoders = decoders
         self._max_tokens = max_tokens
 
-    async def answer(self, text: str, seed: int, order: Order) -> int:
+    async def answer(self, text: str, seed: int, order: BareRequest) -> int:
         """Have one prompt answered; how many bytes of media came."""
         jobs, tasks = [], []
         async with asyncio.TaskGroup() as group:
             async for job in self.jobs(text, seed):
                 jobs.append(job)
-                if order is Order.EAGER:
+                if order is BareRequest.EAGER:
                     tasks.append(group.create_task(self.decode(job)))
-            if order is Order.BARRIER:
+            if order is BareRequest.BARRIER:
                 tasks = [group.create_task(self.decode(job)) for job in jobs]
-            if order is Order.SEQUENTIAL:
+            if order is BareRequest.SEQUENTIAL:
                 return sum([await self.decode(job) for job in jobs])
         return sum(task.result() for task in tasks)
 
@@ -81,7 +81,7 @@ def _job(signal: Any, seed: int, number: int) -> decoder_service_pb2.DecodeReque
 
 
 @asynccontextmanager
-async def bare_calls(band: Band) -> AsyncIterator[BareCalls]:
+async def bare_stubs(band: RecordedDeployment) -> AsyncIterator[BareStubs]:
     """Stubs of the band's workers, on channels like an orchestrator's."""
     manifest = band.lineup.manifest
     async with AsyncExitStack() as stack:
@@ -93,4 +93,4 @@ async def bare_calls(band: Band) -> AsyncIterator[BareCalls]:
             modality: decoder_service_pb2_grpc.DecoderServiceStub(channels[modality]) for modality in manifest.signals
         }
         model = language_model_service_pb2_grpc.LanguageModelServiceStub(channels[LANGUAGE_MODEL])
-        yield BareCalls(model, stubs, manifest.language_model.max_tokens)
+        yield BareStubs(model, stubs, manifest.language_model.max_tokens)

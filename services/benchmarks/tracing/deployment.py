@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 from motet.core.bundle import Manifest
 from motet.toys.manifest import TOY
 from services.benchmarks.load.scripted_toys import Pace
-from services.benchmarks.tracing.recorded_worker import PlayerPart
+from services.benchmarks.tracing.recorded_worker import RecordedPart
 from services.benchmarks.tracing.spans import ENCODER, LANGUAGE_MODEL, Span, SpanFile
-from services.child_process import Child
+from services.child_process import ChildProcess
 from services.factory import open_bundle
 
 _LOG_LEVEL = "error"
@@ -46,13 +46,13 @@ class Lineup:
         toys = self.bundle is None
         return {name: self.pace.steps if toys else manifest.decoder_of(name).steps for name in manifest.signals}
 
-    def parts(self, folder: Path) -> dict[str, PlayerPart]:
+    def parts(self, folder: Path) -> dict[str, RecordedPart]:
         """Each worker's part, its spans in a file of this folder."""
         pace = self.pace
         delays = {ENCODER: pace.encode, LANGUAGE_MODEL: pace.token}
         delays |= {modality: pace.step_of(modality) for modality in self.manifest.signals}
         return {
-            worker: PlayerPart(
+            worker: RecordedPart(
                 worker,
                 str(folder / f"{worker}.jsonl"),
                 self.bundle,
@@ -75,7 +75,7 @@ class Lineup:
 
 
 @dataclass(frozen=True, slots=True)
-class Band:
+class RecordedDeployment:
     """Where they play: the orchestrator's address, and each worker's."""
 
     lineup: Lineup
@@ -88,7 +88,7 @@ class Band:
         return sorted((span for file in self._files.values() for span in file.read()), key=lambda span: span.begun)
 
 
-async def settled(band: Band, count: int, breath: float = 0.05) -> list[Span]:
+async def settled(band: RecordedDeployment, count: int, breath: float = 0.05) -> list[Span]:
     """All spans since they were last asked for, once there are `count` and `breath` seconds brought no more.
 
     They are written after a worker's last word; on a busy machine, a while after. Where fewer come, it gives up.
@@ -104,23 +104,23 @@ async def settled(band: Band, count: int, breath: float = 0.05) -> list[Span]:
 
 
 @asynccontextmanager
-async def playing(lineup: Lineup) -> AsyncIterator[Band]:
+async def playing(lineup: Lineup) -> AsyncIterator[RecordedDeployment]:
     """Start all of them; no process is left behind. Raises `MotetError`, naming the first that does not come up."""
-    children: list[Child] = []
+    children: list[ChildProcess] = []
     with TemporaryDirectory(prefix="motet-bench-") as folder:
         parts = lineup.parts(Path(folder))
         files = {worker: SpanFile(Path(part.spans)) for worker, part in parts.items()}
         try:
             for worker, part in parts.items():
                 children.append(
-                    await Child.start(
+                    await ChildProcess.start(
                         worker, [part.line()], _LOG_LEVEL, ("services.benchmarks.tracing.recorded_worker",)
                     )
                 )
             ready = await asyncio.gather(*(child.announced() for child in children))
             workers = {worker: one.address for worker, one in zip(parts, ready, strict=True)}
-            children.append(await Child.start("orchestrator", lineup.orchestrator(workers), _LOG_LEVEL))
-            yield Band(lineup, (await children[-1].announced()).address, workers, files)
+            children.append(await ChildProcess.start("orchestrator", lineup.orchestrator(workers), _LOG_LEVEL))
+            yield RecordedDeployment(lineup, (await children[-1].announced()).address, workers, files)
         finally:
             # Nobody waits for an answer any more, so nothing is lost by not draining them.
             await asyncio.gather(*(child.killed() for child in children))

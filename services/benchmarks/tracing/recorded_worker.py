@@ -31,7 +31,7 @@ from services.encoder.servicer import EncoderServicer
 from services.factory import Factory
 from services.llm.servicer import LanguageModelServicer
 from services.logs import configure_logs
-from services.parent_watch import hold
+from services.parent_watch import exit_with_parent
 from services.serve import Service, serve, worker_service
 from services.settings import WorkerSettings, settings_of
 
@@ -40,7 +40,7 @@ _LATER = 0.03
 
 
 @dataclass(frozen=True, slots=True)
-class PlayerPart:
+class RecordedPart:
     """What a player is told. `worker` is the encoder, the language model, or the modality that a decoder makes.
 
     Without a `bundle` it is a toy, `delay` seconds slow at each call, token or step. It works on `width` calls at a
@@ -61,7 +61,7 @@ class PlayerPart:
         return json.dumps(asdict(self))
 
 
-def player_service(part: PlayerPart, record: Record) -> Service:
+def recorded_service(part: RecordedPart, record: Record) -> Service:
     """The service of a part, not begun."""
     given = {
         "bundle": part.bundle,
@@ -81,7 +81,7 @@ def player_service(part: PlayerPart, record: Record) -> Service:
     return worker_service(name, "127.0.0.1:0", settings, lambda manifest: (), servicer)
 
 
-def _scripted(factory: Factory, part: PlayerPart) -> Factory:
+def _scripted(factory: Factory, part: RecordedPart) -> Factory:
     """The factory of toys that write what prompts say."""
     manifest = factory.manifest
     shapes = {modality: tuple(manifest.decoder_of(modality).conditioning) for modality in manifest.signals}
@@ -119,13 +119,13 @@ def _written_later(spans: SpanFile) -> Record:
 
 def main() -> int:
     """Serve the part that the command line describes, for as long as whoever started it is there."""
-    part = PlayerPart(**json.loads(sys.argv[1]))
+    part = RecordedPart(**json.loads(sys.argv[1]))
     if "--leashed" in sys.argv:
-        hold()
+        exit_with_parent()
     configure_logs("warning")
     spans = SpanFile(Path(part.spans))
     try:
-        return asyncio.run(serve(player_service(part, _written_later(spans))))
+        return asyncio.run(serve(recorded_service(part, _written_later(spans))))
     finally:
         spans.close()
 

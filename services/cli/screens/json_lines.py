@@ -18,8 +18,8 @@ from motet.core.events import (
     Accepted,
     Done,
     Event,
+    EventPayload,
     Generation,
-    Happening,
     PartDelta,
     PartDone,
     PartFailed,
@@ -68,7 +68,7 @@ def write_error(error: MotetError) -> None:
     _write({"event": "error", **_line_of_error(error), "exit_code": int(exit_of_error(error))})
 
 
-def _line_of(what: Happening) -> Line:
+def _line_of(what: EventPayload) -> Line:
     match what:
         case Accepted():
             return {"event": "accepted", **asdict(what)}

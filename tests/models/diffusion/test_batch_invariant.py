@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from motet.models.diffusion.batch_invariant import compute_row_by_row
+from motet.models.diffusion.batch_invariant import make_batch_invariant
 
 torch.set_num_threads(1)
 
@@ -14,7 +14,7 @@ torch.set_num_threads(1)
 def test_a_row_comes_out_the_same_whatever_it_is_batched_with() -> None:
     network = nn.Sequential(nn.Linear(512, 192), nn.SiLU(), nn.Linear(192, 512))
     rows = torch.randn(16, 512, generator=torch.Generator().manual_seed(0))
-    compute_row_by_row(network)
+    make_batch_invariant(network)
     together = network(rows)
     for row, alone in zip(together, rows, strict=True):
         assert torch.equal(row, network(alone[None])[0])
@@ -27,7 +27,7 @@ def test_a_convolution_s_row_comes_out_the_same_too(rows: int) -> None:
     for network, shape in ((flat, (8, 6, 6)), (deep, (8, 4, 6, 6))):
         inputs = torch.randn(rows, *shape, generator=torch.Generator().manual_seed(0))
         before = network(inputs)
-        compute_row_by_row(network)
+        make_batch_invariant(network)
         together = network(inputs)
         assert torch.allclose(together, before, atol=1e-5)
         for row, alone in zip(together, inputs, strict=True):
@@ -38,6 +38,6 @@ def test_weights_names_and_other_inputs_stay_as_they_are() -> None:
     network = nn.Sequential(nn.Linear(8, 4))
     before, tokens = dict(network.state_dict()), torch.randn(2, 3, 8)
     expected = network(tokens)
-    compute_row_by_row(network)
+    make_batch_invariant(network)
     assert torch.equal(network(tokens), expected)
     assert all(torch.equal(before[name], weights) for name, weights in network.state_dict().items())

@@ -21,7 +21,7 @@ from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Progress
 from motet.models.diffusion.cost_curve import CostCurve
 from motet.models.diffusion.decoder import DiffusionDecoder, load_decoder
-from motet.models.diffusion.model import Singer, Song
+from motet.models.diffusion.model import DenoisingState, DiffusionModel
 from tests.models.diffusion import tiny_decoders as tiny
 
 torch.set_num_threads(1)
@@ -30,9 +30,9 @@ torch.set_num_threads(1)
 class Watched:
     """Stands around a singer: remembers who shared each step, and holds the steps up while `open` is not set."""
 
-    def __init__(self, singer: Singer) -> None:
+    def __init__(self, singer: DiffusionModel) -> None:
         self.singer = singer
-        self.steps: list[list[Song]] = []
+        self.steps: list[list[DenoisingState]] = []
         self.begun = threading.Semaphore(0)
         self.open = threading.Event()
         self.open.set()
@@ -40,7 +40,7 @@ class Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.singer, name)
 
-    def predict(self, songs: Sequence[Song]) -> list[torch.Tensor]:
+    def predict(self, songs: Sequence[DenoisingState]) -> list[torch.Tensor]:
         self.steps.append(list(songs))
         self.begun.release()
         assert self.open.wait(30)
@@ -218,7 +218,7 @@ async def test_a_size_that_would_change_a_result_is_found_out_and_not_used(made:
     lonely, _ = made(taught(1))
 
     class Blurred(Watched):
-        def predict(self, songs: Sequence[Song]) -> list[torch.Tensor]:
+        def predict(self, songs: Sequence[DenoisingState]) -> list[torch.Tensor]:
             return [each + 1e-7 * len(songs) * (len(songs) > 1) for each in super().predict(songs)]
 
     decoder._choir._singer = blurred = Blurred(singer.singer)
@@ -244,7 +244,7 @@ async def test_an_error_in_one_song_s_scheduler_spoils_no_other(made: Made, monk
     lonely, _ = made(taught(1))
     advance = singer.singer.advance
 
-    def breaks(song: Song, predicted: torch.Tensor) -> None:
+    def breaks(song: DenoisingState, predicted: torch.Tensor) -> None:
         if song.total == 5 and song.step == 2:
             raise ArithmeticError("a scheduler broke")
         advance(song, predicted)
@@ -262,7 +262,7 @@ async def test_where_a_batch_cannot_be_computed_each_song_is_computed_alone(
     decoder, singer = made(taught(4))
     predict = singer.singer.predict
 
-    def too_large(songs: Sequence[Song]) -> list[torch.Tensor]:
+    def too_large(songs: Sequence[DenoisingState]) -> list[torch.Tensor]:
         if len(songs) > 1 or songs[0].total == 5:
             raise torch.OutOfMemoryError("no memory for that")
         return predict(songs)

@@ -50,6 +50,6 @@ def test_an_untrained_mending_net_changes_nothing() -> None:
 def test_it_survives_being_written_and_loaded(tmp_path: Path) -> None:
     autoencoder = PatchAutoencoder(latent_channels=8, patch=4, width=16)
     autoencoder.save_pretrained(tmp_path)
-    loaded = loading.load_network(tmp_path)
+    loaded = loading.load_component(tmp_path)
     latents = torch.randn(1, 8, 2, 2, generator=torch.Generator().manual_seed(0))
     assert torch.equal(loaded.decode(latents).sample, autoencoder.decode(latents).sample)

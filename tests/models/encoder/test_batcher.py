@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from motet.models.arrays import to_torch
-from motet.models.encoder.batcher import TowerQueue
+from motet.models.encoder.batcher import Batcher
 from motet.models.encoder.preprocessing import Views
 
 
@@ -43,9 +43,9 @@ def network() -> Network:
 
 
 @pytest.fixture
-async def queue(network: Network) -> AsyncIterator[TowerQueue]:
+async def queue(network: Network) -> AsyncIterator[Batcher]:
     """A queue of four rows a pass, whose network is kept busy by the item 0 until it may go on."""
-    queue = TowerQueue("test", network, rows=4)
+    queue = Batcher("test", network, rows=4)
     first = asyncio.create_task(queue.embedding(views(0)))
     await asyncio.to_thread(network.busy.wait, 30)
     yield queue
@@ -54,7 +54,7 @@ async def queue(network: Network) -> AsyncIterator[TowerQueue]:
     queue.close()
 
 
-async def all_of(queue: TowerQueue, network: Network, *items: Views) -> list[float]:
+async def all_of(queue: Batcher, network: Network, *items: Views) -> list[float]:
     """The embeddings of items that come while the network is busy."""
     tasks = [asyncio.create_task(queue.embedding(item)) for item in items]
     await asyncio.sleep(0)
@@ -62,24 +62,24 @@ async def all_of(queue: TowerQueue, network: Network, *items: Views) -> list[flo
     return [to_torch(await task).item() for task in tasks]
 
 
-async def test_items_that_wait_go_through_the_network_together(queue: TowerQueue, network: Network) -> None:
+async def test_items_that_wait_go_through_the_network_together(queue: Batcher, network: Network) -> None:
     assert await all_of(queue, network, views(1), views(2), views(3)) == [2, 4, 6]
     assert network.passes == [[0], [1, 2, 3]]
 
 
-async def test_a_pass_takes_no_more_rows_than_it_may(queue: TowerQueue, network: Network) -> None:
+async def test_a_pass_takes_no_more_rows_than_it_may(queue: Batcher, network: Network) -> None:
     assert await all_of(queue, network, *map(views, range(1, 7))) == [2, 4, 6, 8, 10, 12]
     assert network.passes == [[0], [1, 2, 3, 4], [5, 6]]
 
 
 async def test_an_item_of_many_views_gets_their_mean_and_does_not_hold_up_the_next(
-    queue: TowerQueue, network: Network
+    queue: Batcher, network: Network
 ) -> None:
     assert await all_of(queue, network, views(1, 2, 3, 4, 5, 6), views(10)) == [7, 20]
     assert network.passes == [[0], [1, 10, 2, 3], [4, 5, 6]]
 
 
-async def test_the_urgent_go_first_and_those_that_are_equally_so_by_turns(queue: TowerQueue, network: Network) -> None:
+async def test_the_urgent_go_first_and_those_that_are_equally_so_by_turns(queue: Batcher, network: Network) -> None:
     usual = asyncio.create_task(queue.embedding(views(1, 2)))
     urgent = [asyncio.create_task(queue.embedding(item, priority=1)) for item in (views(3, 4, 5), views(6, 7))]
     await asyncio.sleep(0)
@@ -89,7 +89,7 @@ async def test_the_urgent_go_first_and_those_that_are_equally_so_by_turns(queue:
     assert network.passes == [[0], [3, 6, 4, 7], [5, 1, 8, 2]]
 
 
-async def test_what_is_cancelled_is_not_computed(queue: TowerQueue, network: Network) -> None:
+async def test_what_is_cancelled_is_not_computed(queue: Batcher, network: Network) -> None:
     unwanted = asyncio.create_task(queue.embedding(views(1)))
     await asyncio.sleep(0)
     unwanted.cancel()
@@ -99,7 +99,7 @@ async def test_what_is_cancelled_is_not_computed(queue: TowerQueue, network: Net
     assert network.passes == [[0], [2]]
 
 
-async def test_a_pass_that_fails_fails_the_items_in_it_and_no_other(queue: TowerQueue, network: Network) -> None:
+async def test_a_pass_that_fails_fails_the_items_in_it_and_no_other(queue: Batcher, network: Network) -> None:
     network.broken_by = 2
     broken = [asyncio.create_task(queue.embedding(item)) for item in (views(1, 1, 1), views(2), views(3), views(4))]
     await asyncio.sleep(0)
@@ -110,7 +110,7 @@ async def test_a_pass_that_fails_fails_the_items_in_it_and_no_other(queue: Tower
 
 
 async def test_who_still_waits_when_the_queue_is_closed_is_cancelled(network: Network) -> None:
-    queue = TowerQueue("test", network, rows=1)
+    queue = Batcher("test", network, rows=1)
     begun, waiting = (asyncio.create_task(queue.embedding(views(number))) for number in (1, 2))
     await asyncio.to_thread(network.busy.wait, 30)
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from motet.models.encoder.fair_semaphore import Room
+from motet.models.encoder.fair_semaphore import FairSemaphore
 from tests.waiting import turns
 
 
@@ -15,7 +15,7 @@ class Guests:
 
     def __init__(self, places: int) -> None:
         self.inside: list[str] = []
-        self._room = Room(places)
+        self._room = FairSemaphore(places)
         self._leaving: dict[str, asyncio.Event] = {}
 
     async def come(self, name: str, tenant: str = "", priority: int = 0) -> asyncio.Task[None]:

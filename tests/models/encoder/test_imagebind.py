@@ -14,7 +14,7 @@ from motet.core.errors import BundleError, DeadlineError, MediaError
 from motet.core.media import Media
 from motet.models.arrays import to_torch
 from motet.models.encoder import imagebind
-from motet.models.encoder.imagebind import ImageBindEncoder, load_encoder, load_network, version_of
+from motet.models.encoder.imagebind import ImageBindEncoder, load_encoder, load_imagebind, version_of
 from motet.models.encoder.preprocessing import picture_views
 from tests.media.samples import clip_file, picture_file, sound_file
 from tests.models.tiny_bundle import WIDTH, tiny_bundle
@@ -47,7 +47,7 @@ async def test_the_embedding_of_a_picture_is_what_the_network_makes_of_its_view(
     found = await encoder.encode([Media("image/png", picture_file("PNG", picture))], Deadline.after(30))
 
     with torch.inference_mode():
-        expected = load_network(bundle.path("encoder"))("vision", picture_views(picture, 16).pixels)[0]
+        expected = load_imagebind(bundle.path("encoder"))("vision", picture_views(picture, 16).pixels)[0]
     torch.testing.assert_close(to_torch(found[0]), expected)
     encoder.close()
 
@@ -88,7 +88,7 @@ async def test_media_that_come_together_get_the_embeddings_they_get_alone(bundle
 
 
 async def test_the_deadline_counts_while_media_wait_for_the_network(bundle: Bundle) -> None:
-    network, going = load_network(bundle.path("encoder")), threading.Event()
+    network, going = load_imagebind(bundle.path("encoder")), threading.Event()
     network.modality_trunks["vision"].register_forward_pre_hook(lambda *_: going.wait(30) and None)
     encoder = ImageBindEncoder(network)
     try:
@@ -100,7 +100,7 @@ async def test_the_deadline_counts_while_media_wait_for_the_network(bundle: Bund
 
 
 async def test_a_sound_is_heard_while_the_vision_tower_is_busy(bundle: Bundle) -> None:
-    network, going = load_network(bundle.path("encoder")), threading.Event()
+    network, going = load_imagebind(bundle.path("encoder")), threading.Event()
     network.modality_trunks["vision"].register_forward_pre_hook(lambda *_: going.wait(30) and None)
     encoder = ImageBindEncoder(network)
     looking = asyncio.create_task(encoder.encode([Media("", picture_file("PNG"))], Deadline.after(30)))
@@ -115,7 +115,7 @@ async def test_a_sound_is_heard_while_the_vision_tower_is_busy(bundle: Bundle) -
 
 @pytest.mark.parametrize("others", [10, 40], ids=["decoded already", "too many to be decoded at once"])
 async def test_the_urgent_are_looked_at_before_those_who_waited_longer(bundle: Bundle, others: int) -> None:
-    network, going, taken = load_network(bundle.path("encoder")), threading.Event(), []
+    network, going, taken = load_imagebind(bundle.path("encoder")), threading.Event(), []
     encoder = ImageBindEncoder(network)
     order: list[int] = []
 
@@ -162,7 +162,7 @@ def test_towers_of_other_senses_in_a_checkpoint_are_left_out(bundle: Bundle, tmp
     }
     copy(bundle, state | others, tmp_path)
 
-    assert load_network(tmp_path).config.width == WIDTH
+    assert load_imagebind(tmp_path).config.width == WIDTH
 
 
 @pytest.mark.parametrize("drop", [True, False])
@@ -177,7 +177,7 @@ def test_a_parameter_missing_or_one_too_many_is_refused_by_name(bundle: Bundle, 
     copy(bundle, state, tmp_path)
 
     with pytest.raises(BundleError, match=name.replace(".", r"\.")):
-        load_network(tmp_path)
+        load_imagebind(tmp_path)
 
 
 def copy(bundle: Bundle, state: dict[str, torch.Tensor], folder: Path) -> None:

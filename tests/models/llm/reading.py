@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from motet.models.llm.attention import Place
+from motet.models.llm.attention import TokenRange
 from motet.models.llm.kv_cache import KvCache
 from motet.models.llm.network import Llama
 
@@ -25,17 +25,17 @@ class Read:
 def read(llama: Llama, embedded: Tensor, cache: KvCache | None = None, start: int = 0) -> Read:
     """Feeds vectors, (tokens, width), in one pass, at positions from `start` on."""
     count = len(embedded)
-    states = llama.forward(embedded, [Place(0, start, count)], cache or llama.cache(96), range(count))
+    states = llama.forward(embedded, [TokenRange(0, start, count)], cache or llama.cache(96), range(count))
     return Read(states, llama.logits(states[-1:])[0])
 
 
 @contextmanager
-def passes_of(llama: Llama) -> Iterator[list[Sequence[Place]]]:
+def passes_of(llama: Llama) -> Iterator[list[Sequence[TokenRange]]]:
     """Within, every pass through the network is noted, as it begins, with the places it feeds."""
-    passes: list[Sequence[Place]] = []
+    passes: list[Sequence[TokenRange]] = []
     forward = llama.forward
 
-    def noted(embedded: Tensor, places: Sequence[Place], *rest: Any) -> Tensor:
+    def noted(embedded: Tensor, places: Sequence[TokenRange], *rest: Any) -> Tensor:
         passes.append(places)
         return forward(embedded, places, *rest)
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from motet.models.llm.attention import Attention, Place, causal_mask
+from motet.models.llm.attention import PackedAttention, TokenRange, causal_mask
 from motet.models.llm.kv_cache import KvCache
 
 CPU = torch.device("cpu")
@@ -16,7 +16,7 @@ def filled() -> KvCache:
     return cache
 
 
-def expected(queries: torch.Tensor, memory: torch.Tensor, place: Place) -> torch.Tensor:
+def expected(queries: torch.Tensor, memory: torch.Tensor, place: TokenRange) -> torch.Tensor:
     """The definition: each token sees what stands before it, and itself."""
     rows = []
     group = queries.shape[1] // memory.shape[1]
@@ -31,9 +31,9 @@ def expected(queries: torch.Tensor, memory: torch.Tensor, place: Place) -> torch
 @pytest.mark.parametrize("heads", [2, 4])
 def test_every_token_sees_its_own_past_and_nothing_else(gather: bool, heads: int) -> None:
     torch.manual_seed(0)
-    places = [Place(0, 5, 1), Place(40, 0, 8), Place(60, 30, 1), Place(20, 9, 3)]
+    places = [TokenRange(0, 5, 1), TokenRange(40, 0, 8), TokenRange(60, 30, 1), TokenRange(20, 9, 3)]
     queries, cache = torch.randn(13, heads, 4), filled()
-    attend = Attention(places, cache, MASK, SCALE, gather)
+    attend = PackedAttention(places, cache, MASK, SCALE, gather)
 
     for layer in (0, 1):
         asking = queries.split([place.count for place in places])
@@ -44,7 +44,9 @@ def test_every_token_sees_its_own_past_and_nothing_else(gather: bool, heads: int
 def test_a_token_attends_alike_whoever_else_is_in_the_pass() -> None:
     torch.manual_seed(1)
     queries, cache = torch.randn(3, 2, 4), filled()
-    alone = Attention([Place(40, 7, 1)], cache, MASK, SCALE, False)(0, queries[1:2])
-    beside = Attention([Place(0, 50, 1), Place(40, 7, 1), Place(100, 3, 1)], cache, MASK, SCALE, False)(0, queries)
+    alone = PackedAttention([TokenRange(40, 7, 1)], cache, MASK, SCALE, False)(0, queries[1:2])
+    beside = PackedAttention(
+        [TokenRange(0, 50, 1), TokenRange(40, 7, 1), TokenRange(100, 3, 1)], cache, MASK, SCALE, False
+    )(0, queries)
 
     assert torch.equal(alone[0], beside[1])

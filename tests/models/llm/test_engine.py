@@ -17,13 +17,13 @@ from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, RetryableError
 from motet.core.workers import Finished, LanguageEvent, Prompt, Signal, SignalStarted, TextPiece, Turn
 from motet.models.arrays import to_torch
-from motet.models.llm.attention import Place
-from motet.models.llm.config import Budget
+from motet.models.llm.attention import TokenRange
+from motet.models.llm.config import EngineConfig
 from motet.models.llm.language_model import LlamaLanguageModel, load_language_model
 from motet.models.llm.network import BLOCK
-from motet.models.llm.response_state import Writing
+from motet.models.llm.response_state import ResponseState
 from motet.models.llm.sequence import Told
-from motet.models.llm.tokenized_prompt import Script
+from motet.models.llm.tokenized_prompt import TokenizedPrompt
 from tests.models.llm.reading import passes_of
 from tests.models.tiny_bundle import RUNS, WIDTH, tiny_bundle
 
@@ -45,7 +45,7 @@ def load(bundle: Bundle) -> Iterator[Load]:
     loaded: list[LlamaLanguageModel] = []
 
     def load(**budget: int) -> LlamaLanguageModel:
-        loaded.append(load_language_model(bundle, Budget(**budget)))
+        loaded.append(load_language_model(bundle, EngineConfig(**budget)))
         return loaded[-1]
 
     yield load
@@ -235,14 +235,14 @@ async def test_the_more_urgent_is_written_first_when_memory_is_free(load: Load) 
 async def test_an_answer_that_fails_harms_no_other(load: Load) -> None:
     model = load()
     expected = await answer(model, asking("hello", max_tokens=60))
-    beyond = Script(torch.tensor([1, 2, 100_000]), (), torch.zeros(0, WIDTH))
+    beyond = TokenizedPrompt(torch.tensor([1, 2, 100_000]), (), torch.zeros(0, WIDTH))
     told: asyncio.Queue[Told] = asyncio.Queue()
     loop = asyncio.get_running_loop()
 
     good = asyncio.create_task(answer(model, asking("hello", max_tokens=60)))
     await asyncio.sleep(0.01)
     model._engine.join(
-        Writing(model._voice, beyond, asking("")),
+        ResponseState(model._voice, beyond, asking("")),
         Deadline.never(),
         lambda what: loop.call_soon_threadsafe(told.put_nowait, what),
     )
@@ -260,7 +260,7 @@ async def test_a_pass_that_fails_is_made_again_without_whom_it_failed_for(load: 
     forward = llama.forward
     second = len(model._scriptwriter.write(prompts[0].turns, POSITIONS).ids) + 30
 
-    def failing(embedded: torch.Tensor, places: list[Place], *rest: Any) -> torch.Tensor:
+    def failing(embedded: torch.Tensor, places: list[TokenRange], *rest: Any) -> torch.Tensor:
         if any(place.base == second and place.start > 20 for place in places):
             raise MemoryError("too many")
         return forward(embedded, places, *rest)
@@ -307,8 +307,8 @@ async def test_equal_scripts_that_come_at_once_are_read_once(load: Load) -> None
 async def test_what_is_shared_is_not_shared_by_scripts_with_other_media(load: Load) -> None:
     ids = torch.arange(1, 2 * BLOCK)
 
-    def script(place: int, value: float) -> Script:
-        return Script(ids, (place,), torch.full((1, WIDTH), value))
+    def script(place: int, value: float) -> TokenizedPrompt:
+        return TokenizedPrompt(ids, (place,), torch.full((1, WIDTH), value))
 
     names = [script(*each).blocks(BLOCK)[0] for each in ((3, 0.0), (3, 1.0), (4, 0.0))]
     assert len(set(names)) == 3
@@ -339,10 +339,10 @@ async def test_nothing_is_left_of_an_answer_once_its_generator_is_closed(load: L
 
 
 def test_a_budget_has_room_for_one_whole_conversation_at_least() -> None:
-    assert Budget(kv_tokens=10).answers(100) == 100
-    assert Budget(kv_tokens=800).answers(100) == 800
-    assert Budget().answers(100) > Budget().prefixes(100) > 100
-    assert Budget(prefix_tokens=0).prefixes(100) == 0
+    assert EngineConfig(kv_tokens=10).answers(100) == 100
+    assert EngineConfig(kv_tokens=800).answers(100) == 800
+    assert EngineConfig().answers(100) > EngineConfig().prefixes(100) > 100
+    assert EngineConfig(prefix_tokens=0).prefixes(100) == 0
 
 
 async def test_nothing_is_shared_where_no_memory_is_given_for_it(load: Load) -> None:

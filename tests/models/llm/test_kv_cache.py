@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from motet.core.errors import SettingsError
-from motet.models.llm.kv_cache import KvCache, Span
+from motet.models.llm.kv_cache import KvCache, KvSlot
 
 CPU = torch.device("cpu")
 
@@ -15,10 +15,10 @@ def test_spans_do_not_overlap_and_never_exceed_the_limit() -> None:
     kept = cache(10)
     first, second = kept.reserve(4), kept.reserve(5)
 
-    assert (first, second) == (Span(0, 4), Span(4, 5))
+    assert (first, second) == (KvSlot(0, 4), KvSlot(4, 5))
     assert kept.used == 9
     assert kept.reserve(2) is None
-    assert kept.reserve(1) == Span(9, 1)
+    assert kept.reserve(1) == KvSlot(9, 1)
 
 
 def test_what_is_given_back_grows_together_again() -> None:
@@ -30,7 +30,7 @@ def test_what_is_given_back_grows_together_again() -> None:
         kept.release(span)
 
     assert kept.used == 0
-    assert kept.reserve(12) == Span(0, 12)
+    assert kept.reserve(12) == KvSlot(0, 12)
 
 
 def test_a_hole_is_filled_by_what_fits() -> None:
@@ -41,7 +41,7 @@ def test_a_hole_is_filled_by_what_fits() -> None:
     kept.release(first)
 
     assert kept.reserve(5) is None
-    assert kept.reserve(3) == Span(0, 3)
+    assert kept.reserve(3) == KvSlot(0, 3)
 
 
 def test_tokens_that_are_read_and_written_elsewhere_are_the_same() -> None:

@@ -9,10 +9,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from motet.core.bundle import Bundle
 from motet.core.errors import BundleError
 from motet.models.llm.language_model import load_language_model
-from motet.models.llm.loading import load_codec, load_llama, load_network
+from motet.models.llm.loading import load_llama, load_tokenizer, load_transformers_llama
 from motet.models.llm.network import Llama
 from motet.models.llm.projections import Projections, ProjectionsConfig
-from motet.models.llm.tokenized_prompt import Script
+from motet.models.llm.tokenized_prompt import TokenizedPrompt
 from tests.models.llm.reading import read
 from tests.models.tiny_bundle import WIDTH, tiny_bundle
 
@@ -75,7 +75,7 @@ def test_a_tokenizer_that_reaches_into_the_control_ids_is_refused(bundle: Bundle
     path.write_text(json.dumps(values))
 
     with pytest.raises(BundleError, match="control tokens begin at"):
-        load_codec(bundle)
+        load_tokenizer(bundle)
 
 
 def test_projections_of_another_shape_than_the_decoders_are_refused(bundle: Bundle) -> None:
@@ -105,7 +105,7 @@ def test_what_is_attached_stands_between_its_marks_as_one_vector(bundle: Bundle)
     control = bundle.manifest.language_model.first_control
     ids = torch.tensor([1, control, control, control + 1, 2])
 
-    embedded = llama.embed_script(Script(ids, (2,), vector))
+    embedded = llama.embed_script(TokenizedPrompt(ids, (2,), vector))
 
     torch.testing.assert_close(embedded[2], llama.projections.llama_proj(vector)[0])
 
@@ -113,7 +113,7 @@ def test_what_is_attached_stands_between_its_marks_as_one_vector(bundle: Bundle)
 def test_the_packed_pass_computes_what_transformers_computes(bundle: Bundle) -> None:
     """Transformers' own forward pass is the reference; both have the same weights."""
     llama = load_llama(bundle)
-    model = load_network(bundle).eval()
+    model = load_transformers_llama(bundle).eval()
     ids = list(range(1, 20))
     with torch.no_grad():
         expected = model.model(input_ids=torch.tensor([ids])).last_hidden_state[0]

@@ -1,12 +1,12 @@
 import torch
 
-from motet.models.llm.prefix_cache import Prefixes
+from motet.models.llm.prefix_cache import PrefixCache
 
 BLOCKS = {name: torch.tensor(i) for i, name in enumerate((b"a", b"b", b"c", b"d"))}
 
 
 def test_blocks_are_found_up_to_the_first_that_is_unknown() -> None:
-    prefixes = Prefixes(4)
+    prefixes = PrefixCache(4)
     for name in (b"a", b"c"):
         prefixes.keep(name, BLOCKS[name])
 
@@ -15,7 +15,7 @@ def test_blocks_are_found_up_to_the_first_that_is_unknown() -> None:
 
 
 def test_what_was_not_used_for_longest_goes_first() -> None:
-    prefixes = Prefixes(2)
+    prefixes = PrefixCache(2)
     prefixes.keep(b"a", BLOCKS[b"a"])
     prefixes.keep(b"b", BLOCKS[b"b"])
     prefixes.find([b"a"])
@@ -27,7 +27,7 @@ def test_what_was_not_used_for_longest_goes_first() -> None:
 
 
 def test_of_one_script_the_last_blocks_go_first() -> None:
-    prefixes = Prefixes(3)
+    prefixes = PrefixCache(3)
     for name in (b"a", b"b", b"c"):
         prefixes.keep(name, BLOCKS[name])
     prefixes.find([b"a", b"b", b"c"])

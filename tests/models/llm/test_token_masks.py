@@ -1,9 +1,11 @@
 import torch
 
 from motet.core.signals import Grammar
-from motet.models.llm.token_masks import Masks
+from motet.models.llm.token_masks import TokenMasks
 
-MASKS = Masks(Grammar.following(8, {"image": 2, "audio": 3}), first_control=6, beginning=0, device=torch.device("cpu"))
+MASKS = TokenMasks(
+    Grammar.following(8, {"image": 2, "audio": 3}), first_control=6, beginning=0, device=torch.device("cpu")
+)
 
 
 def test_no_control_token_may_come_but_the_first_of_a_run_that_is_allowed() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motet.core.errors import BundleError
-from motet.models.llm.tokenizer import Spelling, TextCodec
+from motet.models.llm.tokenizer import IncrementalDecoder, Tokenizer
 from tests.models.tiny_bundle import tiny_bundle
 
 CONTROL_SPELLINGS = ("<Img>", "</Img>", "[IMG0]", "[AUD7]", "[VID23]", "<s>", "</s>", "<unk>")
@@ -21,7 +21,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @given(text=st.text())
 def test_every_text_comes_back_as_it_was(path: Path, text: str) -> None:
-    codec = TextCodec.load(path)
+    codec = Tokenizer.load(path)
 
     assert codec.decode(codec.encode(text)) == text
 
@@ -35,7 +35,7 @@ def test_a_tokenizer_that_knows_control_tokens_is_made_to_forget_them(path: Path
     ]
     (tmp_path / "tokenizer.json").write_text(json.dumps(values))
 
-    codec = TextCodec.load(tmp_path / "tokenizer.json")
+    codec = Tokenizer.load(tmp_path / "tokenizer.json")
 
     for spelling in CONTROL_SPELLINGS:
         ids = codec.encode(f"a {spelling} b")
@@ -47,13 +47,13 @@ def test_a_file_that_is_no_tokenizer_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
 
     with pytest.raises(BundleError, match=r"tokenizer\.json is not a tokenizer"):
-        TextCodec.load(tmp_path / "tokenizer.json")
+        Tokenizer.load(tmp_path / "tokenizer.json")
 
 
 @given(text=st.text())
 def test_spelling_gives_whole_characters_that_join_to_the_text(path: Path, text: str) -> None:
-    codec = TextCodec.load(path)
-    spelling = Spelling(codec)
+    codec = Tokenizer.load(path)
+    spelling = IncrementalDecoder(codec)
 
     pieces = [spelling.feed(token) for token in codec.encode(text)] + [spelling.close()]
 
@@ -63,8 +63,8 @@ def test_spelling_gives_whole_characters_that_join_to_the_text(path: Path, text:
 
 
 def test_spelling_shows_a_character_that_never_ends_when_it_closes(path: Path) -> None:
-    codec = TextCodec.load(path)
-    spelling = Spelling(codec)
+    codec = Tokenizer.load(path)
+    spelling = IncrementalDecoder(codec)
     parts = codec.encode("é")
 
     assert spelling.feed(parts[0]) == ""

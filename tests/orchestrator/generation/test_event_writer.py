@@ -11,7 +11,7 @@ from motet.core.errors import CancelledError, DeadlineError, FaultError
 from motet.core.events import Artifact, PartFailed, State
 from motet.core.workers import Progress
 from orchestrator.generation.event_log import EventLog
-from orchestrator.generation.event_writer import Answer
+from orchestrator.generation.event_writer import EventWriter
 from tests.orchestrator.grammar import check
 
 names = st.sampled_from([f"part-{number}" for number in range(6)])
@@ -46,7 +46,7 @@ def replay(answer, script):
 @given(st.lists(calls, max_size=30), st.booleans())
 async def test_no_order_of_calls_breaks_the_grammar(script, fallback):
     log = EventLog()
-    answer = Answer("generations/x", log, fallback=fallback)
+    answer = EventWriter("generations/x", log, fallback=fallback)
     answer.accept(1, None)
 
     replay(answer, script)
@@ -57,7 +57,7 @@ async def test_no_order_of_calls_breaks_the_grammar(script, fallback):
 
 async def test_nothing_is_told_after_the_end():
     log = EventLog()
-    answer = Answer("generations/x", log)
+    answer = EventWriter("generations/x", log)
     answer.accept(1, None)
     part = answer.ask("a", "x/a")
     answer.finish(CancelledError("enough"), kept_for=1.0)
@@ -76,7 +76,7 @@ async def test_nothing_is_told_after_the_end():
 
 async def test_what_is_open_at_the_end_fails_for_the_reason_of_the_rest():
     log = EventLog()
-    answer = Answer("generations/x", log)
+    answer = EventWriter("generations/x", log)
     answer.accept(1, None)
     answer.ask("a", "x/a")
     answer.finish(FaultError("the first"), rest=CancelledError("the rest"), whole=True, kept_for=1.0)

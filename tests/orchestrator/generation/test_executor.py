@@ -8,7 +8,7 @@ import pytest
 
 from motet.core.errors import FaultError, Reason
 from motet.core.media import Media
-from motet.core.plan import Step
+from motet.core.plan import MediaJob
 from motet.core.tensors import Tensor
 from orchestrator.generation.executor import execute
 
@@ -16,7 +16,7 @@ NOTHING = Tensor("float32", (0,), b"")
 
 
 def step(name, *needs):
-    return Step(name, "a", NOTHING, needs=needs)
+    return MediaJob(name, "a", NOTHING, needs=needs)
 
 
 class Workshop:

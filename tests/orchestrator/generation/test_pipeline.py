@@ -84,7 +84,7 @@ class Reserves(ToyDecoder):
         self.told.append("used")
         return super().decode(job, deadline)
 
-    def give_back(self):
+    def release(self):
         self.told.append("given back")
 
 

@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from orchestrator.generation.text_coalescer import Prose, caption_of
+from orchestrator.generation.text_coalescer import TextCoalescer, caption_of
 
 
 async def test_the_first_piece_goes_out_at_once_and_the_next_together():
     sent = []
-    prose = Prose(sent.append, 0.01)
+    prose = TextCoalescer(sent.append, 0.01)
     for letter in "abcd":
         prose.write(letter)
     assert sent == ["a"]
@@ -23,7 +23,7 @@ async def test_the_first_piece_goes_out_at_once_and_the_next_together():
 
 async def test_after_a_pause_a_piece_goes_out_at_once_again():
     sent = []
-    prose = Prose(sent.append, 0.005)
+    prose = TextCoalescer(sent.append, 0.005)
     prose.write("a")
     await asyncio.sleep(0.01)
 
@@ -34,7 +34,7 @@ async def test_after_a_pause_a_piece_goes_out_at_once_again():
 
 async def test_flushing_sends_what_waits_and_nothing_comes_twice():
     sent = []
-    prose = Prose(sent.append, 0.005)
+    prose = TextCoalescer(sent.append, 0.005)
     prose.write("a")
     prose.write("b")
 

@@ -9,7 +9,7 @@ import pytest
 
 from motet.core.closing import closing
 from motet.core.errors import FaultError, RequestError
-from orchestrator.generation.worker_errors import hearing
+from orchestrator.generation.worker_errors import worker_stream
 
 
 class Tap:
@@ -29,7 +29,7 @@ class Tap:
             self.closed = True
 
 
-@pytest.mark.parametrize("reading", [closing, lambda stream: hearing("it", stream)])
+@pytest.mark.parametrize("reading", [closing, lambda stream: worker_stream("it", stream)])
 async def test_a_stream_is_closed_when_its_reader_leaves(reading):
     tap = Tap(1, 2)
     async with reading(tap.run()) as items:
@@ -43,7 +43,7 @@ async def test_what_a_worker_raises_against_its_promise_is_a_fault_that_hides_it
     caplog.set_level(logging.CRITICAL)
     for error in (ValueError("secret"), TimeoutError("secret")):
         with pytest.raises(FaultError) as caught:
-            async with hearing("the decoder", Tap(error).run()) as items:
+            async with worker_stream("the decoder", Tap(error).run()) as items:
                 await anext(items)
         assert "secret" not in caught.value.message
         assert "the decoder" in caught.value.message
@@ -51,8 +51,8 @@ async def test_what_a_worker_raises_against_its_promise_is_a_fault_that_hides_it
 
 async def test_errors_of_ours_and_of_the_reader_pass_as_they_are():
     with pytest.raises(RequestError):
-        async with hearing("it", Tap(RequestError("no")).run()) as items:
+        async with worker_stream("it", Tap(RequestError("no")).run()) as items:
             await anext(items)
     with pytest.raises(KeyError):
-        async with hearing("it", Tap(1).run()):
+        async with worker_stream("it", Tap(1).run()):
             raise KeyError

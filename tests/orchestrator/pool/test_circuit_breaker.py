@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from random import Random
 
-from orchestrator.pool.circuit_breaker import Breaker
+from orchestrator.pool.circuit_breaker import CircuitBreaker
 
 
 def breaker():
-    return Breaker(3, 1.0, Random(1))
+    return CircuitBreaker(3, 1.0, Random(1))
 
 
 def tripped(at=0.0):

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from motet.core.request import PRIORITIES
 from orchestrator.pool.fair_queue import REMEMBERED, FairQueue
-from orchestrator.pool.queued_call import Ticket
+from orchestrator.pool.queued_call import QueuedCall
 
 AGEING = 10.0
 
 
 def ticket(tenant="", cost=1.0, priority=0, since=0.0, waiting=True):
-    made = Ticket(tenant, priority, cost, cost, since)
+    made = QueuedCall(tenant, priority, cost, cost, since)
     made.turn = Future() if waiting else None
     return made
 

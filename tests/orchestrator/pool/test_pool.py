@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from motet.core.capacity import TOLD_EVERY
+from motet.core.capacity import REPORT_INTERVAL
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, FaultError, OverloadedError, Reason, RequestError, RetryableError
 from motet.core.media import Media
@@ -127,11 +127,11 @@ async def test_one_that_is_not_heard_of_gets_nothing_until_it_is_heard_of_again(
 @virtually
 async def test_one_that_tells_nothing_for_long_is_not_heard_of():
     async with Hall(None, None, width=4) as hall:
-        await asyncio.sleep(20 * TOLD_EVERY)
+        await asyncio.sleep(20 * REPORT_INTERVAL)
         await asyncio.gather(hall.start(), hall.start())
         assert hall.counts == [1, 1], "both tell that nothing has changed"
         hall.posts[0].frozen = True
-        await asyncio.sleep(5 * TOLD_EVERY)
+        await asyncio.sleep(5 * REPORT_INTERVAL)
         await asyncio.gather(*(hall.start() for _ in range(3)))
         assert hall.counts == [1, 4]
         hall.posts[0].frozen = False

@@ -143,8 +143,8 @@ async def test_a_reserved_place_keeps_others_away_and_is_given_back():
         tasks = [hall.start()]
         await settled()
         assert hall.running == [0, 1], "the first is expected to have work"
-        place.give_back()
-        place.give_back()
+        place.release()
+        place.release()
         assert hall.pool.waiting == 0.0
         tasks.append(hall.start())
         await settled()
@@ -166,7 +166,7 @@ async def test_a_reserved_place_holds_nothing_up_but_comes_before_whoever_came_l
         performing = asyncio.create_task(made(place, DecodeJob("a", tensor_of(b"c", (4,)), 9), Deadline.never()))
         await settled()
         assert hall.pool.waiting == pytest.approx(2.0), "it and the second rival"
-        place.give_back()
+        place.release()
         _, at = await performing
 
         assert at == pytest.approx(3.0)
@@ -237,7 +237,7 @@ def test_whatever_happens_the_books_end_at_zero(arrivals, troubles):
         deadline = Deadline.never() if timeout is None else Deadline.after(timeout)
         place = hall.decoder.reserve(steps=None, tenant=tenant, priority=priority) if what != "listen" else hall.decoder
         if what == "change the mind":
-            place.give_back()
+            place.release()
             return
         task = asyncio.create_task(made(place, job, deadline))
         if what == "cancel":

@@ -17,7 +17,7 @@ from motet.core.events import State
 from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Prompt, Turn
 from motet.toys.workers import Pause, ToyDecoder, ToyLanguageModel, Trouble, grammar_of
-from motet.transport.coalescing import bunched
+from motet.transport.coalescing import coalesced
 from services.benchmarks.load.open_loop import Due, play
 from services.benchmarks.reports import plots
 from services.benchmarks.suite import contention, orchestrator_overhead, overlap, serve
@@ -37,7 +37,7 @@ async def test_a_clocked_model_tells_when_its_signals_were_out() -> None:
     script = [ord("x"), Pause(0.02), *grammar.runs[0].ids, Pause(0.02), ord("y")]
     model = ClockedLanguageModel(ToyLanguageModel(grammar, script), spans.append)
 
-    async for _ in bunched(model.generate(PROMPT, Deadline.never())):  # as a service reads it: ahead of its caller
+    async for _ in coalesced(model.generate(PROMPT, Deadline.never())):  # as a service reads it: ahead of its caller
         await asyncio.sleep(0.01)
 
     (span,) = spans

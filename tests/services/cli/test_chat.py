@@ -16,7 +16,7 @@ from services.cli.chat import Chat
 from services.cli.conversation import Conversation
 from services.cli.deliver import deliver
 from services.cli.output_folder import OutputFolder
-from services.cli.request_options import Wishes
+from services.cli.request_options import RequestOptions
 from services.cli.screens.plain_screen import PlainScreen
 from services.embedded import embedded
 from services.exit_codes import Exit
@@ -33,7 +33,7 @@ def picture(tmp_path: Path) -> Path:
 
 
 async def told(motet: Motet, conversation: Conversation, text: str, folder: Path) -> None:
-    request = Wishes().request(conversation.messages(text))
+    request = RequestOptions().request(conversation.messages(text))
     delivery = await deliver(motet, request, OutputFolder(folder), PlainScreen(folder))
     conversation.answered(text, delivery)
 
@@ -67,7 +67,7 @@ async def test_media_that_the_server_forgot_are_given_back_as_bytes(tmp_path: Pa
 
 async def test_a_chat_goes_on_when_the_server_forgot_its_media(picture: Path, tmp_path: Path) -> None:
     async with embedded(Factory.of_toys()) as motet:
-        chat = Chat(motet, Wishes(only=frozenset()), tmp_path / "out")
+        chat = Chat(motet, RequestOptions(only=frozenset()), tmp_path / "out")
         await chat.take(f"/attach {picture}")
         for turn in chat._conversation._attached:
             assert turn.artifact is not None
@@ -78,7 +78,7 @@ async def test_a_chat_goes_on_when_the_server_forgot_its_media(picture: Path, tm
 
 async def test_a_turn_that_was_refused_is_not_part_of_the_conversation(tmp_path: Path) -> None:
     async with embedded(Factory.of_toys()) as motet:
-        chat = Chat(motet, Wishes(only=frozenset(["smell"])), tmp_path)
+        chat = Chat(motet, RequestOptions(only=frozenset(["smell"])), tmp_path)
 
         with pytest.raises(RequestError, match="smell"):
             await chat.take("hello")

@@ -18,7 +18,7 @@ from motet.core.service import Motet
 from motet.toys.workers import ToyDecoder
 from services.cli.deliver import deliver
 from services.cli.output_folder import OutputFolder
-from services.cli.request_options import Wishes, user_turn
+from services.cli.request_options import RequestOptions, user_turn
 from services.cli.screens.plain_screen import PlainScreen
 from services.cli.screens.screen import SavedMedia
 from services.embedded import embedded
@@ -35,7 +35,7 @@ async def motet() -> AsyncIterator[Motet]:
 
 
 def asking(text: str = "hello", **wishes: Any) -> GenerationRequest:
-    return Wishes(**wishes).request([user_turn(text, [])])
+    return RequestOptions(**wishes).request([user_turn(text, [])])
 
 
 async def test_text_and_media_arrive_in_the_answers_order_and_as_files(motet: Motet, tmp_path: Path) -> None:

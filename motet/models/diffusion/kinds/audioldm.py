@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from motet.models.diffusion.kinds.base import LatentDiffusion, check_finite
-from motet.models.diffusion.model import Array, Song
+from motet.models.diffusion.model import Array, DenoisingState
 
 
 class AudioLDM(LatentDiffusion):
@@ -55,7 +55,7 @@ class AudioLDM(LatentDiffusion):
         return None
 
     @torch.inference_mode()
-    def finish(self, song: Song) -> Array:
+    def finish(self, song: DenoisingState) -> Array:
         """float32 (samples,)."""
         mel = self._decoded(song.latents)[:, 0]
         wave = check_finite(self.vocoder(mel.to(self.vocoder.dtype))).float().flatten()

@@ -12,8 +12,8 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 
 from motet.core.errors import RequestError
-from motet.models.diffusion.batch_invariant import compute_row_by_row
-from motet.models.diffusion.model import Array, Song, rows_of
+from motet.models.diffusion.batch_invariant import make_batch_invariant
+from motet.models.diffusion.model import Array, DenoisingState, rows_of
 
 # Up to so many latent positions, plain attention is faster on a CPU than the fused kernel, twice as fast at 64.
 _SHORT = 1024
@@ -30,7 +30,7 @@ class LatentDiffusion:
         self.options = options
         self._draws = "generator" in signature(scheduler.step).parameters
         if self.device.type == "cpu":
-            compute_row_by_row(unet)
+            make_batch_invariant(unet)
             if prod(self.shape[1:]) <= _SHORT:
                 unet.set_attn_processor(AttnProcessor())
 
@@ -46,17 +46,17 @@ class LatentDiffusion:
         raise NotImplementedError
 
     @torch.inference_mode()
-    def prepare(self, conditioning: Tensor, seed: int, steps: int, guidance: float) -> Song:
+    def prepare(self, conditioning: Tensor, seed: int, steps: int, guidance: float) -> DenoisingState:
         """See `Singer.prepare`."""
         scheduler = self._scheduled(steps)
         generator = torch.Generator().manual_seed(seed % 2**63)
         noise = torch.randn(1, *self.shape, generator=generator) * scheduler.init_noise_sigma
         told = [self.unconditional, conditioning][-rows_of(guidance) :]
         embeddings = torch.stack(told).to(self.device)
-        return Song(noise.to(self.device), scheduler, embeddings, guidance, generator)
+        return DenoisingState(noise.to(self.device), scheduler, embeddings, guidance, generator)
 
     @torch.inference_mode()
-    def predict(self, songs: Sequence[Song]) -> list[Tensor]:
+    def predict(self, songs: Sequence[DenoisingState]) -> list[Tensor]:
         """See `Singer.predict`."""
         shown = [song.scheduler.scale_model_input(song.latents, song.time) for song in songs]
         noisy = torch.cat([each.expand(song.rows, *each.shape[1:]) for each, song in zip(shown, songs, strict=True)])
@@ -65,7 +65,7 @@ class LatentDiffusion:
         return list(torch.split(predicted, [song.rows for song in songs]))
 
     @torch.inference_mode()
-    def advance(self, song: Song, predicted: Tensor) -> None:
+    def advance(self, song: DenoisingState, predicted: Tensor) -> None:
         """See `Singer.advance`."""
         if song.rows == 2:
             untold, told = predicted.chunk(2)
@@ -91,7 +91,7 @@ class LatentDiffusion:
             raise RequestError(f"this decoder takes at most {trained} steps, not {steps}; ask for fewer") from error
         return scheduler
 
-    def step(self, *songs: Song) -> None:
+    def step(self, *songs: DenoisingState) -> None:
         """One denoising step of each song, all in one batch."""
         for song, predicted in zip(songs, self.predict(songs), strict=True):
             self.advance(song, predicted)
@@ -104,7 +104,7 @@ class LatentDiffusion:
         predicted: Tensor = self.unet(noisy.to(self.unet.dtype), times, **told).sample
         return predicted.float()
 
-    def _stepped(self, song: Song, predicted: Tensor, time: Tensor, seeded: dict[str, Any]) -> Any:
+    def _stepped(self, song: DenoisingState, predicted: Tensor, time: Tensor, seeded: dict[str, Any]) -> Any:
         return song.scheduler.step(predicted, time, song.latents, **seeded)
 
     def _pixels(self, latents: Tensor) -> Array:

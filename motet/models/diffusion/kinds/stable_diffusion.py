@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from motet.models.diffusion.kinds.base import LatentDiffusion
-from motet.models.diffusion.model import Array, Song
+from motet.models.diffusion.model import Array, DenoisingState
 
 
 class StableDiffusion(LatentDiffusion):
@@ -34,7 +34,7 @@ class StableDiffusion(LatentDiffusion):
         return picture
 
     @torch.inference_mode()
-    def finish(self, song: Song) -> Array:
+    def finish(self, song: DenoisingState) -> Array:
         """uint8 (height, width, 3)."""
         picture: Array = self._pixels(song.latents)[0]
         return picture

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from motet.models.diffusion.kinds.stable_diffusion import StableDiffusion
-from motet.models.diffusion.model import Array, Song
+from motet.models.diffusion.model import Array, DenoisingState
 
 
 class TextToVideo(StableDiffusion):
     """Clips: a 3D U-Net, and an autoencoder of single frames.
 
-    Options: also `frames`, 16 without it, and `frame_ramp`, 0 without it: see `ramped`.
+    Options: also `frames`, 16 without it, and `frame_ramp`, 0 without it: see `add_frame_ramp`.
     """
 
     media: ClassVar[str] = "clip"
@@ -27,9 +27,9 @@ class TextToVideo(StableDiffusion):
         return (channels, int(self.options.get("frames", 16)), height, width)
 
     def _predict(self, noisy: Tensor, times: Tensor, embeddings: Tensor) -> Tensor:
-        return super()._predict(ramped(noisy, self.options.get("frame_ramp", 0.0)), times, embeddings)
+        return super()._predict(add_frame_ramp(noisy, self.options.get("frame_ramp", 0.0)), times, embeddings)
 
-    def _stepped(self, song: Song, predicted: Tensor, time: Tensor, seeded: dict[str, Any]) -> Any:
+    def _stepped(self, song: DenoisingState, predicted: Tensor, time: Tensor, seeded: dict[str, Any]) -> Any:
         # Schedulers know pictures: frames are handed to them as a batch, and every step treats each value alone.
         made = song.scheduler.step(_frames(predicted), time, _frames(song.latents), **seeded)
         made.prev_sample = _clip(made.prev_sample)
@@ -43,14 +43,14 @@ class TextToVideo(StableDiffusion):
         return super().preview(guess[:, :, guess.shape[2] // 2])
 
     @torch.inference_mode()
-    def finish(self, song: Song) -> Array:
+    def finish(self, song: DenoisingState) -> Array:
         """uint8 (frames, height, width, 3)."""
         # One frame at a time: at full size, all of them at once would not fit.
         frames: Array = np.concatenate([self._pixels(frame[None]) for frame in _frames(song.latents)])
         return frames
 
 
-def ramped(noisy: Tensor, height: float) -> Tensor:
+def add_frame_ramp(noisy: Tensor, height: float) -> Tensor:
     """What a 3D U-Net is shown of latents (n, channels, frames, ...): half the channels rise from -height to height.
 
     A 3D U-Net knows the place of a frame only from where its neighbours end, and takes long to learn which of two

@@ -35,7 +35,7 @@ _NAMELESS_VARIANTS = {"image": 160, "audio": 400, "video": 160}
 _TOWERS = {"image": "vision", "audio": "audio", "video": "vision"}
 
 
-class Bank:
+class EmbeddingBank:
     """Embeddings by thing, each (variants, width)."""
 
     def __init__(self, embeddings: dict[str, Tensor]) -> None:
@@ -46,7 +46,7 @@ class Bank:
             self._impartial.setdefault((thing.modality, thing.manner), []).append(thing)
 
     @classmethod
-    def filled(cls, encoder: ImageBind, path: Path, apart: bool = False) -> Bank:
+    def filled(cls, encoder: ImageBind, path: Path, apart: bool = False) -> EmbeddingBank:
         """The bank at a path, of the things that are (or are not) held out; it is computed if it is not there."""
         if not path.exists():
             generator = np.random.default_rng(int(apart))
@@ -60,7 +60,7 @@ class Bank:
         return cls(load_file(path))
 
     @classmethod
-    def filled_already(cls, path: Path) -> Bank:
+    def filled_already(cls, path: Path) -> EmbeddingBank:
         """The bank at a path, which an earlier stage has computed. Raises FileNotFoundError."""
         return cls(load_file(path))
 

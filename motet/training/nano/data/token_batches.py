@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from motet.core.signals import Grammar
-from motet.models.llm.tokenizer import TextCodec
+from motet.models.llm.tokenizer import Tokenizer
 from motet.training.nano.dialogues.dialogues import Dialogue
 from motet.training.nano.dialogues.requests import Given, Part, Sparing
 from motet.training.nano.world.world import Thing
@@ -24,7 +24,7 @@ _CLOSING = "\n###"
 
 
 @dataclass(slots=True)
-class Row:
+class TokenizedDialogue:
     """One dialogue as ids: `labels` are the ids to be learned, else -100.
 
     `seen` are the (position, thing) of attached media, `runs` the (position, thing) of the first tokens of runs,
@@ -54,20 +54,20 @@ class Batch:
     spared: list[tuple[int, int, int]]
 
 
-class Writer:
+class DialogueTokenizer:
     """Writes dialogues down as ids.
 
     `grammar` None is the reading in words only. The first control id is <Img>, the next </Img>.
     """
 
-    def __init__(self, codec: TextCodec, grammar: Grammar | None = None, first_control: int = 0) -> None:
+    def __init__(self, codec: Tokenizer, grammar: Grammar | None = None, first_control: int = 0) -> None:
         self._codec, self._grammar, self._control = codec, grammar, first_control
         self._bos = len(codec)
         self._known: dict[str, list[int]] = {}
 
-    def row(self, dialogue: Dialogue) -> Row:
+    def row(self, dialogue: Dialogue) -> TokenizedDialogue:
         """One dialogue, in the form that `motet.models.llm.chat_template.transcript` gives at serving time."""
-        row = Row()
+        row = TokenizedDialogue()
         row.write([self._bos], spoken=False)
         for index, utterance in enumerate(dialogue):
             if utterance.role == "user":
@@ -81,7 +81,7 @@ class Writer:
                 row.write(self._text(_CLOSING), spoken=True)
         return row
 
-    def _heard(self, row: Row, part: Part) -> None:
+    def _heard(self, row: TokenizedDialogue, part: Part) -> None:
         if isinstance(part, Given | Sparing):
             raise TypeError("only answers hold given words, and words that are spared")
         if isinstance(part, str):
@@ -93,7 +93,7 @@ class Writer:
             # The middle id only holds the vector's place.
             row.write([self._control, self._control, self._control + 1], spoken=False)
 
-    def _spoken(self, row: Row, part: Part, first: bool) -> None:
+    def _spoken(self, row: TokenizedDialogue, part: Part, first: bool) -> None:
         if isinstance(part, str | Given):
             text = part if isinstance(part, str) else part.text
             row.write(self._text(f" {text}" if first else text), spoken=isinstance(part, str))
@@ -126,7 +126,9 @@ class Writer:
         return self._known[text]
 
 
-def batch(make: Callable[[np.random.Generator], Row], tokens: int, limit: int, generator: np.random.Generator) -> Batch:
+def batch(
+    make: Callable[[np.random.Generator], TokenizedDialogue], tokens: int, limit: int, generator: np.random.Generator
+) -> Batch:
     """Rows of similar length, at most `tokens` ids together with their padding, none longer than `limit`.
 
     More rows are made than are used: of the sorted rows a window is taken, so that little is padding.
@@ -141,7 +143,7 @@ def batch(make: Callable[[np.random.Generator], Row], tokens: int, limit: int, g
     return padded(chosen[-max(1, tokens // len(chosen[-1].ids)) :])
 
 
-def padded(rows: Sequence[Row]) -> Batch:
+def padded(rows: Sequence[TokenizedDialogue]) -> Batch:
     """Rows as one batch; the last must be the longest."""
     longest = len(rows[-1].ids)
     ids = torch.zeros(len(rows), longest, dtype=torch.long)

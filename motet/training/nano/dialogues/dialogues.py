@@ -16,9 +16,9 @@ from motet.training.nano.dialogues.follow_ups import varied
 from motet.training.nano.dialogues.phrases import pick
 from motet.training.nano.dialogues.requests import (
     Given,
+    MediaRequest,
     Part,
     Sparing,
-    Wish,
     capital,
     finished,
     here_is,
@@ -49,7 +49,7 @@ class Utterance:
 Dialogue = tuple[Utterance, ...]
 
 
-class Scribe:
+class DialogueGenerator:
     """Makes up dialogues about the things that are, or are not, held out.
 
     Who has only met whole combinations learns which of them there are ("a piano is never low"), and tells a held-out
@@ -201,7 +201,7 @@ class Scribe:
         """In practice, the subject in a manner of no name."""
         return thing if self._apart else Thing(thing.modality, thing.subject, "")
 
-    def _wish(self, generator: np.random.Generator, plain: bool = False) -> Wish:
+    def _wish(self, generator: np.random.Generator, plain: bool = False) -> MediaRequest:
         thing = self.thing(generator)
         chance = generator.random()
         if plain or chance < 0.78:
@@ -311,7 +311,7 @@ def _presented(wanted: Thing | str) -> tuple[Part, ...]:
     return (here_is(wanted), wanted) if isinstance(wanted, Thing) else (REFUSALS[wanted],)
 
 
-def _answers(wishes: Sequence[Wish], first: bool = True) -> tuple[Part, ...]:
+def _answers(wishes: Sequence[MediaRequest], first: bool = True) -> tuple[Part, ...]:
     parts: list[Part] = []
     for i, wish in enumerate(wishes):
         parts += wish.answer(first=first and i == 0)

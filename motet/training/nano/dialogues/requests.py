@@ -79,7 +79,7 @@ _TELLING = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class MediaRequest:
     """What is asked for, as a sentence of its own and as an entry of a list, and the sentence that answers.
 
     `thing` is None where the answer is a refusal.
@@ -106,7 +106,7 @@ def here_is(thing: Thing) -> str:
     return _FIRST[thing.modality].format(c=thing.caption)
 
 
-def named(thing: Thing, generator: np.random.Generator) -> Wish:
+def named(thing: Thing, generator: np.random.Generator) -> MediaRequest:
     """A wish for a thing, with both of its attributes."""
     said = phrase(thing, generator)
     request = pick(generator, REQUESTS[thing.modality]).format(p=said)
@@ -114,16 +114,16 @@ def named(thing: Thing, generator: np.random.Generator) -> Wish:
         verb = pick(generator, MOTION_VERBS[thing.manner])
         request = pick(generator, COMMANDS).format(n=article(thing.subject), v=verb)
     entry = pick(generator, MARKED[thing.modality]).format(p=said)
-    return Wish(request, entry, here_is(thing), thing)
+    return MediaRequest(request, entry, here_is(thing), thing)
 
 
-def unfinished(thing: Thing, generator: np.random.Generator) -> Wish:
+def unfinished(thing: Thing, generator: np.random.Generator) -> MediaRequest:
     """A wish that names the subject only; the answer chooses the rest and says so."""
     thing = with_default(thing)
     said = subject_phrase(thing, generator)
     request = _telling(REQUESTS[thing.modality], thing.modality, generator).format(p=said)
     entry = _telling(MARKED[thing.modality], thing.modality, generator).format(p=said)
-    return Wish(request, entry, DEFAULTED[thing.modality].format(c=thing.caption), thing)
+    return MediaRequest(request, entry, DEFAULTED[thing.modality].format(c=thing.caption), thing)
 
 
 def with_default(thing: Thing) -> Thing:
@@ -132,34 +132,34 @@ def with_default(thing: Thing) -> Thing:
     return next(option for option in options if not held_out(option))
 
 
-def open_wish(modality: str, generator: np.random.Generator) -> Wish:
+def open_wish(modality: str, generator: np.random.Generator) -> MediaRequest:
     """A wish for anything of a modality."""
     thing = _FAVOURITES[modality]
     said = pick(generator, OPEN_REQUESTS[modality])
     entry = {"image": "any picture", "audio": "any sound", "video": "any video"}[modality]
-    return Wish(said, entry, CHOSEN[modality].format(c=thing.caption), thing)
+    return MediaRequest(said, entry, CHOSEN[modality].format(c=thing.caption), thing)
 
 
-def unknown(thing: Thing, generator: np.random.Generator) -> Wish:
+def unknown(thing: Thing, generator: np.random.Generator) -> MediaRequest:
     """A wish for what the world does not have, in the manner of a thing."""
     stranger = Thing(thing.modality, pick(generator, UNKNOWN[thing.modality]), thing.manner)
     telling = generator.random() < 0.5
     said = subject_phrase(stranger, generator) if telling else phrase(stranger, generator)
     request = _telling(REQUESTS[thing.modality], thing.modality, generator).format(p=said)
     entry = _telling(MARKED[thing.modality], thing.modality, generator).format(p=said)
-    return Wish(request, entry, REFUSALS[thing.modality], None)
+    return MediaRequest(request, entry, REFUSALS[thing.modality], None)
 
 
-def strange_background(thing: Thing, generator: np.random.Generator) -> Wish:
+def strange_background(thing: Thing, generator: np.random.Generator) -> MediaRequest:
     """A wish for a picture on a background that the world does not have."""
     chosen = with_default(thing)
     said = phrase(Thing("image", thing.subject, pick(generator, UNKNOWN_BACKGROUNDS)), generator)
     request = pick(generator, REQUESTS["image"]).format(p=said)
     entry = pick(generator, MARKED["image"]).format(p=said)
-    return Wish(request, entry, NO_BACKGROUND.format(c=chosen.caption), chosen)
+    return MediaRequest(request, entry, NO_BACKGROUND.format(c=chosen.caption), chosen)
 
 
-def said_together(wishes: Sequence[Wish], generator: np.random.Generator) -> str:
+def said_together(wishes: Sequence[MediaRequest], generator: np.random.Generator) -> str:
     """One prompt that asks for all wishes, in their order."""
     if len(wishes) == 1:
         return polite(wishes[0].request, generator)
@@ -181,7 +181,7 @@ def said_together(wishes: Sequence[Wish], generator: np.random.Generator) -> str
     return _sentences(wishes, generator)
 
 
-def _sentences(wishes: Sequence[Wish], generator: np.random.Generator) -> str:
+def _sentences(wishes: Sequence[MediaRequest], generator: np.random.Generator) -> str:
     said = []
     for i, wish in enumerate(wishes):
         led = i > 0 and generator.random() < 0.35

@@ -22,37 +22,44 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from motet.core.signals import Grammar
-from motet.models.encoder.imagebind import load_network
-from motet.models.llm.tokenizer import TextCodec
+from motet.models.encoder.imagebind import load_imagebind
+from motet.models.llm.tokenizer import Tokenizer
 from motet.training.loop import Loop, Schedule, newest, weights
-from motet.training.nano.data.embedding_bank import Bank
-from motet.training.nano.data.token_batches import Row, Writer, batch
-from motet.training.nano.dialogues.dialogues import Scribe
-from motet.training.nano.recipes.alignment_model import RUNS, Student, nano_projections
+from motet.training.nano.data.embedding_bank import EmbeddingBank
+from motet.training.nano.data.token_batches import DialogueTokenizer, TokenizedDialogue, batch
+from motet.training.nano.dialogues.dialogues import DialogueGenerator
+from motet.training.nano.recipes.alignment_model import RUNS, AlignmentModel, nano_projections
 from motet.training.nano.recipes.base_language_model import LONGEST
 from motet.training.nano.recipes.encoder import NANO
-from motet.training.stages import DECODING, STAGES, Stage
+from motet.training.stages import DECODING, STAGES, TrainingStage
 
 
-def load_student(bundle: Path) -> tuple[Student, TextCodec, int]:
+def load_alignment_model(bundle: Path) -> tuple[AlignmentModel, Tokenizer, int]:
     """A fresh student around the bundle's language model, its text codec, and the id of its first control token."""
     config = LlamaConfig.from_dict(json.loads((bundle / "llm" / "config.json").read_text()))
     base = LlamaForCausalLM(config)
     state = load_file(bundle / "llm" / "model.safetensors")
     base.load_state_dict({name: value.float() for name, value in state.items()}, strict=True)
     control = config.vocab_size
-    student = Student(base, Grammar.following(control + 2, RUNS), nano_projections(NANO.width, config.hidden_size))
-    return student, TextCodec.load(bundle / "llm" / "tokenizer.json"), control
+    student = AlignmentModel(
+        base, Grammar.following(control + 2, RUNS), nano_projections(NANO.width, config.hidden_size)
+    )
+    return student, Tokenizer.load(bundle / "llm" / "tokenizer.json"), control
 
 
 def losses(
-    student: Student, stage: Stage, writer: Writer, bank: Bank, tokens: int, generator: np.random.Generator
+    student: AlignmentModel,
+    stage: TrainingStage,
+    writer: DialogueTokenizer,
+    bank: EmbeddingBank,
+    tokens: int,
+    generator: np.random.Generator,
 ) -> dict[str, Tensor]:
     """The losses over one batch of fresh dialogues of the stage's scenes."""
-    scribe = Scribe()
+    scribe = DialogueGenerator()
     names, odds = list(stage.scenes), np.array(list(stage.scenes.values()))
 
-    def row(draw: np.random.Generator) -> Row:
+    def row(draw: np.random.Generator) -> TokenizedDialogue:
         return writer.row(scribe.dialogue(draw, str(draw.choice(names, p=odds / odds.sum()))))
 
     return student.losses(batch(row, tokens, LONGEST, generator), bank)
@@ -72,18 +79,22 @@ def main(
     torch.manual_seed(0)
     place = [stage.name for stage in STAGES].index(stage_name)
     stage = STAGES[place]
-    student, codec, control = load_student(bundle)
+    student, codec, control = load_alignment_model(bundle)
     for earlier in STAGES[:place]:
         if newest(build / earlier.name):
             student.load_state_dict(weights(build / earlier.name), strict=False)
     student.learn(stage.parts)
     # The second stage attaches nothing, so it need not wait for the encoder.
     listens = stage is not DECODING
-    bank = Bank.filled(load_network(bundle / "encoder"), build.parent / "bank.safetensors") if listens else Bank({})
+    bank = (
+        EmbeddingBank.filled(load_imagebind(bundle / "encoder"), build.parent / "bank.safetensors")
+        if listens
+        else EmbeddingBank({})
+    )
     schedule = Schedule(
         steps=50_000, rate=rate or stage.rate, warmup=100, minutes=minutes or stage.minutes, average=0.99, decay=0.01
     )
-    writer = Writer(codec, student.grammar, control)
+    writer = DialogueTokenizer(codec, student.grammar, control)
 
     def sample() -> None:
         student.export(bundle / "lora", bundle / "projections")

@@ -17,7 +17,7 @@ from transformers import LlamaForCausalLM
 from motet.core.signals import Grammar
 from motet.models.llm.checkpoint_names import to_v0
 from motet.models.llm.projections import Projections, ProjectionsConfig, ProjectorConfig, distance
-from motet.training.nano.data.embedding_bank import Bank
+from motet.training.nano.data.embedding_bank import EmbeddingBank
 from motet.training.nano.data.token_batches import Batch
 from motet.training.nano.recipes.base_language_model import spoken_loss
 from motet.training.nano.recipes.encoder import blurred
@@ -47,7 +47,7 @@ def nano_projections(encoder_width: int, model_width: int) -> ProjectionsConfig:
     )
 
 
-class Student(nn.Module):
+class AlignmentModel(nn.Module):
     """The language model with adapter, larger vocabulary and projections."""
 
     def __init__(self, base: LlamaForCausalLM, grammar: Grammar, projections: ProjectionsConfig) -> None:
@@ -69,7 +69,7 @@ class Student(nn.Module):
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(_part_of(name) in parts)
 
-    def losses(self, batch: Batch, bank: Bank) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, bank: EmbeddingBank) -> dict[str, Tensor]:
         """The text's cross-entropy, and per modality the distance of the conditioning to the captions'."""
         with torch.autocast("cpu", torch.bfloat16):
             embedded = self.embedded(batch, bank)
@@ -83,7 +83,7 @@ class Student(nn.Module):
                 losses[modality] = _WEIGHTS[modality] * distance(projected.float(), target)
         return losses
 
-    def embedded(self, batch: Batch, bank: Bank) -> Tensor:
+    def embedded(self, batch: Batch, bank: EmbeddingBank) -> Tensor:
         """The input vectors of a batch, those of attached media in their places, (rows, length, width)."""
         embedded: Tensor = self.llama.model.embed_tokens(batch.ids)
         if not batch.seen:

@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import tokenizers
 import torch
 import typer
 from safetensors.torch import save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from motet.models.llm.tokenizer import TextCodec
+from motet.models.llm.tokenizer import Tokenizer
 from motet.training.loop import Loop, Schedule, weights
-from motet.training.nano.data.token_batches import IGNORED, Batch, Writer, batch
-from motet.training.nano.dialogues.dialogues import Scribe
+from motet.training.nano.data.token_batches import IGNORED, Batch, DialogueTokenizer, batch
+from motet.training.nano.dialogues.dialogues import DialogueGenerator
 from motet.training.nano.dialogues.requests import worded
 
 WORDS = 1500
@@ -50,16 +50,16 @@ def nano_config(words: int) -> LlamaConfig:
     )
 
 
-def train_tokenizer(path: Path, dialogues: int = 20_000) -> TextCodec:
+def train_tokenizer(path: Path, dialogues: int = 20_000) -> Tokenizer:
     """Learns a byte-level vocabulary from dialogues and writes it as `tokenizer.json`; it knows text only."""
     if not path.exists():
-        tokenizer = Tokenizer(models.BPE())
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        tokenizer.decoder = decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(
-            vocab_size=WORDS, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = tokenizers.decoders.ByteLevel()
+        trainer = tokenizers.trainers.BpeTrainer(
+            vocab_size=WORDS, initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(), show_progress=False
         )
-        scribe = Scribe()
+        scribe = DialogueGenerator()
         texts = (
             f" {worded(part)}"
             for seed in range(dialogues)
@@ -69,7 +69,7 @@ def train_tokenizer(path: Path, dialogues: int = 20_000) -> TextCodec:
         tokenizer.train_from_iterator(texts, trainer)
         path.parent.mkdir(parents=True, exist_ok=True)
         tokenizer.save(str(path))
-    return TextCodec.load(path)
+    return Tokenizer.load(path)
 
 
 def spoken_loss(model: nn.Module, hidden: Tensor, batch: Batch) -> Tensor:
@@ -87,16 +87,18 @@ def spoken_loss(model: nn.Module, hidden: Tensor, batch: Batch) -> Tensor:
     return functional.cross_entropy(logits, after[known])
 
 
-def losses(model: LlamaForCausalLM, writer: Writer, tokens: int, generator: np.random.Generator) -> dict[str, Tensor]:
+def losses(
+    model: LlamaForCausalLM, writer: DialogueTokenizer, tokens: int, generator: np.random.Generator
+) -> dict[str, Tensor]:
     """The loss over one batch of fresh dialogues."""
-    scribe = Scribe()
+    scribe = DialogueGenerator()
     drawn: Batch = batch(lambda draw: writer.row(scribe.dialogue(draw)), tokens, LONGEST, generator)
     with torch.autocast("cpu", torch.bfloat16):
         hidden = model.model(input_ids=drawn.ids, use_cache=False).last_hidden_state
         return {"text": spoken_loss(model.lm_head, hidden, drawn)}
 
 
-def reply(model: LlamaForCausalLM, codec: TextCodec, prompt: str, longest: int = 120) -> str:
+def reply(model: LlamaForCausalLM, codec: Tokenizer, prompt: str, longest: int = 120) -> str:
     """The model's likeliest answer to one prompt, for looking at while it trains."""
     ids = [len(codec), *codec.encode("### Human:"), *codec.encode(f" {prompt}"), *codec.encode("\n### Assistant:")]
     start = len(ids)
@@ -134,7 +136,7 @@ def main(
         for prompt in _PROMPTS:
             print(f"    {prompt} ->{reply(model, codec, prompt)!r}", flush=True)
 
-    loop.run(partial(losses, model, Writer(codec), tokens), sample)
+    loop.run(partial(losses, model, DialogueTokenizer(codec), tokens), sample)
     out.mkdir(parents=True, exist_ok=True)
     state = weights(build)
     save_file({name: value.half().contiguous() for name, value in state.items()}, out / "model.safetensors")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from motet.training import loop
-from motet.training.nano.recipes.denoiser_kinds import VOICES, Voice
+from motet.training.nano.recipes.denoiser_kinds import DENOISER_TASKS, DenoiserTask
 from motet.training.nano.world import caption_encoder, pictures
 from motet.training.nano.world.world import MODALITIES
 
@@ -40,7 +40,7 @@ def main() -> None:
     options = _options()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    voice = VOICES[options.modality](options.build)
+    voice = DENOISER_TASKS[options.modality](options.build)
     denoiser = voice.denoiser()
     folder = options.build / f"denoiser-{options.modality}"
     schedule = loop.Schedule(options.steps, options.rate, minutes=options.minutes, average=options.average)
@@ -52,7 +52,7 @@ def main() -> None:
     )
 
 
-def losses(denoiser: nn.Module, voice: Voice, rng: np.random.Generator) -> dict[str, Tensor]:
+def losses(denoiser: nn.Module, voice: DenoiserTask, rng: np.random.Generator) -> dict[str, Tensor]:
     """The error of the predicted velocity (Salimans and Ho 2022) on one batch."""
     scheduler = DDIMScheduler(**SCHEDULER)
     latents, names = voice.batch(rng)
@@ -71,7 +71,9 @@ def losses(denoiser: nn.Module, voice: Voice, rng: np.random.Generator) -> dict[
 
 
 @torch.no_grad()
-def sample(denoiser: nn.Module, voice: Voice, names: list[str], steps: int = 20, guidance: float = 3.0) -> Tensor:
+def sample(
+    denoiser: nn.Module, voice: DenoiserTask, names: list[str], steps: int = 20, guidance: float = 3.0
+) -> Tensor:
     """Latents of the captions, with seed 0: what the decoder will do, all at once."""
     scheduler = DDIMScheduler(**SCHEDULER)
     scheduler.set_timesteps(steps)

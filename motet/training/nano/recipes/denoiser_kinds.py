@@ -14,7 +14,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from torch.nn import functional
 
-from motet.models.diffusion.kinds.text_to_video import ramped
+from motet.models.diffusion.kinds.text_to_video import add_frame_ramp
 from motet.models.diffusion.patch_autoencoder import PatchAutoencoder
 from motet.training.loop import newest
 from motet.training.nano.recipes.autoencoder import linear, load, to_pictures, to_tensor
@@ -49,7 +49,7 @@ _NARROW_TO_WIDE = {
 }
 
 
-class Voice(Protocol):
+class DenoiserTask(Protocol):
     """What the training of a denoiser needs to know of a modality."""
 
     modality: ClassVar[str]
@@ -183,7 +183,7 @@ class Video:
 
     def predict(self, denoiser: nn.Module, noisy: Tensor, times: Tensor, conditioning: Tensor) -> Tensor:
         """One pass of the U-Net."""
-        output: Tensor = denoiser(ramped(noisy, FRAME_RAMP), times, conditioning).sample
+        output: Tensor = denoiser(add_frame_ramp(noisy, FRAME_RAMP), times, conditioning).sample
         return output
 
     def sheet(self, sampler: Sampler) -> pictures.Picture:
@@ -257,7 +257,7 @@ class Audio:
         return to_pictures(torch.cat([torch.cat(list(row), dim=2) for row in mels.split(len(rows))], dim=1))
 
 
-VOICES: dict[str, Callable[[Path], Voice]] = {"image": Image, "audio": Audio, "video": Video}
+DENOISER_TASKS: dict[str, Callable[[Path], DenoiserTask]] = {"image": Image, "audio": Audio, "video": Video}
 
 
 def _lean(denoiser: UNet2DConditionModel | UNet3DConditionModel) -> nn.Module:

@@ -88,7 +88,7 @@ def heights(pitch: Tensor) -> Tensor:
     return torch.stack([pitch, *ways], dim=1)
 
 
-class Pupil(nn.Module):
+class EncoderTrainer(nn.Module):
     """One tower of the encoder, and a linear layer per attribute that is read off its embedding."""
 
     def __init__(self, encoder: ImageBind, tower: str) -> None:
@@ -134,7 +134,7 @@ def examples_for(tower: str, held_out: bool) -> Examples:
     return SoundExamples(NANO, held_out)
 
 
-def losses(pupil: Pupil, examples: Examples, batch: int, generator: np.random.Generator) -> dict[str, Tensor]:
+def losses(pupil: EncoderTrainer, examples: Examples, batch: int, generator: np.random.Generator) -> dict[str, Tensor]:
     """The cross-entropy of each attribute over a fresh batch, the error of the heights, and what no attribute needs."""
     drawn = [examples.draw(generator) for _ in range(batch)]
     with torch.autocast("cpu", torch.bfloat16):
@@ -179,7 +179,7 @@ def targets(drawn: Sequence[Example], tower: str, attribute: str) -> Tensor:
     return torch.tensor([values.index(value) if value else -100 for value in found])
 
 
-def accuracy(pupil: Pupil, examples: Examples, count: int = 300, seed: int = 7) -> dict[str, float]:
+def accuracy(pupil: EncoderTrainer, examples: Examples, count: int = 300, seed: int = 7) -> dict[str, float]:
     """How often each attribute is right, on examples that are drawn apart from the training's."""
     generator = np.random.default_rng(seed)
     drawn = [examples.draw(generator) for _ in range(count)]
@@ -220,7 +220,7 @@ def main(
     """Train one tower; once both are trained, write the encoder."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    pupil = Pupil(ImageBind(NANO), tower)
+    pupil = EncoderTrainer(ImageBind(NANO), tower)
     practice, test = examples_for(tower, held_out=False), examples_for(tower, held_out=True)
     schedule = Schedule(steps=20_000, rate=rate, warmup=200, minutes=minutes, average=0.995, decay=0.02)
     loop = Loop(pupil, build / tower, schedule, hidden=".blocks.")

@@ -18,7 +18,7 @@ from torch import Tensor
 from motet.training import loop
 from motet.training.nano.recipes import autoencoder, vocoder
 from motet.training.nano.recipes.denoiser import SCHEDULER
-from motet.training.nano.recipes.denoiser_kinds import VOICES
+from motet.training.nano.recipes.denoiser_kinds import DENOISER_TASKS
 from motet.training.nano.recipes.vocoder import Heard
 from motet.training.nano.world import caption_encoder
 from motet.training.nano.world.world import MODALITIES
@@ -31,7 +31,7 @@ def export(modality: str, build: Path, out: Path) -> None:
     """
     folder = out / modality
     shutil.rmtree(folder, ignore_errors=True)
-    denoiser: Any = VOICES[modality](build).denoiser()
+    denoiser: Any = DENOISER_TASKS[modality](build).denoiser()
     denoiser.load_state_dict(loop.weights(build / f"denoiser-{modality}"))
     _write(denoiser, folder / "unet")
     DDIMScheduler(**SCHEDULER).save_pretrained(folder / "scheduler")

@@ -26,11 +26,11 @@ from torch.nn import functional
 from motet.models.llm.checkpoint_names import to_v0
 from motet.models.llm.projections import TextFcLayer
 from motet.training.loop import Loop, Schedule, weights
-from motet.training.nano.data.embedding_bank import Bank
-from motet.training.nano.data.token_batches import Writer, padded
-from motet.training.nano.dialogues.dialogues import Scribe
-from motet.training.nano.recipes.alignment import load_student
-from motet.training.nano.recipes.alignment_model import Student, taught
+from motet.training.nano.data.embedding_bank import EmbeddingBank
+from motet.training.nano.data.token_batches import DialogueTokenizer, padded
+from motet.training.nano.dialogues.dialogues import DialogueGenerator
+from motet.training.nano.recipes.alignment import load_alignment_model
+from motet.training.nano.recipes.alignment_model import AlignmentModel, taught
 
 _SCENES = ("caption", "wishes", "caption", "chat")
 
@@ -46,9 +46,11 @@ class Runs:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, student: Student, writer: Writer, bank: Bank, modality: str, count: int) -> Runs:
+    def of(
+        cls, student: AlignmentModel, writer: DialogueTokenizer, bank: EmbeddingBank, modality: str, count: int
+    ) -> Runs:
         """As many runs as asked for, from dialogues of several scenes."""
-        scribe, generator = Scribe(), np.random.default_rng(0)
+        scribe, generator = DialogueGenerator(), np.random.default_rng(0)
         length = student.grammar.run_of(modality).length
         states: list[Tensor] = []
         embedded: list[Tensor] = []
@@ -96,10 +98,10 @@ def main(
     """Train one output projection, and write it into the bundle beside the others."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    student, codec, control = load_student(bundle)
+    student, codec, control = load_alignment_model(bundle)
     student.load_state_dict(weights(build / "instruction"), strict=False)
-    writer = Writer(codec, student.grammar, control)
-    bank = Bank.filled_already(build.parent / "bank.safetensors")
+    writer = DialogueTokenizer(codec, student.grammar, control)
+    bank = EmbeddingBank.filled_already(build.parent / "bank.safetensors")
     runs = Runs.of(student, writer, bank, modality, count)
     config = student.projections.config
     layer = TextFcLayer(config.model_width, config.outputs[modality])

@@ -23,10 +23,10 @@ from motet.core.bundle import Bundle
 from motet.core.deadline import Deadline
 from motet.core.workers import Embedding, Prompt, Signal, TextPiece, Turn
 from motet.models.arrays import from_torch, to_torch
-from motet.models.encoder.imagebind import load_network
+from motet.models.encoder.imagebind import load_imagebind
 from motet.models.llm.language_model import LlamaLanguageModel, load_language_model
-from motet.training.nano.data.embedding_bank import Bank
-from motet.training.nano.dialogues.dialogues import Dialogue, Scribe, Utterance
+from motet.training.nano.data.embedding_bank import EmbeddingBank
+from motet.training.nano.dialogues.dialogues import Dialogue, DialogueGenerator, Utterance
 from motet.training.nano.dialogues.requests import worded
 from motet.training.nano.world import caption_encoder
 from motet.training.nano.world.world import MODALITIES, Thing, things
@@ -45,7 +45,7 @@ class Answer:
 class Examiner:
     """Puts dialogues to a language model."""
 
-    def __init__(self, model: LlamaLanguageModel, bank: Bank) -> None:
+    def __init__(self, model: LlamaLanguageModel, bank: EmbeddingBank) -> None:
         self._model, self._bank = model, bank
         self.scores: Counter[str] = Counter()
         self.asked: Counter[str] = Counter()
@@ -104,7 +104,7 @@ def _taught(modality: str) -> torch.Tensor:
 
 async def examine(examiner: Examiner, scenes: Sequence[str], count: int, seed: int, aloud: bool) -> None:
     """Asks `count` questions of each scene."""
-    scribe = Scribe(apart=True)
+    scribe = DialogueGenerator(apart=True)
     for scene in scenes:
         for number in range(count):
             generator = np.random.default_rng((seed, number))
@@ -127,8 +127,8 @@ def main(
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     loaded = Bundle.load(bundle, parts=())
-    encoder = load_network(bundle / loaded.manifest.encoder.path)
-    examiner = Examiner(load_language_model(loaded), Bank.filled(encoder, bank, apart=True))
+    encoder = load_imagebind(bundle / loaded.manifest.encoder.path)
+    examiner = Examiner(load_language_model(loaded), EmbeddingBank.filled(encoder, bank, apart=True))
     asyncio.run(examine(examiner, scenes.split(","), count, seed, aloud))
     scores = {name: round(examiner.scores[name] / asked, 3) for name, asked in examiner.asked.items()}
     print(json.dumps(scores, indent=2))

@@ -14,7 +14,7 @@ from motet.core.errors import RequestError
 from motet.models.diffusion import loading
 from motet.models.diffusion.kinds.audioldm import AudioLDM
 from motet.models.diffusion.kinds.stable_diffusion import StableDiffusion
-from motet.models.diffusion.kinds.text_to_video import TextToVideo, ramped
+from motet.models.diffusion.kinds.text_to_video import TextToVideo, add_frame_ramp
 from motet.models.diffusion.model import Array
 from tests.models.diffusion import tiny_decoders as tiny
 
@@ -30,8 +30,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def parts(folder: Path, scheduler: Any = None, **options: float) -> dict[str, Any]:
     return {
-        "unet": loading.load_network(folder / "unet"),
-        "vae": loading.load_network(folder / "vae"),
+        "unet": loading.load_component(folder / "unet"),
+        "vae": loading.load_component(folder / "vae"),
         "scheduler": scheduler or loading.load_scheduler(folder / "scheduler"),
         "unconditional": torch.zeros(tiny.CONDITIONING[folder.name]),
         "options": options,
@@ -60,7 +60,7 @@ def test_a_clip_has_the_frames_that_are_asked_for(folder: Path, frames: int) -> 
 
 
 def test_a_sound_lasts_as_long_as_is_asked_for_to_the_sample(folder: Path) -> None:
-    vocoder = loading.load_network(folder / "audio" / "vocoder")
+    vocoder = loading.load_component(folder / "audio" / "vocoder")
     assert sing(AudioLDM(vocoder, **parts(folder / "audio", seconds=0.25))).shape == (4000,)
     assert sing(AudioLDM(vocoder, **parts(folder / "audio"))).shape == (4 * 2 * 160,)
 
@@ -138,7 +138,7 @@ def test_without_guidance_the_prompt_alone_is_computed(folder: Path) -> None:
 
 
 def test_the_length_of_a_sound_s_conditioning_says_nothing(folder: Path) -> None:
-    singer = AudioLDM(loading.load_network(folder / "audio" / "vocoder"), **parts(folder / "audio"))
+    singer = AudioLDM(loading.load_component(folder / "audio" / "vocoder"), **parts(folder / "audio"))
     noisy, times = torch.randn(1, *singer.shape), torch.tensor([500])
     vector = torch.randn(1, 1, 8, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -149,8 +149,8 @@ def test_the_length_of_a_sound_s_conditioning_says_nothing(folder: Path) -> None
 
 def test_a_ramp_tells_the_frames_apart_and_is_left_out_for_models_without(folder: Path) -> None:
     noisy = torch.zeros(2, 4, 3, 1, 1)
-    assert ramped(noisy, 0.0) is noisy
-    shown = ramped(noisy, 2.0)
+    assert add_frame_ramp(noisy, 0.0) is noisy
+    shown = add_frame_ramp(noisy, 2.0)
     assert shown[1, 0].flatten().tolist() == [0, 0, 0]
     assert shown[1, 3].flatten().tolist() == [-2, 0, 2]
     plain, told = (sing(TextToVideo(**parts(folder / "video", frames=3, frame_ramp=height))) for height in (0, 2))

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from motet.training.nano.data.embedding_bank import Bank
+from motet.training.nano.data.embedding_bank import EmbeddingBank
 from motet.training.nano.world.world import ANY, MODALITIES, Thing, impartial, nameless, things
 
 WIDTH = 96
 
 
-def bank_of(modality: str) -> tuple[Bank, dict[str, Tensor]]:
+def bank_of(modality: str) -> tuple[EmbeddingBank, dict[str, Tensor]]:
     """A bank in which each attribute's value is a direction of its own, and those directions."""
     every = {thing for name in MODALITIES for kind in (things, nameless, impartial) for thing in kind(name)}
     values = sorted({value for thing in every if thing.modality == modality for value in (thing.subject, thing.manner)})
@@ -24,7 +24,7 @@ def bank_of(modality: str) -> tuple[Bank, dict[str, Tensor]]:
         embeddings[f"{thing.modality}/{thing.subject}/{thing.manner}"] = functional.normalize(subject + manner, dim=0)[
             None
         ]
-    return Bank(embeddings), directions
+    return EmbeddingBank(embeddings), directions
 
 
 @pytest.mark.parametrize(("attribute", "other"), [("subject", "manner"), ("manner", "subject")])

@@ -5,10 +5,10 @@ import torch
 from motet.core.bundle import Bundle
 from motet.core.workers import Embedding, Turn
 from motet.models.arrays import from_torch
-from motet.models.llm.loading import load_codec
-from motet.models.llm.tokenized_prompt import Scriptwriter
-from motet.training.nano.data.token_batches import IGNORED, Writer, batch
-from motet.training.nano.dialogues.dialogues import Dialogue, Scribe, Utterance
+from motet.models.llm.loading import load_tokenizer
+from motet.models.llm.tokenized_prompt import PromptBuilder
+from motet.training.nano.data.token_batches import IGNORED, DialogueTokenizer, batch
+from motet.training.nano.dialogues.dialogues import Dialogue, DialogueGenerator, Utterance
 from motet.training.nano.dialogues.requests import Given, Sparing
 from motet.training.nano.world.world import Thing
 from tests.models.tiny_bundle import WIDTH, tiny_bundle
@@ -29,14 +29,14 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def writer(bundle: Bundle) -> Writer:
+def writer(bundle: Bundle) -> DialogueTokenizer:
     manifest = bundle.manifest
-    return Writer(load_codec(bundle), manifest.grammar, manifest.language_model.first_control)
+    return DialogueTokenizer(load_tokenizer(bundle), manifest.grammar, manifest.language_model.first_control)
 
 
-def test_a_dialogue_is_written_in_training_as_it_is_in_serving(bundle: Bundle, writer: Writer) -> None:
+def test_a_dialogue_is_written_in_training_as_it_is_in_serving(bundle: Bundle, writer: DialogueTokenizer) -> None:
     control = bundle.manifest.language_model.first_control
-    scriptwriter = Scriptwriter(load_codec(bundle), bundle.manifest.grammar, control, control - 2, WIDTH)
+    scriptwriter = PromptBuilder(load_tokenizer(bundle), bundle.manifest.grammar, control, control - 2, WIDTH)
     vector = from_torch(torch.zeros(WIDTH))
     turns = [
         Turn(u.role, tuple(p if isinstance(p, str) else Embedding(p.modality, vector) for p in u.parts))
@@ -53,8 +53,8 @@ def test_a_dialogue_is_written_in_training_as_it_is_in_serving(bundle: Bundle, w
     assert row.labels[length:] == row.ids[length:]
 
 
-def test_inside_a_run_the_states_learn_what_it_stands_for(bundle: Bundle, writer: Writer) -> None:
-    codec = load_codec(bundle)
+def test_inside_a_run_the_states_learn_what_it_stands_for(bundle: Bundle, writer: DialogueTokenizer) -> None:
+    codec = load_tokenizer(bundle)
     row = writer.row(DIALOGUE)
     ((place, _),) = row.runs
 
@@ -63,9 +63,9 @@ def test_inside_a_run_the_states_learn_what_it_stands_for(bundle: Bundle, writer
     assert row.labels[place + 1 : place + 3] == [codec.encode(" harp")[-1], codec.encode(" low")[-1]]
 
 
-def test_only_what_the_assistant_says_is_learned(bundle: Bundle, writer: Writer) -> None:
+def test_only_what_the_assistant_says_is_learned(bundle: Bundle, writer: DialogueTokenizer) -> None:
     row = writer.row(DIALOGUE)
-    codec = load_codec(bundle)
+    codec = load_tokenizer(bundle)
     words = bundle.manifest.language_model.first_control - 2
 
     learned = codec.decode([label for label, token in zip(row.labels, row.ids, strict=True) if label == token < words])
@@ -75,7 +75,7 @@ def test_only_what_the_assistant_says_is_learned(bundle: Bundle, writer: Writer)
     )
 
 
-def test_given_words_are_read_and_not_learned(writer: Writer) -> None:
+def test_given_words_are_read_and_not_learned(writer: DialogueTokenizer) -> None:
     told = (Given("I see a dog"), " on a blue background.")
     given = writer.row((DIALOGUE[0], Utterance("assistant", told)))
     spoken = writer.row((DIALOGUE[0], Utterance("assistant", ("I see a dog", " on a blue background."))))
@@ -85,8 +85,8 @@ def test_given_words_are_read_and_not_learned(writer: Writer) -> None:
     assert given.labels[-4:] == spoken.labels[-4:]
 
 
-def test_what_is_spared_stands_where_the_two_sayings_part(bundle: Bundle, writer: Writer) -> None:
-    codec = load_codec(bundle)
+def test_what_is_spared_stands_where_the_two_sayings_part(bundle: Bundle, writer: DialogueTokenizer) -> None:
+    codec = load_tokenizer(bundle)
     told = (Given("I see a rocket. It is"), Sparing(" moving left", (" moving down",)), ".")
 
     row = writer.row((DIALOGUE[0], Utterance("assistant", told)))
@@ -98,8 +98,8 @@ def test_what_is_spared_stands_where_the_two_sayings_part(bundle: Bundle, writer
     assert spared == down[place - start]
 
 
-def test_words_that_open_an_answer_spare_others_that_would_open_it(bundle: Bundle, writer: Writer) -> None:
-    codec = load_codec(bundle)
+def test_words_that_open_an_answer_spare_others_that_would_open_it(bundle: Bundle, writer: DialogueTokenizer) -> None:
+    codec = load_tokenizer(bundle)
     told = (Sparing("I see a rocket.", ("I see a fish.", "I see an octopus.")),)
 
     row = writer.row((DIALOGUE[0], Utterance("assistant", told)))
@@ -113,7 +113,7 @@ def test_words_that_open_an_answer_spare_others_that_would_open_it(bundle: Bundl
         assert ids[place - start] == spared != spoken[place - start]
 
 
-def test_runs_are_noted_where_their_first_token_stands(bundle: Bundle, writer: Writer) -> None:
+def test_runs_are_noted_where_their_first_token_stands(bundle: Bundle, writer: DialogueTokenizer) -> None:
     row = writer.row(DIALOGUE)
     run = list(bundle.manifest.grammar.run_of("audio").ids)
 
@@ -123,8 +123,8 @@ def test_runs_are_noted_where_their_first_token_stands(bundle: Bundle, writer: W
 
 
 def test_read_in_words_only_media_are_captions_and_signals_are_left_out(bundle: Bundle) -> None:
-    codec = load_codec(bundle)
-    row = Writer(codec).row(DIALOGUE)
+    codec = load_tokenizer(bundle)
+    row = DialogueTokenizer(codec).row(DIALOGUE)
 
     assert "(a dog on a blue background)" in codec.decode(row.ids[1:])
     assert not row.seen
@@ -134,7 +134,7 @@ def test_read_in_words_only_media_are_captions_and_signals_are_left_out(bundle: 
 
 def test_a_batch_keeps_to_its_size_and_learns_no_padding(bundle: Bundle) -> None:
     # Pictures and sounds are all that the tiny bundle makes.
-    writer, scribe = Writer(load_codec(bundle)), Scribe()
+    writer, scribe = DialogueTokenizer(load_tokenizer(bundle)), DialogueGenerator()
     for seed in range(5):
         drawn = batch(lambda draw: writer.row(scribe.dialogue(draw)), 4000, 1000, np.random.default_rng(seed))
         assert drawn.ids.numel() <= 4000

@@ -7,14 +7,14 @@ from transformers import LlamaForCausalLM
 
 from motet.core.bundle import Bundle
 from motet.core.signals import Grammar
-from motet.models.llm.loading import load_codec, load_llama
-from motet.training.nano.data.embedding_bank import Bank
-from motet.training.nano.data.token_batches import Writer, batch
-from motet.training.nano.dialogues.dialogues import Scribe
-from motet.training.nano.recipes.alignment_model import RUNS, Student, nano_projections, taught
+from motet.models.llm.loading import load_llama, load_tokenizer
+from motet.training.nano.data.embedding_bank import EmbeddingBank
+from motet.training.nano.data.token_batches import DialogueTokenizer, batch
+from motet.training.nano.dialogues.dialogues import DialogueGenerator
+from motet.training.nano.recipes.alignment_model import RUNS, AlignmentModel, nano_projections, taught
 from motet.training.nano.world import caption_encoder
 from motet.training.nano.world.world import MODALITIES, Thing, impartial, nameless, things
-from motet.training.stages import STAGES, Stage
+from motet.training.stages import STAGES, TrainingStage
 from tests.models.llm.reading import read
 from tests.models.tiny_bundle import WIDTH, tiny_bundle
 
@@ -24,27 +24,27 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return tiny_bundle(tmp_path_factory.mktemp("bundle"))
 
 
-def student_of(bundle: Bundle) -> Student:
+def student_of(bundle: Bundle) -> AlignmentModel:
     torch.manual_seed(0)
     base = LlamaForCausalLM.from_pretrained(bundle.path("llm"))
     grammar = Grammar.following(bundle.manifest.language_model.first_control + 2, RUNS)
-    return Student(base, grammar, nano_projections(WIDTH, base.config.hidden_size))
+    return AlignmentModel(base, grammar, nano_projections(WIDTH, base.config.hidden_size))
 
 
-def bank() -> Bank:
+def bank() -> EmbeddingBank:
     kinds = (things, nameless, impartial)
     every = [thing for modality in MODALITIES for kind in kinds for thing in kind(modality)]
-    return Bank({f"{t.modality}/{t.subject}/{t.manner}": torch.randn(2, WIDTH) for t in every})
+    return EmbeddingBank({f"{t.modality}/{t.subject}/{t.manner}": torch.randn(2, WIDTH) for t in every})
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
-def test_a_stage_moves_its_own_parts_and_nothing_else(bundle: Bundle, stage: Stage) -> None:
+def test_a_stage_moves_its_own_parts_and_nothing_else(bundle: Bundle, stage: TrainingStage) -> None:
     student = student_of(bundle)
     student.learn(stage.parts)
     before = {name: value.clone() for name, value in student.state_dict().items()}
-    writer = Writer(load_codec(bundle), student.grammar, bundle.manifest.language_model.first_control)
+    writer = DialogueTokenizer(load_tokenizer(bundle), student.grammar, bundle.manifest.language_model.first_control)
     # A mixed dialogue attaches media and asks for some, so every part has something to learn from.
-    scribe, scene = Scribe(), "mixed" if "mixed" in stage.scenes else next(iter(stage.scenes))
+    scribe, scene = DialogueGenerator(), "mixed" if "mixed" in stage.scenes else next(iter(stage.scenes))
 
     optimizer = torch.optim.SGD([p for p in student.parameters() if p.requires_grad], 0.1)
     drawn = batch(lambda draw: writer.row(scribe.dialogue(draw, scene)), 3000, 1000, np.random.default_rng(0))

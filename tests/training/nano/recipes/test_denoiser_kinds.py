@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from motet.training.nano.recipes.denoiser import losses, sample
-from motet.training.nano.recipes.denoiser_kinds import VOICES, Voice, _between
+from motet.training.nano.recipes.denoiser_kinds import DENOISER_TASKS, DenoiserTask, _between
 from motet.training.nano.recipes.vocoder import unheard
 from motet.training.nano.world import caption_encoder, clips, pictures, sounds
 from motet.training.nano.world.world import Thing, held_out, nameless, things
@@ -24,11 +24,11 @@ played = pytest.mark.skipif(not shutil.which("fluidsynth"), reason="fluidsynth i
 
 
 @pytest.fixture(scope="module", params=[pytest.param("image", marks=drawn), pytest.param("video", marks=drawn)])
-def voice(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Voice:
-    return VOICES[request.param](tmp_path_factory.mktemp("build"))
+def voice(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> DenoiserTask:
+    return DENOISER_TASKS[request.param](tmp_path_factory.mktemp("build"))
 
 
-def test_no_batch_holds_a_held_out_thing(voice: Voice) -> None:
+def test_no_batch_holds_a_held_out_thing(voice: DenoiserTask) -> None:
     secret = {thing.caption for thing in things(voice.modality) if held_out(thing)}
     seen = {name for seed in range(30) for name in voice.batch(np.random.default_rng(seed))[1]}
     assert len(seen) > 40
@@ -37,7 +37,7 @@ def test_no_batch_holds_a_held_out_thing(voice: Voice) -> None:
 
 @drawn
 def test_a_noun_seen_in_only_one_of_two_opposite_motions_is_not_named_with_it(tmp_path: Path) -> None:
-    video = VOICES["video"](tmp_path)
+    video = DENOISER_TASKS["video"](tmp_path)
     seen = {name for seed in range(30) for name in video.batch(np.random.default_rng(seed))[1]}
     assert held_out(Thing("video", "red apple", "moving left"))
     assert "a red apple moving right" not in seen
@@ -47,7 +47,7 @@ def test_a_noun_seen_in_only_one_of_two_opposite_motions_is_not_named_with_it(tm
 
 @drawn
 def test_movers_are_also_seen_at_rest_from_every_side(tmp_path: Path) -> None:
-    video = VOICES["video"](tmp_path)
+    video = DENOISER_TASKS["video"](tmp_path)
     seen = {name for seed in range(30) for name in video.batch(np.random.default_rng(seed))[1]}
     assert len(seen & {thing.caption for thing in nameless("video")}) > 3
     upright, upside_down = (clips.rest("heart", turned) for turned in (0, clips.FRAMES - 1))
@@ -56,13 +56,13 @@ def test_movers_are_also_seen_at_rest_from_every_side(tmp_path: Path) -> None:
     assert (upside_down != upright).any()
 
 
-def test_latents_have_the_shape_the_denoiser_takes_and_about_unit_variance(voice: Voice) -> None:
+def test_latents_have_the_shape_the_denoiser_takes_and_about_unit_variance(voice: DenoiserTask) -> None:
     latents, names = voice.batch(np.random.default_rng(0))
     assert latents.shape == (len(names), *voice.shape)
     assert 0.6 < latents.std() < 1.4
 
 
-def test_a_denoiser_can_be_asked_and_corrected(voice: Voice) -> None:
+def test_a_denoiser_can_be_asked_and_corrected(voice: DenoiserTask) -> None:
     torch.manual_seed(0)
     denoiser = voice.denoiser()
     (loss,) = losses(denoiser, voice, np.random.default_rng(0)).values()

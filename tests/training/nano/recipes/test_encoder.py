@@ -6,11 +6,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from motet.models.encoder.imagebind import load_network
+from motet.models.encoder.imagebind import load_imagebind
 from motet.models.encoder.network import ImageBind
 from motet.training.loop import Loop, Schedule
 from motet.training.nano.data.augment_pictures import Example, ends, patchy, roughened
-from motet.training.nano.recipes.encoder import ATTRIBUTES, NANO, Pupil, blurred, export, heights, losses, registers
+from motet.training.nano.recipes.encoder import (
+    ATTRIBUTES,
+    NANO,
+    EncoderTrainer,
+    blurred,
+    export,
+    heights,
+    losses,
+    registers,
+)
 from motet.training.nano.world.world import MIDDLE_C, MOTIONS, NOUNS, REGISTERS, Thing, held_out
 
 
@@ -27,7 +36,7 @@ class OneExample:
 
 def test_a_tower_learns_what_it_is_told_and_nothing_where_it_is_told_nothing() -> None:
     torch.manual_seed(0)
-    pupil = Pupil(ImageBind(NANO), "vision")
+    pupil = EncoderTrainer(ImageBind(NANO), "vision")
     optimizer = torch.optim.SGD([p for p in pupil.parameters() if p.requires_grad], 0.01)
     generator = np.random.default_rng(0)
 
@@ -41,7 +50,7 @@ def test_a_tower_learns_what_it_is_told_and_nothing_where_it_is_told_nothing() -
 
 def test_no_answer_is_wrong_that_would_be_a_held_out_thing() -> None:
     torch.manual_seed(0)
-    pupil = Pupil(ImageBind(NANO), "vision")
+    pupil = EncoderTrainer(ImageBind(NANO), "vision")
     examples = OneExample("dog", thing=Thing("image", "dog", "blue"))
 
     losses(pupil, examples, 2, np.random.default_rng(0))["noun"].backward()
@@ -54,7 +63,7 @@ def test_no_answer_is_wrong_that_would_be_a_held_out_thing() -> None:
 
 def test_a_pitch_is_learned_as_numbers_where_it_is_told() -> None:
     torch.manual_seed(0)
-    pupil = Pupil(ImageBind(NANO), "vision").eval()
+    pupil = EncoderTrainer(ImageBind(NANO), "vision").eval()
     generator = np.random.default_rng(0)
 
     heard = pupil(torch.ones(1, 3, 2, 64, 64)).heights
@@ -74,7 +83,7 @@ def test_heights_say_how_far_between_its_registers_a_pitch_lies() -> None:
 
 
 def test_only_who_learns_reads_blurred_embeddings() -> None:
-    pupil = Pupil(ImageBind(NANO), "vision")
+    pupil = EncoderTrainer(ImageBind(NANO), "vision")
     pixels = torch.randn(2, 3, 2, 64, 64)
 
     assert (pupil(pixels).logits["noun"] != pupil(pixels).logits["noun"]).any()
@@ -85,7 +94,7 @@ def test_only_who_learns_reads_blurred_embeddings() -> None:
 
 def test_an_embedding_loses_what_no_layer_reads() -> None:
     torch.manual_seed(0)
-    pupil = Pupil(ImageBind(NANO), "vision")
+    pupil = EncoderTrainer(ImageBind(NANO), "vision")
     optimizer = torch.optim.SGD(pupil.encoder.parameters(), 0.5)
     pixels = torch.randn(4, 3, 2, 64, 64)
 
@@ -99,7 +108,7 @@ def test_an_embedding_loses_what_no_layer_reads() -> None:
 
 
 def test_only_the_tower_that_is_trained_moves() -> None:
-    pupil = Pupil(ImageBind(NANO), "audio")
+    pupil = EncoderTrainer(ImageBind(NANO), "audio")
     learned = [name for name, parameter in pupil.named_parameters() if parameter.requires_grad]
 
     assert any("modality_trunks.audio" in name for name in learned)
@@ -108,12 +117,12 @@ def test_only_the_tower_that_is_trained_moves() -> None:
 
 def test_trained_towers_are_joined_into_one_encoder(tmp_path: Path) -> None:
     for tower in ATTRIBUTES:
-        loop = Loop(Pupil(ImageBind(NANO), tower), tmp_path / "build" / tower, Schedule(steps=1, rate=0.1))
+        loop = Loop(EncoderTrainer(ImageBind(NANO), tower), tmp_path / "build" / tower, Schedule(steps=1, rate=0.1))
         loop.save()
 
     export(tmp_path / "build", tmp_path / "encoder")
 
-    assert load_network(tmp_path / "encoder").config == NANO
+    assert load_imagebind(tmp_path / "encoder").config == NANO
     dtypes = {value.dtype for value in load_file(tmp_path / "encoder" / "model.safetensors").values()}
     assert dtypes == {torch.float16}
 

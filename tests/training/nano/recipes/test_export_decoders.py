@@ -12,7 +12,7 @@ from motet.models.diffusion import loading
 from motet.models.diffusion.kinds.stable_diffusion import StableDiffusion
 from motet.training import loop
 from motet.training.nano.recipes import autoencoder
-from motet.training.nano.recipes.denoiser_kinds import VOICES
+from motet.training.nano.recipes.denoiser_kinds import DENOISER_TASKS
 from motet.training.nano.recipes.export_decoders import export
 from motet.training.nano.world import caption_encoder, pictures
 
@@ -27,7 +27,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     schedule = loop.Schedule(steps=1, rate=1e-3)
     torch.manual_seed(0)
     loop.Loop(autoencoder.linear(), build / "autoencoder", schedule).save()
-    loop.Loop(VOICES["image"](build).denoiser(), build / "denoiser-image", schedule).save()
+    loop.Loop(DENOISER_TASKS["image"](build).denoiser(), build / "denoiser-image", schedule).save()
     export("image", build, out)
     return out
 
@@ -35,8 +35,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_is_exported_can_be_sung_from(exported: Path) -> None:
     folder = exported / "image"
     singer = StableDiffusion(
-        unet=loading.load_network(folder / "unet"),
-        vae=loading.load_network(exported / "autoencoder"),
+        unet=loading.load_component(folder / "unet"),
+        vae=loading.load_component(exported / "autoencoder"),
         scheduler=loading.load_scheduler(folder / "scheduler"),
         unconditional=loading.load_unconditional(folder, (8, 128)),
         options={},
