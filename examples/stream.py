@@ -20,7 +20,7 @@ async def follow(server: str, prompt: str) -> None:
     request = GenerationRequest((Message("user", (prompt,)),), seed=7)
     async with Client(server) as client, aclosing(client.generate(request)) as events:
         async for event in events:
-            match event.what:
+            match event.payload:
                 case PartDelta(_, _, str(text)):
                     print(text, end="", flush=True)
                 case PartStarted(part_id, _, modality) if modality != "text":

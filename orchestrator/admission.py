@@ -135,7 +135,7 @@ class Admission:
             _check_range(f"max_parts of {modality}", count, 0, math.inf)
         for modality, options in request.decoder_options.items():
             _check_range(f"steps of {modality}", options.steps, 1, MOST_STEPS)
-            _check_range(f"least steps of {modality}", options.least_steps, 1, MOST_STEPS)
+            _check_range(f"least steps of {modality}", options.min_steps, 1, MOST_STEPS)
             _check_range(f"guidance of {modality}", options.guidance, 1, HIGHEST_GUIDANCE)
         if request.timeout is not None and not request.timeout > 0:
             raise RequestError(f"timeout must be more than 0 seconds, not {request.timeout}")

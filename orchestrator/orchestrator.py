@@ -163,6 +163,6 @@ def _reusing(workers: Workers, digest: str, settings: OrchestratorSettings) -> W
 
 
 def _deduplicated(event: Event) -> Event:
-    if isinstance(event.what, Accepted):
-        return replace(event, what=replace(event.what, deduplicated=True))
+    if isinstance(event.payload, Accepted):
+        return replace(event, payload=replace(event.payload, deduplicated=True))
     return event

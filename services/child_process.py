@@ -36,7 +36,7 @@ class ChildProcess:
             sys.executable,
             # A folder called "services" where the user happens to stand is not ours.
             "-P",
-            *("-m", *program, *arguments, "--leashed"),
+            *("-m", *program, *arguments, "--exit-with-parent"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={"MOTET_LOG_LEVEL": log_level, **os.environ},

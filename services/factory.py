@@ -42,11 +42,11 @@ class Factory:
         threads: int = 1,
         device: str = "auto",
         budget: EngineConfig | None = None,
-        influence: float = 0.0,
+        batch_tolerance: float = 0.0,
     ) -> Self:
         """Workers with the weights of a bundle, each computing on `threads` threads and on `device`.
 
-        `budget` bounds the language model, and `influence` what jobs of a decoder do to each other (see
+        `budget` bounds the language model, and `batch_tolerance` what jobs of a decoder do to each other (see
         `load_decoder`). A device that is not here is refused by what makes a worker.
         """
 
@@ -67,7 +67,7 @@ class Factory:
                 from motet.models.diffusion.cost_curve import default_folder
                 from motet.models.diffusion.decoder import load_decoder
 
-                return load_decoder(bundle, modality, device, influence, default_folder())
+                return load_decoder(bundle, modality, device, batch_tolerance, default_folder())
 
         return cls(bundle.manifest, bundle.digest, encoder, language_model, decoder)
 

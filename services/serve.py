@@ -68,18 +68,18 @@ def worker_service(
     parts: Callable[[Manifest], tuple[str, ...]],
     servicer: Callable[[Factory], Servicer],
     budget: EngineConfig | None = None,
-    influence: float = 0.0,
+    batch_tolerance: float = 0.0,
 ) -> Service:
     """A service of one worker. Of its bundle, only the files under `parts` are verified, as it opens no others.
 
-    `budget` bounds a language model; `influence` is a decoder's.
+    `budget` bounds a language model; `batch_tolerance` is a decoder's.
     """
     gate = ConcurrencyLimiter(settings.max_running, settings.max_queued)
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Opened]:
         def load() -> tuple[Servicer, str]:
-            factory = factory_of(settings, parts, settings.device, budget, influence)
+            factory = factory_of(settings, parts, settings.device, budget, batch_tolerance)
             return servicer(factory), factory.digest
 
         worker, digest = await LazyWorker(load, name).ready(Deadline.never())
@@ -93,7 +93,7 @@ def factory_of(
     parts: Callable[[Manifest], tuple[str, ...]],
     device: str = "auto",
     budget: EngineConfig | None = None,
-    influence: float = 0.0,
+    batch_tolerance: float = 0.0,
 ) -> Factory:
     """What makes the workers of the bundle that the settings name, or toys. Raises `BundleError`, naming the file."""
     if settings.toy:
@@ -102,7 +102,7 @@ def factory_of(
         return factory
     manifest = open_bundle(settings.bundle, ()).manifest
     bundle = open_bundle(settings.bundle, parts(manifest))
-    return Factory.of_bundle(bundle, settings.threads, device, budget, influence)
+    return Factory.of_bundle(bundle, settings.threads, device, budget, batch_tolerance)
 
 
 async def serve(service: Service) -> Exit:

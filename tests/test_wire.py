@@ -106,10 +106,10 @@ async def test_cancelling_from_afar_returns_when_every_worker_is_idle() -> None:
 
     async with wired(far) as (client, motet), aclosing(client.generate(ask())) as events:
         first = await anext(events)
-        assert isinstance(first.what, Accepted)
+        assert isinstance(first.payload, Accepted)
         await until(lambda: sum(decoder.running for decoder in far.decoders.values()) == 2)
 
-        record = await client.cancel(first.what.generation)
+        record = await client.cancel(first.payload.generation)
 
         # One hop further than the orchestrator can see: its own calls are over, and a server hears of it at once.
         await until(lambda: far.busy == 0)
@@ -117,7 +117,7 @@ async def test_cancelling_from_afar_returns_when_every_worker_is_idle() -> None:
         rest = [event async for event in events]
 
     assert record.state is State.CANCELLED or ending(rest).state is State.PARTIAL
-    assert isinstance(rest[-1].what, Done)
+    assert isinstance(rest[-1].payload, Done)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ async def test_progress_is_told_while_it_is_made() -> None:
 
     async with wired(far) as (client, _), aclosing(client.generate(ask())) as events:
         async for event in events:
-            if isinstance(event.what, PartProgress):
+            if isinstance(event.payload, PartProgress):
                 break
         assert far.decoders["a"].running == 1
 

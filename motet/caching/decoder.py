@@ -21,7 +21,7 @@ from motet.core.workers import DecodeJob, Decoder, Progress, Reservation, reserv
 Finished = LruCache[bytes, Media]
 
 _TOLD_APART = {"conditioning", "inputs"}
-_UNDECIDING = {"previews", "priority", "least_steps"}
+_UNDECIDING = {"previews", "priority", "min_steps"}
 _deciding = attrgetter(*sorted({field.name for field in fields(DecodeJob)} - _TOLD_APART - _UNDECIDING))
 """What decides a job's media, beside its conditioning and its inputs."""
 
@@ -64,7 +64,7 @@ class CachingDecoder:
             _count(job, "kept")
             yield kept
             return
-        shared = job.least_steps is None
+        shared = job.min_steps is None
         made = self._shared(key, place, job, deadline) if shared else _alone(place, job, deadline)
         async with closing(made) as events:
             async for event in events:

@@ -93,10 +93,10 @@ class Client:
             async with aclosing(self._events(self._generations.Generate(message, timeout=timeout))) as events:
                 async for event in events:
                     sequence = event.sequence
-                    if isinstance(event.what, Accepted):
-                        name = event.what.generation
+                    if isinstance(event.payload, Accepted):
+                        name = event.payload.generation
                     yield event
-                    if isinstance(event.what, Done):
+                    if isinstance(event.payload, Done):
                         return
             raise FaultError(f"{self._whom} ended the answer before it was done")
         except RetryableError as error:
@@ -153,7 +153,7 @@ class Client:
             async for response in responses:
                 for event in map(convert.event_from_proto, response.events):
                     if event is not None:
-                        if isinstance(event.what, Done):
+                        if isinstance(event.payload, Done):
                             responses.conclude()
                         yield event
 
@@ -168,7 +168,7 @@ class Client:
                     async for event in events:
                         sequence, heard, pause, patient = event.sequence, loop.time(), 0.1, True
                         yield event
-                        if isinstance(event.what, Done):
+                        if isinstance(event.payload, Done):
                             return
                 return
             except RetryableError:

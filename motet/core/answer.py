@@ -85,8 +85,8 @@ async def answer_of(motet: Motet, request: GenerationRequest) -> Answer:
     async with closing(motet.generate(request)) as events:
         async for event in events:
             await collected.add(event)
-            if isinstance(event.what, Done):
-                return collected.answer(event.what.generation)
+            if isinstance(event.payload, Done):
+                return collected.answer(event.payload.generation)
     raise FaultError("the answer ended before it was done")
 
 
@@ -109,7 +109,7 @@ class Collected:
 
         Raises `FaultError` for content that is not what was made, and what `Motet.download` raises.
         """
-        match event.what:
+        match event.payload:
             case Accepted(seed=seed):
                 self._seed = seed
             case PartStarted(part_id) as started:

@@ -12,7 +12,7 @@ REPORT_INTERVAL = 5.0
 class Load:
     """A worker's load at one moment.
 
-    `running` calls are worked on, at most `width` at a time (0: no limit), `queued` ones wait; the next is refused when
+    `running` calls are worked on, at most `slots` at a time (0: no limit), `queued` ones wait; the next is refused when
     both together reach `limit`, 0 for none. `seconds` of work are predicted for them all. `bundle_digest` names what it
     serves, "" for nothing in particular.
     """
@@ -22,5 +22,5 @@ class Load:
     limit: int = 0
     draining: bool = False
     bundle_digest: str = ""
-    width: int = 0
+    slots: int = 0
     seconds: float = field(default=0.0, compare=False)

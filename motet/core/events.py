@@ -154,4 +154,4 @@ class Event:
 
     sequence: int
     time: float
-    what: EventPayload
+    payload: EventPayload

@@ -34,20 +34,20 @@ GENERATION_SECONDS = Histogram(
     buckets=_SECONDS,
 )
 FIRST_TEXT_SECONDS = Histogram(
-    "motet_first_text_seconds", "Wall time from accepted to the first text.", buckets=_SECONDS
+    "motet_time_to_first_text_seconds", "Wall time from accepted to the first text.", buckets=_SECONDS
 )
 PARTS = Counter(
     "motet_parts_total", "Parts that came to an end; reason is empty for those that are done.", ["modality", "reason"]
 )
-MEDIA_JOBS_RUNNING = Gauge("motet_steps_running", "Steps of generations that a decoder works on.", ["modality"])
+MEDIA_JOBS_RUNNING = Gauge("motet_media_jobs_running", "Steps of generations that a decoder works on.", ["modality"])
 MEDIA_JOB_SECONDS = Histogram(
-    "motet_step_duration_seconds",
+    "motet_media_job_duration_seconds",
     "Wall time of one step of a generation, from ready to media.",
     ["modality"],
     buckets=_SECONDS,
 )
 MEDIA_JOB_RETRIES = Counter(
-    "motet_step_retries_total", "Steps that were tried again after a worker failed.", ["modality"]
+    "motet_media_job_retries_total", "Steps that were tried again after a worker failed.", ["modality"]
 )
 POOL_OUTSTANDING_SECONDS = Gauge(
     "motet_pool_outstanding_seconds",
@@ -61,16 +61,16 @@ POOL_REFUSED = Counter("motet_pool_refused_total", "Calls refused because too mu
 POOL_EJECTIONS = Counter(
     "motet_pool_ejections_total", "Times that a replica was left alone after failing in a row.", ["pool", "replica"]
 )
-TOKENS = Counter("motet_tokens_total", "Tokens of the language model; direction is read or written.", ["direction"])
+TOKENS = Counter("motet_llm_tokens_total", "Tokens of the language model; direction is read or written.", ["direction"])
 FORWARDS = Counter(
-    "motet_language_passes_total", "Passes through the language model; tokens written by passes is how many share one."
+    "motet_llm_forwards_total", "Passes through the language model; tokens written by passes is how many share one."
 )
-SEQUENCES_RUNNING = Gauge("motet_answers_running", "Answers that the language model is reading for or writing.")
-SEQUENCES_WAITING = Gauge("motet_answers_waiting", "Answers that wait for the language model's memory.")
-KV_TOKENS_USED = Gauge("motet_kv_tokens_used", "Tokens that the language model's memory is reserved for.")
-KV_TOKENS_LIMIT = Gauge("motet_kv_tokens_limit", "Tokens that the language model's memory has room for.")
+SEQUENCES_RUNNING = Gauge("motet_llm_sequences_running", "Answers that the language model is reading for or writing.")
+SEQUENCES_WAITING = Gauge("motet_llm_sequences_waiting", "Answers that wait for the language model's memory.")
+KV_TOKENS_USED = Gauge("motet_llm_kv_tokens_used", "Tokens that the language model's memory is reserved for.")
+KV_TOKENS_LIMIT = Gauge("motet_llm_kv_tokens_limit", "Tokens that the language model's memory has room for.")
 PREFIX_TOKENS = Counter(
-    "motet_prefix_tokens_total",
+    "motet_llm_prefix_cache_tokens_total",
     "Tokens of scripts; result is computed, or shared where another script began alike.",
     ["result"],
 )
@@ -81,7 +81,7 @@ DECODER_JOBS = Gauge(
     "motet_decoder_jobs", "Jobs of a decoder; state is running (in its current step) or waiting.", ["modality", "state"]
 )
 DECODER_BATCH_SIZE = Histogram(
-    "motet_decoder_step_jobs",
+    "motet_decoder_batch_size",
     "Jobs that shared one step of a decoder.",
     ["modality"],
     buckets=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32),
@@ -96,10 +96,12 @@ MEDIA_BYTES = Counter(
     "motet_media_bytes_total", "Bytes of encoded media; direction is read or made.", ["modality", "direction"]
 )
 EMBEDDING_CACHE = Counter(
-    "motet_embeddings_total", "Pieces of media to embed; outcome is kept, joined (under way) or computed.", ["outcome"]
+    "motet_encoder_cache_total",
+    "Pieces of media to embed; outcome is kept, joined (under way) or computed.",
+    ["outcome"],
 )
 MEDIA_CACHE = Counter(
-    "motet_media_reuse_total",
+    "motet_decoder_cache_total",
     "Jobs for a decoder; outcome is kept (made before), joined (under way) or computed.",
     ["modality", "outcome"],
 )

@@ -46,13 +46,13 @@ class FailurePolicy(Enum):
 class DecoderOptions:
     """How one decoder is driven; None is the model's own setting.
 
-    `least_steps` lets it take fewer steps, but no fewer than this, where the deadline would be missed otherwise; None
+    `min_steps` lets it take fewer steps, but no fewer than this, where the deadline would be missed otherwise; None
     is no leave to.
     """
 
     steps: int | None = None
     guidance: float | None = None
-    least_steps: int | None = None
+    min_steps: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,13 +126,13 @@ class LanguageModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DecodeJob:
-    """One piece of media to make. Jobs that want the same make equal bytes, unless `least_steps` lets one be hurried.
+    """One piece of media to make. Jobs that want the same make equal bytes, unless `min_steps` lets one be hurried.
 
     `steps` and `guidance` are None for the bundle's own. `previews` asks for a small early picture of the result in
     some of the `Progress` events. `inputs` holds the media of the steps this one needs, in their order.
 
     `tenant` and `priority` say on whose behalf and how urgently (higher goes first); they decide when it is worked on,
-    never what comes out. `least_steps` is the caller's leave to take fewer steps, but no fewer than this, where the
+    never what comes out. `min_steps` is the caller's leave to take fewer steps, but no fewer than this, where the
     deadline would be missed otherwise; None is no leave. `Progress.total` tells the steps really taken.
     """
 
@@ -145,7 +145,7 @@ class DecodeJob:
     inputs: tuple[Media, ...] = ()
     tenant: str = ""
     priority: int = 0
-    least_steps: int | None = None
+    min_steps: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

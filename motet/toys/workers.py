@@ -242,9 +242,9 @@ class ToyDecoder:
 
     def _total(self, job: DecodeJob, deadline: Deadline) -> int:
         wanted, left = job.steps or self._steps, deadline.remaining()
-        if job.least_steps is None or left is None or left >= wanted * (self._pause.seconds or 0):
+        if job.min_steps is None or left is None or left >= wanted * (self._pause.seconds or 0):
             return wanted
-        return min(wanted, max(job.least_steps, int(left / (self._pause.seconds or 1))))
+        return min(wanted, max(job.min_steps, int(left / (self._pause.seconds or 1))))
 
     def _trouble_now(self) -> Trouble | None:
         if self._trouble is None or self._troubled == self._trouble.times:

@@ -26,7 +26,7 @@ class ConcurrencyLimiter:
 
     def __init__(self, running: int = 0, waiting: int = 0) -> None:
         self._seats = asyncio.Semaphore(running) if running else None
-        self._width = running
+        self._slots = running
         self._limit = running + waiting if running else 0
         self._running = 0
         self._queued = 0
@@ -43,7 +43,7 @@ class ConcurrencyLimiter:
             queued=self._queued,
             limit=self._limit,
             draining=self._draining,
-            width=self._width,
+            slots=self._slots,
             seconds=self._average * (self._running + self._queued),
         )
 
@@ -109,7 +109,7 @@ class ConcurrencyLimiter:
             raise RetryableError("this process is about to stop; ask another, or again later", Reason.DRAINING)
         if self._limit and self._running + self._queued >= self._limit:
             metrics.CALLS_REFUSED.labels(Reason.QUEUE_FULL).inc()
-            wait = min(_LONGEST_WAIT, max(_SHORTEST_WAIT, self._average * (self._queued + 1) / self._width))
+            wait = min(_LONGEST_WAIT, max(_SHORTEST_WAIT, self._average * (self._queued + 1) / self._slots))
             raise OverloadedError(
                 f"{self._limit} calls are being worked on or waiting, which is the limit; try again in {wait:.1f} s",
                 metadata={"limit": str(self._limit), "retry_after": f"{wait:.1f}"},

@@ -87,14 +87,14 @@ class Sampling(_message.Message):
     def __init__(self, temperature: _Optional[float] = ..., top_p: _Optional[float] = ...) -> None: ...
 
 class DecoderOptions(_message.Message):
-    __slots__ = ("steps", "guidance", "least_steps")
+    __slots__ = ("steps", "guidance", "min_steps")
     STEPS_FIELD_NUMBER: _ClassVar[int]
     GUIDANCE_FIELD_NUMBER: _ClassVar[int]
-    LEAST_STEPS_FIELD_NUMBER: _ClassVar[int]
+    MIN_STEPS_FIELD_NUMBER: _ClassVar[int]
     steps: int
     guidance: float
-    least_steps: int
-    def __init__(self, steps: _Optional[int] = ..., guidance: _Optional[float] = ..., least_steps: _Optional[int] = ...) -> None: ...
+    min_steps: int
+    def __init__(self, steps: _Optional[int] = ..., guidance: _Optional[float] = ..., min_steps: _Optional[int] = ...) -> None: ...
 
 class GenerateResponse(_message.Message):
     __slots__ = ("events",)

@@ -29,7 +29,7 @@ class EventLog:
     @property
     def closed(self) -> bool:
         """Whether `Done` was written."""
-        return bool(self._events) and isinstance(self._events[-1].what, Done)
+        return bool(self._events) and isinstance(self._events[-1].payload, Done)
 
     def append(self, what: EventPayload) -> None:
         """Write the next event and wake whoever waits for it."""

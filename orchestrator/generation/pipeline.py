@@ -95,7 +95,7 @@ class Pipeline:
             inputs=inputs,
             tenant=self._order.tenant,
             priority=self._order.priority,
-            least_steps=options.least_steps,
+            min_steps=options.min_steps,
         )
         seconds = self._settings.step_timeout
         try:
@@ -237,7 +237,7 @@ class Pipeline:
 
     def _provenance(self, job: DecodeJob, taken: int) -> Mapping[str, str]:
         guidance, wanted = self._manifest.decoder_of(job.modality).guidance, self._wanted(job)
-        degraded = {"degraded_from": str(wanted)} if job.least_steps is not None and taken < wanted else {}
+        degraded = {"degraded_from": str(wanted)} if job.min_steps is not None and taken < wanted else {}
         return {
             "bundle": self._manifest.name,
             "digest": self._digest,

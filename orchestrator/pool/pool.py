@@ -285,4 +285,4 @@ class Pool(Generic[Worker]):
 
     def _breadth(self) -> int:
         """How many calls are worked on at a time."""
-        return max(1, sum(replica.width for replica in self._usable()))
+        return max(1, sum(replica.slots for replica in self._usable()))

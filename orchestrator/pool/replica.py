@@ -48,14 +48,14 @@ class Replica(Generic[Worker]):
         self._foreign = 0.0
 
     @property
-    def width(self) -> int:
+    def slots(self) -> int:
         """How many calls it works on at a time; 0 for any number."""
-        return self._load.width
+        return self._load.slots
 
     @property
     def free(self) -> bool:
         """Whether it would work on one more call at once, so far as this pool knows."""
-        return not self.width or len(self.calls) < self.width
+        return not self.slots or len(self.calls) < self.slots
 
     @property
     def draining(self) -> bool:

@@ -47,7 +47,7 @@ Only = Annotated[
 ]
 Steps = Annotated[list[str] | None, typer.Option(metavar="M=N", help="Denoising steps for a modality.")]
 Guidance = Annotated[list[str] | None, typer.Option(metavar="M=X", help="Guidance scale for a modality; 1 is none.")]
-LeastSteps = Annotated[
+MinSteps = Annotated[
     list[str] | None,
     typer.Option(metavar="M=N", help="Take fewer steps, but no fewer, rather than be late for the timeout."),
 ]
@@ -107,7 +107,7 @@ def run(
     steps: Steps = None,
     guidance: Guidance = None,
     timeout: Timeout = None,
-    least_steps: LeastSteps = None,
+    min_steps: MinSteps = None,
     priority: Priority = 0,
     threads: Threads = 1,
     device: Device = "auto",
@@ -127,7 +127,7 @@ def run(
     try:
         said = prompt_of(prompt)
         attachments = attachments_of(attached, attach)
-        wishes = request_options_of(seed, timeout, only, steps or (), guidance or (), least_steps or (), priority)
+        wishes = request_options_of(seed, timeout, only, steps or (), guidance or (), min_steps or (), priority)
     except MotetError as error:
         raise refuse(error, as_json) from None
     whereabouts = Target(server, bundle, threads, toy, toy_delay, device)
@@ -144,7 +144,7 @@ def chat(
     steps: Steps = None,
     guidance: Guidance = None,
     timeout: Timeout = None,
-    least_steps: LeastSteps = None,
+    min_steps: MinSteps = None,
     priority: Priority = 0,
     threads: Threads = 1,
     device: Device = "auto",
@@ -159,7 +159,7 @@ def chat(
     from services.cli.request_options import request_options_of
 
     try:
-        wishes = request_options_of(seed, timeout, only, steps or (), guidance or (), least_steps or (), priority)
+        wishes = request_options_of(seed, timeout, only, steps or (), guidance or (), min_steps or (), priority)
     except MotetError as error:
         raise refuse(error) from None
     raise exit_after(lambda: talk(wishes, out, Target(server, bundle, threads, toy, toy_delay, device)))

@@ -39,7 +39,7 @@ async def deliver(motet: Motet, request: GenerationRequest, folder: OutputFolder
         async for event in events:
             part = await collected.add(event)
             path, file = None, None
-            match event.what:
+            match event.payload:
                 case PartStarted() as started if started.modality != TEXT:
                     path = paths[started.part_id] = folder.reserve(started.modality, started.media_type)
                 case PartDone() as done if part is not None and isinstance(part.content, Media):
@@ -47,10 +47,10 @@ async def deliver(motet: Motet, request: GenerationRequest, folder: OutputFolder
                     folder.write(path, part.content.data)
                     file = saved[part.index] = SavedMedia(part.modality, path, part.content, done.artifact)
             screen.show(event, path, file)
-            if isinstance(event.what, Done):
-                screen.total(event.what.generation, time.monotonic() - begun, len(saved))
+            if isinstance(event.payload, Done):
+                screen.total(event.payload.generation, time.monotonic() - begun, len(saved))
                 return Delivery(
                     tuple(saved.get(part.index) or str(part.content) for part in collected.parts),
-                    event.what.generation,
+                    event.payload.generation,
                 )
     raise FaultError("the answer ended before it was done")

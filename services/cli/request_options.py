@@ -15,7 +15,7 @@ from motet.core.request import Content, DecoderOptions, GenerationRequest, Messa
 class RequestOptions:
     """How an answer is to be made; None is the model's or the server's own choice. `timeout` is in seconds.
 
-    `only` names the modalities that may be made besides text; `steps`, `guidance` and `least_steps` go by modality.
+    `only` names the modalities that may be made besides text; `steps`, `guidance` and `min_steps` go by modality.
     """
 
     seed: int | None = None
@@ -23,7 +23,7 @@ class RequestOptions:
     only: frozenset[str] | None = None
     steps: Mapping[str, int] = field(default_factory=dict)
     guidance: Mapping[str, float] = field(default_factory=dict)
-    least_steps: Mapping[str, int] = field(default_factory=dict)
+    min_steps: Mapping[str, int] = field(default_factory=dict)
     priority: int = 0
 
     def request(self, turns: Sequence[Message]) -> GenerationRequest:
@@ -35,9 +35,9 @@ class RequestOptions:
             timeout=self.timeout,
             decoder_options={
                 modality: DecoderOptions(
-                    self.steps.get(modality), self.guidance.get(modality), self.least_steps.get(modality)
+                    self.steps.get(modality), self.guidance.get(modality), self.min_steps.get(modality)
                 )
-                for modality in sorted({*self.steps, *self.guidance, *self.least_steps})
+                for modality in sorted({*self.steps, *self.guidance, *self.min_steps})
             },
             priority=self.priority,
         )
@@ -49,15 +49,15 @@ def request_options_of(
     only: str | None,
     steps: Sequence[str],
     guidance: Sequence[str],
-    least_steps: Sequence[str] = (),
+    min_steps: Sequence[str] = (),
     priority: int = 0,
 ) -> RequestOptions:
-    """Wishes as they were typed: `only` is comma-separated; `steps`, `guidance` and `least_steps` are MODALITY=NUMBER.
+    """Wishes as they were typed: `only` is comma-separated; `steps`, `guidance` and `min_steps` are MODALITY=NUMBER.
 
     Raises `RequestError`, naming the option, for what cannot be read.
     """
     allowed = None if only is None else frozenset(name.strip() for name in only.split(",") if name.strip())
-    scales, least = dict(_numbers(guidance, "--guidance")), _whole_numbers(least_steps, "--least-steps")
+    scales, least = dict(_numbers(guidance, "--guidance")), _whole_numbers(min_steps, "--min-steps")
     return RequestOptions(seed, timeout, allowed, _whole_numbers(steps, "--steps"), scales, least, priority)
 
 

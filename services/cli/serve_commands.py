@@ -36,9 +36,11 @@ PrefixTokens = Annotated[
 PassTokens = Annotated[
     int | None, typer.Option(help="Tokens that go through the network at once: longer prompts are read in parts.")
 ]
-Leashed = Annotated[bool, typer.Option("--leashed", hidden=True)]
+ExitWithParent = Annotated[bool, typer.Option("--exit-with-parent", hidden=True)]
 Modality = Annotated[str | None, typer.Option(metavar="M", help="What it makes: one of the bundle's modalities.")]
-Influence = Annotated[float | None, typer.Option(help="How far jobs that share a step may move each other's numbers.")]
+BatchTolerance = Annotated[
+    float | None, typer.Option(help="How far jobs that share a step may move each other's numbers.")
+]
 Address = Annotated[
     list[str] | None, typer.Option(metavar="ADDR", help="Where this worker serves; again for each replica of it.")
 ]
@@ -58,7 +60,7 @@ _COMMON: Mapping[str, tuple[Any, Any]] = {
     "anywhere": (Anywhere, None),
     "toy": (Toy, None),
     "toy_delay": (ToyDelay, None),
-    "leashed": (Leashed, False),
+    "exit_with_parent": (ExitWithParent, False),
 }
 _WORKER: Mapping[str, tuple[Any, Any]] = {**_COMMON, "device": (Device, None)}
 
@@ -86,11 +88,11 @@ def llm(
 
 @serving.command(epilog=LEGEND)
 @with_options(_WORKER)
-def decoder(modality: Modality = None, influence: Influence = None, **given: Any) -> None:
+def decoder(modality: Modality = None, batch_tolerance: BatchTolerance = None, **given: Any) -> None:
     """Serve a decoder: conditioning in, media of one modality out."""
     from services.decoder.service import decoder_service
 
-    _serve(decoder_service, given | {"modality": modality, "influence": influence})
+    _serve(decoder_service, given | {"modality": modality, "batch_tolerance": batch_tolerance})
 
 
 @serving.command(epilog=LEGEND)
@@ -114,7 +116,7 @@ def _serve(service_of: Callable[[dict[str, Any]], Service], given: dict[str, Any
     from services.parent_watch import exit_with_parent
     from services.serve import serve
 
-    if given.pop("leashed"):
+    if given.pop("exit_with_parent"):
         exit_with_parent()
     try:
         service = service_of(given)

@@ -28,5 +28,5 @@ def decoder_service(given: dict[str, Any]) -> Service:
         settings,
         parts,
         lambda factory: DecoderServicer(factory.decoder(settings.modality)),
-        influence=settings.influence,
+        batch_tolerance=settings.batch_tolerance,
     )

@@ -14,6 +14,6 @@ class DecoderSettings(WorkerSettings):
 
     listen: str = Field("127.0.0.1:50053", description="Address to serve on; port 0 takes a free one.")
     modality: str = Field(description="What it makes; one of the bundle's modalities.")
-    influence: Annotated[float, Field(ge=0)] = Field(
+    batch_tolerance: Annotated[float, Field(ge=0)] = Field(
         0.0, description="How far a number that the network says may move because of a step's other jobs; 0: not a bit."
     )

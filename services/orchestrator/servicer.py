@@ -61,7 +61,7 @@ class GenerationServicer(generation_grpc.GenerationServiceServicer):
                 for told in _told(events, sequence):
                     yield generation_pb.GenerateResponse(events=told)
                 if events:
-                    sequence, last = events[-1].sequence, events[-1].what
+                    sequence, last = events[-1].sequence, events[-1].payload
                     record = last.generation if isinstance(last, Done) else None
         if error := _failure_of(record):
             raise error

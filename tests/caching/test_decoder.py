@@ -85,7 +85,7 @@ OTHERS = {
     "inputs": (Media("x/a", b"input"),),
     "tenant": "another",
 }
-SAME = {"previews": True, "priority": 1, "least_steps": 1}
+SAME = {"previews": True, "priority": 1, "min_steps": 1}
 
 
 def test_every_field_of_a_job_is_known_to_change_what_comes_out_or_not_to() -> None:
@@ -279,7 +279,7 @@ async def test_a_failure_reaches_all_who_wait_and_is_not_kept() -> None:
 async def test_a_job_that_may_be_hurried_runs_under_its_own_deadline_and_is_kept_for_nobody() -> None:
     gate = Gate()
     decoder = decoder_of(gate)
-    hurried = replace(JOB, least_steps=1)
+    hurried = replace(JOB, min_steps=1)
     deadlines = [Deadline.after(seconds) for seconds in (30, 20, 10)]
     jobs = zip((JOB, hurried, hurried), deadlines, strict=True)
     callers = [asyncio.create_task(made(decoder, job, deadline)) for job, deadline in jobs]

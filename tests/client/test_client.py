@@ -113,7 +113,7 @@ async def test_a_failed_generation_is_told_in_done_and_not_raised(reach: Reach) 
     async with reach(Stage(done(ev.State.FAILED, FaultError("no")))) as motet:
         events = await all_of(motet.generate(ASK))
 
-    assert events[-1].what.generation.error.message == "no"
+    assert events[-1].payload.generation.error.message == "no"
 
 
 async def test_a_refused_request_raises_before_any_event(reach: Reach) -> None:

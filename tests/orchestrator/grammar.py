@@ -118,7 +118,7 @@ class Reader:
 def check(events: Sequence[Event]) -> Reader:
     """Raises `AssertionError` unless these are all events of one generation, as `event.proto` draws them."""
     assert [event.sequence for event in events] == list(range(1, len(events) + 1)), "the sequence has no gaps"
-    first, *middle, last = [event.what for event in events]
+    first, *middle, last = [event.payload for event in events]
     assert isinstance(first, Accepted)
     assert isinstance(last, Done)
     reader = Reader()

@@ -30,10 +30,10 @@ class Post:
     The last load is told again and again, unless it is `frozen`.
     """
 
-    def __init__(self, width: int = 1) -> None:
+    def __init__(self, slots: int = 1) -> None:
         self.told: asyncio.Queue[Load | None] = asyncio.Queue()
         self.frozen = False
-        self.tell(width=width)
+        self.tell(slots=slots)
 
     def tell(self, **load) -> None:
         self.told.put_nowait(Load(**load))
@@ -54,9 +54,9 @@ class Post:
 class Hall:
     """A pool of decoders, each with a post. A step takes `delay` seconds."""
 
-    def __init__(self, *troubles: Trouble | None, width: int = 1, delay: float = 0.1, **options) -> None:
+    def __init__(self, *troubles: Trouble | None, slots: int = 1, delay: float = 0.1, **options) -> None:
         self.toys = [ToyDecoder(steps=STEPS, delay=delay, trouble=trouble) for trouble in troubles]
-        self.posts = [Post(width) for _ in troubles]
+        self.posts = [Post(slots) for _ in troubles]
         members = [Member(toy, post.loads) for toy, post in zip(self.toys, self.posts, strict=True)]
         self.pool = Pool("a", members, OrchestratorSettings(**options), guess=delay, random=Random(1))
         self.decoder = PooledDecoder(self.pool, STEPS)

@@ -130,7 +130,7 @@ async def settled(orchestrator: Orchestrator) -> None:
 
 def said(events: Iterable[Event], kind: type[Any]) -> list[Any]:
     """What happened of one kind."""
-    return [event.what for event in events if isinstance(event.what, kind)]
+    return [event.payload for event in events if isinstance(event.payload, kind)]
 
 
 def text_of(events: Iterable[Event]) -> str:
@@ -154,8 +154,8 @@ def modalities(events: Iterable[Event]) -> list[str]:
 
 def ending(events: Sequence[Event]) -> Any:
     """The record in `Done`."""
-    assert isinstance(events[-1].what, Done)
-    return events[-1].what.generation
+    assert isinstance(events[-1].payload, Done)
+    return events[-1].payload.generation
 
 
 @asynccontextmanager

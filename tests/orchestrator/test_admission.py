@@ -58,7 +58,7 @@ REFUSED = {
     "no time at all": (ask(timeout=math.nan), Reason.INVALID_REQUEST, "timeout"),
     "too many steps": (ask(decoder_options={"a": DecoderOptions(1001)}), Reason.INVALID_REQUEST, "steps of a"),
     "too few steps": (
-        ask(decoder_options={"a": DecoderOptions(least_steps=0)}),
+        ask(decoder_options={"a": DecoderOptions(min_steps=0)}),
         Reason.INVALID_REQUEST,
         "least steps of a",
     ),

@@ -52,7 +52,7 @@ async def test_any_number_may_watch_a_running_generation_from_any_sequence():
     async with aclosing(orchestrator.generate(ask())) as events:
         async for event in events:
             heard.append(event)
-            watchers.append(asyncio.create_task(watched(orchestrator, heard[0].what.generation, len(heard))))
+            watchers.append(asyncio.create_task(watched(orchestrator, heard[0].payload.generation, len(heard))))
 
     for after, watcher in enumerate(watchers, start=1):
         assert await watcher == heard[after:]
@@ -62,7 +62,7 @@ async def test_a_watcher_who_leaves_cancels_nothing():
     orchestrator = stage(SCRIPT, decoders(a=ToyDecoder("a", delay=0.005)))
     async with aclosing(orchestrator.generate(ask())) as events:
         first = await anext(events)
-        async with aclosing(orchestrator.watch(first.what.generation)) as watching:
+        async with aclosing(orchestrator.watch(first.payload.generation)) as watching:
             await anext(watching)
         rest = [event async for event in events]
 
@@ -73,7 +73,7 @@ async def test_a_caller_who_does_not_read_holds_nothing_up():
     model = ToyLanguageModel(MANIFEST.grammar, script_of("x" * 2000, run_of("a")))
     orchestrator = stage(model, text_interval=0)
     async with aclosing(orchestrator.generate(ask())) as slow:
-        name = (await anext(slow)).what.generation
+        name = (await anext(slow)).payload.generation
         fast = await watched(orchestrator, name)
         check(fast)
         assert (await orchestrator.get(name)).state is State.SUCCEEDED
@@ -114,7 +114,7 @@ async def test_what_is_not_known_is_not_found():
 async def test_a_running_generation_can_be_looked_up():
     orchestrator = stage(script_of("x", Pause()))
     async with aclosing(orchestrator.generate(ask())) as events:
-        name = (await anext(events)).what.generation
+        name = (await anext(events)).payload.generation
         record = await orchestrator.get(name)
 
     assert (record.state, record.expire_time, record.error) == (State.RUNNING, None, None)
@@ -210,7 +210,7 @@ async def test_no_more_generations_run_than_the_server_takes_and_the_others_are_
     assert caught.value.retry_after > 0
     await running.pop().aclose()
     running.append(orchestrator.generate(ask()))
-    assert isinstance((await anext(running[-1])).what, Accepted)
+    assert isinstance((await anext(running[-1])).payload, Accepted)
     for events in running:
         await events.aclose()
 
@@ -259,7 +259,7 @@ async def test_a_generation_that_two_callers_follow_goes_on_until_both_have_left
     request = ask(request_id=str(uuid4()))
     one, other = orchestrator.generate(request), orchestrator.generate(request)
     for events in (one, other):
-        while not isinstance((await anext(events)).what, PartDelta):
+        while not isinstance((await anext(events)).payload, PartDelta):
             pass
 
     await one.aclose()

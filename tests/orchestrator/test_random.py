@@ -106,7 +106,7 @@ async def heard_of(orchestrator, request, turns=None):
             if turns is not None:
                 for _ in range(turns):
                     await asyncio.sleep(0)
-                await orchestrator.cancel(heard[0].what.generation)
+                await orchestrator.cancel(heard[0].payload.generation)
             heard += [event async for event in events]
         await settled(orchestrator)
     return heard

@@ -69,7 +69,7 @@ async def test_a_caller_who_hangs_up_takes_nothing_from_another_who_asked_for_th
 
     async with aclosing(orchestrator.generate(ask())) as events:
         async for event in events:
-            if isinstance(event.what, PartProgress):
+            if isinstance(event.payload, PartProgress):
                 break
 
     assert ending(await other).state is State.SUCCEEDED
@@ -83,7 +83,7 @@ async def test_no_decoder_works_when_all_who_asked_for_the_same_have_hung_up() -
     async def leave_early() -> None:
         async with aclosing(orchestrator.generate(ask())) as events:
             async for event in events:
-                if isinstance(event.what, PartProgress):
+                if isinstance(event.payload, PartProgress):
                     return
 
     await asyncio.gather(leave_early(), leave_early())

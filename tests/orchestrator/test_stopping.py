@@ -78,7 +78,7 @@ async def test_cancelling_returns_once_all_workers_are_idle_and_the_caller_is_to
     theatre = Theatre()
     async with nothing_left_behind():
         task, heard = await theatre.after(point + 3)
-        record = await theatre.orchestrator.cancel(heard[0].what.generation)
+        record = await theatre.orchestrator.cancel(heard[0].payload.generation)
 
         assert theatre.working == 0
         assert theatre.orchestrator.running == 0
@@ -208,7 +208,7 @@ async def test_cancelling_what_is_over_changes_nothing():
 async def test_a_detached_generation_goes_on_when_its_caller_hangs_up():
     orchestrator = stage(SCRIPT, decoders(a=ToyDecoder("a", delay=0.01)))
     async with aclosing(orchestrator.generate(ask(detach=True))) as events:
-        name = (await anext(events)).what.generation
+        name = (await anext(events)).payload.generation
 
     assert orchestrator.running == 1
     heard = [event async for event in orchestrator.watch(name)]
@@ -220,7 +220,7 @@ async def test_a_detached_generation_goes_on_when_its_caller_hangs_up():
 async def test_closing_the_orchestrator_stops_what_runs():
     async with stage(script_of("x", Pause())) as orchestrator:
         events = orchestrator.generate(ask(detach=True))
-        name = (await anext(events)).what.generation
+        name = (await anext(events)).payload.generation
         await events.aclose()
 
     assert orchestrator.running == 0

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """The contract and its generated code, to be changed."""
-    for folder in ("protos", "motet/v1", "motet/internal", "buf"):
+    for folder in ("protos", "motet/v1", "motet/internal"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     return tmp_path
 

@@ -39,7 +39,7 @@ async def test_the_service_gives_the_engine_its_budget(tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "bundle")
 
     async with language_model_service({"bundle": str(bundle.folder), "kv_tokens": 345}).opened():
-        assert REGISTRY.get_sample_value("motet_kv_tokens_limit") == 345
+        assert REGISTRY.get_sample_value("motet_llm_kv_tokens_limit") == 345
 
 
 @pytest.mark.parametrize("kind", ["encoder", "language model", "decoder"])

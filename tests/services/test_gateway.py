@@ -112,7 +112,7 @@ async def test_the_answer_does_not_show_that_a_replica_died() -> None:
             async with aclosing(motet.generate(ask())) as events:
                 async for event in events:
                     heard.append(event)
-                    if isinstance(event.what, PartProgress) and event.what.step == 3:
+                    if isinstance(event.payload, PartProgress) and event.payload.step == 3:
                         await them.servers[2 + them.running.index(1)].stop()
 
         assert ending(heard).state is State.SUCCEEDED

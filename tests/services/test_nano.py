@@ -39,4 +39,4 @@ def test_a_seed_gives_the_same_bytes_embedded_and_through_services_and_twice_in_
     assert {modality for modality, _ in here} == {"text", "image", "audio", "video"}
     assert here == there == again
     assert 'motet_parts_total{modality="video",reason=""} 2.0' in counted
-    assert "motet_media_reuse_total{" not in counted
+    assert "motet_decoder_cache_total{" not in counted

@@ -115,7 +115,7 @@ def test_decoder_addresses_are_pairs() -> None:
         addresses_of(["image"])
 
 
-@pytest.mark.parametrize(("given", "allowed"), [({}, False), ({"influence": 0.5}, True)])
+@pytest.mark.parametrize(("given", "allowed"), [({}, False), ({"batch_tolerance": 0.5}, True)])
 async def test_jobs_of_a_decoder_move_each_other_as_far_as_it_is_told(
     given: dict[str, float], allowed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,5 +130,5 @@ async def test_jobs_of_a_decoder_move_each_other_as_far_as_it_is_told(
 
 
 def test_an_influence_is_not_negative() -> None:
-    with pytest.raises(SettingsError, match="MOTET_INFLUENCE"):
-        settings_of(DecoderSettings, {"modality": "a", "influence": -1})
+    with pytest.raises(SettingsError, match="MOTET_BATCH_TOLERANCE"):
+        settings_of(DecoderSettings, {"modality": "a", "batch_tolerance": -1})

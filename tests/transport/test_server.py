@@ -200,13 +200,13 @@ async def test_a_worker_can_be_drained_from_afar_and_stays_to_say_so() -> None:
 async def test_capacity_is_told_after_each_change() -> None:
     async with served(ToyDecoder(delay=0.05), gate=ConcurrencyLimiter(1, 1)) as (_, channel):
         loads = RemoteWorker(channel).capacity()
-        assert await anext(loads) == Load(limit=2, width=1, bundle_digest="sha256:toy")
+        assert await anext(loads) == Load(limit=2, slots=1, bundle_digest="sha256:toy")
         begun = asyncio.create_task(made(RemoteDecoder(channel)))
         seen = [await anext(loads) for _ in range(2)]
         await begun
         await loads.aclose()
 
-    assert Load(running=1, limit=2, width=1, bundle_digest="sha256:toy") in seen
+    assert Load(running=1, limit=2, slots=1, bundle_digest="sha256:toy") in seen
     assert seen[-1].queued == 0
 
 
@@ -215,7 +215,7 @@ async def test_a_full_worker_refuses_at_once_and_says_when_to_come_back() -> Non
     async with served(toy, gate=ConcurrencyLimiter(1, 1)) as (server, channel):
         decoder = RemoteDecoder(channel)
         tasks = [asyncio.create_task(made(decoder)) for _ in range(2)]
-        await until(lambda: server.gate.capacity == Load(1, 1, 2, width=1))
+        await until(lambda: server.gate.capacity == Load(1, 1, 2, slots=1))
 
         began = asyncio.get_running_loop().time()
         with pytest.raises(OverloadedError) as caught:
@@ -224,7 +224,7 @@ async def test_a_full_worker_refuses_at_once_and_says_when_to_come_back() -> Non
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await until(lambda: server.gate.capacity == Load(limit=2, width=1))
+        await until(lambda: server.gate.capacity == Load(limit=2, slots=1))
 
     assert caught.value.reason is Reason.QUEUE_FULL
     assert 0 < caught.value.retry_after <= 60

@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class DecodeRequest(_message.Message):
-    __slots__ = ("modality", "conditioning", "seed", "steps", "guidance", "previews", "inputs", "tenant", "priority", "least_steps")
+    __slots__ = ("modality", "conditioning", "seed", "steps", "guidance", "previews", "inputs", "tenant", "priority", "min_steps")
     class Input(_message.Message):
         __slots__ = ("media_type", "data")
         MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -26,7 +26,7 @@ class DecodeRequest(_message.Message):
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
-    LEAST_STEPS_FIELD_NUMBER: _ClassVar[int]
+    MIN_STEPS_FIELD_NUMBER: _ClassVar[int]
     modality: str
     conditioning: _tensor_pb2.Tensor
     seed: int
@@ -36,8 +36,8 @@ class DecodeRequest(_message.Message):
     inputs: _containers.RepeatedCompositeFieldContainer[DecodeRequest.Input]
     tenant: str
     priority: int
-    least_steps: int
-    def __init__(self, modality: _Optional[str] = ..., conditioning: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ..., guidance: _Optional[float] = ..., previews: _Optional[bool] = ..., inputs: _Optional[_Iterable[_Union[DecodeRequest.Input, _Mapping]]] = ..., tenant: _Optional[str] = ..., priority: _Optional[int] = ..., least_steps: _Optional[int] = ...) -> None: ...
+    min_steps: int
+    def __init__(self, modality: _Optional[str] = ..., conditioning: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ..., guidance: _Optional[float] = ..., previews: _Optional[bool] = ..., inputs: _Optional[_Iterable[_Union[DecodeRequest.Input, _Mapping]]] = ..., tenant: _Optional[str] = ..., priority: _Optional[int] = ..., min_steps: _Optional[int] = ...) -> None: ...
 
 class DecodeResponse(_message.Message):
     __slots__ = ("events",)

@@ -48,7 +48,7 @@ class DecoderServiceServicer:
 
     def Decode(self, request, context):
         """Decode streams any number of progress, then one media, then the rest of its bytes as chunks in order. Equal requests
-        make equal bytes, unless least_steps is set, so it may be repeated.
+        make equal bytes, unless min_steps is set, so it may be repeated.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,7 +35,7 @@ class DecoderServiceStub:
     def __new__(cls, channel: _aio.Channel) -> DecoderServiceAsyncStub: ...
     Decode: _grpc.UnaryStreamMultiCallable[_decoder_service_pb2.DecodeRequest, _decoder_service_pb2.DecodeResponse]
     """Decode streams any number of progress, then one media, then the rest of its bytes as chunks in order. Equal requests
-    make equal bytes, unless least_steps is set, so it may be repeated.
+    make equal bytes, unless min_steps is set, so it may be repeated.
     """
 
 @_typing.type_check_only
@@ -45,7 +45,7 @@ class DecoderServiceAsyncStub(DecoderServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Decode: _aio.UnaryStreamMultiCallable[_decoder_service_pb2.DecodeRequest, _decoder_service_pb2.DecodeResponse]  # type: ignore[assignment]
     """Decode streams any number of progress, then one media, then the rest of its bytes as chunks in order. Equal requests
-    make equal bytes, unless least_steps is set, so it may be repeated.
+    make equal bytes, unless min_steps is set, so it may be repeated.
     """
 
 class DecoderServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -58,7 +58,7 @@ class DecoderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_decoder_service_pb2.DecodeResponse], _abc.AsyncIterator[_decoder_service_pb2.DecodeResponse]]:
         """Decode streams any number of progress, then one media, then the rest of its bytes as chunks in order. Equal requests
-        make equal bytes, unless least_steps is set, so it may be repeated.
+        make equal bytes, unless min_steps is set, so it may be repeated.
         """
 
 def add_DecoderServiceServicer_to_server(servicer: DecoderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -13,22 +13,22 @@ class WatchCapacityRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class WatchCapacityResponse(_message.Message):
-    __slots__ = ("running", "queued", "limit", "draining", "bundle_digest", "width", "seconds")
+    __slots__ = ("running", "queued", "limit", "draining", "bundle_digest", "slots", "seconds")
     RUNNING_FIELD_NUMBER: _ClassVar[int]
     QUEUED_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_DIGEST_FIELD_NUMBER: _ClassVar[int]
-    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
     SECONDS_FIELD_NUMBER: _ClassVar[int]
     running: int
     queued: int
     limit: int
     draining: bool
     bundle_digest: str
-    width: int
+    slots: int
     seconds: float
-    def __init__(self, running: _Optional[int] = ..., queued: _Optional[int] = ..., limit: _Optional[int] = ..., draining: _Optional[bool] = ..., bundle_digest: _Optional[str] = ..., width: _Optional[int] = ..., seconds: _Optional[float] = ...) -> None: ...
+    def __init__(self, running: _Optional[int] = ..., queued: _Optional[int] = ..., limit: _Optional[int] = ..., draining: _Optional[bool] = ..., bundle_digest: _Optional[str] = ..., slots: _Optional[int] = ..., seconds: _Optional[float] = ...) -> None: ...
 
 class DrainRequest(_message.Message):
     __slots__ = ("grace",)

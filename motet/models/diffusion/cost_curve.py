@@ -78,8 +78,10 @@ class CostCurve:
     process, in a file; a file about anything else, or a broken one, is not read.
     """
 
-    def __init__(self, influence: float = 0.0, folder: Path | None = None, of: Mapping[str, str] | None = None) -> None:
-        self._influence = influence
+    def __init__(
+        self, batch_tolerance: float = 0.0, folder: Path | None = None, of: Mapping[str, str] | None = None
+    ) -> None:
+        self._batch_tolerance = batch_tolerance
         self._of = dict(of or {})
         name = hashlib.sha256(json.dumps(self._of, sort_keys=True).encode()).hexdigest()
         self._file = folder / f"{name[:32]}.json" if folder else None
@@ -139,10 +141,10 @@ class CostCurve:
         return min(size for size, gain in gains.items() if gain * _GAIN >= most)
 
     def _admits(self, cost: Cost) -> bool:
-        return self._settled(cost) and cost.influence <= self._influence
+        return self._settled(cost) and cost.influence <= self._batch_tolerance
 
     def _settled(self, cost: Cost) -> bool:
-        return cost.trials >= _TRIALS or cost.influence > self._influence
+        return cost.trials >= _TRIALS or cost.influence > self._batch_tolerance
 
     def _next_trial(self) -> int | None:
         best, misses = 1.0, 0
@@ -151,7 +153,7 @@ class CostCurve:
             if cost is None or not self._settled(cost):
                 return size
             misses = 0 if cost.gain >= best * _GAIN else misses + 1
-            if cost.influence > self._influence or misses == _MISSES:
+            if cost.influence > self._batch_tolerance or misses == _MISSES:
                 return None
             best = max(best, cost.gain)
         return None

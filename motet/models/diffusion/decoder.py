@@ -85,7 +85,7 @@ class DiffusionDecoder:
             previews=job.previews,
             tenant=job.tenant,
             priority=job.priority,
-            least_steps=job.least_steps,
+            min_steps=job.min_steps,
         )
 
     def _checked(self, job: DecodeJob) -> tuple[torch.Tensor, int, float]:
@@ -110,21 +110,21 @@ class DiffusionDecoder:
         guidance = self._entry.guidance if job.guidance is None else job.guidance
         if not 1 <= steps <= 1000:
             raise RequestError(f"steps must be from 1 to 1000, not {steps}")
-        if job.least_steps is not None and job.least_steps < 1:
-            raise RequestError(f"least_steps must be at least 1, not {job.least_steps}")
+        if job.min_steps is not None and job.min_steps < 1:
+            raise RequestError(f"min_steps must be at least 1, not {job.min_steps}")
         if not 1 <= guidance < math.inf:
             raise RequestError(f"guidance must be a finite number from 1 (none) up, not {guidance}")
         return conditioning, steps, guidance
 
 
 def load_decoder(
-    bundle: Bundle, modality: str, device: str = "auto", influence: float = 0.0, costs: Path | None = None
+    bundle: Bundle, modality: str, device: str = "auto", batch_tolerance: float = 0.0, costs: Path | None = None
 ) -> DiffusionDecoder:
     """The decoder of a modality, ready to decode, on the device of that setting (`device_of`).
 
     Its folder is laid out as diffusers does: `unet`, `vae`, `scheduler` and for sounds `vocoder`, each of which the
-    manifest's `shared` may place elsewhere, and `unconditional.safetensors`. `influence` is how far a number that the
-    network says may move because of what else is in the batch; with 0 no result ever depends on it. What steps cost
+    manifest's `shared` may place elsewhere, and `unconditional.safetensors`. `batch_tolerance` is how far a number
+    that the network outputs may move because of what else is in the batch; with 0 no result ever depends on it. What steps cost
     is kept in the folder `costs`, if there is one. Raises `BundleError`, naming the file; `NotFoundError` for a
     modality that the bundle does not make.
     """
@@ -133,7 +133,7 @@ def load_decoder(
     subject = subject_of(bundle.digest, modality, singer.device)
 
     def curve(rows: int) -> CostCurve:
-        return CostCurve(influence, costs, {**subject, "rows": str(rows)})
+        return CostCurve(batch_tolerance, costs, {**subject, "rows": str(rows)})
 
     return DiffusionDecoder(modality, entry, singer, to_media, curve)
 

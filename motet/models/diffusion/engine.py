@@ -127,7 +127,7 @@ class DiffusionEngine:
     def _affordable(self, seat: RunningJob, present: int) -> int:
         """The steps that a job wants, or where it may take fewer, as many as its deadline allows."""
         left = seat.deadline.remaining()
-        if seat.least_steps is None or left is None or seat.least_steps >= seat.steps:
+        if seat.min_steps is None or left is None or seat.min_steps >= seat.steps:
             return seat.steps
         curve, caution = self._curve(seat.group), _CAUTION
         if curve.pace(present) is None:
@@ -135,7 +135,7 @@ class DiffusionEngine:
             left, caution = seat.deadline.remaining() or 0.0, _FIRST_CAUTION
         pace = (curve.pace(present) or 0.0) * caution
         fitting = int((left - self._finishing_seconds * _CAUTION) / pace) if pace else seat.steps
-        return max(seat.least_steps, min(fitting, seat.steps))
+        return max(seat.min_steps, min(fitting, seat.steps))
 
     def _rehearse(self, seat: RunningJob, curve: CostCurve) -> None:
         """Find out what a step takes where none was ever taken; the first prediction is slower than those after."""

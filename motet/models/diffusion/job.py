@@ -21,7 +21,7 @@ JobEvent = Progress | Future[Progress | Media] | Exception
 class RunningJob:
     """A job while it is being made. It has a `song` once its first step has come; `tell` may be called on any thread.
 
-    `least_steps` is as in `DecodeJob`. `gone` is set by whoever does not listen any more, `over` by the choir.
+    `min_steps` is as in `DecodeJob`. `gone` is set by whoever does not listen any more, `over` by the choir.
     """
 
     number: int
@@ -34,7 +34,7 @@ class RunningJob:
     previews: bool = False
     tenant: str = ""
     priority: int = 0
-    least_steps: int | None = None
+    min_steps: int | None = None
     song: DenoisingState | None = None
     passed: int = 0
     gone: bool = False

@@ -14,7 +14,7 @@ def capacity_to_proto(load: Load) -> pb.WatchCapacityResponse:
         limit=load.limit,
         draining=load.draining,
         bundle_digest=load.bundle_digest,
-        width=load.width,
+        slots=load.slots,
         seconds=load.seconds,
     )
 
@@ -27,6 +27,6 @@ def capacity_from_proto(message: pb.WatchCapacityResponse) -> Load:
         limit=message.limit,
         draining=message.draining,
         bundle_digest=message.bundle_digest,
-        width=message.width,
+        slots=message.slots,
         seconds=message.seconds,
     )

@@ -38,7 +38,7 @@ from motet.v1 import media_pb2
 def event_to_proto(event: Event) -> pb.Event:
     """The event as a message."""
     message = pb.Event(sequence=event.sequence, time=moment_to_proto(event.time))
-    match event.what:
+    match event.payload:
         case Accepted() as accepted:
             message.accepted.CopyFrom(_accepted_to_proto(accepted))
         case PlanGrown() as plan:

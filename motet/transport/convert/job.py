@@ -22,7 +22,7 @@ def decode_job_to_proto(job: DecodeJob) -> pb.DecodeRequest:
             inputs=[pb.DecodeRequest.Input(media_type=media.media_type, data=media.data) for media in job.inputs],
             tenant=job.tenant,
             priority=job.priority,
-            least_steps=job.least_steps or 0,
+            min_steps=job.min_steps or 0,
         )
 
 
@@ -38,7 +38,7 @@ def decode_job_from_proto(request: pb.DecodeRequest) -> DecodeJob:
         inputs=tuple(Media(media.media_type, media.data) for media in request.inputs),
         tenant=request.tenant,
         priority=request.priority,
-        least_steps=request.least_steps or None,
+        min_steps=request.min_steps or None,
     )
 
 

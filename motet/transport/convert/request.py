@@ -48,7 +48,7 @@ def request_to_proto(request: GenerationRequest) -> pb.GenerateRequest:
                 modality: pb.DecoderOptions(
                     steps=options.steps or 0,
                     guidance=options.guidance or 0.0,
-                    least_steps=options.least_steps or 0,
+                    min_steps=options.min_steps or 0,
                 )
                 for modality, options in request.decoder_options.items()
             },
@@ -78,7 +78,7 @@ def request_from_proto(message: pb.GenerateRequest) -> GenerationRequest:
         temperature=message.sampling.temperature,
         top_p=message.sampling.top_p or 1.0,
         decoder_options={
-            modality: DecoderOptions(options.steps or None, options.guidance or None, options.least_steps or None)
+            modality: DecoderOptions(options.steps or None, options.guidance or None, options.min_steps or None)
             for modality, options in message.decoder_options.items()
         },
         tenant=message.tenant,

@@ -60,7 +60,7 @@ class Heard:
     def hear(self, event: Event) -> None:
         """Take in an event that arrives now."""
         at = now() - self.due
-        match event.what:
+        match event.payload:
             case PartStarted(part_id, _, modality):
                 self.pieces[part_id] = Piece(modality, at)
             case PartDelta(chunk=str()):

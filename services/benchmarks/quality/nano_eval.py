@@ -139,9 +139,9 @@ async def answered(motet: Motet, case: Case, seed: int, rng: np.random.Generator
     content: dict[str, bytes] = {}
     begun = time.monotonic()
     async for event in motet.generate(request):
-        match event.what:
+        match event.payload:
             case PartStarted(part_id=part):
-                started[part] = event.what
+                started[part] = event.payload
             case PartDelta(chunk=str() as piece):
                 texts.append(piece)
             case PartDelta(part_id=part, chunk=bytes() as piece):

@@ -98,7 +98,7 @@ async def _overheads(
 async def _answered(motet: Motet, text: str, seed: int) -> None:
     """Have a plan carried out, reading every event."""
     async with closing(motet.generate(request_of(text, seed))) as events:
-        last = [event.what async for event in events][-1]
+        last = [event.payload async for event in events][-1]
     assert isinstance(last, Done), last
     assert last.generation.state is State.SUCCEEDED, last
 

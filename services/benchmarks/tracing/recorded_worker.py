@@ -120,7 +120,7 @@ def _written_later(spans: SpanFile) -> Record:
 def main() -> int:
     """Serve the part that the command line describes, for as long as whoever started it is there."""
     part = RecordedPart(**json.loads(sys.argv[1]))
-    if "--leashed" in sys.argv:
+    if "--exit-with-parent" in sys.argv:
         exit_with_parent()
     configure_logs("warning")
     spans = SpanFile(Path(part.spans))

@@ -48,12 +48,12 @@ class JsonScreen:
 
     def show(self, event: Event, path: Path | None, saved: SavedMedia | None) -> None:
         """One event, unless it carries bytes."""
-        if isinstance(event.what, PartDelta) and isinstance(event.what.chunk, bytes):
+        if isinstance(event.payload, PartDelta) and isinstance(event.payload.chunk, bytes):
             return
-        line = {"sequence": event.sequence, "time": event.time, **_line_of(event.what)}
+        line = {"sequence": event.sequence, "time": event.time, **_line_of(event.payload)}
         if where := saved.path if saved else path:
             line["path"] = str(where)
-        if isinstance(event.what, Done):
+        if isinstance(event.payload, Done):
             self._done = line
         else:
             _write(line)

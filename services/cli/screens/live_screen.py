@@ -72,7 +72,7 @@ class LiveScreen:
     def show(self, event: Event, path: Path | None, saved: SavedMedia | None) -> None:
         """One event of the answer."""
         rows = self._page.rows
-        match event.what:
+        match event.payload:
             case PartStarted() as started:
                 rows[started.part_id] = _Row(started.modality, path)
             case PartDelta(part_id, _, str(text)):

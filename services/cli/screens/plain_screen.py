@@ -25,7 +25,7 @@ class PlainScreen:
 
     def show(self, event: Event, path: Path | None, saved: SavedMedia | None) -> None:
         """One event of the answer."""
-        match event.what:
+        match event.payload:
             case PartDelta(_, _, str(text)):
                 # The space between two sentences is no use where a file's line parts them.
                 self._write(text.lstrip(" ") if self._at_line_start else text)

@@ -58,12 +58,12 @@ def test_one_trial_that_changes_a_result_is_enough() -> None:
 
 
 def test_a_difference_that_is_allowed_is_taken() -> None:
-    curve = taught(CostCurve(influence=1e-6), {2: 1.5, 3: 2.0, 4: 2.0, 5: 2.0}, {3: 1e-7})
+    curve = taught(CostCurve(batch_tolerance=1e-6), {2: 1.5, 3: 2.0, 4: 2.0, 5: 2.0}, {3: 1e-7})
     assert curve.size(9) == 3
 
 
 def test_a_size_that_memory_does_not_suffice_for_is_not_used() -> None:
-    curve = taught(CostCurve(influence=1e-6), {2: 1.5})
+    curve = taught(CostCurve(batch_tolerance=1e-6), {2: 1.5})
     curve.learn(3, math.inf, 3.0, math.inf)
     assert curve.size(9) == 2
 

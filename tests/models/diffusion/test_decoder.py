@@ -110,7 +110,7 @@ async def test_a_preview_is_a_small_jpeg_and_comes_only_when_asked_for(painter: 
         ({"conditioning": Tensor("float32", (4, 8), b"\0\0\xc0\x7f" * 32)}, Reason.CONDITIONING_INVALID),
         ({"steps": 0}, Reason.INVALID_REQUEST),
         ({"steps": 1001}, Reason.INVALID_REQUEST),
-        ({"least_steps": 0}, Reason.INVALID_REQUEST),
+        ({"min_steps": 0}, Reason.INVALID_REQUEST),
         ({"guidance": 0.5}, Reason.INVALID_REQUEST),
         ({"guidance": float("nan")}, Reason.INVALID_REQUEST),
     ],

@@ -324,13 +324,13 @@ async def test_fewer_steps_are_taken_where_allowed_and_never_fewer_than_that(
 ) -> None:
     decoder, _ = made(known(1.0))
     deadline = Deadline.never() if seconds is None else Deadline.after(seconds)
-    heard = await events(decoder, job(steps=20, least_steps=least), deadline)
+    heard = await events(decoder, job(steps=20, min_steps=least), deadline)
     assert heard[:-1] == [Progress(step, taken) for step in range(1, taken + 1)]
 
 
 async def test_fewer_steps_are_taken_where_nothing_is_known_yet(made: Made) -> None:
     decoder, _ = made(CostCurve())
-    heard = await events(decoder, job(steps=1000, least_steps=2), Deadline.after(0.5))
+    heard = await events(decoder, job(steps=1000, min_steps=2), Deadline.after(0.5))
     assert 2 < len(heard) - 1 < 1000
 
 

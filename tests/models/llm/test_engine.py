@@ -181,8 +181,8 @@ async def test_memory_is_never_shared_nor_exceeded_and_all_given_back_by_tenants
         assert all(spans[base] <= following for base, following in pairwise(sorted(spans)))
         assert max(spans.values()) <= 2 * POSITIONS
     assert model._engine._cache.reserve(2 * POSITIONS) is not None
-    assert REGISTRY.get_sample_value("motet_kv_tokens_used") == 0
-    assert REGISTRY.get_sample_value("motet_answers_waiting") == 0
+    assert REGISTRY.get_sample_value("motet_llm_kv_tokens_used") == 0
+    assert REGISTRY.get_sample_value("motet_llm_sequences_waiting") == 0
 
 
 async def test_whoever_waits_gives_up_at_his_deadline(load: Load) -> None:

@@ -83,5 +83,5 @@ async def test_what_is_open_at_the_end_fails_for_the_reason_of_the_rest():
 
     events = [event async for event in log.follow()]
     check(events)
-    assert [event.what.error.message for event in events if isinstance(event.what, PartFailed)] == ["the rest"]
+    assert [event.payload.error.message for event in events if isinstance(event.payload, PartFailed)] == ["the rest"]
     assert answer.record().error.message == "the first"

@@ -35,14 +35,14 @@ async def test_parts_steps_tokens_and_bytes_are_counted_by_modality():
         Difference("motet_parts_total", modality="b", reason="WORKER_FAULT"): 1,
         Difference("motet_parts_total", modality="text", reason=""): 2,
         Difference("motet_denoising_steps_total", modality="a"): 2,
-        Difference("motet_tokens_total", direction="written"): len(SCRIPT),
+        Difference("motet_llm_tokens_total", direction="written"): len(SCRIPT),
         Difference("motet_media_bytes_total", modality="a", direction="made"): 64,
         Difference("motet_media_bytes_total", modality="b", direction="read"): 5,
         Difference("motet_generation_duration_seconds_count", state="partial"): 1,
-        Difference("motet_first_text_seconds_count"): 1,
-        Difference("motet_step_duration_seconds_count", modality="a"): 1,
+        Difference("motet_time_to_first_text_seconds_count"): 1,
+        Difference("motet_media_job_duration_seconds_count", modality="a"): 1,
         Difference("motet_generations_running"): 0,
-        Difference("motet_steps_running", modality="a"): 0,
+        Difference("motet_media_jobs_running", modality="a"): 0,
     }
     broken = ToyDecoder("b", trouble=Trouble(FaultError("broken")))
 
@@ -53,7 +53,7 @@ async def test_parts_steps_tokens_and_bytes_are_counted_by_modality():
 
 
 async def test_a_second_try_is_counted():
-    tries = Difference("motet_step_retries_total", modality="a")
+    tries = Difference("motet_media_job_retries_total", modality="a")
 
     await perform(stage(SCRIPT, decoders(a=ToyDecoder("a", trouble=Trouble(RetryableError("gone"), times=1)))))
 

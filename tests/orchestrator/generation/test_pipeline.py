@@ -55,7 +55,7 @@ async def test_a_decoder_starts_and_ends_while_the_language_model_still_writes()
 
     async with aclosing(orchestrator.generate(ask())) as events, asyncio.timeout(2):
         async for event in events:
-            if isinstance(event.what, PartDone) and event.what.artifact is not None:
+            if isinstance(event.payload, PartDone) and event.payload.artifact is not None:
                 assert model.running, "the model hangs in the middle of its answer, and the part is there"
                 break
 
@@ -65,7 +65,7 @@ async def test_a_part_is_told_as_soon_as_its_first_token_is_known():
 
     async with aclosing(stage(script).generate(ask())) as events, asyncio.timeout(2):
         async for event in events:
-            if isinstance(event.what, PartStarted) and event.what.modality == "a":
+            if isinstance(event.payload, PartStarted) and event.payload.modality == "a":
                 break
 
 
@@ -97,7 +97,7 @@ async def test_a_place_is_reserved_at_a_runs_first_token_and_used_by_its_step():
         stage(script, decoders(a=reserving)).generate(ask(decoder_options=options, tenant="t", priority=1))
     ) as events:
         async for event in events:
-            if isinstance(event.what, PartStarted) and event.what.modality == "a":
+            if isinstance(event.payload, PartStarted) and event.payload.modality == "a":
                 assert reserving.told == [{"steps": 5, "tenant": "t", "priority": 1}], "before the run is whole"
     assert reserving.told[1:] == ["used"]
 
@@ -116,7 +116,7 @@ async def test_a_place_is_given_back_when_its_run_breaks_is_cut_off_or_cancelled
     orchestrator = stage(script_of(run_of("a")[:2], Pause()), decoders(a=reserving))
     async with aclosing(orchestrator.generate(ask())) as events, asyncio.timeout(2):
         async for event in events:
-            if isinstance(event.what, PartStarted):
+            if isinstance(event.payload, PartStarted):
                 break
     await settled(orchestrator)
     assert reserving.told[1:] == ["given back"]
@@ -240,7 +240,7 @@ async def test_who_asks_and_how_urgently_reach_every_worker():
 
 async def test_a_part_made_in_fewer_steps_to_be_in_time_says_so_and_is_what_so_many_steps_make():
     slow = decoders(a=ToyDecoder("a", steps=40, delay=0.05))
-    options = {"a": DecoderOptions(steps=40, least_steps=1)}
+    options = {"a": DecoderOptions(steps=40, min_steps=1)}
 
     events = await perform(stage(script_of(run_of("a")), slow), ask(decoder_options=options, timeout=0.5))
 
@@ -255,7 +255,7 @@ async def test_a_part_made_in_fewer_steps_to_be_in_time_says_so_and_is_what_so_m
 
 
 async def test_no_steps_are_left_out_without_leave_nor_without_need():
-    for options, timeout in ((DecoderOptions(40), 0.1), (DecoderOptions(3, least_steps=1), 5.0)):
+    for options, timeout in ((DecoderOptions(40), 0.1), (DecoderOptions(3, min_steps=1), 5.0)):
         toys = decoders(a=ToyDecoder("a", delay=0.01))
         events = await perform(
             stage(script_of(run_of("a")), toys), ask(decoder_options={"a": options}, timeout=timeout)

@@ -22,7 +22,7 @@ from tests.orchestrator.hall import AWAY, LOST, STEPS, Hall, settled, virtually
 
 @virtually
 async def test_a_call_goes_where_least_is_left_to_do():
-    async with Hall(None, None, width=2) as hall:
+    async with Hall(None, None, slots=2) as hall:
         long = hall.start(steps=100)
         await settled()
         short = [hall.start(steps=10)]
@@ -59,7 +59,7 @@ async def test_a_slow_replica_gets_less():
 
 @virtually
 async def test_how_fast_each_is_is_learned():
-    async with Hall(None, None, width=20) as hall:
+    async with Hall(None, None, slots=20) as hall:
         hall.toys[1]._pause = Pause(0.4)
         await asyncio.gather(*(hall.start() for _ in range(8)))
         tasks = [hall.start() for _ in range(10)]
@@ -72,8 +72,8 @@ async def test_how_fast_each_is_is_learned():
 
 @virtually
 async def test_work_of_other_orchestrators_counts():
-    async with Hall(None, None, width=4) as hall:
-        hall.posts[0].tell(width=4, running=2, seconds=5.0)
+    async with Hall(None, None, slots=4) as hall:
+        hall.posts[0].tell(slots=4, running=2, seconds=5.0)
         await settled()
         tasks = [hall.start() for _ in range(2)]
         await settled()
@@ -99,10 +99,10 @@ async def test_a_call_waits_for_a_replica_and_is_bound_when_one_is_free():
 
 @virtually
 async def test_one_that_drains_gets_no_more_and_finishes_what_it_has():
-    async with Hall(None, None, width=4) as hall:
+    async with Hall(None, None, slots=4) as hall:
         first = [hall.start(seed=number) for number in range(2)]
         await settled()
-        hall.posts[0].tell(width=4, running=1, draining=True)
+        hall.posts[0].tell(slots=4, running=1, draining=True)
         await settled()
         rest = [hall.start(seed=number) for number in range(3)]
         await asyncio.gather(*first, *rest)
@@ -112,12 +112,12 @@ async def test_one_that_drains_gets_no_more_and_finishes_what_it_has():
 
 @virtually
 async def test_one_that_is_not_heard_of_gets_nothing_until_it_is_heard_of_again():
-    async with Hall(None, None, width=4) as hall:
+    async with Hall(None, None, slots=4) as hall:
         hall.posts[0].lose()
         await settled()
         await asyncio.gather(*(hall.start() for _ in range(3)))
         assert hall.counts == [0, 3]
-        hall.posts[0].tell(width=4)
+        hall.posts[0].tell(slots=4)
         await asyncio.sleep(3)
         await hall.start()
 
@@ -126,7 +126,7 @@ async def test_one_that_is_not_heard_of_gets_nothing_until_it_is_heard_of_again(
 
 @virtually
 async def test_one_that_tells_nothing_for_long_is_not_heard_of():
-    async with Hall(None, None, width=4) as hall:
+    async with Hall(None, None, slots=4) as hall:
         await asyncio.sleep(20 * REPORT_INTERVAL)
         await asyncio.gather(hall.start(), hall.start())
         assert hall.counts == [1, 1], "both tell that nothing has changed"
@@ -135,7 +135,7 @@ async def test_one_that_tells_nothing_for_long_is_not_heard_of():
         await asyncio.gather(*(hall.start() for _ in range(3)))
         assert hall.counts == [1, 4]
         hall.posts[0].frozen = False
-        hall.posts[0].tell(width=4)
+        hall.posts[0].tell(slots=4)
         await asyncio.sleep(3)
         await hall.start()
 
@@ -144,8 +144,8 @@ async def test_one_that_tells_nothing_for_long_is_not_heard_of():
 
 @virtually
 async def test_one_that_is_not_heard_of_is_tried_before_one_that_drains():
-    async with Hall(None, None, width=4) as hall:
-        hall.posts[0].tell(width=4, draining=True)
+    async with Hall(None, None, slots=4) as hall:
+        hall.posts[0].tell(slots=4, draining=True)
         hall.posts[1].lose()
         await settled()
         await hall.start()
@@ -226,7 +226,7 @@ async def test_an_encoder_is_tried_elsewhere():
 
 @virtually
 async def test_one_that_fails_in_a_row_is_left_alone_then_probed_by_one_call_and_readmitted():
-    async with Hall(Trouble(LOST, times=3), None, width=8, eject_for=10) as hall:
+    async with Hall(Trouble(LOST, times=3), None, slots=8, eject_for=10) as hall:
         await asyncio.gather(*(hall.start(seed=number) for number in range(6)))
         assert hall.counts[0] == 3
         await asyncio.gather(*(hall.start() for _ in range(5)))
@@ -247,7 +247,7 @@ async def test_one_that_fails_in_a_row_is_left_alone_then_probed_by_one_call_and
 async def test_refusing_politely_is_no_failure():
     polite = [OverloadedError("busy"), RetryableError("stopping", Reason.DRAINING)]
     for error in polite:
-        async with Hall(Trouble(error, times=5), None, width=8) as hall:
+        async with Hall(Trouble(error, times=5), None, slots=8) as hall:
             for _ in range(6):
                 await hall.start()
             assert hall.counts[0] == 6, "it is asked first every time, as it has nothing to do"

@@ -39,7 +39,7 @@ async def test_more_work_than_may_wait_is_refused_at_once_and_told_when_to_come_
 
 @virtually
 async def test_the_bound_is_for_each_call_that_is_worked_on_at_a_time():
-    async with Hall(None, None, width=3, queue_seconds=1) as hall:
+    async with Hall(None, None, slots=3, queue_seconds=1) as hall:
         tasks = [hall.start(tenant=f"t{number}") for number in range(20)]
         done = await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -138,7 +138,7 @@ async def test_who_stops_listening_makes_room():
 
 @virtually
 async def test_a_reserved_place_keeps_others_away_and_is_given_back():
-    async with Hall(None, None, width=4) as hall:
+    async with Hall(None, None, slots=4) as hall:
         place = hall.decoder.reserve(steps=None, tenant="", priority=0)
         tasks = [hall.start()]
         await settled()

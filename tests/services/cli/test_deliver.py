@@ -105,11 +105,11 @@ class Tampering:
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[Event]:
         async for event in self.motet.generate(request):
-            if self.cut is not None and isinstance(event.what, self.cut):
+            if self.cut is not None and isinstance(event.payload, self.cut):
                 return
-            if isinstance(event.what, PartDelta) and isinstance(event.what.chunk, bytes):
-                self.altered.append(event.what.part_id)
-                event = replace(event, what=replace(event.what, chunk=b"x" * len(event.what.chunk)))
+            if isinstance(event.payload, PartDelta) and isinstance(event.payload.chunk, bytes):
+                self.altered.append(event.payload.part_id)
+                event = replace(event, payload=replace(event.payload, chunk=b"x" * len(event.payload.chunk)))
             yield event
 
 

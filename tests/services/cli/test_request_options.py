@@ -49,7 +49,7 @@ def test_leave_to_take_fewer_steps_and_urgency_reach_the_request() -> None:
 def test_half_a_step_is_refused(number: str) -> None:
     with pytest.raises(RequestError, match="--steps takes a whole number for image"):
         request_options_of(None, None, None, [f"image={number}"], ())
-    with pytest.raises(RequestError, match="--least-steps takes a whole number for image"):
+    with pytest.raises(RequestError, match="--min-steps takes a whole number for image"):
         request_options_of(None, None, None, (), (), [f"image={number}"])
 
 

@@ -240,7 +240,7 @@ async def test_events_that_are_ready_at_the_same_moment_come_in_one_response():
     orchestrator = stage(SCRIPT)
     async with wired(orchestrator) as wire:
         heard = await wire.generate(ask())
-        request = generation_pb.WatchGenerationRequest(name=heard[0].what.generation)
+        request = generation_pb.WatchGenerationRequest(name=heard[0].payload.generation)
         (replayed,) = [response async for response in wire.generation.WatchGeneration(request)]
 
     assert list(map(convert.event_from_proto, replayed.events)) == heard
@@ -251,7 +251,7 @@ async def test_no_response_outgrows_what_travels_well_however_much_is_ready():
     orchestrator = stage(SCRIPT, decoders(a=ToyDecoder("a", size=size), b=ToyDecoder("b", size=size)))
     async with wired(orchestrator) as wire:
         heard = await wire.generate(ask())
-        request = generation_pb.WatchGenerationRequest(name=heard[0].what.generation)
+        request = generation_pb.WatchGenerationRequest(name=heard[0].payload.generation)
         sizes = [response.ByteSize() async for response in wire.generation.WatchGeneration(request)]
 
     check(heard)
