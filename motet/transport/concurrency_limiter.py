@@ -10,15 +10,13 @@ from motet.core import metrics
 from motet.core.capacity import REPORT_INTERVAL, Load
 from motet.core.clock import now
 from motet.core.errors import OverloadedError, Reason, RetryableError
+from motet.scheduling.moving_average import MovingAverage
 
 _SHORTEST_WAIT, _LONGEST_WAIT = 0.1, 60.0
 """Seconds that a refused caller is told to wait, at least and at most."""
 
 _PACE = 0.05
 """Seconds between two tellings of a load, at least: telling each of thousands of changes costs as much as the calls."""
-
-_WEIGHT = 0.2
-"""Of the newest call in the running average of how long a call takes."""
 
 
 class ConcurrencyLimiter:
@@ -31,7 +29,7 @@ class ConcurrencyLimiter:
         self._running = 0
         self._queued = 0
         self._draining = False
-        self._average = 1.0
+        self._call_seconds = MovingAverage(1.0)
         self._change = asyncio.Event()
         self._closing = asyncio.Event()
 
@@ -44,7 +42,7 @@ class ConcurrencyLimiter:
             limit=self._limit,
             draining=self._draining,
             slots=self._slots,
-            seconds=self._average * (self._running + self._queued),
+            seconds=(self._call_seconds.value or 0.0) * (self._running + self._queued),
         )
 
     def admitted(self) -> _Admission:
@@ -67,7 +65,7 @@ class ConcurrencyLimiter:
         if self._seats is not None:
             self._seats.release()
         self._count(running=-1)
-        self._average += _WEIGHT * (seconds - self._average)
+        self._call_seconds.add(seconds)
 
     async def watch(self) -> AsyncGenerator[Load, None]:
         """The load, at once, after each change, and every `REPORT_INTERVAL` seconds.
@@ -109,7 +107,8 @@ class ConcurrencyLimiter:
             raise RetryableError("this process is about to stop; ask another, or again later", Reason.DRAINING)
         if self._limit and self._running + self._queued >= self._limit:
             metrics.CALLS_REFUSED.labels(Reason.QUEUE_FULL).inc()
-            wait = min(_LONGEST_WAIT, max(_SHORTEST_WAIT, self._average * (self._queued + 1) / self._slots))
+            until_free = (self._call_seconds.value or 0.0) * (self._queued + 1) / self._slots
+            wait = min(_LONGEST_WAIT, max(_SHORTEST_WAIT, until_free))
             raise OverloadedError(
                 f"{self._limit} calls are being worked on or waiting, which is the limit; try again in {wait:.1f} s",
                 metadata={"limit": str(self._limit), "retry_after": f"{wait:.1f}"},
