@@ -1,35 +1,53 @@
-"""The whole of Motet in this process."""
+"""Motet with all its workers in this process."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from motet.core.service import Motet
-from motet.core.workers import Workers
+from motet.core.workers import Decoder, Encoder, LanguageModel, Workers
 from orchestrator.orchestrator import Orchestrator
+from orchestrator.pool.pool import Member, Pool
+from orchestrator.pool.workers import PooledDecoder, PooledEncoder, PooledLanguageModel
+from orchestrator.settings import OrchestratorSettings
 from services.factory import Factory
 from services.lazy import LazyDecoder, LazyEncoder, LazyLanguageModel, LazyWorker
+
+Worker = TypeVar("Worker")
 
 
 @asynccontextmanager
 async def embedded(factory: Factory) -> AsyncIterator[Motet]:
-    """An orchestrator over workers of this process. Each worker is loaded when it is first needed.
+    """Run an orchestrator over workers of this process. Each worker is loaded when it is first needed.
 
-    The encoder waits for media to be read, a decoder for the first token of a signal of its modality: what a prompt
-    does not take is not loaded, and the text comes as soon as it can.
+    The encoder is loaded when there are media to encode, and a decoder at the first signal token of its modality, so
+    that a prompt loads only what it uses. Each worker is behind a pool of one replica, which retries its calls as it
+    retries those of remote workers.
     """
-    manifest = factory.manifest
-    encoder = LazyWorker(factory.encoder, "encoder")
-    decoders = {
-        modality: LazyWorker(lambda modality=modality: factory.decoder(modality), f"{modality} decoder")  # type: ignore[misc]
-        for modality in manifest.signals
-    }
-    language_model = LazyWorker(factory.language_model, "language model")
+    settings, manifest = OrchestratorSettings(), factory.manifest
+
+    def pool_of(name: str, worker: Worker) -> Pool[Worker]:
+        return Pool(name, [Member(worker)], settings)
+
+    def load_encoder() -> Encoder:
+        return PooledEncoder(pool_of("encoder", factory.encoder()))
+
+    def load_language_model() -> LanguageModel:
+        return PooledLanguageModel(pool_of("language model", factory.language_model()))
+
+    def load_decoder(modality: str) -> Decoder:
+        return PooledDecoder(pool_of(modality, factory.decoder(modality)), manifest.decoder_of(modality).steps)
+
+    language_model = LazyWorker(load_language_model, "language model")
     workers = Workers(
-        LazyEncoder(encoder, language_model),
+        LazyEncoder(LazyWorker(load_encoder, "encoder"), language_model),
         LazyLanguageModel(language_model),
-        {modality: LazyDecoder(loading) for modality, loading in decoders.items()},
+        {
+            modality: LazyDecoder(LazyWorker(lambda modality=modality: load_decoder(modality), f"{modality} decoder"))  # type: ignore[misc]
+            for modality in manifest.signals
+        },
     )
-    async with Orchestrator(workers, manifest, factory.digest) as orchestrator:
+    async with Orchestrator(workers, manifest, factory.digest, settings) as orchestrator:
         yield orchestrator

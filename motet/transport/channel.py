@@ -1,4 +1,4 @@
-"""How a client connects: one function, with retries and keepalive stated as data."""
+"""Client channels: one function that opens them, with keepalive and retries as data."""
 
 from __future__ import annotations
 
@@ -13,44 +13,42 @@ import grpc.aio
 from motet.core.errors import SettingsError
 
 LARGEST_MESSAGE = 4 * 2**20
-"""Bytes; gRPC's own default, kept on purpose: what is larger travels in chunks."""
+"""Maximum size of a message in bytes. It is gRPC's default; larger data is sent in chunks."""
 
 CHUNK = 256 * 2**10
-"""Bytes; the fastest size measured, and small enough that a stalled reader holds little."""
+"""Maximum size of a chunk in bytes. It is the fastest size measured, and a stalled reader holds little of it."""
 
 HOP = 0.05
-"""Seconds taken off a deadline at each hop, so that an answer still arrives before its caller gives up."""
+"""Seconds that each hop subtracts from a deadline, so that the response arrives before its caller's deadline."""
 
 FLOW_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", LARGEST_MESSAGE),
     ("grpc.max_send_message_length", LARGEST_MESSAGE),
-    # The default window grows to several MiB for each reader that has stopped reading.
+    # With the probe, the window grows to several MiB for each reader that has stopped reading.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 64 * 2**10),
-    # Idle connections are cut by load balancers, silently; a ping tells a dead peer within 40 s.
+    # Load balancers drop idle connections silently. A ping detects a dead peer within 40 s.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
 )
-"""What both ends of a connection set."""
+"""Options of both ends of a connection."""
 
 _CLIENT_OPTIONS: tuple[tuple[str, int], ...] = (
     *FLOW_OPTIONS,
-    # What was sent is kept for another attempt up to this many bytes; gRPC's own limit is one chunk.
+    # Maximum bytes of a request that are kept for a retry. gRPC's default is one chunk.
     ("grpc.per_rpc_retry_buffer_size", LARGEST_MESSAGE),
-    # A worker that came back is found again soon, not after gRPC's two minutes at most.
+    # With gRPC's default of up to two minutes, a restarted worker is found late.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 5_000),
-    # Not what its name says: for so long a connection may take to come about.
+    # Despite its name, this is the timeout of an attempt to connect.
     ("grpc.min_reconnect_backoff_ms", 5_000),
 )
 
-# gRPC retries a call only until its first response arrives, so a stream that has begun is never silently replayed.
-# Generations are safe to repeat by their request id, workers because equal jobs make equal bytes. The bucket keeps a
-# dead service from being asked four times as often as a living one.
-_SERVICE_CONFIG: Mapping[str, Any] = {
-    "loadBalancingConfig": [{"round_robin": {}}],
+# gRPC retries a call only until its first response arrives, so it never replays a stream that has begun. The throttling
+# stops retries against a service that fails most calls.
+_RETRIES: Mapping[str, Any] = {
     "methodConfig": [
         {
             "name": [{}],
@@ -67,18 +65,20 @@ _SERVICE_CONFIG: Mapping[str, Any] = {
 }
 
 _HOST = r"(?:\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9_.-]+)"
-_PLACE = rf"{_HOST}:\d{{1,5}}"
-_ADDRESS = re.compile(rf"unix:.+|unix-abstract:.+|(?:dns:(?://[^/]*/)?)?{_PLACE}|ipv[46]:{_PLACE}(?:,{_PLACE})*")
+_HOST_PORT = rf"{_HOST}:\d{{1,5}}"
+_ADDRESS = re.compile(
+    rf"unix:.+|unix-abstract:.+|(?:dns:(?://[^/]*/)?)?{_HOST_PORT}|ipv[46]:{_HOST_PORT}(?:,{_HOST_PORT})*"
+)
 
 
 def chunks(data: bytes) -> Iterator[bytes]:
-    """The data in pieces of `CHUNK` bytes at most; none for no data."""
+    """Yield the data in pieces of at most `CHUNK` bytes; nothing for empty data."""
     for start in range(0, len(data), CHUNK):
         yield data[start : start + CHUNK]
 
 
 def checked_address(address: str) -> str:
-    """The address as it is: HOST:PORT, dns:///HOST:PORT, ipv4:IP:PORT,IP:PORT or unix:PATH.
+    """Return the address if it is HOST:PORT, dns:///HOST:PORT, ipv4:IP:PORT,IP:PORT or unix:PATH.
 
     Raises `SettingsError` for anything else.
     """
@@ -92,16 +92,26 @@ def checked_address(address: str) -> str:
 
 
 def open_channel(
-    address: str, credentials: grpc.ChannelCredentials | None = None, health: str | None = None
+    address: str,
+    credentials: grpc.ChannelCredentials | None = None,
+    health: str | None = None,
+    *,
+    retries: bool = True,
 ) -> grpc.aio.Channel:
-    """A channel to every replica behind an address; it connects when it is first used. Close it.
+    """Open a channel to every replica behind an address. It connects at its first call. Close it after use.
 
-    Without credentials it is plain text. With `health`, replicas whose health service does not call that name SERVING
-    are passed over, so that a draining one costs no attempt; "" is the replica as a whole.
+    Without credentials, the connection is plain text. With `health`, calls go only to replicas whose health service
+    reports SERVING for that name; "" is the whole process. With `retries`, gRPC repeats calls that fail with
+    UNAVAILABLE before their first response, up to three attempts, which is for calls that are safe to repeat. The
+    orchestrator's channels to its workers have none, because its pools retry.
 
     Raises `SettingsError` for what is not an address.
     """
-    config = dict(_SERVICE_CONFIG) | ({} if health is None else {"healthCheckConfig": {"serviceName": health}})
+    config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    if retries:
+        config |= _RETRIES
+    if health is not None:
+        config["healthCheckConfig"] = {"serviceName": health}
     options = (*_CLIENT_OPTIONS, ("grpc.service_config", json.dumps(config)))
     if credentials is None:
         return grpc.aio.insecure_channel(checked_address(address), options)

@@ -125,11 +125,6 @@ class EventWriter:
             self._planned = True
             self._log.append(PlanGrown(self._nodes, complete=True))
 
-    def silent(self, part_id: str) -> bool:
-        """Whether nothing has been told of an open media part but that it began."""
-        part = self._media(part_id)
-        return part is not None and not part.steps and not part.size
-
     def progress(self, part_id: str, progress: Progress) -> None:
         """A media part came nearer to being done. Steps that were told already are not told again."""
         part = self._media(part_id)

@@ -7,15 +7,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Protocol
 
-from motet.core import metrics
 from motet.core.bundle import Manifest
-from motet.core.errors import CancelledError, DeadlineError, FaultError, MotetError, OverloadedError, RetryableError
+from motet.core.errors import CancelledError, DeadlineError, FaultError, MotetError
 from motet.core.events import Artifact
 from motet.core.media import Media
 from motet.core.plan import MediaJob
 from motet.core.request import DecoderOptions, FailurePolicy
 from motet.core.tensors import Tensor
-from motet.core.workers import DecodeJob, Decoder, Embedding, Prompt, Reservation, Turn, Workers, reservable
+from motet.core.workers import DecodeJob, Embedding, Prompt, Reservation, Turn, Workers, reservable
 from orchestrator.generation.admitted_request import AdmittedRequest
 from orchestrator.generation.event_writer import EventWriter
 from orchestrator.generation.executor import execute
@@ -101,7 +100,7 @@ class Pipeline:
         try:
             async with asyncio.timeout(seconds):
                 with measured_job(step.modality):
-                    media, taken = await self._decode_twice(step, job)
+                    media, taken = await self._decode(step, job)
         except TimeoutError as error:
             raise DeadlineError(
                 f"making {step.modality} took longer than {seconds:g} s; ask for fewer steps"
@@ -180,21 +179,10 @@ class Pipeline:
             if place := self._places.pop(part_id, None):
                 place.release()
 
-    async def _decode_twice(self, step: MediaJob, job: DecodeJob) -> tuple[Media, int]:
-        decoder = self._workers.decoders[step.modality]
-        try:
-            return await self._decode(self._places.pop(step.id, decoder), step, job)
-        except RetryableError as error:
-            if not self._answer.silent(step.id):
-                raise
-            metrics.MEDIA_JOB_RETRIES.labels(step.modality).inc()
-            if isinstance(error, OverloadedError):
-                await asyncio.sleep(error.retry_after)
-        return await self._decode(decoder, step, job)
-
-    async def _decode(self, decoder: Decoder, step: MediaJob, job: DecodeJob) -> tuple[Media, int]:
+    async def _decode(self, step: MediaJob, job: DecodeJob) -> tuple[Media, int]:
         """The media, and how many denoising steps they took."""
         taken = self._wanted(job)
+        decoder = self._places.pop(step.id, self._workers.decoders[step.modality])
         name = f"the decoder of {step.modality}"
         deadline = self._order.deadline.within(self._settings.step_timeout)
         async with worker_stream(name, decoder.decode(job, deadline)) as events:

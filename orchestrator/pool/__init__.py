@@ -1,1 +1,1 @@
-"""The replicas of each worker behind the protocol of one: queue, choice, retry."""
+"""Pools of replicas behind the protocol of a single worker: queue, choice of a replica, retry."""

@@ -1,21 +1,21 @@
-"""When a replica that fails is left alone, and when it is tried again."""
+"""Ejection of replicas that fail, and the probes that readmit them."""
 
 from __future__ import annotations
 
 from random import Random
 
-_LONGEST = 60.0
-"""Seconds for which a replica is left alone at most, before jitter."""
+_MAX_EJECTION = 60.0
+"""Maximum duration of an ejection in seconds, before jitter."""
 
 _JITTER = 0.2
-"""Part by which each time is made longer or shorter, so that many orchestrators do not come back together."""
+"""Relative random change of each ejection, so that several orchestrators do not probe a replica at the same time."""
 
 
 class CircuitBreaker:
-    """Ejects a replica after `limit` failures in a row, for `seconds` at first and twice as long each time it goes on.
+    """Ejects a replica after `limit` consecutive failures, for `seconds` at first.
 
-    When that time is over, one call at a time may probe it; the first that succeeds readmits it. Times are on the
-    loop's clock, and given.
+    Each ejection without a success in between lasts twice as long as the one before. After an ejection, one call at a
+    time may probe the replica. The first success readmits it. All times are on the event loop's clock.
     """
 
     def __init__(self, limit: int, seconds: float, random: Random) -> None:
@@ -29,36 +29,39 @@ class CircuitBreaker:
 
     @property
     def until(self) -> float | None:
-        """When it may be probed; None while it is not ejected."""
+        """The time from which probes are allowed, or None if the replica is not ejected."""
         return self._until
 
-    def admits(self, now: float) -> bool:
-        """Whether a call may go there: it is not ejected, or may be probed and is not being probed."""
+    def allows(self, now: float) -> bool:
+        """Return whether a call may start: the replica is not ejected, or a probe is allowed and none is running."""
         return self._until is None or (now >= self._until and not self._probing)
 
-    def begin(self) -> None:
-        """A call goes there."""
+    def start(self) -> None:
+        """Record that a call starts. If the replica is ejected, the call is its probe."""
         self._probing = self._until is not None
 
     def succeed(self) -> None:
-        """A call succeeded."""
+        """Record a successful call."""
         self._failures = self._ejections = 0
         self._until = None
         self._probing = False
 
     def fail(self, now: float) -> bool:
-        """A call failed; whether that ejects it. Calls that began before an ejection and fail after it add nothing."""
+        """Record a failed call and return whether it ejects the replica.
+
+        A call that started before an ejection and fails during the ejection does not extend it.
+        """
         self._failures += 1
         if self._until is not None and not self._probing:
             return False
         if self._until is None and self._failures < self._limit:
             return False
-        seconds = min(_LONGEST, self._seconds * 2**self._ejections)
+        seconds = min(_MAX_EJECTION, self._seconds * 2**self._ejections)
         self._ejections += 1
         self._until = now + seconds * self._random.uniform(1 - _JITTER, 1 + _JITTER)
         self._probing = False
         return True
 
-    def pass_over(self) -> None:
-        """A call ended in a way that says nothing of its health."""
+    def ignore(self) -> None:
+        """Record the end of a call whose outcome does not show whether the replica works."""
         self._probing = False

@@ -1,4 +1,4 @@
-"""How long work takes, as learned from work that was done."""
+"""Prediction of how long work takes, from the durations of finished work."""
 
 from __future__ import annotations
 
@@ -6,22 +6,27 @@ from motet.scheduling.moving_average import MovingAverage
 
 
 class DurationEstimate:
-    """A running average of seconds per unit of work. While it knows nothing, `guess` answers for it."""
+    """A moving average of seconds per unit of work.
 
-    def __init__(self, guess: float | DurationEstimate) -> None:
-        self._guess = guess
-        self._seconds = MovingAverage()
+    `initial` is used before the first measurement: seconds per unit, or another estimate, which then learns from every
+    measurement too.
+    """
+
+    def __init__(self, initial: float | DurationEstimate) -> None:
+        self._initial = initial
+        self._average = MovingAverage()
 
     def seconds(self, units: float) -> float:
-        """What so many units are predicted to take."""
-        if self._seconds.value is not None:
-            return self._seconds.value * units
-        return self._guess.seconds(units) if isinstance(self._guess, DurationEstimate) else self._guess * units
+        """Return the predicted duration of `units` units of work, in seconds."""
+        if self._average.value is not None:
+            return self._average.value * units
+        initial = self._initial
+        return initial.seconds(units) if isinstance(initial, DurationEstimate) else initial * units
 
     def learn(self, seconds: float, units: float) -> None:
-        """So many units took so many seconds."""
+        """Add a measurement: `units` units of work took `seconds` seconds."""
         if units <= 0:
             return
-        self._seconds.add(seconds / units)
-        if isinstance(self._guess, DurationEstimate):
-            self._guess.learn(seconds, units)
+        self._average.add(seconds / units)
+        if isinstance(self._initial, DurationEstimate):
+            self._initial.learn(seconds, units)

@@ -1,9 +1,9 @@
-"""Any number of workers that do the same, as one."""
+"""Any number of workers that do the same work, used as one. Calls are queued, assigned and retried here only."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Generic, Self, TypeVar
@@ -22,31 +22,35 @@ from orchestrator.settings import OrchestratorSettings
 
 Worker = TypeVar("Worker")
 Item = TypeVar("Item")
-Answer = TypeVar("Answer")
 
-_SHARE = 4.0
-"""A tenant's waiting work may be so many times what the queue still has room for: alone it fills four fifths."""
+_MAX_ATTEMPTS = 2
+"""Maximum number of times a call is sent to a worker."""
 
-_SHORTEST_WAIT, _LONGEST_WAIT = 0.1, 60.0
-"""Seconds that a refused caller is told to wait, at least and at most."""
+_TENANT_SHARE = 4.0
+"""Maximum cost of a tenant's waiting calls, per unit of free space in the queue: alone, a tenant fills four fifths."""
+
+_MIN_RETRY_AFTER, _MAX_RETRY_AFTER = 0.1, 60.0
+"""Minimum and maximum of the `retry_after` of a refused call, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member(Generic[Worker]):
-    """A worker for a pool. `loads` begins to listen to its load; None for one of this process."""
+    """A worker of a pool. `loads` opens the stream of its load; None is for a worker of this process."""
 
     worker: Worker
     loads: Loads | None = None
 
 
 class Pool(Generic[Worker]):
-    """Gives each call to the replica that will have done it first, so far as can be predicted.
+    """Sends each call to the replica that is predicted to finish it first.
 
-    A call is bound to a replica when one is free, not before; until then it waits in one fair queue, bounded in
-    seconds of predicted work. A replica that is not heard of, drains, or failed several times in a row is passed over,
-    while there is another. A call that fails in a way that may pass is tried once more, elsewhere. Use it as a context:
-    within, it listens to its replicas. `name` is for messages and metrics, from a closed set; `guess` is how many
-    seconds a unit of work takes until that is known.
+    A call waits in one fair queue, bounded in seconds of predicted work, until a replica has a free slot. Replicas that
+    are unreachable, draining or ejected get no calls unless there is no other replica. A call that fails with a
+    `RetryableError` is sent once more, to another replica if there is one.
+
+    A pool is a context manager: it watches its replicas' loads until it is closed. A pool whose members all have no
+    `loads` also works outside its context. `name` is used in messages and metrics. `guess` is the duration of a unit of
+    work in seconds, used until one was measured.
     """
 
     def __init__(
@@ -61,190 +65,175 @@ class Pool(Generic[Worker]):
         random = random or Random()
         self._name = name
         self._settings = settings
-        self._pace = DurationEstimate(guess)
+        self._estimate = DurationEstimate(guess)
         self._replicas = [
             Replica(
                 member.worker,
                 member.loads,
-                self._pace,
+                self._estimate,
                 CircuitBreaker(settings.eject_after, settings.eject_for, random),
                 random,
             )
             for member in members
         ]
         self._queue: FairQueue[QueuedCall] = FairQueue(settings.ageing)
-        self._listening: list[asyncio.Task[None]] = []
+        self._watches: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
         metrics.POOL_QUEUE_SECONDS.labels(self._name).set_function(lambda: self.waiting)
         for number, replica in enumerate(self._replicas):
             metrics.POOL_OUTSTANDING_SECONDS.labels(self._name, str(number)).set_function(replica.outstanding)
-        self._listening = [asyncio.create_task(replica.listen(self._changed)) for replica in self._replicas]
+        self._watches = [asyncio.create_task(replica.watch(self._assign_waiting)) for replica in self._replicas]
         return self
 
     async def __aexit__(self, *exception: object) -> None:
         metrics.POOL_QUEUE_SECONDS.remove(self._name)
         for number in range(len(self._replicas)):
             metrics.POOL_OUTSTANDING_SECONDS.remove(self._name, str(number))
-        for task in self._listening:
+        for task in self._watches:
             task.cancel()
-        await asyncio.gather(*self._listening, return_exceptions=True)
+        await asyncio.gather(*self._watches, return_exceptions=True)
 
     @property
     def waiting(self) -> float:
-        """Predicted seconds of work that waits, or is expected."""
+        """Predicted seconds of work in the queue, reservations included."""
         return self._queue.cost
 
     @property
     def outstanding(self) -> list[float]:
-        """Predicted seconds of work that each replica has to do."""
+        """Predicted seconds of work of each replica."""
         return [replica.outstanding() for replica in self._replicas]
 
-    def ticket(self, tenant: str, priority: int, units: float) -> QueuedCall:
-        """What a call of so many units of work comes in with."""
-        return QueuedCall(tenant, priority, units, self._pace.seconds(units), now())
+    def call(
+        self, tenant: str, priority: int, units: float, *, repeatable: bool = False, reserve: bool = False
+    ) -> QueuedCall:
+        """Return a call of `units` units of work, to be started by `stream`.
 
-    def reserve(self, ticket: QueuedCall) -> None:
-        """Keep a place for a call that will probably come: in the queue, and in what its replica is expected to do.
-
-        Nothing is held up for it. The place is given back by `release`, or by itself after a while.
+        With `reserve`, the call gets a position in the queue, and counts as work of a replica, before it starts. It
+        takes no slot. A full queue makes no reservation. `release` ends the reservation, and so does a timeout.
         """
-        if self._lacking(ticket) > 0:
-            return
-        self._choose(self._usable(), ticket).expected[ticket] = None
-        self._queue.add(ticket)
-        ticket.lapse = asyncio.get_running_loop().call_later(self._settings.reservation, self.release, ticket)
+        call = QueuedCall(tenant, priority, units, self._estimate.seconds(units), now(), repeatable)
+        if reserve and self._excess(call) <= 0:
+            self._choose(self._usable(), call).reserved[call] = None
+            self._queue.add(call)
+            call.expiry = asyncio.get_running_loop().call_later(self._settings.reservation, self.release, call)
+        return call
 
-    def release(self, ticket: QueuedCall) -> None:
-        """The place of a call that did not come; nothing happens if it came."""
-        if ticket.turn is None and ticket.started is None:
-            self._arrive(ticket)
+    def release(self, call: QueuedCall) -> None:
+        """End the reservation of a call. Do nothing if the call has started, waits, or has no reservation."""
+        if call.turn is None and call.started is None:
+            self._dequeue(call)
 
     async def stream(
         self,
-        ticket: QueuedCall,
+        call: QueuedCall,
         deadline: Deadline,
-        call: Callable[[Worker], AsyncIterator[Item]],
-        last: Callable[[Item], bool],
-        repeatable: bool,
+        start: Callable[[Worker], AsyncIterator[Item]],
+        is_last: Callable[[Item], bool],
     ) -> AsyncIterator[Item]:
-        """The stream of a call; `last` says which item is its last.
+        """Yield the items of a call. `is_last` returns whether an item completes the call.
 
-        It is tried again elsewhere while nothing was heard of it, or at any time where it is `repeatable`: then items
-        come again. Raises `OverloadedError` at once where too much waits, `DeadlineError` when its turn does not come.
+        Raises `OverloadedError` at once if the queue is full, and `DeadlineError` if no slot is free in time.
         """
-        replica = await self._enter(ticket, deadline)
-        again = True
+        replica = await self._acquire(call, deadline)
         while True:
-            whole, error = False, None
+            complete, error = False, None
             try:
-                async with closing(call(replica.worker)) as items:
+                async with closing(start(replica.worker)) as items:
                     async for item in items:
-                        whole = last(item)
-                        again = again and repeatable
+                        complete = is_last(item)
+                        call.yielded = True
                         yield item
                 return
             except MotetError as failure:
                 error = failure
             finally:
-                self._leave(ticket, replica, error, whole)
-            replica, again = self._elsewhere(ticket, replica, error, again), False
+                self._end(call, replica, error, complete)
+            assert error is not None
+            replica = await self._next_replica(call, replica, error, deadline)
 
-    async def ask(self, ticket: QueuedCall, deadline: Deadline, call: Callable[[Worker], Awaitable[Answer]]) -> Answer:
-        """The answer of a call. It is tried again elsewhere. Raises as `stream` does."""
-        replica = await self._enter(ticket, deadline)
-        again = True
-        while True:
-            whole, error = False, None
-            try:
-                answer = await call(replica.worker)
-                whole = True
-                return answer
-            except MotetError as failure:
-                error = failure
-            finally:
-                self._leave(ticket, replica, error, whole)
-            replica, again = self._elsewhere(ticket, replica, error, again), False
-
-    async def _enter(self, ticket: QueuedCall, deadline: Deadline) -> Replica[Worker]:
-        """The replica that works on a call from now on."""
-        free = self._free()
-        if not free:
-            return await self._wait(ticket, deadline)
-        self._arrive(ticket)
-        return self._bind(ticket, self._choose(free, ticket))
-
-    async def _wait(self, ticket: QueuedCall, deadline: Deadline) -> Replica[Worker]:
-        if ticket not in self._queue:
-            self._check_room(ticket)
-            self._queue.add(ticket)
-        ticket.turn = turn = asyncio.get_running_loop().create_future()
+    async def _acquire(self, call: QueuedCall, deadline: Deadline) -> Replica[Worker]:
+        """Wait until a replica has a free slot, start the call there, and return the replica."""
+        if free := self._free():
+            return self._assign(call, free)
+        if call not in self._queue:
+            self._check_capacity(call)
+            self._queue.add(call)
+        call.turn = turn = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout_at(deadline.at):
-                await turn
+                replica: Replica[Worker] = await turn
+                return replica
         except BaseException as error:
-            self._withdraw(ticket)
+            if call.started is None:
+                self._dequeue(call)
+            else:  # It was cancelled after it had been assigned.
+                self._end(call, turn.result(), None, complete=False)
             if isinstance(error, TimeoutError):
                 raise DeadlineError(
                     f"the deadline passed while the {self._name} workers were busy; allow more time or ask for less"
                 ) from None
             raise
-        return self._holder(ticket)
 
-    def _withdraw(self, ticket: QueuedCall) -> None:
-        """A call gives up waiting, perhaps in the moment in which its turn has come."""
-        if ticket.started is None:
-            self._arrive(ticket)
-        else:
-            self._leave(ticket, self._holder(ticket), None, whole=False)
+    async def _next_replica(
+        self, call: QueuedCall, failed: Replica[Worker], error: MotetError, deadline: Deadline
+    ) -> Replica[Worker]:
+        """Start a failed call once more and return its replica. Raises `error` if the call must not be retried.
 
-    def _holder(self, ticket: QueuedCall) -> Replica[Worker]:
-        return next(replica for replica in self._replicas if ticket in replica.calls)
-
-    def _bind(self, ticket: QueuedCall, replica: Replica[Worker]) -> Replica[Worker]:
-        moment = now()
-        self._queue.charge(ticket, moment)
-        replica.begin(ticket, moment)
+        The retry does not queue again. On the only replica, a call is retried unless an item was yielded. There, a
+        refusal is retried after `retry_after` seconds if the call is repeatable; others fail at once, so that callers
+        learn of an overload before anything was done for them.
+        """
+        if not isinstance(error, RetryableError) or call.attempts == _MAX_ATTEMPTS:
+            raise error
+        if call.yielded and not call.repeatable:
+            raise error
+        others = [replica for replica in self._usable() if replica is not failed]
+        if not others:
+            if call.yielded:
+                raise error
+            others = [failed]
+            if isinstance(error, OverloadedError):
+                remaining = deadline.remaining()
+                if not call.repeatable or (remaining is not None and remaining <= error.retry_after):
+                    raise error
+                await asyncio.sleep(error.retry_after)
+        replica = self._choose([replica for replica in others if replica.free] or others, call)
+        replica.start(call, now())
         return replica
 
-    def _arrive(self, ticket: QueuedCall) -> None:
-        """A call waits no more and is expected no more."""
-        if ticket.lapse is not None:
-            ticket.lapse.cancel()
-        self._queue.remove(ticket)
+    def _assign(self, call: QueuedCall, free: list[Replica[Worker]]) -> Replica[Worker]:
+        """Take a call out of the queue and start it on one of the free replicas."""
+        self._dequeue(call)
+        replica, moment = self._choose(free, call), now()
+        self._queue.charge(call, moment)
+        replica.start(call, moment)
+        return replica
+
+    def _assign_waiting(self) -> None:
+        """Assign waiting calls to free replicas, in the queue's order."""
+        while self._queue and (free := self._free()) and (call := self._queue.first(now())):
+            assert call.turn is not None
+            call.turn.set_result(self._assign(call, free))
+
+    def _dequeue(self, call: QueuedCall) -> None:
+        """Remove a call from the queue and from the reservations."""
+        if call.expiry is not None:
+            call.expiry.cancel()
+        self._queue.remove(call)
         for replica in self._replicas:
-            replica.expected.pop(ticket, None)
+            replica.reserved.pop(call, None)
 
-    def _leave(self, ticket: QueuedCall, replica: Replica[Worker], error: MotetError | None, whole: bool) -> None:
-        if replica.end(ticket, now(), error, whole):
-            number = self._replicas.index(replica)
-            metrics.POOL_EJECTIONS.labels(self._name, str(number)).inc()
-            assert replica.breaker.until is not None
-            asyncio.get_running_loop().call_at(replica.breaker.until, self._changed)
-        self._changed()
-
-    def _elsewhere(
-        self, ticket: QueuedCall, failed: Replica[Worker], error: MotetError | None, again: bool
-    ) -> Replica[Worker]:
-        """Another replica for a call that failed, which has waited its turn already. Raises its error where none is."""
-        assert error is not None
-        others = [replica for replica in self._usable() if replica is not failed]
-        if not (again and others and isinstance(error, RetryableError)):
-            raise error
-        chosen = self._choose([replica for replica in others if replica.free] or others, ticket)
-        chosen.begin(ticket, now())
-        return chosen
-
-    def _changed(self) -> None:
-        """Somebody may have his turn now."""
-        while self._queue and (free := self._free()) and (ticket := self._queue.first(now())):
-            assert ticket.turn is not None
-            self._arrive(ticket)
-            self._bind(ticket, self._choose(free, ticket))
-            ticket.turn.set_result(None)
+    def _end(self, call: QueuedCall, replica: Replica[Worker], error: MotetError | None, complete: bool) -> None:
+        """Release the slot of a call."""
+        if replica.end(call, now(), error, complete):
+            metrics.POOL_EJECTIONS.labels(self._name, str(self._replicas.index(replica))).inc()
+            assert replica.circuit_breaker.until is not None
+            asyncio.get_running_loop().call_at(replica.circuit_breaker.until, self._assign_waiting)
+        self._assign_waiting()
 
     def _usable(self) -> list[Replica[Worker]]:
-        """Where calls may go. If all look unfit, to those nevertheless: they will say what is wrong with them."""
+        """Return the usable replicas. If there are none, return replicas whose errors will explain why."""
         moment = now()
         return (
             [replica for replica in self._replicas if replica.usable(moment)]
@@ -255,34 +244,35 @@ class Pool(Generic[Worker]):
     def _free(self) -> list[Replica[Worker]]:
         return [replica for replica in self._usable() if replica.free]
 
-    def _choose(self, among: list[Replica[Worker]], ticket: QueuedCall) -> Replica[Worker]:
-        if len(among) == 1:
-            return among[0]
+    def _choose(self, candidates: list[Replica[Worker]], call: QueuedCall) -> Replica[Worker]:
+        """Return the candidate that is predicted to finish the call first."""
+        if len(candidates) == 1:
+            return candidates[0]
 
-        def seconds(replica: Replica[Worker]) -> tuple[float, int]:
-            return replica.outstanding(0.0 if ticket in replica.expected else ticket.units), len(replica.calls)
+        def key(replica: Replica[Worker]) -> tuple[float, int]:
+            return replica.outstanding(call.units), len(replica.calls)
 
-        return min(among, key=seconds)
+        return min(candidates, key=key)
 
-    def _lacking(self, ticket: QueuedCall) -> float:
-        """Seconds of work by which a call is too much for the queue; 0 or less where there is room."""
+    def _excess(self, call: QueuedCall) -> float:
+        """Return the seconds of work by which a call exceeds the queue's capacity; 0 or less if the call fits."""
         if not self._queue:
             return 0.0
-        room = self._settings.queue_seconds * self._breadth() - self._queue.cost
-        return ticket.cost + max(-room, self._queue.cost_of(ticket.tenant) - _SHARE * room)
+        free = self._settings.queue_seconds * self._slots() - self._queue.cost
+        return call.cost + max(-free, self._queue.cost_of(call.tenant) - _TENANT_SHARE * free)
 
-    def _check_room(self, ticket: QueuedCall) -> None:
-        lacking = self._lacking(ticket)
-        if lacking <= 0:
+    def _check_capacity(self, call: QueuedCall) -> None:
+        excess = self._excess(call)
+        if excess <= 0:
             return
         metrics.POOL_REFUSED.labels(self._name).inc()
-        wait = min(_LONGEST_WAIT, max(_SHORTEST_WAIT, lacking / self._breadth()))
+        retry_after = min(_MAX_RETRY_AFTER, max(_MIN_RETRY_AFTER, excess / self._slots()))
         raise OverloadedError(
-            f"{self._queue.cost:.0f} s of work wait for the {self._name} workers; try again in {wait:.1f} s",
-            metadata={"queued_seconds": f"{self._queue.cost:.1f}", "retry_after": f"{wait:.1f}"},
-            retry_after=wait,
+            f"{self._queue.cost:.0f} s of work wait for the {self._name} workers; try again in {retry_after:.1f} s",
+            metadata={"queued_seconds": f"{self._queue.cost:.1f}", "retry_after": f"{retry_after:.1f}"},
+            retry_after=retry_after,
         )
 
-    def _breadth(self) -> int:
-        """How many calls are worked on at a time."""
+    def _slots(self) -> int:
+        """Return the number of slots of the usable replicas, at least 1."""
         return max(1, sum(replica.slots for replica in self._usable()))

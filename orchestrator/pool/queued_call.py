@@ -1,17 +1,18 @@
-"""One call on its way to a worker."""
+"""One call to a worker, from the queue to its end."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(slots=True, eq=False)
 class QueuedCall:
-    """On whose behalf a call is made, how urgent it is and how much work.
+    """A call of one tenant. It is an item of the pool's `FairQueue`.
 
-    `units` counts its work in what its pool counts in (denoising steps, pieces of media, calls); `done` of them are
-    behind it. `cost` is what was predicted for it, in seconds, when it came, at `since` on the loop's clock.
+    `units` is the amount of work in the pool's unit (denoising steps, pieces of media, calls); `done` units are
+    finished. `cost` is the duration in seconds that was predicted at `since`, a time on the event loop's clock.
     """
 
     tenant: str
@@ -19,15 +20,21 @@ class QueuedCall:
     units: float
     cost: float
     since: float
+    repeatable: bool = False
+    """Whether the call may be repeated after some of its items were yielded. The items are then yielded again."""
     done: float = 0.0
+    attempts: int = 0
+    """Number of times the call was sent to a worker."""
+    yielded: bool = False
+    """Whether at least one item was yielded."""
     started: float | None = None
-    """When a worker got it, if one did."""
-    lapse: asyncio.TimerHandle | None = None
-    """Gives its place back, where one is kept for it."""
-    turn: asyncio.Future[None] | None = None
-    """Set while it waits; the result is that its turn has come."""
+    """Start of the latest attempt, or None if the call was never sent to a worker."""
+    expiry: asyncio.TimerHandle | None = None
+    """The timer that releases the reservation, if there is one."""
+    turn: asyncio.Future[Any] | None = None
+    """Set once the call waits in the queue. Its result is the replica that has a free slot for the call."""
 
     @property
     def ready(self) -> bool:
-        """Whether it could start now; else it is still expected, or has given up."""
+        """Whether the call can start now. A reservation whose call has not come yet is not ready."""
         return self.turn is not None and not self.turn.done()

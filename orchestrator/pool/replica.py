@@ -1,4 +1,4 @@
-"""One of several workers that do the same."""
+"""One of several workers that do the same work."""
 
 from __future__ import annotations
 
@@ -16,116 +16,126 @@ from orchestrator.pool.queued_call import QueuedCall
 
 Worker = TypeVar("Worker")
 Loads = Callable[[], AsyncIterator[Load]]
-"""Begins to listen to a worker's load. The stream ends, or raises `MotetError`, when the worker cannot be reached."""
+"""Opens the stream of a worker's load. It ends, or raises `MotetError`, when the worker cannot be reached."""
 
-_PATIENCE = 0.1, 2.0
-"""Seconds between two attempts to listen to a worker that is away, at first and at last."""
+_MIN_BACKOFF, _MAX_BACKOFF = 0.1, 2.0
+"""Minimum and maximum seconds between two attempts to watch a worker that cannot be reached."""
 
-_SILENCE = 3 * REPORT_INTERVAL
-"""Seconds after which a worker that tells nothing is taken to be away."""
+_LOAD_TIMEOUT = 3 * REPORT_INTERVAL
+"""Seconds without a load report after which a worker counts as unreachable."""
 
 
 class Replica(Generic[Worker]):
-    """A worker, what it has to do, and whether it should be given more.
+    """A worker, the calls it runs, and whether it should get more calls.
 
-    Without `loads` it is in this process: always there, and without a limit.
+    Without `loads`, the worker is in this process: always reachable, and without a limit on its calls.
     """
 
     def __init__(
-        self, worker: Worker, loads: Loads | None, pace: DurationEstimate, breaker: CircuitBreaker, random: Random
+        self,
+        worker: Worker,
+        loads: Loads | None,
+        estimate: DurationEstimate,
+        circuit_breaker: CircuitBreaker,
+        random: Random,
     ) -> None:
         self.worker = worker
-        self.breaker = breaker
+        self.circuit_breaker = circuit_breaker
         self.calls: dict[QueuedCall, None] = {}
-        """The calls that it works on for this pool."""
-        self.expected: dict[QueuedCall, None] = {}
-        """Calls that will probably come; nothing waits for them."""
+        """The calls of this pool that the worker runs."""
+        self.reserved: dict[QueuedCall, None] = {}
+        """Calls that will probably come. They take no slot."""
         self._loads = loads
-        self._pace = DurationEstimate(guess=pace)
+        self._estimate = DurationEstimate(initial=estimate)
         self._random = random
-        self._ready = loads is None
+        self._reachable = loads is None
         self._load = Load()
-        self._foreign = 0.0
+        self._foreign_seconds = 0.0
 
     @property
     def slots(self) -> int:
-        """How many calls it works on at a time; 0 for any number."""
+        """Maximum number of calls that the worker runs at a time; 0 for no limit."""
         return self._load.slots
 
     @property
     def free(self) -> bool:
-        """Whether it would work on one more call at once, so far as this pool knows."""
+        """Whether the worker has a free slot, as far as this pool knows."""
         return not self.slots or len(self.calls) < self.slots
 
     @property
     def draining(self) -> bool:
-        """Whether it refuses calls because it is about to stop."""
+        """Whether the worker refuses calls because it is about to stop."""
         return self._load.draining
 
     def usable(self, now: float) -> bool:
-        """Whether calls should go there: it is heard of, does not drain, and is not ejected."""
-        return self._ready and not self._load.draining and self.breaker.admits(now)
+        """Return whether the worker is reachable, not draining and not ejected."""
+        return self._reachable and not self._load.draining and self.circuit_breaker.allows(now)
 
     def outstanding(self, units: float = 0.0) -> float:
-        """Predicted seconds until it has done all it has to do, and so many units more."""
-        # Copies, because metrics are read from a thread of their own.
-        own = sum(max(0.0, ticket.units - ticket.done) for ticket in tuple(self.calls))
-        coming = sum(ticket.units for ticket in tuple(self.expected))
-        return self._foreign + self._pace.seconds(own + coming + units)
+        """Return the predicted seconds until the worker has finished all its work and `units` more units."""
+        # Copies, because metrics are read from another thread.
+        own = sum(max(0.0, call.units - call.done) for call in tuple(self.calls))
+        reserved = sum(call.units for call in tuple(self.reserved))
+        return self._foreign_seconds + self._estimate.seconds(own + reserved + units)
 
-    def begin(self, ticket: QueuedCall, now: float) -> None:
-        """It gets a call."""
-        ticket.started, ticket.done = now, 0.0
-        self.calls[ticket] = None
-        self.breaker.begin()
+    def start(self, call: QueuedCall, now: float) -> None:
+        """Assign a call to the worker."""
+        call.started, call.done = now, 0.0
+        call.attempts += 1
+        self.calls[call] = None
+        self.circuit_breaker.start()
 
-    def end(self, ticket: QueuedCall, now: float, error: MotetError | None, whole: bool) -> bool:
-        """A call is over: it failed, was done as a `whole`, or was broken off. Whether that ejects the replica."""
-        del self.calls[ticket]
-        if whole and ticket.started is not None:
-            self._pace.learn(now - ticket.started, ticket.units)
-            self.breaker.succeed()
-        elif isinstance(error, RetryableError) and not _polite(error):
-            return self.breaker.fail(now)
+    def end(self, call: QueuedCall, now: float, error: MotetError | None, complete: bool) -> bool:
+        """Record the end of a call and return whether it ejects the replica.
+
+        A call that neither failed nor is `complete` was stopped by its caller.
+        """
+        del self.calls[call]
+        if complete and call.started is not None:
+            self._estimate.learn(now - call.started, call.units)
+            self.circuit_breaker.succeed()
+        elif isinstance(error, RetryableError) and not _is_refusal(error):
+            return self.circuit_breaker.fail(now)
         else:
-            self.breaker.pass_over()
+            self.circuit_breaker.ignore()
         return False
 
-    async def listen(self, changed: Callable[[], None]) -> None:
-        """Follow the worker's load for ever, and call `changed` after each change.
+    async def watch(self, on_change: Callable[[], None]) -> None:
+        """Watch the worker's load until cancelled, and call `on_change` after each change.
 
-        While it is away it is not ready; so is one that tells nothing for too long, as one that is frozen does.
+        The worker counts as unreachable while its stream cannot be opened, and after `_LOAD_TIMEOUT` seconds without a
+        report, which is how a frozen process looks.
         """
         if self._loads is None:
             return
-        wait, longest = _PATIENCE
+        backoff = _MIN_BACKOFF
         while True:
             try:
                 async with closing(self._loads()) as loads:
-                    while (load := await _within(_SILENCE, loads)) is not None:
-                        self._hear(load)
-                        wait = _PATIENCE[0]
-                        changed()
+                    while (load := await _next_load(loads)) is not None:
+                        self._receive(load)
+                        backoff = _MIN_BACKOFF
+                        on_change()
             except (MotetError, TimeoutError):
-                pass  # told by the replica's not being ready, and by whatever is asked of it
-            self._ready = False
-            changed()
-            await asyncio.sleep(wait * self._random.uniform(0.5, 1.0))
-            wait = min(longest, wait * 2)
+                pass  # The replica becomes unreachable below, and calls sent to it report the error.
+            self._reachable = False
+            on_change()
+            await asyncio.sleep(backoff * self._random.uniform(0.5, 1.0))
+            backoff = min(_MAX_BACKOFF, backoff * 2)
 
-    def _hear(self, load: Load) -> None:
-        self._ready, self._load = True, load
+    def _receive(self, load: Load) -> None:
+        self._reachable, self._load = True, load
         calls = load.running + load.queued
-        # What the worker tells includes this pool's own calls, of which it knows less than the pool does.
-        self._foreign = load.seconds * max(0, calls - len(self.calls)) / calls if calls else 0.0
+        # The worker's report includes this pool's own calls, and the pool knows the progress of those better.
+        self._foreign_seconds = load.seconds * max(0, calls - len(self.calls)) / calls if calls else 0.0
 
 
-async def _within(seconds: float, loads: AsyncIterator[Load]) -> Load | None:
-    """The next load; None where there are no more. Raises `TimeoutError`."""
-    async with asyncio.timeout(seconds):
+async def _next_load(loads: AsyncIterator[Load]) -> Load | None:
+    """Return the next load, or None at the end of the stream. Raises `TimeoutError` after `_LOAD_TIMEOUT` seconds."""
+    async with asyncio.timeout(_LOAD_TIMEOUT):
         return await anext(loads, None)
 
 
-def _polite(error: RetryableError) -> bool:
-    """Whether a worker that is in order would say so."""
+def _is_refusal(error: RetryableError) -> bool:
+    """Return whether a healthy worker may raise this error."""
     return isinstance(error, OverloadedError) or error.reason is Reason.DRAINING

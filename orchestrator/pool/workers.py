@@ -1,11 +1,14 @@
-"""Pools that keep the promises of one worker each."""
+"""Pools that implement the protocol of a single worker."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
+from motet.core import metrics
+from motet.core.closing import closing
 from motet.core.deadline import Deadline
 from motet.core.media import Media
+from motet.core.metrics import labelled
 from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Decoder, Encoder, Finished, LanguageEvent, LanguageModel, Progress, Prompt
 from orchestrator.pool.pool import Pool
@@ -13,7 +16,7 @@ from orchestrator.pool.queued_call import QueuedCall
 
 
 class PooledEncoder:
-    """An `Encoder` of many."""
+    """An `Encoder` over a pool of encoders."""
 
     def __init__(self, pool: Pool[Encoder]) -> None:
         self._pool = pool
@@ -21,78 +24,76 @@ class PooledEncoder:
     async def encode(
         self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
     ) -> list[Tensor]:
-        """As one of them does."""
-        ticket = self._pool.ticket(tenant, priority, len(media))
-        return await self._pool.ask(
-            ticket, deadline, lambda encoder: encoder.encode(media, deadline, tenant=tenant, priority=priority)
-        )
+        """Implement `Encoder.encode`."""
+
+        async def encode_on(encoder: Encoder) -> AsyncIterator[list[Tensor]]:
+            yield await encoder.encode(media, deadline, tenant=tenant, priority=priority)
+
+        call = self._pool.call(tenant, priority, len(media))
+        async with closing(self._pool.stream(call, deadline, encode_on, lambda embeddings: True)) as results:
+            return await anext(results)
 
 
 class PooledLanguageModel:
-    """A `LanguageModel` of many."""
+    """A `LanguageModel` over a pool of language models."""
 
     def __init__(self, pool: Pool[LanguageModel]) -> None:
         self._pool = pool
 
     def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
-        """As one of them does. A model that fails after it has said something is not tried again elsewhere."""
+        """Implement `LanguageModel.generate`. A call that fails after its first event is not retried."""
+        # The length of a response is unknown beforehand, so each response counts as one unit of work.
+        call = self._pool.call(prompt.tenant, prompt.priority, units=1)
         return self._pool.stream(
-            # How long an answer gets is not known before; each is predicted to be as long as the others.
-            self._pool.ticket(prompt.tenant, prompt.priority, 1),
+            call,
             deadline,
             lambda model: model.generate(prompt, deadline),
-            last=lambda event: isinstance(event, Finished),
-            repeatable=False,
+            lambda event: isinstance(event, Finished),
         )
 
 
 class PooledDecoder:
-    """A `Decoder` of many. `steps` is how many denoising steps a job takes that does not say."""
+    """A `Decoder` over a pool of decoders. `steps` is the number of denoising steps of a job that gives none."""
 
     def __init__(self, pool: Pool[Decoder], steps: int) -> None:
         self._pool = pool
         self._steps = steps
 
     def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
-        """As one of them does. When one fails midway and another goes on in its place, progress begins again."""
-        ticket = self._pool.ticket(job.tenant, job.priority, job.steps or self._steps)
-        return self.decode_with(ticket, job, deadline)
+        """Implement `Decoder.decode`. If another replica takes over a job, its progress starts at the first step."""
+        call = self._pool.call(job.tenant, job.priority, job.steps or self._steps, repeatable=True)
+        return PooledReservation(self._pool, call).decode(job, deadline)
 
     def reserve(self, *, steps: int | None, tenant: str, priority: int) -> PooledReservation:
-        """A place in the queue, and in what is expected of the replica that would be chosen now."""
-        ticket = self._pool.ticket(tenant, priority, steps or self._steps)
-        self._pool.reserve(ticket)
-        return PooledReservation(self, ticket)
-
-    def decode_with(self, ticket: QueuedCall, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
-        """As `decode`, with a ticket that may have been waiting already."""
-
-        def last(event: Progress | Media) -> bool:
-            if isinstance(event, Media):
-                return True
-            ticket.units, ticket.done = event.total, event.step
-            return False
-
-        return self._pool.stream(
-            ticket, deadline, lambda decoder: decoder.decode(job, deadline), last=last, repeatable=True
-        )
-
-    def release(self, ticket: QueuedCall) -> None:
-        """A reserved place is not needed."""
-        self._pool.release(ticket)
+        """Return a reservation: a position in the queue, which also counts as work of the replica chosen now."""
+        call = self._pool.call(tenant, priority, steps or self._steps, repeatable=True, reserve=True)
+        return PooledReservation(self._pool, call)
 
 
 class PooledReservation:
-    """A `Place` in a pool."""
+    """A `Reservation` of a `PooledDecoder`."""
 
-    def __init__(self, decoder: PooledDecoder, ticket: QueuedCall) -> None:
-        self._decoder = decoder
-        self._ticket = ticket
+    def __init__(self, pool: Pool[Decoder], call: QueuedCall) -> None:
+        self._pool = pool
+        self._call = call
 
     def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
-        """As `PooledDecoder.decode`, from the place that was kept."""
-        return self._decoder.decode_with(self._ticket, job, deadline)
+        """Implement `Reservation.decode`."""
+        call = self._call
+
+        def decode_on(decoder: Decoder) -> AsyncIterator[Progress | Media]:
+            if call.attempts > 1:
+                labelled(metrics.MEDIA_JOB_RETRIES, job.modality).inc()
+            return decoder.decode(job, deadline)
+
+        def is_last(event: Progress | Media) -> bool:
+            if isinstance(event, Media):
+                return True
+            call.units, call.done = event.total, event.step
+            return False
+
+        return self._pool.stream(call, deadline, decode_on, is_last)
 
     def release(self) -> None:
-        """Give the place back."""
-        self._decoder.release(self._ticket)
+        """End the reservation."""
+        self._pool.release(self._call)

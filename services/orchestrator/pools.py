@@ -36,7 +36,7 @@ async def pooled_workers(settings: OrchestratorSettings, manifest: Manifest, sta
     ) -> Pool[Worker]:
         members = []
         for address in (at,) if isinstance(at, str) else at:
-            channel = await stack.enter_async_context(open_channel(address, health=""))
+            channel = await stack.enter_async_context(open_channel(address, health="", retries=False))
             members.append(Member(client(channel), RemoteWorker(channel).capacity))
         return await stack.enter_async_context(Pool(name, members, settings, guess=guess))
 

@@ -15,6 +15,8 @@ from motet.core.request import GenerationRequest, Message
 from motet.core.workers import Decoder, Encoder, LanguageModel, Workers
 from motet.toys.workers import FIRST_SIGNAL, Script, Token, ToyDecoder, ToyEncoder, ToyLanguageModel
 from orchestrator.orchestrator import Orchestrator
+from orchestrator.pool.pool import Member, Pool
+from orchestrator.pool.workers import PooledDecoder, PooledEncoder, PooledLanguageModel
 from orchestrator.settings import OrchestratorSettings
 from tests.orchestrator.grammar import check
 
@@ -96,12 +98,34 @@ def stage(
     *,
     encoder: Encoder | None = None,
     workers: Workers | None = None,
+    pooled: bool = True,
     **settings: Any,
 ) -> Orchestrator:
-    """An orchestrator over toys."""
+    """Return an orchestrator over toys. Each toy is behind a pool of one replica, unless `pooled` is false.
+
+    `workers` are used as they are.
+    """
+    options = OrchestratorSettings(**settings)
+
     model = script if hasattr(script, "generate") else ToyLanguageModel(MANIFEST.grammar, script)  # type: ignore[arg-type]
     toys = Workers(encoder or ToyEncoder(), model, decoders_by_modality or decoders())  # type: ignore[arg-type]
-    return Orchestrator(workers or toys, MANIFEST, DIGEST, OrchestratorSettings(**settings), probe)
+    return Orchestrator(workers or (pools_of(toys, options) if pooled else toys), MANIFEST, DIGEST, options, probe)
+
+
+def pools_of(workers: Workers, settings: OrchestratorSettings) -> Workers:
+    """Return pools of one replica each."""
+
+    def pool_of(worker: Any) -> Pool[Any]:
+        return Pool("toys", [Member(worker)], settings)
+
+    return Workers(
+        PooledEncoder(pool_of(workers.encoder)),
+        PooledLanguageModel(pool_of(workers.language_model)),
+        {
+            modality: PooledDecoder(pool_of(decoder), MANIFEST.decoder_of(modality).steps)
+            for modality, decoder in workers.decoders.items()
+        },
+    )
 
 
 def ask(*parts: str | Media, **options: Any) -> GenerationRequest:

@@ -243,7 +243,7 @@ async def test_a_fault_of_the_orchestrator_itself_ends_the_generation_too(caplog
         async def decode(self, job, deadline):
             yield "neither progress nor media"
 
-    events = await perform(stage(SCRIPT, decoders(a=Nonsense())))
+    events = await perform(stage(SCRIPT, decoders(a=Nonsense()), pooled=False))
 
     assert {failed.error.reason for failed in said(events, PartFailed)} <= {Reason.INTERNAL}
     assert ending(events).error.reason is Reason.INTERNAL

@@ -94,7 +94,9 @@ async def test_a_place_is_reserved_at_a_runs_first_token_and_used_by_its_step():
     options = {"a": DecoderOptions(steps=5)}
 
     async with aclosing(
-        stage(script, decoders(a=reserving)).generate(ask(decoder_options=options, tenant="t", priority=1))
+        stage(script, decoders(a=reserving), pooled=False).generate(
+            ask(decoder_options=options, tenant="t", priority=1)
+        )
     ) as events:
         async for event in events:
             if isinstance(event.payload, PartStarted) and event.payload.modality == "a":
@@ -109,11 +111,11 @@ async def test_a_place_is_given_back_when_its_run_breaks_is_cut_off_or_cancelled
         script_of("x", run_of("a")[:2], FaultError("no")),
     ):
         reserving = Reserves("a")
-        await perform(stage(script, decoders(a=reserving)))
+        await perform(stage(script, decoders(a=reserving), pooled=False))
         assert reserving.told[1:] == ["given back"]
 
     reserving = Reserves("a")
-    orchestrator = stage(script_of(run_of("a")[:2], Pause()), decoders(a=reserving))
+    orchestrator = stage(script_of(run_of("a")[:2], Pause()), decoders(a=reserving), pooled=False)
     async with aclosing(orchestrator.generate(ask())) as events, asyncio.timeout(2):
         async for event in events:
             if isinstance(event.payload, PartStarted):
@@ -125,8 +127,8 @@ async def test_a_place_is_given_back_when_its_run_breaks_is_cut_off_or_cancelled
 async def test_no_place_is_reserved_for_what_may_not_be_made():
     reserving = Reserves("a")
 
-    await perform(stage(TWO, decoders(a=reserving)), ask(max_parts={"a": 0}))
-    await perform(stage(TWO, decoders(a=reserving)), ask(allowed_modalities=frozenset({"b"})))
+    await perform(stage(TWO, decoders(a=reserving), pooled=False), ask(max_parts={"a": 0}))
+    await perform(stage(TWO, decoders(a=reserving), pooled=False), ask(allowed_modalities=frozenset({"b"})))
 
     assert reserving.told == []
 

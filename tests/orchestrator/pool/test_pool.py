@@ -8,6 +8,7 @@ from contextlib import suppress
 import pytest
 
 from motet.core.capacity import REPORT_INTERVAL
+from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, FaultError, OverloadedError, Reason, RequestError, RetryableError
 from motet.core.media import Media
@@ -177,13 +178,50 @@ async def test_a_step_that_breaks_off_is_finished_elsewhere_to_the_same_bytes():
 
 
 @virtually
-async def test_it_is_tried_elsewhere_once_and_only_where_there_is_an_elsewhere():
-    for halls, tries in ((Hall(*[Trouble(LOST)] * 3), 2), (Hall(Trouble(LOST)), 1)):
+async def test_a_failed_call_is_retried_once():
+    for halls in (Hall(*[Trouble(LOST)] * 3), Hall(Trouble(LOST))):
         async with halls as hall:
             with pytest.raises(RetryableError, match="gone"):
                 await hall.start()
-            assert sum(hall.counts) == tries
+            assert sum(hall.counts) == 2
             assert hall.idle
+
+
+@virtually
+async def test_the_only_replica_gets_a_call_again_unless_an_item_was_yielded():
+    for after, attempts in ((0, 2), (1, 1)):
+        async with Hall(Trouble(LOST, after=after, times=1)) as hall:
+            with suppress(RetryableError):
+                await hall.start()
+            assert hall.counts == [attempts]
+            assert hall.idle
+
+
+@virtually
+async def test_an_overloaded_only_replica_gets_a_media_job_again_after_the_time_that_it_names():
+    busy = OverloadedError("busy", retry_after=3.0)
+    async with Hall(Trouble(busy, times=1)) as hall:
+        _, at = await hall.start()
+        assert at == pytest.approx(4.0), "three seconds of waiting and one of work"
+    async with Hall(Trouble(busy, times=1)) as hall:
+        began = now()
+        with pytest.raises(OverloadedError):
+            await hall.start(deadline=Deadline.after(2.0))
+        assert now() == began, "a wait beyond the deadline is pointless"
+        assert hall.idle
+
+
+@virtually
+async def test_an_overloaded_only_language_model_refuses_at_once():
+    model = ToyLanguageModel(grammar_of("a"), [OverloadedError("busy", retry_after=3.0)])
+    pooled = PooledLanguageModel(Pool("language model", [Member(model)], OrchestratorSettings()))
+
+    with pytest.raises(OverloadedError):
+        async for _ in pooled.generate(Prompt((Turn("user", ("hi",)),)), Deadline.never()):
+            pass
+
+    assert now() == 0.0
+    assert len(model.seen) == 1
 
 
 @pytest.mark.parametrize("error", [FaultError("broken"), RequestError("no"), DeadlineError("late")])

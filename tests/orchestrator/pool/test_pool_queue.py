@@ -251,6 +251,6 @@ def test_whatever_happens_the_books_end_at_zero(arrivals, troubles):
             await asyncio.gather(*(one(hall, *arrival) for arrival in arrivals))
             assert hall.idle
             assert not any(toy.running for toy in hall.toys)
-            assert not any(replica.expected for replica in hall.pool._replicas)
+            assert not any(replica.reserved for replica in hall.pool._replicas)
 
     run_virtually(program())

@@ -13,11 +13,11 @@ from google.rpc import error_details_pb2, status_pb2
 
 from motet.client import Client
 from motet.core.deadline import Deadline
-from motet.core.errors import OverloadedError, SettingsError
+from motet.core.errors import OverloadedError, Reason, RetryableError, SettingsError
 from motet.core.events import PartProgress, State
 from motet.core.media import Media
 from motet.core.workers import DecodeJob, Progress, Workers
-from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel, tensor_of
+from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel, Trouble, tensor_of
 from motet.transport import convert
 from motet.transport.channel import open_channel
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
@@ -194,6 +194,16 @@ async def test_a_worker_that_is_not_there_is_told_at_once() -> None:
         async with asyncio.timeout(5):
             with pytest.raises(Exception, match="cannot be reached"):
                 await made(workers)
+
+
+async def test_a_failing_worker_gets_a_call_twice_because_only_the_pool_retries() -> None:
+    away = ToyDecoder("a", trouble=Trouble(RetryableError("away", Reason.WORKER_UNAVAILABLE)))
+    async with troupe() as them:
+        workers = await them.workers(away)
+        with pytest.raises(RetryableError, match="away"):
+            await made(workers)
+
+    assert len(away.seen) == 2
 
 
 async def test_a_decoder_of_what_the_bundle_does_not_make_is_refused() -> None:
