@@ -1,1 +1,1 @@
-"""One request, from prompt to parts."""
+"""The orchestrator: requests become generations, run on workers that may be anywhere."""

@@ -1,4 +1,4 @@
-"""Media that are kept for a while, in memory: what was uploaded, and what was made."""
+"""Artifacts, kept in memory for a limited time: uploaded media and results of decoders."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from motet.core.events import Artifact
 from motet.core.media import Media
 
 CHUNK = 256 * 1024
-"""Bytes of one chunk, at most."""
+"""Maximum size of a chunk in bytes."""
 
 INLINE = 1024 * 1024
-"""Bytes up to which made media are sent along in the events; larger ones are downloaded."""
+"""Maximum size of a result that is sent in events, in bytes. Callers download larger ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredArtifact:
-    """An artifact and its bytes. The chunks are the very objects that the events hold, so each byte is held once."""
+    """An artifact and its bytes. Events hold the same chunk objects, so each byte is in memory once."""
 
     artifact: Artifact
     chunks: tuple[bytes, ...]
 
 
 class ArtifactStore:
-    """Keeps media for `ttl` seconds, and `max_bytes` of them in all: the least recently used make room for new ones."""
+    """Keeps artifacts for `ttl` seconds, at most `max_bytes` in all. The least recently used are removed first."""
 
     def __init__(self, ttl: float, max_bytes: int) -> None:
         self._ttl = ttl
         self._max_bytes = max_bytes
-        self._kept: OrderedDict[str, StoredArtifact] = OrderedDict()
+        self._artifacts: OrderedDict[str, StoredArtifact] = OrderedDict()
         """By name, least recently used first."""
         self._expiries: deque[tuple[float, str]] = deque()
         self.size_bytes = 0
 
     async def keep(self, modality: str, media: Media) -> tuple[Artifact, tuple[bytes, ...]]:
-        """Keep media for download; also gives their bytes in chunks, none where they are too large to be sent along.
+        """Store media. Return the artifact, and its bytes in chunks unless they are larger than `INLINE`.
 
-        Raises `RequestError` for media that are larger than all artifacts together may be.
+        Raises `RequestError` for media larger than the whole store.
         """
         size = len(media.data)
         if size > self._max_bytes:
             raise RequestError(
-                f"{size} bytes are more than the {self._max_bytes} that are kept here",
+                f"the media have {size} bytes, more than the artifact store's {self._max_bytes}; send less",
                 Reason.INPUT_TOO_LARGE,
                 {"size": str(size), "limit": str(self._max_bytes)},
             )
@@ -56,41 +56,42 @@ class ArtifactStore:
         name = f"artifacts/{secrets.token_hex(16)}"
         artifact = Artifact(name, modality, media.media_type, size, digest, time.time() + self._ttl)
         chunks = tuple(media.data[start : start + CHUNK] for start in range(0, size, CHUNK))
-        self._make_room(size)
-        self._kept[name] = StoredArtifact(artifact, chunks)
+        self._evict(size)
+        self._artifacts[name] = StoredArtifact(artifact, chunks)
         self._expiries.append((artifact.expire_time, name))
         self.size_bytes += size
         return artifact, chunks if size <= INLINE else ()
 
     def find(self, name: str) -> StoredArtifact:
-        """An artifact and its bytes. Raises `NotFoundError` for one that is not there, or no longer."""
-        self._make_room(0)
-        kept = self._kept.get(name)
-        if kept is None:
+        """Return an artifact and its bytes. Raises `NotFoundError` if it does not exist or has expired."""
+        self._evict(0)
+        stored = self._artifacts.get(name)
+        if stored is None:
             raise NotFoundError(
-                f"{name} is not here: it expired, made room for others or never was; upload it again",
+                f"{name} does not exist: it expired, was removed or never existed; upload it again",
                 Reason.ARTIFACT_NOT_FOUND,
                 {"name": name},
             )
-        self._kept.move_to_end(name)
-        return kept
+        self._artifacts.move_to_end(name)
+        return stored
 
     async def download(self, name: str, offset: int = 0) -> AsyncIterator[bytes]:
-        """The bytes from an offset, in chunks of at most 256 KiB. Raises `NotFoundError`."""
+        """Yield the bytes from an offset in chunks of at most `CHUNK` bytes. Raises `NotFoundError`."""
         for chunk in self.find(name).chunks:
             if offset < len(chunk):
                 yield chunk[offset:]
             offset = max(0, offset - len(chunk))
 
     def delete(self, name: str) -> None:
-        """Forget an artifact, if it is there."""
-        kept = self._kept.pop(name, None)
-        if kept is not None:
-            self.size_bytes -= kept.artifact.size_bytes
+        """Remove an artifact, if it exists."""
+        stored = self._artifacts.pop(name, None)
+        if stored is not None:
+            self.size_bytes -= stored.artifact.size_bytes
 
-    def _make_room(self, size: int) -> None:
-        # All are kept for the same time, so they expire in the order in which they came.
+    def _evict(self, size: int) -> None:
+        """Remove expired artifacts, then the least recently used ones until `size` more bytes fit."""
+        # All artifacts are kept for the same time, so they expire in order of arrival.
         while self._expiries and self._expiries[0][0] <= time.time():
             self.delete(self._expiries.popleft()[1])
         while self.size_bytes + size > self._max_bytes:
-            self.delete(next(iter(self._kept)))
+            self.delete(next(iter(self._artifacts)))

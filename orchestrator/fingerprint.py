@@ -1,4 +1,4 @@
-"""Tells whether two requests ask for the same."""
+"""Fingerprints of requests, to detect that a request id was reused for another request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from motet.core.request import GenerationRequest, Message
 
 
 def fingerprint(request: GenerationRequest) -> bytes:
-    """32 bytes, equal for requests that are equal but for how long their callers would wait."""
+    """Return 32 bytes that are equal for requests that are equal except for their timeouts."""
     plain = replace(
         request,
         turns=(),
@@ -20,10 +20,10 @@ def fingerprint(request: GenerationRequest) -> bytes:
         decoder_options=dict(sorted(request.decoder_options.items())),
     )
     allowed = None if request.allowed_modalities is None else sorted(request.allowed_modalities)
-    told = (plain, allowed, [_turn(turn) for turn in request.turns])
-    return sha256(repr(told).encode("utf-8", "backslashreplace")).digest()
+    content = (plain, allowed, [_turn(turn) for turn in request.turns])
+    return sha256(repr(content).encode("utf-8", "backslashreplace")).digest()
 
 
 def _turn(turn: Message) -> tuple[object, ...]:
-    """The turn with its media's digests in place of their bytes."""
+    """Return the turn with the digests of its media in place of their bytes."""
     return (turn.role, [(part.media_type, part.sha256) if isinstance(part, Media) else part for part in turn.parts])

@@ -1,4 +1,4 @@
-"""All generations that are known: those that run, and for a while those that are over."""
+"""All known generations: those that run, and for a limited time those that ended."""
 
 from __future__ import annotations
 
@@ -22,146 +22,151 @@ from orchestrator.generation.task import GenerationTask
 from orchestrator.page_tokens import PageTokens
 from orchestrator.settings import OrchestratorSettings
 
-Compose = Callable[[AdmittedRequest, EventWriter], Pipeline]
-"""What will answer an order."""
+CreatePipeline = Callable[[AdmittedRequest, EventWriter], Pipeline]
+"""Creates the pipeline of an admitted request."""
 
-PAGE = 50
-LONGEST_PAGE = 1000
+DEFAULT_PAGE_SIZE = 50
+MAX_PAGE_SIZE = 1000
 
 
 class GenerationStore:
-    """Starts generations, a bounded number at a time, and keeps those that are over within bounds of time and memory.
+    """Starts a bounded number of generations at a time, and keeps ended ones within limits of time and memory.
 
-    Of those that are over, the least recently used make room. `makes` are the modalities that there are decoders for.
+    The least recently used ended generations are removed first. `modalities` are those that have a decoder.
     """
 
-    def __init__(self, compose: Compose, makes: Collection[str], settings: OrchestratorSettings) -> None:
-        self._compose = compose
-        self._makes = makes
+    def __init__(
+        self, create_pipeline: CreatePipeline, modalities: Collection[str], settings: OrchestratorSettings
+    ) -> None:
+        self._create_pipeline = create_pipeline
+        self._modalities = modalities
         self._settings = settings
-        self._known: dict[str, GenerationTask] = {}
+        self._tasks: dict[str, GenerationTask] = {}
         """By name, oldest first."""
-        self._requests: dict[str, GenerationTask] = {}
-        """By request id."""
-        self._over: OrderedDict[str, GenerationTask] = OrderedDict()
+        self._by_request_id: dict[str, GenerationTask] = {}
+        self._ended: OrderedDict[str, GenerationTask] = OrderedDict()
         """By name, least recently used first."""
         self._expiries: deque[tuple[float, str]] = deque()
+        """Expiry time and name of the ended generations, in order of time."""
         self._count = 0
         self._size_bytes = 0
-        self._typical_seconds = MovingAverage(1.0)
-        self._tokens = PageTokens()
+        self._mean_seconds = MovingAverage(1.0)
+        self._page_tokens = PageTokens()
 
     @property
     def running(self) -> int:
-        """How many generations hold workers."""
-        return len(self._known) - len(self._over)
+        """Number of generations that workers may still work for."""
+        return len(self._tasks) - len(self._ended)
 
-    def same_as(self, request: GenerationRequest) -> GenerationTask | None:
-        """The generation of an earlier request with this id, unless nothing came of it.
+    def find_request(self, request: GenerationRequest) -> GenerationTask | None:
+        """Return the generation of an earlier request with the same id, or None if there is none or it failed.
 
-        Raises `RequestError` when the earlier one asked for something else.
+        Raises `RequestError` if the earlier request with this id was different.
         """
-        self._forget()
-        known = self._requests.get(request.request_id) if request.request_id else None
-        if known is None:
+        self._evict()
+        task = self._by_request_id.get(request.request_id) if request.request_id else None
+        if task is None:
             return None
-        if known.fingerprint != fingerprint(request):
+        if task.fingerprint != fingerprint(request):
             raise RequestError(
                 "this request_id was used for another request: give each request its own",
                 Reason.REQUEST_ID_REUSED,
                 {"request_id": request.request_id},
             )
-        return None if known.fruitless else known
+        return None if task.failed else task
 
-    def check_room(self) -> None:
-        """Raises `OverloadedError` when no generation can be started now."""
+    def check_capacity(self) -> None:
+        """Raise `OverloadedError` if no generation can start now."""
         limit = self._settings.max_generations
         if self.running >= limit:
             raise OverloadedError(
-                f"{limit} generations are running, which is all this server takes; try again later",
+                f"{limit} generations are running, which is this server's limit; try again later",
                 metadata={"limit": str(limit)},
-                retry_after=max(0.1, (self._typical_seconds.value or 0.0) / limit),
+                retry_after=max(0.1, (self._mean_seconds.value or 0.0) / limit),
             )
 
-    def start(self, request: GenerationRequest, order: AdmittedRequest) -> GenerationTask:
-        """Start what was ordered. Raises `OverloadedError`."""
-        self.check_room()
-        log = EventLog(MetricsObserver(order, self._makes).count)
-        answer = EventWriter(
+    def start(self, request: GenerationRequest, admitted: AdmittedRequest) -> GenerationTask:
+        """Start a generation. Raises `OverloadedError`."""
+        self.check_capacity()
+        log = EventLog(MetricsObserver(admitted, self._modalities).count)
+        writer = EventWriter(
             f"generations/{secrets.token_hex(16)}",
             log,
             fallback=request.failure_policy is FailurePolicy.TEXT_FALLBACK,
             interval=self._settings.text_interval,
         )
-        pipeline = self._compose(order, answer)
-        performance = GenerationTask(request, self._count, answer, log, pipeline, self._ended)
+        pipeline = self._create_pipeline(admitted, writer)
+        task = GenerationTask(request, self._count, writer, log, pipeline, self._on_end)
         self._count += 1
-        self._known[performance.name] = performance
+        self._tasks[task.name] = task
         if request.request_id:
-            self._requests[request.request_id] = performance
-        seconds = order.deadline.remaining()
-        answer.accept(order.seed, None if seconds is None else time.time() + seconds)
-        performance.begin(order.deadline)
-        return performance
+            self._by_request_id[request.request_id] = task
+        seconds = admitted.deadline.remaining()
+        writer.accept(admitted.seed, None if seconds is None else time.time() + seconds)
+        task.start(admitted.deadline)
+        return task
 
     def find(self, name: str) -> GenerationTask:
-        """A generation. Raises `NotFoundError` for one that is not known, or was forgotten."""
-        self._forget()
-        performance = self._known.get(name)
-        if performance is None:
+        """Return a generation. Raises `NotFoundError` if the name is unknown or its generation was removed."""
+        self._evict()
+        task = self._tasks.get(name)
+        if task is None:
             raise NotFoundError(
-                f"{name} is not here: it was forgotten or never was; start it again",
+                f"{name} does not exist: it expired, was removed or never existed; start it again",
                 Reason.GENERATION_NOT_FOUND,
                 {"name": name},
             )
-        if name in self._over:
-            self._over.move_to_end(name)
-        return performance
+        if name in self._ended:
+            self._ended.move_to_end(name)
+        return task
 
     def page(self, size: int, token: str) -> tuple[list[Generation], str]:
-        """A page, newest first, and the next page's token, "" for none. Raises `RequestError` for a token not ours."""
+        """Return a page of records, newest first, and the token of the next page, or "" after the last page.
+
+        Raises `RequestError` for a negative size, and for a token that is not from this server.
+        """
         if size < 0:
             raise RequestError(f"page_size must not be negative, got {size}")
-        size = min(size or PAGE, LONGEST_PAGE)
-        before = self._tokens.read(token) if token else self._count
-        self._forget()
-        listed = [known for known in reversed(self._known.values()) if known.number < before]
-        next_token = self._tokens.write(listed[size - 1].number) if len(listed) > size else ""
-        return [known.record for known in listed[:size]], next_token
+        size = min(size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+        before = self._page_tokens.read(token) if token else self._count
+        self._evict()
+        listed = [task for task in reversed(self._tasks.values()) if task.number < before]
+        next_token = self._page_tokens.write(listed[size - 1].number) if len(listed) > size else ""
+        return [task.record for task in listed[:size]], next_token
 
     async def cancel(self, name: str) -> Generation:
-        """Stop a generation; returns once no worker holds work for it. Raises `NotFoundError`."""
-        performance = self.find(name)
-        performance.stop(CancelledError("the generation was cancelled"))
-        await performance.idle()
-        return performance.record
+        """Cancel a generation and wait until no worker works for it. Raises `NotFoundError`."""
+        task = self.find(name)
+        task.stop(CancelledError("the generation was cancelled"))
+        await task.wait_idle()
+        return task.record
 
     async def aclose(self) -> None:
-        """Stop all that runs; returns once no worker holds any work."""
-        for performance in list(self._known.values()):
-            performance.stop(CancelledError("the server is stopping"))
-        await asyncio.gather(*(performance.idle() for performance in self._known.values()))
+        """Stop all running generations and wait until no worker works for them."""
+        for task in list(self._tasks.values()):
+            task.stop(CancelledError("the server is stopping"))
+        await asyncio.gather(*(task.wait_idle() for task in self._tasks.values()))
 
-    def _ended(self, performance: GenerationTask) -> None:
-        record = performance.record
-        self._over[performance.name] = performance
-        self._expiries.append((record.expire_time or 0.0, performance.name))
-        self._size_bytes += performance.log.size_bytes
-        self._typical_seconds.add(record.usage.elapsed)
-        self._forget()
+    def _on_end(self, task: GenerationTask) -> None:
+        record = task.record
+        self._ended[task.name] = task
+        self._expiries.append((record.expire_time or 0.0, task.name))
+        self._size_bytes += task.log.size_bytes
+        self._mean_seconds.add(record.usage.elapsed)
+        self._evict()
 
-    def _forget(self) -> None:
-        """Drop what has expired, then the least recently used, until the rest is within bounds."""
+    def _evict(self) -> None:
+        """Remove expired generations, then the least recently used ones until the limits hold."""
         while self._expiries and self._expiries[0][0] <= time.time():
-            self._drop(self._expiries.popleft()[1])
-        while self._size_bytes > self._settings.max_result_bytes or len(self._over) > self._settings.max_results:
-            self._drop(next(iter(self._over)))
+            self._remove(self._expiries.popleft()[1])
+        while self._size_bytes > self._settings.max_result_bytes or len(self._ended) > self._settings.max_results:
+            self._remove(next(iter(self._ended)))
 
-    def _drop(self, name: str) -> None:
-        performance = self._over.pop(name, None)
-        if performance is None:
+    def _remove(self, name: str) -> None:
+        task = self._ended.pop(name, None)
+        if task is None:
             return
-        del self._known[name]
-        self._size_bytes -= performance.log.size_bytes
-        if self._requests.get(performance.request_id) is performance:
-            del self._requests[performance.request_id]
+        del self._tasks[name]
+        self._size_bytes -= task.log.size_bytes
+        if self._by_request_id.get(task.request_id) is task:
+            del self._by_request_id[task.request_id]

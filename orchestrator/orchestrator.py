@@ -1,4 +1,4 @@
-"""Motet itself: all that a caller may ask, over workers that may be anywhere."""
+"""The implementation of `Motet` over workers that may be anywhere."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from orchestrator.settings import OrchestratorSettings
 
 
 class Orchestrator:
-    """A `motet.core.service.Motet`. It cannot tell whether its workers are objects here or processes elsewhere.
+    """A `motet.core.service.Motet`. Its workers may be objects in this process or clients of remote processes.
 
-    `digest` names the weights, as `Bundle.digest` does; `probe` finds out what media are. Use it as a context, or call
-    `aclose`.
+    `digest` identifies the weights, see `Bundle.digest`. `probe` detects the type of media. The orchestrator is a
+    context manager; without one, call `aclose`.
     """
 
     def __init__(
@@ -41,13 +41,13 @@ class Orchestrator:
         probe: Probe = probe,
     ) -> None:
         self._settings = settings = settings or OrchestratorSettings()
-        self._workers = _reusing(workers, digest, settings)
+        self._workers = _cached(workers, digest, settings)
         self._manifest = manifest
         self._digest = digest
-        self._makes = tuple(modality for modality in manifest.signals if modality in workers.decoders)
+        self._modalities = tuple(modality for modality in manifest.signals if modality in workers.decoders)
         self._artifacts = ArtifactStore(settings.artifact_ttl, settings.max_artifact_bytes)
-        self._admission = Admission(manifest, self._makes, self._artifacts, probe, settings)
-        self._generations = GenerationStore(self._compose, self._makes, settings)
+        self._admission = Admission(manifest, self._modalities, self._artifacts, probe, settings)
+        self._generations = GenerationStore(self._create_pipeline, self._modalities, settings)
 
     async def __aenter__(self) -> Self:
         return self
@@ -57,32 +57,32 @@ class Orchestrator:
 
     @property
     def running(self) -> int:
-        """How many generations hold workers."""
+        """Number of generations that workers may still work for."""
         return self._generations.running
 
     async def aclose(self) -> None:
-        """Stop all generations; returns once no worker holds any work."""
+        """Stop all generations and wait until no worker works for them."""
         await self._generations.aclose()
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
-        """Answer a request, as `Motet.generate` promises.
+        """Implement `Motet.generate`.
 
-        A request whose id was used before follows the earlier generation, unless nothing came of that one.
+        A request whose id was used before follows the earlier generation, unless that generation failed.
         """
-        performance = self._generations.same_as(request)
-        if performance is None:
-            self._generations.check_room()
-            order = await self._admission.admit(request)
-            performance = self._generations.same_as(request)  # an equal request may have been faster
-        known = performance is not None
-        if performance is None:
-            performance = self._generations.start(request, order)
-        async with aclosing(performance.attend()) as events:
+        task = self._generations.find_request(request)
+        if task is None:
+            self._generations.check_capacity()
+            admitted = await self._admission.admit(request)
+            task = self._generations.find_request(request)  # an equal request may have started during the admission
+        deduplicated = task is not None
+        if task is None:
+            task = self._generations.start(request, admitted)
+        async with aclosing(task.subscribe()) as events:
             async for event in events:
-                yield _deduplicated(event) if known else event
+                yield _deduplicated(event) if deduplicated else event
 
     async def watch(self, name: str, after_sequence: int = 0) -> AsyncGenerator[Event, None]:
-        """Replay a generation's events after a sequence and follow it to its end."""
+        """Yield a generation's events after a sequence number, up to its end."""
         log = self._generations.find(name).log
         if not 0 <= after_sequence <= len(log):
             raise RequestError(
@@ -94,33 +94,33 @@ class Orchestrator:
                 yield event
 
     async def get(self, name: str) -> Generation:
-        """The record of a generation."""
+        """Return the record of a generation."""
         return self._generations.find(name).record
 
     async def generations(self, page_size: int = 0, page_token: str = "") -> tuple[list[Generation], str]:
-        """A page of generations, newest first, and the token of the next page, "" for none."""
+        """Return a page of records, newest first, and the token of the next page, or "" after the last page."""
         return self._generations.page(page_size, page_token)
 
     async def cancel(self, name: str) -> Generation:
-        """Stop a generation; returns once no worker holds work for it."""
+        """Cancel a generation and wait until no worker works for it."""
         return await self._generations.cancel(name)
 
     async def upload(self, media: Media) -> Artifact:
-        """Keep media for use in a prompt."""
-        found = await self._admission.recognise(media)
-        artifact, _ = await self._artifacts.keep(found.modality, found.media)
+        """Store media for use in prompts."""
+        admitted = await self._admission.recognise(media)
+        artifact, _ = await self._artifacts.keep(admitted.modality, admitted.media)
         return artifact
 
     def download(self, name: str, offset: int = 0) -> AsyncIterator[bytes]:
-        """The bytes of an artifact from an offset, in chunks of at most 256 KiB."""
+        """Yield the bytes of an artifact from an offset, in chunks of at most 256 KiB."""
         return self._artifacts.download(name, offset)
 
     async def delete(self, name: str) -> None:
-        """Forget an artifact, if it is there."""
+        """Remove an artifact, if it exists."""
         self._artifacts.delete(name)
 
     async def models(self) -> list[Model]:
-        """The one model that is served."""
+        """Return the one model that is served."""
         manifest, settings = self._manifest, self._settings
         tokens = manifest.language_model.max_tokens
         model = Model(
@@ -129,7 +129,7 @@ class Orchestrator:
             licence=manifest.licence,
             digest=self._digest,
             input_modalities=tuple(manifest.encoder.modalities),
-            outputs=tuple(self._output(modality) for modality in self._makes),
+            outputs=tuple(self._output(modality) for modality in self._modalities),
             max_output_tokens=min(tokens, settings.max_output_tokens or tokens),
             max_duration=settings.max_duration,
             max_media_bytes=settings.max_media_bytes,
@@ -141,10 +141,10 @@ class Orchestrator:
         entry = self._manifest.decoder_of(modality)
         return Output(modality, entry.media_type, entry.steps, entry.guidance, self._settings.max_parts_each)
 
-    def _compose(self, order: AdmittedRequest, answer: EventWriter) -> Pipeline:
+    def _create_pipeline(self, request: AdmittedRequest, writer: EventWriter) -> Pipeline:
         return Pipeline(
-            order,
-            answer,
+            request,
+            writer,
             workers=self._workers,
             manifest=self._manifest,
             digest=self._digest,
@@ -153,8 +153,8 @@ class Orchestrator:
         )
 
 
-def _reusing(workers: Workers, digest: str, settings: OrchestratorSettings) -> Workers:
-    """The workers, so that equal media are made once. In front of all replicas, what one has made serves for all."""
+def _cached(workers: Workers, digest: str, settings: OrchestratorSettings) -> Workers:
+    """Return the workers with a media cache in front of each decoder pool, so that all replicas share the cache."""
     if not settings.reuse_bytes:
         return workers
     finished = Finished(settings.reuse_bytes)

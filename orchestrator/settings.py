@@ -1,4 +1,4 @@
-"""All the orchestrator can be told. `MOTET_MAX_DURATION=30` sets `max_duration`; nothing else is read."""
+"""Settings of the orchestrator. The environment variable `MOTET_MAX_DURATION=30` sets `max_duration`."""
 
 from __future__ import annotations
 
@@ -15,88 +15,94 @@ Count = Annotated[int, Field(ge=1)]
 Bytes = Annotated[int, Field(ge=1)]
 
 Addresses = str | Annotated[tuple[str, ...], Field(min_length=1)]
-"""An address, or a list of the addresses of several replicas."""
+"""One address, or the addresses of several replicas."""
 
 MEBI = 1024 * 1024
 
+HEARTBEAT = 10.0
+"""Default interval of heartbeats on a silent stream, in seconds. Some networks drop connections that are silent."""
+
 
 class OrchestratorSettings(BaseSettings):
-    """Where the workers are, and how much of everything one request, and all of them together, may take."""
+    """Addresses of the workers, and limits of a single request and of all requests together."""
 
     model_config = SettingsConfigDict(env_prefix="MOTET_", env_nested_delimiter="__", frozen=True, extra="forbid")
 
-    listen: str = Field(default="127.0.0.1:50050", description="Address to serve on; port 0 takes a free one.")
+    listen: str = Field(default="127.0.0.1:50050", description="Address to serve on. Port 0 selects a free port.")
     encoder: Addresses = Field(default="127.0.0.1:50051", description="Address of the encoder service.")
     language_model: Addresses = Field(default="127.0.0.1:50052", description="Address of the language model service.")
     decoders: dict[str, Addresses] = Field(default_factory=dict, description="Modality to the address of its decoder.")
 
     max_duration: Seconds = Field(
-        default=300.0, description="Seconds one generation may take, from acceptance to done."
+        default=300.0, description="Maximum duration of a generation, from `accepted` to `done`, in seconds."
     )
-    step_timeout: Seconds = Field(default=120.0, description="Seconds one media part may take, retry included.")
+    step_timeout: Seconds = Field(
+        default=120.0, description="Timeout of one media part, in seconds, including a retry."
+    )
     deadline_margin: Seconds = Field(
-        default=0.2, description="Seconds before a deadline at which work stops and done is told."
+        default=0.2, description="Seconds before a deadline at which the work stops and `done` is sent."
     )
-    heartbeat: Seconds = Field(
-        default=10.0, description="Seconds of silence after which a stream says that it is alive."
-    )
+    heartbeat: Seconds = Field(default=HEARTBEAT, description="Interval of heartbeats on a silent stream, in seconds.")
     text_interval: Annotated[float, Field(ge=0)] = Field(
-        default=0.02, description="Seconds of text that go into one event."
+        default=0.02, description="Minimum interval between text events, in seconds. 0 sends each piece on its own."
     )
 
     max_output_tokens: Count | None = Field(
-        default=None, description="Tokens of one answer; unset: as the model's manifest says."
+        default=None, description="Maximum tokens of an answer. By default, the limit of the model's manifest."
     )
-    max_parts_each: Count = Field(default=8, description="Media parts of one modality in one answer.")
-    max_parts: Count = Field(default=16, description="Media parts in one answer, those that fail included.")
-    max_refusals: Count = Field(
-        default=8, description="Broken or refused signals after which a language model is stopped."
+    max_parts_each: Count = Field(default=8, description="Maximum media parts of one modality in an answer.")
+    max_parts: Count = Field(default=16, description="Maximum media parts in an answer, failed ones included.")
+    max_refused_signals: Count = Field(
+        default=8, description="Maximum broken or refused signals in an answer. One more stops the language model."
     )
-    max_text: Count = Field(default=1_000_000, description="Code points of text in one answer.")
+    max_text_length: Count = Field(default=1_000_000, description="Maximum length of an answer's text in code points.")
 
-    max_turns: Count = Field(default=256, description="Turns in one conversation.")
-    max_turn_parts: Count = Field(default=64, description="Pieces of text and media in one turn.")
-    max_text_bytes: Bytes = Field(default=256 * 1024, description="Bytes of one piece of text, as UTF-8.")
-    max_input_media: Count = Field(default=32, description="Pieces of media in one conversation.")
+    max_turns: Count = Field(default=256, description="Maximum turns in a conversation.")
+    max_turn_parts: Count = Field(default=64, description="Maximum pieces of text and media in a turn.")
+    max_text_bytes: Bytes = Field(default=256 * 1024, description="Maximum size of a piece of text in bytes of UTF-8.")
+    max_input_media: Count = Field(default=32, description="Maximum pieces of media in a conversation.")
     max_media_bytes: Bytes = Field(
-        default=32 * MEBI, description="Bytes of one piece of media, that comes in or is made."
+        default=32 * MEBI, description="Maximum size of a piece of media in bytes, for input and for output."
     )
-    max_input_bytes: Bytes = Field(default=64 * MEBI, description="Bytes of all media in one conversation.")
+    max_input_bytes: Bytes = Field(
+        default=64 * MEBI, description="Maximum size of all media in a conversation, in bytes."
+    )
 
     max_priority: Annotated[int, Field(ge=PRIORITIES[0], le=PRIORITIES[-1])] = Field(
-        default=PRIORITIES[-1], description="The highest priority that is heeded; higher ones are lowered to it."
+        default=PRIORITIES[-1], description="Maximum priority of a request. Higher priorities are lowered to it."
     )
     queue_seconds: Seconds = Field(
         default=60.0,
-        description="Seconds of predicted work that may wait for each call that workers of a kind do at a time; "
-        "more is refused at once. One tenant alone may fill four fifths of it.",
+        description="Queue limit per worker slot, in predicted seconds of work. Calls beyond it are refused at once. "
+        "One tenant alone may fill four fifths of the queue.",
     )
     ageing: Seconds = Field(
-        default=AGEING, description="Seconds of being passed over that raise the priority of what waits by one."
+        default=AGEING, description="Seconds without service that raise the priority of waiting calls by one."
     )
-    reservation: Seconds = Field(
-        default=10.0, description="Seconds for which a place is kept for media whose signal has begun."
+    reservation_timeout: Seconds = Field(
+        default=10.0, description="Seconds after which the reservation for an expected media job ends."
     )
-    eject_after: Count = Field(
-        default=3, description="Retryable failures in a row after which a replica is left alone for a while."
-    )
+    eject_after: Count = Field(default=3, description="Number of consecutive retryable failures that eject a replica.")
     eject_for: Seconds = Field(
-        default=1.0, description="Seconds for which it is left alone at first; twice as long each time it fails again."
+        default=1.0, description="Duration of a replica's first ejection in seconds. Each further one is twice as long."
     )
-    max_generations: Count = Field(default=64, description="Generations at a time; more are refused at once.")
-    result_ttl: Seconds = Field(default=600.0, description="Seconds for which a finished generation can be watched.")
-    max_results: Count = Field(default=10_000, description="Finished generations that are kept.")
+    max_generations: Count = Field(
+        default=64, description="Maximum concurrent generations. Requests beyond it are refused at once."
+    )
+    result_ttl: Seconds = Field(
+        default=600.0, description="Time for which an ended generation can be watched, in seconds."
+    )
+    max_results: Count = Field(default=10_000, description="Maximum number of ended generations that are kept.")
     max_result_bytes: Bytes = Field(
-        default=256 * MEBI, description="Bytes of finished generations' events that are kept."
+        default=256 * MEBI, description="Maximum size of the events of ended generations, in bytes."
     )
-    artifact_ttl: Seconds = Field(
-        default=3600.0, description="Seconds for which an artifact can be used, from when it was made."
-    )
+    artifact_ttl: Seconds = Field(default=3600.0, description="Lifetime of an artifact in seconds.")
     max_artifact_bytes: Bytes = Field(
-        default=512 * MEBI, description="Bytes of all artifacts; the least recently used make room."
+        default=512 * MEBI,
+        description="Maximum size of all artifacts in bytes. The least recently used ones are removed first.",
     )
     reuse_bytes: Annotated[int, Field(ge=0)] = Field(
         default=64 * MEBI,
-        description="Bytes of finished media that are kept and given again where a tenant asks for the same with the "
-        "same seed; with 0, equal media are made as often as they are asked for, even at the same moment.",
+        description="Size of the cache of finished media, in bytes. A tenant's equal jobs with equal seeds are cache "
+        "hits. With 0, there is no cache, and equal jobs that run at the same time are not shared.",
     )

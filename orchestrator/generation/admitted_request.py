@@ -1,4 +1,4 @@
-"""A request that was admitted: all it names is at hand, and all it leaves open is settled."""
+"""A request that was admitted: its media are loaded, and every option has a value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from motet.core.workers import Role
 
 @dataclass(frozen=True, slots=True)
 class AdmittedMedia:
-    """Media in a prompt, and of which modality their bytes proved to be."""
+    """Media in a prompt, and the modality that was detected from their bytes."""
 
     modality: str
     media: Media
@@ -29,10 +29,10 @@ class AdmittedTurn:
 
 @dataclass(frozen=True, slots=True)
 class AdmittedRequest:
-    """What a generation is to do.
+    """The input of a generation.
 
-    `ceilings` says how many parts of each modality may be made; one that it leaves out may not be made at all, and
-    its reason is that the caller did not allow it. `deadline` is when `Done` must be told.
+    `ceilings` is the maximum number of parts of each modality. A modality without a ceiling is not allowed by the
+    caller. `deadline` is the time at which the generation is stopped.
     """
 
     turns: tuple[AdmittedTurn, ...]

@@ -1,4 +1,4 @@
-"""What happened in a generation, kept so that anyone can read it from any point."""
+"""The events of a generation, kept so that any number of readers can read them from any position."""
 
 from __future__ import annotations
 
@@ -12,49 +12,51 @@ from motet.core.events import Done, Event, EventPayload, PartDelta, PartProgress
 class EventLog:
     """The events of one generation, in order.
 
-    Writing never waits for a reader: a reader is a position, and holds no copy. `observe` is called with each event.
+    Appending never waits for a reader, because a reader is a position and holds no copy. `observe` is called with each
+    payload.
     """
 
-    def __init__(self, observe: Callable[[EventPayload], None] = lambda what: None) -> None:
+    def __init__(self, observe: Callable[[EventPayload], None] = lambda payload: None) -> None:
         self._observe = observe
         self._events: list[Event] = []
-        self._waiting: list[asyncio.Future[None]] = []
+        self._readers: list[asyncio.Future[None]] = []
+        """The readers that wait for the next event."""
         self.size_bytes = 0
-        """Bytes of the text, media and previews in it."""
+        """Size of the text, media and previews in the log."""
 
     def __len__(self) -> int:
-        """Also the sequence of the last event."""
+        """Return the number of events, which is the sequence number of the last event."""
         return len(self._events)
 
     @property
     def closed(self) -> bool:
-        """Whether `Done` was written."""
+        """Whether `Done` was appended."""
         return bool(self._events) and isinstance(self._events[-1].payload, Done)
 
-    def append(self, what: EventPayload) -> None:
-        """Write the next event and wake whoever waits for it."""
-        self._events.append(Event(len(self._events) + 1, time.time(), what))
-        self.size_bytes += _size_of(what)
-        self._observe(what)
-        waiting, self._waiting = self._waiting, []
-        for reader in waiting:
+    def append(self, payload: EventPayload) -> None:
+        """Append an event and wake the readers that wait for it."""
+        self._events.append(Event(len(self._events) + 1, time.time(), payload))
+        self.size_bytes += _size_of(payload)
+        self._observe(payload)
+        readers, self._readers = self._readers, []
+        for reader in readers:
             if not reader.done():
                 reader.set_result(None)
 
     async def follow(self, after: int = 0) -> AsyncGenerator[Event, None]:
-        """Every event after a sequence: those of the past at once, those to come as they come, up to `Done`."""
+        """Yield every event after a sequence number: existing events at once, later ones as they come, up to `Done`."""
         while True:
             while after < len(self._events):
                 after += 1
                 yield self._events[after - 1]
             if self.closed:
                 return
-            self._waiting.append(grown := asyncio.get_running_loop().create_future())
-            await grown
+            self._readers.append(appended := asyncio.get_running_loop().create_future())
+            await appended
 
 
-def _size_of(what: EventPayload) -> int:
-    match what:
+def _size_of(payload: EventPayload) -> int:
+    match payload:
         case PartDelta(chunk=chunk):
             return len(chunk)
         case PartProgress(preview=preview) if preview:

@@ -1,4 +1,4 @@
-"""The answer while it is being made: it gives each part its place, and tells of it once and in order."""
+"""The writer of a generation's events. It numbers the parts and keeps the grammar of events."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ TEXT_TYPE = "text/plain"
 
 @dataclass(slots=True, eq=False)
 class OpenPart:
-    """One part: `size` is what was told of it so far, in code points or bytes; `steps` the denoising steps done."""
+    """A part that is not finished.
+
+    `size` is the code points or bytes that were sent, `steps` the denoising steps that were reported.
+    """
 
     index: int
     id: str
@@ -47,87 +50,87 @@ class OpenPart:
 
 
 class EventWriter:
-    """Turns what happens into events that keep the grammar, whoever calls in whatever order.
+    """Writes the events of a generation to its log. The events keep the grammar, whatever the order of the calls.
 
-    What comes for a part that is closed, or after the end, is dropped: work that was just stopped may still speak.
-    Part ids follow from places, so that the same answer has the same ids. Text that is cut off stays: its part is done,
-    and the record's error says why it ends there. Where `fallback` is set, a failed media part's caption stands in for
-    it, as a text part with its index and anchor.
+    Calls for a part that is closed, and calls after `finish`, are ignored, because workers that were just stopped may
+    still send something. Part ids follow from the parts' indices, so equal answers have equal ids. Text that ends early
+    is kept: its part is done, and the record's error says why the text ends. With `fallback`, the caption of a failed
+    media part replaces the part, as a text part with the same index and anchor.
     """
 
     def __init__(self, name: str, log: EventLog, *, fallback: bool = False, interval: float = 0.02) -> None:
         self.name = name
         self._log = log
         self._fallback = fallback
-        self._prose = TextCoalescer(self._send_text, interval)
+        self._coalescer = TextCoalescer(self._send_text, interval)
         self._open: dict[str, OpenPart] = {}
         self._text: OpenPart | None = None
         self._caption = ""
-        self._places = 0
+        self._next_index = 0
         self._nodes: tuple[PlanNode, ...] = ()
-        self._planned = False
+        self._plan_complete = False
         self._done: list[tuple[int, PartDone]] = []
         self._failed: list[tuple[int, PartFailed]] = []
         self._tokens = (0, 0)
         self._steps = 0
-        self._spent = Usage()
+        self._last_usage = Usage()
         self._created = time.time()
         self._started = now()
         self._outcome: tuple[State, MotetError | None, float | None] | None = None
-        self.written = 0
-        """Code points of text so far: the anchor of media that come next."""
+        self.text_length = 0
+        """Code points of text so far, which is the anchor of the next media part."""
         self.usable = False
-        """Whether a caller could use what there is so far: media, or text that is not blank."""
+        """Whether the answer has media, or text that is not blank."""
 
     @property
-    def over(self) -> bool:
-        """Whether `Done` was told."""
+    def finished(self) -> bool:
+        """Whether `Done` was written."""
         return self._outcome is not None
 
     def accept(self, seed: int, deadline: float | None) -> None:
-        """Tell that work has begun."""
+        """Write `Accepted`."""
         self._log.append(Accepted(self.name, seed, deadline))
 
     def write(self, text: str) -> None:
-        """More text, in the open text part or a new one."""
-        if self.over or not text:
+        """Append text to the open text part, or to a new one."""
+        if self.finished or not text:
             return
         if self._text is None:
-            self._text = self._begin(self._next(TEXT), TEXT_TYPE)
+            self._text = self._start(self._next_part(TEXT), TEXT_TYPE)
         self._text.content.append(text)
-        self.written += len(text)
+        self.text_length += len(text)
         self.usable = self.usable or not text.isspace()
-        self._prose.write(text)
+        self._coalescer.write(text)
 
     def end_text(self) -> None:
         """Close the text part, if one is open."""
         if self._text is None:
             return
-        self._prose.flush()
+        self._coalescer.flush()
         part, self._text = self._text, None
         text = "".join(part.content)
         self._caption = caption_of(text) or self._caption
         self._close_done(part, PartDone(part.id, sha256(text.encode()).digest()))
 
-    def ask(self, modality: str, media_type: str, needs: tuple[str, ...] = ()) -> OpenPart:
-        """Open a media part here: plan it, after the parts that it needs, and start it."""
+    def start_media(self, modality: str, media_type: str, needs: tuple[str, ...] = ()) -> OpenPart:
+        """Add a media part to the plan, after the parts that it needs, and start it at the current position."""
         self.end_text()
-        part = self._next(modality, self._caption)
-        if not self.over:
+        part = self._next_part(modality, self._caption)
+        if not self.finished:
             self._nodes = (*self._nodes, PlanNode(part.id, modality, needs))
             self._log.append(PlanGrown(self._nodes, complete=False))
-            self._begin(part, media_type)
+            self._start(part, media_type)
         return part
 
     def complete_plan(self) -> None:
-        """No media part will be asked for any more."""
-        if not self._planned:
-            self._planned = True
+        """Write the complete plan, once. No media part may be started after it."""
+        if not self._plan_complete:
+            self._plan_complete = True
             self._log.append(PlanGrown(self._nodes, complete=True))
 
     def progress(self, part_id: str, progress: Progress) -> None:
-        """A media part came nearer to being done. Steps that were told already are not told again."""
-        part = self._media(part_id)
+        """Write the progress of a media part. Steps that were reported before are skipped."""
+        part = self._media_part(part_id)
         if part is not None and part.steps < progress.step <= progress.total:
             self._steps += progress.step - part.steps
             part.steps = progress.step
@@ -136,8 +139,8 @@ class EventWriter:
     def complete(
         self, part_id: str, chunks: Sequence[bytes], artifact: Artifact, provenance: Mapping[str, str]
     ) -> None:
-        """A media part is made; `chunks` are its bytes, where they are sent along."""
-        part = self._media(part_id)
+        """Write the result of a media part. `chunks` are its bytes, or empty if the caller has to download them."""
+        part = self._media_part(part_id)
         if part is None:
             return
         for chunk in chunks:
@@ -147,21 +150,22 @@ class EventWriter:
         self._close_done(part, PartDone(part_id, artifact.sha256, artifact, provenance))
 
     def fail(self, part_id: str, error: MotetError) -> None:
-        """A media part will not be complete."""
-        part = self._media(part_id)
+        """Write the failure of a media part."""
+        part = self._media_part(part_id)
         if part is None:
             return
-        stand_in = self._stand_in(part) if self._fallback and not isinstance(error, CancelledError) else None
-        failed = PartFailed(part_id, error, _may_succeed_later(error), stand_in.id if stand_in else "")
+        replace = self._fallback and part.caption and not isinstance(error, CancelledError)
+        fallback = OpenPart(part.index, f"{part.id}-text", TEXT, part.anchor) if replace else None
+        failed = PartFailed(part_id, error, _may_succeed_later(error), fallback.id if fallback else "")
         del self._open[part_id]
         self._failed.append((part.index, failed))
         self._log.append(failed)
-        if stand_in is not None:
-            self._tell(stand_in, part.caption)
+        if fallback is not None:
+            self._write_fallback(fallback, part.caption)
 
-    def spend(self, input_tokens: int, output_tokens: int) -> None:
-        """Tell what the language model spent."""
-        if not self.over:
+    def set_usage(self, input_tokens: int, output_tokens: int) -> None:
+        """Write the token counts of the language model."""
+        if not self.finished:
             self._tokens = (input_tokens, output_tokens)
             self._log.append(self._usage())
 
@@ -169,21 +173,22 @@ class EventWriter:
         self,
         error: MotetError | None = None,
         *,
-        rest: MotetError | None = None,
-        whole: bool = False,
+        open_parts_error: MotetError | None = None,
+        all_or_nothing: bool = False,
         kept_for: float | None = None,
     ) -> None:
-        """Tell the end, once; `error` goes into the record. Media that are not done fail with `rest`, else `error`.
+        """Write `Done`, once. `error` becomes the record's error.
 
-        `whole` says that a part of an answer is as good as none. `kept_for` is for how many seconds the result stays.
+        Open media parts fail with `open_parts_error`, or else with `error`. With `all_or_nothing`, an incomplete answer
+        has failed. `kept_for` is the number of seconds for which the result is kept.
         """
-        if self.over:
+        if self.finished:
             return
         self.end_text()
         self.complete_plan()
         for part in list(self._open.values()):
-            self.fail(part.id, rest or error or FaultError(f"{part.id} was left unfinished"))
-        state = self._state_after(error, whole)
+            self.fail(part.id, open_parts_error or error or FaultError(f"{part.id} was not completed"))
+        state = self._final_state(error, all_or_nothing)
         if error is None and state is State.FAILED:
             error = self._failed[0][1].error if self._failed else FaultError("the language model wrote nothing")
         self._log.append(self._usage())
@@ -191,7 +196,7 @@ class EventWriter:
         self._log.append(Done(self.record(pending=1)))
 
     def record(self, *, pending: int = 0) -> Generation:
-        """The generation as it is now, or will be once `pending` more events are told."""
+        """Return the generation's record. Its last sequence number includes `pending` events still to be written."""
         state, error, expires = self._outcome or (State.RUNNING, None, None)
         return Generation(
             name=self.name,
@@ -205,30 +210,29 @@ class EventWriter:
             last_sequence=len(self._log) + pending,
         )
 
-    def _state_after(self, error: MotetError | None, whole: bool) -> State:
+    def _final_state(self, error: MotetError | None, all_or_nothing: bool) -> State:
         if isinstance(error, CancelledError):
             return State.CANCELLED
-        if not self.usable or (whole and (error or self._failed)):
+        if not self.usable or (all_or_nothing and (error or self._failed)):
             return State.FAILED
         return State.PARTIAL if error or self._failed else State.SUCCEEDED
 
     def _usage(self) -> Usage:
-        if self._outcome:
-            return self._spent
-        self._spent = Usage(*self._tokens, self._steps, now() - self._started)
-        return self._spent
+        if not self.finished:
+            self._last_usage = Usage(*self._tokens, self._steps, now() - self._started)
+        return self._last_usage
 
-    def _next(self, modality: str, caption: str = "") -> OpenPart:
-        part = OpenPart(self._places, f"part-{self._places}", modality, self.written, caption)
-        self._places += 1
-        return part
+    def _next_part(self, modality: str, caption: str = "") -> OpenPart:
+        index = self._next_index
+        self._next_index += 1
+        return OpenPart(index, f"part-{index}", modality, self.text_length, caption)
 
-    def _begin(self, part: OpenPart, media_type: str) -> OpenPart:
+    def _start(self, part: OpenPart, media_type: str) -> OpenPart:
         self._open[part.id] = part
         self._log.append(PartStarted(part.id, part.index, part.modality, media_type, part.anchor, part.caption))
         return part
 
-    def _media(self, part_id: str) -> OpenPart | None:
+    def _media_part(self, part_id: str) -> OpenPart | None:
         part = self._open.get(part_id)
         return None if part is self._text else part
 
@@ -242,16 +246,13 @@ class EventWriter:
         self._done.append((part.index, done))
         self._log.append(done)
 
-    def _stand_in(self, failed: OpenPart) -> OpenPart | None:
-        return OpenPart(failed.index, f"{failed.id}-text", TEXT, failed.anchor) if failed.caption else None
-
-    def _tell(self, part: OpenPart, text: str) -> None:
-        self._begin(part, TEXT_TYPE)
+    def _write_fallback(self, part: OpenPart, text: str) -> None:
+        self._start(part, TEXT_TYPE)
         self._log.append(PartDelta(part.id, 0, text))
         self.usable = True
         self._close_done(part, PartDone(part.id, sha256(text.encode()).digest()))
 
 
 def _may_succeed_later(error: MotetError) -> bool:
-    """Whether the same request may do better another time; not so after a fault, which equal work would meet again."""
+    """Return whether the same request may succeed later. After a fault, equal work would fail again."""
     return isinstance(error, RetryableError | DeadlineError | CancelledError)

@@ -1,4 +1,4 @@
-"""What is counted of every generation, read off its events."""
+"""Metrics of a generation, derived from its events."""
 
 from __future__ import annotations
 
@@ -12,63 +12,65 @@ from motet.core.metrics import labelled
 from orchestrator.generation.admitted_request import AdmittedRequest
 
 OTHER = "other"
-"""Stands for all modalities that nothing here makes: a model may invent any number, and a label may not."""
+"""Label of all modalities without a decoder. A model may invent modalities, and labels must be a closed set."""
 
 
 class MetricsObserver:
-    """Counts one generation's events as they happen. `makes` are the modalities that there are decoders for."""
+    """Counts the events of one generation. `modalities` are those that have a decoder."""
 
-    def __init__(self, order: AdmittedRequest, makes: Collection[str]) -> None:
-        self._known = {TEXT, *makes}
-        self._modalities: dict[str, str] = {}
+    def __init__(self, request: AdmittedRequest, modalities: Collection[str]) -> None:
+        self._labels = {TEXT, *modalities}
+        self._label_of: dict[str, str] = {}
+        """Part id to the modality's label."""
         self._steps: dict[str, int] = {}
+        """Part id to the denoising steps counted so far."""
         self._tokens = (0, 0)
         self._started = now()
-        self._silent = True
-        for attachment in order.attachments:
+        self._has_text = False
+        for attachment in request.attachments:
             labelled(metrics.MEDIA_BYTES, attachment.modality, "read").inc(len(attachment.media.data))
 
-    def count(self, what: EventPayload) -> None:
-        """One more event."""
-        match what:
+    def count(self, payload: EventPayload) -> None:
+        """Count one event."""
+        match payload:
             case Accepted():
                 metrics.GENERATIONS_RUNNING.inc()
             case PartStarted(part_id, _, modality):
-                self._start(part_id, modality)
+                self._start_part(part_id, modality)
             case PartProgress(part_id, step):
-                labelled(metrics.DENOISING_STEPS, self._modalities[part_id]).inc(step - self._steps.get(part_id, 0))
+                labelled(metrics.DENOISING_STEPS, self._label_of[part_id]).inc(step - self._steps.get(part_id, 0))
                 self._steps[part_id] = step
             case PartDone(part_id, _, artifact):
-                labelled(metrics.PARTS, self._modalities[part_id], "").inc()
+                labelled(metrics.PARTS, self._label_of[part_id], "").inc()
                 if artifact is not None:
-                    labelled(metrics.MEDIA_BYTES, self._modalities[part_id], "made").inc(artifact.size_bytes)
+                    labelled(metrics.MEDIA_BYTES, self._label_of[part_id], "made").inc(artifact.size_bytes)
             case PartFailed(part_id, error):
-                labelled(metrics.PARTS, self._modalities[part_id], error.reason).inc()
-            case Usage(read, written):
-                self._spend(read, written)
+                labelled(metrics.PARTS, self._label_of[part_id], error.reason).inc()
+            case Usage(input_tokens, output_tokens):
+                self._count_tokens(input_tokens, output_tokens)
             case Done(record):
                 metrics.GENERATIONS_RUNNING.dec()
                 labelled(metrics.GENERATION_SECONDS, record.state.name.lower()).observe(record.usage.elapsed)
 
-    def _start(self, part_id: str, modality: str) -> None:
-        self._modalities[part_id] = modality if modality in self._known else OTHER
-        if self._silent and modality == TEXT:
-            self._silent = False
+    def _start_part(self, part_id: str, modality: str) -> None:
+        self._label_of[part_id] = modality if modality in self._labels else OTHER
+        if modality == TEXT and not self._has_text:
+            self._has_text = True
             metrics.FIRST_TEXT_SECONDS.observe(now() - self._started)
 
-    def _spend(self, read: int, written: int) -> None:
-        labelled(metrics.TOKENS, "read").inc(read - self._tokens[0])
-        labelled(metrics.TOKENS, "written").inc(written - self._tokens[1])
-        self._tokens = (read, written)
+    def _count_tokens(self, input_tokens: int, output_tokens: int) -> None:
+        labelled(metrics.TOKENS, "read").inc(input_tokens - self._tokens[0])
+        labelled(metrics.TOKENS, "written").inc(output_tokens - self._tokens[1])
+        self._tokens = (input_tokens, output_tokens)
 
 
 @contextmanager
 def measured_job(modality: str) -> Iterator[None]:
-    """Within, a decoder works on a step; how long is measured."""
-    running, begun = labelled(metrics.MEDIA_JOBS_RUNNING, modality), now()
+    """Count a media job as running within the context, and measure its duration."""
+    running, started = labelled(metrics.MEDIA_JOBS_RUNNING, modality), now()
     running.inc()
     try:
         yield
     finally:
         running.dec()
-        labelled(metrics.MEDIA_JOB_SECONDS, modality).observe(now() - begun)
+        labelled(metrics.MEDIA_JOB_SECONDS, modality).observe(now() - started)

@@ -1,4 +1,4 @@
-"""One request on its way from prompt to parts."""
+"""The run of one generation: encode the prompt, run the language model, and run its media jobs."""
 
 from __future__ import annotations
 
@@ -19,223 +19,245 @@ from orchestrator.generation.admitted_request import AdmittedRequest
 from orchestrator.generation.event_writer import EventWriter
 from orchestrator.generation.executor import execute
 from orchestrator.generation.metrics_observer import measured_job
-from orchestrator.generation.signal_reader import SignalReader
+from orchestrator.generation.signal_reader import JobExpected, PartRefused, SignalReader
 from orchestrator.generation.worker_errors import translate_errors, worker_stream
 from orchestrator.settings import OrchestratorSettings
 
 NO_OPTIONS = DecoderOptions()
 
 
-class Keep(Protocol):
-    """Where finished media go."""
+class Artifacts(Protocol):
+    """A store of finished media."""
 
     async def keep(self, modality: str, media: Media) -> tuple[Artifact, tuple[bytes, ...]]:
-        """Keep media for download; also gives their bytes in chunks, none where they are too large to be sent along."""
+        """Store media. Return the artifact, and its bytes in chunks unless they are too large for events."""
         ...
 
 
-class _AbandonedError(Exception):
-    """Part of the answer failed, and the caller wants all of it or none; the end has been told."""
+class _PartFailedError(Exception):
+    """A part failed, and the request wants all parts or none. `Done` was already written."""
 
 
 class Pipeline:
-    """Answers one order. It cannot tell local workers from remote ones."""
+    """Runs one admitted request. It does not know whether its workers are local or remote, and never retries."""
 
     def __init__(
         self,
-        order: AdmittedRequest,
-        answer: EventWriter,
+        request: AdmittedRequest,
+        writer: EventWriter,
         *,
         workers: Workers,
         manifest: Manifest,
         digest: str,
-        artifacts: Keep,
+        artifacts: Artifacts,
         settings: OrchestratorSettings,
     ) -> None:
-        self._order = order
-        self._answer = answer
+        self._request = request
+        self._writer = writer
         self._workers = workers
         self._manifest = manifest
         self._digest = digest
         self._artifacts = artifacts
         self._settings = settings
-        self._whole = order.failure_policy is FailurePolicy.ALL_OR_NOTHING
-        self._trouble: MotetError | None = None
-        self._places: dict[str, Reservation] = {}
-        """By part, for those whose signal has begun."""
+        self._all_or_nothing = request.failure_policy is FailurePolicy.ALL_OR_NOTHING
+        self._error: MotetError | None = None
+        """The error of the encoder or of the language model."""
+        self._reservations: dict[str, Reservation] = {}
+        """By part id, from the first token of a signal until its media job starts."""
 
     async def run(self) -> None:
-        """From prompt to `Done`. Whatever goes wrong is told in the answer; only cancellation is raised."""
+        """Run to the end and write `Done`. Errors become events; only cancellation is raised."""
         try:
             prompt = await self._prompt()
-            await execute(self._steps(prompt), self)
-        except _AbandonedError:
+            await execute(self._media_jobs(prompt), self)
+        except _PartFailedError:
             return
         except MotetError as error:
-            self._trouble = error
+            self._error = error
         finally:
-            self._give_back(*self._places)
-        self._finish(self._trouble)
+            self._release(*self._reservations)
+        self._finish(self._error)
 
     def stop(self, error: MotetError) -> None:
-        """Tell the end at once, before those who are at work have noticed; whoever calls this cancels `run` as well."""
+        """Write `Done` now, before the workers have stopped. The caller must cancel `run` as well."""
         self._finish(error)
 
-    async def make(self, step: MediaJob, inputs: tuple[Media, ...]) -> Media:
-        """Have one step decoded and its media told. Tried once more where that is safe: nothing of it was told yet."""
-        options = self._order.decoder_options.get(step.modality, NO_OPTIONS)
-        job = DecodeJob(
-            modality=step.modality,
-            conditioning=step.conditioning,
-            seed=seed_of(self._order.seed, step.id),
-            steps=options.steps,
-            guidance=options.guidance,
-            previews=self._order.previews,
-            inputs=inputs,
-            tenant=self._order.tenant,
-            priority=self._order.priority,
-            min_steps=options.min_steps,
-        )
-        seconds = self._settings.step_timeout
+    async def run_job(self, media_job: MediaJob, inputs: tuple[Media, ...]) -> Media:
+        """Implement `JobRunner.run_job`: decode the media, store them and write the part's events."""
+        job = self._decode_job(media_job, inputs)
+        timeout = self._settings.step_timeout
         try:
-            async with asyncio.timeout(seconds):
-                with measured_job(step.modality):
-                    media, taken = await self._decode(step, job)
+            async with asyncio.timeout(timeout):
+                with measured_job(media_job.modality):
+                    media, steps = await self._decode(media_job, job)
         except TimeoutError as error:
             raise DeadlineError(
-                f"making {step.modality} took longer than {seconds:g} s; ask for fewer steps"
+                f"decoding {media_job.modality} took longer than {timeout:g} s; ask for fewer steps"
             ) from error
-        artifact, chunks = await self._artifacts.keep(step.modality, media)
-        self._answer.complete(step.id, chunks, artifact, self._provenance(job, taken))
+        artifact, chunks = await self._artifacts.keep(media_job.modality, media)
+        self._writer.complete(media_job.id, chunks, artifact, self._provenance(job, steps))
         return media
 
-    def failed(self, step: MediaJob, error: MotetError) -> None:
-        """One step failed."""
-        self._fail(step.id, error)
+    def job_failed(self, media_job: MediaJob, error: MotetError) -> None:
+        """Implement `JobRunner.job_failed`."""
+        self._fail(media_job.id, error)
 
     async def _prompt(self) -> Prompt:
-        """The conversation as the language model reads it, each piece of media replaced by its embedding."""
-        order = self._order
-        tensors = await self._embeddings(media := [attachment.media for attachment in order.attachments])
-        if len(tensors) != len(media):
-            raise FaultError(f"the encoder answered {len(media)} pieces of media with {len(tensors)} embeddings")
-        rest = iter(tensors)
+        """Return the language model's prompt: the conversation with embeddings in place of its media."""
+        request = self._request
+        media = [attachment.media for attachment in request.attachments]
+        embeddings = await self._encode(media)
+        if len(embeddings) != len(media):
+            raise FaultError(f"the encoder returned {len(embeddings)} embeddings for {len(media)} pieces of media")
+        remaining = iter(embeddings)
         turns = tuple(
             Turn(
                 turn.role,
-                tuple(part if isinstance(part, str) else Embedding(part.modality, next(rest)) for part in turn.parts),
+                tuple(
+                    part if isinstance(part, str) else Embedding(part.modality, next(remaining)) for part in turn.parts
+                ),
             )
-            for turn in order.turns
+            for turn in request.turns
         )
         return Prompt(
             turns=turns,
-            ceilings=order.ceilings,
-            max_tokens=order.max_tokens,
-            temperature=order.temperature,
-            top_p=order.top_p,
-            seed=order.seed,
-            tenant=order.tenant,
-            priority=order.priority,
+            ceilings=request.ceilings,
+            max_tokens=request.max_tokens,
+            temperature=request.temperature,
+            top_p=request.top_p,
+            seed=request.seed,
+            tenant=request.tenant,
+            priority=request.priority,
         )
 
-    async def _embeddings(self, media: Sequence[Media]) -> Sequence[Tensor]:
-        order, encoder = self._order, self._workers.encoder
+    async def _encode(self, media: Sequence[Media]) -> Sequence[Tensor]:
+        request, encoder = self._request, self._workers.encoder
         if not media:
             return []
         with translate_errors("the encoder"):
-            return await encoder.encode(media, order.deadline, tenant=order.tenant, priority=order.priority)
+            return await encoder.encode(media, request.deadline, tenant=request.tenant, priority=request.priority)
 
-    async def _steps(self, prompt: Prompt) -> AsyncIterator[MediaJob]:
-        """Tell the text; yield each step the moment it is known. A model that fails ends the steps, not the rest."""
-        answer, model = self._answer, self._workers.language_model
-        score = SignalReader(
-            answer, self._fail, self._expect, self._order.ceilings, self._media_types(), self._settings
-        )
+    async def _media_jobs(self, prompt: Prompt) -> AsyncIterator[MediaJob]:
+        """Run the language model: write its text and yield its media jobs.
+
+        If the model fails, the jobs yielded before continue, unless the request wants all parts or none.
+        """
+        writer, model = self._writer, self._workers.language_model
+        reader = SignalReader(writer, self._request.ceilings, self._media_types(), self._settings)
         try:
-            async with worker_stream("the language model", model.generate(prompt, self._order.deadline)) as events:
+            async with worker_stream("the language model", model.generate(prompt, self._request.deadline)) as events:
                 async for event in events:
-                    if step := score.read(event):
-                        yield step
-                    if score.finished or answer.over:
+                    for outcome in reader.read(event):
+                        match outcome:
+                            case MediaJob():
+                                yield outcome
+                            case JobExpected(part_id, modality):
+                                self._reserve(part_id, modality)
+                            case PartRefused(part_id, error):
+                                self._fail(part_id, error)
+                    if reader.finished or writer.finished:
                         break
-            if not score.finished:
-                raise FaultError("the language model ended without saying so")
+            if not reader.finished:
+                raise FaultError("the language model's stream ended without `Finished`")
         except MotetError as error:
-            self._trouble = error
-            score.cut(error)
-            if self._whole:
-                self._abandon(error)
-        answer.complete_plan()
+            self._error = error
+            reader.stop(error)
+            if self._all_or_nothing:
+                self._stop_all(error)
+        writer.complete_plan()
 
-    def _expect(self, part_id: str, modality: str) -> None:
-        """A signal has begun: its decoder may begin, too, with what needs no conditioning."""
+    def _reserve(self, part_id: str, modality: str) -> None:
+        """Reserve a decoder, which may do whatever needs no conditioning before the job comes."""
         if decoder := reservable(self._workers.decoders[modality]):
-            order = self._order
-            steps = order.decoder_options.get(modality, NO_OPTIONS).steps
-            self._places[part_id] = decoder.reserve(steps=steps, tenant=order.tenant, priority=order.priority)
+            request = self._request
+            steps = request.decoder_options.get(modality, NO_OPTIONS).steps
+            self._reservations[part_id] = decoder.reserve(steps=steps, tenant=request.tenant, priority=request.priority)
 
-    def _give_back(self, *part_ids: str) -> None:
+    def _release(self, *part_ids: str) -> None:
         for part_id in part_ids:
-            if place := self._places.pop(part_id, None):
-                place.release()
+            if reservation := self._reservations.pop(part_id, None):
+                reservation.release()
 
-    async def _decode(self, step: MediaJob, job: DecodeJob) -> tuple[Media, int]:
-        """The media, and how many denoising steps they took."""
-        taken = self._wanted(job)
-        decoder = self._places.pop(step.id, self._workers.decoders[step.modality])
-        name = f"the decoder of {step.modality}"
-        deadline = self._order.deadline.within(self._settings.step_timeout)
+    def _decode_job(self, media_job: MediaJob, inputs: tuple[Media, ...]) -> DecodeJob:
+        request = self._request
+        options = request.decoder_options.get(media_job.modality, NO_OPTIONS)
+        return DecodeJob(
+            modality=media_job.modality,
+            conditioning=media_job.conditioning,
+            seed=seed_of(request.seed, media_job.id),
+            steps=options.steps,
+            guidance=options.guidance,
+            previews=request.previews,
+            inputs=inputs,
+            tenant=request.tenant,
+            priority=request.priority,
+            min_steps=options.min_steps,
+        )
+
+    async def _decode(self, media_job: MediaJob, job: DecodeJob) -> tuple[Media, int]:
+        """Return the media and the number of denoising steps they took."""
+        steps = self._requested_steps(job)
+        decoder = self._reservations.pop(media_job.id, self._workers.decoders[job.modality])
+        name = f"the decoder of {job.modality}"
+        deadline = self._request.deadline.within(self._settings.step_timeout)
         async with worker_stream(name, decoder.decode(job, deadline)) as events:
             async for event in events:
                 if isinstance(event, Media):
-                    return self._checked(event, name), taken
-                self._answer.progress(step.id, event)
-                taken = event.total
-        raise FaultError(f"{name} ended without making anything")
+                    return self._checked(event, name), steps
+                self._writer.progress(media_job.id, event)
+                steps = event.total
+        raise FaultError(f"{name} ended without a result")
 
     def _checked(self, media: Media, decoder: str) -> Media:
         limit = self._settings.max_media_bytes
         if not media.data or len(media.data) > limit:
-            raise FaultError(f"{decoder} made {len(media.data)} bytes; 1 to {limit} are allowed")
+            raise FaultError(f"{decoder} returned {len(media.data)} bytes; 1 to {limit} are allowed")
         return media
 
     def _fail(self, part_id: str, error: MotetError) -> None:
-        self._give_back(part_id)
-        self._answer.fail(part_id, error)
-        if self._whole:
-            self._abandon(error)
+        self._release(part_id)
+        self._writer.fail(part_id, error)
+        if self._all_or_nothing:
+            self._stop_all(error)
 
-    def _abandon(self, error: MotetError) -> None:
-        self._finish(error, rest=CancelledError("another part failed, and the request wants all parts or none"))
-        raise _AbandonedError
+    def _stop_all(self, error: MotetError) -> None:
+        """Write `Done` with all open parts failed, and stop the run."""
+        others = CancelledError("another part failed, and the request wants all parts or none")
+        self._finish(error, open_parts_error=others)
+        raise _PartFailedError
 
-    def _finish(self, error: MotetError | None, *, rest: MotetError | None = None) -> None:
-        self._answer.finish(error, rest=rest, whole=self._whole, kept_for=self._settings.result_ttl)
+    def _finish(self, error: MotetError | None, *, open_parts_error: MotetError | None = None) -> None:
+        self._writer.finish(
+            error,
+            open_parts_error=open_parts_error,
+            all_or_nothing=self._all_or_nothing,
+            kept_for=self._settings.result_ttl,
+        )
 
     def _media_types(self) -> Mapping[str, str]:
-        """What can be made, and what it comes as."""
+        """Return the media type of each modality that has a decoder."""
         return {
             modality: self._manifest.decoder_of(modality).media_type
             for modality in self._manifest.signals
             if modality in self._workers.decoders
         }
 
-    def _wanted(self, job: DecodeJob) -> int:
+    def _requested_steps(self, job: DecodeJob) -> int:
         return job.steps or self._manifest.decoder_of(job.modality).steps
 
-    def _provenance(self, job: DecodeJob, taken: int) -> Mapping[str, str]:
-        guidance, wanted = self._manifest.decoder_of(job.modality).guidance, self._wanted(job)
-        degraded = {"degraded_from": str(wanted)} if job.min_steps is not None and taken < wanted else {}
+    def _provenance(self, job: DecodeJob, steps: int) -> Mapping[str, str]:
+        guidance, requested = self._manifest.decoder_of(job.modality).guidance, self._requested_steps(job)
+        degraded = {"degraded_from": str(requested)} if job.min_steps is not None and steps < requested else {}
         return {
             "bundle": self._manifest.name,
             "digest": self._digest,
             "seed": str(job.seed),
-            "steps": str(taken),
+            "steps": str(steps),
             "guidance": f"{job.guidance or guidance:g}",
             **degraded,
         }
 
 
 def seed_of(seed: int, part_id: str) -> int:
-    """The seed of one part, 63 bits: it follows from the request's seed and the part's place, whatever the timing."""
+    """Return the seed of a part, 63 bits. It depends on the request's seed and the part's id, never on timing."""
     return int.from_bytes(sha256(f"{seed}/{part_id}".encode()).digest()[:8], "big") >> 1

@@ -1,9 +1,10 @@
-"""The score: what the language model writes, read as text to tell and as media to make."""
+"""Interpretation of the language model's events: text, media jobs, and signals that are refused."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from motet.core.errors import FaultError, MotetError, Reason, RequestError
 from motet.core.plan import MediaJob
@@ -11,131 +12,150 @@ from motet.core.workers import Finished, LanguageEvent, Signal, SignalBroken, Si
 from orchestrator.generation.event_writer import EventWriter, OpenPart
 from orchestrator.settings import OrchestratorSettings
 
-Fail = Callable[[str, MotetError], None]
-"""Told of each part that fails; what it raises ends the reading."""
 
-Expect = Callable[[str, str], None]
-"""Told of each part whose signal has begun and may be followed, and of its modality."""
+@dataclass(frozen=True, slots=True)
+class JobExpected:
+    """The first token of a signal was received. If the run completes, a `MediaJob` with this part id follows."""
+
+    part_id: str
+    modality: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartRefused:
+    """A part was opened for a signal, but no media job follows, because of `error`."""
+
+    part_id: str
+    error: MotetError
+
+
+Outcome = JobExpected | MediaJob | PartRefused
 
 
 class SignalReader:
-    """Reads a language model's events one at a time.
+    """Reads a language model's events one at a time. It writes text and opens parts, and returns the rest as outcomes.
 
-    It believes nothing: a part is opened for every signal, but a step comes only of what `ceilings` allow, whatever the
-    model was told. `media_types` says what each modality that can be made comes as.
+    The model's output is not trusted: every signal opens a part, but only signals within `ceilings` become media jobs.
+    `media_types` maps each modality that has a decoder to the media type of its results.
     """
 
     def __init__(
         self,
-        answer: EventWriter,
-        fail: Fail,
-        expect: Expect,
+        writer: EventWriter,
         ceilings: Mapping[str, int],
         media_types: Mapping[str, str],
         settings: OrchestratorSettings,
     ) -> None:
-        self._answer = answer
-        self._fail = fail
-        self._expect = expect
+        self._writer = writer
         self._ceilings = ceilings
         self._media_types = media_types
         self._settings = settings
-        self._asked: Counter[str] = Counter()
+        self._signals: Counter[str] = Counter()
         self._refusals = 0
         self._run: tuple[str, OpenPart | None] | None = None
+        """Modality of the open run, and its part, or None if the part was refused."""
         self.finished = False
-        """Whether the model said that it has stopped."""
+        """Whether the model sent `Finished`."""
 
-    def read(self, event: LanguageEvent) -> MediaJob | None:
-        """Tell what an event says; a whole signal that may be followed is the next step.
+    def read(self, event: LanguageEvent) -> Iterator[Outcome]:
+        """Process an event and yield its outcomes. Act on each outcome before taking the next.
 
-        Raises `RequestError` where a model goes on without end: it must be stopped.
+        Raises `RequestError` if the model exceeds the limit of text or of refused signals. Stop the model then.
         """
         match event:
             case TextPiece(text):
-                self._break_off()
-                self._answer.write(text)
-                if self._answer.written > self._settings.max_text:
+                yield from self._break_run()
+                self._writer.write(text)
+                if self._writer.text_length > self._settings.max_text_length:
                     raise _endless("text")
             case SignalStarted(modality):
-                self._break_off()
-                part = self._begin(modality)
-                self._run = (modality, part)
-                if part is not None:
-                    self._expect(part.id, modality)
+                yield from self._break_run()
+                yield from self._start_run(modality)
+                if part := self._run_part():
+                    yield JobExpected(part.id, modality)
             case Signal(modality, conditioning):
-                if part := self._take(modality):
-                    return MediaJob(part.id, modality, conditioning, part.anchor, part.caption)
+                yield from self._continue_run(modality)
+                if part := self._end_run():
+                    yield MediaJob(part.id, modality, conditioning, part.anchor, part.caption)
             case SignalBroken(modality, message):
-                if part := self._take(modality):
-                    self._refuse(part, _broken(modality, message))
+                yield from self._continue_run(modality)
+                if part := self._end_run():
+                    yield from self._refuse(part, _broken(modality, message))
             case Finished():
-                self._break_off()
-                self._answer.end_text()
-                self._answer.spend(event.input_tokens, event.output_tokens)
+                yield from self._break_run()
+                self._writer.end_text()
+                self._writer.set_usage(event.input_tokens, event.output_tokens)
                 self.finished = True
-        return None
 
-    def cut(self, error: MotetError) -> None:
-        """The model will write no more, because of `error`."""
-        if self._run and (part := self._run[1]):
-            self._answer.fail(part.id, error)
-        self._run = None
-        self._answer.end_text()
+    def stop(self, error: MotetError) -> None:
+        """Close what is open after the model failed with `error`."""
+        if part := self._end_run():
+            self._writer.fail(part.id, error)
+        self._writer.end_text()
 
-    def _take(self, modality: str) -> OpenPart | None:
-        """The part of the run that ends here, None if it was refused. A run that was not announced begins here."""
+    def _start_run(self, modality: str) -> Iterator[PartRefused]:
+        part = self._writer.start_media(modality, self._media_types.get(modality, ""))
+        self._signals[modality] += 1
+        error = self._forbidden(modality)
+        self._run = modality, None if error else part
+        if error:
+            yield from self._refuse(part, error)
+
+    def _continue_run(self, modality: str) -> Iterator[PartRefused]:
+        """Ensure that the open run has this modality. A run whose start was not announced starts here."""
         if self._run is None or self._run[0] != modality:
-            self._break_off()
-            return self._begin(modality)
-        part, self._run = self._run[1], None
+            yield from self._break_run()
+            yield from self._start_run(modality)
+
+    def _break_run(self) -> Iterator[PartRefused]:
+        """Refuse the part of an open run, because another event came before its end."""
+        if self._run is None:
+            return
+        modality = self._run[0]
+        if part := self._end_run():
+            message = f"the model did not finish the tokens that request {modality}"
+            yield from self._refuse(part, _broken(modality, message))
+
+    def _end_run(self) -> OpenPart | None:
+        """Close the open run and return its part, or None if there is no run or its part was refused."""
+        part, self._run = self._run_part(), None
         return part
 
-    def _break_off(self) -> None:
-        """A run that is open does not go on."""
-        run, self._run = self._run, None
-        if run and run[1]:
-            self._refuse(run[1], _broken(run[0], f"the model did not finish the tokens that ask for {run[0]}"))
-
-    def _begin(self, modality: str) -> OpenPart | None:
-        part = self._answer.ask(modality, self._media_types.get(modality, ""))
-        self._asked[modality] += 1
-        if error := self._forbidden(modality):
-            self._refuse(part, error)
-            return None
-        return part
+    def _run_part(self) -> OpenPart | None:
+        return self._run[1] if self._run else None
 
     def _forbidden(self, modality: str) -> MotetError | None:
+        """Return why a signal of this modality is refused, or None if it is allowed."""
         ceiling, total = self._ceilings.get(modality), self._settings.max_parts
-        told = {"modality": modality}
+        metadata = {"modality": modality}
         if modality not in self._media_types:
-            known = ", ".join(self._media_types)
+            supported = ", ".join(self._media_types)
             return RequestError(
-                f"nothing here makes {modality}, only {known}",
+                f"there is no decoder for {modality}, only for {supported}",
                 Reason.MODALITY_NOT_SUPPORTED,
-                told | {"supported": known},
+                metadata | {"supported": supported},
             )
         if ceiling is None:
-            return RequestError(f"the request does not allow {modality}", Reason.MODALITY_NOT_ALLOWED, told)
-        if self._asked[modality] > ceiling or self._asked.total() > total:
+            return RequestError(f"the request does not allow {modality}", Reason.MODALITY_NOT_ALLOWED, metadata)
+        if self._signals[modality] > ceiling or self._signals.total() > total:
             limit = str(min(ceiling, total))
             return RequestError(
-                f"an answer may hold {limit} parts of {modality}, of {total} media parts in all",
+                f"an answer may hold {limit} parts of {modality}, and {total} media parts in all",
                 Reason.LIMIT_EXCEEDED,
-                told | {"limit": limit},
+                metadata | {"limit": limit},
             )
         return None
 
-    def _refuse(self, part: OpenPart, error: MotetError) -> None:
+    def _refuse(self, part: OpenPart, error: MotetError) -> Iterator[PartRefused]:
         self._refusals += 1
-        self._fail(part.id, error)
-        if self._refusals > self._settings.max_refusals:
-            raise _endless("signals that lead to nothing")
+        yield PartRefused(part.id, error)
+        if self._refusals > self._settings.max_refused_signals:
+            raise _endless("signals that are refused")
 
 
 def _broken(modality: str, message: str) -> MotetError:
     return FaultError(message, Reason.SIGNAL_BROKEN, {"modality": modality})
 
 
-def _endless(what: str) -> MotetError:
-    return RequestError(f"the model wrote {what} without end and was stopped", Reason.LIMIT_EXCEEDED)
+def _endless(output: str) -> MotetError:
+    return RequestError(f"the model wrote {output} without end and was stopped", Reason.LIMIT_EXCEEDED)

@@ -1,4 +1,4 @@
-"""One generation, from its start until it is forgotten."""
+"""One generation, from its start until it is removed from the store."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ logger = logging.getLogger(__name__)
 
 
 class GenerationTask:
-    """Owns the task of one generation: whoever watches, leaves or cancels, it ends here and nowhere else.
+    """The asyncio task of one generation, and the only place where the generation is stopped.
 
-    `on_end` is called once, when no worker holds work for it any more.
+    `on_end` is called once, when no worker works for the generation any more.
     """
 
     def __init__(
         self,
         request: GenerationRequest,
         number: int,
-        answer: EventWriter,
+        writer: EventWriter,
         log: EventLog,
         pipeline: Pipeline,
         on_end: Callable[[GenerationTask], None],
     ) -> None:
         self.number = number
-        """Counts the generations of this process."""
+        """The generation's number in this process, from 0."""
         self.request_id = request.request_id
         self.fingerprint = fingerprint(request) if request.request_id else b""
         self.log = log
         self._detached = request.detach
-        self._answer = answer
+        self._writer = writer
         self._pipeline: Pipeline | None = pipeline
         self._on_end = on_end
-        self._attending = 0
+        self._subscribers = 0
         self._idle = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -51,20 +51,20 @@ class GenerationTask:
     @property
     def name(self) -> str:
         """The generation's resource name."""
-        return self._answer.name
+        return self._writer.name
 
     @property
     def record(self) -> Generation:
-        """What is known of it now."""
-        return self._answer.record()
+        """The generation's record, as of now."""
+        return self._writer.record()
 
     @property
-    def fruitless(self) -> bool:
-        """Whether it is over and nothing came of it, so that asking again should start anew."""
+    def failed(self) -> bool:
+        """Whether the generation ended without a result, so that a repeated request should start a new one."""
         return self.record.state in (State.FAILED, State.CANCELLED)
 
-    def begin(self, deadline: Deadline) -> None:
-        """Start the work, to be stopped at `deadline`."""
+    def start(self, deadline: Deadline) -> None:
+        """Start the generation. It is stopped at `deadline`."""
         if self._pipeline is not None:
             self._task = asyncio.create_task(self._pipeline.run(), name=self.name)
             self._task.add_done_callback(self._end)
@@ -72,41 +72,44 @@ class GenerationTask:
             late = DeadlineError("the deadline passed before everything was made; allow more time or ask for less")
             self._timer = asyncio.get_running_loop().call_later(seconds, self.stop, late)
 
-    async def attend(self) -> AsyncGenerator[Event, None]:
-        """All its events, to a caller it is made for. It is stopped when the last such leaves, unless detached."""
-        self._attending += 1
+    async def subscribe(self) -> AsyncGenerator[Event, None]:
+        """Yield all events to a caller of `generate`.
+
+        When the last subscriber closes this generator, the generation is stopped, unless it is detached.
+        """
+        self._subscribers += 1
         try:
             async with aclosing(self.log.follow()) as events:
                 async for event in events:
                     yield event
         finally:
-            self._attending -= 1
-            if not self._attending and not self._detached and not self._answer.over:
+            self._subscribers -= 1
+            if not self._subscribers and not self._detached and not self._writer.finished:
                 self.stop(CancelledError("the caller hung up"))
-                await self.idle()
+                await self.wait_idle()
 
     def stop(self, error: MotetError) -> None:
-        """Tell the end with this error, now, and have all workers stop. Changes nothing once the end was told."""
-        if self._pipeline is not None and self._task is not None and not self._answer.over:
+        """Write `Done` with this error now, and stop all workers. Do nothing if `Done` was already written."""
+        if self._pipeline is not None and self._task is not None and not self._writer.finished:
             self._pipeline.stop(error)
             self._task.cancel()
 
-    async def idle(self) -> None:
-        """Wait until no worker holds work for it."""
+    async def wait_idle(self) -> None:
+        """Wait until no worker works for the generation."""
         await self._idle.wait()
 
     def _end(self, task: asyncio.Task[None]) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if self._pipeline is not None and not self._answer.over:
-            self._pipeline.stop(_accident(task))
-        self._pipeline = self._task = self._timer = None  # they hold the prompt's media, which nobody needs any more
+        if self._pipeline is not None and not self._writer.finished:
+            self._pipeline.stop(_unexpected_end(task))
+        self._pipeline = self._task = self._timer = None  # they hold the prompt's media, which are not needed any more
         self._on_end(self)
         self._idle.set()
 
 
-def _accident(task: asyncio.Task[None]) -> MotetError:
-    """Why a task ended without telling so."""
+def _unexpected_end(task: asyncio.Task[None]) -> MotetError:
+    """Return the error of a task that ended without `Done`."""
     if task.cancelled():
         return CancelledError("the server is stopping")
     logger.error("a generation failed unexpectedly", exc_info=task.exception())

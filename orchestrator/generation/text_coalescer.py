@@ -1,4 +1,4 @@
-"""The text of an answer, on its way to the caller in pieces worth sending."""
+"""Coalescing of the language model's text into fewer events, and captions."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import re
 from collections.abc import Callable
 
 _SENTENCE_END = re.compile(r"(?<=[.!?\u3002\uff01\uff1f])\s+")
-_LONGEST_CAPTION = 1000
-"""Code points of text that a caption is looked for in."""
+_MAX_CAPTION = 1000
+"""Maximum length of a caption in code points."""
 
 
 class TextCoalescer:
-    """Gathers what is written within `interval` seconds into one piece for `send`.
+    """Joins the text that is written within `interval` seconds, and passes it to `send`.
 
-    The first piece after a pause is sent at once, so that gathering costs no time where there is nothing to gather.
+    The first text after a pause of `interval` seconds is sent at once.
     """
 
     def __init__(self, send: Callable[[str], None], interval: float) -> None:
         self._send = send
         self._interval = interval
-        self._waiting: list[str] = []
+        self._pending: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
         self._sent_at = float("-inf")
 
     def write(self, text: str) -> None:
-        """Send text now or within the interval."""
-        self._waiting.append(text)
+        """Send text now or at the end of the interval."""
+        self._pending.append(text)
         if self._timer is not None:
             return
         loop = asyncio.get_running_loop()
@@ -37,17 +37,17 @@ class TextCoalescer:
             self._timer = loop.call_at(due, self.flush)
 
     def flush(self) -> None:
-        """Send what waits, now."""
+        """Send the pending text now."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._waiting:
+        if self._pending:
             self._sent_at = asyncio.get_running_loop().time()
-            text = "".join(self._waiting)
-            self._waiting.clear()
+            text = "".join(self._pending)
+            self._pending.clear()
             self._send(text)
 
 
 def caption_of(text: str) -> str:
-    """The last sentence of a text, which is what media that follow it were asked for with; "" for blank text."""
-    return _SENTENCE_END.split(text[-_LONGEST_CAPTION:].strip())[-1]
+    """Return the last sentence of a text, which is the caption of media that follow it, or "" for blank text."""
+    return _SENTENCE_END.split(text[-_MAX_CAPTION:].strip())[-1]

@@ -1,4 +1,4 @@
-"""How a worker's stream is read: closed for certain, and with its accidents turned into our errors."""
+"""Streams of workers that are always closed, and whose unexpected exceptions become `FaultError`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ Item = TypeVar("Item")
 logger = logging.getLogger(__name__)
 
 
-class worker_stream(closing[Item], Generic[Item]):  # noqa: N801 - it reads as a verb: `async with hearing(worker, stream)`
-    """As `closing`, and what the stream raises is treated by `translate_errors`; what its reader raises is not."""
+class worker_stream(closing[Item], Generic[Item]):  # noqa: N801 - used as a verb: `async with worker_stream(name, stream)`
+    """Close a worker's stream on exit, and translate the exceptions it raises as `translate_errors` does.
 
-    # A class and not two generators: each item of every stream comes through here.
+    Exceptions of the code that reads the stream are not translated.
+    """
+
+    # A class is cheaper per item than two nested generators, and all items of all workers pass here.
 
     def __init__(self, worker: str, stream: AsyncIterator[Item]) -> None:
         super().__init__(stream)
@@ -36,20 +39,20 @@ class worker_stream(closing[Item], Generic[Item]):  # noqa: N801 - it reads as a
         except (StopAsyncIteration, MotetError):
             raise
         except Exception as error:
-            raise _blame(self._worker) from error
+            raise _fault_of(self._worker) from error
 
 
 @contextmanager
 def translate_errors(worker: str) -> Iterator[None]:
-    """Turn what a worker raises against its promise into `FaultError`; the original goes to the log, not to callers."""
+    """Turn an exception that is no `MotetError` into `FaultError`. The original goes to the log, not to callers."""
     try:
         yield
     except MotetError:
         raise
     except Exception as error:
-        raise _blame(worker) from error
+        raise _fault_of(worker) from error
 
 
-def _blame(worker: str) -> FaultError:
+def _fault_of(worker: str) -> FaultError:
     logger.exception("%s failed unexpectedly", worker)
     return FaultError(f"{worker} failed; the operator's log says why")

@@ -116,7 +116,7 @@ class Pool(Generic[Worker]):
         if reserve and self._excess(call) <= 0:
             self._choose(self._usable(), call).reserved[call] = None
             self._queue.add(call)
-            call.expiry = asyncio.get_running_loop().call_later(self._settings.reservation, self.release, call)
+            call.expiry = asyncio.get_running_loop().call_later(self._settings.reservation_timeout, self.release, call)
         return call
 
     def release(self, call: QueuedCall) -> None:

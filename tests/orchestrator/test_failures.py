@@ -300,7 +300,7 @@ async def test_a_language_model_that_asks_without_end_is_stopped(tokens):
         while True:
             yield from tokens
 
-    events = await perform(stage(endless, max_parts=3, max_refusals=5))
+    events = await perform(stage(endless, max_parts=3, max_refused_signals=5))
 
     assert len(said(events, PartStarted)) <= 3 + 6
     assert ending(events).error.reason is Reason.LIMIT_EXCEEDED
@@ -312,7 +312,7 @@ async def test_a_language_model_that_writes_without_end_is_stopped():
             while True:
                 yield TextPiece("la " * 10)
 
-    events = await perform(stage(Endless(), max_text=1000))
+    events = await perform(stage(Endless(), max_text_length=1000))
 
     assert ending(events).error.reason is Reason.LIMIT_EXCEEDED
     assert len(text_of(events)) < 1100

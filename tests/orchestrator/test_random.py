@@ -95,7 +95,7 @@ def theatre(model, *troubled):
         name: ToyDecoder(name, media_type=f"x/{name}", delay=TINY, trouble=trouble)
         for name, trouble in zip("ab", troubled, strict=True)
     }
-    return made, stage(model, made, step_timeout=0.02, max_parts=6, max_refusals=4, deadline_margin=0.001)
+    return made, stage(model, made, step_timeout=0.02, max_parts=6, max_refused_signals=4, deadline_margin=0.001)
 
 
 async def heard_of(orchestrator, request, turns=None):

@@ -18,12 +18,12 @@ names = st.sampled_from([f"part-{number}" for number in range(6)])
 calls = st.one_of(
     st.tuples(st.just("write"), st.sampled_from(["a", "b. ", " ", ""])),
     st.tuples(st.just("end_text")),
-    st.tuples(st.just("ask"), st.just("a"), st.just("x/a")),
+    st.tuples(st.just("start_media"), st.just("a"), st.just("x/a")),
     st.tuples(st.just("progress"), names, st.builds(Progress, st.integers(0, 4), st.integers(1, 3))),
     st.tuples(st.just("complete"), names),
     st.tuples(st.just("fail"), names, st.sampled_from([FaultError("x"), CancelledError("x")])),
     st.tuples(st.just("complete_plan")),
-    st.tuples(st.just("spend"), st.just(1), st.just(2)),
+    st.tuples(st.just("set_usage"), st.just(1), st.just(2)),
     st.tuples(st.just("finish"), st.sampled_from([None, DeadlineError("x"), CancelledError("x"), FaultError("x")])),
 )
 
@@ -35,7 +35,7 @@ def made(data=b"media"):
 def replay(answer, script):
     planned = False
     for name, *arguments in script:
-        if name == "ask" and planned:
+        if name == "start_media" and planned:
             continue  # after the last plan nobody asks
         planned = planned or name in ("complete_plan", "finish")
         options = {"kept_for": 1.0} if name == "finish" else {}
@@ -59,15 +59,15 @@ async def test_nothing_is_told_after_the_end():
     log = EventLog()
     answer = EventWriter("generations/x", log)
     answer.accept(1, None)
-    part = answer.ask("a", "x/a")
+    part = answer.start_media("a", "x/a")
     answer.finish(CancelledError("enough"), kept_for=1.0)
     told = len(log)
 
     answer.write("more")
     answer.progress(part.id, Progress(1, 2))
     answer.complete(part.id, *made())
-    answer.spend(1, 2)
-    answer.ask("a", "x/a")
+    answer.set_usage(1, 2)
+    answer.start_media("a", "x/a")
     answer.finish(FaultError("again"))
 
     assert len(log) == told
@@ -78,8 +78,10 @@ async def test_what_is_open_at_the_end_fails_for_the_reason_of_the_rest():
     log = EventLog()
     answer = EventWriter("generations/x", log)
     answer.accept(1, None)
-    answer.ask("a", "x/a")
-    answer.finish(FaultError("the first"), rest=CancelledError("the rest"), whole=True, kept_for=1.0)
+    answer.start_media("a", "x/a")
+    answer.finish(
+        FaultError("the first"), open_parts_error=CancelledError("the rest"), all_or_nothing=True, kept_for=1.0
+    )
 
     events = [event async for event in log.follow()]
     check(events)

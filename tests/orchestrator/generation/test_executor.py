@@ -29,7 +29,7 @@ class Workshop:
         self.fails = fails
         self.gates = {name: asyncio.Event() for name in waits}
 
-    async def make(self, step, inputs):
+    async def run_job(self, step, inputs):
         self.log.append(f"begin {step.id}")
         try:
             if step.id in self.gates:
@@ -43,7 +43,7 @@ class Workshop:
         self.made[step.id] = Media("x/a", b"+".join([step.id.encode(), *(media.data for media in inputs)]))
         return self.made[step.id]
 
-    def failed(self, step, error):
+    def job_failed(self, step, error):
         self.errors[step.id] = error
 
 
@@ -132,7 +132,7 @@ async def test_what_the_reading_of_steps_raises_stops_all_and_comes_out_as_it_is
 
 async def test_what_is_raised_on_a_failure_stops_all_and_the_steps_are_read_no_further():
     class Strict(Workshop):
-        def failed(self, step, error):
+        def job_failed(self, step, error):
             raise TooBadError
 
     shop, closed = Strict(fails=["two"], waits=["one"]), []

@@ -176,7 +176,7 @@ async def test_a_reserved_place_holds_nothing_up_but_comes_before_whoever_came_l
 
 @virtually
 async def test_a_reserved_place_lapses():
-    async with Hall(None, reservation=5.0) as hall:
+    async with Hall(None, reservation_timeout=5.0) as hall:
         place = hall.decoder.reserve(steps=None, tenant="", priority=0)
         assert hall.pool.waiting > 0
         await asyncio.sleep(5.1)
