@@ -1,4 +1,4 @@
-"""Command line options for attached files, one for each modality that Motet can read."""
+"""Options for attached files: one for each input modality, and one for a file of any modality."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import typer
 
 from motet.media.kinds import MODALITIES
 from services.cli.attachment import Attachment, read_attachment
+from services.cli.typer_options import Options
 
-ATTACH_OPTIONS: Mapping[str, tuple[Any, Any]] = {
+Attach = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Attach a file of any supported type.")]
+
+ATTACH_OPTIONS: Options = {
     modality: (
         Annotated[
             list[Path] | None,
-            typer.Option(f"--{modality}", metavar="FILE", help=f"Attach {modality}; may be given again."),
+            typer.Option(f"--{modality}", metavar="FILE", help=f"Attach a file of modality {modality}; repeatable."),
         ],
         None,
     )
@@ -23,7 +26,7 @@ ATTACH_OPTIONS: Mapping[str, tuple[Any, Any]] = {
 }
 
 
-def attachments_of(given: Mapping[str, Any], anything: Sequence[Path] | None) -> list[Attachment]:
-    """The files that such options name, and others, read. Raises `MediaError`, naming one that cannot be attached."""
-    named = [read_attachment(path, modality) for modality in ATTACH_OPTIONS for path in given[modality] or ()]
-    return [*named, *(read_attachment(path) for path in anything or ())]
+def attachments_of(options: Mapping[str, Any], files: Sequence[Path] | None) -> list[Attachment]:
+    """Read the files of the modalities' options, then `files`. Raises `MediaError`, which names the file."""
+    by_modality = [read_attachment(path, modality) for modality in ATTACH_OPTIONS for path in options[modality] or ()]
+    return [*by_modality, *(read_attachment(path) for path in files or ())]

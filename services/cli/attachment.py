@@ -1,4 +1,4 @@
-"""A file that a person attaches to a prompt."""
+"""A file that a user attaches to a prompt."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from motet.media.kinds import MODALITIES, modality_of, sniff
 from motet.media.limits import DEFAULT_LIMITS
 
 READABLE = ", ".join(media_type.partition("/")[2] for media_type in MODALITIES)
-"""What may be attached, for help texts."""
+"""The file types that can be attached, for error messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Attachment:
     media: Media
 
     async def upload(self, motet: Motet) -> Artifact:
-        """Have Motet keep the media. Raises `MediaError`, naming the file, when the bytes are not sound."""
+        """Upload the media. Raises `MediaError`, which names the file, if the media are damaged."""
         try:
             return await motet.upload(self.media)
         except MediaError as error:
@@ -32,16 +32,16 @@ class Attachment:
 
 
 def read_attachment(path: Path, modality: str | None = None) -> Attachment:
-    """The file as media of the type that its first bytes show; its name says nothing.
+    """Read a file as media. The file's first bytes, not its name, determine the media type.
 
-    Raises `MediaError`, naming the file, when it is not there, too large, of no type that Motet reads, or not of
-    `modality` where one is given. Whether the bytes are sound, `Attachment.upload` finds out.
+    Raises `MediaError`, which names the file, if the file is missing, too large, of an unsupported type, or not of
+    `modality`. Only `Attachment.upload` finds damaged media.
     """
     data = _bytes_of(path.expanduser())
     media_type = sniff(data)
     if media_type is None:
         raise MediaError(
-            f"{path} is not a file that Motet can read, whatever its name says: attach {READABLE}",
+            f"{path} is not a file that Motet can read, whatever its name is: attach {READABLE}",
             Reason.UNSUPPORTED_MEDIA_TYPE,
         )
     found = modality_of(media_type)
@@ -53,10 +53,10 @@ def read_attachment(path: Path, modality: str | None = None) -> Attachment:
 def _bytes_of(path: Path) -> bytes:
     try:
         if not path.is_file():
-            raise MediaError(f"{path} is not there: name a file to attach")
+            raise MediaError(f"{path} is not a file: name an existing file to attach")
         if path.stat().st_size > DEFAULT_LIMITS.bytes:
             raise MediaError(
-                f"{path} takes {path.stat().st_size} bytes; at most {DEFAULT_LIMITS.bytes} can be attached",
+                f"{path} has {path.stat().st_size} bytes; at most {DEFAULT_LIMITS.bytes} can be attached",
                 Reason.INPUT_TOO_LARGE,
             )
         return path.read_bytes()
