@@ -137,7 +137,7 @@ def gpu(**settings: Any) -> Report:
 
 @benchmark(DiffusionSettings)
 def diffusion(**settings: Any) -> Report:
-    """Measure concurrent images, latency under Poisson arrivals, batch tolerance and cancellation."""
+    """Measure concurrent jobs, latency under Poisson arrivals, batch tolerance and cancellation."""
     from services.benchmarks.suite.diffusion import measure
 
     return measure(**settings)
