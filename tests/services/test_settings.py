@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from motet.core.errors import SettingsError
 from services.decoder.settings import DecoderSettings
+from services.encoder.settings import EncoderSettings
 from services.llm.settings import LanguageModelSettings
 from services.orchestrator.settings import OrchestratorServiceSettings, addresses_of
 from services.settings import ServiceSettings, settings_of
@@ -60,3 +64,11 @@ def test_decoder_addresses_are_pairs() -> None:
 def test_a_batch_tolerance_is_not_negative() -> None:
     with pytest.raises(SettingsError, match="MOTET_BATCH_TOLERANCE"):
         settings_of(DecoderSettings, {"modality": "a", "batch_tolerance": -1})
+
+
+def test_every_setting_that_the_command_line_page_names_exists() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
+    kinds = (EncoderSettings, LanguageModelSettings, DecoderSettings, OrchestratorServiceSettings)
+    known = {f"MOTET_{name.upper()}" for kind in kinds for name in kind.model_fields}
+
+    assert set(re.findall(r"MOTET_[A-Z_]+[A-Z]", page)) <= known
