@@ -18,7 +18,11 @@ Command = Callable[..., None]
 Options = Mapping[str, tuple[Any, Any]]
 """The annotation and the default of each option, by its parameter name."""
 
+_SCALARS = (bool, int, float, str, Path)
+
 OUT = Path("motet-out")
+"""The default folder of an answer's files."""
+
 Json = Annotated[bool, typer.Option("--json", help="Write events as JSON lines, for programs.")]
 Out = Annotated[
     Path, typer.Option(metavar="DIR", help="Folder of the files. Numbers continue after the folder's highest.")
@@ -72,18 +76,16 @@ def _option(field: FieldInfo, variable: str, spelling: str | None) -> tuple[Any,
     extra: dict[str, Any] = {"metavar": metavar}
     if isinstance(field.json_schema_extra, dict):
         extra |= field.json_schema_extra
-    for limit in field.metadata:
-        extra |= {side: bound for side, key in _LIMITS.items() if (bound := getattr(limit, key, None)) is not None}
+    for constraint in field.metadata:
+        for option, bound in (("min", "ge"), ("max", "le")):
+            if hasattr(constraint, bound):
+                extra[option] = getattr(constraint, bound)
     notes = [f"env: {variable}"] if variable else []
     if default := _text_of(field.default):
         notes.append(f"default: {default}")
     text = f"{field.description or ''} [{'; '.join(notes)}]" if notes else field.description
     option = typer.Option(*([spelling] if spelling else []), help=text, **extra)
     return Annotated[kind | None, option], None
-
-
-_LIMITS = {"min": "ge", "max": "le"}
-_SCALARS = (bool, int, float, str, Path)
 
 
 def _kind(annotation: Any) -> tuple[Any, str | None]:
