@@ -154,7 +154,7 @@ class Client:
                 for event in map(convert.event_from_proto, response.events):
                     if event is not None:
                         if isinstance(event.payload, Done):
-                            responses.conclude()
+                            responses.expect_end()
                         yield event
 
     async def _watched(self, name: str, sequence: int, patient: bool) -> AsyncGenerator[Event, None]:
