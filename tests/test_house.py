@@ -281,3 +281,13 @@ def test_every_make_target_in_the_documents_exists() -> None:
 
     assert {"demo", "test"} <= targets
     assert named - targets == set()
+
+
+def test_every_link_in_the_documents_leads_to_a_file() -> None:
+    offences = []
+    for file in sorted({file for pattern in DOCUMENTS for file in ROOT.glob(pattern)}):
+        for number, line in enumerate(file.read_text().splitlines(), 1):
+            for target in re.findall(r"\]\(([^)#:]+)\)", line):
+                if not (file.parent / target).exists():
+                    offences.append(f"{file.relative_to(ROOT)}:{number}: {target}")
+    expect_none(offences)
