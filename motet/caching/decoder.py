@@ -32,8 +32,8 @@ class CachingDecoder:
     `model` identifies the weights. Decoders of several modalities may share one `cache`. A shared job runs until its
     last caller stops. Errors are not cached.
 
-    A job with `min_steps` may use cached media, which took all steps. Otherwise the job runs alone and its result is
-    not cached, because the deadline affects the result.
+    A job with `min_steps` may use cached media, because they have all steps. If no media are cached, the job runs alone
+    and its result is not cached, because the deadline affects the result.
     """
 
     def __init__(self, decoder: Decoder, model: str, cache: Finished) -> None:
@@ -47,7 +47,7 @@ class CachingDecoder:
         return self.decode_reserved(UnreservedJob(self._decoder), job, deadline)
 
     def reserve(self, *, steps: int | None, tenant: str, priority: int) -> CachingReservation:
-        """Reserve a slot for a job that may turn out to be cached."""
+        """Reserve a slot for a future job, see `Reservable.reserve`. A cached job does not use the slot."""
         decoder = reservable(self._decoder)
         if decoder is None:
             return CachingReservation(self, UnreservedJob(self._decoder))

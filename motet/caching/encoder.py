@@ -25,8 +25,8 @@ class CachingEncoder:
     """An `Encoder` that encodes equal media once, for all tenants: an embedding depends only on the media's bytes.
 
     `version` must change if the encoder returns different embeddings for the same bytes. Encoders of several versions
-    may share one `cache`. Concurrent calls of equal media and priority share one encoding, which stops when all of them
-    have stopped.
+    may share one `cache`. Concurrent calls of equal media and priority share one encoding. The encoding stops when all
+    of these calls are cancelled.
     """
 
     def __init__(self, encoder: Encoder, version: str, cache: EmbeddingCache) -> None:
@@ -38,7 +38,7 @@ class CachingEncoder:
     async def encode(
         self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
     ) -> list[Tensor]:
-        """Implement `Encoder.encode`. Each caller has its own deadline and gets its own indices in errors."""
+        """Implement `Encoder.encode`. An error names the index in the caller's own media."""
         return await encode_each(media, partial(self._embedding, tenant=tenant, priority=priority), deadline)
 
     async def _embedding(self, item: Media, tenant: str, priority: int) -> Tensor:

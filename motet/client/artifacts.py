@@ -25,12 +25,12 @@ class ArtifactClient:
         self._peer = peer
 
     async def upload(self, media: Media) -> Artifact:
-        """Upload media. Raise `MediaError` if the server cannot read them."""
+        """Upload media. Raise `MediaError` if the server cannot read the media."""
         call = self._stub.UploadArtifact(_upload_requests(media), timeout=self._timeout)
         return convert.artifact_from_proto((await unary(call, self._peer)).artifact)
 
     async def download(self, name: str, offset: int = 0) -> AsyncGenerator[bytes, None]:
-        """Yield the bytes of an artifact from an offset, in chunks. Raise `NotFoundError`."""
+        """Yield the bytes of an artifact from an offset, in chunks. Raise `NotFoundError` for an unknown name."""
         call = self._stub.DownloadArtifact(pb.DownloadArtifactRequest(name=name, offset=offset))
         async with open_stream(call, self._peer) as responses:
             async for response in responses:

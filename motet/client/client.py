@@ -114,14 +114,14 @@ class Client:
     async def watch(self, name: str, after_sequence: int = 0) -> AsyncGenerator[Event, None]:
         """Yield a generation's events after a sequence number, past and future. Reconnect after a lost connection.
 
-        Closing the iterator does not cancel the generation. Raise `NotFoundError`.
+        Closing the iterator does not cancel the generation. Raise `NotFoundError` for an unknown name.
         """
         async with aclosing(self._watch(name, after_sequence, retry=False)) as events:
             async for event in events:
                 yield event
 
     async def get(self, name: str) -> Generation:
-        """Return the record of a generation. Raise `NotFoundError`."""
+        """Return the record of a generation. Raise `NotFoundError` for an unknown name."""
         call = self._generations.GetGeneration(pb.GetGenerationRequest(name=name), timeout=self._timeout)
         return convert.generation_from_proto((await unary(call, self._peer)).generation)
 
@@ -132,7 +132,7 @@ class Client:
         return [convert.generation_from_proto(generation) for generation in page.generations], page.next_page_token
 
     async def cancel(self, name: str) -> Generation:
-        """Cancel a generation. Return when no worker runs a call of it. Raise `NotFoundError`."""
+        """Cancel a generation. Return when no worker runs a call of it. Raise `NotFoundError` for an unknown name."""
         call = self._generations.CancelGeneration(pb.CancelGenerationRequest(name=name), timeout=self._timeout)
         return convert.generation_from_proto((await unary(call, self._peer)).generation)
 
@@ -141,7 +141,7 @@ class Client:
         return await self._artifacts.upload(media)
 
     def download(self, name: str, offset: int = 0) -> AsyncGenerator[bytes, None]:
-        """Yield the bytes of an artifact from an offset, in chunks. Raise `NotFoundError`."""
+        """Yield the bytes of an artifact from an offset, in chunks. Raise `NotFoundError` for an unknown name."""
         return self._artifacts.download(name, offset)
 
     async def delete(self, name: str) -> None:

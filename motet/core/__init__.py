@@ -1,1 +1,1 @@
-"""The types that all packages of Motet share. No module here imports torch, grpc or numpy."""
+"""The types that all packages of Motet share. No module of this package imports torch, grpc or numpy."""

@@ -14,7 +14,7 @@ class Load:
 
     `running` is the number of running calls, at most `slots` (0: no limit). `queued` is the number of queued calls. The
     worker refuses a call if `running + queued` is `limit` (0: no limit). `seconds` is the predicted work of all running
-    and queued calls. `bundle_digest` names the model that the worker serves, "" if it serves any model.
+    and queued calls. `bundle_digest` names the model that the worker serves, "" if it serves no particular model.
     """
 
     running: int = 0

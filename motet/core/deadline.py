@@ -32,7 +32,7 @@ class Deadline:
         return None if self.at is None else max(0.0, self.at - now())
 
     def earlier_by(self, seconds: float) -> Deadline:
-        """Return this deadline minus a margin. A callee gets this deadline, so that its response arrives in time."""
+        """Return an earlier deadline for a callee, so that the callee's response arrives before this deadline."""
         return self if self.at is None else Deadline(self.at - seconds)
 
     def within(self, seconds: float) -> Deadline:

@@ -46,8 +46,8 @@ class FailurePolicy(Enum):
 class DecoderOptions:
     """The options of one decoder. None selects the model's default.
 
-    `min_steps` allows the decoder to reduce the steps to this number if it would miss the deadline otherwise. None
-    allows no reduction.
+    With `min_steps` the decoder may reduce the steps to meet the deadline, but not below this number. None allows no
+    reduction.
     """
 
     steps: int | None = None

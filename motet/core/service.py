@@ -39,7 +39,7 @@ class Model:
 
 
 class Motet(Protocol):
-    """A service that answers any mix of modalities with any mix. The orchestrator and the client implement it."""
+    """A service that generates any mix of modalities from any mix. The orchestrator and the client implement it."""
 
     def generate(self, request: GenerationRequest) -> AsyncIterator[Event]:
         """Yield the events of a new generation, from `Accepted` to `Done`.
@@ -50,11 +50,11 @@ class Motet(Protocol):
         ...
 
     def watch(self, name: str, after_sequence: int = 0) -> AsyncIterator[Event]:
-        """Yield a generation's events after a sequence number, past and future. Raise `NotFoundError`."""
+        """Yield past and future events of a generation after a sequence number. Raise `NotFoundError` for an unknown name."""
         ...
 
     async def get(self, name: str) -> Generation:
-        """Return the record of a generation. Raise `NotFoundError`."""
+        """Return the record of a generation. Raise `NotFoundError` for an unknown name."""
         ...
 
     async def generations(self, page_size: int = 0, page_token: str = "") -> tuple[list[Generation], str]:
@@ -62,7 +62,7 @@ class Motet(Protocol):
         ...
 
     async def cancel(self, name: str) -> Generation:
-        """Cancel a generation. Return when no worker runs a call of it. Raise `NotFoundError`."""
+        """Cancel a generation. Return when no worker runs a call of it. Raise `NotFoundError` for an unknown name."""
         ...
 
     async def upload(self, media: Media) -> Artifact:
@@ -70,7 +70,7 @@ class Motet(Protocol):
         ...
 
     def download(self, name: str, offset: int = 0) -> AsyncIterator[bytes]:
-        """Yield the bytes of an artifact from an offset, in chunks. Raise `NotFoundError`."""
+        """Yield the bytes of an artifact from an offset, in chunks. Raise `NotFoundError` for an unknown name."""
         ...
 
     async def delete(self, name: str) -> None:

@@ -7,7 +7,7 @@ from math import prod
 
 from motet.core.errors import Reason, RequestError
 
-# NumPy dtype name -> bytes per element. NumPy has no bfloat16, and float16 has the range of every conditioning.
+# NumPy dtype name -> bytes per element. NumPy has no bfloat16; every conditioning fits in float16.
 ITEM_SIZES = {"float32": 4, "float16": 2, "int64": 8, "uint8": 1}
 
 

@@ -105,7 +105,7 @@ class SignalBroken:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end of the response: by the end token ("stop") or by `max_tokens` ("length")."""
+    """The end of the response. `reason` is "stop" after the end token, "length" after `max_tokens` tokens."""
 
     reason: Literal["stop", "length"]
     input_tokens: int
@@ -130,9 +130,10 @@ class DecodeJob:
     `steps` and `guidance` None select the bundle's defaults. `previews` requests a small preview of the result in some
     of the `Progress` events. `inputs` holds the media of the media jobs that this job needs, in their order.
 
-    `tenant` and `priority` (higher runs first) only affect the scheduling, never the result. `min_steps` allows the
-    decoder to reduce the steps to this number if it would miss the deadline otherwise. None allows no reduction.
-    `Progress.total` is the actual number of steps.
+    `tenant` and `priority` (higher runs first) only affect the scheduling, never the result.
+
+    With `min_steps` the decoder may reduce the steps to meet the deadline, but not below this number. None allows no
+    reduction. `Progress.total` is the actual number of steps.
     """
 
     modality: str
@@ -149,7 +150,7 @@ class DecodeJob:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The progress of a job: `step` of `total` denoising steps are done. `preview` is a picture of the result."""
+    """The progress of a job: `step` of `total` denoising steps are done. `preview` is an early picture, or None."""
 
     step: int
     total: int

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from motet.core.workers import DecodeJob, LanguageEvent, Prompt
 
 FIRST_SIGNAL = 0x110000
-"""Id of the first signal token. A toy's text tokens are code points; its signal tokens are all higher ids."""
+"""Id of the first signal token. A toy's text tokens are code points; its signal tokens are this id and higher ids."""
 
 HISTORY = 256
 """Maximum number of inputs that a toy keeps in `seen`."""
