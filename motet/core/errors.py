@@ -173,5 +173,5 @@ _CLASS_OF: Mapping[Reason, type[MotetError]] = {
 
 
 def error_of(reason: Reason, message: str, metadata: Mapping[str, str] | None = None) -> MotetError:
-    """Return an error of the class that belongs to the reason. A client uses this function to restore a server's error."""
+    """Return an error of the reason's class. A client restores a server's error with this function."""
     return _CLASS_OF[reason](message, reason, metadata)

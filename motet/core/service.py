@@ -50,7 +50,7 @@ class Motet(Protocol):
         ...
 
     def watch(self, name: str, after_sequence: int = 0) -> AsyncIterator[Event]:
-        """Yield past and future events of a generation after a sequence number. Raise `NotFoundError` for an unknown name."""
+        """Yield past and future events after a sequence number. Raise `NotFoundError` for an unknown name."""
         ...
 
     async def get(self, name: str) -> Generation:
