@@ -166,7 +166,7 @@ def _verify(folder: Path, manifest: Manifest, folders: tuple[str, ...] | None) -
             raise BundleError(f"{name} is missing from the bundle {manifest.name}; fetch the bundle again")
         if digest_of(path) != expected:
             raise BundleError(
-                f"{name} does not have the sha256 that the manifest of {manifest.name} lists: the file was changed or "
+                f"{name} is not the file that the manifest of {manifest.name} lists: the file was changed or "
                 "is incomplete; fetch the bundle again"
             )
     listed = set(manifest.files)

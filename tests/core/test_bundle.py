@@ -74,7 +74,7 @@ def test_a_modality_without_a_signal_has_no_decoder(folder: Path) -> None:
 @pytest.mark.parametrize("content", [b"weightz", b"weigh", b""])
 def test_the_error_names_a_changed_or_incomplete_file(folder: Path, content: bytes) -> None:
     (folder / WEIGHTS).write_bytes(content)
-    with pytest.raises(BundleError, match=f"{WEIGHTS} does not have the sha256 .* changed or is incomplete"):
+    with pytest.raises(BundleError, match=f"{WEIGHTS} is not the file .* changed or is incomplete"):
         Bundle.load(folder)
 
 
