@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 from motet.core.errors import BundleError
 
-_TOKEN = "[{i}]"
-
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -21,7 +19,7 @@ class Run:
     modality: str
     first: int
     length: int
-    token: str = _TOKEN
+    token: str
     """Spelling of the tokens; `{i}` is the index of a token in the run."""
 
     @property
@@ -57,9 +55,9 @@ class Grammar:
     def following(cls, first: int, lengths: Mapping[str, int], tokens: Mapping[str, str] | None = None) -> Grammar:
         """Return the grammar of consecutive runs from id `first`, in the order of `lengths` (modality -> length).
 
-        `tokens` maps a modality to the spelling of its tokens.
+        `tokens` maps a modality to the spelling of its tokens, by default "[MODALITY{i}]".
         """
-        spelling = tokens or dict.fromkeys(lengths, _TOKEN)
+        spelling = tokens or {modality: f"[{modality}{{i}}]" for modality in lengths}
         runs = []
         for modality, length in lengths.items():
             runs.append(Run(modality, first, length, spelling[modality]))

@@ -94,15 +94,15 @@ def test_for_arbitrary_ids_every_run_that_starts_ends_exactly_once(tokens: list[
 
 def test_two_runs_must_not_share_a_token() -> None:
     with pytest.raises(BundleError, match="token id 12 is in the signal runs of both 'a' and 'b'"):
-        Grammar((Run("a", 10, 3), Run("b", 12, 2)))
+        Grammar((Run("a", 10, 3, "[a{i}]"), Run("b", 12, 2, "[b{i}]")))
 
 
 def test_a_run_needs_a_token() -> None:
     with pytest.raises(BundleError, match="at least one token"):
-        Grammar((Run("a", 10, 0),))
+        Grammar((Run("a", 10, 0, "[a{i}]"),))
 
 
 def test_a_grammar_finds_its_runs_by_modality() -> None:
-    assert GRAMMAR.run_of("motion") == Run("motion", 104, 3)
+    assert GRAMMAR.run_of("motion") == Run("motion", 104, 3, "[motion{i}]")
     with pytest.raises(KeyError):
         GRAMMAR.run_of("smell")
