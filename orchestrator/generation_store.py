@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from motet.core.errors import CancelledError, NotFoundError, OverloadedError, Reason, RequestError
 from motet.core.events import Generation
 from motet.core.request import FailurePolicy, GenerationRequest
+from motet.scheduling.moving_average import MovingAverage
 from orchestrator.fingerprint import fingerprint
 from orchestrator.generation.admitted_request import AdmittedRequest
 from orchestrator.generation.event_log import EventLog
@@ -47,7 +48,7 @@ class GenerationStore:
         self._expiries: deque[tuple[float, str]] = deque()
         self._count = 0
         self._size_bytes = 0
-        self._typical_seconds = 1.0
+        self._typical_seconds = MovingAverage(1.0)
         self._tokens = PageTokens()
 
     @property
@@ -79,7 +80,7 @@ class GenerationStore:
             raise OverloadedError(
                 f"{limit} generations are running, which is all this server takes; try again later",
                 metadata={"limit": str(limit)},
-                retry_after=max(0.1, self._typical_seconds / limit),
+                retry_after=max(0.1, (self._typical_seconds.value or 0.0) / limit),
             )
 
     def start(self, request: GenerationRequest, order: AdmittedRequest) -> GenerationTask:
@@ -146,7 +147,7 @@ class GenerationStore:
         self._over[performance.name] = performance
         self._expiries.append((record.expire_time or 0.0, performance.name))
         self._size_bytes += performance.log.size_bytes
-        self._typical_seconds += 0.2 * (record.usage.elapsed - self._typical_seconds)
+        self._typical_seconds.add(record.usage.elapsed)
         self._forget()
 
     def _forget(self) -> None:

@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from motet.core.request import PRIORITIES
+from motet.scheduling.fair_queue import AGEING
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -71,7 +72,7 @@ class OrchestratorSettings(BaseSettings):
         "more is refused at once. One tenant alone may fill four fifths of it.",
     )
     ageing: Seconds = Field(
-        default=10.0, description="Seconds of being passed over that raise the priority of what waits by one."
+        default=AGEING, description="Seconds of being passed over that raise the priority of what waits by one."
     )
     reservation: Seconds = Field(
         default=10.0, description="Seconds for which a place is kept for media whose signal has begun."

@@ -40,9 +40,9 @@ class CapacityServicer(pb_grpc.WorkerServiceServicer):
         """Yield the load at once, after each change, and at intervals."""
         async with aclosing(self._limiter.watch()) as loads:
             async for load in loads:
-                yield convert.capacity_to_proto(replace(load, bundle_digest=self._bundle_digest))
+                yield convert.load_to_proto(replace(load, bundle_digest=self._bundle_digest))
 
     async def Drain(self, request: pb.DrainRequest, context: Any) -> pb.DrainResponse:
         """Refuse new calls and wait for the running calls."""
-        grace = convert.span_from_proto(request.grace) if request.HasField("grace") else None
+        grace = convert.duration_from_proto(request.grace) if request.HasField("grace") else None
         return pb.DrainResponse(remaining=await self._limiter.drain(grace))

@@ -17,7 +17,7 @@ import structlog
 from motet.core.bundle import Manifest
 from motet.core.deadline import Deadline
 from motet.models.llm.config import EngineConfig
-from motet.transport.address import refusal, split_address
+from motet.transport.address import bind_error, split_address
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.metrics_server import MetricsServer
 from motet.transport.server import Server, Servicer
@@ -141,7 +141,7 @@ async def _run(service: Service) -> int:
             server = Server(
                 opened.servicers,
                 address=service.listen,
-                gate=service.limiter,
+                limiter=service.limiter,
                 insecure_anywhere=settings.allow_insecure,
                 finish=opened.finish,
             )
@@ -164,4 +164,4 @@ def _check_free(address: str) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(socket_address)
     except OSError as error:
-        raise refusal(address, error) from None
+        raise bind_error(address, error) from None

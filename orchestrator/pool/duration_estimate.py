@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-_WEIGHT = 0.2
-"""Of the newest piece of work in the running average."""
+from motet.scheduling.moving_average import MovingAverage
 
 
 class DurationEstimate:
@@ -11,19 +10,18 @@ class DurationEstimate:
 
     def __init__(self, guess: float | DurationEstimate) -> None:
         self._guess = guess
-        self._seconds: float | None = None
+        self._seconds = MovingAverage()
 
     def seconds(self, units: float) -> float:
         """What so many units are predicted to take."""
-        if self._seconds is not None:
-            return self._seconds * units
+        if self._seconds.value is not None:
+            return self._seconds.value * units
         return self._guess.seconds(units) if isinstance(self._guess, DurationEstimate) else self._guess * units
 
     def learn(self, seconds: float, units: float) -> None:
         """So many units took so many seconds."""
         if units <= 0:
             return
-        each = seconds / units
-        self._seconds = each if self._seconds is None else self._seconds + _WEIGHT * (each - self._seconds)
+        self._seconds.add(seconds / units)
         if isinstance(self._guess, DurationEstimate):
             self._guess.learn(seconds, units)

@@ -13,9 +13,9 @@ from motet.core.clock import now
 from motet.core.closing import closing
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, MotetError, OverloadedError, RetryableError
+from motet.scheduling.fair_queue import FairQueue
 from orchestrator.pool.circuit_breaker import CircuitBreaker
 from orchestrator.pool.duration_estimate import DurationEstimate
-from orchestrator.pool.fair_queue import FairQueue
 from orchestrator.pool.queued_call import QueuedCall
 from orchestrator.pool.replica import Loads, Replica
 from orchestrator.settings import OrchestratorSettings
@@ -72,7 +72,7 @@ class Pool(Generic[Worker]):
             )
             for member in members
         ]
-        self._queue = FairQueue(settings.ageing)
+        self._queue: FairQueue[QueuedCall] = FairQueue(settings.ageing)
         self._listening: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -93,7 +93,7 @@ class Pool(Generic[Worker]):
     @property
     def waiting(self) -> float:
         """Predicted seconds of work that waits, or is expected."""
-        return self._queue.seconds
+        return self._queue.cost
 
     @property
     def outstanding(self) -> list[float]:
@@ -268,8 +268,8 @@ class Pool(Generic[Worker]):
         """Seconds of work by which a call is too much for the queue; 0 or less where there is room."""
         if not self._queue:
             return 0.0
-        room = self._settings.queue_seconds * self._breadth() - self._queue.seconds
-        return ticket.cost + max(-room, self._queue.seconds_of(ticket.tenant) - _SHARE * room)
+        room = self._settings.queue_seconds * self._breadth() - self._queue.cost
+        return ticket.cost + max(-room, self._queue.cost_of(ticket.tenant) - _SHARE * room)
 
     def _check_room(self, ticket: QueuedCall) -> None:
         lacking = self._lacking(ticket)
@@ -278,8 +278,8 @@ class Pool(Generic[Worker]):
         metrics.POOL_REFUSED.labels(self._name).inc()
         wait = min(_LONGEST_WAIT, max(_SHORTEST_WAIT, lacking / self._breadth()))
         raise OverloadedError(
-            f"{self._queue.seconds:.0f} s of work wait for the {self._name} workers; try again in {wait:.1f} s",
-            metadata={"queued_seconds": f"{self._queue.seconds:.1f}", "retry_after": f"{wait:.1f}"},
+            f"{self._queue.cost:.0f} s of work wait for the {self._name} workers; try again in {wait:.1f} s",
+            metadata={"queued_seconds": f"{self._queue.cost:.1f}", "retry_after": f"{wait:.1f}"},
             retry_after=wait,
         )
 

@@ -28,6 +28,6 @@ class QueuedCall:
     """Set while it waits; the result is that its turn has come."""
 
     @property
-    def waiting(self) -> bool:
+    def ready(self) -> bool:
         """Whether it could start now; else it is still expected, or has given up."""
         return self.turn is not None and not self.turn.done()

@@ -35,7 +35,7 @@ class DecoderServicer(pb_grpc.DecoderServiceServicer):
         """Yield the events of a job. Media are split into chunks."""
         job = convert.decode_job_from_proto(request)
         events = self._decoder.decode(job, deadline_of(context))
-        async with aclosing(coalesced(events, weigh=_size_of, room=ROOM)) as batches:
+        async with aclosing(coalesced(events, size_of=_size_of, max_bytes=ROOM)) as batches:
             async for batch in batches:
                 for messages in _to_messages(batch):
                     yield pb.DecodeResponse(events=messages)

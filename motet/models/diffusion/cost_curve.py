@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from motet.scheduling.moving_average import MovingAverage
+
 _EDITION = "2"
 """Another one whenever networks are computed in another way: what was learnt before does not hold then."""
 _SIZES = (2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32)
@@ -23,8 +25,6 @@ _GAIN = 1.03
 """What must be gained, as a ratio; below that it is noise."""
 _MISSES = 2
 """So many sizes in a row without a gain over smaller ones, and no larger one is tried."""
-_NEWS = 0.2
-"""How much the last step's seconds count in their running average."""
 
 
 def subject_of(digest: str, modality: str, device: torch.device) -> dict[str, str]:
@@ -86,10 +86,10 @@ class CostCurve:
         name = hashlib.sha256(json.dumps(self._of, sort_keys=True).encode()).hexdigest()
         self._file = folder / f"{name[:32]}.json" if folder else None
         self._costs = self._read()
-        self._seconds = {size: cost.together for size, cost in self._costs.items() if cost.gain}
+        self._seconds = {size: MovingAverage(cost.together) for size, cost in self._costs.items() if cost.gain}
         if self._seconds:
             size = min(self._seconds)
-            self._seconds[1] = self._costs[size].apart / size
+            self._seconds[1] = MovingAverage(self._costs[size].apart / size)
 
     @property
     def costs(self) -> Mapping[int, Cost]:
@@ -122,15 +122,14 @@ class CostCurve:
 
     def observe(self, size: int, seconds: float) -> None:
         """What a step has just taken."""
-        before = self._seconds.get(size, seconds)
-        self._seconds[size] = before + _NEWS * (seconds - before)
+        self._seconds.setdefault(size, MovingAverage()).add(seconds)
 
     def pace(self, songs: int) -> float | None:
         """About how many seconds pass from one step of a song to its next, with so many at work; None if unknown."""
         size = self._best(songs)
-        seconds = self._seconds.get(size)
+        seconds = self._seconds[size].value if size in self._seconds else None
         if seconds is None and 1 in self._seconds:
-            seconds = self._seconds[1] * size
+            seconds = (self._seconds[1].value or 0.0) * size
         return None if seconds is None else seconds * math.ceil(songs / size)
 
     def _best(self, waiting: int) -> int:

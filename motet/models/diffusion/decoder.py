@@ -27,6 +27,7 @@ from motet.models.diffusion.kinds.audioldm import AudioLDM
 from motet.models.diffusion.kinds.stable_diffusion import StableDiffusion
 from motet.models.diffusion.kinds.text_to_video import TextToVideo
 from motet.models.diffusion.model import Array, DiffusionModel
+from motet.models.event_queue import EventQueue
 
 
 class DiffusionDecoder:
@@ -51,20 +52,13 @@ class DiffusionDecoder:
 
     async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
         """See `Decoder.decode`. Previews come about three times, where the kind of model has any."""
-        heard: asyncio.Queue[JobEvent] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-        seat = self._seat(job, deadline, lambda told: loop.call_soon_threadsafe(heard.put_nowait, told))
+        events: EventQueue[JobEvent] = EventQueue()
+        seat = self._seat(job, deadline, events)
         deadline.check("the decoder was about to begin")
         self._choir.join(seat)
         try:
-            while True:
-                told = await heard.get()
-                if isinstance(told, Exception):
-                    raise told
-                event = told if isinstance(told, Progress) else await asyncio.wrap_future(told)
-                yield event
-                if isinstance(event, Media):
-                    return
+            async for event in events:
+                yield event if isinstance(event, Progress) else await asyncio.wrap_future(event)
         finally:
             seat.gone = True
 
@@ -72,7 +66,7 @@ class DiffusionDecoder:
         """Ends the threads; the step that is being computed is waited for."""
         self._choir.close()
 
-    def _seat(self, job: DecodeJob, deadline: Deadline, tell: Callable[[JobEvent], object]) -> RunningJob:
+    def _seat(self, job: DecodeJob, deadline: Deadline, events: EventQueue[JobEvent]) -> RunningJob:
         conditioning, steps, guidance = self._checked(job)
         return RunningJob(
             number=next(self._numbers),
@@ -81,7 +75,7 @@ class DiffusionDecoder:
             steps=steps,
             guidance=guidance,
             deadline=deadline,
-            tell=tell,
+            events=events,
             previews=job.previews,
             tenant=job.tenant,
             priority=job.priority,
@@ -123,10 +117,10 @@ def load_decoder(
     """The decoder of a modality, ready to decode, on the device of that setting (`device_of`).
 
     Its folder is laid out as diffusers does: `unet`, `vae`, `scheduler` and for sounds `vocoder`, each of which the
-    manifest's `shared` may place elsewhere, and `unconditional.safetensors`. `batch_tolerance` is how far a number
-    that the network outputs may move because of what else is in the batch; with 0 no result ever depends on it. What steps cost
-    is kept in the folder `costs`, if there is one. Raises `BundleError`, naming the file; `NotFoundError` for a
-    modality that the bundle does not make.
+    manifest's `shared` may place elsewhere, and `unconditional.safetensors`. `batch_tolerance` is the largest
+    difference that the rest of a batch may make to a value of the network's output; with 0 a result never depends on
+    the batch. Measured costs of steps are stored in the folder `costs`, if it is given. Raises `BundleError`, naming
+    the file, and `NotFoundError` for a modality that the bundle does not have.
     """
     entry = bundle.manifest.decoder_of(modality)
     singer, to_media = _loaded(bundle, modality, entry, device_of(device))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext, suppress
 from time import perf_counter
 
 import torch
 from torch import Tensor
 
 from motet.core import metrics
-from motet.core.errors import DeadlineError, FaultError, Reason, RetryableError
+from motet.core.errors import DeadlineError, FaultError
 from motet.core.media import Media
 from motet.core.workers import Progress
 from motet.media import encode
@@ -20,11 +19,12 @@ from motet.models.diffusion.cost_curve import CostCurve
 from motet.models.diffusion.job import JobEvent, RunningJob
 from motet.models.diffusion.model import Array, DenoisingState, DiffusionModel
 from motet.models.diffusion.scheduling import StepScheduler
+from motet.models.engine_thread import EngineThread
+from motet.scheduling.moving_average import MovingAverage
 
 _PREVIEWS = 4
 _FINISHING = 2
 """Threads that decode latents and encode media meanwhile: one may wait for the network while the other encodes."""
-_NEWS = 0.2
 _CAUTION, _FIRST_CAUTION = 1.1, 1.5
 """Predicted seconds are taken so many times when steps must fit into a deadline; the latter after one rehearsal."""
 
@@ -46,57 +46,48 @@ class DiffusionEngine:
         self._modality, self._singer, self._to_media = modality, singer, to_media
         self._curve_of, self._curves = curves, dict[int, CostCurve]()
         self._turns = StepScheduler[RunningJob]()
-        self._finishing_seconds = 0.0
-        self._lock = threading.Lock()
+        self._finishing_seconds = MovingAverage()
         self._seats: list[RunningJob] = []
-        self._singing = self._closed = False
-        self._thread = ThreadPoolExecutor(1, f"decoder-{modality}")
-        self._others = ThreadPoolExecutor(_FINISHING, f"decoder-{modality}-finish")
+        self._thread: EngineThread[RunningJob] = EngineThread(f"{modality} decoder", self._step, self._fail)
+        self._others = ThreadPoolExecutor(_FINISHING, f"{modality}-decoder-finish")
         cuda = singer.device.type == "cuda"
         self._stream = torch.cuda.Stream(singer.device) if cuda else None  # type: ignore[no-untyped-call]
 
     def join(self, seat: RunningJob) -> None:
-        """Take part from the next step on; on any thread. Set `seat.gone` to leave."""
-        with self._lock:
-            if self._closed:
-                raise RetryableError(f"the {self._modality} decoder is closing", Reason.DRAINING)
-            self._seats.append(seat)
-            if not self._singing:
-                self._singing = True
-                self._thread.submit(self._sing)
+        """Include a job from the next step on, from any thread. Set `seat.gone` to cancel it."""
+        self._thread.submit(seat)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no job is left."""
+        return self._thread.idle
 
     def close(self) -> None:
-        """End the threads; the step that is being computed is waited for, and jobs under way are told."""
-        with self._lock:
-            self._closed = True
-        self._thread.shutdown(wait=True)
+        """End all jobs with a `RetryableError`, and the threads. Wait for the step that is being computed."""
+        self._thread.close()
         self._others.shutdown(wait=True, cancel_futures=True)
 
-    def _sing(self) -> None:
-        try:
-            while seats := self._present():
-                self._turn(seats)
-        except BaseException as error:
-            # A fault of this loop and not of a song: nobody may wait for ever.
-            fault = FaultError(f"the {self._modality} decoder failed")
-            fault.__cause__ = error
-            with self._lock:
-                left, self._seats, self._singing = self._seats, [], False
-            for seat in left:
-                _end(seat, fault)
+    def _step(self, arrived: list[RunningJob], closed: bool) -> bool:
+        self._seats += arrived
+        for seat in self._seats:
+            if closed and not seat.over:
+                _end(seat, self._thread.closed_error())
+            elif not (seat.over or seat.gone):
+                _check(seat)
+        self._seats = [seat for seat in self._seats if not (seat.over or seat.gone)]
+        if self._seats:
+            self._turn(self._seats)
+        else:
+            self._count(0, 0)
+        return bool(self._seats)
 
-    def _present(self) -> list[RunningJob]:
-        with self._lock:
-            for seat in self._seats:
-                if self._closed and not seat.over:
-                    _end(seat, RetryableError(f"the {self._modality} decoder is closing", Reason.DRAINING))
-                elif not (seat.over or seat.gone):
-                    _check(seat)
-            self._seats = [seat for seat in self._seats if not (seat.over or seat.gone)]
-            self._singing = bool(self._seats)
-            if not self._seats:
-                self._count(0, 0)
-            return list(self._seats)
+    def _fail(self, error: BaseException) -> None:
+        """End all jobs, because the engine itself failed."""
+        fault = FaultError(f"the {self._modality} decoder failed")
+        fault.__cause__ = error
+        jobs, self._seats = self._seats, []
+        for seat in jobs:
+            _end(seat, fault)
 
     def _turn(self, seats: Sequence[RunningJob]) -> None:
         """One step of those whose turn it is."""
@@ -134,7 +125,7 @@ class DiffusionEngine:
             self._rehearse(seat, curve)
             left, caution = seat.deadline.remaining() or 0.0, _FIRST_CAUTION
         pace = (curve.pace(present) or 0.0) * caution
-        fitting = int((left - self._finishing_seconds * _CAUTION) / pace) if pace else seat.steps
+        fitting = int((left - (self._finishing_seconds.value or 0.0) * _CAUTION) / pace) if pace else seat.steps
         return max(seat.min_steps, min(fitting, seat.steps))
 
     def _rehearse(self, seat: RunningJob, curve: CostCurve) -> None:
@@ -211,7 +202,8 @@ class DiffusionEngine:
         else:
             _tell(seat, Progress(step, total))
         if step == total:
-            _end(seat, self._others.submit(self._finished, seat, song))
+            _tell(seat, self._others.submit(self._finished, seat, song))
+            _end(seat)
 
     def _previewed(self, seat: RunningJob, step: int, total: int, guess: Tensor) -> Progress | Media:
         _still_wanted(seat)
@@ -232,9 +224,7 @@ class DiffusionEngine:
             media = self._to_media(made)
         except FloatingPointError as error:
             raise self._not_finite() from error
-        seconds = perf_counter() - began
-        before = self._finishing_seconds or seconds
-        self._finishing_seconds = before + _NEWS * (seconds - before)
+        self._finishing_seconds.add(perf_counter() - began)
         return media
 
     def _aside(self) -> AbstractContextManager[object]:
@@ -269,14 +259,15 @@ def _still_wanted(seat: RunningJob) -> None:
         raise CancelledError
 
 
-def _tell(seat: RunningJob, told: JobEvent) -> None:
+def _tell(seat: RunningJob, event: JobEvent) -> None:
     try:
-        seat.tell(told)
+        seat.events.put(event)
     except RuntimeError:
-        # The event loop that listened is closed.
+        # The event loop of the reader is closed.
         seat.gone = True
 
 
-def _end(seat: RunningJob, told: Future[Progress | Media] | Exception) -> None:
+def _end(seat: RunningJob, error: Exception | None = None) -> None:
     seat.over = True
-    _tell(seat, told)
+    with suppress(RuntimeError):  # The event loop of the reader is closed.
+        seat.events.close(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -12,14 +11,15 @@ from motet.core.deadline import Deadline
 from motet.core.media import Media
 from motet.core.workers import Progress
 from motet.models.diffusion.model import DenoisingState, rows_of
+from motet.models.event_queue import EventQueue
 
-JobEvent = Progress | Future[Progress | Media] | Exception
-"""What a job is told, in order. What other threads still work on comes as a future; the media, or an error, is last."""
+JobEvent = Progress | Future[Progress | Media]
+"""An event of a job. A preview or a result that is still being encoded is a future."""
 
 
 @dataclass(eq=False, slots=True)
 class RunningJob:
-    """A job while it is being made. It has a `song` once its first step has come; `tell` may be called on any thread.
+    """A job in the engine. `song` is set from its first step on. `events` gets its events in order, the media last.
 
     `min_steps` is as in `DecodeJob`. `gone` is set by whoever does not listen any more, `over` by the choir.
     """
@@ -30,7 +30,7 @@ class RunningJob:
     steps: int
     guidance: float
     deadline: Deadline
-    tell: Callable[[JobEvent], object]
+    events: EventQueue[JobEvent]
     previews: bool = False
     tenant: str = ""
     priority: int = 0

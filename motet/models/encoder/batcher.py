@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from operator import attrgetter
-from threading import Lock
 
 import torch
 
 from motet.core.tensors import Tensor
 from motet.models.arrays import from_torch
-from motet.models.encoder.fair_semaphore import FairSemaphore
 from motet.models.encoder.preprocessing import Views
+from motet.models.engine_thread import EngineThread
+from motet.scheduling.fair_semaphore import FairSemaphore
 
 _ROWS = 8
 _ROOM = 2 * _ROWS
@@ -32,9 +32,7 @@ class Batcher:
         self._network = network
         self._rows = rows
         self._waiting: list[_Item] = []
-        self._lock = Lock()
-        """For what waits: items come on the loop's thread, and go on the network's."""
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"encoder-{name}")
+        self._thread: EngineThread[_Item] = EngineThread(f"{name} encoder", self._step, self._fail)
         self.room = FairSemaphore(_ROOM)
         """Held from before an item is decoded until it is embedded: decoded media take memory."""
 
@@ -44,50 +42,55 @@ class Batcher:
         Cancelling takes back the views that are not under way.
         """
         item = _Item(views, priority)
-        with self._lock:
-            self._waiting.append(item)
-        self._thread.submit(self._pass)
+        self._thread.submit(item)
         return await asyncio.wrap_future(item.embedding)
 
+    @property
+    def waiting(self) -> int:
+        """The number of items with views that no forward has taken yet."""
+        return self._thread.arrived + len(self._waiting)
+
     def close(self) -> None:
-        """Ends the thread; the pass that is being computed is waited for, and who waits for another is cancelled."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
-        with self._lock:
+        """End the thread. Wait for the current forward, and cancel the items that need another one."""
+        self._thread.close()
+
+    @torch.inference_mode()
+    def _step(self, arrived: list[_Item], closed: bool) -> bool:
+        """Compute one forward of the network."""
+        self._waiting += arrived
+        if closed:
             for item in self._waiting:
                 item.embedding.cancel()
             self._waiting.clear()
-        self._thread.shutdown(wait=True)
+        if chosen := self._chosen():
+            try:
+                rows = self._network(torch.stack([item.views.pixels[row] for item, row in chosen]))  # (rows, width)
+            except Exception as error:
+                for item, _ in chosen:
+                    item.fail(error)
+            else:
+                for (item, _), embedded in zip(chosen, rows, strict=True):
+                    item.take(embedded)
+        return bool(self._waiting)
 
-    @torch.inference_mode()
-    def _pass(self) -> None:
-        """The network, once. Each item that came has submitted one of these; they submit more while views are left."""
-        chosen = self._chosen()
-        if not chosen:
-            return
-        try:
-            rows = self._network(torch.stack([item.views.pixels[row] for item, row in chosen]))  # (rows, width)
-        except Exception as error:
-            for item, _ in chosen:
-                item.fail(error)
-        else:
-            for (item, _), embedded in zip(chosen, rows, strict=True):
-                item.take(embedded)
-        if self._waiting:
-            self._thread.submit(self._pass)
+    def _fail(self, error: BaseException) -> None:
+        """End all items, because the thread itself failed."""
+        for item in self._waiting:
+            item.fail(error)
+        self._waiting.clear()
 
     def _chosen(self) -> list[tuple[_Item, int]]:
         """The items whose views go together now, and which of their views: a row of `Views.pixels` each."""
         chosen: list[tuple[_Item, int]] = []
-        with self._lock:
-            while self._waiting and len(chosen) < self._rows:
-                item = max(self._waiting, key=_priority)  # of several, the one that came first
-                self._waiting.remove(item)
-                if item.embedding.done():
-                    continue
-                chosen.append((item, item.begun))
-                item.begun += 1
-                if item.begun < len(item.views.pixels):
-                    self._waiting.append(item)
+        while self._waiting and len(chosen) < self._rows:
+            item = max(self._waiting, key=_priority)  # of several, the one that came first
+            self._waiting.remove(item)
+            if item.embedding.done():
+                continue
+            chosen.append((item, item.begun))
+            item.begun += 1
+            if item.begun < len(item.views.pixels):
+                self._waiting.append(item)
         return chosen
 
 
@@ -109,7 +112,7 @@ class _Item:
             mean = (self.views.weights[:, None] * torch.stack(self._rows)).sum(dim=0)
             self.embedding.set_result(from_torch(mean))
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """The network failed."""
         if not self.embedding.done() and self.embedding.set_running_or_notify_cancel():
             self.embedding.set_exception(error)

@@ -67,7 +67,7 @@ class ImageBindEncoder:
     async def _embedding(self, item: Media, tenant: str, priority: int) -> Tensor:
         modality = kinds.MODALITIES.get(kinds.sniff(item.data) or "")
         tower = self._audio if modality == "audio" else self._vision
-        async with tower.room.place(tenant, priority):
+        async with tower.room.slot(tenant, priority):
             cut = await self._decoded(item, modality)
             views = await asyncio.get_running_loop().run_in_executor(self._cutters, cut)
             return await tower.embedding(views, priority)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections import abc, deque
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -13,16 +11,19 @@ import torch
 from torch import Tensor
 
 from motet.core import metrics
+from motet.core.clock import now
 from motet.core.deadline import Deadline
-from motet.core.errors import FaultError, RetryableError
+from motet.core.errors import FaultError
 from motet.core.workers import Finished, LanguageEvent
-from motet.models.fair_queue import FairQueue
+from motet.models.engine_thread import EngineThread
+from motet.models.event_queue import EventQueue
 from motet.models.llm.config import EngineConfig
 from motet.models.llm.network import BLOCK
 from motet.models.llm.prefix_cache import PrefixCache
 from motet.models.llm.response_state import ModelContext, ResponseState
 from motet.models.llm.sampling import NONE, next_tokens
-from motet.models.llm.sequence import ScheduledChunk, Sequence, Told
+from motet.models.llm.sequence import ScheduledChunk, Sequence
+from motet.scheduling.fair_queue import FairQueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,76 +50,56 @@ class Engine:
         self._pass_tokens = budget.pass_tokens
         self._cache = voice.llama.cache(budget.answers(voice.positions))
         self._prefixes = PrefixCache(budget.prefixes(voice.positions) // BLOCK)
-        self._line: FairQueue[Sequence] = FairQueue()
+        self._queue: FairQueue[Sequence] = FairQueue()
         self._reading: deque[Sequence] = deque()
         self._writing: list[Sequence] = []
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="language-model")
-        self._lock = threading.Lock()
-        self._arrived: list[Sequence] = []
-        self._running = False
-        self._closed = False
+        self._thread: EngineThread[Sequence] = EngineThread("language model", self._step, self._fail)
         metrics.KV_TOKENS_LIMIT.set(self._cache.limit)
 
-    def join(self, writing: ResponseState, deadline: Deadline, tell: Callable[[Told], None]) -> Sequence:
-        """Begins an answer as soon as there is room. What comes of it is told on the engine's thread.
+    def join(self, writing: ResponseState, deadline: Deadline, events: EventQueue[list[LanguageEvent]]) -> Sequence:
+        """Begin a response as soon as there is KV memory for it. Its events go to `events`.
 
-        Raises `RetryableError` when the engine was closed.
+        Raises `RetryableError` if the engine was closed.
         """
-        row = Sequence(writing, deadline, tell)
-        with self._lock:
-            if self._closed:
-                raise RetryableError("the language model is closed: ask another one")
-            self._arrived.append(row)
-            if not self._running:
-                self._running = True
-                self._thread.submit(self._run)
+        row = Sequence(writing, deadline, events)
+        self._thread.submit(row)
         return row
 
     def leave(self, row: Sequence) -> None:
-        """Nobody wants the rest of this answer; None is told once nothing is left of it, a pass later at most."""
+        """Cancel a sequence. Its events are closed after at most one more forward."""
         row.leaving = True
 
     def close(self) -> None:
-        """Ends all answers, with a `RetryableError`, and the thread; a pass that is being made is waited for."""
-        with self._lock:
-            self._closed = True
-        self._thread.shutdown(wait=True)
+        """End all sequences with a `RetryableError`, and the thread. Wait for the current forward."""
+        self._thread.close()
 
-    # What follows runs on the engine's thread.
+    # All methods below run on the engine's thread.
 
     @torch.inference_mode()
-    def _run(self) -> None:
-        while self._has_work():
-            try:
-                self._turn()
-            except Exception as error:
-                # Not of one answer's making, so it is everybody's.
-                for row in self._rows():
-                    self._lose(row, error)
-
-    def _has_work(self) -> bool:
-        with self._lock:
-            arrived, self._arrived = self._arrived, []
-            for row in arrived:
-                prompt = row.writing.prompt
-                self._line.join(row, prompt.tenant, prompt.priority, row.writing.most)
-            self._running = bool(self._rows())
-            closed = self._closed
+    def _step(self, arrived: list[Sequence], closed: bool) -> bool:
+        for row in arrived:
+            self._queue.add(row)
         if closed:
-            for row in self._rows():
-                self._lose(row, RetryableError("the language model was closed: ask another one"))
-        metrics.SEQUENCES_WAITING.set(len(self._line))
-        return self._running and not closed
+            self._fail(self._thread.closed_error())
+        busy = bool(self._rows())
+        metrics.SEQUENCES_WAITING.set(len(self._queue))
+        if busy:
+            try:
+                self._part()
+                self._admit()
+                if pieces := self._next_pieces():
+                    self._feed(pieces)
+            except Exception as error:
+                # The error is not caused by one sequence, so it ends all of them.
+                self._fail(error)
+        return busy
 
-    def _turn(self) -> None:
-        self._part()
-        self._admit()
-        pieces = self._next_pieces()
-        if pieces:
-            self._feed(pieces)
+    def _fail(self, error: BaseException) -> None:
+        for row in self._rows():
+            self._end(row, error)
 
     def _rows(self) -> list[Sequence]:
-        return [*self._line, *self._reading, *self._writing]
+        return [*self._queue, *self._reading, *self._writing]
 
     def _part(self) -> None:
         """Parts with those who leave, or whose time is up."""
@@ -129,15 +110,16 @@ class Engine:
             try:
                 row.deadline.check("the language model was writing")
             except Exception as error:
-                self._lose(row, error)
+                self._end(row, error)
 
     def _admit(self) -> None:
         """Gives memory to those in line, in order; who is next is not passed over because he needs much."""
-        while (row := self._line.first()) is not None:
+        while (row := self._queue.first(now())) is not None:
             span = self._cache.reserve(row.writing.most)
             if span is None:
                 return
-            self._line.leave(row)
+            self._queue.remove(row)
+            self._queue.charge(row, now())
             row.span = span
             self._reading.append(row)
             metrics.KV_TOKENS_USED.set(self._cache.used)
@@ -146,7 +128,7 @@ class Engine:
                 row.embedded = self._llama.embed_script(row.writing.script)
                 row.blocks = row.writing.script.blocks(BLOCK) if self._prefixes.limit else []
             except Exception as error:
-                self._lose(row, error)
+                self._end(row, error)
 
     def _next_pieces(self) -> list[ScheduledChunk]:
         """What goes into the next pass: all that is being written, then scripts, a block of each in turn."""
@@ -186,7 +168,7 @@ class Engine:
             spoken = self._pass(pieces)
         except Exception as error:
             if len(pieces) == 1:
-                self._lose(pieces[0].row, error)
+                self._end(pieces[0].row, error)
                 return
             for piece in pieces:
                 if piece.row.span is not None:
@@ -196,7 +178,7 @@ class Engine:
             try:
                 self._speak(outcome)
             except Exception as error:
-                self._lose(outcome.row, error)
+                self._end(outcome.row, error)
 
     def _pass(self, pieces: abc.Sequence[ScheduledChunk]) -> list[Outcome]:
         """Feeds the pieces, those that are ids first. What came of those from which something is wanted."""
@@ -245,30 +227,25 @@ class Engine:
         """Tells events; true where they are the last."""
         if not events:
             return False
-        self._tell(row, events)
+        try:
+            row.events.put(events)
+        except RuntimeError:
+            # The event loop of the reader is closed.
+            row.leaving = True
         if not isinstance(events[-1], Finished):
             return False
         self._end(row)
         return True
 
-    def _lose(self, row: Sequence, error: Exception) -> None:
-        self._tell(row, error)
-        self._end(row)
-
-    def _end(self, row: Sequence) -> None:
+    def _end(self, row: Sequence, error: BaseException | None = None) -> None:
+        """Release everything the engine holds of a sequence, then close its events."""
         if row.span is None:
-            self._line.leave(row)
+            self._queue.remove(row)
         else:
             (self._reading if row in self._reading else self._writing).remove(row)
             self._cache.release(row.span)
             row.span = None
             metrics.SEQUENCES_RUNNING.dec()
             metrics.KV_TOKENS_USED.set(self._cache.used)
-        self._tell(row, None)
-
-    def _tell(self, row: Sequence, told: Told) -> None:
-        try:
-            row.tell(told)
-        except RuntimeError:
-            # The event loop that would hear it is closed.
-            row.leaving = True
+        with suppress(RuntimeError):  # The event loop of the reader is closed.
+            row.events.close(error)

@@ -9,9 +9,9 @@ from motet.core.bundle import Bundle
 from motet.core.deadline import Deadline
 from motet.core.errors import BundleError, RequestError
 from motet.core.workers import Finished, LanguageEvent, Prompt
+from motet.models.event_queue import EventQueue
 from motet.models.llm.config import EngineConfig
 from motet.models.llm.engine import Engine
-from motet.models.llm.event_queue import EventQueue
 from motet.models.llm.loading import load_llama, load_tokenizer
 from motet.models.llm.projections import ProjectorConfig
 from motet.models.llm.response_state import ModelContext, ResponseState
@@ -40,17 +40,17 @@ class LlamaLanguageModel:
         deadline.check("the language model was asked")
         # At least one token must be left for the answer.
         script = self._scriptwriter.write(prompt.turns, self._voice.positions - 1)
-        stream = EventQueue()
-        row = self._engine.join(ResponseState(self._voice, script, prompt), deadline, stream.tell)
+        events: EventQueue[list[LanguageEvent]] = EventQueue()
+        row = self._engine.join(ResponseState(self._voice, script, prompt), deadline, events)
         try:
-            while events := await stream.heard():
-                for event in events:
+            async for ready in events:
+                for event in ready:
                     yield event
                     if isinstance(event, Finished):
                         return
         finally:
             self._engine.leave(row)
-            await stream.ended()
+            await events.wait_closed()
 
     def close(self) -> None:
         """Ends the thread; a pass that is being made is waited for, and answers that are not done fail."""

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections import abc
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.workers import LanguageEvent
+from motet.models.event_queue import EventQueue
 from motet.models.llm.attention import TokenRange
 from motet.models.llm.kv_cache import KvSlot
 from motet.models.llm.network import BLOCK
 from motet.models.llm.response_state import ResponseState
-
-Told = list[LanguageEvent] | Exception | None
-"""What an engine says of an answer: events, or the error that ended it; then None, once nothing is left of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +35,15 @@ class ScheduledChunk:
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """One answer. `tell` is called on the engine's thread, and says nothing more after None."""
+    """One response in the engine, an item of its `FairQueue`.
+
+    `events` is closed as soon as the engine holds nothing of the sequence.
+    """
 
     writing: ResponseState
     deadline: Deadline
-    tell: Callable[[Told], None]
+    events: EventQueue[list[LanguageEvent]]
+    since: float = field(default_factory=now)
     leaving: bool = False
     """Nobody wants the rest of it."""
     span: KvSlot | None = None
@@ -50,6 +52,26 @@ class Sequence:
     """How many of its tokens were fed, or are in the pass that is being made."""
     embedded: Tensor | None = None
     blocks: list[bytes] = field(default_factory=list)
+
+    @property
+    def tenant(self) -> str:
+        """The tenant of the prompt."""
+        return self.writing.prompt.tenant
+
+    @property
+    def priority(self) -> int:
+        """The priority of the prompt."""
+        return self.writing.prompt.priority
+
+    @property
+    def cost(self) -> float:
+        """The maximum number of tokens of prompt and response."""
+        return self.writing.most
+
+    @property
+    def ready(self) -> bool:
+        """True: every waiting sequence can start."""
+        return True
 
     @property
     def reading(self) -> bool:

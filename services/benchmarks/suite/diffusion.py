@@ -235,7 +235,7 @@ class _Bench:
         ]
 
     def _idle(self) -> None:
-        while self.choir._singing:
+        while not self.choir.idle:
             time.sleep(0.001)
 
 

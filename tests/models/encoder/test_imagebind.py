@@ -132,7 +132,7 @@ async def test_the_urgent_are_looked_at_before_those_who_waited_longer(bundle: B
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         for priority in [0] * others + [1]:
             group.create_task(look(priority))
-        await until(lambda: sum(taken) + len(encoder._vision._waiting) >= min(others + 1, 16))
+        await until(lambda: sum(taken) + encoder._vision.waiting >= min(others + 1, 16))
         going.set()
 
     assert order.index(1) <= (taken[0] if others == 10 else 30)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from motet.models.encoder.fair_semaphore import FairSemaphore
+from motet.scheduling.fair_semaphore import FairSemaphore
 from tests.waiting import turns
 
 
@@ -34,7 +34,7 @@ class Guests:
         return self.inside
 
     async def _visit(self, name: str, tenant: str, priority: int) -> None:
-        async with self._room.place(tenant, priority):
+        async with self._room.slot(tenant, priority):
             self.inside.append(name)
             await self._leaving[name].wait()
 
@@ -57,7 +57,7 @@ async def test_the_urgent_come_in_first_and_tenants_by_turns() -> None:
     visits += [await guests.come(f"much {number}", "greedy") for number in range(3)]
     visits += [await guests.come("little", "modest"), await guests.come("urgent", "greedy", priority=1)]
 
-    assert await guests.all_leave(*visits) == ["first", "urgent", "much 0", "little", "much 1", "much 2"]
+    assert await guests.all_leave(*visits) == ["first", "urgent", "little", "much 0", "much 1", "much 2"]
 
 
 @pytest.mark.parametrize("free", [False, True], ids=["while it waits", "when its turn has come"])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motet.core.request import PRIORITIES
-from orchestrator.pool.fair_queue import REMEMBERED, FairQueue
+from motet.scheduling.fair_queue import REMEMBERED, FairQueue
 from orchestrator.pool.queued_call import QueuedCall
 
 AGEING = 10.0
@@ -147,11 +147,11 @@ def test_whatever_comes_and_goes_the_seconds_add_up_and_end_at_zero(arrivals, ra
         owned = defaultdict(float)
         for other in inside:
             owned[other.tenant] += other.cost
-        assert abs(queue.seconds - sum(owned.values())) < 1e-6
-        assert all(abs(queue.seconds_of(name) - owned[name]) < 1e-6 for name in "abc")
+        assert abs(queue.cost - sum(owned.values())) < 1e-6
+        assert all(abs(queue.cost_of(name) - owned[name]) < 1e-6 for name in "abc")
     while inside:
         inside.remove(served(queue))
-    assert (bool(queue), queue.seconds, [queue.seconds_of(name) for name in "abc"]) == (False, 0.0, [0.0] * 3)
+    assert (bool(queue), queue.cost, [queue.cost_of(name) for name in "abc"]) == (False, 0.0, [0.0] * 3)
     assert queue.first(0.0) is None
 
 
@@ -161,7 +161,7 @@ def test_among_tenants_that_always_wait_service_differs_by_two_tickets_at_most(c
     got = [0.0] * len(costs)
     largest = max(max(line) for line in costs)
 
-    while all(queue.seconds_of(str(number)) for number in range(len(costs))):
+    while all(queue.cost_of(str(number)) for number in range(len(costs))):
         one = served(queue)
         got[int(one.tenant)] += one.cost
         assert max(got) - min(got) <= 2 * largest + 1e-9

@@ -1,0 +1,151 @@
+"""The one queue of the project: by priority with ageing, and fair between tenants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import inf
+from typing import Generic, Protocol, TypeVar
+
+from motet.core.request import PRIORITIES
+
+AGEING = 10.0
+"""Seconds of waiting that raise a priority by one, unless a queue is created with another value."""
+
+REMEMBERED = 1024
+"""Maximum number of tenants without waiting items whose service is remembered."""
+
+
+class Queued(Protocol):
+    """An item that can wait in a `FairQueue`. Items are compared by identity and must be hashable."""
+
+    @property
+    def tenant(self) -> str:
+        """The tenant that is charged for the item."""
+        ...
+
+    @property
+    def priority(self) -> int:
+        """The item's priority, one of `PRIORITIES`. A higher number is served first."""
+        ...
+
+    @property
+    def cost(self) -> float:
+        """The amount of work, in a unit that all items of one queue share."""
+        ...
+
+    @property
+    def since(self) -> float:
+        """The time at which the item was created, in seconds on the clock of `motet.core.clock`."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether the item can be served now. Items that are not ready keep their position."""
+        ...
+
+
+T = TypeVar("T", bound=Queued)
+
+
+@dataclass(slots=True)
+class _Line(Generic[T]):
+    """The items of one tenant and one priority in order of arrival, and the time of the last service."""
+
+    items: dict[T, None] = field(default_factory=dict)
+    served: float = -inf
+
+
+class FairQueue(Generic[T]):
+    """A queue ordered by priority, then by the service each tenant has received.
+
+    The items of one tenant and one priority form a line. Every `ageing` seconds without service raise the priority of
+    a line by one, up to the highest priority, so no line starves. Between lines of equal priority, the tenant with the
+    least service is first. As long as two tenants always have waiting items of equal priority, their service differs
+    by at most the cost of the two most expensive items. A tenant that arrives, or returns, starts level with the
+    others (start-time fair queueing).
+    """
+
+    def __init__(self, ageing: float = AGEING) -> None:
+        self._ageing = ageing
+        self._lines: dict[tuple[str, int], _Line[T]] = {}
+        self._waiting: dict[str, float] = {}
+        """Cost of the waiting items of each tenant. Tenants without items are absent."""
+        self._served: dict[str, float] = {}
+        """Cost of the items served to each tenant, including the service that late tenants are credited with."""
+        self._level = 0.0
+        """The service that a tenant is credited with when it arrives."""
+        self.cost = 0.0
+        """Total cost of all items."""
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+    def __len__(self) -> int:
+        return sum(len(line.items) for line in self._lines.values())
+
+    def __iter__(self) -> Iterator[T]:
+        return iter([item for line in self._lines.values() for item in line.items])
+
+    def __contains__(self, item: T) -> bool:
+        line = self._lines.get((item.tenant, item.priority))
+        return line is not None and item in line.items
+
+    def cost_of(self, tenant: str) -> float:
+        """Return the total cost of a tenant's items."""
+        return self._waiting.get(tenant, 0.0)
+
+    def add(self, item: T) -> None:
+        """Append an item to its line."""
+        tenant = item.tenant
+        if tenant not in self._waiting:
+            self._served[tenant] = max(self._served.get(tenant, 0.0), self._level)
+        self._waiting[tenant] = self._waiting.get(tenant, 0.0) + item.cost
+        self._lines.setdefault((tenant, item.priority), _Line()).items[item] = None
+        self.cost += item.cost
+
+    def remove(self, item: T) -> None:
+        """Remove an item. An item that is not in the queue is ignored."""
+        key = item.tenant, item.priority
+        line = self._lines.get(key)
+        if line is None or item not in line.items:
+            return
+        del line.items[item]
+        if not line.items:
+            del self._lines[key]
+        # Sums of floats drift, so the cost of an empty queue is set and not computed.
+        self.cost = self.cost - item.cost if self._lines else 0.0
+        self._waiting[item.tenant] -= item.cost
+        if not any((item.tenant, priority) in self._lines for priority in PRIORITIES):
+            del self._waiting[item.tenant]
+
+    def first(self, now: float) -> T | None:
+        """Return the ready item that should be served next, or None. The item stays in the queue."""
+        best: tuple[tuple[int, float, float], T] | None = None
+        for (tenant, priority), line in self._lines.items():
+            item = next((item for item in line.items if item.ready), None)
+            if item is None:
+                continue
+            unserved = now - max(item.since, line.served)
+            urgency = min(PRIORITIES[-1], priority + int(unserved / self._ageing))
+            key = (-urgency, self._served[tenant], item.since)
+            if best is None or key < best[0]:
+                best = key, item
+        return best[1] if best else None
+
+    def charge(self, item: T, now: float) -> None:
+        """Account for an item that is served, also for one that never had to wait in the queue."""
+        if (line := self._lines.get((item.tenant, item.priority))) is not None:
+            line.served = now
+        start = max(self._served.get(item.tenant, 0.0), self._level)
+        # The level rises with the least service of the waiting tenants and of the tenant that is served now.
+        self._level = min([start, *(self._served[tenant] for tenant in self._waiting)])
+        self._served[item.tenant] = start + item.cost
+        if len(self._served) > REMEMBERED + len(self._waiting):
+            self._forget()
+
+    def _forget(self) -> None:
+        """Forget the half of the idle tenants with the least service. They start level with the others."""
+        idle = sorted((tenant for tenant in self._served if tenant not in self._waiting), key=self._served.__getitem__)
+        for tenant in idle[: len(idle) // 2]:
+            del self._served[tenant]

@@ -1,0 +1,64 @@
+"""A semaphore whose waiters are served in the order of a `FairQueue`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from motet.core.clock import now
+from motet.scheduling.fair_queue import FairQueue
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiter:
+    tenant: str
+    priority: int
+    since: float
+    acquired: asyncio.Future[None]
+    cost: float = 1.0
+
+    @property
+    def ready(self) -> bool:
+        return not self.acquired.done()
+
+
+class FairSemaphore:
+    """A semaphore of `slots` slots for one event loop. Waiters are served by priority and fairly between tenants."""
+
+    def __init__(self, slots: int) -> None:
+        self._free = slots
+        self._queue: FairQueue[_Waiter] = FairQueue()
+
+    @asynccontextmanager
+    async def slot(self, tenant: str = "", priority: int = 0) -> AsyncIterator[None]:
+        """Hold one slot inside the context. Wait for it first if no slot is free."""
+        await self._acquire(_Waiter(tenant, priority, now(), asyncio.get_running_loop().create_future()))
+        try:
+            yield
+        finally:
+            self._release()
+
+    async def _acquire(self, waiter: _Waiter) -> None:
+        if self._free:
+            self._free -= 1
+            self._queue.charge(waiter, waiter.since)
+            return
+        self._queue.add(waiter)
+        try:
+            await waiter.acquired
+        except asyncio.CancelledError:
+            self._queue.remove(waiter)
+            if not waiter.acquired.cancelled():
+                self._release()  # The slot was acquired at the moment of the cancellation.
+            raise
+
+    def _release(self) -> None:
+        moment = now()
+        if (waiter := self._queue.first(moment)) is None:
+            self._free += 1
+            return
+        self._queue.remove(waiter)
+        self._queue.charge(waiter, moment)
+        waiter.acquired.set_result(None)

@@ -1,0 +1,55 @@
+"""The queue between an engine's thread and an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from motet.models.event_queue import EventQueue
+
+
+async def test_events_of_another_thread_are_read_in_order_until_the_queue_is_closed() -> None:
+    queue: EventQueue[int] = EventQueue()
+
+    def fill() -> None:
+        for number in range(100):
+            queue.put(number)
+        queue.close()
+
+    threading.Thread(target=fill).start()
+
+    assert [number async for number in queue] == list(range(100))
+    assert [number async for number in queue] == []
+
+
+async def test_the_reader_gets_the_error_after_the_events_before_it() -> None:
+    queue: EventQueue[int] = EventQueue()
+    queue.put(1)
+    queue.close(ValueError("broken"))
+
+    assert await anext(queue) == 1
+    with pytest.raises(ValueError, match="broken"):
+        await anext(queue)
+
+
+async def test_waiting_for_the_end_drops_unread_events() -> None:
+    queue: EventQueue[int] = EventQueue()
+    waiter = asyncio.create_task(queue.wait_closed())
+    queue.put(1)
+    await asyncio.sleep(0)
+    assert not waiter.done()
+
+    queue.close(ValueError("broken"))
+    await asyncio.wait_for(waiter, 10)
+    assert [number async for number in queue] == []
+
+
+def test_a_queue_whose_event_loop_is_closed_refuses_events() -> None:
+    async def create() -> EventQueue[int]:
+        return EventQueue()
+
+    queue = asyncio.run(create())
+    with pytest.raises(RuntimeError):
+        queue.put(1)
