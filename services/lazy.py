@@ -59,7 +59,7 @@ def is_loading() -> bool:
 
 
 class LazyEncoder:
-    """An `Encoder` that the first call loads. While it encodes, `next_worker` is loaded, which the call needs next."""
+    """An `Encoder` that the first call loads. While the encoder runs, `next_worker` is loaded."""
 
     def __init__(self, worker: LazyWorker[Encoder], next_worker: LazyWorker[LanguageModel]) -> None:
         self._worker = worker

@@ -1,4 +1,4 @@
-"""Settings of every service. Each is the environment variable `MOTET_NAME` and an option, which takes precedence."""
+"""Settings of every service. A setting is an option or an environment variable `MOTET_NAME`. The option comes first."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class WorkerSettings(ServiceSettings, ComputeSettings):
 
 
 def settings_of(kind: type[Model], options: Mapping[str, Any]) -> Model:
-    """Return settings from options, then the environment if `kind` reads it, then defaults. An option of None is unset.
+    """Return settings. An option takes precedence over the environment and over the default, unless it is None.
 
     Raises `SettingsError`, which names the first wrong setting.
     """

@@ -30,7 +30,7 @@ Seed = Annotated[int, Field(description="Seed of all random numbers.")]
 Plot = Annotated[Path | None, Field(description="File of a plot: .svg, .png or .pdf.", json_schema_extra=_FILE)]
 
 
-class OrchestratorSettings(BaseModel):
+class OrchestratorBenchSettings(BaseModel):
     """Settings of `motet bench orchestrator`."""
 
     requests: int = Field(300, ge=1, description="Number of sequential requests.")
@@ -39,7 +39,7 @@ class OrchestratorSettings(BaseModel):
     concurrency: int = Field(8, ge=1, description="Number of concurrent requests.")
 
 
-class OverlapSettings(BaseModel):
+class OverlapBenchSettings(BaseModel):
     """Settings of `motet bench overlap`."""
 
     bundle: OptionalBundle = None
@@ -49,7 +49,7 @@ class OverlapSettings(BaseModel):
     plot: Plot = None
 
 
-class ServeSettings(BaseModel):
+class ServeBenchSettings(BaseModel):
     """Settings of `motet bench serve`."""
 
     server: str | None = Field(
@@ -90,14 +90,14 @@ class ServeSettings(BaseModel):
     plot: Plot = None
 
 
-class CalibrateSettings(BaseModel):
+class CalibrateBenchSettings(BaseModel):
     """Settings of `motet bench calibrate`."""
 
     bundle: Bundle = "nano"
     repeats: int = Field(2, ge=1, description="Number of repetitions of each measurement.")
 
 
-class SimulateSettings(BaseModel):
+class SimulateBenchSettings(BaseModel):
     """Settings of `motet bench simulate`."""
 
     replicas: Annotated[Mapping[str, int], pairs("KIND=NUMBER")] = Field(
@@ -121,7 +121,7 @@ class SimulateSettings(BaseModel):
     seed: Seed = 0
 
 
-class LanguageModelSettings(BaseModel):
+class LanguageModelBenchSettings(BaseModel):
     """Settings of `motet bench llm`."""
 
     bundle: Bundle = "nano"
@@ -135,7 +135,7 @@ class LanguageModelSettings(BaseModel):
     threads: int = Field(1, ge=1, description="Number of CPU threads of the model.")
 
 
-class GpuSettings(BaseModel):
+class GpuBenchSettings(BaseModel):
     """Settings of `motet bench gpu`."""
 
     sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(
@@ -145,7 +145,7 @@ class GpuSettings(BaseModel):
     smoke: bool = Field(False, description="Run the same code with small models on the CPU.")
 
 
-class DiffusionSettings(BaseModel):
+class DiffusionBenchSettings(BaseModel):
     """Settings of `motet bench diffusion`."""
 
     rounds: Rounds = 3
@@ -153,14 +153,14 @@ class DiffusionSettings(BaseModel):
     seed: Seed = 0
 
 
-class ContentionSettings(BaseModel):
+class ContentionBenchSettings(BaseModel):
     """Settings of `motet bench contention`."""
 
     bundle: Bundle = "nano"
     rounds: Rounds = 3
 
 
-class EncoderSettings(BaseModel):
+class EncoderBenchSettings(BaseModel):
     """Settings of `motet bench encoder`."""
 
     bundle: Bundle = "nano"

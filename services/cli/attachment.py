@@ -1,9 +1,13 @@
-"""A file that a user attaches to a prompt."""
+"""Files that a user attaches to a prompt, and the options for them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from motet.core.errors import MediaError, Reason
 from motet.core.events import Artifact
@@ -11,9 +15,23 @@ from motet.core.media import Media
 from motet.core.service import Motet
 from motet.media.kinds import MODALITIES, modality_of, sniff
 from motet.media.limits import DEFAULT_LIMITS
+from services.cli.typer_options import Options
 
 READABLE = ", ".join(media_type.partition("/")[2] for media_type in MODALITIES)
 """The file types that can be attached, for error messages."""
+
+Attach = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Attach a file of any supported type.")]
+
+ATTACH_OPTIONS: Options = {
+    modality: (
+        Annotated[
+            list[Path] | None,
+            typer.Option(f"--{modality}", metavar="FILE", help=f"Attach a file of modality {modality}; repeatable."),
+        ],
+        None,
+    )
+    for modality in dict.fromkeys(MODALITIES.values())
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +66,12 @@ def read_attachment(path: Path, modality: str | None = None) -> Attachment:
     if modality is not None and found != modality:
         raise MediaError(f"{path} holds {found}, not {modality}: attach it with --{found}", Reason.MEDIA_UNREADABLE)
     return Attachment(path, Media(media_type, data))
+
+
+def attachments_of(options: Mapping[str, Any], files: Sequence[Path] | None) -> list[Attachment]:
+    """Read the files of the modalities' options, then `files`. Raises `MediaError`, which names the file."""
+    by_modality = [read_attachment(path, modality) for modality in ATTACH_OPTIONS for path in options[modality] or ()]
+    return [*by_modality, *(read_attachment(path) for path in files or ())]
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -3,7 +3,7 @@
 A command's options are the fields of the benchmark's model in `services.benchmarks.settings`. A command's function
 imports the benchmark's `measure(...) -> Report` and calls it:
 
-    @benchmark(ExampleSettings)
+    @benchmark(ExampleBenchSettings)
     def example(**settings: Any) -> Report:
         # The docstring is the command's help.
         from services.benchmarks.suite.example import measure
@@ -21,16 +21,16 @@ import typer
 from pydantic import BaseModel
 
 from services.benchmarks.settings import (
-    CalibrateSettings,
-    ContentionSettings,
-    DiffusionSettings,
-    EncoderSettings,
-    GpuSettings,
-    LanguageModelSettings,
-    OrchestratorSettings,
-    OverlapSettings,
-    ServeSettings,
-    SimulateSettings,
+    CalibrateBenchSettings,
+    ContentionBenchSettings,
+    DiffusionBenchSettings,
+    EncoderBenchSettings,
+    GpuBenchSettings,
+    LanguageModelBenchSettings,
+    OrchestratorBenchSettings,
+    OverlapBenchSettings,
+    ServeBenchSettings,
+    SimulateBenchSettings,
 )
 from services.cli.exit import exit_after
 from services.cli.typer_options import options_of, with_options
@@ -79,7 +79,7 @@ def benchmark(kind: type[BaseModel], **spellings: str) -> Callable[[Benchmark], 
     return decorate
 
 
-@benchmark(OrchestratorSettings)
+@benchmark(OrchestratorBenchSettings)
 def orchestrator(**settings: Any) -> Report:
     """Measure the orchestrator's overhead with instant workers, and its plans per second against bare gRPC stubs."""
     from services.benchmarks.suite.orchestrator_overhead import measure
@@ -87,7 +87,7 @@ def orchestrator(**settings: Any) -> Report:
     return measure(**settings)
 
 
-@benchmark(OverlapSettings)
+@benchmark(OverlapBenchSettings)
 def overlap(**settings: Any) -> Report:
     """Measure latency of text and three media against sequential, barrier and critical path, idle and under load."""
     from services.benchmarks.suite.overlap import measure
@@ -95,7 +95,7 @@ def overlap(**settings: Any) -> Report:
     return measure(**settings)
 
 
-@benchmark(ServeSettings, rates="--rate", prompts="--prompt", trace_file="--trace")
+@benchmark(ServeBenchSettings, rates="--rate", prompts="--prompt", trace_file="--trace")
 def serve(**settings: Any) -> Report:
     """Load a server at random or from a trace. Measure latencies, goodput, cost and wasted work."""
     from services.benchmarks.suite.serve import measure
@@ -103,7 +103,7 @@ def serve(**settings: Any) -> Report:
     return measure(**settings)
 
 
-@benchmark(CalibrateSettings)
+@benchmark(CalibrateBenchSettings)
 def calibrate(**settings: Any) -> Report:
     """Measure the durations of a bundle's workers by the number of concurrent calls, as input for simulations."""
     from services.benchmarks.suite.calibrate import measure
@@ -111,7 +111,7 @@ def calibrate(**settings: Any) -> Report:
     return measure(**settings)
 
 
-@benchmark(SimulateSettings)
+@benchmark(SimulateBenchSettings)
 def simulate(**settings: Any) -> Report:
     """Run the real orchestrator and pools on a virtual clock, with the measured durations of workers."""
     from services.benchmarks.suite.simulate import measure
@@ -119,7 +119,7 @@ def simulate(**settings: Any) -> Report:
     return measure(**settings)
 
 
-@benchmark(LanguageModelSettings)
+@benchmark(LanguageModelBenchSettings)
 def llm(**settings: Any) -> Report:
     """Measure continuous batching of the language model against `generate` one by one and in static batches."""
     from services.benchmarks.suite.llm import measure
@@ -127,7 +127,7 @@ def llm(**settings: Any) -> Report:
     return measure(**settings)
 
 
-@benchmark(GpuSettings, sizes="--size")
+@benchmark(GpuBenchSettings, sizes="--size")
 def gpu(**settings: Any) -> Report:
     """Measure full-size random weights against stock libraries and the hardware limit. Without CUDA it exits with 2."""
     from services.benchmarks.suite.gpu import measure
@@ -135,7 +135,7 @@ def gpu(**settings: Any) -> Report:
     return measure(**settings)
 
 
-@benchmark(DiffusionSettings)
+@benchmark(DiffusionBenchSettings)
 def diffusion(**settings: Any) -> Report:
     """Measure concurrent jobs, latency under Poisson arrivals, batch tolerance and cancellation."""
     from services.benchmarks.suite.diffusion import measure
@@ -143,7 +143,7 @@ def diffusion(**settings: Any) -> Report:
     return measure(**settings)
 
 
-@benchmark(ContentionSettings)
+@benchmark(ContentionBenchSettings)
 def contention(**settings: Any) -> Report:
     """Measure text while three decoders run on the same machine against text alone, and the decoders' slowdown."""
     from services.benchmarks.suite.contention import measure
@@ -151,7 +151,7 @@ def contention(**settings: Any) -> Report:
     return measure(**settings)
 
 
-@benchmark(EncoderSettings)
+@benchmark(EncoderBenchSettings)
 def encoder(**settings: Any) -> Report:
     """Measure batched embeddings of many callers against one by one, and the caches of embeddings and media."""
     from services.benchmarks.suite.encoder import measure

@@ -53,4 +53,4 @@ async def deliver(motet: Motet, request: GenerationRequest, folder: OutputFolder
                     tuple(saved.get(part.index) or str(part.content) for part in collected.parts),
                     event.payload.generation,
                 )
-    raise FaultError("the answer ended before it was done")
+    raise FaultError("the event stream ended before the generation was done")

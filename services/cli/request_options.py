@@ -73,7 +73,7 @@ class RequestOptions(BaseModel):
 
 
 def request_options_of(options: Mapping[str, Any]) -> RequestOptions:
-    """Return the options as typed: names comma-separated, and MODALITY=NUMBER pairs as strings.
+    """Return request options from typed options: comma-separated names, and MODALITY=NUMBER pairs.
 
     Raises `RequestError`, which names the option.
     """

@@ -11,8 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from motet.core.request import ArtifactName
-from services.cli.attach_options import ATTACH_OPTIONS, Attach, attachments_of
-from services.cli.attachment import Attachment
+from services.cli.attachment import ATTACH_OPTIONS, Attach, Attachment, attachments_of
 from services.cli.connect import Target, connect
 from services.cli.deliver import deliver
 from services.cli.exit import exit_after

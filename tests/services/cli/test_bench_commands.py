@@ -30,16 +30,16 @@ from tests.services.command import CLEAN
 @pytest.mark.parametrize(
     ("kind", "measure"),
     [
-        (settings.CalibrateSettings, calibrate.measure),
-        (settings.ContentionSettings, contention.measure),
-        (settings.DiffusionSettings, diffusion.measure),
-        (settings.EncoderSettings, encoder.measure),
-        (settings.GpuSettings, gpu.measure),
-        (settings.LanguageModelSettings, llm.measure),
-        (settings.OrchestratorSettings, orchestrator_overhead.measure),
-        (settings.OverlapSettings, overlap.measure),
-        (settings.ServeSettings, serve.measure),
-        (settings.SimulateSettings, simulate.measure),
+        (settings.CalibrateBenchSettings, calibrate.measure),
+        (settings.ContentionBenchSettings, contention.measure),
+        (settings.DiffusionBenchSettings, diffusion.measure),
+        (settings.EncoderBenchSettings, encoder.measure),
+        (settings.GpuBenchSettings, gpu.measure),
+        (settings.LanguageModelBenchSettings, llm.measure),
+        (settings.OrchestratorBenchSettings, orchestrator_overhead.measure),
+        (settings.OverlapBenchSettings, overlap.measure),
+        (settings.ServeBenchSettings, serve.measure),
+        (settings.SimulateBenchSettings, simulate.measure),
     ],
 )
 def test_a_benchmark_accepts_all_fields_of_its_settings(kind: type[BaseModel], measure: Callable[..., Any]) -> None:

@@ -116,7 +116,7 @@ class AlteredStream:
 async def test_media_that_do_not_match_their_digest_are_never_written(motet: Motet, tmp_path: Path) -> None:
     altered = AlteredStream(motet)
 
-    with pytest.raises(FaultError, match="not what was made"):
+    with pytest.raises(FaultError, match="does not match its digest"):
         await deliver(altered, request_for(), OutputFolder(tmp_path), PlainScreen(tmp_path))  # type: ignore[arg-type]
 
     assert altered.altered_parts
@@ -124,5 +124,5 @@ async def test_media_that_do_not_match_their_digest_are_never_written(motet: Mot
 
 
 async def test_a_stream_without_a_done_event_is_a_fault(motet: Motet, tmp_path: Path) -> None:
-    with pytest.raises(FaultError, match="ended before it was done"):
+    with pytest.raises(FaultError, match="ended before the generation was done"):
         await deliver(AlteredStream(motet, PartDone), request_for(), OutputFolder(tmp_path), PlainScreen(tmp_path))  # type: ignore[arg-type]
