@@ -1,4 +1,4 @@
-"""Linear maps that are multiplied as one."""
+"""Tests of linear layers that are packed into one."""
 
 import pytest
 import torch
@@ -7,40 +7,40 @@ from torch import Tensor, nn
 from motet.models.llm.packed_linear import PackedLinear
 
 
-def maps(bias: bool, dtype: torch.dtype = torch.float32) -> list[nn.Linear]:
+def layers_of(bias: bool, dtype: torch.dtype = torch.float32) -> list[nn.Linear]:
     torch.manual_seed(0)
     return [nn.Linear(24, out, bias=bias, dtype=dtype).requires_grad_(False) for out in (40, 8)]
 
 
-def apart(each: list[nn.Linear], vectors: Tensor) -> Tensor:
-    return torch.cat([one(vectors) for one in each], dim=1)
+def separately(layers: list[nn.Linear], vectors: Tensor) -> Tensor:
+    return torch.cat([layer(vectors) for layer in layers], dim=1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("bias", [False, True])
-def test_maps_as_one_say_what_they_say_apart(bias: bool, dtype: torch.dtype) -> None:
-    each = maps(bias, dtype)
+def test_packed_layers_compute_what_the_separate_layers_compute(bias: bool, dtype: torch.dtype) -> None:
+    layers = layers_of(bias, dtype)
     vectors = torch.randn(5, 24, dtype=dtype)
-    expected = apart(each, vectors)
+    expected = separately(layers, vectors)
 
-    torch.testing.assert_close(PackedLinear(each)(vectors), expected)
-    # The maps themselves go on to work.
-    assert torch.equal(apart(each, vectors), expected)
+    torch.testing.assert_close(PackedLinear(layers)(vectors), expected)
+    # The original layers remain usable.
+    assert torch.equal(separately(layers, vectors), expected)
 
 
-def test_a_vector_becomes_the_same_whatever_is_beside_it() -> None:
+def test_the_result_for_a_vector_does_not_depend_on_the_other_vectors() -> None:
     torch.manual_seed(1)
-    joined, vectors = PackedLinear(maps(bias=True)), torch.randn(40, 24)
-    whole = joined(vectors)
+    packed, vectors = PackedLinear(layers_of(bias=True)), torch.randn(40, 24)
+    whole = packed(vectors)
 
     for first in (0, 7):
         for count in range(4, 33):
-            assert torch.equal(joined(vectors[first : first + count]), whole[first : first + count])
+            assert torch.equal(packed(vectors[first : first + count]), whole[first : first + count])
 
 
-def test_weights_that_are_not_laid_out_anew_are_not_held_twice() -> None:
-    each = maps(False, torch.bfloat16)
-    joined = PackedLinear(each)
-    each[1].weight.zero_()
+def test_weights_without_a_new_layout_are_in_memory_once() -> None:
+    layers = layers_of(False, torch.bfloat16)
+    packed = PackedLinear(layers)
+    layers[1].weight.zero_()
 
-    assert joined(torch.randn(5, 24, dtype=torch.bfloat16))[:, 40:].abs().max() == 0
+    assert packed(torch.randn(5, 24, dtype=torch.bfloat16))[:, 40:].abs().max() == 0
