@@ -163,11 +163,11 @@ class LanguageModelEngine:
             assert sequence.slot is not None
             self._cache.write(sequence.slot.base + sequence.position, block)
             sequence.position += BLOCK_SIZE
-            metrics.PREFIX_TOKENS.labels("shared").inc(BLOCK_SIZE)
+            metrics.PREFIX_TOKENS.labels("hit").inc(BLOCK_SIZE)
         if scheduled.intersection(sequence.cacheable_blocks()[:1]):
             return None
         chunk = sequence.prefill_chunk()
-        metrics.PREFIX_TOKENS.labels("computed").inc(chunk.tokens.count)
+        metrics.PREFIX_TOKENS.labels("miss").inc(chunk.tokens.count)
         return chunk
 
     def _run(self, chunks: abc.Sequence[ScheduledChunk]) -> None:
