@@ -22,12 +22,12 @@ LEAST = 64
 
 
 class CapacityServicer(pb_grpc.WorkerServiceServicer):
-    """Serves the gate of a worker. `bundle_digest` names what the worker serves."""
+    """Serves the limiter of a worker. `bundle_digest` names what the worker serves."""
 
     name = pb.DESCRIPTOR.services_by_name["WorkerService"].full_name
 
-    def __init__(self, gate: ConcurrencyLimiter, bundle_digest: str = "") -> None:
-        self._gate = gate
+    def __init__(self, limiter: ConcurrencyLimiter, bundle_digest: str = "") -> None:
+        self._limiter = limiter
         self._bundle_digest = bundle_digest
 
     def add_to(self, server: grpc.aio.Server) -> None:
@@ -38,11 +38,11 @@ class CapacityServicer(pb_grpc.WorkerServiceServicer):
         self, request: pb.WatchCapacityRequest, context: Any
     ) -> AsyncIterator[pb.WatchCapacityResponse]:
         """The load at once, after each change, and now and then."""
-        async with aclosing(self._gate.watch()) as loads:
+        async with aclosing(self._limiter.watch()) as loads:
             async for load in loads:
-                yield convert.capacity_to_proto(replace(load, bundle_digest=self._bundle_digest))
+                yield convert.load_to_proto(replace(load, bundle_digest=self._bundle_digest))
 
     async def Drain(self, request: pb.DrainRequest, context: Any) -> pb.DrainResponse:
-        """Close the gate and wait."""
-        grace = convert.span_from_proto(request.grace) if request.HasField("grace") else None
-        return pb.DrainResponse(remaining=await self._gate.drain(grace))
+        """Close the limiter and wait."""
+        grace = convert.duration_from_proto(request.grace) if request.HasField("grace") else None
+        return pb.DrainResponse(remaining=await self._limiter.drain(grace))

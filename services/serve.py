@@ -17,7 +17,7 @@ import structlog
 from motet.core.bundle import Manifest
 from motet.core.deadline import Deadline
 from motet.models.llm.config import EngineConfig
-from motet.transport.address import refusal, split_address
+from motet.transport.address import bind_error, split_address
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.metrics_server import MetricsServer
 from motet.transport.server import Server, Servicer
@@ -57,7 +57,7 @@ class Service:
     name: str
     listen: str
     settings: ServiceSettings
-    gate: ConcurrencyLimiter
+    limiter: ConcurrencyLimiter
     opened: Callable[[], AbstractAsyncContextManager[Opened]]
 
 
@@ -74,7 +74,7 @@ def worker_service(
 
     `budget` bounds a language model; `batch_tolerance` is a decoder's.
     """
-    gate = ConcurrencyLimiter(settings.max_running, settings.max_queued)
+    limiter = ConcurrencyLimiter(settings.max_running, settings.max_queued)
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Opened]:
@@ -83,9 +83,9 @@ def worker_service(
             return servicer(factory), factory.digest
 
         worker, digest = await LazyWorker(load, name).ready(Deadline.never())
-        yield Opened([worker, CapacityServicer(gate, digest)])
+        yield Opened([worker, CapacityServicer(limiter, digest)])
 
-    return Service(name, listen, settings, gate, opened)
+    return Service(name, listen, settings, limiter, opened)
 
 
 def factory_of(
@@ -136,7 +136,7 @@ async def _served(service: Service) -> int:
             server = Server(
                 opened.servicers,
                 address=service.listen,
-                gate=service.gate,
+                limiter=service.limiter,
                 insecure_anywhere=settings.anywhere,
                 finish=opened.finish,
             )
@@ -159,4 +159,4 @@ def _check_free(address: str) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(place)
     except OSError as error:
-        raise refusal(address, error) from None
+        raise bind_error(address, error) from None

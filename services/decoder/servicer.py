@@ -35,7 +35,7 @@ class DecoderServicer(pb_grpc.DecoderServiceServicer):
         """Translate, decode, translate."""
         job = convert.decode_job_from_proto(request)
         events = self._decoder.decode(job, deadline_of(context))
-        async with aclosing(coalesced(events, weigh=_weight, room=ROOM)) as bunches:
+        async with aclosing(coalesced(events, size_of=_weight, max_bytes=ROOM)) as bunches:
             async for bunch in bunches:
                 for told in _told(bunch):
                     yield pb.DecodeResponse(events=told)
