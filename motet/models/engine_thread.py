@@ -41,7 +41,7 @@ class EngineThread(Generic[T]):
 
     @property
     def idle(self) -> bool:
-        """Whether the thread sleeps because there is no work."""
+        """True if the thread sleeps because there is no work."""
         return not self._running
 
     @property

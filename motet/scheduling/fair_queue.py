@@ -41,7 +41,7 @@ class Queued(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether the item can be served now. An item that is not ready keeps its position."""
+        """True if the item can be served now. An item that is not ready keeps its position."""
         ...
 
 

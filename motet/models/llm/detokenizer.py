@@ -25,7 +25,7 @@ class Detokenizer:
         self._held = ""
         self._started = False
         self.stopped = False
-        """Whether the stop text was found. Text after it is dropped."""
+        """True once the stop text was found. The text after it is dropped."""
 
     def feed(self, token: int) -> str:
         """Add a token. Return the text that is complete now, often ""."""

@@ -10,10 +10,10 @@ from torch.nn.functional import pad
 from transformers import LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-from motet.models.llm.attention import PackedAttention, TokenRange, causal_mask
-from motet.models.llm.kv_cache import KvCache
-from motet.models.llm.llama_layer import LlamaLayer, RotaryTables, rotary_tables
-from motet.models.llm.packed_linear import PackedLinear
+from motet.models.llm.layers.attention import PackedAttention, TokenRange, causal_mask
+from motet.models.llm.layers.kv_cache import KvCache
+from motet.models.llm.layers.llama_layer import LlamaLayer, RotaryTables, rotary_tables
+from motet.models.llm.layers.packed_linear import PackedLinear
 from motet.models.llm.projections import Projections
 from motet.models.llm.tokenized_prompt import TokenizedPrompt
 

@@ -37,4 +37,5 @@ class PrefixCache:
 
     def put(self, block_hash: bytes, block: Tensor) -> None:
         """Add a block."""
-        self._blocks.keep(block_hash, block, 1)
+        # Each block has size 1, so the unit of the cache's limit is a block and not a byte.
+        self._blocks.put(block_hash, block, size=1)

@@ -11,8 +11,8 @@ from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.workers import LanguageEvent
 from motet.models.event_queue import EventQueue
-from motet.models.llm.attention import TokenRange
-from motet.models.llm.kv_cache import KvSlot
+from motet.models.llm.layers.attention import TokenRange
+from motet.models.llm.layers.kv_cache import KvSlot
 from motet.models.llm.network import BLOCK_SIZE
 from motet.models.llm.response_state import ResponseState
 
@@ -77,7 +77,7 @@ class Sequence:
 
     @property
     def prefilling(self) -> bool:
-        """Whether a part of the prompt is not prefilled yet."""
+        """True until the whole prompt is prefilled."""
         return self.position < len(self.response.prompt_tokens)
 
     def cacheable_blocks(self) -> list[bytes]:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from motet.core.deadline import Deadline
 from motet.core.workers import LanguageEvent, Prompt, Signal, Turn
-from motet.models.llm.attention import TokenRange
 from motet.models.llm.language_model import LlamaLanguageModel
+from motet.models.llm.layers.attention import TokenRange
 from tests.models.tiny_bundle import RUNS
 
 POSITIONS = 200

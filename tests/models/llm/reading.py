@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from motet.models.llm.attention import TokenRange
-from motet.models.llm.kv_cache import KvCache
+from motet.models.llm.layers.attention import TokenRange
+from motet.models.llm.layers.kv_cache import KvCache
 from motet.models.llm.network import Llama
 
 

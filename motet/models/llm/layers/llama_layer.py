@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import rms_norm
 
-from motet.models.llm.packed_linear import PackedLinear
+from motet.models.llm.layers.packed_linear import PackedLinear
 
 RotaryTables = tuple[Tensor, Tensor]
 """Factors of the rotary embedding for a vector and for its swapped halves, each (tokens, 1, width)."""

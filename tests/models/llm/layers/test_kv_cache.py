@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from motet.core.errors import SettingsError
-from motet.models.llm.kv_cache import KvCache, KvSlot
+from motet.models.llm.layers.kv_cache import KvCache, KvSlot
 
 CPU = torch.device("cpu")
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from motet.models.llm.kv_cache import KvCache
+from motet.models.llm.layers.kv_cache import KvCache
 
 
 @dataclass(frozen=True, slots=True)

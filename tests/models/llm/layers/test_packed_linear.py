@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from motet.models.llm.packed_linear import PackedLinear
+from motet.models.llm.layers.packed_linear import PackedLinear
 
 
 def layers_of(bias: bool, dtype: torch.dtype = torch.float32) -> list[nn.Linear]:

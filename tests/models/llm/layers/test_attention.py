@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from motet.models.llm.attention import PackedAttention, TokenRange, causal_mask
-from motet.models.llm.kv_cache import KvCache
+from motet.models.llm.layers.attention import PackedAttention, TokenRange, causal_mask
+from motet.models.llm.layers.kv_cache import KvCache
 
 CPU = torch.device("cpu")
 MASK = causal_mask(8, 64, torch.float32, CPU)
