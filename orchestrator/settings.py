@@ -28,10 +28,26 @@ class OrchestratorSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="MOTET_", env_nested_delimiter="__", frozen=True, extra="forbid")
 
-    listen: str = Field(default="127.0.0.1:50050", description="Address to serve on. Port 0 selects a free port.")
-    encoder: Addresses = Field(default="127.0.0.1:50051", description="Address of the encoder service.")
-    language_model: Addresses = Field(default="127.0.0.1:50052", description="Address of the language model service.")
-    decoders: dict[str, Addresses] = Field(default_factory=dict, description="Modality to the address of its decoder.")
+    listen: str = Field(
+        default="127.0.0.1:50050",
+        description="Address to serve on. Port 0 selects a free port.",
+        json_schema_extra={"metavar": "HOST:PORT"},
+    )
+    encoder: Addresses = Field(
+        default="127.0.0.1:50051",
+        description="Address of the encoder service.",
+        json_schema_extra={"metavar": "ADDR"},
+    )
+    language_model: Addresses = Field(
+        default="127.0.0.1:50052",
+        description="Address of the language model service.",
+        json_schema_extra={"metavar": "ADDR"},
+    )
+    decoders: dict[str, Addresses] = Field(
+        default_factory=dict,
+        description="Modality to the address of its decoder.",
+        json_schema_extra={"metavar": "M=ADDR"},
+    )
 
     max_duration: Seconds = Field(
         default=300.0, description="Maximum duration of a generation, from `accepted` to `done`, in seconds."

@@ -1,4 +1,4 @@
-"""Motet with all its workers in this process."""
+"""Motet in this process: the orchestrator and all workers."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Worker = TypeVar("Worker")
 
 @asynccontextmanager
 async def embedded(factory: Factory) -> AsyncIterator[Motet]:
-    """Run an orchestrator over workers of this process. Each worker is loaded when it is first needed.
+    """Yield an orchestrator over workers of this process. Each worker is loaded when first needed.
 
-    The encoder is loaded when there are media to encode, and a decoder at the first signal token of its modality, so
-    that a prompt loads only what it uses. Each worker is behind a pool of one replica, which retries its calls as it
-    retries those of remote workers.
+    The first media load the encoder. The first token of a signal loads the decoder of its modality. A prompt loads no
+    worker that it does not use, and the text does not wait for decoders. Each worker is behind a pool of one replica,
+    so its calls are retried like those of remote workers.
     """
     settings, manifest = OrchestratorSettings(), factory.manifest
 

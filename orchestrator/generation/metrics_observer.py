@@ -28,7 +28,7 @@ class MetricsObserver:
         self._started = now()
         self._has_text = False
         for attachment in request.attachments:
-            labelled(metrics.MEDIA_BYTES, attachment.modality, "read").inc(len(attachment.media.data))
+            labelled(metrics.MEDIA_BYTES, attachment.modality, "input").inc(len(attachment.media.data))
 
     def count(self, payload: EventPayload) -> None:
         """Count one event."""
@@ -43,7 +43,7 @@ class MetricsObserver:
             case PartDone(part_id, _, artifact):
                 labelled(metrics.PARTS, self._label_of[part_id], "").inc()
                 if artifact is not None:
-                    labelled(metrics.MEDIA_BYTES, self._label_of[part_id], "made").inc(artifact.size_bytes)
+                    labelled(metrics.MEDIA_BYTES, self._label_of[part_id], "output").inc(artifact.size_bytes)
             case PartFailed(part_id, error):
                 labelled(metrics.PARTS, self._label_of[part_id], error.reason).inc()
             case Usage(input_tokens, output_tokens):
@@ -59,8 +59,8 @@ class MetricsObserver:
             metrics.FIRST_TEXT_SECONDS.observe(now() - self._started)
 
     def _count_tokens(self, input_tokens: int, output_tokens: int) -> None:
-        labelled(metrics.TOKENS, "read").inc(input_tokens - self._tokens[0])
-        labelled(metrics.TOKENS, "written").inc(output_tokens - self._tokens[1])
+        labelled(metrics.TOKENS, "input").inc(input_tokens - self._tokens[0])
+        labelled(metrics.TOKENS, "output").inc(output_tokens - self._tokens[1])
         self._tokens = (input_tokens, output_tokens)
 
 

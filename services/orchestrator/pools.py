@@ -1,4 +1,4 @@
-"""The workers of other processes, any number of each, as the orchestrator's workers."""
+"""Pools over the workers of other processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import grpc.aio
 
 from motet.core.bundle import Manifest
 from motet.core.errors import SettingsError
-from motet.core.workers import Workers
+from motet.core.workers import Encoder, LanguageModel, Workers
 from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel, RemoteWorker
 from orchestrator.pool.pool import Member, Pool
@@ -19,32 +19,35 @@ from orchestrator.settings import Addresses, OrchestratorSettings
 
 Worker = TypeVar("Worker")
 
-_STEP = 0.1
-"""Seconds that a denoising step, or a piece of media to encode, is taken to need until one was seen."""
+_INITIAL_ESTIMATE = 0.1
+"""Seconds that a denoising step, or the encoding of a piece of media, is assumed to take until one was measured."""
 
 
 async def pooled_workers(settings: OrchestratorSettings, manifest: Manifest, stack: AsyncExitStack) -> Workers:
-    """Workers at the settings' addresses, until the stack is closed.
+    """Return pools over the workers at the settings' addresses. They are closed with the stack.
 
-    Raises `SettingsError` for what is no address, and for a decoder of what the manifest does not make.
+    Raises `SettingsError` for an address that is none, and for a decoder of a modality that the manifest does not have.
     """
     if unknown := settings.decoders.keys() - manifest.signals.keys():
         raise SettingsError(f"{manifest.name} does not make {', '.join(sorted(unknown))}")
 
     async def pool(
-        name: str, client: Callable[[grpc.aio.Channel], Worker], at: Addresses, guess: float
+        name: str, client: Callable[[grpc.aio.Channel], Worker], addresses: Addresses, estimate: float
     ) -> Pool[Worker]:
         members = []
-        for address in (at,) if isinstance(at, str) else at:
+        for address in (addresses,) if isinstance(addresses, str) else addresses:
             channel = await stack.enter_async_context(open_channel(address, health="", retries=False))
-            members.append(Member(client(channel), RemoteWorker(channel).capacity))
-        return await stack.enter_async_context(Pool(name, members, settings, guess=guess))
+            members.append(Member(client(channel), RemoteWorker(channel).watch_load))
+        return await stack.enter_async_context(Pool(name, members, settings, guess=estimate))
 
-    return Workers(
-        PooledEncoder(await pool("encoder", RemoteEncoder, settings.encoder, _STEP)),
-        PooledLanguageModel(await pool("language model", RemoteLanguageModel, settings.language_model, 1.0)),
-        {
-            modality: PooledDecoder(await pool(modality, RemoteDecoder, at, _STEP), manifest.decoder_of(modality).steps)
-            for modality, at in settings.decoders.items()
-        },
+    encoders: Pool[Encoder] = await pool("encoder", RemoteEncoder, settings.encoder, _INITIAL_ESTIMATE)
+    language_models: Pool[LanguageModel] = await pool(
+        "language model", RemoteLanguageModel, settings.language_model, 1.0
     )
+    decoders = {
+        modality: PooledDecoder(
+            await pool(modality, RemoteDecoder, addresses, _INITIAL_ESTIMATE), manifest.decoder_of(modality).steps
+        )
+        for modality, addresses in settings.decoders.items()
+    }
+    return Workers(PooledEncoder(encoders), PooledLanguageModel(language_models), decoders)

@@ -1,4 +1,4 @@
-"""The orchestrator service, put together."""
+"""The orchestrator service."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from services.orchestrator.settings import OrchestratorServiceSettings, addresse
 from services.serve import Opened, Service, factory_of
 from services.settings import settings_of
 
-_LOOK = 0.05
-"""Seconds between two looks at whether detached generations are over."""
+_POLL_INTERVAL = 0.05
+"""Seconds between two checks whether detached generations have ended."""
 
 
-def orchestrator_service(given: dict[str, Any]) -> Service:
-    """The service, from the environment and what was given. Raises `SettingsError`.
+def orchestrator_service(options: dict[str, Any]) -> Service:
+    """Return the service with settings from options and the environment. Raises `SettingsError`.
 
-    Opening raises `SettingsError` when a decoder's address is given for a modality that the bundle does not make.
+    Opening the service raises `SettingsError` for the address of a decoder whose modality the bundle does not have.
     """
-    settings = settings_of(OrchestratorServiceSettings, given | {"decoders": addresses_of(given.get("decoders"))})
+    settings = settings_of(OrchestratorServiceSettings, options | {"decoders": addresses_of(options.get("decoders"))})
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Opened]:
-        # It opens no weights, so it verifies none; the manifest says what the workers can do.
+        # The orchestrator reads only the manifest, so no weights are verified.
         factory = factory_of(settings, lambda manifest: ())
         async with AsyncExitStack() as stack:
             workers = await pooled_workers(settings, factory.manifest, stack)
             motet = await stack.enter_async_context(Orchestrator(workers, factory.manifest, factory.digest, settings))
 
             async def finish() -> None:
-                # Detached generations outlive their calls, and tell nobody when they are over.
+                # Detached generations outlive their calls, and no event announces their end.
                 while motet.running:  # noqa: ASYNC110
-                    await asyncio.sleep(_LOOK)
+                    await asyncio.sleep(_POLL_INTERVAL)
 
             generations = GenerationServicer(motet, settings.heartbeat)
             yield Opened([generations, ArtifactServicer(motet), ModelServicer(motet)], finish)

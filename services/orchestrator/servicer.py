@@ -1,4 +1,4 @@
-"""Puts a `Motet` on the wire: it translates, Motet decides."""
+"""The public gRPC services of a `Motet`. They only convert messages."""
 
 from __future__ import annotations
 
@@ -27,39 +27,45 @@ from motet.v1 import generation_service_pb2 as generation_pb
 from motet.v1 import generation_service_pb2_grpc as generation_grpc
 from motet.v1 import model_service_pb2 as model_pb
 from motet.v1 import model_service_pb2_grpc as model_grpc
+from orchestrator.settings import HEARTBEAT
 
-HEARTBEAT = 10.0
-"""Seconds of silence after which a stream says that it is alive: some networks cut those that say nothing for long."""
-
-REST = 0.005
-"""Seconds before each message of a stream: what happens meanwhile goes on together, and the end waits for nothing."""
+MIN_INTERVAL = 0.005
+"""Minimum interval between messages of a stream, in seconds: see ADR 19. The last message does not wait."""
 
 
 class GenerationServicer(generation_grpc.GenerationServiceServicer):
-    """Serves generations. `heartbeat` and `rest` are in seconds."""
+    """Serves generations.
+
+    `heartbeat` is the interval of heartbeats on a silent stream, and `min_interval` the minimum interval between
+    messages of a stream, both in seconds.
+    """
 
     name = generation_pb.DESCRIPTOR.services_by_name["GenerationService"].full_name
 
-    def __init__(self, motet: Motet, heartbeat: float = HEARTBEAT, rest: float = REST) -> None:
+    def __init__(self, motet: Motet, heartbeat: float = HEARTBEAT, min_interval: float = MIN_INTERVAL) -> None:
         self._motet = motet
         self._heartbeat = heartbeat
-        self._rest = rest
+        self._min_interval = min_interval
 
     def add_to(self, server: grpc.aio.Server) -> None:
-        """Register the methods."""
+        """Register the service's methods."""
         generation_grpc.add_GenerationServiceServicer_to_server(self, server)
 
     async def Generate(
         self, request: generation_pb.GenerateRequest, context: Any
     ) -> AsyncGenerator[generation_pb.GenerateResponse, None]:
-        """Translate and generate; the status after `done` is what went wrong, if nothing usable came of it."""
-        wish = _timed(convert.request_from_proto(request), deadline_of(context).remaining())
+        """Generate an answer. After `done`, the status is OK, or the error of a generation that failed."""
+        generation_request = _within_deadline(convert.request_from_proto(request), deadline_of(context).remaining())
         record: Generation | None = None
-        async with aclosing(coalesced(self._motet.generate(wish), pulse=self._heartbeat, rest=self._rest)) as bunches:
+        async with aclosing(
+            coalesced(
+                self._motet.generate(generation_request), heartbeat=self._heartbeat, min_interval=self._min_interval
+            )
+        ) as batches:
             sequence = 0
-            async for events in bunches:
-                for told in _told(events, sequence):
-                    yield generation_pb.GenerateResponse(events=told)
+            async for events in batches:
+                for message in _to_messages(events, sequence):
+                    yield generation_pb.GenerateResponse(events=message)
                 if events:
                     sequence, last = events[-1].sequence, events[-1].payload
                     record = last.generation if isinstance(last, Done) else None
@@ -69,26 +75,26 @@ class GenerationServicer(generation_grpc.GenerationServiceServicer):
     async def WatchGeneration(
         self, request: generation_pb.WatchGenerationRequest, context: Any
     ) -> AsyncGenerator[generation_pb.WatchGenerationResponse, None]:
-        """Translate and watch."""
+        """Send a generation's events after a sequence number, up to its end."""
         sequence = request.after_sequence
         stream = self._motet.watch(request.name, sequence)
-        async with aclosing(coalesced(stream, pulse=self._heartbeat, rest=self._rest)) as bunches:
-            async for events in bunches:
-                for told in _told(events, sequence):
-                    yield generation_pb.WatchGenerationResponse(events=told)
+        async with aclosing(coalesced(stream, heartbeat=self._heartbeat, min_interval=self._min_interval)) as batches:
+            async for events in batches:
+                for message in _to_messages(events, sequence):
+                    yield generation_pb.WatchGenerationResponse(events=message)
                 sequence = events[-1].sequence if events else sequence
 
     async def GetGeneration(
         self, request: generation_pb.GetGenerationRequest, context: Any
     ) -> generation_pb.GetGenerationResponse:
-        """Translate and look up."""
+        """Return a generation's record."""
         record = await self._motet.get(request.name)
         return generation_pb.GetGenerationResponse(generation=convert.generation_to_proto(record))
 
     async def ListGenerations(
         self, request: generation_pb.ListGenerationsRequest, context: Any
     ) -> generation_pb.ListGenerationsResponse:
-        """Translate and list."""
+        """Return a page of records."""
         records, token = await self._motet.generations(request.page_size, request.page_token)
         return generation_pb.ListGenerationsResponse(
             generations=[convert.generation_to_proto(record) for record in records], next_page_token=token
@@ -97,7 +103,7 @@ class GenerationServicer(generation_grpc.GenerationServiceServicer):
     async def CancelGeneration(
         self, request: generation_pb.CancelGenerationRequest, context: Any
     ) -> generation_pb.CancelGenerationResponse:
-        """Translate and cancel."""
+        """Cancel a generation and return its record."""
         record = await self._motet.cancel(request.name)
         return generation_pb.CancelGenerationResponse(generation=convert.generation_to_proto(record))
 
@@ -111,21 +117,21 @@ class ArtifactServicer(artifact_grpc.ArtifactServiceServicer):
         self._motet = motet
 
     def add_to(self, server: grpc.aio.Server) -> None:
-        """Register the methods."""
+        """Register the service's methods."""
         artifact_grpc.add_ArtifactServiceServicer_to_server(self, server)
 
     async def UploadArtifact(
         self, request_iterator: AsyncIterator[artifact_pb.UploadArtifactRequest], context: Any
     ) -> artifact_pb.UploadArtifactResponse:
-        """Collect, check against the header, and keep."""
+        """Receive media, check them against their header and store them."""
         limit = max(model.max_media_bytes for model in await self._motet.models())
-        artifact = await self._motet.upload(await _collected(request_iterator, limit))
+        artifact = await self._motet.upload(await _receive_media(request_iterator, limit))
         return artifact_pb.UploadArtifactResponse(artifact=convert.artifact_to_proto(artifact))
 
     async def DownloadArtifact(
         self, request: artifact_pb.DownloadArtifactRequest, context: Any
     ) -> AsyncGenerator[artifact_pb.DownloadArtifactResponse, None]:
-        """Translate and download."""
+        """Send an artifact's bytes from an offset."""
         offset = request.offset
         async for chunk in self._motet.download(request.name, offset):
             yield artifact_pb.DownloadArtifactResponse(offset=offset, chunk=chunk)
@@ -134,13 +140,13 @@ class ArtifactServicer(artifact_grpc.ArtifactServiceServicer):
     async def DeleteArtifact(
         self, request: artifact_pb.DeleteArtifactRequest, context: Any
     ) -> artifact_pb.DeleteArtifactResponse:
-        """Translate and delete."""
+        """Remove an artifact."""
         await self._motet.delete(request.name)
         return artifact_pb.DeleteArtifactResponse()
 
 
 class ModelServicer(model_grpc.ModelServiceServicer):
-    """Serves what a deployment can do."""
+    """Serves the descriptions of models."""
 
     name = model_pb.DESCRIPTOR.services_by_name["ModelService"].full_name
 
@@ -148,60 +154,60 @@ class ModelServicer(model_grpc.ModelServiceServicer):
         self._motet = motet
 
     def add_to(self, server: grpc.aio.Server) -> None:
-        """Register the methods."""
+        """Register the service's methods."""
         model_grpc.add_ModelServiceServicer_to_server(self, server)
 
     async def ListModels(self, request: model_pb.ListModelsRequest, context: Any) -> model_pb.ListModelsResponse:
-        """Translate and list."""
+        """Return all models."""
         models = [convert.model_to_proto(model) for model in await self._motet.models()]
         return model_pb.ListModelsResponse(models=models)
 
     async def GetModel(self, request: model_pb.GetModelRequest, context: Any) -> model_pb.GetModelResponse:
-        """Translate and find."""
+        """Return the model with a name."""
         models = {model.name: model for model in await self._motet.models()}
         if request.name not in models:
-            known = ", ".join(models)
+            supported = ", ".join(models)
             raise NotFoundError(
-                f"there is no model called {request.name!r} here, only {known}",
+                f"there is no model called {request.name!r} here, only {supported}",
                 Reason.MODEL_NOT_FOUND,
-                {"model": request.name, "supported": known},
+                {"model": request.name, "supported": supported},
             )
         return model_pb.GetModelResponse(model=convert.model_to_proto(models[request.name]))
 
 
-def _timed(wish: GenerationRequest, remaining: float | None) -> GenerationRequest:
-    """The wish, to be fulfilled within the call's own time, too. Who detaches will not wait, so its call counts not."""
-    if remaining is None or wish.detach:
-        return wish
+def _within_deadline(request: GenerationRequest, remaining: float | None) -> GenerationRequest:
+    """Return the request with a timeout of at most the call's `remaining` seconds, unless it is detached."""
+    if remaining is None or request.detach:
+        return request
     if remaining <= 0:
         raise DeadlineError("the deadline had passed when the call arrived; allow more time")
-    return replace(wish, timeout=remaining if wish.timeout is None else min(wish.timeout, remaining))
+    return replace(request, timeout=remaining if request.timeout is None else min(request.timeout, remaining))
 
 
-def _told(events: Sequence[Event], sequence: int) -> Iterator[list[event_pb2.Event]]:
-    """The events in lists that fit a message; a heartbeat after `sequence` where there are none."""
+def _to_messages(events: Sequence[Event], sequence: int) -> Iterator[list[event_pb2.Event]]:
+    """Yield the events in lists that fit a message, or a heartbeat after `sequence` if there are no events."""
     if not events:
         yield [convert.heartbeat_to_proto(sequence, time.time())]
         return
-    told: list[event_pb2.Event] = []
+    batch: list[event_pb2.Event] = []
     size = 0
     for message in map(convert.event_to_proto, events):
         size += message.ByteSize()
-        if told and size > CHUNK:
-            yield told
-            told, size = [], message.ByteSize()
-        told.append(message)
-    yield told
+        if batch and size > CHUNK:
+            yield batch
+            batch, size = [], message.ByteSize()
+        batch.append(message)
+    yield batch
 
 
 def _failure_of(record: Generation | None) -> MotetError | None:
     if record is None or record.state in (State.SUCCEEDED, State.PARTIAL):
         return None
-    return record.error or FaultError("the generation failed without saying why")
+    return record.error or FaultError("the generation failed without an error message")
 
 
-async def _collected(frames: AsyncIterator[artifact_pb.UploadArtifactRequest], limit: int) -> Media:
-    """The media that a header and its chunks add up to. Raises `RequestError` where they do not."""
+async def _receive_media(frames: AsyncIterator[artifact_pb.UploadArtifactRequest], limit: int) -> Media:
+    """Return the media in frames: a header, then chunks. Raises `RequestError` if they do not match the header."""
     header: artifact_pb.UploadArtifactRequest.Header | None = None
     data = bytearray()
     async for frame in frames:
@@ -217,11 +223,11 @@ async def _collected(frames: AsyncIterator[artifact_pb.UploadArtifactRequest], l
                 {"limit": str(limit)},
             )
     if header is None or len(data) != header.size_bytes:
-        raise _unequal("size_bytes")
+        raise _mismatch("size_bytes")
     if header.sha256 and header.sha256 != sha256(data).digest():
-        raise _unequal("sha256")
+        raise _mismatch("sha256")
     return Media(header.media_type, bytes(data))
 
 
-def _unequal(field: str) -> RequestError:
-    return RequestError(f"the chunks do not have the header's {field}: upload again", metadata={"field": field})
+def _mismatch(field: str) -> RequestError:
+    return RequestError(f"the chunks do not match the header's {field}: upload again", metadata={"field": field})

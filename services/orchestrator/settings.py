@@ -1,4 +1,4 @@
-"""What the orchestrator service can be told, besides what an orchestrator can."""
+"""Settings of the orchestrator service."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from services.settings import ServiceSettings
 
 
 class OrchestratorServiceSettings(ServiceSettings, OrchestratorSettings):
-    """The environment's `MOTET_*`, and the command line over it: a service's settings and an orchestrator's."""
+    """The settings of a service and of the orchestrator. The command line overrides the environment's `MOTET_*`."""
 
 
 def addresses_of(pairs: list[str] | None) -> dict[str, Addresses] | None:
-    """`["shape=host:1"]` as a mapping; a modality that comes again has several replicas. None stays None.
+    """Return pairs such as `["shape=host:1"]` as a mapping, or None for None.
 
-    Raises `SettingsError` for anything else.
+    A modality in several pairs has several replicas. Raises `SettingsError` for a pair of another form.
     """
     if pairs is None:
         return None
-    found: dict[str, list[str]] = {}
+    addresses: dict[str, list[str]] = {}
     for modality, _, address in (pair.partition("=") for pair in pairs):
         if not (modality and address):
             raise SettingsError(f"--decoder takes MODALITY=HOST:PORT, not {' '.join(pairs)}")
-        found.setdefault(modality, []).append(address)
-    return {modality: tuple(several) if several[1:] else several[0] for modality, several in found.items()}
+        addresses.setdefault(modality, []).append(address)
+    return {modality: tuple(replicas) if replicas[1:] else replicas[0] for modality, replicas in addresses.items()}

@@ -95,7 +95,7 @@ async def test_a_step_that_fails_fails_those_that_need_it_and_no_other():
 
 
 async def test_a_step_that_needs_what_does_not_come_before_it_is_no_plan():
-    with pytest.raises(FaultError, match="no earlier step makes"):
+    with pytest.raises(FaultError, match="no earlier job makes"):
         await execute(given(step("two", "one"), step("one")), Workshop())
 
 

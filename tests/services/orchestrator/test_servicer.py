@@ -167,7 +167,7 @@ async def test_hanging_up_at_any_point_stops_all_workers(point):
     model = ToyLanguageModel(MANIFEST.grammar, [*SCRIPT, Pause()], delay=0.001)
     made = decoders(a=ToyDecoder("a", delay=0.01), b=ToyDecoder("b", delay=0.01))
     orchestrator = stage(model, made)
-    async with wired(orchestrator, rest=0) as wire:
+    async with wired(orchestrator, min_interval=0) as wire:
         call = wire.generation.Generate(convert.request_to_proto(ask()))
         heard = 0
         while heard < point:
@@ -229,7 +229,7 @@ async def test_a_silent_stream_says_that_it_is_alive():
 
 
 async def test_what_happens_while_a_stream_rests_goes_on_together_and_the_end_waits_for_nothing():
-    async with asyncio.timeout(20), wired(stage(script_of("x", Pause(0.05), "y")), rest=60) as wire:
+    async with asyncio.timeout(20), wired(stage(script_of("x", Pause(0.05), "y")), min_interval=60) as wire:
         (response,) = [response async for response in wire.generation.Generate(convert.request_to_proto(ask()))]
 
     assert response.events[0].WhichOneof("event") == "accepted"
