@@ -189,7 +189,7 @@ def _report(
     details = [result.as_dict(objective) for result in results]
     goodput = best_goodput(results, objective)
     figures = [
-        Figure("goodput: requests per second at a rate of which 90 % meet the objectives", goodput, "1/s"),
+        Figure("highest goodput with 90 % of requests within the objectives", goodput, "1/s"),
         Figure("delay from due to sent, p99", max(load["sent_late_p99"] or 0.0 for load in details), "s"),
     ]
     for name, ranks in details[0]["latency"].items():
