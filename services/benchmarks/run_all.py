@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from motet.core.errors import SettingsError
-from services.benchmarks.reports.table import format_number
+from services.benchmarks.reports.table import COLUMNS, figure_cells
 
 CALIBRATION = "calibration"
 BEGIN, END = "<!-- figures: motet bench table -->", "<!-- end of figures -->"
@@ -21,14 +21,14 @@ def commands(out: Path) -> dict[str, list[str]]:
 
     `gpu` is not included: it needs a GPU.
     """
-    fleet = [f"--replicas={kind}" for kind in ("image=8", "audio=8", "video=32", "language model=2")]
+    replicas = [f"--replicas={kind}" for kind in ("image=8", "audio=8", "video=32", "language model=2")]
     return {
         "orchestrator": ["orchestrator"],
         "overlap": ["overlap", "--plot", str(out / "overlap.svg")],
         "overlap-nano": ["overlap", "--bundle", "nano", "--plot", str(out / "overlap-nano.svg")],
         "serve": ["serve", "--plot", str(out / "serve.svg")],
         CALIBRATION: ["calibrate"],
-        "simulate": ["simulate", *fleet, "--rate", "10", "--costs", str(out / f"{CALIBRATION}.json")],
+        "simulate": ["simulate", *replicas, "--rate", "10", "--costs", str(out / f"{CALIBRATION}.json")],
         "llm": ["llm"],
         "diffusion": ["diffusion"],
         "contention": ["contention"],
@@ -81,22 +81,10 @@ def _table(name: str, report: Mapping[str, Any]) -> str:
     gpus = ", ".join(machine["gpus"]) or "no GPU"
     description = f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']:.0f} GiB, {gpus}"
     lines = [f"### {name}", "", f"{report['time'][:10]}, {description}.", ""]
-    lines += ["| figure | value | baseline | ratio | bar | |", "|---|--:|---|--:|---|---|"]
-    lines += [_table_row(figure) for figure in report["figures"]]
+    lines += [_markdown_row(COLUMNS), "|---|--:|---|--:|---|---|"]
+    lines += [_markdown_row(figure_cells(figure, "**missed**")) for figure in report["figures"]]
     return "\n".join([*lines, ""])
 
 
-def _table_row(figure: Mapping[str, Any]) -> str:
-    baseline = figure["baseline"]
-    comparison = f"{baseline['name']}: {format_number(baseline['value'], figure['unit'])}" if baseline else ""
-    ratio = "" if figure["ratio"] is None else f"{figure['ratio']:.3g} x"
-    met = {True: "met", False: "**missed**", None: ""}[figure["met"]]
-    cells = (
-        figure["name"],
-        format_number(figure["value"], figure["unit"]),
-        comparison,
-        ratio,
-        figure["bar"] or "",
-        met,
-    )
+def _markdown_row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

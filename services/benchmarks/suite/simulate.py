@@ -159,6 +159,28 @@ def simulate(
     return run_virtually(program())
 
 
+def _new_rng(rng: random.Random) -> random.Random:
+    return random.Random(rng.getrandbits(64))
+
+
+def _simulated_workers(
+    manifest: Manifest, costs: MeasuredCosts, size: DeploymentSize, rng: random.Random
+) -> tuple[list[SimulatedLanguageModel], dict[str, list[SimulatedDecoder]]]:
+    """Return the replicas of the language model, and the replicas of each modality's decoder."""
+    models = [
+        SimulatedLanguageModel(costs, size.model_slots, size.grain, _new_rng(rng))
+        for _ in range(size.replicas_of(LANGUAGE_MODEL))
+    ]
+    decoders: dict[str, list[SimulatedDecoder]] = {}
+    for modality in manifest.signals:
+        steps = manifest.decoder_of(modality).steps
+        decoders[modality] = [
+            SimulatedDecoder(costs, modality, steps, size.decoder_slots, size.grain, _new_rng(rng))
+            for _ in range(size.replicas_of(modality))
+        ]
+    return models, decoders
+
+
 @asynccontextmanager
 async def _orchestrator(
     manifest: Manifest, costs: MeasuredCosts, size: DeploymentSize, queue_seconds: float, rng: random.Random
@@ -169,25 +191,10 @@ async def _orchestrator(
         queue_seconds=queue_seconds, max_generations=10**6, max_results=100, max_duration=_NEVER, step_timeout=_NEVER
     )
 
-    def new_rng() -> random.Random:
-        return random.Random(rng.getrandbits(64))
-
-    models = [
-        SimulatedLanguageModel(costs, size.model_slots, size.grain, new_rng())
-        for _ in range(size.replicas_of(LANGUAGE_MODEL))
-    ]
-    decoders = {
-        modality: [
-            SimulatedDecoder(
-                costs, modality, manifest.decoder_of(modality).steps, size.decoder_slots, size.grain, new_rng()
-            )
-            for _ in range(size.replicas_of(modality))
-        ]
-        for modality in manifest.signals
-    }
+    models, decoders = _simulated_workers(manifest, costs, size, rng)
     async with AsyncExitStack() as stack:
         model_pool: Pool[LanguageModel] = Pool(
-            LANGUAGE_MODEL, [Member(model, model.loads) for model in models], settings, random=new_rng()
+            LANGUAGE_MODEL, [Member(model, model.loads) for model in models], settings, random=_new_rng(rng)
         )
         language_model = PooledLanguageModel(await stack.enter_async_context(model_pool))
         pooled: dict[str, Decoder] = {}
@@ -197,7 +204,7 @@ async def _orchestrator(
                 [Member(replica, replica.loads) for replica in replicas],
                 settings,
                 guess=0.1,
-                random=new_rng(),
+                random=_new_rng(rng),
             )
             steps = manifest.decoder_of(modality).steps
             pooled[modality] = PooledDecoder(await stack.enter_async_context(decoder_pool), steps)
