@@ -128,9 +128,9 @@ def language_model_of(model: LlamaForCausalLM, bundle: Bundle, config: EngineCon
     width = model.config.hidden_size
     projections = Projections(ProjectionsConfig(8, width, outputs)).to(model.device)
     llama = Llama(model, projections, 2048, max(run.length for run in grammar.runs))
-    masks = TokenMasks(grammar, first, llama.beginning, llama.device)
+    masks = TokenMasks(grammar, first, llama.bos_token_id, llama.device)
     context = ModelContext(llama, tokenizer, grammar, masks, shapes, 2048)
-    return LlamaLanguageModel(context, PromptBuilder(tokenizer, grammar, first, llama.beginning, 8), config)
+    return LlamaLanguageModel(context, PromptBuilder(tokenizer, grammar, first, llama.bos_token_id, 8), config)
 
 
 def diffusion_model_of(modality: str, sizes: ModelSizes, device: str) -> Any:

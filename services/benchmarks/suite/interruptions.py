@@ -35,7 +35,7 @@ _UNLIMITED_TOKENS = 1_000_000
 
 def cancellation(model: LlamaLanguageModel, responses: int) -> list[Figure]:
     """Measure the slowest cancellation of one response beside running ones."""
-    with recorded_forwards(model._voice.llama) as forwards:
+    with recorded_forwards(model._context.llama) as forwards:
         seconds = [asyncio.run(_cancel(model, responses, seed)) for seed in range(_CANCELLATIONS)]
     starts = [start for start, _ in forwards]
     forward = median([after - before for before, after in pairwise(starts)]) * 1e3
@@ -56,13 +56,13 @@ async def _cancel(model: LlamaLanguageModel, responses: int, seed: int) -> float
 def long_prefill(load: LoadLanguageModel, rounds: int) -> list[Figure]:
     """Compare a long prompt that is prefilled in chunks with one that is prefilled in one forward."""
     with (
-        closed(load(EngineConfig(prefix_tokens=0))) as chunked,
-        closed(load(EngineConfig(prefix_tokens=0, pass_tokens=_UNLIMITED_TOKENS))) as whole,
+        closed(load(EngineConfig(prefix_cache_tokens=0))) as chunked,
+        closed(load(EngineConfig(prefix_cache_tokens=0, max_batched_tokens=_UNLIMITED_TOKENS))) as whole,
     ):
         candidates = {"chunked": partial(_interrupt, chunked), "whole": partial(_interrupt, whole)}
         samples = asyncio.run(alternating(rounds, candidates, warmup=1))
     medians = {name: [median(column) * 1e3 for column in zip(*each, strict=True)] for name, each in samples.items()}
-    tokens = len(chunked._scriptwriter.write(_longest_prompt(chunked).turns, chunked._voice.positions).ids)
+    tokens = len(chunked._prompt_builder.build(_longest_prompt(chunked).turns, chunked._context.positions).ids)
     names = (
         f"longest gap in {_RUNNING} responses during a prefill of {tokens} tokens",
         "time to first token of a short prompt that arrives next",
@@ -93,7 +93,7 @@ async def _interrupt(model: LlamaLanguageModel) -> tuple[float, float, float]:
 
 def prefix_cache(load: LoadLanguageModel, rounds: int) -> list[Figure]:
     """Compare the third turn of a chat with and without the prefix cache."""
-    configs = {"cached": EngineConfig(), "uncached": EngineConfig(prefix_tokens=0)}
+    configs = {"cached": EngineConfig(), "uncached": EngineConfig(prefix_cache_tokens=0)}
     chats = count()
     with closed(load(configs["cached"])) as cached, closed(load(configs["uncached"])) as uncached:
         candidates = {
@@ -101,7 +101,7 @@ def prefix_cache(load: LoadLanguageModel, rounds: int) -> list[Figure]:
             "uncached": partial(_third_turn, uncached, chats),
         }
         samples = asyncio.run(alternating(rounds, candidates, warmup=1))
-        tokens = len(cached._scriptwriter.write(_chat(0, 3), cached._voice.positions).ids)
+        tokens = len(cached._prompt_builder.build(_chat(0, 3), cached._context.positions).ids)
     baseline = Baseline("no prefix cache", median(samples["uncached"]) * 1e3)
     name = f"time to first token of a chat's third turn, {tokens} tokens"
     return [Figure(name, median(samples["cached"]) * 1e3, "ms", baseline)]
@@ -124,8 +124,8 @@ def _chat(number: int, turns: int) -> tuple[Turn, ...]:
 
 def _longest_prompt(model: LlamaLanguageModel) -> Prompt:
     """Return a prompt that fills the context of the model, except 40 positions for the response."""
-    sentence = len(model._voice.codec.encode(_SENTENCE))
-    return prompt(_SENTENCE * ((model._voice.positions - 40) // sentence - 1), 4)
+    sentence = len(model._context.tokenizer.encode(_SENTENCE))
+    return prompt(_SENTENCE * ((model._context.positions - 40) // sentence - 1), 4)
 
 
 @contextmanager

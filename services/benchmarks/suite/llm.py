@@ -54,7 +54,7 @@ def measure(bundle: str, answers: int, rounds: int, random: str, threads: int) -
     network = _random_network(opened, random) if random else load_transformers_llama(opened)
     load = _loader(opened, network if random else None)
     with closed(load(EngineConfig())) as model:
-        baseline = _TransformersModel(network, model._voice.llama.end)
+        baseline = _TransformersModel(network, model._context.llama.eos_token_id)
         figures = [figure for waves in (1, 3) for figure in _throughput(model, baseline, waves, answers, rounds)]
         figures += _sampled_lengths(model, baseline, answers, rounds)
         figures += _batch_differences(model, answers)
@@ -154,7 +154,7 @@ class _Workload:
     @classmethod
     def of(cls, model: LlamaLanguageModel, prompts: Sequence[Prompt], concurrency: int) -> _Workload:
         traces = asyncio.run(trace_responses(model, prompts, concurrency))
-        ids = [model._scriptwriter.write(request.turns, model._voice.positions - 1).ids for request in prompts]
+        ids = [model._prompt_builder.build(request.turns, model._context.positions - 1).ids for request in prompts]
         return cls(prompts, concurrency, list(zip(ids, [trace.tokens for trace in traces], strict=True)))
 
     @property
@@ -206,7 +206,7 @@ class _TransformersModel:
 
 def _batch_differences(model: LlamaLanguageModel, answers: int) -> list[Figure]:
     """Compare responses in a batch with the same responses alone."""
-    ceilings = {run.modality: 2 for run in model._voice.grammar.runs}
+    ceilings = {run.modality: 2 for run in model._context.grammar.runs}
     prompts = [
         replace(question, ceilings=ceilings, temperature=0.5 * (index % 3))
         for index, question in enumerate(_questions(answers))
@@ -242,13 +242,13 @@ def _without_conditioning(trace: ResponseTrace) -> list[object]:
 def _signal_runs(model: LlamaLanguageModel, bundle: Bundle, rounds: int) -> list[Figure]:
     """Measure the longest run of signal tokens: its forwards, and the time to its conditioning."""
     run = max(bundle.manifest.grammar.runs, key=lambda each: each.length)
-    llama = model._voice.llama
+    llama = model._context.llama
     request = prompt("Please show me a clip of a growing balloon.", 200, ceilings={run.modality: 1})
     with recorded_forwards(llama) as forwards:
         trace = asyncio.run(trace_response(model, request))
     if not any(isinstance(event, Signal) for event in trace.events):
         raise RuntimeError(f"the bundle generated no {run.modality}, so its run cannot be measured")
-    prefill = len(model._scriptwriter.write(request.turns, model._voice.positions).ids)
+    prefill = len(model._prompt_builder.build(request.turns, model._context.positions).ids)
     decoded = [tokens.count for _, ranges in forwards for tokens in ranges if tokens.start >= prefill]
     cache = llama.cache(256)
     embedded = llama.embed(list(run.ids))

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from services.cli.bench_commands import app
-from tests.services.command import CLEAN, PATIENCE
+from tests.services.command import CLEAN, TIMEOUT
 
 
 def test_the_command_prints_the_report_and_its_exit_code_says_if_all_bars_are_met(tmp_path: Path) -> None:
@@ -17,7 +17,7 @@ def test_the_command_prints_the_report_and_its_exit_code_says_if_all_bars_are_me
         [sys.executable, "-P", "-m", "services", *arguments, "--out", str(tmp_path / "report.json")],
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         env=CLEAN,
         check=False,
     )

@@ -16,7 +16,7 @@ from transformers import LlamaForCausalLM
 
 from motet.core.signals import Grammar
 from motet.models.llm.checkpoint_names import to_v0
-from motet.models.llm.projections import Projections, ProjectionsConfig, ProjectorConfig, distance
+from motet.models.llm.projections import Projections, ProjectionsConfig, ProjectorConfig, alignment_loss
 from motet.training.nano.data.embedding_bank import EmbeddingBank
 from motet.training.nano.data.token_batches import TokenBatch
 from motet.training.nano.recipes.base_language_model import text_loss
@@ -81,7 +81,7 @@ class AlignmentModel(nn.Module):
                 starts = [(sequence, position) for sequence, position, _ in runs]
                 projected = self.conditioning(modality, starts, hidden, embedded)
                 target = torch.cat([target_conditioning(thing) for _, _, thing in runs])
-                losses[modality] = _WEIGHTS[modality] * distance(projected.float(), target)
+                losses[modality] = _WEIGHTS[modality] * alignment_loss(projected.float(), target)
         return losses
 
     def embedded(self, batch: TokenBatch, embeddings: EmbeddingBank) -> Tensor:

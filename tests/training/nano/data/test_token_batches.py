@@ -48,7 +48,7 @@ def test_training_and_serving_tokenize_a_dialogue_equally(bundle: Bundle, tokeni
 
     length = len(prompt.ids)
     assert sequence.ids[:length] == prompt.ids.tolist()
-    assert [place for place, _ in sequence.attachments] == list(prompt.places)
+    assert [place for place, _ in sequence.attachments] == list(prompt.media_positions)
     # All tokens after the prompt have labels.
     assert sequence.labels[length:] == sequence.ids[length:]
 

@@ -21,7 +21,7 @@ from motet.training.nano.recipes.stages import STAGES
 from motet.training.nano.world import caption_encoder
 from motet.training.nano.world.world import MODALITIES, Thing, things, things_without_manner, unbiased_things
 from motet.training.stages import TrainingStage
-from tests.models.llm.reading import read
+from tests.models.llm.forwards import run_forward
 from tests.models.tiny_bundle import WIDTH, tiny_bundle
 
 
@@ -87,7 +87,7 @@ def test_the_server_loads_the_exported_weights(bundle: Bundle, tmp_path: Path) -
     llama = load_llama(Bundle(served.folder, manifest, ""))
     ids = torch.tensor([1, 5, 9, *model.grammar.run_of("image").ids])
 
-    served_output = read(llama, llama.embed(ids.tolist()))
+    served_output = run_forward(llama, llama.embed(ids.tolist()))
     with torch.no_grad():
         expected = model.language(input_ids=ids[None]).logits[0, -1]
 
