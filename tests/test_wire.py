@@ -21,12 +21,23 @@ from motet.transport.server import Server
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.settings import OrchestratorSettings
 from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
-from tests.orchestrator.grammar import check
-from tests.orchestrator.stage import DIGEST, MANIFEST, ask, ending, media_of, probe, run_of, said, script_of, text_of
+from tests.orchestrator.event_grammar import check_events
+from tests.orchestrator.pipeline_harness import (
+    DIGEST,
+    MANIFEST,
+    media_of,
+    payloads_of,
+    probe,
+    record_of,
+    request_of,
+    script_of,
+    signal_run,
+    text_of,
+)
 from tests.transport.serving import served
 from tests.waiting import until
 
-SCRIPT = script_of("First ", run_of("a"), " then ", run_of("b"), " done.")
+SCRIPT = script_of("First ", signal_run("a"), " then ", signal_run("b"), " done.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +82,7 @@ async def deployed(toys: Toys) -> AsyncIterator[tuple[Client, Orchestrator]]:
 async def test_the_remote_answer_equals_the_embedded_answer_byte_for_byte() -> None:
     local = toys()
     workers = Workers(local.encoder, local.language_model, local.decoders)
-    request = ask("hi", Media("x/a", b"a sound" * 50_000))
+    request = request_of("hi", Media("x/a", b"a sound" * 50_000))
 
     async with Orchestrator(workers, MANIFEST, DIGEST, OrchestratorSettings(), probe) as motet:
         embedded = await collect_answer(motet, request)
@@ -84,9 +95,9 @@ async def test_the_remote_answer_equals_the_embedded_answer_byte_for_byte() -> N
 
 async def test_the_events_of_a_remote_generation_are_in_the_specified_order() -> None:
     async with deployed(toys()) as (client, _):
-        events = [event async for event in client.generate(ask())]
+        events = [event async for event in client.generate(request_of())]
 
-    check(events)
+    check_events(events)
     assert text_of(events) == "First  then  done."
     assert len(media_of(events)) == 2
 
@@ -96,7 +107,7 @@ async def test_closing_the_stream_after_any_event_stops_all_workers(after: int) 
     remote = toys(delay=0.002)
 
     async with deployed(remote) as (client, motet):
-        async with aclosing(client.generate(ask())) as events:
+        async with aclosing(client.generate(request_of())) as events:
             for _ in range(after):
                 await anext(events)
         await until(lambda: remote.running == 0 and motet.running == 0)
@@ -105,7 +116,7 @@ async def test_closing_the_stream_after_any_event_stops_all_workers(after: int) 
 async def test_a_remote_cancel_returns_when_every_worker_is_idle() -> None:
     remote = toys(a=Trouble(Pause(60), after=1), b=Trouble(Pause(60)))
 
-    async with deployed(remote) as (client, motet), aclosing(client.generate(ask())) as events:
+    async with deployed(remote) as (client, motet), aclosing(client.generate(request_of())) as events:
         first = await anext(events)
         assert isinstance(first.payload, Accepted)
         await until(lambda: sum(decoder.running for decoder in remote.decoders.values()) == 2)
@@ -117,7 +128,7 @@ async def test_a_remote_cancel_returns_when_every_worker_is_idle() -> None:
         assert motet.running == 0
         rest = [event async for event in events]
 
-    assert record.state is State.CANCELLED or ending(rest).state is State.PARTIAL
+    assert record.state is State.CANCELLED or record_of(rest).state is State.PARTIAL
     assert isinstance(rest[-1].payload, Done)
 
 
@@ -131,11 +142,11 @@ async def test_a_remote_cancel_returns_when_every_worker_is_idle() -> None:
 )
 async def test_a_failing_decoder_fails_only_its_part(trouble: FaultError, reason: Reason) -> None:
     async with deployed(toys(a=Trouble(trouble, after=1))) as (client, _):
-        events = [event async for event in client.generate(ask())]
+        events = [event async for event in client.generate(request_of())]
 
-    (failed,) = said(events, PartFailed)
+    (failed,) = payloads_of(events, PartFailed)
     assert (failed.error.reason, failed.error.message) == (reason, trouble.message)
-    assert ending(events).state is State.PARTIAL
+    assert record_of(events).state is State.PARTIAL
     assert len(media_of(events)) == 1
 
 
@@ -144,14 +155,14 @@ async def test_a_hanging_decoder_is_cancelled_at_the_deadline_and_the_other_part
 
     async with deployed(remote) as (client, _):
         for timeout in (1.0, 4.0, 16.0):  # On a busy machine, the other parts may take longer than a short timeout.
-            events = [event async for event in client.generate(ask(timeout=timeout))]
+            events = [event async for event in client.generate(request_of(timeout=timeout))]
             await until(lambda: remote.running == 0)
-            if ending(events).state is State.PARTIAL:
+            if record_of(events).state is State.PARTIAL:
                 break
 
-    (failed,) = said(events, PartFailed)
+    (failed,) = payloads_of(events, PartFailed)
     assert failed.error.reason is Reason.DEADLINE_EXCEEDED
-    assert ending(events).state is State.PARTIAL
+    assert record_of(events).state is State.PARTIAL
 
 
 async def test_text_reaches_the_model_byte_for_byte_even_if_it_spells_control_tokens() -> None:
@@ -176,7 +187,7 @@ async def test_a_request_over_the_message_limit_is_refused_and_the_next_request_
 async def test_progress_arrives_while_the_decoder_runs() -> None:
     remote = toys(a=Trouble(Pause(60), after=1))
 
-    async with deployed(remote) as (client, _), aclosing(client.generate(ask())) as events:
+    async with deployed(remote) as (client, _), aclosing(client.generate(request_of())) as events:
         async for event in events:
             if isinstance(event.payload, PartProgress):
                 break

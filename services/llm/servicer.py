@@ -24,13 +24,13 @@ Without it, a model that yields its events at once is 9 % slower behind this ser
 
 
 class LanguageModelServicer(pb_grpc.LanguageModelServiceServicer):
-    """Serves one language model. `rest` is the minimum interval between messages of a stream, in seconds."""
+    """Serves one language model. `min_interval` is the minimum interval between messages of a stream, in seconds."""
 
     name = pb.DESCRIPTOR.services_by_name["LanguageModelService"].full_name
 
-    def __init__(self, language_model: LanguageModel, rest: float = MIN_INTERVAL) -> None:
+    def __init__(self, language_model: LanguageModel, min_interval: float = MIN_INTERVAL) -> None:
         self._language_model = language_model
-        self._min_interval = rest
+        self._min_interval = min_interval
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the service's methods."""

@@ -10,7 +10,7 @@ import pytest
 from motet.core.errors import NotFoundError, Reason, RequestError
 from motet.core.media import Media
 from orchestrator.artifact_store import CHUNK, ArtifactStore
-from tests.orchestrator.stage import stage
+from tests.orchestrator.pipeline_harness import orchestrator_of
 
 
 async def fetched(artifacts, name, offset=0):
@@ -77,7 +77,7 @@ async def test_what_could_never_fit_is_refused_and_pushes_nothing_out():
 
 
 async def test_deleting_is_forgetting_and_deleting_again_changes_nothing():
-    orchestrator = stage()
+    orchestrator = orchestrator_of()
     artifact = await orchestrator.upload(Media("x/a", b"a thing"))
 
     for _ in range(2):
@@ -88,16 +88,16 @@ async def test_deleting_is_forgetting_and_deleting_again_changes_nothing():
 
 
 async def test_an_upload_is_what_its_bytes_are():
-    artifact = await stage().upload(Media("", b"b thing"))
+    artifact = await orchestrator_of().upload(Media("", b"b thing"))
 
     assert (artifact.modality, artifact.media_type) == ("b", "x/b")
 
 
 async def test_an_upload_that_cannot_be_used_in_a_prompt_is_refused():
     with pytest.raises(RequestError) as caught:
-        await stage().upload(Media("x/z", b"?"))
+        await orchestrator_of().upload(Media("x/z", b"?"))
     assert caught.value.reason is Reason.MODALITY_NOT_SUPPORTED
 
     with pytest.raises(RequestError) as caught:
-        await stage(max_media_bytes=5).upload(Media("x/a", b"123456"))
+        await orchestrator_of(max_media_bytes=5).upload(Media("x/a", b"123456"))
     assert caught.value.reason is Reason.INPUT_TOO_LARGE

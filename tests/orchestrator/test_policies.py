@@ -10,21 +10,21 @@ from motet.core.errors import CancelledError, FaultError, Reason
 from motet.core.events import TEXT, PartDelta, PartFailed, PartStarted, State
 from motet.core.request import FailurePolicy
 from motet.toys.workers import Pause, ToyDecoder, ToyLanguageModel, Trouble
-from tests.orchestrator.stage import (
+from tests.orchestrator.pipeline_harness import (
     MANIFEST,
-    ask,
-    decoders,
-    ending,
     media_of,
-    perform,
-    run_of,
-    said,
+    orchestrator_of,
+    payloads_of,
+    record_of,
+    request_of,
+    run_generation,
     script_of,
-    stage,
+    signal_run,
     text_of,
+    toy_decoders,
 )
 
-SCRIPT = script_of("One. ", run_of("a"), "Two. ", run_of("a"), "Three. ", run_of("a"), "Four.")
+SCRIPT = script_of("One. ", signal_run("a"), "Two. ", signal_run("a"), "Three. ", signal_run("a"), "Four.")
 MEDIA = ("part-1", "part-3", "part-5")
 SUBSETS = list(product((False, True), repeat=3))
 
@@ -49,61 +49,62 @@ def failed_parts(chosen):
 
 @pytest.mark.parametrize("chosen", SUBSETS)
 async def test_best_effort_fails_the_parts_that_failed_and_no_other(chosen):
-    events = await perform(stage(SCRIPT, decoders(a=Chosen(chosen))))
+    events = await run_generation(orchestrator_of(SCRIPT, toy_decoders(a=Chosen(chosen))))
 
-    assert {failed.part_id for failed in said(events, PartFailed)} == failed_parts(chosen)
+    assert {failed.part_id for failed in payloads_of(events, PartFailed)} == failed_parts(chosen)
     assert set(media_of(events)) == set(MEDIA) - failed_parts(chosen)
     assert text_of(events) == "One. Two. Three. Four."
-    assert ending(events).state is (State.PARTIAL if any(chosen) else State.SUCCEEDED)
+    assert record_of(events).state is (State.PARTIAL if any(chosen) else State.SUCCEEDED)
 
 
 @pytest.mark.parametrize("chosen", SUBSETS)
 async def test_all_or_nothing_succeeds_when_nothing_failed_and_else_stops_all_the_rest(chosen):
-    request = ask(failure_policy=FailurePolicy.ALL_OR_NOTHING)
+    request = request_of(failure_policy=FailurePolicy.ALL_OR_NOTHING)
 
-    events = await perform(stage(SCRIPT, decoders(a=Chosen(chosen))), request)
+    events = await run_generation(orchestrator_of(SCRIPT, toy_decoders(a=Chosen(chosen))), request)
 
-    failures = {failed.part_id: failed.error for failed in said(events, PartFailed)}
+    failures = {failed.part_id: failed.error for failed in payloads_of(events, PartFailed)}
     if not any(chosen):
-        assert ending(events).state is State.SUCCEEDED
+        assert record_of(events).state is State.SUCCEEDED
         assert set(media_of(events)) == set(MEDIA)
         return
-    assert ending(events).state is State.FAILED
-    assert ending(events).error.message == "chosen"
+    assert record_of(events).state is State.FAILED
+    assert record_of(events).error.message == "chosen"
     assert [error.message for error in failures.values()].count("chosen") == 1, "the first failure stops all others"
     assert all(isinstance(error, CancelledError) for error in failures.values() if error.message != "chosen")
 
 
 @pytest.mark.parametrize("chosen", SUBSETS)
 async def test_text_fallback_puts_a_failed_parts_caption_in_its_place(chosen):
-    request = ask(failure_policy=FailurePolicy.TEXT_FALLBACK)
+    request = request_of(failure_policy=FailurePolicy.TEXT_FALLBACK)
 
-    events = await perform(stage(SCRIPT, decoders(a=Chosen(chosen))), request)
+    events = await run_generation(orchestrator_of(SCRIPT, toy_decoders(a=Chosen(chosen))), request)
 
-    stand_ins = {failed.part_id: failed.fallback_part_id for failed in said(events, PartFailed)}
+    stand_ins = {failed.part_id: failed.fallback_part_id for failed in payloads_of(events, PartFailed)}
     assert stand_ins.keys() == failed_parts(chosen)
     captions = dict(zip(MEDIA, ("One.", "Two.", "Three."), strict=True))
-    told = {delta.part_id: delta.chunk for delta in said(events, PartDelta) if isinstance(delta.chunk, str)}
-    started = {part.part_id: part for part in said(events, PartStarted)}
+    told = {delta.part_id: delta.chunk for delta in payloads_of(events, PartDelta) if isinstance(delta.chunk, str)}
+    started = {part.part_id: part for part in payloads_of(events, PartStarted)}
     for part, stand_in in stand_ins.items():
         assert told[stand_in] == captions[part]
         assert started[stand_in].modality == TEXT
         assert started[stand_in].index == started[part].index
     assert set(media_of(events)) == set(MEDIA) - failed_parts(chosen)
-    assert ending(events).state is (State.PARTIAL if any(chosen) else State.SUCCEEDED)
+    assert record_of(events).state is (State.PARTIAL if any(chosen) else State.SUCCEEDED)
 
 
 async def test_all_or_nothing_stops_the_language_model_and_the_other_decoders_at_once():
-    model = ToyLanguageModel(MANIFEST.grammar, script_of("x", run_of("b"), run_of("a"), "then", Pause()))
+    model = ToyLanguageModel(MANIFEST.grammar, script_of("x", signal_run("b"), signal_run("a"), "then", Pause()))
     hanging = ToyDecoder("b", trouble=Trouble(Pause()))
     broken = ToyDecoder("a", trouble=Trouble(FaultError("broken")))
 
-    events = await perform(
-        stage(model, decoders(a=broken, b=hanging)), ask(failure_policy=FailurePolicy.ALL_OR_NOTHING)
+    events = await run_generation(
+        orchestrator_of(model, toy_decoders(a=broken, b=hanging)),
+        request_of(failure_policy=FailurePolicy.ALL_OR_NOTHING),
     )
 
     assert (model.running, hanging.running) == (0, 0)
-    reasons = {failed.part_id: failed.error.reason for failed in said(events, PartFailed)}
+    reasons = {failed.part_id: failed.error.reason for failed in payloads_of(events, PartFailed)}
     assert reasons["part-1"] is Reason.CANCELLED
     assert reasons["part-2"] is Reason.WORKER_FAULT
 
@@ -111,45 +112,50 @@ async def test_all_or_nothing_stops_the_language_model_and_the_other_decoders_at
 @pytest.mark.parametrize(
     "script",
     [
-        script_of("x", run_of("a"), FaultError("broken")),
-        script_of("x", run_of("a"), run_of("b")[:2], "y"),
+        script_of("x", signal_run("a"), FaultError("broken")),
+        script_of("x", signal_run("a"), signal_run("b")[:2], "y"),
     ],
     ids=["the model fails", "a signal breaks"],
 )
 async def test_all_or_nothing_also_holds_for_what_the_language_model_does(script):
     slow = ToyDecoder("a", delay=1)
 
-    events = await perform(stage(script, decoders(a=slow)), ask(failure_policy=FailurePolicy.ALL_OR_NOTHING))
+    events = await run_generation(
+        orchestrator_of(script, toy_decoders(a=slow)), request_of(failure_policy=FailurePolicy.ALL_OR_NOTHING)
+    )
 
-    assert ending(events).state is State.FAILED
+    assert record_of(events).state is State.FAILED
     assert not media_of(events)
     assert slow.running == 0
 
 
 async def test_there_is_no_fallback_where_there_is_no_caption():
-    events = await perform(
-        stage(script_of(run_of("a"), "Text."), decoders(a=ToyDecoder("a", trouble=Trouble(FaultError("no"))))),
-        ask(failure_policy=FailurePolicy.TEXT_FALLBACK),
+    events = await run_generation(
+        orchestrator_of(
+            script_of(signal_run("a"), "Text."), toy_decoders(a=ToyDecoder("a", trouble=Trouble(FaultError("no"))))
+        ),
+        request_of(failure_policy=FailurePolicy.TEXT_FALLBACK),
     )
 
-    assert said(events, PartFailed)[0].fallback_part_id == ""
+    assert payloads_of(events, PartFailed)[0].fallback_part_id == ""
     assert text_of(events) == "Text."
 
 
 async def test_an_answer_of_which_only_a_fallback_is_left_is_partial():
     broken = ToyDecoder("a", trouble=Trouble(FaultError("no")))
 
-    events = await perform(
-        stage(script_of("A. ", run_of("a")), decoders(a=broken)), ask(failure_policy=FailurePolicy.TEXT_FALLBACK)
+    events = await run_generation(
+        orchestrator_of(script_of("A. ", signal_run("a")), toy_decoders(a=broken)),
+        request_of(failure_policy=FailurePolicy.TEXT_FALLBACK),
     )
 
-    assert ending(events).state is State.PARTIAL
+    assert record_of(events).state is State.PARTIAL
 
 
 async def test_an_answer_of_which_nothing_is_left_has_failed_for_the_reason_its_first_part_has():
     broken = ToyDecoder("a", trouble=Trouble(FaultError("no")))
 
-    events = await perform(stage(script_of(run_of("a")), decoders(a=broken)))
+    events = await run_generation(orchestrator_of(script_of(signal_run("a")), toy_decoders(a=broken)))
 
-    assert ending(events).state is State.FAILED
-    assert ending(events).error.message == "no"
+    assert record_of(events).state is State.FAILED
+    assert record_of(events).error.message == "no"

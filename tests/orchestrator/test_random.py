@@ -14,17 +14,17 @@ from motet.core.media import Media
 from motet.core.request import FailurePolicy
 from motet.core.workers import Finished, Signal, SignalBroken, SignalStarted, TextPiece
 from motet.toys.workers import Pause, ToyDecoder, ToyLanguageModel, Trouble, tensor_of
-from tests.orchestrator.grammar import check
-from tests.orchestrator.stage import (
+from tests.orchestrator.event_grammar import check_events
+from tests.orchestrator.pipeline_harness import (
     MANIFEST,
-    ask,
-    ending,
-    modalities,
-    nothing_left_behind,
-    said,
-    settled,
-    stage,
+    modalities_of,
+    no_tasks_left,
+    orchestrator_of,
+    payloads_of,
+    record_of,
+    request_of,
     text_of,
+    wait_idle,
 )
 
 CONDITIONING = tensor_of(b"", (4,))
@@ -95,12 +95,14 @@ def theatre(model, *troubled):
         name: ToyDecoder(name, media_type=f"x/{name}", delay=TINY, trouble=trouble)
         for name, trouble in zip("ab", troubled, strict=True)
     }
-    return made, stage(model, made, step_timeout=0.02, max_parts=6, max_refused_signals=4, deadline_margin=0.001)
+    return made, orchestrator_of(
+        model, made, step_timeout=0.02, max_parts=6, max_refused_signals=4, deadline_margin=0.001
+    )
 
 
 async def heard_of(orchestrator, request, turns=None):
     """Its events; where `turns` is given, it is cancelled after so many turns of the event loop."""
-    async with nothing_left_behind():
+    async with no_tasks_left():
         async with aclosing(orchestrator.generate(request)) as events:
             heard = [await anext(events)]
             if turns is not None:
@@ -108,7 +110,7 @@ async def heard_of(orchestrator, request, turns=None):
                     await asyncio.sleep(0)
                 await orchestrator.cancel(heard[0].payload.generation)
             heard += [event async for event in events]
-        await settled(orchestrator)
+        await wait_idle(orchestrator)
     return heard
 
 
@@ -117,9 +119,9 @@ async def heard_of(orchestrator, request, turns=None):
 async def test_a_model_that_says_anything_in_any_order_never_breaks_the_grammar(events, a, b, options):
     made, orchestrator = theatre(Wild(events), a, b)
 
-    heard = await heard_of(orchestrator, ask("x", Media("x/a", b"a"), **options))
+    heard = await heard_of(orchestrator, request_of("x", Media("x/a", b"a"), **options))
 
-    check(heard)
+    check_events(heard)
     allowed = options["allowed_modalities"]
     for name, decoder in made.items():
         ceiling = options["max_parts"].get(name, 9) if allowed is None or name in allowed else 0
@@ -132,9 +134,9 @@ async def test_a_model_that_says_anything_in_any_order_never_breaks_the_grammar(
 async def test_a_generation_that_is_cancelled_at_any_turn_never_breaks_the_grammar(script, a, b, options, turns):
     made, orchestrator = theatre(ToyLanguageModel(MANIFEST.grammar, script), a, b)
 
-    heard = await heard_of(orchestrator, ask(**options), turns)
+    heard = await heard_of(orchestrator, request_of(**options), turns)
 
-    check(heard)
+    check_events(heard)
     assert all(decoder.running == 0 for decoder in made.values())
 
 
@@ -145,13 +147,13 @@ async def test_what_a_model_writes_arrives_whole_and_in_its_order(pieces):
     events = [Signal(piece[1], CONDITIONING) if piece in runs else TextPiece(piece) for piece in pieces]
     _, orchestrator = theatre(Wild([*events, Finished("stop", 1, 1)]), None, None)
 
-    heard = await heard_of(orchestrator, ask())
+    heard = await heard_of(orchestrator, request_of())
 
-    check(heard)
-    refused = {part.part_id for part in ending(heard).failures}
+    check_events(heard)
+    refused = {part.part_id for part in record_of(heard).failures}
     assert text_of(heard) == "".join(piece for piece in pieces if piece not in runs)
-    assert [name for name in modalities(heard) if name != "text"] == [piece[1] for piece in pieces if piece in runs]
-    anchors = {part.index: part.text_anchor for part in said(heard, PartStarted)}
+    assert [name for name in modalities_of(heard) if name != "text"] == [piece[1] for piece in pieces if piece in runs]
+    anchors = {part.index: part.text_anchor for part in payloads_of(heard, PartStarted)}
     assert list(anchors.values()) == sorted(anchors.values())
     if not refused and text_of(heard).strip():
-        assert ending(heard).state is State.SUCCEEDED
+        assert record_of(heard).state is State.SUCCEEDED

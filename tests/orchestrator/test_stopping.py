@@ -12,23 +12,23 @@ from motet.core.events import PartFailed, State
 from motet.core.media import Media
 from motet.core.workers import Finished, TextPiece
 from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel, Trouble
-from tests.orchestrator.grammar import check
-from tests.orchestrator.stage import (
+from tests.orchestrator.event_grammar import check_events
+from tests.orchestrator.pipeline_harness import (
     MANIFEST,
-    ask,
-    decoders,
-    ending,
     media_of,
-    nothing_left_behind,
-    perform,
-    run_of,
-    said,
+    no_tasks_left,
+    orchestrator_of,
+    payloads_of,
+    record_of,
+    request_of,
+    run_generation,
     script_of,
-    stage,
+    signal_run,
     text_of,
+    toy_decoders,
 )
 
-SCRIPT = script_of("An a: ", run_of("a"), " a b: ", run_of("b"), " and the end.")
+SCRIPT = script_of("An a: ", signal_run("a"), " a b: ", signal_run("b"), " and the end.")
 POINTS = range(0, 60, 3)
 
 
@@ -37,9 +37,9 @@ class Theatre:
 
     def __init__(self, **settings):
         self.model = ToyLanguageModel(MANIFEST.grammar, SCRIPT, delay=0.0001)
-        self.decoders = decoders(a=ToyDecoder("a", delay=0.002), b=ToyDecoder("b", delay=0.002))
-        self.orchestrator = stage(self.model, self.decoders, encoder=ToyEncoder(delay=0.001), **settings)
-        self.request = ask("hello", Media("x/a", b"a thing"))
+        self.decoders = toy_decoders(a=ToyDecoder("a", delay=0.002), b=ToyDecoder("b", delay=0.002))
+        self.orchestrator = orchestrator_of(self.model, self.decoders, encoder=ToyEncoder(delay=0.001), **settings)
+        self.request = request_of("hello", Media("x/a", b"a thing"))
 
     @property
     def working(self):
@@ -63,7 +63,7 @@ class Theatre:
 @pytest.mark.parametrize("point", POINTS)
 async def test_a_caller_who_hangs_up_leaves_no_worker_at_work(point):
     theatre = Theatre()
-    async with nothing_left_behind():
+    async with no_tasks_left():
         task, _ = await theatre.after(point)
 
         task.cancel()
@@ -76,15 +76,15 @@ async def test_a_caller_who_hangs_up_leaves_no_worker_at_work(point):
 @pytest.mark.parametrize("point", POINTS)
 async def test_cancelling_returns_once_all_workers_are_idle_and_the_caller_is_told_the_end(point):
     theatre = Theatre()
-    async with nothing_left_behind():
+    async with no_tasks_left():
         task, heard = await theatre.after(point + 3)
         record = await theatre.orchestrator.cancel(heard[0].payload.generation)
 
         assert theatre.working == 0
         assert theatre.orchestrator.running == 0
         await task
-        check(heard)
-        assert ending(heard) == record
+        check_events(heard)
+        assert record_of(heard) == record
         if record.state is not State.SUCCEEDED:
             assert record.state is State.CANCELLED
             assert {failed.error.reason for failed in record.failures} <= {Reason.CANCELLED}
@@ -95,14 +95,14 @@ async def test_a_deadline_at_any_point_fails_what_is_unfinished_and_the_end_is_t
     theatre = Theatre(deadline_margin=0.005)
     loop = asyncio.get_running_loop()
     timeout = 0.004 + point / 1000
-    theatre.request = ask("hello", Media("x/a", b"a thing"), timeout=timeout)
-    async with nothing_left_behind():
+    theatre.request = request_of("hello", Media("x/a", b"a thing"), timeout=timeout)
+    async with no_tasks_left():
         started = loop.time()
-        events = await perform(theatre.orchestrator, theatre.request)
+        events = await run_generation(theatre.orchestrator, theatre.request)
 
         assert loop.time() - started < timeout + 0.05
         assert theatre.working == 0
-        record = ending(events)
+        record = record_of(events)
         assert {failed.error.reason for failed in record.failures} <= {Reason.DEADLINE_EXCEEDED}
         if record.failures:
             assert record.state in (State.PARTIAL, State.FAILED)
@@ -113,15 +113,15 @@ async def test_what_hangs_is_told_before_the_callers_own_deadline_and_the_rest_i
     loop = asyncio.get_running_loop()
     started = loop.time()
 
-    events = await perform(stage(SCRIPT, decoders(b=hanging)), ask(timeout=0.3))
+    events = await run_generation(orchestrator_of(SCRIPT, toy_decoders(b=hanging)), request_of(timeout=0.3))
 
     assert loop.time() - started < 0.3
-    assert {failed.part_id: failed.error.reason for failed in said(events, PartFailed)} == {
+    assert {failed.part_id: failed.error.reason for failed in payloads_of(events, PartFailed)} == {
         "part-3": Reason.DEADLINE_EXCEEDED
     }
     assert list(media_of(events)) == ["part-1"]
-    assert ending(events).state is State.PARTIAL
-    assert ending(events).error.reason is Reason.DEADLINE_EXCEEDED
+    assert record_of(events).state is State.PARTIAL
+    assert record_of(events).error.reason is Reason.DEADLINE_EXCEEDED
 
 
 async def test_the_end_is_told_in_time_even_where_a_worker_is_slow_to_stop():
@@ -133,17 +133,17 @@ async def test_the_end_is_told_in_time_even_where_a_worker_is_slow_to_stop():
                 await asyncio.sleep(0.2)
             yield Media("x/a", b"never")
 
-    orchestrator = stage(SCRIPT, decoders(a=Stubborn()))
+    orchestrator = orchestrator_of(SCRIPT, toy_decoders(a=Stubborn()))
     loop = asyncio.get_running_loop()
     started = loop.time()
 
-    async with aclosing(orchestrator.generate(ask(timeout=0.1))) as events:
+    async with aclosing(orchestrator.generate(request_of(timeout=0.1))) as events:
         heard = [event async for event in events]
 
     assert loop.time() - started < 0.1
-    check(heard)
+    check_events(heard)
     assert orchestrator.running == 1, "until the worker has stopped, its generation is not over"
-    await orchestrator.cancel(ending(heard).name)
+    await orchestrator.cancel(record_of(heard).name)
     assert orchestrator.running == 0
 
 
@@ -154,9 +154,9 @@ async def test_a_language_model_that_says_it_has_finished_is_not_waited_for():
             yield Finished("stop", 1, 1)
             await asyncio.sleep(3600)
 
-    events = await perform(stage(Lingering()))
+    events = await run_generation(orchestrator_of(Lingering()))
 
-    assert ending(events).state is State.SUCCEEDED
+    assert record_of(events).state is State.SUCCEEDED
 
 
 async def test_a_language_model_that_will_not_stop_is_listened_to_no_more():
@@ -172,16 +172,16 @@ async def test_a_language_model_that_will_not_stop_is_listened_to_no_more():
                 yield TextPiece("la ")
 
     deaf = Deaf()
-    events = await perform(stage(deaf), ask(timeout=0.1))
+    events = await run_generation(orchestrator_of(deaf), request_of(timeout=0.1))
 
-    assert ending(events).error.reason is Reason.DEADLINE_EXCEEDED
+    assert record_of(events).error.reason is Reason.DEADLINE_EXCEEDED
     assert deaf.heard < 100
 
 
 async def test_the_servers_own_limit_counts_where_the_caller_sets_none():
-    events = await perform(stage(script_of("x", Pause()), max_duration=0.05))
+    events = await run_generation(orchestrator_of(script_of("x", Pause()), max_duration=0.05))
 
-    assert ending(events).error.reason is Reason.DEADLINE_EXCEEDED
+    assert record_of(events).error.reason is Reason.DEADLINE_EXCEEDED
 
 
 async def test_workers_are_given_less_time_than_the_caller_gave():
@@ -193,33 +193,33 @@ async def test_workers_are_given_less_time_than_the_caller_gave():
             yield Media("x/a", b"x")
 
     telling = Telling()
-    await perform(stage(SCRIPT, decoders(a=telling)), ask(timeout=10))
+    await run_generation(orchestrator_of(SCRIPT, toy_decoders(a=telling)), request_of(timeout=10))
 
     assert 9 < telling.remaining < 9.81
 
 
 async def test_cancelling_what_is_over_changes_nothing():
-    orchestrator = stage(SCRIPT)
-    record = ending(await perform(orchestrator))
+    orchestrator = orchestrator_of(SCRIPT)
+    record = record_of(await run_generation(orchestrator))
 
     assert await orchestrator.cancel(record.name) == record
 
 
 async def test_a_detached_generation_goes_on_when_its_caller_hangs_up():
-    orchestrator = stage(SCRIPT, decoders(a=ToyDecoder("a", delay=0.01)))
-    async with aclosing(orchestrator.generate(ask(detach=True))) as events:
+    orchestrator = orchestrator_of(SCRIPT, toy_decoders(a=ToyDecoder("a", delay=0.01)))
+    async with aclosing(orchestrator.generate(request_of(detach=True))) as events:
         name = (await anext(events)).payload.generation
 
     assert orchestrator.running == 1
     heard = [event async for event in orchestrator.watch(name)]
 
-    check(heard)
-    assert ending(heard).state is State.SUCCEEDED
+    check_events(heard)
+    assert record_of(heard).state is State.SUCCEEDED
 
 
 async def test_closing_the_orchestrator_stops_what_runs():
-    async with stage(script_of("x", Pause())) as orchestrator:
-        events = orchestrator.generate(ask(detach=True))
+    async with orchestrator_of(script_of("x", Pause())) as orchestrator:
+        events = orchestrator.generate(request_of(detach=True))
         name = (await anext(events)).payload.generation
         await events.aclose()
 
@@ -228,14 +228,14 @@ async def test_closing_the_orchestrator_stops_what_runs():
 
 
 async def test_text_that_was_told_stays_when_it_is_cut_off():
-    orchestrator = stage(script_of("so far", Pause()))
+    orchestrator = orchestrator_of(script_of("so far", Pause()))
 
-    events = await perform(orchestrator, ask(timeout=0.1))
+    events = await run_generation(orchestrator, request_of(timeout=0.1))
 
     assert text_of(events) == "so far"
-    assert [part.part_id for part in ending(events).parts] == ["part-0"]
-    assert ending(events).state is State.PARTIAL
-    assert ending(events).error.reason is Reason.DEADLINE_EXCEEDED
+    assert [part.part_id for part in record_of(events).parts] == ["part-0"]
+    assert record_of(events).state is State.PARTIAL
+    assert record_of(events).error.reason is Reason.DEADLINE_EXCEEDED
 
 
 async def test_a_fault_of_the_orchestrator_itself_ends_the_generation_too(caplog):
@@ -243,7 +243,7 @@ async def test_a_fault_of_the_orchestrator_itself_ends_the_generation_too(caplog
         async def decode(self, job, deadline):
             yield "neither progress nor media"
 
-    events = await perform(stage(SCRIPT, decoders(a=Nonsense()), pooled=False))
+    events = await run_generation(orchestrator_of(SCRIPT, toy_decoders(a=Nonsense()), pooled=False))
 
-    assert {failed.error.reason for failed in said(events, PartFailed)} <= {Reason.INTERNAL}
-    assert ending(events).error.reason is Reason.INTERNAL
+    assert {failed.error.reason for failed in payloads_of(events, PartFailed)} <= {Reason.INTERNAL}
+    assert record_of(events).error.reason is Reason.INTERNAL

@@ -198,7 +198,7 @@ async def test_decode_yields_progress_and_then_the_media(connect: Connect) -> No
 
 
 async def test_events_that_are_ready_at_the_same_moment_are_in_one_message() -> None:
-    servicer = LanguageModelServicer(ToyLanguageModel(GRAMMAR, [*map(ord, "ab"), *RUN]), rest=60)
+    servicer = LanguageModelServicer(ToyLanguageModel(GRAMMAR, [*map(ord, "ab"), *RUN]), min_interval=60)
 
     async with Server([servicer]) as server, open_channel(server.address) as channel:
         stub = language_model_service_pb2_grpc.LanguageModelServiceStub(channel)

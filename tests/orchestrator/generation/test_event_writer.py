@@ -12,7 +12,7 @@ from motet.core.events import Artifact, PartFailed, State
 from motet.core.workers import Progress
 from orchestrator.generation.event_log import EventLog
 from orchestrator.generation.event_writer import EventWriter
-from tests.orchestrator.grammar import check
+from tests.orchestrator.event_grammar import check_events
 
 names = st.sampled_from([f"part-{number}" for number in range(6)])
 calls = st.one_of(
@@ -52,7 +52,7 @@ async def test_no_order_of_calls_breaks_the_grammar(script, fallback):
     replay(answer, script)
     answer.finish(kept_for=1.0)
 
-    check([event async for event in log.follow()])
+    check_events([event async for event in log.follow()])
 
 
 async def test_nothing_is_told_after_the_end():
@@ -84,6 +84,6 @@ async def test_what_is_open_at_the_end_fails_for_the_reason_of_the_rest():
     )
 
     events = [event async for event in log.follow()]
-    check(events)
+    check_events(events)
     assert [event.payload.error.message for event in events if isinstance(event.payload, PartFailed)] == ["the rest"]
     assert answer.record().error.message == "the first"

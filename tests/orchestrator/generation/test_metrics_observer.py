@@ -8,9 +8,16 @@ from motet.core.errors import FaultError, RetryableError
 from motet.core.media import Media
 from motet.core.workers import Finished, Signal
 from motet.toys.workers import ToyDecoder, Trouble, tensor_of
-from tests.orchestrator.stage import ask, decoders, perform, run_of, script_of, stage
+from tests.orchestrator.pipeline_harness import (
+    orchestrator_of,
+    request_of,
+    run_generation,
+    script_of,
+    signal_run,
+    toy_decoders,
+)
 
-SCRIPT = script_of("An a: ", run_of("a"), " and b: ", run_of("b"))
+SCRIPT = script_of("An a: ", signal_run("a"), " and b: ", signal_run("b"))
 
 
 def value(name, **labels):
@@ -46,7 +53,7 @@ async def test_parts_steps_tokens_and_bytes_are_counted_by_modality():
     }
     broken = ToyDecoder("b", trouble=Trouble(FaultError("broken")))
 
-    await perform(stage(SCRIPT, decoders(b=broken)), ask("x", Media("x/b", b"12345")))
+    await run_generation(orchestrator_of(SCRIPT, toy_decoders(b=broken)), request_of("x", Media("x/b", b"12345")))
 
     assert {metric.name: metric.by for metric in expected} == {metric.name: count for metric, count in expected.items()}
     assert all(metric.by == count for metric, count in expected.items())
@@ -55,7 +62,9 @@ async def test_parts_steps_tokens_and_bytes_are_counted_by_modality():
 async def test_a_second_try_is_counted():
     tries = Difference("motet_media_job_retries_total", modality="a")
 
-    await perform(stage(SCRIPT, decoders(a=ToyDecoder("a", trouble=Trouble(RetryableError("gone"), times=1)))))
+    await run_generation(
+        orchestrator_of(SCRIPT, toy_decoders(a=ToyDecoder("a", trouble=Trouble(RetryableError("gone"), times=1))))
+    )
 
     assert tries.by == 1
 
@@ -69,7 +78,7 @@ async def test_a_modality_that_a_model_invents_makes_no_label_of_its_own():
 
     others = Difference("motet_parts_total", modality="other", reason="MODALITY_NOT_SUPPORTED")
 
-    await perform(stage(Inventive()))
+    await run_generation(orchestrator_of(Inventive()))
 
     assert others.by == 3
     assert value("motet_parts_total", modality="z0", reason="MODALITY_NOT_SUPPORTED") == 0

@@ -1,4 +1,4 @@
-"""A replica that fails again and again is left alone for a while, then tried by one call."""
+"""Tests of the circuit breaker: ejection, probes and readmission."""
 
 from __future__ import annotations
 
@@ -7,61 +7,61 @@ from random import Random
 from orchestrator.pool.circuit_breaker import CircuitBreaker
 
 
-def breaker():
+def new_breaker():
     return CircuitBreaker(3, 1.0, Random(1))
 
 
-def tripped(at=0.0):
-    made = breaker()
+def ejected_breaker(at=0.0):
+    breaker = new_breaker()
     for _ in range(3):
-        made.start()
-    assert [made.fail(at) for _ in range(3)] == [False, False, True]
-    return made
+        breaker.start()
+    assert [breaker.fail(at) for _ in range(3)] == [False, False, True]
+    return breaker
 
 
-def test_failures_in_a_row_eject_and_a_success_between_them_does_not_let_it_come_to_that():
-    made = breaker()
+def test_consecutive_failures_eject_and_a_success_resets_their_count():
+    breaker = new_breaker()
     for _ in range(10):
-        assert not made.fail(0.0)
-        assert not made.fail(0.0)
-        made.succeed()
-        assert made.allows(0.0)
+        assert not breaker.fail(0.0)
+        assert not breaker.fail(0.0)
+        breaker.succeed()
+        assert breaker.allows(0.0)
 
-    assert not tripped().allows(0.0)
-
-
-def test_it_is_probed_by_one_call_at_a_time_when_its_time_is_over():
-    made = tripped(at=100.0)
-
-    assert 100.8 <= made.until <= 101.2, "a second, longer or shorter by a fifth at most"
-    assert not made.allows(made.until - 0.01)
-    assert made.allows(made.until)
-    made.start()
-    assert not made.allows(made.until)
-    made.ignore()
-    assert made.allows(made.until), "a probe that was broken off proves nothing, and the next may go"
+    assert not ejected_breaker().allows(0.0)
 
 
-def test_a_probe_that_succeeds_readmits_and_one_that_fails_ejects_for_twice_as_long():
-    made = tripped()
-    spans, moment = [], 0.0
+def test_after_the_ejection_one_call_at_a_time_is_a_probe():
+    breaker = ejected_breaker(at=100.0)
+
+    assert 100.8 <= breaker.until <= 101.2, "one second, with a jitter of a fifth"
+    assert not breaker.allows(breaker.until - 0.01)
+    assert breaker.allows(breaker.until)
+    breaker.start()
+    assert not breaker.allows(breaker.until)
+    breaker.ignore()
+    assert breaker.allows(breaker.until), "a probe that was stopped shows nothing, so another probe is allowed"
+
+
+def test_a_successful_probe_readmits_and_a_failed_probe_doubles_the_ejection():
+    breaker = ejected_breaker()
+    durations, moment = [], 0.0
     for _ in range(9):
-        spans.append(made.until - moment)
-        moment = made.until
-        made.start()
-        assert made.fail(moment)
-    made.start()
-    made.succeed()
+        durations.append(breaker.until - moment)
+        moment = breaker.until
+        breaker.start()
+        assert breaker.fail(moment)
+    breaker.start()
+    breaker.succeed()
 
-    assert all(0.8 * 2**n <= span <= 1.2 * 2**n for n, span in enumerate(spans[:6]))
-    assert all(48 <= span <= 72 for span in spans[6:]), "a minute at most, before jitter"
-    assert made.allows(moment)
-    assert not made.fail(moment), "it begins anew"
+    assert all(0.8 * 2**n <= seconds <= 1.2 * 2**n for n, seconds in enumerate(durations[:6]))
+    assert all(48 <= seconds <= 72 for seconds in durations[6:]), "at most a minute, before jitter"
+    assert breaker.allows(moment)
+    assert not breaker.fail(moment), "the count of failures starts at zero"
 
 
-def test_calls_that_were_under_way_when_it_was_ejected_do_not_eject_it_further():
-    made = tripped()
-    until = made.until
+def test_calls_that_were_running_at_the_ejection_do_not_extend_it():
+    breaker = ejected_breaker()
+    until = breaker.until
 
-    assert not made.fail(0.5)
-    assert made.until == until
+    assert not breaker.fail(0.5)
+    assert breaker.until == until

@@ -29,7 +29,17 @@ from orchestrator.settings import OrchestratorSettings
 from services.orchestrator.pools import pooled_workers
 from services.orchestrator.servicer import GenerationServicer
 from services.orchestrator.settings import addresses_of
-from tests.orchestrator.stage import DIGEST, MANIFEST, ask, ending, media_of, probe, run_of, said, script_of
+from tests.orchestrator.pipeline_harness import (
+    DIGEST,
+    MANIFEST,
+    media_of,
+    payloads_of,
+    probe,
+    record_of,
+    request_of,
+    script_of,
+    signal_run,
+)
 from tests.transport.serving import served
 from tests.waiting import until
 
@@ -40,7 +50,7 @@ class Troupe:
     """Servers of toys, and pooled workers that reach them."""
 
     def __init__(self, **settings: Any) -> None:
-        self.model = ToyLanguageModel(MANIFEST.grammar, script_of("An a: ", run_of("a")))
+        self.model = ToyLanguageModel(MANIFEST.grammar, script_of("An a: ", signal_run("a")))
         self.decoders: list[ToyDecoder] = []
         self.servers: list[Server] = []
         self.settings = settings
@@ -107,17 +117,17 @@ async def test_the_answer_does_not_show_that_a_replica_died() -> None:
         # Else the second answer would be the first one's media once more.
         settings = OrchestratorSettings(reuse_bytes=0)
         async with Orchestrator(workers, MANIFEST, DIGEST, settings, probe) as motet:
-            whole = [event async for event in motet.generate(ask())]
+            whole = [event async for event in motet.generate(request_of())]
             heard = []
-            async with aclosing(motet.generate(ask())) as events:
+            async with aclosing(motet.generate(request_of())) as events:
                 async for event in events:
                     heard.append(event)
                     if isinstance(event.payload, PartProgress) and event.payload.step == 3:
                         await them.servers[2 + them.running.index(1)].stop()
 
-        assert ending(heard).state is State.SUCCEEDED
+        assert record_of(heard).state is State.SUCCEEDED
         assert media_of(heard) == media_of(whole)
-        assert [progress.step for progress in said(heard, PartProgress)] == list(range(1, 11))
+        assert [progress.step for progress in payloads_of(heard, PartProgress)] == list(range(1, 11))
 
 
 async def test_a_replica_that_drains_gets_no_more_steps_and_finishes_its_own() -> None:
@@ -156,14 +166,16 @@ async def test_excess_is_refused_on_the_wire_with_the_time_to_come_back() -> Non
 
         async def hang() -> None:
             with suppress(OverloadedError):
-                await client.answer(ask())
+                await client.answer(request_of())
 
         waiting = [asyncio.create_task(hang())]
         await until(lambda: them.model.running == 1)
         waiting.append(asyncio.create_task(hang()))
         await until(lambda: motet.running == 2)
         began = asyncio.get_running_loop().time()
-        call = generation_service_pb2_grpc.GenerationServiceStub(channel).Generate(convert.request_to_proto(ask()))
+        call = generation_service_pb2_grpc.GenerationServiceStub(channel).Generate(
+            convert.request_to_proto(request_of())
+        )
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             async for _ in call:
                 pass

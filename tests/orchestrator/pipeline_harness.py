@@ -1,4 +1,4 @@
-"""What the orchestrator's tests perform on: a small model of modalities "a" and "b", toys, and a strict listener."""
+"""An orchestrator over toys: a small model of modalities "a" and "b", requests, and checks of all events."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from orchestrator.orchestrator import Orchestrator
 from orchestrator.pool.pool import Member, Pool
 from orchestrator.pool.workers import PooledDecoder, PooledEncoder, PooledLanguageModel
 from orchestrator.settings import OrchestratorSettings
-from tests.orchestrator.grammar import check
+from tests.orchestrator.event_grammar import check_events
 
 MODALITIES = ("a", "b")
-RUN = 4
+RUN_LENGTH = 4
 DIGEST = "d" * 64
 
 MANIFEST = Manifest.model_validate(
@@ -37,7 +37,7 @@ MANIFEST = Manifest.model_validate(
             "first_control": FIRST_SIGNAL - 2,
             "max_tokens": 5000,
         },
-        "signals": {name: {"token": f"[{name}{{i}}]", "run": RUN, "decoder": name} for name in MODALITIES},
+        "signals": {name: {"token": f"[{name}{{i}}]", "run": RUN_LENGTH, "decoder": name} for name in MODALITIES},
         "decoders": {
             name: {
                 "kind": "toy",
@@ -55,27 +55,27 @@ MANIFEST = Manifest.model_validate(
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What `probe` says."""
+class ProbedMedia:
+    """The result of `probe`."""
 
     media_type: str
     modality: str
 
 
-async def probe(data: bytes, declared: str) -> Known:
-    """Media of these tests say what they are: their type is "x/a", or they begin with "a"."""
+async def probe(data: bytes, declared: str) -> ProbedMedia:
+    """Return the modality of test media: the end of their type, such as "x/a", or their first byte, such as "a"."""
     await asyncio.sleep(0)
     modality = declared[-1:] or data[:1].decode()
-    return Known(f"x/{modality}", modality)
+    return ProbedMedia(f"x/{modality}", modality)
 
 
-def run_of(modality: str) -> list[Token]:
-    """The tokens that ask for media of a modality."""
+def signal_run(modality: str) -> list[Token]:
+    """Return the tokens that request media of a modality."""
     return list(MANIFEST.grammar.run_of(modality).ids)
 
 
 def script_of(*pieces: str | Token | Sequence[Token]) -> list[Token]:
-    """A script: text as its code points, runs as they are."""
+    """Return a script for the toy language model. Text becomes code points; tokens and runs stay as they are."""
     tokens: list[Token] = []
     for piece in pieces:
         if isinstance(piece, str):
@@ -87,14 +87,14 @@ def script_of(*pieces: str | Token | Sequence[Token]) -> list[Token]:
     return tokens
 
 
-def decoders(**others: Decoder) -> dict[str, Decoder]:
-    """A well-behaved toy for each modality, but for those given."""
+def toy_decoders(**others: Decoder) -> dict[str, Decoder]:
+    """Return a toy decoder for each modality, except for the decoders in `others`."""
     return {name: others.get(name) or ToyDecoder(name, media_type=f"x/{name}") for name in MODALITIES}
 
 
-def stage(
+def orchestrator_of(
     script: Script | Sequence[Token] | LanguageModel | None = None,
-    decoders_by_modality: Mapping[str, Decoder] | None = None,
+    decoders: Mapping[str, Decoder] | None = None,
     *,
     encoder: Encoder | None = None,
     workers: Workers | None = None,
@@ -103,17 +103,16 @@ def stage(
 ) -> Orchestrator:
     """Return an orchestrator over toys. Each toy is behind a pool of one replica, unless `pooled` is false.
 
-    `workers` are used as they are.
+    `workers` replaces all toys, and is used without pools.
     """
     options = OrchestratorSettings(**settings)
-
     model = script if hasattr(script, "generate") else ToyLanguageModel(MANIFEST.grammar, script)  # type: ignore[arg-type]
-    toys = Workers(encoder or ToyEncoder(), model, decoders_by_modality or decoders())  # type: ignore[arg-type]
+    toys = Workers(encoder or ToyEncoder(), model, decoders or toy_decoders())  # type: ignore[arg-type]
     return Orchestrator(workers or (pools_of(toys, options) if pooled else toys), MANIFEST, DIGEST, options, probe)
 
 
 def pools_of(workers: Workers, settings: OrchestratorSettings) -> Workers:
-    """Return pools of one replica each."""
+    """Return pools of one replica each, as in an embedded deployment."""
 
     def pool_of(worker: Any) -> Pool[Any]:
         return Pool("toys", [Member(worker)], settings)
@@ -128,64 +127,64 @@ def pools_of(workers: Workers, settings: OrchestratorSettings) -> Workers:
     )
 
 
-def ask(*parts: str | Media, **options: Any) -> GenerationRequest:
-    """A request of one turn."""
+def request_of(*parts: str | Media, **options: Any) -> GenerationRequest:
+    """Return a request of one turn."""
     return GenerationRequest((Message("user", parts or ("hello",)),), seed=options.pop("seed", 7), **options)
 
 
-async def perform(orchestrator: Orchestrator, request: GenerationRequest | None = None) -> list[Event]:
-    """All events of a generation, checked against the grammar; nothing may be at work afterwards.
+async def run_generation(orchestrator: Orchestrator, request: GenerationRequest | None = None) -> list[Event]:
+    """Return all events of a generation, checked against the grammar, once its workers are idle.
 
-    One that does not end fails its test soon, instead of hanging.
+    Raises `TimeoutError` after 60 seconds, so that a generation that hangs fails its test.
     """
-    async with asyncio.timeout(20), aclosing(orchestrator.generate(request or ask())) as events:
-        heard = [event async for event in events]
-    check(heard)
-    await settled(orchestrator)
-    return heard
+    async with asyncio.timeout(60), aclosing(orchestrator.generate(request or request_of())) as stream:
+        events = [event async for event in stream]
+    check_events(events)
+    await wait_idle(orchestrator)
+    return events
 
 
-async def settled(orchestrator: Orchestrator) -> None:
-    """Wait until no generation holds workers."""
-    async with asyncio.timeout(2):
+async def wait_idle(orchestrator: Orchestrator) -> None:
+    """Wait until no generation has workers."""
+    async with asyncio.timeout(30):
         while orchestrator.running:
             await asyncio.sleep(0)
 
 
-def said(events: Iterable[Event], kind: type[Any]) -> list[Any]:
-    """What happened of one kind."""
+def payloads_of(events: Iterable[Event], kind: type[Any]) -> list[Any]:
+    """Return the payloads of one kind."""
     return [event.payload for event in events if isinstance(event.payload, kind)]
 
 
 def text_of(events: Iterable[Event]) -> str:
-    """All text, in the order it was told."""
-    return "".join(delta.chunk for delta in said(events, PartDelta) if isinstance(delta.chunk, str))
+    """Return all text, in the order of the events."""
+    return "".join(delta.chunk for delta in payloads_of(events, PartDelta) if isinstance(delta.chunk, str))
 
 
 def media_of(events: Iterable[Event]) -> dict[str, bytes]:
-    """Part id to the bytes that were told of it."""
-    found: dict[str, bytes] = {}
-    for delta in said(events, PartDelta):
+    """Return the bytes of the media parts in the events, by part id."""
+    media: dict[str, bytes] = {}
+    for delta in payloads_of(events, PartDelta):
         if isinstance(delta.chunk, bytes):
-            found[delta.part_id] = found.get(delta.part_id, b"") + delta.chunk
-    return found
+            media[delta.part_id] = media.get(delta.part_id, b"") + delta.chunk
+    return media
 
 
-def modalities(events: Iterable[Event]) -> list[str]:
-    """The modalities of the parts, in the answer's order."""
-    return [part.modality for part in sorted(said(events, PartStarted), key=lambda part: part.index)]
+def modalities_of(events: Iterable[Event]) -> list[str]:
+    """Return the modalities of the parts, in the order of the answer."""
+    return [part.modality for part in sorted(payloads_of(events, PartStarted), key=lambda part: part.index)]
 
 
-def ending(events: Sequence[Event]) -> Any:
-    """The record in `Done`."""
+def record_of(events: Sequence[Event]) -> Any:
+    """Return the record in `Done`."""
     assert isinstance(events[-1].payload, Done)
     return events[-1].payload.generation
 
 
 @asynccontextmanager
-async def nothing_left_behind() -> AsyncIterator[None]:
-    """Within, no task may be left running."""
+async def no_tasks_left() -> AsyncIterator[None]:
+    """Check that no task that was created within the context is still running at its end."""
     before = asyncio.all_tasks()
     yield
-    left = [task for task in asyncio.all_tasks() - before if not task.done()]
-    assert not left, left
+    remaining = [task for task in asyncio.all_tasks() - before if not task.done()]
+    assert not remaining, remaining

@@ -1,4 +1,4 @@
-"""The grammar of a generation's events, checked. Every test of the orchestrator that hears events checks them here."""
+"""A checker of the grammar of events. Every test of the orchestrator that receives events uses it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from motet.core.events import (
 )
 
 
-class Reader:
-    """Follows a generation as a caller would; any event out of place is an assertion error."""
+class GrammarChecker:
+    """Reads the events of a generation in order. An event that breaks the grammar is an `AssertionError`."""
 
     def __init__(self) -> None:
         self.started: dict[str, PartStarted] = {}
@@ -31,15 +31,15 @@ class Reader:
         self.content: dict[str, str | bytes] = {}
         self.steps: dict[str, int] = {}
         self.plan = PlanGrown((), complete=False)
-        self.expected_stand_ins: dict[str, str] = {}
+        self.expected_fallbacks: dict[str, str] = {}
 
-    def read(self, what: EventPayload) -> None:
-        """One more event between `Accepted` and `Done`."""
-        match what:
+    def read(self, payload: EventPayload) -> None:
+        """Check one event between `Accepted` and `Done`."""
+        match payload:
             case PlanGrown():
-                self._grow(what)
+                self._grow(payload)
             case PartStarted():
-                self._start(what)
+                self._start(payload)
             case PartDelta(part_id, offset, chunk):
                 self._open(part_id)
                 assert chunk, "an empty delta"
@@ -53,40 +53,40 @@ class Reader:
                 assert self.steps.get(part_id, 0) < step <= total, "progress goes forward"
                 self.steps[part_id] = step
             case PartDone():
-                self._finish(what)
+                self._finish(payload)
             case PartFailed(part_id):
                 self._open(part_id)
-                self.ended[part_id] = what
-                if what.fallback_part_id:
-                    self.expected_stand_ins[what.fallback_part_id] = part_id
+                self.ended[part_id] = payload
+                if payload.fallback_part_id:
+                    self.expected_fallbacks[payload.fallback_part_id] = part_id
             case Usage():
                 pass
             case _:
-                raise AssertionError(f"{what} is out of place")
+                raise AssertionError(f"{payload} is not allowed here")
 
     def _grow(self, plan: PlanGrown) -> None:
-        assert not self.plan.complete, "nothing is planned after the last plan"
+        assert not self.plan.complete, "the complete plan is the last plan"
         assert plan.nodes[: len(self.plan.nodes)] == self.plan.nodes, "a plan only grows"
         known: set[str] = set()
         for node in plan.nodes:
-            assert set(node.depends_on) <= known, "a part needs earlier ones only"
+            assert set(node.depends_on) <= known, "a part needs only earlier parts"
             known.add(node.part_id)
         self.plan = plan
 
     def _start(self, part: PartStarted) -> None:
         assert part.part_id not in self.started, "a part starts once"
-        if failed := self.expected_stand_ins.pop(part.part_id, None):
-            stands_for = self.started[failed]
-            assert (part.index, part.text_anchor) == (stands_for.index, stands_for.text_anchor)
+        if failed := self.expected_fallbacks.pop(part.part_id, None):
+            replaced = self.started[failed]
+            assert (part.index, part.text_anchor) == (replaced.index, replaced.text_anchor)
             assert part.modality == TEXT
         else:
-            assert part.index == len({other.index for other in self.started.values()}), "places are given in order"
-            written = sum(
+            assert part.index == len({other.index for other in self.started.values()}), "indices have no gaps"
+            text_length = sum(
                 len(content)
                 for part_id, content in self.content.items()
                 if isinstance(content, str) and "-text" not in part_id
             )
-            assert part.text_anchor == written, "the anchor counts the code points before"
+            assert part.text_anchor == text_length, "the anchor is the number of code points before the part"
         if part.modality != TEXT:
             assert part.part_id in {node.part_id for node in self.plan.nodes}, (
                 "a media part is planned before it starts"
@@ -115,34 +115,36 @@ class Reader:
         assert part_id not in self.ended, f"{part_id} has ended"
 
 
-def check(events: Sequence[Event]) -> Reader:
-    """Raises `AssertionError` unless these are all events of one generation, as `event.proto` draws them."""
+def check_events(events: Sequence[Event]) -> GrammarChecker:
+    """Check that these are all events of one generation, as `event.proto` specifies them, and return the checker."""
     assert [event.sequence for event in events] == list(range(1, len(events) + 1)), "the sequence has no gaps"
     first, *middle, last = [event.payload for event in events]
     assert isinstance(first, Accepted)
     assert isinstance(last, Done)
-    reader = Reader()
-    for what in middle:
-        reader.read(what)
-    assert not reader.expected_stand_ins, "a part stands in that never started"
-    assert reader.started.keys() == reader.ended.keys(), "each part ends"
-    assert reader.plan.complete, "the last plan says so"
-    _check_record(reader, first, last, len(events))
-    return reader
+    checker = GrammarChecker()
+    for payload in middle:
+        checker.read(payload)
+    assert not checker.expected_fallbacks, "a fallback part did not start"
+    assert checker.started.keys() == checker.ended.keys(), "each part ends"
+    assert checker.plan.complete, "the last plan is complete"
+    _check_record(checker, first, last, len(events))
+    return checker
 
 
-def _check_record(reader: Reader, first: Accepted, last: Done, count: int) -> None:
+def _check_record(checker: GrammarChecker, first: Accepted, last: Done, count: int) -> None:
     record = last.generation
-    done = [part for part in reader.ended.values() if isinstance(part, PartDone)]
-    failed = [part for part in reader.ended.values() if isinstance(part, PartFailed)]
-    place = {part_id: part.index for part_id, part in reader.started.items()}
+    done = [part for part in checker.ended.values() if isinstance(part, PartDone)]
+    failed = [part for part in checker.ended.values() if isinstance(part, PartFailed)]
+    index_of = {part_id: part.index for part_id, part in checker.started.items()}
     assert record.name == first.generation
     assert record.last_sequence == count
-    assert record.parts == tuple(sorted(done, key=lambda part: place[part.part_id]))
-    assert [told(part) for part in record.failures] == [told(p) for p in sorted(failed, key=lambda p: place[p.part_id])]
+    assert record.parts == tuple(sorted(done, key=lambda part: index_of[part.part_id]))
+    assert [comparable(part) for part in record.failures] == [
+        comparable(p) for p in sorted(failed, key=lambda p: index_of[p.part_id])
+    ]
     assert record.expire_time is not None
-    usable = any(reader.started[part.part_id].modality != TEXT for part in done) or any(
-        isinstance(content, str) and content.strip() for content in reader.content.values()
+    usable = any(checker.started[part.part_id].modality != TEXT for part in done) or any(
+        isinstance(content, str) and content.strip() for content in checker.content.values()
     )
     match record.state:
         case State.SUCCEEDED:
@@ -155,10 +157,10 @@ def _check_record(reader: Reader, first: Accepted, last: Done, count: int) -> No
         case State.FAILED | State.CANCELLED:
             assert record.error is not None
         case _:
-            raise AssertionError("a generation that is done is not running")
+            raise AssertionError("a generation with `Done` is not running")
 
 
-def told(failed: PartFailed) -> tuple[object, ...]:
-    """A failure as it can be compared: errors are equal to none but themselves, and a wire makes new ones."""
+def comparable(failed: PartFailed) -> tuple[object, ...]:
+    """Return the fields of a failure, because errors are compared by identity and gRPC creates new ones."""
     error = failed.error
     return (failed.part_id, type(error), error.reason, error.message, failed.retryable, failed.fallback_part_id)
