@@ -90,9 +90,9 @@ async def test_a_clip_is_read_with_its_frames_and_rate(kind: str, codec: str) ->
 
 
 async def test_a_probe_says_what_the_bytes_are_whatever_of_their_modality_was_declared() -> None:
-    picture = await probe(picture_file("PNG"), "image/jpeg")
-    sound = await probe(sound_file("FLAC", "PCM_16"))
-    moving = await probe(clip_file("mp4", "libx264"), "video/mp4; codecs=avc1")
+    picture = await probe(Media("image/jpeg", picture_file("PNG")))
+    sound = await probe(Media("", sound_file("FLAC", "PCM_16")))
+    moving = await probe(Media("video/mp4; codecs=avc1", clip_file("mp4", "libx264")))
 
     assert (picture.media_type, picture.width, picture.height) == ("image/png", 64, 48)
     assert (sound.modality, sound.samples, sound.channels, sound.seconds) == ("audio", RATE, 1, 1.0)
