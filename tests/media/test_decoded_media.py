@@ -15,17 +15,19 @@ from motet.media.limits import DEFAULT_LIMITS, MediaLimits
 from tests.media.children import children_started
 from tests.media.samples import PICTURE, clip_file, picture_file, sound_file
 
+DECODERS = (decode_picture, decode_sound, decode_clip)
+
 
 async def test_media_are_decoded_once_for_a_probe_and_the_next_decoding() -> None:
     media = [
         Media("", data) for data in (picture_file("PNG"), sound_file("WAV", "PCM_16"), clip_file("mp4", "libx264"))
     ]
-    expected = [await decode(item) for decode, item in zip((decode_picture, decode_sound, decode_clip), media)]
+    expected = [await decode(item) for decode, item in zip(DECODERS, media, strict=True)]
 
     with children_started() as children:
         for item in media:
             await probe(item, keep=True)
-        decoded = [await decode(item) for decode, item in zip((decode_picture, decode_sound, decode_clip), media)]
+        decoded = [await decode(item) for decode, item in zip(DECODERS, media, strict=True)]
 
     assert len(children) == 3
     np.testing.assert_equal(decoded, expected)
