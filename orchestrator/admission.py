@@ -82,7 +82,7 @@ class Admission:
         )
 
     async def recognise(self, media: Media) -> AdmittedMedia:
-        """Return media with the modality and the type that their bytes prove. Raise `MediaError` or `RequestError`."""
+        """Return media with the modality and type of their bytes, see `Probe`. Raise `MediaError` or `RequestError`."""
         self._check_size(media)
         return await self._probe_media(media)
 
@@ -164,20 +164,20 @@ class Admission:
 
     async def _admit_turns(self, turns: tuple[Message, ...]) -> tuple[AdmittedTurn, ...]:
         """Return the turns with admitted attachments. Check the sizes first, then probe concurrently."""
-        found: list[Media | AdmittedMedia] = []
+        attachments: list[Media | AdmittedMedia] = []
         size = 0
         for part in (part for turn in turns for part in turn.parts if not isinstance(part, str)):
-            found.append(self._find(part))
-            size += len(_media_of(found[-1]).data)
+            attachments.append(self._resolve(part))
+            size += len(_media_of(attachments[-1]).data)
             _check_bytes("the attachments of a conversation", size, self._settings.max_input_bytes)
-        admitted = iter(await run_concurrently(map(self._admit_media, found)))
+        admitted = iter(await run_concurrently(map(self._admit_media, attachments)))
         return tuple(
             AdmittedTurn(turn.role, tuple(part if isinstance(part, str) else next(admitted) for part in turn.parts))
             for turn in turns
         )
 
-    def _find(self, part: Media | ArtifactName) -> Media | AdmittedMedia:
-        """Return an attachment that is still to be probed, or an artifact's media. They were probed before."""
+    def _resolve(self, part: Media | ArtifactName) -> Media | AdmittedMedia:
+        """Return attached bytes as `Media`. Return an artifact as `AdmittedMedia`, because it needs no probe."""
         if isinstance(part, Media):
             self._check_size(part)
             return part
@@ -185,8 +185,8 @@ class Admission:
         self._check_input(stored.artifact.modality)
         return AdmittedMedia(stored.artifact.modality, Media(stored.artifact.media_type, b"".join(stored.chunks)))
 
-    async def _admit_media(self, found: Media | AdmittedMedia) -> AdmittedMedia:
-        return found if isinstance(found, AdmittedMedia) else await self._probe_media(found)
+    async def _admit_media(self, attachment: Media | AdmittedMedia) -> AdmittedMedia:
+        return attachment if isinstance(attachment, AdmittedMedia) else await self._probe_media(attachment)
 
     async def _probe_media(self, media: Media) -> AdmittedMedia:
         result = await self._probe(media)
@@ -194,8 +194,8 @@ class Admission:
         return AdmittedMedia(result.modality, media.with_type(result.media_type))
 
 
-def _media_of(found: Media | AdmittedMedia) -> Media:
-    return found if isinstance(found, Media) else found.media
+def _media_of(attachment: Media | AdmittedMedia) -> Media:
+    return attachment if isinstance(attachment, Media) else attachment.media
 
 
 def _check_count(what: str, count: int, limit: int) -> None:

@@ -18,10 +18,10 @@ from motet.media import kinds
 from motet.media.limits import MediaLimits
 
 Facts = Mapping[str, float]
-"""The numbers that describe decoded media: width, height, frames, samples, channels, rate. They depend on the type."""
+"""The numbers that describe decoded media: those of width, height, frames, samples, channels and rate that apply."""
 
 Output = Literal["elements", "facts"]
-"""What a child returns: the facts and the elements, or the facts only."""
+"""The output of a child: the facts and the elements, or the facts only."""
 
 _START = "import sys; sys.path += {paths!r}; sys.argv = ['', *sys.argv[1:]]; from motet.media.child import main; main()"
 # The child gets no variable of this process except the library path. One thread: NumPy would start several.
