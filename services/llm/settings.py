@@ -15,13 +15,13 @@ class LanguageModelSettings(WorkerSettings):
     kv_tokens: int | None = Field(
         None, ge=1, description="Size of the KV cache, in tokens. Default: twelve conversations of full length."
     )
-    prefix_tokens: int | None = Field(
+    prefix_cache_tokens: int | None = Field(
         None,
         ge=0,
         description="Size of the prefix cache, in tokens. 0 turns it off. Default: four conversations of full length.",
     )
     max_batched_tokens: int = Field(
-        EngineConfig().pass_tokens,
+        EngineConfig().max_batched_tokens,
         ge=1,
         description="Approximate maximum number of tokens in one forward. A longer prompt is prefilled in chunks.",
     )
@@ -29,4 +29,4 @@ class LanguageModelSettings(WorkerSettings):
     @property
     def engine_config(self) -> EngineConfig:
         """The limits of the engine."""
-        return EngineConfig(self.kv_tokens, self.prefix_tokens, self.max_batched_tokens)
+        return EngineConfig(self.kv_tokens, self.prefix_cache_tokens, self.max_batched_tokens)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 COMMAND = (sys.executable, "-P", "-m", "services")
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 # Settings in the developer's environment must not affect tests.
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("MOTET_")}
@@ -26,7 +26,7 @@ def motet(*arguments: object, stdin: str = "", folder: Path | None = None) -> su
         capture_output=True,
         text=True,
         errors="surrogateescape",
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         cwd=folder,
         env=CLEAN,
     )
@@ -58,7 +58,7 @@ def started(*arguments: object, **settings: str) -> Iterator[subprocess.Popen[st
 def interrupt(process: subprocess.Popen[str]) -> tuple[str, str]:
     """Press Ctrl-C, as a signal to the process group, and return the rest of the output."""
     os.killpg(process.pid, signal.SIGINT)
-    return process.communicate(timeout=PATIENCE)
+    return process.communicate(timeout=TIMEOUT)
 
 
 def table_of(up: subprocess.Popen[str]) -> dict[str, list[str]]:
@@ -75,8 +75,8 @@ def table_of(up: subprocess.Popen[str]) -> dict[str, list[str]]:
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
-    """Return whether a condition becomes true within `PATIENCE` seconds."""
-    end = time.monotonic() + PATIENCE
+    """Return whether a condition becomes true within `TIMEOUT` seconds."""
+    end = time.monotonic() + TIMEOUT
     while not condition():
         if time.monotonic() > end:
             return False

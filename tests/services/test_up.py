@@ -19,7 +19,7 @@ import pytest
 from motet.client import Client
 from motet.core.request import GenerationRequest, Message
 from services.up import deployment_of
-from tests.services.command import PATIENCE, eventually, files_in, interrupt, motet, started, table_of
+from tests.services.command import TIMEOUT, eventually, files_in, interrupt, motet, started, table_of
 
 
 def descendants(process: int) -> list[int]:
@@ -104,7 +104,7 @@ def test_a_service_that_ends_is_named_and_the_others_are_stopped(up: subprocess.
     processes = descendants(up.pid)
 
     os.kill(processes[0], signal.SIGKILL)
-    _, errors = up.communicate(timeout=PATIENCE)
+    _, errors = up.communicate(timeout=TIMEOUT)
 
     assert "motet: encoder was killed by signal 9" in errors
     assert (up.returncode, ended(processes)) == (1, True)
@@ -179,7 +179,7 @@ def test_every_example_runs_against_it(shared: dict[str, list[str]], tmp_path: P
             [sys.executable, str(example), "hello", "--server", address],
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             cwd=tmp_path,
         )
         assert (result.returncode, "You said: hello." in result.stdout) == (0, True), result.stderr
@@ -227,4 +227,4 @@ def test_a_killed_decoder_fails_only_its_own_part(tmp_path: Path) -> None:
     failed = [line for line in rest if line["event"] == "part_failed"]
     assert [(line["part_id"], line["reason"]) for line in failed] == [(image, "WORKER_LOST")]
     assert (rest[-1]["event"], rest[-1]["state"], rest[-1]["files"]) == ("done", "PARTIAL", 2)
-    assert run.wait(PATIENCE) == 3
+    assert run.wait(TIMEOUT) == 3

@@ -52,7 +52,7 @@ class LanguageModelEngine:
 
     def __init__(self, context: ModelContext, config: EngineConfig) -> None:
         self._llama = context.llama
-        self._max_batched_tokens = config.pass_tokens
+        self._max_batched_tokens = config.max_batched_tokens
         self._cache = context.llama.cache(config.kv_cache_size(context.positions))
         self._prefix_cache = PrefixCache(config.prefix_cache_size(context.positions) // BLOCK_SIZE)
         self._waiting: FairQueue[Sequence] = FairQueue()

@@ -27,8 +27,8 @@ class LlamaLanguageModel:
     """
 
     def __init__(self, context: ModelContext, prompt_builder: PromptBuilder, config: EngineConfig) -> None:
-        self._voice = context
-        self._scriptwriter = prompt_builder
+        self._context = context
+        self._prompt_builder = prompt_builder
         self._engine = LanguageModelEngine(context, config)
 
     async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
@@ -39,9 +39,9 @@ class LlamaLanguageModel:
         _check(prompt)
         deadline.check("the language model received the prompt")
         # The response has at least one token.
-        prompt_tokens = self._scriptwriter.write(prompt.turns, self._voice.positions - 1)
+        prompt_tokens = self._prompt_builder.build(prompt.turns, self._context.positions - 1)
         events: EventQueue[list[LanguageEvent]] = EventQueue()
-        sequence = self._engine.add(ResponseState(self._voice, prompt_tokens, prompt), deadline, events)
+        sequence = self._engine.add(ResponseState(self._context, prompt_tokens, prompt), deadline, events)
         try:
             async for batch in events:
                 for event in batch:
@@ -69,10 +69,10 @@ def load_language_model(bundle: Bundle, config: EngineConfig | None = None, devi
     shapes = {name: tuple(manifest.decoder_of(name).conditioning) for name in manifest.signals}
     for name, shape in shapes.items():
         _check_shape(llama.projections.config.outputs, name, shape)
-    masks = TokenMasks(manifest.grammar, entry.first_control, llama.beginning, llama.device)
+    masks = TokenMasks(manifest.grammar, entry.first_control, llama.bos_token_id, llama.device)
     context = ModelContext(llama, tokenizer, manifest.grammar, masks, shapes, entry.max_tokens)
     prompt_builder = PromptBuilder(
-        tokenizer, manifest.grammar, entry.first_control, llama.beginning, llama.projections.config.encoder_width
+        tokenizer, manifest.grammar, entry.first_control, llama.bos_token_id, llama.projections.config.encoder_width
     )
     return LlamaLanguageModel(context, prompt_builder, config or EngineConfig())
 

@@ -57,9 +57,9 @@ class Llama:
         cos, sin = rotary(torch.empty(0, dtype=self.dtype), torch.arange(positions)[None])
         self._rotary = rotary_tables(cos[0].to(self.device), sin[0].to(self.device))
         self._layers = [LlamaLayer(layer) for layer in model.model.layers]
-        self.beginning = int(model.config.bos_token_id)
+        self.bos_token_id = int(model.config.bos_token_id)
         """The id of the first token of every prompt."""
-        self.end = int(model.config.eos_token_id)
+        self.eos_token_id = int(model.config.eos_token_id)
         """The id of the token that ends a response."""
 
     def cache(self, limit: int) -> KvCache:
@@ -70,9 +70,9 @@ class Llama:
     def embed_prompt(self, prompt: TokenizedPrompt) -> Tensor:
         """Return the input embeddings of a prompt, (tokens, width)."""
         embedded = self.embed(prompt.ids.tolist())
-        if prompt.places:
+        if prompt.media_positions:
             projected = self.projections.llama_proj(prompt.embeddings.to(self.device))
-            embedded[list(prompt.places)] = projected.to(self.dtype)
+            embedded[list(prompt.media_positions)] = projected.to(self.dtype)
         return embedded
 
     @torch.inference_mode()

@@ -92,6 +92,6 @@ class Projections(nn.Module):
         )
 
 
-def distance(projected: Tensor, target: Tensor) -> Tensor:
+def alignment_loss(projected: Tensor, target: Tensor) -> Tensor:
     """Return NExT-GPT's alignment loss: the mean over all queries of the L2 norm of the difference, not squared."""
     return (projected - target).square().sum(dim=-1).clamp(min=1e-12).sqrt().mean()

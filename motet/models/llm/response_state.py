@@ -28,7 +28,7 @@ class ModelContext:
     """
 
     llama: Llama
-    codec: Tokenizer
+    tokenizer: Tokenizer
     grammar: Grammar
     masks: TokenMasks
     shapes: Mapping[str, tuple[int, ...]]
@@ -59,7 +59,7 @@ class ResponseState:
 
     def __post_init__(self) -> None:
         prompt = self.prompt
-        self._detokenizer = Detokenizer(self.context.codec)
+        self._detokenizer = Detokenizer(self.context.tokenizer)
         self.sampler = Sampler(prompt.temperature, prompt.top_p, prompt.seed)
 
     @property
@@ -80,7 +80,7 @@ class ResponseState:
     def accept(self, token: int) -> list[LanguageEvent]:
         """Add a sampled token. Return its events. If the last event is `Finished`, nothing is pending."""
         self.pending, self.run = (), None
-        if token == self.context.llama.end:
+        if token == self.context.llama.eos_token_id:
             return self._finish("stop")
         run = self.context.grammar.run_holding(token)
         if run is not None:

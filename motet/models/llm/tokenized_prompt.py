@@ -19,13 +19,13 @@ from motet.models.llm.tokenizer import Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class TokenizedPrompt:
-    """The token ids of a prompt, (tokens,), and the embeddings of its media, (places, encoder_width).
+    """The token ids of a prompt, (tokens,), and the embeddings of its media, (media, encoder_width).
 
-    At each position of `places`, the model reads a projected embedding instead of the embedding of the token id.
+    At each of `media_positions`, the model reads a projected embedding instead of the embedding of the token id.
     """
 
     ids: Tensor
-    places: tuple[int, ...]
+    media_positions: tuple[int, ...]
     embeddings: Tensor
 
     def __len__(self) -> int:
@@ -37,7 +37,7 @@ class TokenizedPrompt:
         hashes, block_hash = [], b""
         for start in range(0, len(self) - block_size + 1, block_size):
             digest = sha256(block_hash + self.ids[start : start + block_size].numpy().tobytes())
-            for position, vector in zip(self.places, self.embeddings, strict=True):
+            for position, vector in zip(self.media_positions, self.embeddings, strict=True):
                 if start <= position < start + block_size:
                     digest.update(position.to_bytes(8, "little") + vector.numpy().tobytes())
             block_hash = digest.digest()
@@ -60,7 +60,7 @@ class PromptBuilder:
         self._bos_token_id = bos_token_id
         self._encoder_width = encoder_width
 
-    def write(self, turns: Sequence[Turn], limit: int) -> TokenizedPrompt:
+    def build(self, turns: Sequence[Turn], limit: int) -> TokenizedPrompt:
         """Return the prompt of a conversation, of at most `limit` tokens.
 
         A prompt that is too long loses its oldest exchanges. Raises `RequestError` if the last turn alone is too long,

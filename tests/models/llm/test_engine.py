@@ -23,7 +23,7 @@ from tests.models.llm.engines import (
     prompt_of,
     without_conditioning,
 )
-from tests.models.llm.reading import recorded_forwards
+from tests.models.llm.forwards import recorded_forwards
 from tests.models.tiny_bundle import WIDTH
 
 
@@ -52,9 +52,9 @@ async def test_a_response_is_the_same_alone_and_in_a_batch_of_mixed_lengths(load
 async def test_concurrent_responses_share_forwards(load: Load) -> None:
     model = load()
     prompts = [prompt_of(text, max_tokens=40) for text in "abcdefgh"]
-    with recorded_forwards(model._voice.llama) as alone:
+    with recorded_forwards(model._context.llama) as alone:
         await generate(model, prompts[0])
-    with recorded_forwards(model._voice.llama) as batched:
+    with recorded_forwards(model._context.llama) as batched:
         await generate_all(model, prompts)
 
     assert len(alone) == 40
@@ -64,7 +64,7 @@ async def test_concurrent_responses_share_forwards(load: Load) -> None:
 async def test_a_run_of_24_tokens_takes_one_forward_and_its_signal_follows(load: Load) -> None:
     model = load()
     received: list[tuple[int, LanguageEvent]] = []
-    with recorded_forwards(model._voice.llama) as forwards:
+    with recorded_forwards(model._context.llama) as forwards:
         prompt = prompt_of("play", ceilings={"audio": 1}, max_tokens=60, temperature=5.0, seed=3)
         async for event in model.generate(prompt, Deadline.after(30)):
             received.append((len(forwards), event))
@@ -83,8 +83,8 @@ async def test_a_run_of_24_tokens_takes_one_forward_and_its_signal_follows(load:
 
 
 async def test_other_sequences_continue_between_the_chunks_of_a_long_prompt(load: Load) -> None:
-    model = load(pass_tokens=BLOCK_SIZE)
-    with recorded_forwards(model._voice.llama) as forwards:
+    model = load(max_batched_tokens=BLOCK_SIZE)
+    with recorded_forwards(model._context.llama) as forwards:
         first = asyncio.create_task(generate(model, prompt_of("hello", max_tokens=60)))
         await first_forward(forwards)
         await generate(model, prompt_of(LONG_TEXT, max_tokens=5))
@@ -98,7 +98,7 @@ async def test_other_sequences_continue_between_the_chunks_of_a_long_prompt(load
 
 
 async def test_a_short_prompt_does_not_wait_for_the_prefill_of_a_long_one(load: Load) -> None:
-    model = load(pass_tokens=BLOCK_SIZE)
+    model = load(max_batched_tokens=BLOCK_SIZE)
     finished: list[str] = []
     async with asyncio.TaskGroup() as group:
         for name, text in (("long", LONG_TEXT), ("short", "hi")):
@@ -115,11 +115,11 @@ async def test_the_common_prefix_of_two_prompts_is_computed_once(load: Load) -> 
     expected = await generate(load(), third)
     await generate(model, first)
 
-    with recorded_forwards(model._voice.llama) as forwards:
+    with recorded_forwards(model._context.llama) as forwards:
         events = await generate(model, third)
 
-    length = len(model._scriptwriter.write(turns, POSITIONS - 1))
-    prefix_length = len(model._scriptwriter.write(turns[:1], POSITIONS - 1))
+    length = len(model._prompt_builder.build(turns, POSITIONS - 1))
+    prefix_length = len(model._prompt_builder.build(turns[:1], POSITIONS - 1))
     prefills = [tokens for ranges in forwards for tokens in ranges if tokens.end <= length]
     assert BLOCK_SIZE <= prefills[0].start <= prefix_length
     assert sum(tokens.count for tokens in prefills) == length - prefills[0].start
@@ -128,10 +128,10 @@ async def test_the_common_prefix_of_two_prompts_is_computed_once(load: Load) -> 
 
 async def test_equal_prompts_that_arrive_at_once_are_computed_once(load: Load) -> None:
     model = load()
-    with recorded_forwards(model._voice.llama) as forwards:
+    with recorded_forwards(model._context.llama) as forwards:
         first, second = await generate_all(model, [prompt_of(LONG_TEXT, max_tokens=4)] * 2)
 
-    length = len(model._scriptwriter.write(prompt_of(LONG_TEXT).turns, POSITIONS - 1))
+    length = len(model._prompt_builder.build(prompt_of(LONG_TEXT).turns, POSITIONS - 1))
     blocks = sum(tokens.count == BLOCK_SIZE for ranges in forwards for tokens in ranges)
     assert first == second
     assert blocks == length // BLOCK_SIZE
@@ -149,9 +149,9 @@ def test_blocks_with_different_media_have_different_hashes() -> None:
 
 
 async def test_no_prefix_is_cached_if_the_prefix_cache_has_size_zero(load: Load) -> None:
-    model = load(prefix_tokens=0)
+    model = load(prefix_cache_tokens=0)
     first = await generate(model, prompt_of(LONG_TEXT, max_tokens=4))
-    with recorded_forwards(model._voice.llama) as forwards:
+    with recorded_forwards(model._context.llama) as forwards:
         second = await generate(model, prompt_of(LONG_TEXT, max_tokens=4))
 
     assert forwards[0][0].start == 0
@@ -162,4 +162,4 @@ def test_the_kv_cache_holds_at_least_one_whole_conversation() -> None:
     assert EngineConfig(kv_tokens=10).kv_cache_size(100) == 100
     assert EngineConfig(kv_tokens=800).kv_cache_size(100) == 800
     assert EngineConfig().kv_cache_size(100) > EngineConfig().prefix_cache_size(100) > 100
-    assert EngineConfig(prefix_tokens=0).prefix_cache_size(100) == 0
+    assert EngineConfig(prefix_cache_tokens=0).prefix_cache_size(100) == 0

@@ -29,7 +29,7 @@ from tests.models.llm.engines import (
     prompt_of,
     without_conditioning,
 )
-from tests.models.llm.reading import recorded_forwards
+from tests.models.llm.forwards import recorded_forwards
 from tests.models.tiny_bundle import WIDTH
 
 
@@ -38,7 +38,7 @@ def failing_forwards(
     model: LlamaLanguageModel, fails: Callable[[TokenRange], bool], error: Exception
 ) -> Iterator[None]:
     """Raise `error` in each forward with a token range for which `fails` is true."""
-    llama = model._voice.llama
+    llama = model._context.llama
     forward = llama.forward
 
     def failing(embedded: torch.Tensor, ranges: Sequence[TokenRange], *rest: Any) -> torch.Tensor:
@@ -56,7 +56,7 @@ def failing_forwards(
 async def test_sequences_wait_while_the_kv_cache_is_full_and_none_fails(load: Load) -> None:
     prompts = [prompt_of(text, max_tokens=POSITIONS, temperature=1.0, seed=3) for text in ("one", "two", "three")]
     large, small = load(), load(kv_tokens=POSITIONS)
-    with recorded_forwards(small._voice.llama) as forwards:
+    with recorded_forwards(small._context.llama) as forwards:
         responses = await generate_all(small, prompts)
 
     assert all(len({tokens.base for tokens in ranges}) == 1 for ranges in forwards)
@@ -71,7 +71,7 @@ async def test_slots_never_overlap_and_all_are_released_when_tenants_come_and_go
         prompt_of("word " * i, max_tokens=20 + 15 * (i % 4), temperature=1.0, seed=i, tenant=f"tenant {i % 5}")
         for i in range(20)
     ]
-    with recorded_forwards(model._voice.llama) as forwards:
+    with recorded_forwards(model._context.llama) as forwards:
         tasks = [asyncio.create_task(generate(model, prompt)) for prompt in prompts]
         await first_forward(forwards)
         for task in tasks[::4]:
@@ -92,7 +92,7 @@ async def test_slots_never_overlap_and_all_are_released_when_tenants_come_and_go
 
 async def test_a_waiting_sequence_stops_at_its_deadline(load: Load) -> None:
     model = load(kv_tokens=POSITIONS)
-    with recorded_forwards(model._voice.llama) as forwards:
+    with recorded_forwards(model._context.llama) as forwards:
         first = asyncio.create_task(generate(model, prompt_of("one", max_tokens=POSITIONS)))
         await first_forward(forwards)
         with pytest.raises(DeadlineError):
@@ -104,7 +104,7 @@ async def test_a_waiting_sequence_stops_at_its_deadline(load: Load) -> None:
 
 async def test_a_waiting_sequence_can_be_cancelled(load: Load) -> None:
     model = load(kv_tokens=POSITIONS)
-    with recorded_forwards(model._voice.llama) as forwards:
+    with recorded_forwards(model._context.llama) as forwards:
         texts = ("one", "two", "three", "four")
         tasks = [asyncio.create_task(generate(model, prompt_of(text, max_tokens=POSITIONS))) for text in texts]
         await first_forward(forwards)
@@ -125,7 +125,7 @@ async def test_the_waiting_sequence_of_highest_priority_starts_first(load: Load)
         await generate(model, prompt_of(str(priority), max_tokens=POSITIONS, priority=priority))
         finished.append(priority)
 
-    with recorded_forwards(model._voice.llama) as forwards:
+    with recorded_forwards(model._context.llama) as forwards:
         first = asyncio.create_task(run(0))
         await first_forward(forwards)
         await asyncio.gather(first, run(1), run(3), run(2))
@@ -142,7 +142,7 @@ async def test_a_sequence_that_fails_does_not_affect_other_sequences(load: Load)
 
     valid = asyncio.create_task(generate(model, prompt_of("hello", max_tokens=60)))
     await asyncio.sleep(0.01)
-    model._engine.add(ResponseState(model._voice, invalid, prompt_of("")), Deadline.never(), events)
+    model._engine.add(ResponseState(model._context, invalid, prompt_of("")), Deadline.never(), events)
 
     with pytest.raises(IndexError):
         await anext(events)
@@ -153,7 +153,7 @@ async def test_a_forward_that_fails_is_repeated_without_the_sequence_at_fault(lo
     model = load()
     prompts = [prompt_of(text, max_tokens=30) for text in ("one", "two", "three")]
     expected = [await generate(model, prompt) for prompt in prompts]
-    second = len(model._scriptwriter.write(prompts[0].turns, POSITIONS)) + 30
+    second = len(model._prompt_builder.build(prompts[0].turns, POSITIONS)) + 30
 
     def fails(tokens: TokenRange) -> bool:
         return tokens.base == second and tokens.start > 20

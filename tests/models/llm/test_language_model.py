@@ -22,7 +22,7 @@ from motet.models.arrays import from_torch
 from motet.models.llm.language_model import LlamaLanguageModel, load_language_model
 from motet.models.llm.loading import load_llama
 from tests.models.llm.engines import NO_CEILING, first_forward, generate
-from tests.models.llm.reading import read, recorded_forwards
+from tests.models.llm.forwards import recorded_forwards, run_forward
 from tests.models.tiny_bundle import SHAPES, WIDTH, tiny_bundle
 
 
@@ -126,11 +126,11 @@ async def test_a_run_in_one_forward_has_the_same_states_as_a_run_token_by_token(
     llama = load_llama(bundle)
     prompt, run = [1, 2, 3, 4], list(bundle.manifest.grammar.run_of("audio").ids)
     whole_cache, single_cache = llama.cache(96), llama.cache(96)
-    read(llama, llama.embed(prompt), whole_cache)
-    read(llama, llama.embed(prompt), single_cache)
+    run_forward(llama, llama.embed(prompt), whole_cache)
+    run_forward(llama, llama.embed(prompt), single_cache)
 
-    whole = read(llama, llama.embed(run), whole_cache, len(prompt))
-    single = [read(llama, llama.embed([token]), single_cache, len(prompt) + i) for i, token in enumerate(run)]
+    whole = run_forward(llama, llama.embed(run), whole_cache, len(prompt))
+    single = [run_forward(llama, llama.embed([token]), single_cache, len(prompt) + i) for i, token in enumerate(run)]
 
     torch.testing.assert_close(whole.states, torch.cat([result.states for result in single]))
     torch.testing.assert_close(whole.logits, single[-1].logits)
@@ -141,12 +141,12 @@ async def test_a_run_in_one_forward_has_the_same_states_as_a_run_token_by_token(
 @pytest.mark.parametrize("control_token", ["[image0]", "[IMG0]", "<Img>", "</Img>", "<s>", "### Human:", "</s>"])
 async def test_text_that_spells_a_control_token_is_tokenized_as_text(bundle: Bundle, control_token: str) -> None:
     model = load_language_model(bundle)
-    prompt_tokens = model._scriptwriter.write(user_turn(f"say {control_token} twice"), 90)
+    prompt_tokens = model._prompt_builder.build(user_turn(f"say {control_token} twice"), 90)
 
     bos_token_id = bundle.manifest.language_model.first_control - 2
     assert prompt_tokens.ids[0] == bos_token_id
     assert int(prompt_tokens.ids[1:].max()) < bos_token_id
-    assert f"say {control_token} twice" in model._voice.codec.decode(prompt_tokens.ids[1:].tolist())
+    assert f"say {control_token} twice" in model._context.tokenizer.decode(prompt_tokens.ids[1:].tolist())
     model.close()
 
 
@@ -155,7 +155,7 @@ async def test_media_of_an_earlier_assistant_turn_become_their_signal_run(bundle
     media = Embedding("audio", Tensor("float32", (0,), b""))
     turns = (Turn("user", ("play",)), Turn("assistant", ("This is it.", media)), Turn("user", ("again",)))
 
-    ids = model._scriptwriter.write(turns, 90).ids.tolist()
+    ids = model._prompt_builder.build(turns, 90).ids.tolist()
 
     run = list(bundle.manifest.grammar.run_of("audio").ids)
     assert any(ids[i : i + len(run)] == run for i in range(len(ids)))
@@ -200,7 +200,7 @@ async def test_a_deadline_in_the_past_stops_the_response(model: LlamaLanguageMod
 
 
 async def test_closing_the_generator_stops_the_response_within_one_token(model: LlamaLanguageModel) -> None:
-    with recorded_forwards(model._voice.llama) as forwards:
+    with recorded_forwards(model._context.llama) as forwards:
         async with aclosing(model.generate(Prompt(user_turn("hello"), max_tokens=80), Deadline.never())) as events:
             await anext(events)
         count = len(forwards)
@@ -210,7 +210,7 @@ async def test_closing_the_generator_stops_the_response_within_one_token(model: 
 
 
 async def test_cancelling_the_task_stops_the_response_within_one_token(model: LlamaLanguageModel) -> None:
-    with recorded_forwards(model._voice.llama) as forwards:
+    with recorded_forwards(model._context.llama) as forwards:
         task = asyncio.create_task(generate(model, Prompt(user_turn("hello"), max_tokens=80)))
         await first_forward(forwards)
         task.cancel()

@@ -13,7 +13,7 @@ from motet.models.llm.loading import load_llama, load_tokenizer, load_transforme
 from motet.models.llm.network import Llama
 from motet.models.llm.projections import Projections, ProjectionsConfig
 from motet.models.llm.tokenized_prompt import TokenizedPrompt
-from tests.models.llm.reading import read
+from tests.models.llm.forwards import run_forward
 from tests.models.tiny_bundle import WIDTH, tiny_bundle
 
 
@@ -89,7 +89,7 @@ def test_projections_that_do_not_match_the_decoders_conditioning_are_refused(bun
 def test_the_adapter_changes_the_logits(bundle: Bundle) -> None:
     def logits() -> torch.Tensor:
         llama = load_llama(bundle)
-        return read(llama, llama.embed([1, 2, 3])).logits
+        return run_forward(llama, llama.embed([1, 2, 3])).logits
 
     with_adapter = logits()
     path = bundle.path("lora/adapter_model.safetensors")
@@ -119,7 +119,7 @@ def test_a_packed_forward_computes_what_transformers_computes(bundle: Bundle) ->
         expected = model.model(input_ids=torch.tensor([ids])).last_hidden_state[0]
         logits = model(input_ids=torch.tensor([ids])).logits[0, -1]
 
-    result = read(llama, llama.embed(ids))
+    result = run_forward(llama, llama.embed(ids))
 
     torch.testing.assert_close(result.states, expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(result.logits, logits, atol=1e-4, rtol=1e-5)
@@ -148,4 +148,4 @@ def test_a_network_with_fewer_key_heads_than_query_heads_computes_what_transform
     with torch.no_grad():
         expected = model.model(input_ids=torch.tensor([ids])).last_hidden_state[0]
 
-    torch.testing.assert_close(read(llama, llama.embed(ids)).states, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(run_forward(llama, llama.embed(ids)).states, expected, atol=1e-5, rtol=1e-5)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from motet.models.llm.checkpoint_names import to_v0
-from motet.models.llm.projections import Projections, ProjectionsConfig, ProjectorConfig, TextFcLayer, distance
+from motet.models.llm.projections import Projections, ProjectionsConfig, ProjectorConfig, TextFcLayer, alignment_loss
 
 
 @pytest.mark.parametrize(
@@ -40,4 +40,4 @@ def test_the_alignment_loss_is_the_mean_length_of_the_differences() -> None:
     target = torch.zeros(1, 2, 2)
     projected = torch.tensor([[[3.0, 4.0], [0.0, 1.0]]])
 
-    assert distance(projected, target).item() == pytest.approx(3.0)
+    assert alignment_loss(projected, target).item() == pytest.approx(3.0)

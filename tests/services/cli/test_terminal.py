@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from services.exit_codes import Exit
-from tests.services.command import CLEAN, COMMAND, PATIENCE, files_in
+from tests.services.command import CLEAN, COMMAND, TIMEOUT, files_in
 
 
 class Terminal:
@@ -28,7 +28,7 @@ class Terminal:
 
     def wait_for(self, text: str) -> None:
         """Read until the output contains a text."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while text not in self.output:
             assert self._read(end), f"{text!r} did not appear in {self.output!r}"
 
@@ -37,7 +37,7 @@ class Terminal:
 
     def end(self) -> int:
         """Read to the end, and return the exit code."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while self._read(end):
             pass
         _, status = os.waitpid(self._pid, 0)
@@ -53,7 +53,7 @@ class Terminal:
     def _read(self, end: float) -> bool:
         """Read once, and return False if the command has closed its terminal."""
         ready, _, _ = select.select([self._descriptor], [], [], max(0.0, end - time.monotonic()))
-        assert ready, f"no output for {PATIENCE} s after {self.output!r}"
+        assert ready, f"no output for {TIMEOUT} s after {self.output!r}"
         try:
             read = os.read(self._descriptor, 65536)
         except OSError:

@@ -16,9 +16,9 @@ from tests.models.tiny_bundle import tiny_bundle
 
 def test_the_engine_config_comes_from_the_environment_and_from_options(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOTET_KV_TOKENS", "4000")
-    monkeypatch.setenv("MOTET_PREFIX_TOKENS", "7")
+    monkeypatch.setenv("MOTET_PREFIX_CACHE_TOKENS", "7")
 
-    settings = settings_of(LanguageModelSettings, {"prefix_tokens": 0, "max_batched_tokens": 64})
+    settings = settings_of(LanguageModelSettings, {"prefix_cache_tokens": 0, "max_batched_tokens": 64})
 
     assert settings.engine_config == EngineConfig(4000, 0, 64)
 

@@ -22,7 +22,7 @@ class ForwardResult:
     logits: Tensor
 
 
-def read(llama: Llama, embedded: Tensor, cache: KvCache | None = None, start: int = 0) -> ForwardResult:
+def run_forward(llama: Llama, embedded: Tensor, cache: KvCache | None = None, start: int = 0) -> ForwardResult:
     """Run one forward of input embeddings, (tokens, width), at the positions from `start` on."""
     count = len(embedded)
     states = llama.forward(embedded, [TokenRange(0, start, count)], cache or llama.cache(96), range(count))
