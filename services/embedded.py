@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TypeVar
 
 from motet.core.service import Motet
 from motet.core.workers import Decoder, Encoder, LanguageModel, Workers
+from motet.media.decode import probe
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.pool.pool import Member, Pool
 from orchestrator.pool.workers import PooledDecoder, PooledEncoder, PooledLanguageModel
@@ -49,5 +51,6 @@ async def embedded(factory: Factory) -> AsyncIterator[Motet]:
             for modality in manifest.signals
         },
     )
-    async with Orchestrator(workers, manifest, factory.digest, settings) as orchestrator:
+    # The encoder of this process takes the decoded media that the probe keeps.
+    async with Orchestrator(workers, manifest, factory.digest, settings, partial(probe, keep=True)) as orchestrator:
         yield orchestrator

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from motet.core.bundle import Manifest
@@ -13,6 +12,7 @@ from motet.core.events import Done, Event, PartDelta, PartStarted
 from motet.core.media import Media
 from motet.core.request import GenerationRequest, Message
 from motet.core.workers import Decoder, Encoder, LanguageModel, Workers
+from motet.media.decode import ProbeResult
 from motet.toys.workers import FIRST_SIGNAL, Script, Token, ToyDecoder, ToyEncoder, ToyLanguageModel
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.pool.pool import Member, Pool
@@ -54,19 +54,11 @@ MANIFEST = Manifest.model_validate(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ProbedMedia:
-    """The result of `probe`."""
-
-    media_type: str
-    modality: str
-
-
-async def probe(data: bytes, declared: str) -> ProbedMedia:
+async def probe(media: Media) -> ProbeResult:
     """Return the modality of test media: the end of their type, such as "x/a", or their first byte, such as "a"."""
     await asyncio.sleep(0)
-    modality = declared[-1:] or data[:1].decode()
-    return ProbedMedia(f"x/{modality}", modality)
+    modality = media.media_type[-1:] or media.data[:1].decode()
+    return ProbeResult(f"x/{modality}", modality)
 
 
 def signal_run(modality: str) -> list[Token]:
