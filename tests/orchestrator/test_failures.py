@@ -1,4 +1,4 @@
-"""What goes wrong in one worker is told, and harms nothing else."""
+"""Tests of failures: a failing worker fails its own part with a reason, and no other part."""
 
 from __future__ import annotations
 
@@ -32,41 +32,42 @@ from tests.orchestrator.pipeline_harness import (
     text_of,
     toy_decoders,
 )
+from tests.waiting import in_virtual_time
 
 BOTH = script_of("An a: ", signal_run("a"), " and a b: ", signal_run("b"), ".")
 
 
-class Says:
-    """A worker that says just what it is told to, and raises the last of it if that is an error."""
+class ScriptedWorker:
+    """A language model or decoder that yields the given events. It raises an event that is an exception."""
 
     def __init__(self, *events):
         self.events = events
-        self.heard = 0
+        self.yielded = 0
         self.closed = False
 
-    async def _say(self):
+    async def _events(self):
         try:
             for event in self.events:
                 if isinstance(event, Exception):
                     raise event
-                self.heard += 1
+                self.yielded += 1
                 yield event
         finally:
             self.closed = True
 
     def generate(self, prompt, deadline):
-        return self._say()
+        return self._events()
 
     def decode(self, job, deadline):
-        return self._say()
+        return self._events()
 
 
-def fails(events):
-    """Part id to the reason it failed for."""
+def failure_reasons(events):
+    """Return the reasons of the failed parts, by part id."""
     return {failed.part_id: failed.error.reason for failed in payloads_of(events, PartFailed)}
 
 
-TROUBLES = {
+FAILURES = {
     "raises": (Trouble(FaultError("broken")), Reason.WORKER_FAULT),
     "dies midway": (Trouble(RetryableError("gone", Reason.WORKER_LOST), after=1), Reason.WORKER_LOST),
     "hangs": (Trouble(Pause()), Reason.DEADLINE_EXCEEDED),
@@ -76,25 +77,31 @@ TROUBLES = {
 }
 
 
-@pytest.mark.parametrize("trouble", TROUBLES)
-async def test_a_decoder_that_fails_is_told_with_its_reason_and_the_other_parts_arrive(trouble):
-    what, reason = TROUBLES[trouble]
-    troubled = ToyDecoder("a", trouble=what)
+@pytest.mark.parametrize("failure", FAILURES)
+@in_virtual_time
+async def test_a_failed_decoder_fails_its_part_with_its_reason_and_the_other_parts_arrive(failure):
+    trouble, reason = FAILURES[failure]
+    failing = ToyDecoder("a", trouble=trouble)
 
-    events = await run_generation(orchestrator_of(BOTH, toy_decoders(a=troubled), step_timeout=0.1))
+    events = await run_generation(orchestrator_of(BOTH, toy_decoders(a=failing), step_timeout=0.1))
 
-    assert fails(events) == {"part-1": reason}
+    assert failure_reasons(events) == {"part-1": reason}
     assert list(media_of(events)) == ["part-3"]
     assert text_of(events) == "An a:  and a b: ."
     assert record_of(events).state is State.PARTIAL
     assert record_of(events).error is None
-    assert troubled.running == 0
+    assert failing.running == 0
 
 
-async def test_a_decoder_that_breaks_its_promise_is_a_fault_that_shows_nothing_of_its_inside(caplog):
+@in_virtual_time
+async def test_an_unexpected_exception_or_event_of_a_decoder_is_a_fault_without_details(caplog):
     caplog.set_level(logging.CRITICAL)
-    broken = [Says(ValueError("secret 0xdeadbeef")), Says(Progress(1, 1)), Says(Media("x/a", b""))]
-    for decoder in [*broken, Says(TimeoutError("secret"))]:
+    broken = [
+        ScriptedWorker(ValueError("secret 0xdeadbeef")),
+        ScriptedWorker(Progress(1, 1)),
+        ScriptedWorker(Media("x/a", b"")),
+    ]
+    for decoder in [*broken, ScriptedWorker(TimeoutError("secret"))]:
         events = await run_generation(orchestrator_of(BOTH, toy_decoders(a=decoder)))
 
         (failed,) = payloads_of(events, PartFailed)
@@ -104,30 +111,34 @@ async def test_a_decoder_that_breaks_its_promise_is_a_fault_that_shows_nothing_o
         assert decoder.closed
 
 
-async def test_media_that_are_larger_than_allowed_fail():
+@in_virtual_time
+async def test_too_large_media_fail():
     events = await run_generation(orchestrator_of(BOTH, toy_decoders(a=ToyDecoder(size=101)), max_media_bytes=100))
 
-    assert fails(events) == {"part-1": Reason.WORKER_FAULT}
+    assert failure_reasons(events) == {"part-1": Reason.WORKER_FAULT}
 
 
-async def test_what_a_decoder_says_after_its_media_is_not_listened_to():
-    decoder = Says(Progress(1, 2), Media("x/a", b"made"), Media("x/a", b"again"))
+@in_virtual_time
+async def test_events_after_the_media_are_ignored():
+    decoder = ScriptedWorker(Progress(1, 2), Media("x/a", b"media"), Media("x/a", b"more"))
 
     events = await run_generation(orchestrator_of(BOTH, toy_decoders(a=decoder)))
 
-    assert media_of(events)["part-1"] == b"made"
-    assert (decoder.heard, decoder.closed) == (2, True)
+    assert media_of(events)["part-1"] == b"media"
+    assert (decoder.yielded, decoder.closed) == (2, True)
 
 
-async def test_progress_that_goes_nowhere_is_not_told():
-    steps = [Progress(2, 5), Progress(2, 5), Progress(1, 5), Progress(9, 5), Progress(3, 5), Media("x/a", b"made")]
+@in_virtual_time
+async def test_progress_that_does_not_advance_is_skipped():
+    steps = [Progress(2, 5), Progress(2, 5), Progress(1, 5), Progress(9, 5), Progress(3, 5), Media("x/a", b"media")]
 
-    events = await run_generation(orchestrator_of(BOTH, toy_decoders(a=Says(*steps))))
+    events = await run_generation(orchestrator_of(BOTH, toy_decoders(a=ScriptedWorker(*steps))))
 
     assert [p.step for p in payloads_of(events, PartProgress) if p.part_id == "part-1"] == [2, 3]
 
 
-async def test_a_step_is_tried_once_more_when_its_worker_was_not_there_and_nothing_was_told():
+@in_virtual_time
+async def test_a_job_is_retried_once_if_its_worker_was_unreachable_and_sent_nothing():
     decoder = ToyDecoder("a", trouble=Trouble(RetryableError("not there"), times=1))
 
     events = await run_generation(orchestrator_of(BOTH, toy_decoders(a=decoder)))
@@ -138,7 +149,7 @@ async def test_a_step_is_tried_once_more_when_its_worker_was_not_there_and_nothi
 
 
 @pytest.mark.parametrize(
-    ("trouble", "tries"),
+    ("trouble", "attempts"),
     [
         (Trouble(RetryableError("not there")), 2),
         (Trouble(RetryableError("gone", Reason.WORKER_LOST), after=1), 1),
@@ -146,55 +157,61 @@ async def test_a_step_is_tried_once_more_when_its_worker_was_not_there_and_nothi
         (Trouble(DeadlineError("late")), 1),
     ],
 )
-async def test_a_step_is_not_tried_again_for_ever_nor_after_it_was_told_of(trouble, tries):
+@in_virtual_time
+async def test_a_job_has_at_most_two_attempts_and_one_after_it_sent_an_event(trouble, attempts):
     decoder = ToyDecoder("a", trouble=trouble)
 
     await run_generation(orchestrator_of(BOTH, toy_decoders(a=decoder)))
 
-    assert len(decoder.seen) == tries
+    assert len(decoder.seen) == attempts
 
 
-async def test_an_overloaded_decoder_is_given_the_time_it_asks_for():
+@in_virtual_time
+async def test_a_retry_waits_for_the_time_that_an_overloaded_decoder_names():
     overload = Trouble(OverloadedError("busy", retry_after=0.05), times=1)
     events = await run_generation(orchestrator_of(BOTH, toy_decoders(a=ToyDecoder("a", trouble=overload))))
 
     assert record_of(events).state is State.SUCCEEDED
-    assert record_of(events).usage.elapsed > 0.05
+    assert record_of(events).usage.elapsed >= 0.05
 
 
-async def test_whether_a_failed_part_may_succeed_later_is_told():
-    later = {}
+@in_virtual_time
+async def test_a_failed_part_says_whether_it_may_succeed_later():
+    retryable = {}
     for error in (RetryableError("x"), DeadlineError("x"), FaultError("x"), RequestError("x")):
         events = await run_generation(orchestrator_of(BOTH, toy_decoders(a=ToyDecoder("a", trouble=Trouble(error)))))
-        later[type(error)] = payloads_of(events, PartFailed)[0].retryable
+        retryable[type(error)] = payloads_of(events, PartFailed)[0].retryable
 
-    assert later == {RetryableError: True, DeadlineError: True, FaultError: False, RequestError: False}
+    assert retryable == {RetryableError: True, DeadlineError: True, FaultError: False, RequestError: False}
 
 
-async def test_a_broken_signal_fails_its_part_and_the_rest_goes_on():
+@in_virtual_time
+async def test_a_broken_signal_fails_its_part_and_the_generation_continues():
     script = script_of("x", signal_run("a")[:2], "y", signal_run("b")[1:3], signal_run("b"), signal_run("a")[:1])
 
     events = await run_generation(orchestrator_of(script))
 
     assert modalities_of(events) == ["text", "a", "text", "b", "b", "b", "a"]
-    assert set(fails(events).values()) == {Reason.SIGNAL_BROKEN}
-    assert len(fails(events)) == 4
+    assert set(failure_reasons(events).values()) == {Reason.SIGNAL_BROKEN}
+    assert len(failure_reasons(events)) == 4
     assert list(media_of(events)) == ["part-5"]
     assert record_of(events).state is State.PARTIAL
 
 
-async def test_a_language_model_that_fails_midway_leaves_its_text_and_the_parts_it_began():
+@in_virtual_time
+async def test_a_language_model_that_fails_midway_leaves_its_text_and_the_started_parts():
     script = script_of("Here: ", signal_run("a"), "and then", RetryableError("gone", Reason.WORKER_LOST))
 
     events = await run_generation(orchestrator_of(script, toy_decoders(a=ToyDecoder("a", delay=0.02))))
 
     assert text_of(events) == "Here: and then"
     assert list(media_of(events)) == ["part-1"]
-    assert not fails(events)
+    assert not failure_reasons(events)
     assert record_of(events).state is State.PARTIAL
     assert record_of(events).error.reason is Reason.WORKER_LOST
 
 
+@in_virtual_time
 async def test_a_language_model_that_fails_at_once_fails_the_generation():
     events = await run_generation(orchestrator_of([FaultError("no")]))
 
@@ -202,17 +219,19 @@ async def test_a_language_model_that_fails_at_once_fails_the_generation():
     assert record_of(events).error.message == "no"
 
 
+@in_virtual_time
 async def test_a_language_model_that_fails_inside_a_run_fails_the_part_with_its_own_reason():
     events = await run_generation(
         orchestrator_of(script_of("x", signal_run("a")[:2], RetryableError("gone", Reason.WORKER_LOST)))
     )
 
-    assert fails(events) == {"part-1": Reason.WORKER_LOST}
+    assert failure_reasons(events) == {"part-1": Reason.WORKER_LOST}
 
 
-async def test_a_language_model_that_breaks_its_promise_is_a_fault(caplog):
+@in_virtual_time
+async def test_an_unexpected_exception_or_end_of_a_language_model_is_a_fault(caplog):
     caplog.set_level(logging.CRITICAL)
-    for model in (Says(TextPiece("x"), ValueError("secret")), Says(TextPiece("x"))):
+    for model in (ScriptedWorker(TextPiece("x"), ValueError("secret")), ScriptedWorker(TextPiece("x"))):
         events = await run_generation(orchestrator_of(model))
 
         assert record_of(events).error.reason is Reason.WORKER_FAULT
@@ -221,25 +240,30 @@ async def test_a_language_model_that_breaks_its_promise_is_a_fault(caplog):
         assert model.closed
 
 
-async def test_signals_that_come_in_no_sensible_order_are_told_apart():
+@in_virtual_time
+async def test_signals_in_an_invalid_order_become_separate_parts():
     a, b = (Signal(name, tensor_of(name.encode(), (4,))) for name in "ab")
-    model = Says(
+    model = ScriptedWorker(
         SignalStarted("a"), SignalStarted("b"), b, a, SignalBroken("b", "?"), SignalStarted("a"), TextPiece("x")
     )
 
-    events = await run_generation(orchestrator_of(Says(*model.events, SignalStarted("b"), Finished("stop", 1, 9))))
+    events = await run_generation(
+        orchestrator_of(ScriptedWorker(*model.events, SignalStarted("b"), Finished("stop", 1, 9)))
+    )
 
     assert modalities_of(events) == ["a", "b", "a", "b", "a", "text", "b"]
-    assert sorted(fails(events)) == ["part-0", "part-3", "part-4", "part-6"]
+    assert sorted(failure_reasons(events)) == ["part-0", "part-3", "part-4", "part-6"]
     assert sorted(media_of(events)) == ["part-1", "part-2"]
 
 
+@in_virtual_time
 async def test_a_language_model_that_writes_nothing_has_not_succeeded():
     for script in ([], script_of("  \n")):
         assert record_of(await run_generation(orchestrator_of(script))).state is State.FAILED
 
 
-async def test_an_encoder_that_fails_fails_the_generation_and_the_model_is_not_asked():
+@in_virtual_time
+async def test_a_failed_encoder_fails_the_generation_before_the_language_model_runs():
     orchestrator = orchestrator_of(BOTH)
 
     events = await run_generation(
@@ -252,60 +276,68 @@ async def test_an_encoder_that_fails_fails_the_generation_and_the_model_is_not_a
     assert modalities_of(events) == []
 
 
-async def test_no_decoder_outside_what_is_allowed_is_ever_called_whatever_the_model_writes():
-    made = toy_decoders()
+@in_virtual_time
+async def test_no_decoder_of_a_modality_that_is_not_allowed_is_called():
+    decoders = toy_decoders()
 
-    events = await run_generation(orchestrator_of(BOTH, made), request_of(allowed_modalities=frozenset({"b"})))
+    events = await run_generation(orchestrator_of(BOTH, decoders), request_of(allowed_modalities=frozenset({"b"})))
 
-    assert not made["a"].seen
-    assert fails(events) == {"part-1": Reason.MODALITY_NOT_ALLOWED}
+    assert not decoders["a"].seen
+    assert failure_reasons(events) == {"part-1": Reason.MODALITY_NOT_ALLOWED}
     assert list(media_of(events)) == ["part-3"]
 
 
-async def test_text_alone_may_be_asked_for():
-    made = toy_decoders()
+@in_virtual_time
+async def test_a_request_may_allow_only_text():
+    decoders = toy_decoders()
     for allowed in (frozenset(), frozenset({"text"})):
-        events = await run_generation(orchestrator_of(BOTH, made), request_of(allowed_modalities=allowed))
+        events = await run_generation(orchestrator_of(BOTH, decoders), request_of(allowed_modalities=allowed))
 
-        assert set(fails(events).values()) == {Reason.MODALITY_NOT_ALLOWED}
-    assert not made["a"].seen
-    assert not made["b"].seen
+        assert set(failure_reasons(events).values()) == {Reason.MODALITY_NOT_ALLOWED}
+    assert not decoders["a"].seen
+    assert not decoders["b"].seen
 
 
-async def test_no_more_parts_are_made_than_the_request_allows():
-    made = toy_decoders()
+@in_virtual_time
+async def test_the_request_limits_the_number_of_parts():
+    decoders = toy_decoders()
     script = script_of(signal_run("a"), signal_run("a"), signal_run("a"), signal_run("b"))
 
-    events = await run_generation(orchestrator_of(script, made), request_of(max_parts={"a": 2, "b": 0}))
+    events = await run_generation(orchestrator_of(script, decoders), request_of(max_parts={"a": 2, "b": 0}))
 
-    assert fails(events) == {"part-2": Reason.LIMIT_EXCEEDED, "part-3": Reason.LIMIT_EXCEEDED}
-    assert (len(made["a"].seen), len(made["b"].seen)) == (2, 0)
+    assert failure_reasons(events) == {"part-2": Reason.LIMIT_EXCEEDED, "part-3": Reason.LIMIT_EXCEEDED}
+    assert (len(decoders["a"].seen), len(decoders["b"].seen)) == (2, 0)
 
 
-async def test_no_more_parts_are_made_than_the_server_allows():
+@in_virtual_time
+async def test_the_server_limits_the_number_of_parts():
     events = await run_generation(
         orchestrator_of(script_of(*[signal_run("a"), signal_run("b")] * 3), max_parts=3, max_parts_each=2)
     )
 
     assert len(media_of(events)) == 3
-    assert set(fails(events).values()) == {Reason.LIMIT_EXCEEDED}
+    assert set(failure_reasons(events).values()) == {Reason.LIMIT_EXCEEDED}
 
 
-async def test_a_modality_that_nothing_makes_is_told_and_not_looked_for():
+@in_virtual_time
+async def test_a_signal_of_an_unknown_modality_fails_its_part():
     signal = Signal("z", tensor_of(b"z", (4,)))
 
     events = await run_generation(
-        orchestrator_of(Says(TextPiece("x"), SignalStarted("z"), signal, Finished("stop", 1, 5)))
+        orchestrator_of(ScriptedWorker(TextPiece("x"), SignalStarted("z"), signal, Finished("stop", 1, 5)))
     )
 
-    assert fails(events) == {"part-1": Reason.MODALITY_NOT_SUPPORTED}
+    assert failure_reasons(events) == {"part-1": Reason.MODALITY_NOT_SUPPORTED}
     assert payloads_of(events, PartFailed)[0].error.metadata["supported"] == "a, b"
 
 
 @pytest.mark.parametrize(
-    "tokens", [signal_run("a"), signal_run("a")[:2], signal_run("a")[1:2]], ids=["whole", "cut", "headless"]
+    "tokens",
+    [signal_run("a"), signal_run("a")[:2], signal_run("a")[1:2]],
+    ids=["complete", "without an end", "without a start"],
 )
-async def test_a_language_model_that_asks_without_end_is_stopped(tokens):
+@in_virtual_time
+async def test_a_language_model_that_sends_endless_signals_is_stopped(tokens):
     def endless(prompt):
         while True:
             yield from tokens
@@ -316,7 +348,8 @@ async def test_a_language_model_that_asks_without_end_is_stopped(tokens):
     assert record_of(events).error.reason is Reason.LIMIT_EXCEEDED
 
 
-async def test_a_language_model_that_writes_without_end_is_stopped():
+@in_virtual_time
+async def test_a_language_model_that_writes_endless_text_is_stopped():
     class Endless:
         async def generate(self, prompt, deadline):
             while True:
@@ -328,11 +361,12 @@ async def test_a_language_model_that_writes_without_end_is_stopped():
     assert len(text_of(events)) < 1100
 
 
-async def test_a_modality_whose_decoder_is_not_deployed_is_not_made():
+@in_virtual_time
+async def test_a_modality_without_a_deployed_decoder_is_not_supported():
     only_a = {"a": toy_decoders()["a"]}
     orchestrator = orchestrator_of(BOTH, only_a)
 
     events = await run_generation(orchestrator)
 
-    assert fails(events) == {"part-3": Reason.MODALITY_NOT_SUPPORTED}
+    assert failure_reasons(events) == {"part-3": Reason.MODALITY_NOT_SUPPORTED}
     assert [output.modality for output in (await orchestrator.models())[0].outputs] == ["a"]

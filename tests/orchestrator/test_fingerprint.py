@@ -1,4 +1,4 @@
-"""Whether two requests ask for the same."""
+"""Tests of request fingerprints."""
 
 from __future__ import annotations
 
@@ -35,28 +35,28 @@ OTHERS = {
 }
 
 
-def test_equal_requests_have_equal_fingerprints_whatever_the_order_of_their_mappings():
-    turned = replace(
+def test_the_order_of_mappings_does_not_change_the_fingerprint():
+    reordered = replace(
         REQUEST, max_parts={"b": 2, "a": 1}, decoder_options=dict(reversed(REQUEST.decoder_options.items()))
     )
 
-    assert fingerprint(turned) == fingerprint(replace(REQUEST))
+    assert fingerprint(reordered) == fingerprint(replace(REQUEST))
 
 
-def test_how_long_a_caller_would_wait_makes_no_difference():
+def test_the_timeout_does_not_change_the_fingerprint():
     assert fingerprint(replace(REQUEST, timeout=3.0)) == fingerprint(REQUEST)
 
 
-def test_every_other_field_is_tried_here():
+def test_all_other_fields_are_tested_here():
     assert OTHERS.keys() | {"timeout"} == {field.name for field in fields(GenerationRequest)}
 
 
 @pytest.mark.parametrize("field", OTHERS)
-def test_any_other_difference_makes_one(field):
+def test_every_other_field_changes_the_fingerprint(field):
     assert fingerprint(replace(REQUEST, **{field: OTHERS[field]})) != fingerprint(REQUEST)
 
 
-def test_no_media_type_and_all_media_types_allowed_are_not_the_same():
+def test_no_allowed_modality_and_all_allowed_modalities_differ():
     assert fingerprint(replace(REQUEST, allowed_modalities=None)) != fingerprint(
         replace(REQUEST, allowed_modalities=frozenset())
     )

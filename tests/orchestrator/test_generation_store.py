@@ -1,9 +1,10 @@
-"""What is known of generations: watched from anywhere, found, listed, forgotten, bounded."""
+"""Tests of the generation store: watching, lookup, pages, removal, limits and request ids."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from contextlib import aclosing
 from dataclasses import replace
 from uuid import uuid4
@@ -33,32 +34,32 @@ from tests.orchestrator.pipeline_harness import (
 SCRIPT = script_of("An a: ", signal_run("a"), " and b: ", signal_run("b"))
 
 
-async def watched(orchestrator, name, after=0):
+async def watch(orchestrator, name, after=0):
     return [event async for event in orchestrator.watch(name, after)]
 
 
-async def test_a_finished_generation_is_replayed_from_any_sequence_just_as_it_was():
+async def test_an_ended_generation_is_replayed_from_any_sequence():
     orchestrator = orchestrator_of(SCRIPT)
     events = await run_generation(orchestrator, request_of(previews=True))
     name = record_of(events).name
 
     for after in range(len(events) + 1):
-        assert await watched(orchestrator, name, after) == events[after:]
+        assert await watch(orchestrator, name, after) == events[after:]
 
 
-async def test_any_number_may_watch_a_running_generation_from_any_sequence():
+async def test_a_running_generation_can_be_watched_by_any_number_from_any_sequence():
     orchestrator = orchestrator_of(SCRIPT, toy_decoders(a=ToyDecoder("a", delay=0.005)))
-    heard, watchers = [], []
+    received, watchers = [], []
     async with aclosing(orchestrator.generate(request_of())) as events:
         async for event in events:
-            heard.append(event)
-            watchers.append(asyncio.create_task(watched(orchestrator, heard[0].payload.generation, len(heard))))
+            received.append(event)
+            watchers.append(asyncio.create_task(watch(orchestrator, received[0].payload.generation, len(received))))
 
     for after, watcher in enumerate(watchers, start=1):
-        assert await watcher == heard[after:]
+        assert await watcher == received[after:]
 
 
-async def test_a_watcher_who_leaves_cancels_nothing():
+async def test_closing_a_watch_cancels_nothing():
     orchestrator = orchestrator_of(SCRIPT, toy_decoders(a=ToyDecoder("a", delay=0.005)))
     async with aclosing(orchestrator.generate(request_of())) as events:
         first = await anext(events)
@@ -69,12 +70,12 @@ async def test_a_watcher_who_leaves_cancels_nothing():
     assert record_of(rest).state is State.SUCCEEDED
 
 
-async def test_a_caller_who_does_not_read_holds_nothing_up():
+async def test_a_caller_that_does_not_read_delays_nothing():
     model = ToyLanguageModel(MANIFEST.grammar, script_of("x" * 2000, signal_run("a")))
     orchestrator = orchestrator_of(model, text_interval=0)
     async with aclosing(orchestrator.generate(request_of())) as slow:
         name = (await anext(slow)).payload.generation
-        fast = await watched(orchestrator, name)
+        fast = await watch(orchestrator, name)
         check_events(fast)
         assert (await orchestrator.get(name)).state is State.SUCCEEDED
         rest = [event async for event in slow]
@@ -82,30 +83,30 @@ async def test_a_caller_who_does_not_read_holds_nothing_up():
     assert rest == fast[1:]
 
 
-async def test_each_byte_of_media_is_held_once():
+async def test_each_byte_of_media_is_in_memory_once():
     orchestrator = orchestrator_of(script_of(signal_run("a")), toy_decoders(a=ToyDecoder(size=600_000)))
     events = await run_generation(orchestrator)
     artifact = record_of(events).parts[0].artifact
 
-    told = [delta.chunk for delta in payloads_of(events, PartDelta)]
-    kept = [chunk async for chunk in orchestrator.download(artifact.name)]
+    sent = [delta.chunk for delta in payloads_of(events, PartDelta)]
+    stored = [chunk async for chunk in orchestrator.download(artifact.name)]
 
-    assert [len(chunk) for chunk in kept] == [262_144, 262_144, 600_000 - 2 * 262_144]
-    assert all(one is other for one, other in zip(told, kept, strict=True))
+    assert [len(chunk) for chunk in stored] == [262_144, 262_144, 600_000 - 2 * 262_144]
+    assert all(one is other for one, other in zip(sent, stored, strict=True))
 
 
 @pytest.mark.parametrize("after", [-1, 10_000])
-async def test_watching_from_a_sequence_that_never_was_is_refused(after):
+async def test_watching_from_a_sequence_that_does_not_exist_is_refused(after):
     orchestrator = orchestrator_of(SCRIPT)
     name = record_of(await run_generation(orchestrator)).name
 
     with pytest.raises(RequestError, match="events so far"):
-        await watched(orchestrator, name, after)
+        await watch(orchestrator, name, after)
 
 
-async def test_what_is_not_known_is_not_found():
+async def test_an_unknown_generation_is_not_found():
     orchestrator = orchestrator_of()
-    for call in (orchestrator.get, orchestrator.cancel, lambda name: watched(orchestrator, name)):
+    for call in (orchestrator.get, orchestrator.cancel, lambda name: watch(orchestrator, name)):
         with pytest.raises(NotFoundError) as caught:
             await call("generations/none")
         assert caught.value.reason is Reason.GENERATION_NOT_FOUND
@@ -120,19 +121,20 @@ async def test_a_running_generation_can_be_looked_up():
     assert (record.state, record.expire_time, record.error) == (State.RUNNING, None, None)
 
 
-async def test_a_finished_generation_is_forgotten_after_its_time():
-    orchestrator = orchestrator_of(SCRIPT, result_ttl=0.05)
+async def test_an_ended_generation_is_removed_after_its_lifetime(monkeypatch):
+    orchestrator = orchestrator_of(SCRIPT, result_ttl=60)
     record = record_of(await run_generation(orchestrator))
 
     assert await orchestrator.get(record.name) == record
-    await asyncio.sleep(0.06)
+    after_lifetime = time.time() + 61
+    monkeypatch.setattr(time, "time", lambda: after_lifetime)
 
     with pytest.raises(NotFoundError):
         await orchestrator.get(record.name)
     assert await orchestrator.generations() == ([], "")
 
 
-async def test_the_least_recently_used_results_make_room_when_there_are_too_many_bytes():
+async def test_beyond_the_size_limit_the_least_recently_used_generation_is_removed():
     orchestrator = orchestrator_of(
         script_of(signal_run("a")), toy_decoders(a=ToyDecoder(size=1000)), max_result_bytes=2500
     )
@@ -146,7 +148,7 @@ async def test_the_least_recently_used_results_make_room_when_there_are_too_many
         await orchestrator.get(second)
 
 
-async def test_the_number_of_results_is_bounded_too():
+async def test_the_number_of_ended_generations_is_limited():
     orchestrator = orchestrator_of(SCRIPT, max_results=2)
     for _ in range(4):
         await run_generation(orchestrator)
@@ -154,16 +156,16 @@ async def test_the_number_of_results_is_bounded_too():
     assert len((await orchestrator.generations())[0]) == 2
 
 
-async def test_what_is_forgotten_is_held_by_nobody():
+async def test_a_removed_generation_is_garbage():
     orchestrator = orchestrator_of(SCRIPT, max_results=1)
     for _ in range(5):
         await run_generation(orchestrator)
 
     gc.collect()
 
-    known = {record.name for record in (await orchestrator.generations())[0]}
-    # By `type`: `isinstance` asks every object in memory for its class, and some of torch's answer with a warning.
-    assert {held.name for held in gc.get_objects() if type(held) is GenerationTask} == known
+    stored = {record.name for record in (await orchestrator.generations())[0]}
+    # Not `isinstance`: it reads `__class__` of every object in memory, and some of torch's objects warn then.
+    assert {item.name for item in gc.get_objects() if type(item) is GenerationTask} == stored
 
 
 async def test_generations_are_listed_newest_first_page_by_page():
@@ -182,7 +184,7 @@ async def test_generations_are_listed_newest_first_page_by_page():
     assert sizes == [2, 2, 1]
 
 
-async def test_a_page_goes_on_where_the_last_one_ended_though_new_ones_began():
+async def test_the_next_page_continues_although_new_generations_started():
     orchestrator = orchestrator_of(SCRIPT)
     names = [record_of(await run_generation(orchestrator)).name for _ in range(3)]
     _, token = await orchestrator.generations(2)
@@ -194,12 +196,12 @@ async def test_a_page_goes_on_where_the_last_one_ended_though_new_ones_began():
 
 
 @pytest.mark.parametrize("token", ["AAAA", "not a token", "\u00fc", "A" * 256, "AAAAAAAAAAAAAAAAAAAAAA=="])
-async def test_a_page_token_that_was_not_given_out_is_refused(token):
+async def test_an_invalid_page_token_is_refused(token):
     with pytest.raises(RequestError, match="page token"):
         await orchestrator_of().generations(0, token)
 
 
-async def test_no_more_generations_run_than_the_server_takes_and_the_others_are_told_when_to_come_again():
+async def test_a_generation_beyond_the_limit_is_refused_with_a_time_for_the_retry():
     orchestrator = orchestrator_of(script_of("x", Pause()), max_generations=2)
     running = [orchestrator.generate(request_of()) for _ in range(2)]
     for events in running:
@@ -220,7 +222,7 @@ async def test_no_more_generations_run_than_the_server_takes_and_the_others_are_
 async def test_a_second_request_with_the_same_id_follows_the_first():
     model = ToyLanguageModel(MANIFEST.grammar, SCRIPT)
     orchestrator = orchestrator_of(model)
-    request = request_of("x", Media("x/a", b"looked at for a while"), request_id=str(uuid4()), seed=None)
+    request = request_of("x", Media("x/a", b"a thing"), request_id=str(uuid4()), seed=None)
 
     first, second, third = (
         *await asyncio.gather(
@@ -235,7 +237,7 @@ async def test_a_second_request_with_the_same_id_follows_the_first():
     assert media_of(first)
 
 
-async def test_a_request_id_is_not_for_two_different_requests():
+async def test_a_request_id_for_a_different_request_is_refused():
     orchestrator = orchestrator_of(SCRIPT)
     request = request_of(request_id=str(uuid4()))
     await run_generation(orchestrator, request)
@@ -246,9 +248,9 @@ async def test_a_request_id_is_not_for_two_different_requests():
     assert caught.value.reason is Reason.REQUEST_ID_REUSED
 
 
-async def test_a_request_whose_generation_came_to_nothing_may_be_repeated():
-    answers = iter([[FaultError("no")], script_of("yes")])
-    orchestrator = orchestrator_of(lambda prompt: next(answers))
+async def test_a_request_whose_generation_failed_can_be_repeated():
+    scripts = iter([[FaultError("no")], script_of("yes")])
+    orchestrator = orchestrator_of(lambda prompt: next(scripts))
     request = request_of(request_id=str(uuid4()))
 
     first, second = [record_of(await run_generation(orchestrator, request)) for _ in range(2)]
@@ -257,17 +259,17 @@ async def test_a_request_whose_generation_came_to_nothing_may_be_repeated():
     assert first.name != second.name
 
 
-async def test_a_generation_that_two_callers_follow_goes_on_until_both_have_left():
+async def test_a_generation_of_two_callers_stops_when_both_have_closed_their_streams():
     model = ToyLanguageModel(MANIFEST.grammar, script_of("x", Pause()))
     orchestrator = orchestrator_of(model)
     request = request_of(request_id=str(uuid4()))
-    one, other = orchestrator.generate(request), orchestrator.generate(request)
-    for events in (one, other):
+    first, second = orchestrator.generate(request), orchestrator.generate(request)
+    for events in (first, second):
         while not isinstance((await anext(events)).payload, PartDelta):
             pass
 
-    await one.aclose()
+    await first.aclose()
     assert model.running == 1
-    await other.aclose()
+    await second.aclose()
     assert model.running == 0
     await wait_idle(orchestrator)

@@ -1,4 +1,4 @@
-"""What a failed part does to the rest: every subset of failures under every policy."""
+"""Tests of failure policies: every subset of failures under every policy."""
 
 from __future__ import annotations
 
@@ -23,76 +23,81 @@ from tests.orchestrator.pipeline_harness import (
     text_of,
     toy_decoders,
 )
+from tests.waiting import in_virtual_time
 
 SCRIPT = script_of("One. ", signal_run("a"), "Two. ", signal_run("a"), "Three. ", signal_run("a"), "Four.")
 MEDIA = ("part-1", "part-3", "part-5")
 SUBSETS = list(product((False, True), repeat=3))
 
 
-class Chosen:
-    """A decoder that fails at the chosen of its jobs, in the order they come."""
+class SelectivelyFailingDecoder:
+    """A decoder that fails the jobs for which `failing` holds True, in order of arrival."""
 
-    def __init__(self, chosen):
-        self._left = list(chosen)
-        self._good = ToyDecoder("a", media_type="x/a", delay=0.001)
+    def __init__(self, failing):
+        self._failing = list(failing)
+        self._toy = ToyDecoder("a", media_type="x/a", delay=0.001)
 
     async def decode(self, job, deadline):
-        if self._left.pop(0):
-            raise FaultError("chosen")
-        async for event in self._good.decode(job, deadline):
+        if self._failing.pop(0):
+            raise FaultError("selected")
+        async for event in self._toy.decode(job, deadline):
             yield event
 
 
-def failed_parts(chosen):
-    return {part for part, fails in zip(MEDIA, chosen, strict=True) if fails}
+def failed_parts(failing):
+    return {part for part, fails in zip(MEDIA, failing, strict=True) if fails}
 
 
-@pytest.mark.parametrize("chosen", SUBSETS)
-async def test_best_effort_fails_the_parts_that_failed_and_no_other(chosen):
-    events = await run_generation(orchestrator_of(SCRIPT, toy_decoders(a=Chosen(chosen))))
+@pytest.mark.parametrize("failing", SUBSETS)
+@in_virtual_time
+async def test_best_effort_fails_only_the_failed_parts(failing):
+    events = await run_generation(orchestrator_of(SCRIPT, toy_decoders(a=SelectivelyFailingDecoder(failing))))
 
-    assert {failed.part_id for failed in payloads_of(events, PartFailed)} == failed_parts(chosen)
-    assert set(media_of(events)) == set(MEDIA) - failed_parts(chosen)
+    assert {failed.part_id for failed in payloads_of(events, PartFailed)} == failed_parts(failing)
+    assert set(media_of(events)) == set(MEDIA) - failed_parts(failing)
     assert text_of(events) == "One. Two. Three. Four."
-    assert record_of(events).state is (State.PARTIAL if any(chosen) else State.SUCCEEDED)
+    assert record_of(events).state is (State.PARTIAL if any(failing) else State.SUCCEEDED)
 
 
-@pytest.mark.parametrize("chosen", SUBSETS)
-async def test_all_or_nothing_succeeds_when_nothing_failed_and_else_stops_all_the_rest(chosen):
+@pytest.mark.parametrize("failing", SUBSETS)
+@in_virtual_time
+async def test_all_or_nothing_succeeds_without_failures_and_else_cancels_all_other_parts(failing):
     request = request_of(failure_policy=FailurePolicy.ALL_OR_NOTHING)
 
-    events = await run_generation(orchestrator_of(SCRIPT, toy_decoders(a=Chosen(chosen))), request)
+    events = await run_generation(orchestrator_of(SCRIPT, toy_decoders(a=SelectivelyFailingDecoder(failing))), request)
 
     failures = {failed.part_id: failed.error for failed in payloads_of(events, PartFailed)}
-    if not any(chosen):
+    if not any(failing):
         assert record_of(events).state is State.SUCCEEDED
         assert set(media_of(events)) == set(MEDIA)
         return
     assert record_of(events).state is State.FAILED
-    assert record_of(events).error.message == "chosen"
-    assert [error.message for error in failures.values()].count("chosen") == 1, "the first failure stops all others"
-    assert all(isinstance(error, CancelledError) for error in failures.values() if error.message != "chosen")
+    assert record_of(events).error.message == "selected"
+    assert [error.message for error in failures.values()].count("selected") == 1, "the first failure cancels all others"
+    assert all(isinstance(error, CancelledError) for error in failures.values() if error.message != "selected")
 
 
-@pytest.mark.parametrize("chosen", SUBSETS)
-async def test_text_fallback_puts_a_failed_parts_caption_in_its_place(chosen):
+@pytest.mark.parametrize("failing", SUBSETS)
+@in_virtual_time
+async def test_text_fallback_replaces_a_failed_part_by_its_caption(failing):
     request = request_of(failure_policy=FailurePolicy.TEXT_FALLBACK)
 
-    events = await run_generation(orchestrator_of(SCRIPT, toy_decoders(a=Chosen(chosen))), request)
+    events = await run_generation(orchestrator_of(SCRIPT, toy_decoders(a=SelectivelyFailingDecoder(failing))), request)
 
-    stand_ins = {failed.part_id: failed.fallback_part_id for failed in payloads_of(events, PartFailed)}
-    assert stand_ins.keys() == failed_parts(chosen)
+    fallbacks = {failed.part_id: failed.fallback_part_id for failed in payloads_of(events, PartFailed)}
+    assert fallbacks.keys() == failed_parts(failing)
     captions = dict(zip(MEDIA, ("One.", "Two.", "Three."), strict=True))
-    told = {delta.part_id: delta.chunk for delta in payloads_of(events, PartDelta) if isinstance(delta.chunk, str)}
+    texts = {delta.part_id: delta.chunk for delta in payloads_of(events, PartDelta) if isinstance(delta.chunk, str)}
     started = {part.part_id: part for part in payloads_of(events, PartStarted)}
-    for part, stand_in in stand_ins.items():
-        assert told[stand_in] == captions[part]
-        assert started[stand_in].modality == TEXT
-        assert started[stand_in].index == started[part].index
-    assert set(media_of(events)) == set(MEDIA) - failed_parts(chosen)
-    assert record_of(events).state is (State.PARTIAL if any(chosen) else State.SUCCEEDED)
+    for part, fallback in fallbacks.items():
+        assert texts[fallback] == captions[part]
+        assert started[fallback].modality == TEXT
+        assert started[fallback].index == started[part].index
+    assert set(media_of(events)) == set(MEDIA) - failed_parts(failing)
+    assert record_of(events).state is (State.PARTIAL if any(failing) else State.SUCCEEDED)
 
 
+@in_virtual_time
 async def test_all_or_nothing_stops_the_language_model_and_the_other_decoders_at_once():
     model = ToyLanguageModel(MANIFEST.grammar, script_of("x", signal_run("b"), signal_run("a"), "then", Pause()))
     hanging = ToyDecoder("b", trouble=Trouble(Pause()))
@@ -117,7 +122,8 @@ async def test_all_or_nothing_stops_the_language_model_and_the_other_decoders_at
     ],
     ids=["the model fails", "a signal breaks"],
 )
-async def test_all_or_nothing_also_holds_for_what_the_language_model_does(script):
+@in_virtual_time
+async def test_all_or_nothing_also_applies_to_failures_of_the_language_model(script):
     slow = ToyDecoder("a", delay=1)
 
     events = await run_generation(
@@ -129,7 +135,8 @@ async def test_all_or_nothing_also_holds_for_what_the_language_model_does(script
     assert slow.running == 0
 
 
-async def test_there_is_no_fallback_where_there_is_no_caption():
+@in_virtual_time
+async def test_a_part_without_a_caption_has_no_fallback():
     events = await run_generation(
         orchestrator_of(
             script_of(signal_run("a"), "Text."), toy_decoders(a=ToyDecoder("a", trouble=Trouble(FaultError("no"))))
@@ -141,7 +148,8 @@ async def test_there_is_no_fallback_where_there_is_no_caption():
     assert text_of(events) == "Text."
 
 
-async def test_an_answer_of_which_only_a_fallback_is_left_is_partial():
+@in_virtual_time
+async def test_an_answer_with_a_fallback_only_is_partial():
     broken = ToyDecoder("a", trouble=Trouble(FaultError("no")))
 
     events = await run_generation(
@@ -152,7 +160,8 @@ async def test_an_answer_of_which_only_a_fallback_is_left_is_partial():
     assert record_of(events).state is State.PARTIAL
 
 
-async def test_an_answer_of_which_nothing_is_left_has_failed_for_the_reason_its_first_part_has():
+@in_virtual_time
+async def test_an_answer_without_a_usable_part_fails_with_the_error_of_its_first_part():
     broken = ToyDecoder("a", trouble=Trouble(FaultError("no")))
 
     events = await run_generation(orchestrator_of(script_of(signal_run("a")), toy_decoders(a=broken)))

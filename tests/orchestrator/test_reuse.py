@@ -1,4 +1,4 @@
-"""Whoever asks for the same under the same seed gets what was made before."""
+"""Tests of the media cache: equal jobs of one tenant are decoded once."""
 
 from __future__ import annotations
 
@@ -21,26 +21,29 @@ from tests.orchestrator.pipeline_harness import (
     toy_decoders,
     wait_idle,
 )
+from tests.waiting import in_virtual_time
 
 SCRIPT = script_of("An a: ", signal_run("a"))
 
 
-async def test_a_repeated_request_gets_the_same_media_and_makes_none() -> None:
+@in_virtual_time
+async def test_a_repeated_request_gets_the_cached_media() -> None:
     toy = ToyDecoder("a")
     orchestrator = orchestrator_of(SCRIPT, toy_decoders(a=toy))
 
-    first, again = await run_generation(orchestrator), await run_generation(orchestrator)
+    first, repeated = await run_generation(orchestrator), await run_generation(orchestrator)
 
-    assert media_of(first) == media_of(again)
+    assert media_of(first) == media_of(repeated)
     assert len(toy.seen) == 1
-    assert payloads_of(again, PartProgress) == []
+    assert payloads_of(repeated, PartProgress) == []
     provenances = [
-        done.provenance for events in (first, again) for done in payloads_of(events, PartDone) if done.artifact
+        done.provenance for events in (first, repeated) for done in payloads_of(events, PartDone) if done.artifact
     ]
     assert provenances[0] == provenances[1]
 
 
-async def test_another_seed_another_tenant_and_other_steps_are_other_media() -> None:
+@in_virtual_time
+async def test_another_seed_another_tenant_and_other_steps_are_no_cache_hits() -> None:
     toy = ToyDecoder("a")
     orchestrator = orchestrator_of(SCRIPT, toy_decoders(a=toy))
 
@@ -55,7 +58,8 @@ async def test_another_seed_another_tenant_and_other_steps_are_other_media() -> 
     assert len(toy.seen) == 4
 
 
-async def test_nothing_is_given_again_where_no_bytes_may_be_kept() -> None:
+@in_virtual_time
+async def test_without_a_cache_equal_jobs_are_decoded_each_time() -> None:
     toy = ToyDecoder("a")
     orchestrator = orchestrator_of(SCRIPT, toy_decoders(a=toy), reuse_bytes=0)
 
@@ -64,18 +68,20 @@ async def test_nothing_is_given_again_where_no_bytes_may_be_kept() -> None:
     assert len(toy.seen) == 2
 
 
-async def test_equal_parts_of_generations_that_run_together_are_made_once() -> None:
+@in_virtual_time
+async def test_equal_jobs_of_concurrent_generations_are_decoded_once() -> None:
     toy = ToyDecoder("a", delay=0.02)
     orchestrator = orchestrator_of(SCRIPT, toy_decoders(a=toy))
 
-    heard = await asyncio.gather(*(run_generation(orchestrator) for _ in range(8)))
+    answers = await asyncio.gather(*(run_generation(orchestrator) for _ in range(8)))
 
     assert len(toy.seen) == 1
-    assert len({media_of(events)["part-1"] for events in heard}) == 1
-    assert all(len(payloads_of(events, PartProgress)) == 2 for events in heard)
+    assert len({media_of(events)["part-1"] for events in answers}) == 1
+    assert all(len(payloads_of(events, PartProgress)) == 2 for events in answers)
 
 
-async def test_a_caller_who_hangs_up_takes_nothing_from_another_who_asked_for_the_same() -> None:
+@in_virtual_time
+async def test_a_caller_that_cancels_does_not_stop_a_shared_job() -> None:
     toy = ToyDecoder("a", delay=0.05)
     orchestrator = orchestrator_of(SCRIPT, toy_decoders(a=toy))
     other = asyncio.create_task(run_generation(orchestrator))
@@ -89,41 +95,44 @@ async def test_a_caller_who_hangs_up_takes_nothing_from_another_who_asked_for_th
     assert len(toy.seen) == 1
 
 
-async def test_no_decoder_works_when_all_who_asked_for_the_same_have_hung_up() -> None:
+@in_virtual_time
+async def test_a_shared_job_stops_when_all_its_callers_have_cancelled() -> None:
     toy = ToyDecoder("a", trouble=Trouble(Pause(), after=1))
     orchestrator = orchestrator_of(SCRIPT, toy_decoders(a=toy))
 
-    async def leave_early() -> None:
+    async def cancel_early() -> None:
         async with aclosing(orchestrator.generate(request_of())) as events:
             async for event in events:
                 if isinstance(event.payload, PartProgress):
                     return
 
-    await asyncio.gather(leave_early(), leave_early())
+    await asyncio.gather(cancel_early(), cancel_early())
     await wait_idle(orchestrator)
 
     assert toy.running == 0
     assert len(toy.seen) == 1
 
 
-async def test_each_of_those_who_share_a_failure_tries_once_more_and_they_share_that_too() -> None:
+@in_virtual_time
+async def test_a_shared_job_is_retried_once_for_all_its_callers() -> None:
     lost = RetryableError("the worker is gone", Reason.WORKER_LOST)
     toy = ToyDecoder("a", delay=0.02, trouble=Trouble(lost, times=1))
 
     orchestrator = orchestrator_of(SCRIPT, toy_decoders(a=toy))
 
-    heard = await asyncio.gather(*(run_generation(orchestrator) for _ in range(3)))
+    answers = await asyncio.gather(*(run_generation(orchestrator) for _ in range(3)))
 
-    assert {record_of(events).state for events in heard} == {State.SUCCEEDED}
+    assert {record_of(events).state for events in answers} == {State.SUCCEEDED}
     assert len(toy.seen) == 2
 
 
-async def test_what_failed_is_made_anew_when_it_is_asked_for_again() -> None:
+@in_virtual_time
+async def test_a_failure_is_not_cached() -> None:
     lost = RetryableError("the worker is gone", Reason.WORKER_LOST)
     toy = ToyDecoder("a", trouble=Trouble(lost, times=2))
     orchestrator = orchestrator_of(SCRIPT, toy_decoders(a=toy))
 
-    first, again = await run_generation(orchestrator), await run_generation(orchestrator)
+    first, repeated = await run_generation(orchestrator), await run_generation(orchestrator)
 
     assert len(payloads_of(first, PartFailed)) == 1
-    assert record_of(again).state is State.SUCCEEDED
+    assert record_of(repeated).state is State.SUCCEEDED

@@ -1,4 +1,4 @@
-"""What the orchestrator can be told."""
+"""Tests of the orchestrator's settings."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def test_the_environment_sets_fields(monkeypatch):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"max_duration": 0}, {"max_duration": "inf"}, {"max_parts": 0}, {"result_ttl": -1}, {"unheard_of": 1}],
+    [{"max_duration": 0}, {"max_duration": "inf"}, {"max_parts": 0}, {"result_ttl": -1}, {"unknown": 1}],
 )
-def test_what_cannot_be_used_is_refused(wrong):
+def test_invalid_values_are_refused(wrong):
     with pytest.raises(ValidationError):
         OrchestratorSettings(**wrong)
 
 
-def test_every_setting_says_what_it_is():
+def test_every_setting_has_a_description():
     undocumented = [name for name, field in OrchestratorSettings.model_fields.items() if not field.description]
 
     assert not undocumented

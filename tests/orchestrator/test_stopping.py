@@ -1,4 +1,4 @@
-"""Whoever stops a generation, at whatever point: it ends as it should, and leaves nothing behind."""
+"""Tests of stopping: a generation that is stopped at any point ends correctly and leaves no task behind."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ from tests.orchestrator.pipeline_harness import (
     text_of,
     toy_decoders,
 )
+from tests.waiting import in_virtual_time
 
 SCRIPT = script_of("An a: ", signal_run("a"), " a b: ", signal_run("b"), " and the end.")
-POINTS = range(0, 60, 3)
+SECONDS = [0.0009 * number for number in range(20)]
 
 
-class Theatre:
-    """An orchestrator whose workers take their time, and a look at whether they work."""
+class SlowDeployment:
+    """An orchestrator over slow toys."""
 
     def __init__(self, **settings):
         self.model = ToyLanguageModel(MANIFEST.grammar, SCRIPT, delay=0.0001)
@@ -42,73 +43,76 @@ class Theatre:
         self.request = request_of("hello", Media("x/a", b"a thing"))
 
     @property
-    def working(self):
+    def running_calls(self):
         return self.model.running + sum(decoder.running for decoder in self.decoders.values())
 
-    async def after(self, point):
-        """Begin, and come back after so many turns of the event loop: the name, and the caller's task."""
-        heard = []
+    async def start(self, seconds):
+        """Start a request and wait. Return the caller's task and the list of its events."""
+        events = []
 
-        async def listen(request):
-            async with aclosing(self.orchestrator.generate(request)) as events:
-                async for event in events:
-                    heard.append(event)
+        async def read(request):
+            async with aclosing(self.orchestrator.generate(request)) as stream:
+                async for event in stream:
+                    events.append(event)
 
-        task = asyncio.create_task(listen(self.request))
-        for _ in range(point):
-            await asyncio.sleep(0.0003)
-        return task, heard
+        task = asyncio.create_task(read(self.request))
+        await asyncio.sleep(seconds)
+        return task, events
 
 
-@pytest.mark.parametrize("point", POINTS)
-async def test_a_caller_who_hangs_up_leaves_no_worker_at_work(point):
-    theatre = Theatre()
+@pytest.mark.parametrize("seconds", SECONDS)
+@in_virtual_time
+async def test_a_cancelled_caller_stops_all_workers(seconds):
+    deployment = SlowDeployment()
     async with no_tasks_left():
-        task, _ = await theatre.after(point)
+        task, _ = await deployment.start(seconds)
 
         task.cancel()
         await asyncio.wait({task})
 
-        assert theatre.working == 0
-        assert theatre.orchestrator.running == 0
+        assert deployment.running_calls == 0
+        assert deployment.orchestrator.running == 0
 
 
-@pytest.mark.parametrize("point", POINTS)
-async def test_cancelling_returns_once_all_workers_are_idle_and_the_caller_is_told_the_end(point):
-    theatre = Theatre()
+@pytest.mark.parametrize("seconds", SECONDS)
+@in_virtual_time
+async def test_cancel_returns_once_all_workers_are_idle_and_the_caller_gets_the_end(seconds):
+    deployment = SlowDeployment()
     async with no_tasks_left():
-        task, heard = await theatre.after(point + 3)
-        record = await theatre.orchestrator.cancel(heard[0].payload.generation)
+        task, events = await deployment.start(seconds + 0.0009)
+        record = await deployment.orchestrator.cancel(events[0].payload.generation)
 
-        assert theatre.working == 0
-        assert theatre.orchestrator.running == 0
+        assert deployment.running_calls == 0
+        assert deployment.orchestrator.running == 0
         await task
-        check_events(heard)
-        assert record_of(heard) == record
+        check_events(events)
+        assert record_of(events) == record
         if record.state is not State.SUCCEEDED:
             assert record.state is State.CANCELLED
             assert {failed.error.reason for failed in record.failures} <= {Reason.CANCELLED}
 
 
 @pytest.mark.parametrize("point", range(0, 30, 2))
-async def test_a_deadline_at_any_point_fails_what_is_unfinished_and_the_end_is_told_in_time(point):
-    theatre = Theatre(deadline_margin=0.005)
+@in_virtual_time
+async def test_a_deadline_at_any_point_fails_the_open_parts_and_the_end_comes_in_time(point):
+    deployment = SlowDeployment(deadline_margin=0.005)
     loop = asyncio.get_running_loop()
     timeout = 0.004 + point / 1000
-    theatre.request = request_of("hello", Media("x/a", b"a thing"), timeout=timeout)
+    deployment.request = request_of("hello", Media("x/a", b"a thing"), timeout=timeout)
     async with no_tasks_left():
         started = loop.time()
-        events = await run_generation(theatre.orchestrator, theatre.request)
+        events = await run_generation(deployment.orchestrator, deployment.request)
 
-        assert loop.time() - started < timeout + 0.05
-        assert theatre.working == 0
+        assert loop.time() - started <= timeout + 0.001, "including one poll of `wait_idle`"
+        assert deployment.running_calls == 0
         record = record_of(events)
         assert {failed.error.reason for failed in record.failures} <= {Reason.DEADLINE_EXCEEDED}
         if record.failures:
             assert record.state in (State.PARTIAL, State.FAILED)
 
 
-async def test_what_hangs_is_told_before_the_callers_own_deadline_and_the_rest_is_kept():
+@in_virtual_time
+async def test_a_hanging_part_fails_before_the_callers_deadline_and_other_parts_stay():
     hanging = ToyDecoder("b", trouble=Trouble(Pause()))
     loop = asyncio.get_running_loop()
     started = loop.time()
@@ -124,8 +128,9 @@ async def test_what_hangs_is_told_before_the_callers_own_deadline_and_the_rest_i
     assert record_of(events).error.reason is Reason.DEADLINE_EXCEEDED
 
 
-async def test_the_end_is_told_in_time_even_where_a_worker_is_slow_to_stop():
-    class Stubborn:
+@in_virtual_time
+async def test_the_end_comes_in_time_although_a_worker_is_slow_to_stop():
+    class SlowToStop:
         async def decode(self, job, deadline):
             try:
                 await asyncio.sleep(10)
@@ -133,21 +138,22 @@ async def test_the_end_is_told_in_time_even_where_a_worker_is_slow_to_stop():
                 await asyncio.sleep(0.2)
             yield Media("x/a", b"never")
 
-    orchestrator = orchestrator_of(SCRIPT, toy_decoders(a=Stubborn()))
+    orchestrator = orchestrator_of(SCRIPT, toy_decoders(a=SlowToStop()))
     loop = asyncio.get_running_loop()
     started = loop.time()
 
     async with aclosing(orchestrator.generate(request_of(timeout=0.1))) as events:
-        heard = [event async for event in events]
+        received = [event async for event in events]
 
     assert loop.time() - started < 0.1
-    check_events(heard)
-    assert orchestrator.running == 1, "until the worker has stopped, its generation is not over"
-    await orchestrator.cancel(record_of(heard).name)
+    check_events(received)
+    assert orchestrator.running == 1, "a generation runs until its workers have stopped"
+    await orchestrator.cancel(record_of(received).name)
     assert orchestrator.running == 0
 
 
-async def test_a_language_model_that_says_it_has_finished_is_not_waited_for():
+@in_virtual_time
+async def test_a_generation_does_not_wait_for_a_language_model_after_finished():
     class Lingering:
         async def generate(self, prompt, deadline):
             yield TextPiece("that was all")
@@ -159,65 +165,71 @@ async def test_a_language_model_that_says_it_has_finished_is_not_waited_for():
     assert record_of(events).state is State.SUCCEEDED
 
 
-async def test_a_language_model_that_will_not_stop_is_listened_to_no_more():
-    class Deaf:
-        heard = 0
+@in_virtual_time
+async def test_the_events_of_a_language_model_that_ignores_cancellation_are_not_read():
+    class IgnoresCancellation:
+        yielded = 0
 
         async def generate(self, prompt, deadline):
-            # Not for ever, so that the test fails and does not hang where nobody stops listening.
-            while self.heard < 1000:
+            # The limit makes a failing test end.
+            while self.yielded < 1000:
                 with suppress(asyncio.CancelledError):
                     await asyncio.sleep(0.005)
-                self.heard += 1
+                self.yielded += 1
                 yield TextPiece("la ")
 
-    deaf = Deaf()
-    events = await run_generation(orchestrator_of(deaf), request_of(timeout=0.1))
+    model = IgnoresCancellation()
+    events = await run_generation(orchestrator_of(model), request_of(timeout=0.1))
 
     assert record_of(events).error.reason is Reason.DEADLINE_EXCEEDED
-    assert deaf.heard < 100
+    assert model.yielded < 100
 
 
-async def test_the_servers_own_limit_counts_where_the_caller_sets_none():
+@in_virtual_time
+async def test_a_request_without_a_timeout_has_the_servers_limit():
     events = await run_generation(orchestrator_of(script_of("x", Pause()), max_duration=0.05))
 
     assert record_of(events).error.reason is Reason.DEADLINE_EXCEEDED
 
 
-async def test_workers_are_given_less_time_than_the_caller_gave():
-    class Telling:
+@in_virtual_time
+async def test_workers_get_less_time_than_the_caller():
+    class RecordsDeadline:
         remaining = None
 
         async def decode(self, job, deadline):
             self.remaining = deadline.remaining()
             yield Media("x/a", b"x")
 
-    telling = Telling()
-    await run_generation(orchestrator_of(SCRIPT, toy_decoders(a=telling)), request_of(timeout=10))
+    recording = RecordsDeadline()
+    await run_generation(orchestrator_of(SCRIPT, toy_decoders(a=recording)), request_of(timeout=10))
 
-    assert 9 < telling.remaining < 9.81
+    assert 9 < recording.remaining < 9.81
 
 
-async def test_cancelling_what_is_over_changes_nothing():
+@in_virtual_time
+async def test_cancelling_an_ended_generation_changes_nothing():
     orchestrator = orchestrator_of(SCRIPT)
     record = record_of(await run_generation(orchestrator))
 
     assert await orchestrator.cancel(record.name) == record
 
 
-async def test_a_detached_generation_goes_on_when_its_caller_hangs_up():
+@in_virtual_time
+async def test_a_detached_generation_continues_without_its_caller():
     orchestrator = orchestrator_of(SCRIPT, toy_decoders(a=ToyDecoder("a", delay=0.01)))
     async with aclosing(orchestrator.generate(request_of(detach=True))) as events:
         name = (await anext(events)).payload.generation
 
     assert orchestrator.running == 1
-    heard = [event async for event in orchestrator.watch(name)]
+    watched = [event async for event in orchestrator.watch(name)]
 
-    check_events(heard)
-    assert record_of(heard).state is State.SUCCEEDED
+    check_events(watched)
+    assert record_of(watched).state is State.SUCCEEDED
 
 
-async def test_closing_the_orchestrator_stops_what_runs():
+@in_virtual_time
+async def test_closing_the_orchestrator_stops_running_generations():
     async with orchestrator_of(script_of("x", Pause())) as orchestrator:
         events = orchestrator.generate(request_of(detach=True))
         name = (await anext(events)).payload.generation
@@ -227,7 +239,8 @@ async def test_closing_the_orchestrator_stops_what_runs():
     assert (await orchestrator.get(name)).state is State.CANCELLED
 
 
-async def test_text_that_was_told_stays_when_it_is_cut_off():
+@in_virtual_time
+async def test_text_before_the_deadline_stays():
     orchestrator = orchestrator_of(script_of("so far", Pause()))
 
     events = await run_generation(orchestrator, request_of(timeout=0.1))
@@ -238,12 +251,13 @@ async def test_text_that_was_told_stays_when_it_is_cut_off():
     assert record_of(events).error.reason is Reason.DEADLINE_EXCEEDED
 
 
-async def test_a_fault_of_the_orchestrator_itself_ends_the_generation_too(caplog):
-    class Nonsense:
+@in_virtual_time
+async def test_a_fault_of_the_orchestrator_itself_ends_the_generation(caplog):
+    class InvalidDecoder:
         async def decode(self, job, deadline):
             yield "neither progress nor media"
 
-    events = await run_generation(orchestrator_of(SCRIPT, toy_decoders(a=Nonsense()), pooled=False))
+    events = await run_generation(orchestrator_of(SCRIPT, toy_decoders(a=InvalidDecoder()), pooled=False))
 
     assert {failed.error.reason for failed in payloads_of(events, PartFailed)} <= {Reason.INTERNAL}
     assert record_of(events).error.reason is Reason.INTERNAL

@@ -1,4 +1,4 @@
-"""What happened, read from any point by any number."""
+"""Tests of the event log: any number of readers from any position."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from orchestrator.generation.event_log import EventLog
 END = Done(Generation("generations/x", State.SUCCEEDED))
 
 
-async def heard_after(log, after):
+async def sequences_after(log, after):
     return [event.sequence async for event in log.follow(after)]
 
 
 async def test_events_are_numbered_from_1_and_read_after_any_of_them():
     log = EventLog()
-    for what in (Usage(), Usage(), END):
-        log.append(what)
+    for payload in (Usage(), Usage(), END):
+        log.append(payload)
 
-    assert [await heard_after(log, after) for after in range(4)] == [[1, 2, 3], [2, 3], [3], []]
+    assert [await sequences_after(log, after) for after in range(4)] == [[1, 2, 3], [2, 3], [3], []]
     assert len(log) == 3
 
 
-async def test_a_reader_follows_until_the_end_is_written():
+async def test_a_reader_follows_up_to_done():
     log = EventLog()
-    readers = [asyncio.create_task(heard_after(log, after)) for after in (0, 1)]
-    for what in (Usage(), Usage(), END):
-        log.append(what)
+    readers = [asyncio.create_task(sequences_after(log, after)) for after in (0, 1)]
+    for payload in (Usage(), Usage(), END):
+        log.append(payload)
         await asyncio.sleep(0)
 
     assert await asyncio.gather(*readers) == [[1, 2, 3], [2, 3]]
     assert log.closed
 
 
-async def test_it_knows_how_many_bytes_it_holds():
+async def test_the_size_of_a_log_counts_text_media_and_previews():
     log = EventLog()
     log.append(PartDelta("p", 0, b"12345"))
     log.append(PartProgress("p", 1, 2, Media("x/a", b"123")))
@@ -43,10 +43,10 @@ async def test_it_knows_how_many_bytes_it_holds():
     assert log.size_bytes == 8
 
 
-async def test_whoever_observes_it_sees_each_event_once():
-    seen = []
-    log = EventLog(seen.append)
+async def test_the_observer_gets_each_event_once():
+    observed = []
+    log = EventLog(observed.append)
     log.append(Usage())
     log.append(END)
 
-    assert seen == [Usage(), END]
+    assert observed == [Usage(), END]

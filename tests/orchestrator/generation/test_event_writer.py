@@ -1,4 +1,4 @@
-"""The answer keeps the grammar, whoever calls in whatever order."""
+"""Tests of the event writer: the grammar holds for any order of calls."""
 
 from __future__ import annotations
 
@@ -28,62 +28,62 @@ calls = st.one_of(
 )
 
 
-def made(data=b"media"):
+def result_of(data=b"media"):
     return ((data,), Artifact("artifacts/x", "a", "x/a", len(data), sha256(data).digest(), 0.0), {})
 
 
-def replay(answer, script):
+def replay(writer, script):
     planned = False
     for name, *arguments in script:
         if name == "start_media" and planned:
-            continue  # after the last plan nobody asks
+            continue  # no part may start after the complete plan
         planned = planned or name in ("complete_plan", "finish")
         options = {"kept_for": 1.0} if name == "finish" else {}
-        getattr(answer, name)(*arguments, *(made() if name == "complete" else ()), **options)
+        getattr(writer, name)(*arguments, *(result_of() if name == "complete" else ()), **options)
 
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(calls, max_size=30), st.booleans())
 async def test_no_order_of_calls_breaks_the_grammar(script, fallback):
     log = EventLog()
-    answer = EventWriter("generations/x", log, fallback=fallback)
-    answer.accept(1, None)
+    writer = EventWriter("generations/x", log, fallback=fallback)
+    writer.accept(1, None)
 
-    replay(answer, script)
-    answer.finish(kept_for=1.0)
+    replay(writer, script)
+    writer.finish(kept_for=1.0)
 
     check_events([event async for event in log.follow()])
 
 
-async def test_nothing_is_told_after_the_end():
+async def test_no_event_is_written_after_done():
     log = EventLog()
-    answer = EventWriter("generations/x", log)
-    answer.accept(1, None)
-    part = answer.start_media("a", "x/a")
-    answer.finish(CancelledError("enough"), kept_for=1.0)
-    told = len(log)
+    writer = EventWriter("generations/x", log)
+    writer.accept(1, None)
+    part = writer.start_media("a", "x/a")
+    writer.finish(CancelledError("enough"), kept_for=1.0)
+    length = len(log)
 
-    answer.write("more")
-    answer.progress(part.id, Progress(1, 2))
-    answer.complete(part.id, *made())
-    answer.set_usage(1, 2)
-    answer.start_media("a", "x/a")
-    answer.finish(FaultError("again"))
+    writer.write("more")
+    writer.progress(part.id, Progress(1, 2))
+    writer.complete(part.id, *result_of())
+    writer.set_usage(1, 2)
+    writer.start_media("a", "x/a")
+    writer.finish(FaultError("again"))
 
-    assert len(log) == told
-    assert answer.record().state is State.CANCELLED
+    assert len(log) == length
+    assert writer.record().state is State.CANCELLED
 
 
-async def test_what_is_open_at_the_end_fails_for_the_reason_of_the_rest():
+async def test_open_parts_fail_at_the_end_with_their_own_error():
     log = EventLog()
-    answer = EventWriter("generations/x", log)
-    answer.accept(1, None)
-    answer.start_media("a", "x/a")
-    answer.finish(
-        FaultError("the first"), open_parts_error=CancelledError("the rest"), all_or_nothing=True, kept_for=1.0
+    writer = EventWriter("generations/x", log)
+    writer.accept(1, None)
+    writer.start_media("a", "x/a")
+    writer.finish(
+        FaultError("the first"), open_parts_error=CancelledError("the others"), all_or_nothing=True, kept_for=1.0
     )
 
     events = [event async for event in log.follow()]
     check_events(events)
-    assert [event.payload.error.message for event in events if isinstance(event.payload, PartFailed)] == ["the rest"]
-    assert answer.record().error.message == "the first"
+    assert [event.payload.error.message for event in events if isinstance(event.payload, PartFailed)] == ["the others"]
+    assert writer.record().error.message == "the first"

@@ -1,4 +1,4 @@
-"""Steps start as they arrive, wait for what they need, and hand their media on."""
+"""Tests of the executor: jobs start when they arrive, wait for the jobs they need, and get their media."""
 
 from __future__ import annotations
 
@@ -11,142 +11,141 @@ from motet.core.media import Media
 from motet.core.plan import MediaJob
 from motet.core.tensors import Tensor
 from orchestrator.generation.executor import execute
+from tests.waiting import until
 
 NOTHING = Tensor("float32", (0,), b"")
 
 
-def step(name, *needs):
+def job(name, *needs):
     return MediaJob(name, "a", NOTHING, needs=needs)
 
 
-class Workshop:
-    """Makes each step's media of its name and its inputs; some take long, some fail, some wait to be let go."""
+class RecordingRunner:
+    """A runner whose media hold a job's name and its inputs.
+
+    The jobs in `fails` fail, and the jobs in `waits` wait for their events.
+    """
 
     def __init__(self, fails=(), waits=()):
         self.log = []
         self.errors = {}
-        self.made = {}
+        self.media = {}
         self.fails = fails
-        self.gates = {name: asyncio.Event() for name in waits}
+        self.events = {name: asyncio.Event() for name in waits}
 
-    async def run_job(self, step, inputs):
-        self.log.append(f"begin {step.id}")
+    async def run_job(self, job, inputs):
+        self.log.append(f"begin {job.id}")
         try:
-            if step.id in self.gates:
-                await self.gates[step.id].wait()
-            if step.id in self.fails:
-                raise FaultError(f"{step.id} broke")
+            if job.id in self.events:
+                await self.events[job.id].wait()
+            if job.id in self.fails:
+                raise FaultError(f"{job.id} broke")
         except asyncio.CancelledError:
-            self.log.append(f"stop {step.id}")
+            self.log.append(f"stop {job.id}")
             raise
-        self.log.append(f"end {step.id}")
-        self.made[step.id] = Media("x/a", b"+".join([step.id.encode(), *(media.data for media in inputs)]))
-        return self.made[step.id]
+        self.log.append(f"end {job.id}")
+        self.media[job.id] = Media("x/a", b"+".join([job.id.encode(), *(media.data for media in inputs)]))
+        return self.media[job.id]
 
-    def job_failed(self, step, error):
-        self.errors[step.id] = error
+    def job_failed(self, job, error):
+        self.errors[job.id] = error
 
 
-async def given(*steps, then=None):
-    for one in steps:
-        yield one
+async def arriving(*jobs, then=None):
+    """Yield the jobs, and then await `then`."""
+    for job in jobs:
+        yield job
         await asyncio.sleep(0)
     if then is not None:
         await then
 
 
-async def test_a_step_starts_while_later_ones_are_not_yet_known():
-    shop, known = Workshop(), asyncio.Event()
+async def test_a_job_starts_before_later_jobs_arrive():
+    runner, known = RecordingRunner(), asyncio.Event()
 
-    running = asyncio.create_task(execute(given(step("one"), then=known.wait()), shop))
-    async with asyncio.timeout(1):
-        while "end one" not in shop.log:
-            await asyncio.sleep(0)
+    running = asyncio.create_task(execute(arriving(job("one"), then=known.wait()), runner))
+    await until(lambda: "end one" in runner.log)
     known.set()
 
-    assert [done.id for done in (await running).steps] == ["one"]
+    assert [job.id for job in (await running).steps] == ["one"]
 
 
-async def test_a_step_waits_for_the_steps_it_needs_and_gets_their_media_in_its_order():
-    shop = Workshop(waits=["one"])
+async def test_a_job_waits_for_the_jobs_it_needs_and_gets_their_media_in_order():
+    runner = RecordingRunner(waits=["one"])
     running = asyncio.create_task(
-        execute(given(step("one"), step("two"), step("both", "two", "one"), step("free")), shop)
+        execute(arriving(job("one"), job("two"), job("both", "two", "one"), job("free")), runner)
     )
-    async with asyncio.timeout(1):
-        while "end free" not in shop.log:
-            await asyncio.sleep(0)
-    assert "begin both" not in shop.log
-    shop.gates["one"].set()
+    await until(lambda: "end free" in runner.log)
+    assert "begin both" not in runner.log
+    runner.events["one"].set()
     await running
 
-    assert shop.made["both"].data == b"both+two+one"
+    assert runner.media["both"].data == b"both+two+one"
 
 
-async def test_a_step_that_fails_fails_those_that_need_it_and_no_other():
-    shop = Workshop(fails=["one"])
+async def test_a_failed_job_fails_only_the_jobs_that_need_it():
+    runner = RecordingRunner(fails=["one"])
 
-    await execute(given(step("one"), step("two", "one"), step("three", "two"), step("four")), shop)
+    await execute(arriving(job("one"), job("two", "one"), job("three", "two"), job("four")), runner)
 
-    assert list(shop.made) == ["four"]
-    assert shop.errors["one"].message == "one broke"
+    assert list(runner.media) == ["four"]
+    assert runner.errors["one"].message == "one broke"
     for name in ("two", "three"):
-        assert shop.errors[name].reason is Reason.DEPENDENCY_FAILED
-    assert shop.errors["three"].metadata == {"part_id": "three", "needs": "two"}
+        assert runner.errors[name].reason is Reason.DEPENDENCY_FAILED
+    assert runner.errors["three"].metadata == {"part_id": "three", "needs": "two"}
 
 
-async def test_a_step_that_needs_what_does_not_come_before_it_is_no_plan():
+async def test_a_job_that_needs_a_later_job_is_a_fault():
     with pytest.raises(FaultError, match="no earlier job makes"):
-        await execute(given(step("two", "one"), step("one")), Workshop())
+        await execute(arriving(job("two", "one"), job("one")), RecordingRunner())
 
 
-async def test_steps_that_wait_and_steps_that_work_are_stopped_when_the_caller_is():
-    shop = Workshop(waits=["one"])
-    running = asyncio.create_task(execute(given(step("one"), step("two", "one")), shop))
-    async with asyncio.timeout(1):
-        while "begin one" not in shop.log:
-            await asyncio.sleep(0)
+async def test_waiting_and_running_jobs_are_cancelled_with_the_caller():
+    runner = RecordingRunner(waits=["one"])
+    running = asyncio.create_task(execute(arriving(job("one"), job("two", "one")), runner))
+    await until(lambda: "begin one" in runner.log)
     running.cancel()
     await asyncio.wait({running})
 
-    assert shop.log == ["begin one", "stop one"]
+    assert runner.log == ["begin one", "stop one"]
     assert running.cancelled()
-    assert not shop.errors
+    assert not runner.errors
 
 
-class TooBadError(Exception):
-    """Not one of ours."""
+class UnexpectedError(Exception):
+    """An exception that is no `MotetError`."""
 
 
-async def test_what_the_reading_of_steps_raises_stops_all_and_comes_out_as_it_is():
+async def test_an_exception_of_the_job_stream_cancels_all_jobs_and_is_raised():
     async def broken():
-        yield step("one")
+        yield job("one")
         await asyncio.sleep(0)
-        raise TooBadError
+        raise UnexpectedError
 
-    shop = Workshop(waits=["one"])
-    with pytest.raises(TooBadError):
-        await execute(broken(), shop)
+    runner = RecordingRunner(waits=["one"])
+    with pytest.raises(UnexpectedError):
+        await execute(broken(), runner)
 
-    assert shop.log == ["begin one", "stop one"]
+    assert runner.log == ["begin one", "stop one"]
 
 
-async def test_what_is_raised_on_a_failure_stops_all_and_the_steps_are_read_no_further():
-    class Strict(Workshop):
-        def job_failed(self, step, error):
-            raise TooBadError
+async def test_an_exception_of_the_failure_handler_cancels_all_jobs_and_closes_the_job_stream():
+    class RaisesOnFailure(RecordingRunner):
+        def job_failed(self, job, error):
+            raise UnexpectedError
 
-    shop, closed = Strict(fails=["two"], waits=["one"]), []
+    runner, closed = RaisesOnFailure(fails=["two"], waits=["one"]), []
 
     async def endless():
         try:
-            yield step("one")
-            yield step("two")
+            yield job("one")
+            yield job("two")
             await asyncio.Event().wait()
         finally:
             closed.append(True)
 
-    with pytest.raises(TooBadError):
-        await execute(endless(), shop)
+    with pytest.raises(UnexpectedError):
+        await execute(endless(), runner)
 
-    assert shop.log == ["begin one", "begin two", "stop one"]
+    assert runner.log == ["begin one", "begin two", "stop one"]
     assert closed

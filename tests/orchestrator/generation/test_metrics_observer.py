@@ -1,4 +1,4 @@
-"""What is counted of generations."""
+"""Tests of the metrics of generations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def value(name, **labels):
 
 
 class Difference:
-    """How much a metric has changed since."""
+    """The change of a metric since this object was created."""
 
     def __init__(self, name, **labels):
         self.name, self.labels = name, labels
@@ -59,18 +59,18 @@ async def test_parts_steps_tokens_and_bytes_are_counted_by_modality():
     assert all(metric.by == count for metric, count in expected.items())
 
 
-async def test_a_second_try_is_counted():
-    tries = Difference("motet_media_job_retries_total", modality="a")
+async def test_a_retry_is_counted():
+    retries = Difference("motet_media_job_retries_total", modality="a")
 
     await run_generation(
         orchestrator_of(SCRIPT, toy_decoders(a=ToyDecoder("a", trouble=Trouble(RetryableError("gone"), times=1))))
     )
 
-    assert tries.by == 1
+    assert retries.by == 1
 
 
-async def test_a_modality_that_a_model_invents_makes_no_label_of_its_own():
-    class Inventive:
+async def test_a_modality_without_a_decoder_gets_no_label():
+    class InventsModalities:
         async def generate(self, prompt, deadline):
             for number in range(3):
                 yield Signal(f"z{number}", tensor_of(b"", (4,)))
@@ -78,7 +78,7 @@ async def test_a_modality_that_a_model_invents_makes_no_label_of_its_own():
 
     others = Difference("motet_parts_total", modality="other", reason="MODALITY_NOT_SUPPORTED")
 
-    await run_generation(orchestrator_of(Inventive()))
+    await run_generation(orchestrator_of(InventsModalities()))
 
     assert others.by == 3
     assert value("motet_parts_total", modality="z0", reason="MODALITY_NOT_SUPPORTED") == 0

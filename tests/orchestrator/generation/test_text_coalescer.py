@@ -1,4 +1,4 @@
-"""Text in pieces worth sending, and the captions found in it."""
+"""Tests of text coalescing and captions."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import asyncio
 import pytest
 
 from orchestrator.generation.text_coalescer import TextCoalescer, caption_of
+from tests.waiting import in_virtual_time
 
 
-async def test_the_first_piece_goes_out_at_once_and_the_next_together():
+@in_virtual_time
+async def test_the_first_text_is_sent_at_once_and_later_text_together():
     sent = []
-    prose = TextCoalescer(sent.append, 0.01)
+    coalescer = TextCoalescer(sent.append, 0.01)
     for letter in "abcd":
-        prose.write(letter)
+        coalescer.write(letter)
     assert sent == ["a"]
 
     await asyncio.sleep(0.02)
@@ -21,25 +23,27 @@ async def test_the_first_piece_goes_out_at_once_and_the_next_together():
     assert sent == ["a", "bcd"]
 
 
-async def test_after_a_pause_a_piece_goes_out_at_once_again():
+@in_virtual_time
+async def test_text_after_a_pause_is_sent_at_once():
     sent = []
-    prose = TextCoalescer(sent.append, 0.005)
-    prose.write("a")
+    coalescer = TextCoalescer(sent.append, 0.005)
+    coalescer.write("a")
     await asyncio.sleep(0.01)
 
-    prose.write("b")
+    coalescer.write("b")
 
     assert sent == ["a", "b"]
 
 
-async def test_flushing_sends_what_waits_and_nothing_comes_twice():
+@in_virtual_time
+async def test_flush_sends_the_pending_text_once():
     sent = []
-    prose = TextCoalescer(sent.append, 0.005)
-    prose.write("a")
-    prose.write("b")
+    coalescer = TextCoalescer(sent.append, 0.005)
+    coalescer.write("a")
+    coalescer.write("b")
 
-    prose.flush()
-    prose.flush()
+    coalescer.flush()
+    coalescer.flush()
     await asyncio.sleep(0.01)
 
     assert sent == ["a", "b"]

@@ -1,4 +1,4 @@
-"""A worker's stream is closed for certain, and its accidents become our errors."""
+"""Tests of worker streams: they are always closed, and unexpected exceptions become faults."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from motet.core.errors import FaultError, RequestError
 from orchestrator.generation.worker_errors import worker_stream
 
 
-class Tap:
-    """A stream that tells whether it was closed."""
+class RecordedStream:
+    """A stream that records whether it was closed."""
 
     def __init__(self, *items, pause=0.0):
         self.items, self.pause, self.closed = items, pause, False
@@ -29,30 +29,30 @@ class Tap:
             self.closed = True
 
 
-@pytest.mark.parametrize("reading", [closing, lambda stream: worker_stream("it", stream)])
-async def test_a_stream_is_closed_when_its_reader_leaves(reading):
-    tap = Tap(1, 2)
-    async with reading(tap.run()) as items:
+@pytest.mark.parametrize("open_stream", [closing, lambda stream: worker_stream("it", stream)])
+async def test_a_stream_is_closed_with_its_context(open_stream):
+    stream = RecordedStream(1, 2)
+    async with open_stream(stream.run()) as items:
         async for _ in items:
             break
 
-    assert tap.closed
+    assert stream.closed
 
 
-async def test_what_a_worker_raises_against_its_promise_is_a_fault_that_hides_its_text(caplog):
+async def test_an_unexpected_exception_of_a_worker_is_a_fault_without_its_message(caplog):
     caplog.set_level(logging.CRITICAL)
     for error in (ValueError("secret"), TimeoutError("secret")):
         with pytest.raises(FaultError) as caught:
-            async with worker_stream("the decoder", Tap(error).run()) as items:
+            async with worker_stream("the decoder", RecordedStream(error).run()) as items:
                 await anext(items)
         assert "secret" not in caught.value.message
         assert "the decoder" in caught.value.message
 
 
-async def test_errors_of_ours_and_of_the_reader_pass_as_they_are():
+async def test_motet_errors_and_errors_of_the_reader_are_not_changed():
     with pytest.raises(RequestError):
-        async with worker_stream("it", Tap(RequestError("no")).run()) as items:
+        async with worker_stream("it", RecordedStream(RequestError("no")).run()) as items:
             await anext(items)
     with pytest.raises(KeyError):
-        async with worker_stream("it", Tap(1).run()):
+        async with worker_stream("it", RecordedStream(1).run()):
             raise KeyError
