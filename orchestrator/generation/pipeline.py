@@ -35,7 +35,7 @@ class Artifacts(Protocol):
 
 
 class _PartFailedError(Exception):
-    """A part failed, and the request wants all parts or none. `Done` was already written."""
+    """A part failed, and the request requires all parts. `Done` was already written."""
 
 
 class Pipeline:
@@ -140,7 +140,7 @@ class Pipeline:
     async def _media_jobs(self, prompt: Prompt) -> AsyncIterator[MediaJob]:
         """Run the language model: write its text and yield its media jobs.
 
-        If the model fails, the jobs yielded before continue, unless the request wants all parts or none.
+        If the model fails, the jobs yielded before continue, unless the request requires all parts.
         """
         writer, model = self._writer, self._workers.language_model
         reader = SignalReader(writer, self._request.ceilings, self._media_types(), self._settings)
@@ -222,7 +222,7 @@ class Pipeline:
 
     def _stop_all(self, error: MotetError) -> None:
         """Write `Done` with all open parts failed, and stop the run."""
-        others = CancelledError("another part failed, and the request wants all parts or none")
+        others = CancelledError("another part failed, and the request requires all parts")
         self._finish(error, open_parts_error=others)
         raise _PartFailedError
 

@@ -88,7 +88,7 @@ class SignalReader:
                 self.finished = True
 
     def stop(self, error: MotetError) -> None:
-        """Close what is open after the model failed with `error`."""
+        """Close the open parts after the model failed with `error`."""
         if part := self._end_run():
             self._writer.fail(part.id, error)
         self._writer.end_text()

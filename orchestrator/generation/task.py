@@ -69,7 +69,7 @@ class GenerationTask:
             self._task = asyncio.create_task(self._pipeline.run(), name=self.name)
             self._task.add_done_callback(self._end)
         if (seconds := deadline.remaining()) is not None:
-            late = DeadlineError("the deadline passed before everything was made; allow more time or ask for less")
+            late = DeadlineError("the deadline passed before the answer was complete; allow more time or ask for less")
             self._timer = asyncio.get_running_loop().call_later(seconds, self.stop, late)
 
     async def subscribe(self) -> AsyncGenerator[Event, None]:

@@ -121,7 +121,7 @@ class Pool(Generic[Worker]):
 
     def release(self, call: QueuedCall) -> None:
         """End the reservation of a call. Do nothing if the call has started, waits, or has no reservation."""
-        if call.turn is None and call.started is None:
+        if call.assignment is None and call.started is None:
             self._dequeue(call)
 
     async def stream(
@@ -159,16 +159,16 @@ class Pool(Generic[Worker]):
         if call not in self._queue:
             self._check_capacity(call)
             self._queue.add(call)
-        call.turn = turn = asyncio.get_running_loop().create_future()
+        call.assignment = assignment = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout_at(deadline.at):
-                replica: Replica[Worker] = await turn
+                replica: Replica[Worker] = await assignment
                 return replica
         except BaseException as error:
             if call.started is None:
                 self._dequeue(call)
             else:  # It was cancelled after it had been assigned.
-                self._end(call, turn.result(), None, complete=False)
+                self._end(call, assignment.result(), None, complete=False)
             if isinstance(error, TimeoutError):
                 raise DeadlineError(
                     f"the deadline passed while the {self._name} workers were busy; allow more time or ask for less"
@@ -178,11 +178,11 @@ class Pool(Generic[Worker]):
     async def _next_replica(
         self, call: QueuedCall, failed: Replica[Worker], error: MotetError, deadline: Deadline
     ) -> Replica[Worker]:
-        """Start a failed call once more and return its replica. Raises `error` if the call must not be retried.
+        """Start a failed call once more and return its replica. Raise `error` if the call must not be retried.
 
-        The retry does not queue again. On the only replica, a call is retried unless an item was yielded. There, a
-        refusal is retried after `retry_after` seconds if the call is repeatable; others fail at once, so that callers
-        learn of an overload before anything was done for them.
+        A retry does not wait in the queue. After its first item, a call is retried only if it is repeatable and there
+        is another replica. If there is only one replica and it is overloaded, a repeatable call is retried after
+        `retry_after` seconds. Other calls fail at once then, so that their callers learn of the overload early.
         """
         if not isinstance(error, RetryableError) or call.attempts == _MAX_ATTEMPTS:
             raise error
@@ -213,8 +213,8 @@ class Pool(Generic[Worker]):
     def _assign_waiting(self) -> None:
         """Assign waiting calls to free replicas, in the queue's order."""
         while self._queue and (free := self._free()) and (call := self._queue.first(now())):
-            assert call.turn is not None
-            call.turn.set_result(self._assign(call, free))
+            assert call.assignment is not None
+            call.assignment.set_result(self._assign(call, free))
 
     def _dequeue(self, call: QueuedCall) -> None:
         """Remove a call from the queue and from the reservations."""

@@ -31,10 +31,10 @@ class QueuedCall:
     """Start of the latest attempt, or None if the call was never sent to a worker."""
     expiry: asyncio.TimerHandle | None = None
     """The timer that releases the reservation, if there is one."""
-    turn: asyncio.Future[Any] | None = None
+    assignment: asyncio.Future[Any] | None = None
     """Set once the call waits in the queue. Its result is the replica that has a free slot for the call."""
 
     @property
     def ready(self) -> bool:
         """Whether the call can start now. A reservation whose call has not come yet is not ready."""
-        return self.turn is not None and not self.turn.done()
+        return self.assignment is not None and not self.assignment.done()

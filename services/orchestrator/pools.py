@@ -29,7 +29,7 @@ async def pooled_workers(settings: OrchestratorSettings, manifest: Manifest, sta
     Raises `SettingsError` for an address that is none, and for a decoder of a modality that the manifest does not have.
     """
     if unknown := settings.decoders.keys() - manifest.signals.keys():
-        raise SettingsError(f"{manifest.name} does not make {', '.join(sorted(unknown))}")
+        raise SettingsError(f"{manifest.name} does not generate {', '.join(sorted(unknown))}")
 
     async def pool(
         name: str, client: Callable[[grpc.aio.Channel], Worker], addresses: Addresses, estimate: float

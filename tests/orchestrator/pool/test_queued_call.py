@@ -1,3 +1,5 @@
+"""Tests of queued calls."""
+
 from __future__ import annotations
 
 from concurrent.futures import Future
@@ -8,8 +10,8 @@ from orchestrator.pool.queued_call import QueuedCall
 
 def test_a_cancelled_call_is_not_served():
     call = QueuedCall("", 0, 1.0, 1.0, 0.0)
-    call.turn = Future()
-    call.turn.cancel()
+    call.assignment = Future()
+    call.assignment.cancel()
     queue = FairQueue()
     queue.add(call)
 
