@@ -30,7 +30,7 @@ class EventLog:
 
     @property
     def closed(self) -> bool:
-        """Whether `Done` was appended."""
+        """True once `Done` was appended."""
         return bool(self._events) and isinstance(self._events[-1].payload, Done)
 
     def append(self, payload: EventPayload) -> None:

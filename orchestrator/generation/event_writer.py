@@ -80,11 +80,11 @@ class EventWriter:
         self.text_length = 0
         """Code points of text so far, which is the anchor of the next media part."""
         self.usable = False
-        """Whether the answer has media, or text that is not blank."""
+        """True once the answer has media, or text that is not blank."""
 
     @property
     def finished(self) -> bool:
-        """Whether `Done` was written."""
+        """True once `Done` was written."""
         return self._outcome is not None
 
     def accept(self, seed: int, deadline: float | None) -> None:

@@ -55,7 +55,7 @@ class SignalReader:
         self._run: tuple[str, OpenPart | None] | None = None
         """Modality of the open run, and its part, or None if the part was refused."""
         self.finished = False
-        """Whether the model sent `Finished`."""
+        """True once the model sent `Finished`."""
 
     def read(self, event: LanguageEvent) -> Iterator[Outcome]:
         """Process an event and yield its outcomes. Act on each outcome before taking the next.

@@ -60,7 +60,7 @@ class GenerationTask:
 
     @property
     def failed(self) -> bool:
-        """Whether the generation ended without a result, so that a repeated request should start a new one."""
+        """True if the generation ended without a result. A repeated request starts a new generation then."""
         return self.record.state in (State.FAILED, State.CANCELLED)
 
     def start(self, deadline: Deadline) -> None:

@@ -21,12 +21,12 @@ class QueuedCall:
     cost: float
     since: float
     repeatable: bool = False
-    """Whether the call may be repeated after some of its items were yielded. The items are then yielded again."""
+    """True if the call may be repeated after some of its items were yielded. The items are then yielded again."""
     done: float = 0.0
     attempts: int = 0
     """Number of times the call was sent to a worker."""
     yielded: bool = False
-    """Whether at least one item was yielded."""
+    """True once an item was yielded."""
     started: float | None = None
     """Start of the latest attempt, or None if the call was never sent to a worker."""
     expiry: asyncio.TimerHandle | None = None
@@ -36,5 +36,5 @@ class QueuedCall:
 
     @property
     def ready(self) -> bool:
-        """Whether the call can start now. A reservation whose call has not come yet is not ready."""
+        """True if the call can start now. A reservation is not ready before its call comes."""
         return self.assignment is not None and not self.assignment.done()

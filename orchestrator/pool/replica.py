@@ -59,12 +59,12 @@ class Replica(Generic[Worker]):
 
     @property
     def free(self) -> bool:
-        """Whether the worker has a free slot, as far as this pool knows."""
+        """True if the worker has a free slot, as far as this pool knows."""
         return not self.slots or len(self.calls) < self.slots
 
     @property
     def draining(self) -> bool:
-        """Whether the worker refuses calls because it is about to stop."""
+        """True if the worker refuses calls because it is about to stop."""
         return self._load.draining
 
     def usable(self, now: float) -> bool:
@@ -88,7 +88,7 @@ class Replica(Generic[Worker]):
     def end(self, call: QueuedCall, now: float, error: MotetError | None, complete: bool) -> bool:
         """Record the end of a call and return whether it ejects the replica.
 
-        A call that neither failed nor is `complete` was stopped by its caller.
+        A call without an error that is not `complete` was stopped by its caller.
         """
         del self.calls[call]
         if complete and call.started is not None:

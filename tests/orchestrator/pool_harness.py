@@ -76,7 +76,7 @@ class PoolHarness:
 
     @property
     def idle(self) -> bool:
-        """Whether the pool counts no work as running, waiting or reserved."""
+        """True if the pool counts no work as running, waiting or reserved."""
         return self.pool.outstanding == [0.0] * len(self.toys) and self.pool.waiting == 0.0
 
     @property
