@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from motet.core.service import Motet
 from motet.core.workers import Workers
+from motet.media.decode import probe
 from orchestrator.orchestrator import Orchestrator
 from services.factory import Factory
 from services.lazy import LazyDecoder, LazyEncoder, LazyLanguageModel, LazyWorker
@@ -31,5 +33,6 @@ async def embedded(factory: Factory) -> AsyncIterator[Motet]:
         LazyLanguageModel(language_model),
         {modality: LazyDecoder(decoder) for modality, decoder in decoders.items()},
     )
-    async with Orchestrator(workers, manifest, factory.digest) as orchestrator:
+    # The encoder of this process takes the decoded media that the probe keeps.
+    async with Orchestrator(workers, manifest, factory.digest, probe=partial(probe, keep=True)) as orchestrator:
         yield orchestrator

@@ -65,7 +65,7 @@ class ImageBindEncoder:
         self._audio.close()
 
     async def _embedding(self, item: Media, tenant: str, priority: int) -> Tensor:
-        modality = kinds.MODALITIES.get(kinds.sniff(item.data) or "")
+        modality = kinds.modality_of(item.media_type or kinds.sniff(item.data) or "")
         tower = self._audio if modality == "audio" else self._vision
         async with tower.room.slot(tenant, priority):
             cut = await self._decoded(item, modality)
