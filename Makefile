@@ -1,4 +1,4 @@
-# Motet's chores. Each sets up what it needs in .venv, and does nothing the second time.
+# The development tasks. Each target installs its requirements into .venv if they are missing.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PINS := pyproject.toml constraints.txt
 BUF_VERSION := 1.75.0
-# npm's wrapper package brings the binary in a package of its own for each platform.
+# The npm package of buf installs one more package per platform. That package contains the binary.
 BUF_HOME := $(VENV)/buf-$(BUF_VERSION)
 BUF := $(BUF_HOME)/buf
 
@@ -21,17 +21,17 @@ clip of a car growing.
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.models ## Ask about a picture, and for a picture, a sound and a clip, which go to demo/.
+demo: $(VENV)/.models ## Ask about an image, and request an image, audio and a video; the files go to demo/.
 	@rm -rf demo
 	$(BIN)/motet run "$(PROMPT)" --image examples/turtle.png --out demo --seed 1
 
-test: $(VENV)/.dev ## Run every test (minutes; no GPU, no network).
+test: $(VENV)/.dev ## Run all tests (minutes; no GPU, no network).
 	@$(BIN)/pytest -q
 
-check: lint types layers contract ## Style, types, layers and the contract: all that is checked before the tests.
+check: lint types layers contract ## Check style, types, layers and the contract.
 	@echo "check: all good"
 
-protos: $(VENV)/.dev ## Write the Python code of the protos.
+protos: $(VENV)/.dev ## Generate the Python code of the protos.
 	@$(BIN)/python protos/contract.py generate
 
 lint: $(VENV)/.dev
@@ -54,7 +54,7 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Motet needs Python 3.11 or newer: make PYTHON=python3.11")'
 	@$(PYTHON) -m venv $(VENV)
 
-# torch is asked for by its pin, before anything else could ask for it without one.
+# Install the pinned torch first. Otherwise another package could install an unpinned torch with several GB of CUDA.
 $(VENV)/.models: $(PINS) | $(BIN)/python
 	@echo "installing into $(VENV) (the first time takes minutes) ..."
 	@$(PIP) install --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"

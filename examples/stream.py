@@ -1,4 +1,4 @@
-"""Follow an answer while it is made: text as it is written, progress of each piece of media, and what failed.
+"""Print the events of a generation as they arrive: text, progress of the media parts, and failures.
 
 motet up &
 python examples/stream.py "Play a low note on a flute and show me a rocket moving up."
@@ -15,8 +15,8 @@ from motet.core.events import Done, PartDelta, PartDone, PartFailed, PartProgres
 from motet.core.request import GenerationRequest, Message
 
 
-async def follow(server: str, prompt: str) -> None:
-    """Print what happens. Leaving the `aclosing` block early, by an error or Ctrl-C, cancels the generation."""
+async def print_events(server: str, prompt: str) -> None:
+    """Print the events of a generation. Leaving the `aclosing` block by an error or Ctrl-C cancels the generation."""
     request = GenerationRequest((Message("user", (prompt,)),), seed=7)
     async with Client(server) as client, aclosing(client.generate(request)) as events:
         async for event in events:
@@ -24,7 +24,7 @@ async def follow(server: str, prompt: str) -> None:
                 case PartDelta(_, _, str(text)):
                     print(text, end="", flush=True)
                 case PartStarted(part_id, _, modality) if modality != "text":
-                    print(f"\n[{part_id}: {modality} begins]")
+                    print(f"\n[{part_id}: {modality} started]")
                 case PartProgress(part_id, step, total):
                     print(f"[{part_id}: step {step} of {total}]")
                 case PartDone(part_id, sha256, artifact) if artifact is not None:
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("prompt")
     parser.add_argument("--server", default="localhost:50050")
     arguments = parser.parse_args()
-    asyncio.run(follow(arguments.server, arguments.prompt))
+    asyncio.run(print_events(arguments.server, arguments.prompt))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""Keeps the contract: makes its Python code, and holds the protos to a style, their past and that code.
+"""Generate the Python code of the protos, and check the protos.
 
     python protos/contract.py generate            write the generated code
-    python protos/contract.py drift               fail when the committed code is not what the protos give
-    python protos/contract.py lint                buf STANDARD and COMMENTS
-    python protos/contract.py breaking            fail on a change that breaks callers of the last release
+    python protos/contract.py drift               fail if the committed code differs from the generated code
+    python protos/contract.py lint                check buf's STANDARD and COMMENTS rules
+    python protos/contract.py breaking            fail if a change breaks callers of the last release
 
-Nothing is fetched. The protos that ours import come from installed packages: `google/api` and `google/rpc` as
-files of googleapis-common-protos, `google/protobuf` from protobuf, and `buf/validate` as the descriptor
-inside protovalidate. buf therefore gets compiled descriptor sets, not folders.
+The script uses no network. Imported protos come from installed packages: `google/api` and `google/rpc` are
+files of googleapis-common-protos, `google/protobuf` is part of protobuf, and `buf/validate` is the descriptor
+inside protovalidate. Therefore buf reads compiled descriptor sets, not folders.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from google.protobuf import descriptor_pb2, duration_pb2, field_mask_pb2, timest
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
 VALIDATE = "buf/validate/validate.proto"
-# Folders of the generated code, by the folder of its protos. They hold nothing else but `__init__.py`. The rules'
-# module lies inside `motet`, because a top-level package `buf` in site-packages would belong to nobody.
+# Folders of the generated code, by the folder of the protos. Besides generated code they hold only `__init__.py`.
+# `buf/validate` is inside `motet` because a package `buf` in site-packages could collide with another distribution.
 GENERATED = {
     "motet/v1": "motet/v1",
     "motet/internal/v1": "motet/internal/v1",
     "buf/validate": "motet/internal/buf/validate",
 }
-# What may change inside a major version: nothing a caller's code sees in the public package; between our own
-# processes only what both encodings can still read, because a rollout runs two versions side by side.
+# Rules for the internal package. A rollout runs two versions at once, so changes must keep both encodings readable.
+# The public package has stricter rules, in buf.yaml: no change may break a caller's code within a major version.
 INTERNAL_BREAKING = '{"version":"v2","breaking":{"use":["WIRE_JSON"],"ignore":["buf","google","motet/v1"]}}'
 
 
@@ -51,44 +51,44 @@ def main() -> int:
 
 
 def generate() -> int:
-    """Write the Python code of every proto beside the code that imports it."""
+    """Write the Python code of every proto to its folder in `GENERATED`."""
     with _generated() as folder:
-        for name, home in GENERATED.items():
-            target = ROOT / home
+        for source, destination in GENERATED.items():
+            target = ROOT / destination
             target.mkdir(parents=True, exist_ok=True)
             for stale in target.glob("*_pb2*"):
                 stale.unlink()
-            for file in sorted((folder / name).glob("*_pb2*")):
+            for file in sorted((folder / source).glob("*_pb2*")):
                 (target / file.name).write_bytes(file.read_bytes())
     return 0
 
 
 def drift() -> int:
-    """Compare the committed code with what the protos give now."""
+    """Compare the committed code with newly generated code. Return 1 if they differ."""
     with _generated() as folder:
         stale = [
-            f"{home}/{file}"
-            for name, home in GENERATED.items()
-            for file in sorted(_names(folder / name) | _names(ROOT / home))
-            if not _equal(folder / name / file, ROOT / home / file)
+            f"{destination}/{file}"
+            for source, destination in GENERATED.items()
+            for file in sorted(_names(folder / source) | _names(ROOT / destination))
+            if not _equal(folder / source / file, ROOT / destination / file)
         ]
     if stale:
-        print("generated code differs from the protos; run `make protos` and commit:", *stale, sep="\n  ")
+        print("generated code differs from the protos; run `make protos` and commit its files:", *stale, sep="\n  ")
     return 1 if stale else 0
 
 
 def lint() -> int:
-    """Hold the protos to buf's STANDARD and COMMENTS rules (buf.yaml)."""
+    """Check the protos against the rules in buf.yaml."""
     with tempfile.TemporaryDirectory() as folder:
         compiled = _compile(PROTOS, Path(folder) / "now.binpb")
         return _buf("lint", str(compiled), "--config", str(ROOT / "buf.yaml"))
 
 
 def breaking() -> int:
-    """Compare the protos with those of the last release, or before the first with the main branch's."""
+    """Compare the protos with the last release, or with the main branch if there is no release."""
     baseline = _baseline()
     if baseline is None:
-        print("breaking: skipped, no earlier commit holds protos")
+        print("breaking: skipped, because no earlier commit has protos")
         return 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -106,7 +106,7 @@ def _generated() -> Iterator[Path]:
         outputs = (f"--{kind}_out={folder}" for kind in ("python", "pyi", "grpc_python", "mypy_grpc"))
         _protoc(PROTOS, *outputs, *_sources(PROTOS), VALIDATE)
         for services in folder.rglob("*_pb2_grpc.py"):
-            # protoc writes one for every file; only those of services hold anything.
+            # protoc writes this module for every proto. It is empty unless the proto has a service.
             if "Servicer" not in services.read_text():
                 services.unlink()
                 services.with_suffix(".pyi").unlink(missing_ok=True)
@@ -117,8 +117,8 @@ def _generated() -> Iterator[Path]:
 
 
 def _compile(protos: Path, target: Path) -> Path:
-    whole = ("--include_imports", "--include_source_info")
-    _protoc(protos, *whole, f"--descriptor_set_out={target}", *_sources(protos))
+    complete = ("--include_imports", "--include_source_info")
+    _protoc(protos, *complete, f"--descriptor_set_out={target}", *_sources(protos))
     return target
 
 
@@ -130,7 +130,7 @@ def _sources(protos: Path) -> list[str]:
 
 
 def _protoc(protos: Path, *arguments: str) -> None:
-    # In a process of its own: grpc_tools.protoc keeps what it has parsed, and here the same names come twice.
+    # Run in a child process: grpc_tools.protoc keeps parsed files, and two versions of one file would collide.
     with tempfile.NamedTemporaryFile(suffix=".binpb") as validate:
         validate.write(_validate_descriptors())
         validate.flush()
@@ -152,7 +152,7 @@ def _google_api() -> list[str]:
 
 
 def _validate_descriptors() -> bytes:
-    """protovalidate ships its rules' descriptor as Python code, with no .proto file beside it."""
+    """Return the descriptor of protovalidate's rules. The package ships it as Python code, not as a .proto file."""
     from protovalidate._gen.buf.validate import validate_pb
 
     descriptors = descriptor_pb2.FileDescriptorSet()
@@ -166,8 +166,8 @@ def _names(folder: Path) -> set[str]:
     return {path.name for path in folder.glob("*_pb2*")}
 
 
-def _equal(one: Path, other: Path) -> bool:
-    return one.exists() and other.exists() and filecmp.cmp(one, other, shallow=False)
+def _equal(first: Path, second: Path) -> bool:
+    return first.exists() and second.exists() and filecmp.cmp(first, second, shallow=False)
 
 
 def _baseline() -> str | None:

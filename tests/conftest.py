@@ -1,4 +1,4 @@
-"""What holds for every test."""
+"""The configuration of all tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Whatever tests keep in a cache, processes that they start included, is not the user's, and gone afterwards."""
+    """Use a temporary cache folder in the tests and in their child processes. Delete it after the tests."""
     folder = TemporaryDirectory(prefix="motet-tests-")
     config.add_cleanup(folder.cleanup)
     os.environ["XDG_CACHE_HOME"] = folder.name

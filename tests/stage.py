@@ -1,4 +1,4 @@
-"""A Motet that plays what it is given, so that its callers can be tested alone."""
+"""A `Motet` with scripted events, for tests of its callers."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from services.orchestrator.servicer import ArtifactServicer, GenerationServicer,
 
 NAME = "generations/g1"
 PICTURE = Media("image/png", bytes(range(256)) * 10)
-MODEL = Model("toy", "plays a score", "Apache-2.0", "0" * 64, ("image",), (), 64, 60.0, 2**24, 4)
+MODEL = Model("toy", "a scripted model", "Apache-2.0", "0" * 64, ("image",), (), 64, 60.0, 2**24, 4)
 
-Score = list[ev.EventPayload | float | MotetError]
+Script = list[ev.EventPayload | float | MotetError]
 
 
-def text_part(number: int, text: str) -> Score:
-    """The events of a text part."""
+def text_part(number: int, text: str) -> Script:
+    """Return the events of a text part."""
     part = f"part-{number}"
     return [
         ev.PartStarted(part, number, ev.TEXT, "text/plain", 0),
@@ -33,10 +33,10 @@ def text_part(number: int, text: str) -> Score:
     ]
 
 
-def media_part(number: int, media: Media, inline: bool = True) -> Score:
-    """The events of a media part, its bytes in deltas or in the artifact alone."""
+def media_part(number: int, media: Media, inline: bool = True) -> Script:
+    """Return the events of a media part. If not `inline`, its bytes are only in the artifact."""
     part = f"part-{number}"
-    deltas: Score = [ev.PartDelta(part, 0, media.data)] if inline else []
+    deltas: Script = [ev.PartDelta(part, 0, media.data)] if inline else []
     return [
         ev.PartStarted(part, number, "image", media.media_type, 2, "a penguin"),
         ev.PartProgress(part, 1, 1),
@@ -46,37 +46,37 @@ def media_part(number: int, media: Media, inline: bool = True) -> Score:
 
 
 def artifact_of(media: Media) -> ev.Artifact:
-    """What a server keeps of media."""
+    """Return the artifact of media."""
     return ev.Artifact(
         f"artifacts/{media.sha256.hex()[:32]}", "image", media.media_type, len(media.data), media.sha256, 2e9
     )
 
 
 def done(state: ev.State = ev.State.SUCCEEDED, error: MotetError | None = None) -> ev.Done:
-    """The last event."""
+    """Return the last event of a generation."""
     return ev.Done(ev.Generation(NAME, state, error=error, create_time=1.5e9))
 
 
 class Stage:
-    """A `Motet` that plays a score of happenings, pauses in seconds, and errors; it keeps what it is handed."""
+    """A `Motet` that runs a script of event payloads, pauses in seconds, and errors. It records its inputs."""
 
-    def __init__(self, *score: ev.EventPayload | float | MotetError) -> None:
-        self.score: Score = [ev.Accepted(NAME, 7), *score]
+    def __init__(self, *script: ev.EventPayload | float | MotetError) -> None:
+        self.script: Script = [ev.Accepted(NAME, 7), *script]
         self.requests: list[GenerationRequest] = []
         self.watched: list[int] = []
         self.cancelled: list[str] = []
-        self.hung_up = 0
-        self.kept: dict[str, Media] = {}
+        self.cancelled_streams = 0
+        self.artifacts: dict[str, Media] = {}
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[ev.Event]:
         self.requests.append(request)
-        async for event in self._played(0):
+        async for event in self._run_script(0):
             yield event
 
     async def watch(self, name: str, after_sequence: int = 0) -> AsyncIterator[ev.Event]:
         self._check(name)
         self.watched.append(after_sequence)
-        async for event in self._played(after_sequence):
+        async for event in self._run_script(after_sequence):
             yield event
 
     async def get(self, name: str) -> ev.Generation:
@@ -93,25 +93,25 @@ class Stage:
 
     async def upload(self, media: Media) -> ev.Artifact:
         artifact = artifact_of(media)
-        self.kept[artifact.name] = media
+        self.artifacts[artifact.name] = media
         return artifact
 
     async def download(self, name: str, offset: int = 0) -> AsyncIterator[bytes]:
-        if name not in self.kept:
+        if name not in self.artifacts:
             raise NotFoundError(f"there is no {name}", Reason.ARTIFACT_NOT_FOUND)
-        for chunk in chunks(self.kept[name].data[offset:]):
+        for chunk in chunks(self.artifacts[name].data[offset:]):
             yield chunk
 
     async def delete(self, name: str) -> None:
-        self.kept.pop(name, None)
+        self.artifacts.pop(name, None)
 
     async def models(self) -> list[Model]:
         return [MODEL]
 
-    async def _played(self, after: int) -> AsyncIterator[ev.Event]:
+    async def _run_script(self, after: int) -> AsyncIterator[ev.Event]:
         sequence = 0
         try:
-            for item in self.score:
+            for item in self.script:
                 if isinstance(item, MotetError):
                     raise item
                 if isinstance(item, float):
@@ -121,7 +121,7 @@ class Stage:
                 if sequence > after:
                     yield ev.Event(sequence, 1.5e9, item)
         except (GeneratorExit, asyncio.CancelledError):
-            self.hung_up += 1
+            self.cancelled_streams += 1
             raise
 
     def _check(self, name: str) -> None:
@@ -130,8 +130,8 @@ class Stage:
 
 
 @asynccontextmanager
-async def playing(stage: Stage, address: str = "127.0.0.1:0", heartbeat: float = 10.0) -> AsyncIterator[Server]:
-    """A server of a stage."""
-    servicers = [GenerationServicer(stage, heartbeat), ArtifactServicer(stage), ModelServicer(stage)]
+async def serving(motet: Stage, address: str = "127.0.0.1:0", heartbeat: float = 10.0) -> AsyncIterator[Server]:
+    """Serve a scripted `Motet`."""
+    servicers = [GenerationServicer(motet, heartbeat), ArtifactServicer(motet), ModelServicer(motet)]
     async with Server(servicers, address=address) as server:
         yield server

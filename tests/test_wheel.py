@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `pip install` would put into site-packages."""
+    """A folder with the content of the wheel, as `pip install` puts it into site-packages."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
@@ -23,7 +23,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def motet(wheel: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as installed from the wheel, in a folder that is no checkout."""
+    """Run the command with the wheel's packages, in a folder outside the repository."""
     return subprocess.run(
         [sys.executable, "-m", "services", *arguments],
         cwd=wheel.parent,
@@ -34,7 +34,7 @@ def motet(wheel: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_wheel_holds_every_file_of_the_bundle(wheel: Path) -> None:
+def test_the_wheel_contains_every_file_of_the_bundle(wheel: Path) -> None:
     listed = subprocess.run(["git", "ls-files", "bundles/nano"], cwd=ROOT, capture_output=True, text=True, check=True)
     files = {Path(line).relative_to("bundles") for line in listed.stdout.splitlines()}
 
@@ -47,20 +47,20 @@ def test_the_wheel_puts_three_packages_into_site_packages(wheel: Path) -> None:
     assert installed == {"motet", "orchestrator", "services"}
 
 
-def test_the_wheel_answers_outside_the_checkout(wheel: Path) -> None:
-    done = motet(wheel, "run", "hello", "--toy", "--out", "made")
+def test_a_request_runs_outside_the_repository(wheel: Path) -> None:
+    done = motet(wheel, "run", "hello", "--toy", "--out", "media")
 
     assert done.returncode == 0, done.stderr
-    assert len(list((wheel.parent / "made").iterdir())) == 3
+    assert len(list((wheel.parent / "media").iterdir())) == 3
 
 
-def test_the_wheel_measures_itself(wheel: Path) -> None:
+def test_a_benchmark_runs_from_the_wheel(wheel: Path) -> None:
     done = motet(wheel, "bench", "orchestrator", "--requests", "2", "--rounds", "1", "--plans", "2")
 
     assert "overhead per worker call" in done.stdout, done.stderr
 
 
-def test_the_wheel_finds_its_own_bundle(wheel: Path) -> None:
+def test_the_wheel_contains_the_default_bundle(wheel: Path) -> None:
     program = "from motet.core.bundle import bundle_folder; print(bundle_folder('nano'))"
     done = subprocess.run(
         [sys.executable, "-c", program],

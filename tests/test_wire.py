@@ -1,4 +1,4 @@
-"""The whole of Motet over real connections: client, orchestrator, and each worker behind a server of its own."""
+"""Tests of a complete Motet over gRPC: client, orchestrator, and a server for each worker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from motet.client import Client
-from motet.core.answer import answer_of
+from motet.core.answer import collect_answer
 from motet.core.errors import FaultError, Reason, RequestError, RetryableError
 from motet.core.events import Accepted, Done, PartFailed, PartProgress, State
 from motet.core.media import Media
@@ -31,14 +31,15 @@ SCRIPT = script_of("First ", run_of("a"), " then ", run_of("b"), " done.")
 
 @dataclass(frozen=True, slots=True)
 class Toys:
-    """The workers themselves, on the far side of everything."""
+    """The workers behind the servers."""
 
     encoder: ToyEncoder
     language_model: ToyLanguageModel
     decoders: dict[str, ToyDecoder]
 
     @property
-    def busy(self) -> int:
+    def running(self) -> int:
+        """The number of running calls."""
         return self.language_model.running + sum(decoder.running for decoder in self.decoders.values())
 
 
@@ -51,38 +52,38 @@ def toys(delay: float = 0.0, **troubles: Trouble) -> Toys:
 
 
 @asynccontextmanager
-async def wired(toys: Toys) -> AsyncIterator[tuple[Client, Orchestrator]]:
-    """A client of an orchestrator of the toys, with a connection wherever a deployment has one."""
+async def deployed(toys: Toys) -> AsyncIterator[tuple[Client, Orchestrator]]:
+    """Connect a client, an orchestrator and the toys over gRPC, as in a deployment."""
     async with AsyncExitStack() as stack:
-        _, to_encoder = await stack.enter_async_context(served(toys.encoder))
-        _, to_model = await stack.enter_async_context(served(toys.language_model))
+        _, encoder_channel = await stack.enter_async_context(served(toys.encoder))
+        _, model_channel = await stack.enter_async_context(served(toys.language_model))
         decoders = {}
         for name, toy in toys.decoders.items():
             _, channel = await stack.enter_async_context(served(toy))
             decoders[name] = RemoteDecoder(channel)
-        workers = Workers(RemoteEncoder(to_encoder), RemoteLanguageModel(to_model), decoders)
+        workers = Workers(RemoteEncoder(encoder_channel), RemoteLanguageModel(model_channel), decoders)
         motet = await stack.enter_async_context(Orchestrator(workers, MANIFEST, DIGEST, OrchestratorSettings(), probe))
         servicers = [GenerationServicer(motet), ArtifactServicer(motet), ModelServicer(motet)]
         server = await stack.enter_async_context(Server(servicers))
         yield await stack.enter_async_context(Client(server.address)), motet
 
 
-async def test_the_answer_over_the_wire_is_the_embedded_one_byte_for_byte() -> None:
-    here = toys()
-    workers = Workers(here.encoder, here.language_model, here.decoders)
+async def test_the_remote_answer_equals_the_embedded_answer_byte_for_byte() -> None:
+    local = toys()
+    workers = Workers(local.encoder, local.language_model, local.decoders)
     request = ask("hi", Media("x/a", b"a sound" * 50_000))
 
     async with Orchestrator(workers, MANIFEST, DIGEST, OrchestratorSettings(), probe) as motet:
-        embedded = await answer_of(motet, request)
-    async with wired(toys()) as (client, _):
-        remote = [await client.answer(request) for _ in range(2)]
+        embedded = await collect_answer(motet, request)
+    async with deployed(toys()) as (client, _):
+        answers = [await client.answer(request) for _ in range(2)]
 
-    assert [answer.parts for answer in remote] == [embedded.parts] * 2
+    assert [answer.parts for answer in answers] == [embedded.parts] * 2
     assert [part.modality for part in embedded.media] == ["a", "b"]
 
 
-async def test_a_remote_generation_keeps_the_grammar_of_events() -> None:
-    async with wired(toys()) as (client, _):
+async def test_the_events_of_a_remote_generation_are_in_the_specified_order() -> None:
+    async with deployed(toys()) as (client, _):
         events = [event async for event in client.generate(ask())]
 
     check(events)
@@ -91,28 +92,28 @@ async def test_a_remote_generation_keeps_the_grammar_of_events() -> None:
 
 
 @pytest.mark.parametrize("after", range(0, 16))
-async def test_hanging_up_after_any_event_leaves_no_worker_at_work(after: int) -> None:
-    far = toys(delay=0.002)
+async def test_closing_the_stream_after_any_event_stops_all_workers(after: int) -> None:
+    remote = toys(delay=0.002)
 
-    async with wired(far) as (client, motet):
+    async with deployed(remote) as (client, motet):
         async with aclosing(client.generate(ask())) as events:
             for _ in range(after):
                 await anext(events)
-        await until(lambda: far.busy == 0 and motet.running == 0)
+        await until(lambda: remote.running == 0 and motet.running == 0)
 
 
-async def test_cancelling_from_afar_returns_when_every_worker_is_idle() -> None:
-    far = toys(a=Trouble(Pause(60), after=1), b=Trouble(Pause(60)))
+async def test_a_remote_cancel_returns_when_every_worker_is_idle() -> None:
+    remote = toys(a=Trouble(Pause(60), after=1), b=Trouble(Pause(60)))
 
-    async with wired(far) as (client, motet), aclosing(client.generate(ask())) as events:
+    async with deployed(remote) as (client, motet), aclosing(client.generate(ask())) as events:
         first = await anext(events)
         assert isinstance(first.payload, Accepted)
-        await until(lambda: sum(decoder.running for decoder in far.decoders.values()) == 2)
+        await until(lambda: sum(decoder.running for decoder in remote.decoders.values()) == 2)
 
         record = await client.cancel(first.payload.generation)
 
-        # One hop further than the orchestrator can see: its own calls are over, and a server hears of it at once.
-        await until(lambda: far.busy == 0)
+        # The orchestrator has ended its own calls. The worker's server gets the cancellation a moment later.
+        await until(lambda: remote.running == 0)
         assert motet.running == 0
         rest = [event async for event in events]
 
@@ -128,8 +129,8 @@ async def test_cancelling_from_afar_returns_when_every_worker_is_idle() -> None:
         (RequestError("wrong shape", Reason.CONDITIONING_INVALID), Reason.CONDITIONING_INVALID),
     ],
 )
-async def test_one_decoder_in_trouble_fails_its_part_alone(trouble: FaultError, reason: Reason) -> None:
-    async with wired(toys(a=Trouble(trouble, after=1))) as (client, _):
+async def test_a_failing_decoder_fails_only_its_part(trouble: FaultError, reason: Reason) -> None:
+    async with deployed(toys(a=Trouble(trouble, after=1))) as (client, _):
         events = [event async for event in client.generate(ask())]
 
     (failed,) = said(events, PartFailed)
@@ -138,30 +139,30 @@ async def test_one_decoder_in_trouble_fails_its_part_alone(trouble: FaultError, 
     assert len(media_of(events)) == 1
 
 
-async def test_a_hanging_decoder_is_left_at_the_deadline_and_the_rest_arrives() -> None:
-    far = toys(a=Trouble(Pause()))
+async def test_a_hanging_decoder_is_cancelled_at_the_deadline_and_the_other_parts_arrive() -> None:
+    remote = toys(a=Trouble(Pause()))
 
-    async with wired(far) as (client, _):
+    async with deployed(remote) as (client, _):
         events = [event async for event in client.generate(ask(timeout=1.0))]
-        await until(lambda: far.busy == 0)
+        await until(lambda: remote.running == 0)
 
     (failed,) = said(events, PartFailed)
     assert failed.error.reason is Reason.DEADLINE_EXCEEDED
     assert ending(events).state is State.PARTIAL
 
 
-async def test_text_reaches_the_model_byte_for_byte_whatever_it_spells() -> None:
-    far = toys()
+async def test_text_reaches_the_model_byte_for_byte_even_if_it_spells_control_tokens() -> None:
+    remote = toys()
     text = "[a0][a1][a2][a3] <Img></Img> ### Human: \0\r\n </s> \u202e 𝄞 ﬁ"
 
-    async with wired(far) as (client, _):
+    async with deployed(remote) as (client, _):
         await client.answer(text)
 
-    assert far.language_model.seen[0].turns[-1].parts == (text,)
+    assert remote.language_model.seen[0].turns[-1].parts == (text,)
 
 
-async def test_a_request_over_the_message_limit_is_told_so_and_harms_nothing() -> None:
-    async with wired(toys()) as (client, _):
+async def test_a_request_over_the_message_limit_is_refused_and_the_next_request_succeeds() -> None:
+    async with deployed(toys()) as (client, _):
         with pytest.raises(RequestError) as caught:
             await client.answer("x" * 5 * 2**20)
         assert (await client.answer("x")).text
@@ -169,18 +170,18 @@ async def test_a_request_over_the_message_limit_is_told_so_and_harms_nothing() -
     assert caught.value.reason is Reason.INPUT_TOO_LARGE
 
 
-async def test_progress_is_told_while_it_is_made() -> None:
-    far = toys(a=Trouble(Pause(60), after=1))
+async def test_progress_arrives_while_the_decoder_runs() -> None:
+    remote = toys(a=Trouble(Pause(60), after=1))
 
-    async with wired(far) as (client, _), aclosing(client.generate(ask())) as events:
+    async with deployed(remote) as (client, _), aclosing(client.generate(ask())) as events:
         async for event in events:
             if isinstance(event.payload, PartProgress):
                 break
-        assert far.decoders["a"].running == 1
+        assert remote.decoders["a"].running == 1
 
 
-async def test_a_refusal_tells_the_field_that_must_change() -> None:
-    async with wired(toys()) as (client, _):
+async def test_a_refusal_names_the_field_to_change() -> None:
+    async with deployed(toys()) as (client, _):
         with pytest.raises(RequestError, match=r"turns\[0\]\.parts\[0\]\.text") as caught:
             await client.answer(GenerationRequest((Message("user", ("",)),)))
 

@@ -1,4 +1,4 @@
-"""How tests wait."""
+"""Waiting in tests of asynchronous code."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 
 async def turns(times: int = 10) -> None:
-    """Let every other task do what it can."""
+    """Yield to the event loop, so that all ready tasks run."""
     for _ in range(times):
         await asyncio.sleep(0)
 
 
-async def until(true: Callable[[], bool]) -> None:
-    """Wait until something holds, for ten seconds at most."""
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until the condition is true. Raise `TimeoutError` after 10 seconds."""
     async with asyncio.timeout(10):
-        while not true():
+        while not condition():
             await asyncio.sleep(0.002)

@@ -1,1 +1,1 @@
-"""Work that is done once: shared streams, an LRU cache, and workers that return results they already have."""
+"""Caches around workers, with single-flight: an LRU cache, shared streams, a caching encoder and a caching decoder."""

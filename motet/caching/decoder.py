@@ -1,4 +1,4 @@
-"""Finished media, given again to whoever asks for the same."""
+"""A cache of finished media around a decoder."""
 
 from __future__ import annotations
 
@@ -20,87 +20,87 @@ from motet.core.workers import DecodeJob, Decoder, Progress, Reservation, reserv
 
 Finished = LruCache[bytes, Media]
 
-_TOLD_APART = {"conditioning", "inputs"}
-_UNDECIDING = {"previews", "priority", "min_steps"}
-_deciding = attrgetter(*sorted({field.name for field in fields(DecodeJob)} - _TOLD_APART - _UNDECIDING))
-"""What decides a job's media, beside its conditioning and its inputs."""
+_HASHED_FIELDS = {"conditioning", "inputs"}
+_IGNORED_FIELDS = {"previews", "priority", "min_steps"}
+_key_fields = attrgetter(*sorted({field.name for field in fields(DecodeJob)} - _HASHED_FIELDS - _IGNORED_FIELDS))
+"""The small fields of a job that determine its media. The key hashes the conditioning and the inputs separately."""
 
 
 class CachingDecoder:
-    """A `Decoder` that does equal jobs of one tenant once: what is under way is shared, finished media are kept.
+    """A `Decoder` that runs equal jobs of one tenant once: it shares running jobs and caches finished media.
 
-    `model` names the weights; `memory` may be shared by decoders of several modalities. What several wait for goes on
-    while one of them does. Nothing that failed is kept.
+    `model` identifies the weights. Decoders of several modalities may share one `cache`. A shared job runs until its
+    last caller stops. Errors are not cached.
 
-    A job that may take fewer steps is given what is kept, which took them all; else it is done for it alone, as its
-    deadline decides what comes out, and is not kept.
+    A job with `min_steps` may use cached media, because they have all steps. If no media are cached, the job runs alone
+    and its result is not cached, because the deadline affects the result.
     """
 
-    def __init__(self, decoder: Decoder, model: str, memory: Finished) -> None:
+    def __init__(self, decoder: Decoder, model: str, cache: Finished) -> None:
         self._decoder = decoder
         self._model = model
-        self._memory = memory
-        self._flights: SharedStreams[Progress | Media] = SharedStreams()
+        self._cache = cache
+        self._streams: SharedStreams[Progress | Media] = SharedStreams()
 
     def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
-        """As the decoder does. Who joins a job under way is told its latest progress first; kept media come at once."""
-        return self.decode_at(UnreservedJob(self._decoder), job, deadline)
+        """Implement `Decoder.decode`. A caller that joins a running job gets its latest progress first."""
+        return self.decode_reserved(UnreservedJob(self._decoder), job, deadline)
 
     def reserve(self, *, steps: int | None, tenant: str, priority: int) -> CachingReservation:
-        """A place for a job that may prove not to need one."""
+        """Reserve a slot for a future job, see `Reservable.reserve`. A cached job does not use the slot."""
         decoder = reservable(self._decoder)
         if decoder is None:
             return CachingReservation(self, UnreservedJob(self._decoder))
         return CachingReservation(self, decoder.reserve(steps=steps, tenant=tenant, priority=priority))
 
-    async def decode_at(
-        self, place: Reservation, job: DecodeJob, deadline: Deadline
+    async def decode_reserved(
+        self, reservation: Reservation, job: DecodeJob, deadline: Deadline
     ) -> AsyncIterator[Progress | Media]:
-        """As `decode`, at a place of the decoder's, which is given back at once where the job does not need it."""
+        """Run a job in a reserved slot. Release the slot at once if the job is cached or joins a running job."""
         key = await self._key(job)
-        kept = self._memory.get(key)
-        if kept is not None:
-            place.release()
-            _count(job, "kept")
-            yield kept
+        cached = self._cache.get(key)
+        if cached is not None:
+            reservation.release()
+            _count(job, "hit")
+            yield cached
             return
-        shared = job.min_steps is None
-        made = self._shared(key, place, job, deadline) if shared else _alone(place, job, deadline)
-        async with closing(made) as events:
+        shareable = job.min_steps is None
+        stream = self._join(key, reservation, job, deadline) if shareable else _run_alone(reservation, job, deadline)
+        async with closing(stream) as events:
             async for event in events:
                 yield event
 
-    def _shared(
-        self, key: bytes, place: Reservation, job: DecodeJob, deadline: Deadline
+    def _join(
+        self, key: bytes, reservation: Reservation, job: DecodeJob, deadline: Deadline
     ) -> AsyncIterator[Progress | Media]:
-        # Whoever is in more of a hurry does not wait with those who are in less.
-        flight = (key, job.previews, job.priority)
-        joined = flight in self._flights
+        # A job never waits for a running job of lower priority.
+        stream = (key, job.previews, job.priority)
+        joined = stream in self._streams
         if joined:
-            place.release()
-        _count(job, "joined" if joined else "computed")
-        # A place is good for one attempt.
-        attempts = chain([place], repeat(self._decoder))
-        return self._flights.join(flight, lambda until: self._made(key, next(attempts), job, until), deadline)
+            reservation.release()
+        _count(job, "joined" if joined else "miss")
+        # A reservation is valid for one attempt.
+        attempts = chain([reservation], repeat(self._decoder))
+        return self._streams.join(stream, lambda until: self._run(key, next(attempts), job, until), deadline)
 
-    async def _made(
+    async def _run(
         self, key: bytes, decoder: Decoder, job: DecodeJob, deadline: Deadline
     ) -> AsyncIterator[Progress | Media]:
         async with closing(decoder.decode(job, deadline)) as events:
             async for event in events:
                 if isinstance(event, Media):
-                    self._memory.keep(key, event, len(event.data))
+                    self._cache.put(key, event, len(event.data))
                     yield event
                     return
                 yield event
 
     async def _key(self, job: DecodeJob) -> bytes:
-        """32 bytes, equal for jobs of one tenant that make equal media."""
-        # Inputs may be large, and the event loop does not wait for their digests.
-        inputs = await asyncio.to_thread(_told, job.inputs) if job.inputs else ()
+        """Return 32 bytes, equal for jobs of one tenant that produce equal media."""
+        # The inputs may be large, so a thread computes their digests and does not block the event loop.
+        inputs = await asyncio.to_thread(_digests, job.inputs) if job.inputs else ()
         tensor = job.conditioning
-        told = (self._model, _deciding(job), inputs, tensor.dtype, tensor.shape)
-        return sha256(repr(told).encode() + tensor.data).digest()
+        description = (self._model, _key_fields(job), inputs, tensor.dtype, tensor.shape)
+        return sha256(repr(description).encode() + tensor.data).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,37 +108,37 @@ class CachingReservation:
     """A `Reservation` of a `CachingDecoder`."""
 
     decoder: CachingDecoder
-    place: Reservation
+    reservation: Reservation
 
     def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
-        """As `CachingDecoder.decode`, from the place that was kept."""
-        return self.decoder.decode_at(self.place, job, deadline)
+        """Run a job in the reserved slot, see `CachingDecoder.decode`."""
+        return self.decoder.decode_reserved(self.reservation, job, deadline)
 
     def release(self) -> None:
-        """Give the place back."""
-        self.place.release()
+        """Release the slot."""
+        self.reservation.release()
 
 
 @dataclass(frozen=True, slots=True)
 class UnreservedJob:
-    """The `Reservation` for which nothing was reserved."""
+    """A `Reservation` without a reserved slot."""
 
     decoder: Decoder
 
     def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
-        """As the decoder does."""
+        """Run a job, see `Decoder.decode`."""
         return self.decoder.decode(job, deadline)
 
     def release(self) -> None:
-        """There is nothing to give back."""
+        """Do nothing: no slot is reserved."""
 
 
-def _alone(place: Reservation, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
-    _count(job, "computed")
-    return place.decode(job, deadline)
+def _run_alone(reservation: Reservation, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
+    _count(job, "miss")
+    return reservation.decode(job, deadline)
 
 
-def _told(inputs: Sequence[Media]) -> tuple[tuple[str, bytes], ...]:
+def _digests(inputs: Sequence[Media]) -> tuple[tuple[str, bytes], ...]:
     return tuple((media.media_type, media.sha256) for media in inputs)
 
 

@@ -1,4 +1,4 @@
-"""Embeddings of media, each made once."""
+"""A cache of embeddings around an encoder."""
 
 from __future__ import annotations
 
@@ -22,46 +22,47 @@ EmbeddingCache = LruCache[bytes, Tensor]
 
 
 class CachingEncoder:
-    """An `Encoder` that embeds equal media once, whoever sends them: an embedding follows from the bytes alone.
+    """An `Encoder` that encodes equal media once, for all tenants: an embedding depends only on the media's bytes.
 
-    `version` changes whenever the encoder would make something else of the same bytes; `memory` may be shared by
-    encoders of several versions. What several wait for, equally urgently, goes on while one of them does.
+    `version` must change if the encoder returns different embeddings for the same bytes. Encoders of several versions
+    may share one `cache`. Concurrent calls of equal media and priority share one encoding. The encoding stops when all
+    of these calls are cancelled.
     """
 
-    def __init__(self, encoder: Encoder, version: str, memory: EmbeddingCache) -> None:
+    def __init__(self, encoder: Encoder, version: str, cache: EmbeddingCache) -> None:
         self._encoder = encoder
         self._version = version
-        self._memory = memory
-        self._flights: SharedStreams[Tensor] = SharedStreams()
+        self._cache = cache
+        self._streams: SharedStreams[Tensor] = SharedStreams()
 
     async def encode(
         self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
     ) -> list[Tensor]:
-        """As the encoder does. Each caller waits until its own deadline, and hears of its own index."""
+        """Implement `Encoder.encode`. An error names the index in the caller's own media."""
         return await encode_each(media, partial(self._embedding, tenant=tenant, priority=priority), deadline)
 
     async def _embedding(self, item: Media, tenant: str, priority: int) -> Tensor:
         key = await asyncio.to_thread(self._key, item)
-        kept = self._memory.get(key)
-        # Whoever is in more of a hurry does not wait with those who are in less.
-        flight = key, priority
-        outcome = "kept" if kept is not None else "joined" if flight in self._flights else "computed"
+        cached = self._cache.get(key)
+        # A call never waits for an encoding of lower priority.
+        stream = key, priority
+        outcome = "hit" if cached is not None else "joined" if stream in self._streams else "miss"
         labelled(metrics.EMBEDDING_CACHE, outcome).inc()
-        if kept is not None:
-            return kept
-        # Whoever asks leaves at its own deadline, by being cancelled.
-        begin = partial(self._embedded, key, item, tenant, priority)
-        async with closing(self._flights.join(flight, begin, Deadline.never())) as found:
-            return await anext(found)
+        if cached is not None:
+            return cached
+        # `encode_each` cancels this coroutine at the caller's deadline.
+        start = partial(self._encode, key, item, tenant, priority)
+        async with closing(self._streams.join(stream, start, Deadline.never())) as embeddings:
+            return await anext(embeddings)
 
-    async def _embedded(
+    async def _encode(
         self, key: bytes, item: Media, tenant: str, priority: int, deadline: Deadline
     ) -> AsyncIterator[Tensor]:
-        # Those who wait leave at their deadlines, and the last to leave stops this: its own is never.
+        # The deadline is never: each caller stops at its own deadline, and the last caller cancels the encoding.
         [embedding] = await self._encoder.encode([item], deadline, tenant=tenant, priority=priority)
-        self._memory.keep(key, embedding, len(embedding.data))
+        self._cache.put(key, embedding, len(embedding.data))
         yield embedding
 
     def _key(self, item: Media) -> bytes:
-        # What they were declared as decides whether they are read at all.
+        # The key includes the declared type: an encoder may refuse the same bytes under another type.
         return sha256(repr((self._version, item.media_type)).encode() + item.sha256).digest()

@@ -1,4 +1,4 @@
-"""What was made lately, within bounds."""
+"""An LRU cache with a limit in bytes."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ Value = TypeVar("Value")
 
 
 class LruCache(Generic[Key, Value]):
-    """Keeps values that are worth keeping, at most `limit` bytes of them; the least recently used make room."""
+    """A cache of at most `limit` bytes. It evicts the least recently used values first."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._kept: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
-        """The least recently used first; each with the bytes it takes."""
+        self._entries: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
+        """Key -> value and its size in bytes, the least recently used entry first."""
         self._size = 0
 
     @property
     def size(self) -> int:
-        """Bytes that are kept now."""
+        """The total size of the cached values, in bytes."""
         return self._size
 
     def get(self, key: Key) -> Value | None:
-        """What is kept under a key, or None."""
-        if key not in self._kept:
+        """Return the value of a key, or None on a cache miss."""
+        if key not in self._entries:
             return None
-        self._kept.move_to_end(key)
-        return self._kept[key][0]
+        self._entries.move_to_end(key)
+        return self._entries[key][0]
 
-    def keep(self, key: Key, value: Value, size: int) -> None:
-        """Keep a value of `size` bytes in place of the key's last one. One that would fill it all is not kept."""
-        self._size -= self._kept.pop(key, (value, 0))[1]
+    def put(self, key: Key, value: Value, size: int) -> None:
+        """Cache a value of `size` bytes and replace the key's old value. Drop a value larger than the limit."""
+        self._size -= self._entries.pop(key, (value, 0))[1]
         if size > self._limit:
             return
-        self._kept[key] = (value, size)
+        self._entries[key] = (value, size)
         self._size += size
         while self._size > self._limit:
-            _, (_, freed) = self._kept.popitem(last=False)
-            self._size -= freed
+            _, (_, evicted) = self._entries.popitem(last=False)
+            self._size -= evicted

@@ -1,4 +1,4 @@
-"""Work that several want at the same moment, done once."""
+"""Single-flight for streams: concurrent callers with equal keys share one stream."""
 
 from __future__ import annotations
 
@@ -14,152 +14,154 @@ from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError
 
 Item = TypeVar("Item")
-Begin = Callable[[Deadline], AsyncIterator[Item]]
-"""Makes a stream that is to end before a deadline."""
+Start = Callable[[Deadline], AsyncIterator[Item]]
+"""A function that starts a stream with a deadline."""
 
 
 class SharedStreams(Generic[Item]):
-    """Streams under way, each read once and told to all who have joined it. They belong to one event loop."""
+    """The running streams by key. All calls must be in one event loop."""
 
     def __init__(self) -> None:
-        self._aloft: dict[Hashable, _SharedStream[Item]] = {}
+        self._running: dict[Hashable, _SharedStream[Item]] = {}
 
     def __contains__(self, key: Hashable) -> bool:
-        """Whether a stream is under way for a key."""
-        flight = self._aloft.get(key)
-        return flight is not None and not flight.over
+        """Return True if a stream runs for the key."""
+        stream = self._running.get(key)
+        return stream is not None and not stream.done
 
-    def join(self, key: Hashable, begin: Begin[Item], deadline: Deadline) -> Subscription[Item]:
-        """The items of the key's stream; `begin` makes one where none is under way.
+    def join(self, key: Hashable, start: Start[Item], deadline: Deadline) -> Subscription[Item]:
+        """Subscribe to the key's stream. Call `start` if no stream runs for the key.
 
-        Who joins late is told the latest item and then the rest. What the stream raises, all are told. It goes on for
-        as long as anybody listens: each until its own deadline or until it closes what it got here. A stream that runs
-        out of the time it was begun with begins again where a listener has more, and has the most that any of them has.
+        A late subscriber gets the latest item, then all later items. An error reaches every subscriber. A subscription
+        ends at its own deadline or when it is closed. The stream stops with its last subscription.
+
+        The stream has the deadline of its first subscriber. If the stream raises `DeadlineError` and a subscriber has a
+        later deadline, the stream starts again with the latest deadline of all subscribers.
         """
-        flight = self._aloft.get(key)
-        if flight is None or flight.over:
-            flight = self._aloft[key] = _SharedStream(begin, deadline, partial(self._forget, key))
-        return Subscription(flight, deadline)
+        stream = self._running.get(key)
+        if stream is None or stream.done:
+            stream = self._running[key] = _SharedStream(start, deadline, partial(self._remove, key))
+        return Subscription(stream, deadline)
 
-    def _forget(self, key: Hashable, ended: _SharedStream[Item]) -> None:
-        if self._aloft.get(key) is ended:
-            del self._aloft[key]
+    def _remove(self, key: Hashable, ended: _SharedStream[Item]) -> None:
+        if self._running.get(key) is ended:
+            del self._running[key]
 
 
 class Subscription(Generic[Item]):
-    """A stream as one of those who share it hears it. Whoever has one closes it."""
+    """One subscriber's iterator over a shared stream. The subscriber must close it."""
 
-    # A class and not a generator: each item of every stream comes through here.
+    # A class is faster than a generator, and every item of every stream passes through here.
 
-    def __init__(self, flight: _SharedStream[Item], deadline: Deadline) -> None:
+    def __init__(self, stream: _SharedStream[Item], deadline: Deadline) -> None:
         self.deadline = deadline
-        self._flight = flight
-        self._heard: deque[Item] = deque()
-        self._news: asyncio.Future[None] | None = None
-        self._late = False
+        self._stream = stream
+        self._items: deque[Item] = deque()
+        self._changed: asyncio.Future[None] | None = None
+        self._expired = False
         self._timer: asyncio.TimerHandle | None = None
         if deadline.at is not None:
-            self._timer = asyncio.get_running_loop().call_at(deadline.at, self._run_late)
-        flight.board(self)
+            self._timer = asyncio.get_running_loop().call_at(deadline.at, self._expire)
+        stream.add(self)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Item:
-        """The next item. Raises `DeadlineError` when there is none before the deadline."""
-        while not self._heard:
-            if self._late:
-                raise DeadlineError("the deadline passed before it was made; allow more time or ask for less")
-            if self._flight.over:
-                self._flight.outcome()
+        """Return the next item. Raise `DeadlineError` if no item arrives before the deadline."""
+        while not self._items:
+            if self._expired:
+                raise DeadlineError("the deadline passed before the result was ready; allow more time or ask for less")
+            if self._stream.done:
+                self._stream.raise_error()
                 raise StopAsyncIteration
-            self._news = asyncio.get_running_loop().create_future()
-            await self._news
-        return self._heard.popleft()
+            self._changed = asyncio.get_running_loop().create_future()
+            await self._changed
+        return self._items.popleft()
 
     async def aclose(self) -> None:
-        """Listen no more. The last to leave stops the stream, and has left when it has stopped."""
+        """Unsubscribe. The last subscriber stops the stream and waits until the stream has stopped."""
         if self._timer is not None:
             self._timer.cancel()
-        await self._flight.leave(self)
+        await self._stream.remove(self)
 
-    def hear(self, item: Item) -> None:
-        """There is an item more."""
-        self._heard.append(item)
+    def push(self, item: Item) -> None:
+        """Append an item for the subscriber."""
+        self._items.append(item)
         self.wake()
 
     def wake(self) -> None:
-        """Something has changed."""
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
+        """Wake the subscriber after a change."""
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
 
-    def _run_late(self) -> None:
-        self._late = True
+    def _expire(self) -> None:
+        self._expired = True
         self.wake()
 
 
 class _SharedStream(Generic[Item]):
-    """One stream and its listeners. `on_end` is called with it when nobody may join any more."""
+    """A running stream and its subscribers. `on_end(stream)` is called when no subscriber may join any more."""
 
-    # Nothing in it refers to it: it holds the latest item, which is to go when the last listener has gone.
+    # No attribute refers back to this object, so the latest item is freed together with the last subscriber.
 
-    def __init__(self, begin: Begin[Item], deadline: Deadline, on_end: Callable[[_SharedStream[Item]], None]) -> None:
+    def __init__(self, start: Start[Item], deadline: Deadline, on_end: Callable[[_SharedStream[Item]], None]) -> None:
         self._on_end = on_end
-        self._told: tuple[Item, ...] = ()
-        """The latest item, if there was one."""
-        self._listeners: list[Subscription[Item]] = []
-        self._task = asyncio.create_task(self._fly(begin, deadline))
-        self._task.add_done_callback(self._land)
+        self._latest: tuple[Item, ...] = ()
+        """The latest item, or () before the first item."""
+        self._subscribers: list[Subscription[Item]] = []
+        self._task = asyncio.create_task(self._run(start, deadline))
+        self._task.add_done_callback(self._finish)
 
     @property
-    def over(self) -> bool:
-        """Whether there will be no more items."""
+    def done(self) -> bool:
+        """True if the stream has ended."""
         return self._task.done()
 
-    def outcome(self) -> None:
-        """Once it is over: raises what the stream raised, if it did."""
+    def raise_error(self) -> None:
+        """Raise the error of an ended stream, if it has one."""
         self._task.result()
 
-    def board(self, listener: Subscription[Item]) -> None:
-        """One listener more, who is told the latest."""
-        self._listeners.append(listener)
-        for item in self._told:
-            listener.hear(item)
+    def add(self, subscriber: Subscription[Item]) -> None:
+        """Add a subscriber and send the latest item to it."""
+        self._subscribers.append(subscriber)
+        for item in self._latest:
+            subscriber.push(item)
 
-    async def leave(self, listener: Subscription[Item]) -> None:
-        """One listener less; without any, the work stops, which this waits for."""
-        if listener not in self._listeners:
+    async def remove(self, subscriber: Subscription[Item]) -> None:
+        """Remove a subscriber. Stop the stream after the last subscriber and wait until the stream has stopped."""
+        if subscriber not in self._subscribers:
             return
-        self._listeners.remove(listener)
-        if not self._listeners and not self._task.done():
+        self._subscribers.remove(subscriber)
+        if not self._subscribers and not self._task.done():
             self._on_end(self)
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def _fly(self, begin: Begin[Item], deadline: Deadline) -> None:
+    async def _run(self, start: Start[Item], deadline: Deadline) -> None:
         while True:
             try:
-                return await self._tell(begin(deadline))
+                return await self._publish(start(deadline))
             except DeadlineError:
-                latest = max((listener.deadline for listener in self._listeners), key=_moment, default=deadline)
-                if _moment(latest) <= _moment(deadline):
+                latest = max((subscriber.deadline for subscriber in self._subscribers), key=_time, default=deadline)
+                if _time(latest) <= _time(deadline):
                     raise
                 deadline = latest
 
-    async def _tell(self, stream: AsyncIterator[Item]) -> None:
+    async def _publish(self, stream: AsyncIterator[Item]) -> None:
         async with closing(stream):
             async for item in stream:
-                self._told = (item,)
-                for listener in self._listeners:
-                    listener.hear(item)
+                self._latest = (item,)
+                for subscriber in self._subscribers:
+                    subscriber.push(item)
 
-    def _land(self, task: asyncio.Task[None]) -> None:
+    def _finish(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
-            task.exception()  # looked at even if nobody is left to be told, or asyncio complains
+            task.exception()  # retrieved, or asyncio logs an error if no subscriber is left
         self._on_end(self)
-        for listener in self._listeners:
-            listener.wake()
+        for subscriber in self._subscribers:
+            subscriber.wake()
 
 
-def _moment(deadline: Deadline) -> float:
+def _time(deadline: Deadline) -> float:
     return math.inf if deadline.at is None else deadline.at

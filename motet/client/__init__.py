@@ -1,4 +1,4 @@
-"""The client of a Motet that runs somewhere else. It needs grpcio and protobuf, and no model.
+"""The client of a Motet server. It depends only on grpcio and protobuf.
 
     import asyncio
     from motet.client import Client

@@ -1,4 +1,4 @@
-"""Media that are too large for a message, to a server and back, in chunks."""
+"""The upload and download of artifacts, in chunks."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from motet.v1 import artifact_service_pb2_grpc
 
 
 class ArtifactClient:
-    """The artifacts of a server. `timeout` bounds each call but downloads, in seconds; `whom` names the server."""
+    """A client of the artifact service. `timeout` limits uploads and deletions, in seconds. `peer` names the server."""
 
-    def __init__(self, channel: grpc.aio.Channel, timeout: float, whom: str) -> None:
+    def __init__(self, channel: grpc.aio.Channel, timeout: float, peer: str) -> None:
         self._stub = artifact_service_pb2_grpc.ArtifactServiceStub(channel)
         self._timeout = timeout
-        self._whom = whom
+        self._peer = peer
 
     async def upload(self, media: Media) -> Artifact:
-        """Have media kept. Raises `MediaError` for what cannot be read."""
-        call = self._stub.UploadArtifact(_frames(media), timeout=self._timeout)
-        return convert.artifact_from_proto((await unary(call, self._whom)).artifact)
+        """Upload media. Raise `MediaError` if the server cannot read the media."""
+        call = self._stub.UploadArtifact(_upload_requests(media), timeout=self._timeout)
+        return convert.artifact_from_proto((await unary(call, self._peer)).artifact)
 
     async def download(self, name: str, offset: int = 0) -> AsyncGenerator[bytes, None]:
-        """The bytes of an artifact from an offset, in chunks. Raises `NotFoundError`."""
+        """Yield the bytes of an artifact from an offset, in chunks. Raise `NotFoundError` for an unknown name."""
         call = self._stub.DownloadArtifact(pb.DownloadArtifactRequest(name=name, offset=offset))
-        async with open_stream(call, self._whom) as responses:
+        async with open_stream(call, self._peer) as responses:
             async for response in responses:
                 if response.offset != offset:
-                    raise FaultError(f"{self._whom} left out bytes of {name}; download it again")
+                    raise FaultError(f"{self._peer} skipped bytes of {name}; repeat the download")
                 offset += len(response.chunk)
                 yield response.chunk
 
     async def delete(self, name: str) -> None:
-        """Have an artifact forgotten, if it is there."""
-        await unary(self._stub.DeleteArtifact(pb.DeleteArtifactRequest(name=name), timeout=self._timeout), self._whom)
+        """Delete an artifact. Do nothing if it does not exist."""
+        await unary(self._stub.DeleteArtifact(pb.DeleteArtifactRequest(name=name), timeout=self._timeout), self._peer)
 
 
-def _frames(media: Media) -> Iterator[pb.UploadArtifactRequest]:
+def _upload_requests(media: Media) -> Iterator[pb.UploadArtifactRequest]:
     header = pb.UploadArtifactRequest.Header(
         media_type=media.media_type, size_bytes=len(media.data), sha256=media.sha256
     )

@@ -13,7 +13,7 @@ from uuid import uuid4
 import grpc
 
 from motet.client.artifacts import ArtifactClient
-from motet.core.answer import Answer, answer_of
+from motet.core.answer import Answer, collect_answer
 from motet.core.errors import FaultError, Reason, RetryableError
 from motet.core.events import Accepted, Artifact, Done, Event, Generation
 from motet.core.media import Media
@@ -25,36 +25,41 @@ from motet.transport.client_call import StreamCall, open_stream, unary
 from motet.v1 import generation_service_pb2 as pb
 from motet.v1 import generation_service_pb2_grpc, model_service_pb2, model_service_pb2_grpc
 
-LARGEST_INLINE = 2**20
-"""Bytes of media that travel inside a request; larger ones are uploaded before."""
+MAX_INLINE_BYTES = 2**20
+"""Maximum size of one media part inside a request, in bytes. The client uploads larger media first."""
 
-_LARGEST_REQUEST = 3 * 2**20
-"""Bytes of all media inside a request together: a message has 4 MiB, and the text must fit, too."""
+_MAX_TOTAL_INLINE_BYTES = 3 * 2**20
+"""Maximum size of all media inside a request, in bytes. The rest of a 4 MiB message is for the text."""
 
-_LATE = 5.0
-"""Seconds after a generation's own timeout at which its call ends, so that the server's last word still arrives."""
+_TIMEOUT_MARGIN = 5.0
+"""Time from a generation's timeout to the timeout of its call, in seconds, so that the final event still arrives."""
 
-_PATIENCE = 30.0
-"""Seconds for which a lost connection is sought again."""
+_RECONNECT_TIMEOUT = 30.0
+"""Maximum time without an event before the client stops reconnecting, in seconds."""
+
+_RETRY_DELAYS = 0.1, 2.0
+"""First and maximum delay between two reconnects, in seconds."""
 
 
 class Client:
-    """A `motet.core.service.Motet` at an address. Make it where an event loop runs; `async with` closes it.
+    """A gRPC client that implements `motet.core.service.Motet`. Create a client in a running event loop.
 
-    `timeout` is in seconds and bounds every call but generations, which have their own. Without credentials the
-    connection is plain text. Raises `SettingsError` for what is not an address, and from each method the error that
-    the server tells, or `RetryableError` when it cannot be reached.
+    `timeout` limits each call except `generate`, `watch` and `download`, in seconds. Without credentials the connection
+    is not encrypted. `async with` closes the client.
+
+    Raise `SettingsError` if the address is invalid. Each method raises the error that the server reports, or
+    `RetryableError` if the server cannot be reached.
     """
 
     def __init__(
         self, address: str, *, credentials: grpc.ChannelCredentials | None = None, timeout: float = 30.0
     ) -> None:
-        self._whom = f"Motet at {address}"
+        self._peer = f"Motet at {address}"
         self._timeout = timeout
         self._channel = open_channel(address, credentials)
         self._generations = generation_service_pb2_grpc.GenerationServiceStub(self._channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
-        self._shelf = ArtifactClient(self._channel, timeout, self._whom)
+        self._artifacts = ArtifactClient(self._channel, timeout, self._peer)
 
     async def __aenter__(self) -> Self:
         return self
@@ -65,29 +70,29 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Hang up: ends every call that is still there."""
+        """Close the connection and cancel all running calls."""
         await self._channel.close()
 
     async def answer(
         self, request: GenerationRequest | str, media: Sequence[Media] = (), *, seed: int | None = None
     ) -> Answer:
-        """The whole answer to a request, or to a text with media, as one user's turn.
+        """Return the complete answer to a request. A text with media becomes a request of one user turn.
 
-        Raises the generation's error when nothing usable came of it; a partial answer is an answer.
+        Raise the generation's error if it failed or was cancelled. A partial generation raises no error.
         """
         if isinstance(request, str):
             request = GenerationRequest((Message("user", (*media, request)),), seed=seed)
-        return await answer_of(self, request)
+        return await collect_answer(self, request)
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
-        """Answer a request: `Accepted` first, `Done` last; closing the iterator cancels, unless the request detaches.
+        """Yield the events of a new generation, from `Accepted` to `Done`, see `Motet.generate`.
 
-        Media over 1 MiB are uploaded first. Every request gets an id, so that trying again never works twice. A lost
-        connection is a hang-up, which stops the work; only when the request detaches does the server go on, and then
-        the events go on here, too, as soon as it can be reached again.
+        Media larger than 1 MiB are uploaded first. Every request gets an id, so that a retry never starts a second
+        generation. A lost connection cancels the generation, unless `request.detach` is set. With `detach` the client
+        reconnects and continues with the next event.
         """
-        message = convert.request_to_proto(await self._sendable(request))
-        timeout = None if request.timeout is None or request.detach else request.timeout + _LATE
+        message = convert.request_to_proto(await self._prepare(request))
+        timeout = None if request.timeout is None or request.detach else request.timeout + _TIMEOUT_MARGIN
         name, sequence = "", 0
         try:
             async with aclosing(self._events(self._generations.Generate(message, timeout=timeout))) as events:
@@ -98,99 +103,100 @@ class Client:
                     yield event
                     if isinstance(event.payload, Done):
                         return
-            raise FaultError(f"{self._whom} ended the answer before it was done")
+            raise FaultError(f"{self._peer} ended the stream before the generation was done")
         except RetryableError as error:
             if not (name and request.detach and error.reason is Reason.WORKER_LOST):
                 raise
-        async with aclosing(self._watched(name, sequence, patient=True)) as events:
+        async with aclosing(self._watch(name, sequence, retry=True)) as events:
             async for event in events:
                 yield event
 
     async def watch(self, name: str, after_sequence: int = 0) -> AsyncGenerator[Event, None]:
-        """Replay a generation's events after a sequence and follow it to its end, over lost connections, too.
+        """Yield a generation's events after a sequence number, past and future. Reconnect after a lost connection.
 
-        Closing the iterator cancels nothing. Raises `NotFoundError`.
+        Closing the iterator does not cancel the generation. Raise `NotFoundError` for an unknown name.
         """
-        async with aclosing(self._watched(name, after_sequence, patient=False)) as events:
+        async with aclosing(self._watch(name, after_sequence, retry=False)) as events:
             async for event in events:
                 yield event
 
     async def get(self, name: str) -> Generation:
-        """The record of a generation. Raises `NotFoundError`."""
+        """Return the record of a generation. Raise `NotFoundError` for an unknown name."""
         call = self._generations.GetGeneration(pb.GetGenerationRequest(name=name), timeout=self._timeout)
-        return convert.generation_from_proto((await unary(call, self._whom)).generation)
+        return convert.generation_from_proto((await unary(call, self._peer)).generation)
 
     async def generations(self, page_size: int = 0, page_token: str = "") -> tuple[list[Generation], str]:
-        """A page of generations, newest first, and the token of the next page, "" for none."""
+        """Return a page of generations, newest first, and the token of the next page, or "" for the last page."""
         request = pb.ListGenerationsRequest(page_size=page_size, page_token=page_token)
-        page = await unary(self._generations.ListGenerations(request, timeout=self._timeout), self._whom)
-        return [convert.generation_from_proto(one) for one in page.generations], page.next_page_token
+        page = await unary(self._generations.ListGenerations(request, timeout=self._timeout), self._peer)
+        return [convert.generation_from_proto(generation) for generation in page.generations], page.next_page_token
 
     async def cancel(self, name: str) -> Generation:
-        """Stop a generation; returns once no worker holds work for it. Raises `NotFoundError`."""
+        """Cancel a generation. Return when no worker runs a call of it. Raise `NotFoundError` for an unknown name."""
         call = self._generations.CancelGeneration(pb.CancelGenerationRequest(name=name), timeout=self._timeout)
-        return convert.generation_from_proto((await unary(call, self._whom)).generation)
+        return convert.generation_from_proto((await unary(call, self._peer)).generation)
 
     async def upload(self, media: Media) -> Artifact:
-        """Keep media on the server for use in a prompt. Raises `MediaError` for what cannot be read."""
-        return await self._shelf.upload(media)
+        """Store media on the server for use in a prompt. Raise `MediaError` if the server cannot read the media."""
+        return await self._artifacts.upload(media)
 
     def download(self, name: str, offset: int = 0) -> AsyncGenerator[bytes, None]:
-        """The bytes of an artifact from an offset, in chunks. Raises `NotFoundError`."""
-        return self._shelf.download(name, offset)
+        """Yield the bytes of an artifact from an offset, in chunks. Raise `NotFoundError` for an unknown name."""
+        return self._artifacts.download(name, offset)
 
     async def delete(self, name: str) -> None:
-        """Forget an artifact, if it is there."""
-        await self._shelf.delete(name)
+        """Delete an artifact. Do nothing if it does not exist."""
+        await self._artifacts.delete(name)
 
     async def models(self) -> list[Model]:
-        """The models that are served."""
+        """Return the models of the server."""
         call = self._models.ListModels(model_service_pb2.ListModelsRequest(), timeout=self._timeout)
-        return [convert.model_from_proto(model) for model in (await unary(call, self._whom)).models]
+        return [convert.model_from_proto(model) for model in (await unary(call, self._peer)).models]
 
     async def _events(self, call: StreamCall[Any]) -> AsyncGenerator[Event, None]:
-        async with open_stream(call, self._whom) as responses:
+        async with open_stream(call, self._peer) as responses:
             async for response in responses:
                 for event in map(convert.event_from_proto, response.events):
                     if event is not None:
                         if isinstance(event.payload, Done):
-                            responses.conclude()
+                            responses.expect_end()
                         yield event
 
-    async def _watched(self, name: str, sequence: int, patient: bool) -> AsyncGenerator[Event, None]:
-        """The events after a sequence. Patient, also where nobody answers at first; with an event, patience begins."""
+    async def _watch(self, name: str, sequence: int, retry: bool) -> AsyncGenerator[Event, None]:
+        """Yield the events after a sequence number. Reconnect after the first event, or from the start with `retry`."""
         loop = asyncio.get_running_loop()
-        heard, pause = loop.time(), 0.1
+        delay, longest = _RETRY_DELAYS
+        last_event = loop.time()
         while True:
             call = self._generations.WatchGeneration(pb.WatchGenerationRequest(name=name, after_sequence=sequence))
             try:
                 async with aclosing(self._events(call)) as events:
                     async for event in events:
-                        sequence, heard, pause, patient = event.sequence, loop.time(), 0.1, True
+                        sequence, last_event, delay, retry = event.sequence, loop.time(), _RETRY_DELAYS[0], True
                         yield event
                         if isinstance(event.payload, Done):
                             return
                 return
             except RetryableError:
-                if not patient or loop.time() - heard > _PATIENCE:
+                if not retry or loop.time() - last_event > _RECONNECT_TIMEOUT:
                     raise
-            await asyncio.sleep(pause)
-            pause = min(2.0, 2 * pause)
+            await asyncio.sleep(delay)
+            delay = min(longest, 2 * delay)
 
-    async def _sendable(self, request: GenerationRequest) -> GenerationRequest:
-        """The request with an id, its large media uploaded and named instead."""
-        room = _LARGEST_REQUEST
+    async def _prepare(self, request: GenerationRequest) -> GenerationRequest:
+        """Return the request with an id. Upload its large media and replace them with artifact names."""
+        budget = _MAX_TOTAL_INLINE_BYTES
         names: dict[Media, ArtifactName] = {}
         turns = []
         for turn in request.turns:
             parts: list[Content] = []
             for part in turn.parts:
-                if isinstance(part, Media) and len(part.data) > min(LARGEST_INLINE, room):
+                if isinstance(part, Media) and len(part.data) > min(MAX_INLINE_BYTES, budget):
                     if part not in names:
                         names[part] = ArtifactName((await self.upload(part)).name)
                     part = names[part]
                 elif isinstance(part, Media):
-                    room -= len(part.data)
+                    budget -= len(part.data)
                 parts.append(part)
             turns.append(replace(turn, parts=tuple(parts)))
         return replace(request, turns=tuple(turns), request_id=request.request_id or str(uuid4()))

@@ -1,4 +1,4 @@
-"""An event loop on a thread of its own, for callers who have none."""
+"""An event loop in its own thread, for callers without an event loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _END = object()
 
 
 class LoopThread:
-    """Runs coroutines and reads streams for threads that wait. Close it."""
+    """A thread with an event loop that runs coroutines and streams for other threads. The owner must close it."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -20,7 +20,7 @@ class LoopThread:
         self._thread.start()
 
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
-        """The coroutine's result. A wait that is interrupted cancels it."""
+        """Run a coroutine and return its result. An interrupt of the waiting thread cancels the coroutine."""
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
@@ -29,7 +29,7 @@ class LoopThread:
             raise
 
     def read(self, stream: AsyncGenerator[Result, None]) -> Generator[Result, None, None]:
-        """The stream's items. Closing the generator closes the stream, and waits until that is done."""
+        """Yield the stream's items. Closing the generator closes the stream and waits until the stream is closed."""
         try:
             while (item := self.run(_next(stream))) is not _END:
                 yield item
@@ -37,7 +37,7 @@ class LoopThread:
             self.run(stream.aclose())
 
     def close(self) -> None:
-        """Stop the loop, and wait for its thread."""
+        """Stop the event loop and wait for its thread to end."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

@@ -1,4 +1,4 @@
-"""The client for code without an event loop."""
+"""The blocking client."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from motet.core.service import Model
 
 
 class SyncClient:
-    """A `Client` for code without an event loop: the same calls, which wait. `with` closes it."""
+    """A blocking `Client` for code without an event loop. Its methods are the methods of `Client`. `with` closes it."""
 
     def __init__(
         self, address: str, *, credentials: grpc.ChannelCredentials | None = None, timeout: float = 30.0
     ) -> None:
         self._thread = LoopThread()
 
-        async def made() -> Client:
+        async def connect() -> Client:
             return Client(address, credentials=credentials, timeout=timeout)
 
         try:
-            self._client = self._thread.run(made())
+            self._client = self._thread.run(connect())
         except BaseException:
             self._thread.close()
             raise
@@ -43,48 +43,48 @@ class SyncClient:
         self.close()
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection, see `Client.close`."""
         self._thread.run(self._client.close())
         self._thread.close()
 
     def answer(
         self, request: GenerationRequest | str, media: Sequence[Media] = (), *, seed: int | None = None
     ) -> Answer:
-        """As `Client.answer`."""
+        """Return the complete answer to a request, see `Client.answer`."""
         return self._thread.run(self._client.answer(request, media, seed=seed))
 
     def generate(self, request: GenerationRequest) -> Generator[Event, None, None]:
-        """As `Client.generate`."""
+        """Yield the events of a new generation, see `Client.generate`."""
         return self._thread.read(self._client.generate(request))
 
     def watch(self, name: str, after_sequence: int = 0) -> Generator[Event, None, None]:
-        """As `Client.watch`."""
+        """Yield the events of an existing generation, see `Client.watch`."""
         return self._thread.read(self._client.watch(name, after_sequence))
 
     def get(self, name: str) -> Generation:
-        """As `Client.get`."""
+        """Return the record of a generation, see `Client.get`."""
         return self._thread.run(self._client.get(name))
 
     def generations(self, page_size: int = 0, page_token: str = "") -> tuple[list[Generation], str]:
-        """As `Client.generations`."""
+        """Return a page of generations and the next page's token, see `Client.generations`."""
         return self._thread.run(self._client.generations(page_size, page_token))
 
     def cancel(self, name: str) -> Generation:
-        """As `Client.cancel`."""
+        """Cancel a generation, see `Client.cancel`."""
         return self._thread.run(self._client.cancel(name))
 
     def upload(self, media: Media) -> Artifact:
-        """As `Client.upload`."""
+        """Upload media, see `Client.upload`."""
         return self._thread.run(self._client.upload(media))
 
     def download(self, name: str, offset: int = 0) -> Generator[bytes, None, None]:
-        """As `Client.download`."""
+        """Yield the bytes of an artifact, see `Client.download`."""
         return self._thread.read(self._client.download(name, offset))
 
     def delete(self, name: str) -> None:
-        """As `Client.delete`."""
+        """Delete an artifact, see `Client.delete`."""
         self._thread.run(self._client.delete(name))
 
     def models(self) -> list[Model]:
-        """As `Client.models`."""
+        """Return the models of the server, see `Client.models`."""
         return self._thread.run(self._client.models())

@@ -1,1 +1,1 @@
-"""The nouns that every part of Motet shares; nothing here knows torch, grpc or numpy."""
+"""The types that all packages of Motet share. No module of this package imports torch, grpc or numpy."""

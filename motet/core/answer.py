@@ -1,4 +1,4 @@
-"""A whole answer, collected from the events of a generation."""
+"""The complete answer to a request, collected from the events of its generation."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from motet.core.media import Media
 from motet.core.request import GenerationRequest
 from motet.core.service import Motet
 
-_PLAIN = re.compile(r"^[a-z0-9_]{1,32}$")
-# Subtypes whose files are commonly called something else.
+_SAFE = re.compile(r"^[a-z0-9_]{1,32}$")
+# Media subtype -> the usual file suffix, if the two differ.
 _SUFFIXES = {"mpeg": "mp3", "octet-stream": "bin"}
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A complete part: text, or media with the caption they were made from.
+    """A complete part: text, or media with the caption that the language model wrote for them.
 
-    `index` is its place in the answer, `text_anchor` the number of code points written before it.
+    `index` is the part's position in the answer. `text_anchor` is the number of code points of text before the part.
     """
 
     index: int
@@ -46,7 +46,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of a request. `parts` are the complete ones, in order; `generation.failures` tells of the others."""
+    """The answer to a request. `parts` holds the complete parts in order, `generation.failures` the failed parts."""
 
     parts: tuple[Part, ...]
     generation: Generation
@@ -54,32 +54,32 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """All text, in order."""
+        """The text of all text parts, joined in order."""
         return "".join(part.content for part in self.parts if isinstance(part.content, str))
 
     @property
     def media(self) -> tuple[Part, ...]:
-        """The parts that are media, in order."""
+        """The media parts, in order."""
         return tuple(part for part in self.parts if isinstance(part.content, Media))
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write each piece of media, named by place and modality, and the text to answer.txt; the paths in order.
+        """Write each media part to a file named by index and modality, and the text to answer.txt. Return the paths.
 
-        Makes the folder. Raises `RequestError` rather than overwrite a file.
+        Create the folder if it does not exist. Raise `RequestError` if a file exists already.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        files = [(_file_of(part), part.content.data) for part in self.parts if isinstance(part.content, Media)]
+        files = [(_file_name_of(part), part.content.data) for part in self.parts if isinstance(part.content, Media)]
         if self.text:
             files.append(("answer.txt", self.text.encode()))
         return [_write(folder / name, data) for name, data in files]
 
 
-async def answer_of(motet: Motet, request: GenerationRequest) -> Answer:
-    """Have a request answered, and wait for the whole of it.
+async def collect_answer(motet: Motet, request: GenerationRequest) -> Answer:
+    """Send a request and wait for the complete answer.
 
-    Raises what `Motet.generate` raises, the generation's own error when nothing usable came of it, and `FaultError`
-    for content that is not what was made. A partial answer is an answer.
+    Raise the errors of `Motet.generate` and `Collected.add`, and the generation's error if it failed or was cancelled.
+    A partial generation raises no error.
     """
     collected = Collected(motet)
     async with closing(motet.generate(request)) as events:
@@ -87,11 +87,11 @@ async def answer_of(motet: Motet, request: GenerationRequest) -> Answer:
             await collected.add(event)
             if isinstance(event.payload, Done):
                 return collected.answer(event.payload.generation)
-    raise FaultError("the answer ended before it was done")
+    raise FaultError("the event stream ended before the generation was done")
 
 
 class Collected:
-    """The parts of an answer that are complete so far."""
+    """A collector of a generation's complete parts."""
 
     def __init__(self, motet: Motet) -> None:
         self._motet = motet
@@ -101,13 +101,13 @@ class Collected:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """They, in the answer's order."""
+        """The complete parts received until now, in the answer's order."""
         return tuple(sorted(self._parts, key=lambda part: part.index))
 
     async def add(self, event: Event) -> Part | None:
-        """Take in an event; the part that it completes, if it does.
+        """Process an event. Return the part that the event completes, or None.
 
-        Raises `FaultError` for content that is not what was made, and what `Motet.download` raises.
+        Raise `FaultError` if a part's content does not match its digest, and the errors of `Motet.download`.
         """
         match event.payload:
             case Accepted(seed=seed):
@@ -119,37 +119,40 @@ class Collected:
             case PartFailed(part_id):
                 self._started.pop(part_id, None)
             case PartDone() as done:
-                self._parts.append(part := await self._whole(done))
+                self._parts.append(part := await self._complete(done))
                 return part
         return None
 
     def answer(self, generation: Generation) -> Answer:
-        """The whole answer. Raises the generation's own error when nothing usable came of it."""
+        """Return the complete answer. Raise the generation's error if it failed or was cancelled."""
         if generation.state in (State.FAILED, State.CANCELLED):
-            raise generation.error or FaultError("the generation failed without saying why")
+            raise generation.error or FaultError("the generation failed without an error message")
         return Answer(self.parts, generation, self._seed)
 
-    async def _whole(self, done: PartDone) -> Part:
-        started, pieces = self._started.pop(done.part_id)
-        if done.artifact is not None and not pieces:
-            async with closing(self._motet.download(done.artifact.name)) as chunks:
-                pieces = [chunk async for chunk in chunks]
-        data = b"".join(pieces)
+    async def _complete(self, done: PartDone) -> Part:
+        started, chunks = self._started.pop(done.part_id)
+        if done.artifact is not None and not chunks:
+            async with closing(self._motet.download(done.artifact.name)) as download:
+                chunks = [chunk async for chunk in download]
+        data = b"".join(chunks)
         if sha256(data).digest() != done.sha256:
-            raise FaultError(f"the content of {done.part_id} is not what was made; ask again")
+            raise FaultError(f"the content of {done.part_id} does not match its digest; repeat the request")
         media_type = done.artifact.media_type if done.artifact else started.media_type
         content = data.decode() if started.modality == TEXT else Media(media_type, data)
         return Part(started.index, started.modality, content, started.caption, started.text_anchor)
 
 
 def file_name(number: int, modality: str, media_type: str) -> str:
-    """What a file of an answer is called, such as "02-smell.bin". No server can name one elsewhere with it."""
+    """Return the file name of a media part, such as "02-smell.bin".
+
+    The name has no path separator, whatever the server sends, so that the file stays in its folder.
+    """
     subtype = media_type.partition("/")[2].removeprefix("x-")
     suffix = _SUFFIXES.get(subtype, subtype)
-    return f"{number:02}-{modality if _PLAIN.match(modality) else 'part'}.{suffix if _PLAIN.match(suffix) else 'bin'}"
+    return f"{number:02}-{modality if _SAFE.match(modality) else 'part'}.{suffix if _SAFE.match(suffix) else 'bin'}"
 
 
-def _file_of(part: Part) -> str:
+def _file_name_of(part: Part) -> str:
     return file_name(part.index, part.modality, part.content.media_type if isinstance(part.content, Media) else "")
 
 
@@ -158,5 +161,5 @@ def _write(path: Path, data: bytes) -> Path:
         with path.open("xb") as file:
             file.write(data)
     except FileExistsError:
-        raise RequestError(f"{path} is already there; choose another folder") from None
+        raise RequestError(f"{path} exists already; choose another folder") from None
     return path

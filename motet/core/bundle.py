@@ -1,9 +1,9 @@
-"""The bundle: one noun for a model, a folder with `bundle.yaml` and safetensors.
+"""The bundle of a model: a folder with the manifest `bundle.yaml`, weights in safetensors and their configurations.
 
-The manifest says everything the system knows about a model, once. It is strict: an unknown key, a missing file, or a
-file whose sha256 differs is refused, naming it. Code holds no per-model constants.
+The manifest holds every fact about a model that the code needs. The code has no constants of a particular model.
+Loading is strict: an unknown key, a missing file or a wrong sha256 raises an error that names the key or the file.
 
-The manifest is a pydantic model (docs/adr/0001), so this module is not part of what the client imports.
+The manifest is a pydantic model (docs/adr/0001), so the client does not import this module.
 """
 
 from __future__ import annotations
@@ -31,54 +31,59 @@ class _Entry(BaseModel):
 
 
 class EncoderEntry(_Entry):
-    """Which encoder, where its files are, and which modalities it reads."""
+    """The encoder: its implementation, its folder and its input modalities."""
 
-    kind: str
+    kind: Literal["imagebind", "toy"]
+    """The implementation: "imagebind" loads weights from `path`, "toy" has no weights."""
     path: RelativePath
     modalities: list[Modality]
 
 
 class LanguageModelEntry(_Entry):
-    """Where the language model is, and how it is spoken to."""
+    """The language model: its folders, its chat template and its limits."""
 
     path: RelativePath
     lora: RelativePath | None = None
     projections: RelativePath
     prompt: Literal["vicuna-v0"]
+    """The chat template, see `motet.models.llm.chat_template`. The code supports only this template."""
     first_control: PositiveInt
-    """Id of the first control token, `<Img>`; `</Img>` and the signal runs follow. Text ids are all below it."""
+    """Id of the first control token, `<Img>`. `</Img>` and the signal runs follow. All text ids are lower."""
     max_tokens: PositiveInt
-    """Upper bound on prompt and answer together: the positions the model was trained for."""
+    """Maximum number of tokens of prompt plus response: the positions that the model was trained for."""
 
 
 class SignalEntry(_Entry):
-    """How a run is spelt, how long it is, and which decoder it calls."""
+    """The signal run of a modality: its tokens, its length and its decoder."""
 
     token: Annotated[str, Field(pattern=r"\{i\}")]
+    """Spelling of the tokens, such as "[IMG{i}]" for [IMG0], [IMG1], ... Error messages name the tokens with it."""
     run: PositiveInt
+    """Number of tokens of the run."""
     decoder: str
 
 
 class DecoderEntry(_Entry):
-    """Which decoder, where its files are, and what it takes and makes."""
+    """A decoder: its implementation, its folder, its input and its output."""
 
     kind: str
+    """The implementation, see `motet.models.diffusion.decoder`."""
     path: RelativePath
     conditioning: Annotated[list[PositiveInt], Field(min_length=1)]
-    """Shape of the float32 tensor that it is conditioned on."""
+    """Shape of the conditioning, a float32 tensor."""
     media_type: str
     steps: PositiveInt
-    """Denoising steps, where a job names none."""
+    """Default number of denoising steps."""
     guidance: Annotated[float, Field(ge=1)]
-    """Classifier-free guidance scale, where a job names none; 1 is none."""
+    """Default classifier-free guidance scale; 1 means no guidance."""
     shared: dict[str, RelativePath] = Field(default_factory=dict)
-    """Component name to a folder that more than one decoder uses, such as an autoencoder."""
+    """Component name -> folder of a component that several decoders share, such as an autoencoder."""
     options: dict[str, float] = Field(default_factory=dict)
-    """What only this kind knows, such as frames per second."""
+    """Options of this implementation, such as the frames per second."""
 
 
 class Manifest(_Entry):
-    """`bundle.yaml`, as written."""
+    """The content of `bundle.yaml`."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
     licence: str
@@ -86,7 +91,7 @@ class Manifest(_Entry):
     encoder: EncoderEntry
     language_model: LanguageModelEntry
     signals: dict[Modality, SignalEntry]
-    """In token order: the first modality's run takes the first ids."""
+    """The signal runs in token order: the first modality's run has the lowest ids."""
     decoders: dict[str, DecoderEntry]
     files: dict[RelativePath, Digest]
 
@@ -99,12 +104,13 @@ class Manifest(_Entry):
 
     @property
     def grammar(self) -> Grammar:
-        """The signal grammar; `<Img>` and `</Img>` take the two ids before the runs, as in NExT-GPT v0."""
+        """The signal grammar. `<Img>` and `</Img>` have the two ids before the runs, as in NExT-GPT v0."""
         lengths = {modality: signal.run for modality, signal in self.signals.items()}
-        return Grammar.following(self.language_model.first_control + 2, lengths)
+        tokens = {modality: signal.token for modality, signal in self.signals.items()}
+        return Grammar.following(self.language_model.first_control + 2, lengths, tokens)
 
     def decoder_of(self, modality: str) -> DecoderEntry:
-        """The decoder that a modality's signals call. Raises `NotFoundError` for a modality that has none."""
+        """Return the decoder of a modality. Raise `NotFoundError` if the modality has no signal run."""
         if modality not in self.signals:
             known = ", ".join(self.signals)
             raise NotFoundError(
@@ -116,31 +122,31 @@ class Manifest(_Entry):
 
 
 class Bundle:
-    """A manifest and the folder it describes, verified."""
+    """A verified manifest and its folder."""
 
     def __init__(self, folder: Path, manifest: Manifest, digest: str) -> None:
         self.folder = folder
         self.manifest = manifest
         self.digest = digest
-        """sha256 of the manifest, in hex; it lists every file's, so it names the whole model."""
+        """sha256 of the manifest, in hex. It identifies the model, because the manifest lists every file's sha256."""
 
     def path(self, relative: str) -> Path:
-        """Where a file or folder of the manifest is on this machine."""
+        """Return the path of a file or folder of the manifest on this machine."""
         return self.folder / relative
 
     @classmethod
     def load(cls, folder: Path, parts: Iterable[str] | None = None) -> Bundle:
-        """Read and verify a bundle: every listed file must be there and have the listed sha256.
+        """Read and verify a bundle: every listed file must exist and have the listed sha256.
 
-        `parts` limits verification to files under these relative folders, for a process that opens no others.
-        Raises `BundleError`, naming the file.
+        `parts` limits the verification to the files in these relative folders, for a process that uses only them.
+        Raise `BundleError` that names the file.
         """
         folder = folder.resolve()
         try:
             raw = (folder / MANIFEST).read_bytes()
             manifest = Manifest.model_validate(yaml.safe_load(raw))
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise BundleError(f"{folder.name}/{MANIFEST} is missing: name the folder of a bundle") from error
+            raise BundleError(f"{folder.name}/{MANIFEST} is missing: pass the folder of a bundle") from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise BundleError(f"{folder.name}/{MANIFEST} is not valid YAML") from error
         except ValidationError as error:
@@ -151,17 +157,17 @@ class Bundle:
         return cls(folder, manifest, hashlib.sha256(raw).hexdigest())
 
 
-def _verify(folder: Path, manifest: Manifest, parts: tuple[str, ...] | None) -> None:
+def _verify(folder: Path, manifest: Manifest, folders: tuple[str, ...] | None) -> None:
     for name, expected in manifest.files.items():
-        if parts is not None and not any(name.startswith(f"{part}/") for part in parts):
+        if folders is not None and not any(name.startswith(f"{subfolder}/") for subfolder in folders):
             continue
         path = folder / name
         if not path.is_file():
             raise BundleError(f"{name} is missing from the bundle {manifest.name}; fetch the bundle again")
         if digest_of(path) != expected:
             raise BundleError(
-                f"{name} is not the file that the manifest of {manifest.name} lists: it was altered or is "
-                "half-written; fetch the bundle again"
+                f"{name} is not the file that the manifest of {manifest.name} lists: the file was changed or "
+                "is incomplete; fetch the bundle again"
             )
     listed = set(manifest.files)
     for path in folder.rglob("*.safetensors"):
@@ -170,15 +176,15 @@ def _verify(folder: Path, manifest: Manifest, parts: tuple[str, ...] | None) -> 
 
 
 def digest_of(path: Path) -> str:
-    """A file's digest as the manifest writes it: "sha256:" and 64 hex digits."""
+    """Return a file's digest in the manifest's format: "sha256:" and 64 hex digits."""
     with path.open("rb") as file:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def bundle_folder(name: str) -> Path:
-    """The folder of a bundle that ships with Motet: beside the checkout's packages, or inside the wheel's."""
+    """Return the folder of a bundle that ships with Motet, in the repository or in the wheel. Raise `BundleError`."""
     package = Path(__file__).resolve().parent.parent
     for folder in (package.parent / "bundles" / name, package / "_bundles" / name):
         if (folder / MANIFEST).is_file():
             return folder
-    raise BundleError(f"there is no bundle called {name!r}: name a shipped bundle, or the folder of one")
+    raise BundleError(f"there is no bundle {name!r}: pass the name of a shipped bundle, or the folder of a bundle")

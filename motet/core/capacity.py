@@ -1,20 +1,20 @@
-"""How much work a worker has, and how much more it takes."""
+"""The load that a worker reports."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 REPORT_INTERVAL = 5.0
-"""Seconds after which a worker tells its load again although it has not changed: whoever tells nothing is not well."""
+"""Maximum interval between a worker's load reports, in seconds. A worker without reports counts as unhealthy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
     """A worker's load at one moment.
 
-    `running` calls are worked on, at most `slots` at a time (0: no limit), `queued` ones wait; the next is refused when
-    both together reach `limit`, 0 for none. `seconds` of work are predicted for them all. `bundle_digest` names what it
-    serves, "" for nothing in particular.
+    `running` is the number of running calls, at most `slots` (0: no limit). `queued` is the number of queued calls. The
+    worker refuses a call if `running + queued` is `limit` (0: no limit). `seconds` is the predicted work of all running
+    and queued calls. `bundle_digest` names the model that the worker serves, "" if it serves no particular model.
     """
 
     running: int = 0

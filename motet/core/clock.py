@@ -1,7 +1,7 @@
-"""What time it is, for everything that waits, measures or gives up.
+"""The clock of all deadlines, durations and timeouts.
 
-Inside a running event loop it is that loop's time, so that a loop with a clock of its own (a simulation, a test) moves
-every deadline with it. The standard loops' time is `time.monotonic()`, so both readings agree there.
+In a running event loop the clock is the loop's time, so a loop with a virtual clock (a simulation, a test) controls
+every deadline. The standard loops use `time.monotonic()`, so this clock equals `time.monotonic()` in them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 
 
 def now() -> float:
-    """Seconds on this thread's clock; only differences mean something."""
+    """Return this thread's time in seconds. The zero point is arbitrary: only differences have a meaning."""
     try:
         return asyncio.get_running_loop().time()
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""Streams are closed by whoever reads them, before anything else happens."""
+"""The closing of streams by their reader."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ Item = TypeVar("Item")
 
 
 class closing(Generic[Item]):  # noqa: N801 - it reads as a verb: `async with closing(stream) as items`
-    """Within, read a worker's stream; on exit it is closed, so that the worker stops now and not at collection.
+    """Close a worker's stream on exit, so that the worker stops at once and not at garbage collection.
 
-    As `contextlib.aclosing`, for the protocols' plain `AsyncIterator`, of which only generators can be closed.
+    Like `contextlib.aclosing`, but for any `AsyncIterator`: an iterator without `aclose` is left as it is.
     """
 
     def __init__(self, stream: AsyncIterator[Item]) -> None:
@@ -25,7 +25,7 @@ class closing(Generic[Item]):  # noqa: N801 - it reads as a verb: `async with cl
 
 
 async def close(stream: AsyncIterator[Any]) -> None:
-    """Close a stream now, if it is one that can be closed."""
+    """Close a stream, if it has an `aclose` method."""
     aclose = getattr(stream, "aclose", None)
     if aclose is not None:
         await aclose()

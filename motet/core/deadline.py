@@ -1,4 +1,4 @@
-"""When something must be done by, as a value that is passed down."""
+"""The deadline of a call, passed from caller to callee."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from motet.core.errors import DeadlineError
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A moment on the clock of `motet.core.clock`, or never.
+    """A time on the clock of `motet.core.clock`, or never.
 
-    A deadline crosses a wire as the seconds that remain, so the clocks of two machines need not agree.
+    A message carries a deadline as the remaining seconds, so the clocks of two machines may differ.
     """
 
     at: float | None
 
     @classmethod
     def after(cls, seconds: float) -> Deadline:
-        """The moment `seconds` from now."""
+        """Return the deadline `seconds` from now."""
         return cls(now() + seconds)
 
     @classmethod
     def never(cls) -> Deadline:
-        """No deadline."""
+        """Return the deadline that never passes."""
         return cls(None)
 
     def remaining(self) -> float | None:
-        """Seconds left, 0.0 once passed; None for never."""
+        """Return the seconds left: 0.0 after the deadline, None without a deadline."""
         return None if self.at is None else max(0.0, self.at - now())
 
     def earlier_by(self, seconds: float) -> Deadline:
-        """This deadline less a margin: what a next hop gets, so that its answer still arrives here in time."""
+        """Return an earlier deadline for a callee, so that the callee's response arrives before this deadline."""
         return self if self.at is None else Deadline(self.at - seconds)
 
     def within(self, seconds: float) -> Deadline:
-        """The earlier of this deadline and `seconds` from now."""
-        own = now() + seconds
-        return Deadline(own if self.at is None else min(self.at, own))
+        """Return the earlier of this deadline and `seconds` from now."""
+        at = now() + seconds
+        return Deadline(at if self.at is None else min(self.at, at))
 
     def check(self, doing: str) -> None:
-        """Raise `DeadlineError` once passed; `doing` completes "the deadline passed while ..."."""
+        """Raise `DeadlineError` after the deadline. `doing` completes the message "the deadline passed while ..."."""
         if self.at is not None and now() >= self.at:
             raise DeadlineError(f"the deadline passed while {doing}; allow more time or ask for less")

@@ -1,4 +1,4 @@
-"""How an encoder treats several pieces of media: each by itself, all at the same time."""
+"""The concurrent encoding of several media, each separately."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Embed = Callable[[Media], Awaitable[Tensor]]
 
 
 async def encode_each(media: Sequence[Media], embed: Embed, deadline: Deadline) -> list[Tensor]:
-    """What `embed` makes of each, in order; as `Encoder.encode` promises.
+    """Run `embed` on all media concurrently and return the results in order, see `Encoder.encode`.
 
-    The first error in that order is raised, a `MediaError` with the index of its piece. All that still goes on then,
-    or when the deadline passes, is stopped first.
+    If several fail, raise the error of the lowest index. A `MediaError` gets its index in `metadata["index"]`. On an
+    error or at the deadline, cancel the other tasks and wait for their end before raising.
     """
-    deadline.check("the encoder was about to begin")
-    tasks = [asyncio.create_task(_placed(index, item, embed)) for index, item in enumerate(media)]
+    deadline.check("the encoder was starting")
+    tasks = [asyncio.create_task(_embed_at(index, item, embed)) for index, item in enumerate(media)]
     try:
         async with asyncio.timeout(deadline.remaining()) as limit:
             return [await task for task in tasks]
@@ -34,7 +34,7 @@ async def encode_each(media: Sequence[Media], embed: Embed, deadline: Deadline) 
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _placed(index: int, item: Media, embed: Embed) -> Tensor:
+async def _embed_at(index: int, item: Media, embed: Embed) -> Tensor:
     try:
         return await embed(item)
     except MediaError as error:

@@ -1,19 +1,19 @@
-"""What can go wrong, sorted by what the caller should do about it.
+"""The errors of Motet, by the action that the caller should take.
 
     MotetError
-    ├── RequestError          change the request, then ask again
-    │   ├── MediaError        ... the attached media are the trouble
-    │   └── NotFoundError     ... it names something that is not (or no longer) there
+    ├── RequestError          change the request, then retry
+    │   ├── MediaError        ... the attached media cause the error
+    │   └── NotFoundError     ... the request names something that does not exist
     ├── RetryableError        the same request may succeed later
-    │   └── OverloadedError   ... not before `retry_after` seconds
-    ├── DeadlineError         the time ran out: ask for less, or allow more
-    ├── CancelledError        somebody asked for it to stop
-    └── FaultError            give up and tell the operator
-        ├── BundleError       ... the model's files are not what its manifest says
-        └── SettingsError     ... the process was started with settings it cannot use
+    │   └── OverloadedError   ... after `retry_after` seconds
+    ├── DeadlineError         the deadline passed: request less, or allow more time
+    ├── CancelledError        a caller cancelled the work
+    └── FaultError            do not retry; inform the operator
+        ├── BundleError       ... the model's files do not match its manifest
+        └── SettingsError     ... the settings of the process are invalid
 
-Every error carries one `Reason` of a closed list; on the wire it is `google.rpc.ErrorInfo.reason`.
-Messages are for people and never hold tracebacks, paths of the server or text of a library.
+Every error has one `Reason` of a closed list. In a gRPC status the reason is `google.rpc.ErrorInfo.reason`.
+Messages are for people. They never contain tracebacks, paths of the server or the text of a library's error.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why something failed: a closed list, part of the contract. Entries are added, never renamed."""
+    """The reason of an error: a closed list and part of the API. Reasons may be added, but never renamed."""
 
     INVALID_REQUEST = "INVALID_REQUEST"
     MODALITY_NOT_SUPPORTED = "MODALITY_NOT_SUPPORTED"
@@ -56,9 +56,9 @@ class Reason(StrEnum):
 
 
 class MotetError(Exception):
-    """The root: a message for a person, a reason for a program, and the values the message speaks of.
+    """The base class: a message for people, and a reason and metadata for programs.
 
-    `metadata` repeats the message's variables for programs; keys may be added, never renamed (AIP-193).
+    `metadata` holds the variables of the message. Keys may be added, but never renamed (AIP-193).
     """
 
     default = Reason.INTERNAL
@@ -71,31 +71,31 @@ class MotetError(Exception):
 
 
 class RequestError(MotetError):
-    """The request cannot be served as it is: change it."""
+    """The request is invalid: change the request."""
 
     default = Reason.INVALID_REQUEST
 
 
 class MediaError(RequestError):
-    """Attached media cannot be read, are of an unsupported type, or exceed a limit."""
+    """The attached media cannot be read, have an unsupported type, or exceed a limit."""
 
     default = Reason.MEDIA_UNREADABLE
 
 
 class NotFoundError(RequestError):
-    """The request names something that does not exist, or no longer."""
+    """The request names something that does not exist or has expired."""
 
     default = Reason.GENERATION_NOT_FOUND
 
 
 class RetryableError(MotetError):
-    """The same request may succeed later or elsewhere; nothing was done for it."""
+    """The same request may succeed later or at another replica. The request had no effect."""
 
     default = Reason.WORKER_UNAVAILABLE
 
 
 class OverloadedError(RetryableError):
-    """Refused at once because too much work is waiting. `retry_after` is in seconds, and positive."""
+    """The queue is full, so the request was refused at once. `retry_after` is positive and in seconds."""
 
     default = Reason.QUEUE_FULL
 
@@ -117,28 +117,28 @@ class DeadlineError(MotetError):
 
 
 class CancelledError(MotetError):
-    """The work was stopped because somebody asked for it.
+    """A caller cancelled the work.
 
-    Not `asyncio.CancelledError`, which stops a task; this one is the outcome that is told to others.
+    This error is an outcome that Motet reports. It is not `asyncio.CancelledError`, which stops a task.
     """
 
     default = Reason.CANCELLED
 
 
 class FaultError(MotetError):
-    """Motet, or a worker, is at fault; the request may be fine."""
+    """An internal error of Motet or of a worker. The request may be valid."""
 
     default = Reason.WORKER_FAULT
 
 
 class BundleError(FaultError):
-    """A bundle's manifest or files are missing, altered or half-written."""
+    """A bundle's manifest or a file is missing, changed or incomplete."""
 
     default = Reason.BUNDLE_INVALID
 
 
 class SettingsError(FaultError):
-    """A process was given settings, or an address, that it cannot use."""
+    """A setting or an address of the process is invalid."""
 
     default = Reason.SETTINGS_INVALID
 
@@ -173,5 +173,5 @@ _CLASS_OF: Mapping[Reason, type[MotetError]] = {
 
 
 def error_of(reason: Reason, message: str, metadata: Mapping[str, str] | None = None) -> MotetError:
-    """The error of a reason: what crossed a wire becomes again what was raised on its other side."""
+    """Return an error of the reason's class. A client restores a server's error with this function."""
     return _CLASS_OF[reason](message, reason, metadata)

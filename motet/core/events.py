@@ -1,4 +1,4 @@
-"""What happens in a generation, as its caller is told. The grammar is drawn in `protos/motet/v1/event.proto`."""
+"""The events of a generation. `protos/motet/v1/event.proto` defines their order."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from motet.core.errors import MotetError
 from motet.core.media import Media
 
 TEXT = "text"
-"""What a text part's modality is called."""
+"""The modality of a text part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """Media that the server keeps until `expire_time` (seconds since the epoch); `name` is "artifacts/..."."""
+    """Media that the server stores until `expire_time`, in seconds since the epoch. `name` is "artifacts/..."."""
 
     name: str
     modality: str
@@ -27,7 +27,7 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Always first. `deadline` is in seconds since the epoch, None for never."""
+    """The first event of a generation. `deadline` is in seconds since the epoch, or None."""
 
     generation: str
     seed: int
@@ -37,7 +37,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class PlanNode:
-    """One media part to be made."""
+    """A planned media part. `depends_on` lists the parts whose media are the inputs of this part."""
 
     part_id: str
     modality: str
@@ -46,7 +46,7 @@ class PlanNode:
 
 @dataclass(frozen=True, slots=True)
 class PlanGrown:
-    """The media parts known so far; a later plan holds every node of an earlier one."""
+    """The plan with all media parts known until now. A later plan contains every node of an earlier plan."""
 
     nodes: tuple[PlanNode, ...]
     complete: bool
@@ -54,7 +54,7 @@ class PlanGrown:
 
 @dataclass(frozen=True, slots=True)
 class PartStarted:
-    """Opens a part. `index` is its place in the answer; `text_anchor` counts the code points written before it."""
+    """The start of a part. `index` is its position in the answer, `text_anchor` the number of code points before it."""
 
     part_id: str
     index: int
@@ -66,7 +66,7 @@ class PartStarted:
 
 @dataclass(frozen=True, slots=True)
 class PartDelta:
-    """A piece of a part's content; `offset` is in code points for text, in bytes for media."""
+    """A chunk of a part's content. `offset` is in code points for text, in bytes for media."""
 
     part_id: str
     offset: int
@@ -75,7 +75,7 @@ class PartDelta:
 
 @dataclass(frozen=True, slots=True)
 class PartProgress:
-    """`step` of `total` denoising steps are done."""
+    """The progress of a media part: `step` of `total` denoising steps are done."""
 
     part_id: str
     step: int
@@ -85,7 +85,7 @@ class PartProgress:
 
 @dataclass(frozen=True, slots=True)
 class PartDone:
-    """Closes a complete part. `artifact` is None for text; `sha256` is of the media, or of the text as UTF-8."""
+    """The end of a complete part. `artifact` is None for text. `sha256` is of the media, or of the text as UTF-8."""
 
     part_id: str
     sha256: bytes
@@ -95,7 +95,7 @@ class PartDone:
 
 @dataclass(frozen=True, slots=True)
 class PartFailed:
-    """Closes a part that will not be complete. `fallback_part_id` is "" unless a text part stands in for it."""
+    """The end of a failed part. `fallback_part_id` names the text part that replaces the failed part, "" for none."""
 
     part_id: str
     error: MotetError
@@ -105,7 +105,7 @@ class PartFailed:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What was spent so far; `elapsed` is in seconds since acceptance."""
+    """The resources used until now. `elapsed` is in seconds since `Accepted`."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -114,7 +114,7 @@ class Usage:
 
 
 class State(Enum):
-    """How far a generation is."""
+    """The state of a generation."""
 
     RUNNING = 1
     SUCCEEDED = 2
@@ -125,7 +125,7 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """The record of one request. `error` says why it failed or was cancelled; times are in seconds since the epoch."""
+    """The record of one request. `error` is set if it failed or was cancelled. Times are in seconds since the epoch."""
 
     name: str
     state: State
@@ -140,7 +140,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Always last."""
+    """The last event of a generation."""
 
     generation: Generation
 
@@ -150,7 +150,7 @@ EventPayload = Accepted | PlanGrown | PartStarted | PartDelta | PartProgress | P
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened. `sequence` counts from 1 without gaps; `time` is in seconds since the epoch."""
+    """An event of a generation. `sequence` counts from 1 without gaps. `time` is in seconds since the epoch."""
 
     sequence: int
     time: float

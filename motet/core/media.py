@@ -1,4 +1,4 @@
-"""One finished piece of media, as bytes."""
+"""One encoded media file in memory."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from hashlib import sha256
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """Encoded media and what they are.
+    """An encoded media file and its type.
 
-    `media_type` is an IANA media type (RFC 6838); "" means unknown, to be found from the bytes.
+    `media_type` is an IANA media type (RFC 6838). "" means unknown: the type is then detected from the bytes.
     """
 
     media_type: str
@@ -18,5 +18,5 @@ class Media:
 
     @property
     def sha256(self) -> bytes:
-        """The digest of the bytes, 32 bytes long: what the same prompt and seed must reproduce."""
+        """The SHA-256 digest of the bytes, 32 bytes long. The same prompt and seed reproduce the same digest."""
         return sha256(self.data).digest()

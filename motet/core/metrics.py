@@ -1,7 +1,7 @@
-"""Every metric, declared once. Only processes that serve import this; the client does not need Prometheus.
+"""The metrics of all servers. The client does not import this module and needs no Prometheus library.
 
-Names are `motet_*` in base units; labels are from closed sets: methods, reasons, states, and the modalities of the
-bundle. No label holds an id, a prompt or an address.
+Metric names are `motet_*` with base units. Label values are from closed sets: methods, codes, reasons, states,
+and the modalities of the bundle. No label holds an id, a prompt or an address.
 """
 
 from __future__ import annotations
@@ -17,97 +17,93 @@ _SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
 CALL_SECONDS = Histogram(
     "motet_call_duration_seconds",
-    "Wall time of a gRPC call, waiting for admission included.",
+    "Wall time of gRPC calls, including the time in the queue.",
     ["method", "code"],
     buckets=_SECONDS,
 )
-CALLS_RUNNING = Gauge("motet_calls_running", "Admitted calls that are worked on.")
-CALLS_QUEUED = Gauge("motet_calls_queued", "Admitted calls that wait for their turn.")
-CALLS_REFUSED = Counter("motet_calls_refused_total", "Calls refused before any work was done for them.", ["reason"])
-DRAINING = Gauge("motet_draining", "1 while new calls are refused because the process is about to stop.")
+CALLS_RUNNING = Gauge("motet_calls_running", "Running calls.")
+CALLS_QUEUED = Gauge("motet_calls_queued", "Queued calls.")
+CALLS_REFUSED = Counter("motet_calls_refused_total", "Calls refused before any work.", ["reason"])
+DRAINING = Gauge("motet_draining", "1 while the process refuses new calls because it will stop, else 0.")
 
-GENERATIONS_RUNNING = Gauge("motet_generations_running", "Generations under way.")
+GENERATIONS_RUNNING = Gauge("motet_generations_running", "Running generations.")
 GENERATION_SECONDS = Histogram(
     "motet_generation_duration_seconds",
-    "Wall time of a generation, from accepted to done.",
+    "Wall time of generations, from accepted to done.",
     ["state"],
     buckets=_SECONDS,
 )
 FIRST_TEXT_SECONDS = Histogram(
-    "motet_time_to_first_text_seconds", "Wall time from accepted to the first text.", buckets=_SECONDS
+    "motet_time_to_first_text_seconds", "Wall time of generations, from accepted to the first text.", buckets=_SECONDS
 )
-PARTS = Counter(
-    "motet_parts_total", "Parts that came to an end; reason is empty for those that are done.", ["modality", "reason"]
-)
-MEDIA_JOBS_RUNNING = Gauge("motet_media_jobs_running", "Steps of generations that a decoder works on.", ["modality"])
+PARTS = Counter("motet_parts_total", "Ended parts. reason is empty for complete parts.", ["modality", "reason"])
+MEDIA_JOBS_RUNNING = Gauge("motet_media_jobs_running", "Running media jobs of generations.", ["modality"])
 MEDIA_JOB_SECONDS = Histogram(
     "motet_media_job_duration_seconds",
-    "Wall time of one step of a generation, from ready to media.",
+    "Wall time of media jobs, from all inputs ready to media.",
     ["modality"],
     buckets=_SECONDS,
 )
-MEDIA_JOB_RETRIES = Counter(
-    "motet_media_job_retries_total", "Steps that were tried again after a worker failed.", ["modality"]
-)
+MEDIA_JOB_RETRIES = Counter("motet_media_job_retries_total", "Media jobs retried after a worker error.", ["modality"])
 POOL_OUTSTANDING_SECONDS = Gauge(
     "motet_pool_outstanding_seconds",
-    "Predicted seconds of work that a replica still has to do; replicas are numbered as the settings list them.",
+    "Predicted seconds of work that a replica has left. replica is its index in the settings.",
     ["pool", "replica"],
 )
-POOL_QUEUE_SECONDS = Gauge(
-    "motet_pool_queue_seconds", "Predicted seconds of work that waits for any replica.", ["pool"]
-)
-POOL_REFUSED = Counter("motet_pool_refused_total", "Calls refused because too much work was waiting.", ["pool"])
+POOL_QUEUE_SECONDS = Gauge("motet_pool_queue_seconds", "Predicted seconds of work in the pool's queue.", ["pool"])
+POOL_REFUSED = Counter("motet_pool_refused_total", "Calls refused because the queue was full.", ["pool"])
 POOL_EJECTIONS = Counter(
-    "motet_pool_ejections_total", "Times that a replica was left alone after failing in a row.", ["pool", "replica"]
+    "motet_pool_ejections_total", "Ejections of a replica after consecutive failures.", ["pool", "replica"]
 )
-TOKENS = Counter("motet_llm_tokens_total", "Tokens of the language model; direction is read or written.", ["direction"])
+TOKENS = Counter("motet_llm_tokens_total", "Tokens of the language model. direction is input or output.", ["direction"])
 FORWARDS = Counter(
-    "motet_llm_forwards_total", "Passes through the language model; tokens written by passes is how many share one."
+    "motet_llm_forwards_total", "Forwards of the language model. Output tokens per forward is the mean batch size."
 )
-SEQUENCES_RUNNING = Gauge("motet_llm_sequences_running", "Answers that the language model is reading for or writing.")
-SEQUENCES_WAITING = Gauge("motet_llm_sequences_waiting", "Answers that wait for the language model's memory.")
-KV_TOKENS_USED = Gauge("motet_llm_kv_tokens_used", "Tokens that the language model's memory is reserved for.")
-KV_TOKENS_LIMIT = Gauge("motet_llm_kv_tokens_limit", "Tokens that the language model's memory has room for.")
+SEQUENCES_RUNNING = Gauge("motet_llm_sequences_running", "Running sequences, in prefill or decode.")
+SEQUENCES_WAITING = Gauge("motet_llm_sequences_waiting", "Sequences that wait for KV cache memory.")
+KV_TOKENS_USED = Gauge("motet_llm_kv_tokens_used", "Tokens reserved in the KV cache.")
+KV_TOKENS_LIMIT = Gauge("motet_llm_kv_tokens_limit", "Capacity of the KV cache, in tokens.")
 PREFIX_TOKENS = Counter(
     "motet_llm_prefix_cache_tokens_total",
-    "Tokens of scripts; result is computed, or shared where another script began alike.",
+    "Prompt tokens. result is hit (from the prefix cache) or miss (computed).",
     ["result"],
 )
 DENOISING_STEPS = Counter(
-    "motet_denoising_steps_total", "Denoising steps that were told; shared ones count for each who waits.", ["modality"]
+    "motet_denoising_steps_total",
+    "Denoising steps reported to generations. A shared step counts once per generation.",
+    ["modality"],
 )
 DECODER_JOBS = Gauge(
-    "motet_decoder_jobs", "Jobs of a decoder; state is running (in its current step) or waiting.", ["modality", "state"]
+    "motet_decoder_jobs", "Jobs of a decoder. state is running (in the current step) or waiting.", ["modality", "state"]
 )
 DECODER_BATCH_SIZE = Histogram(
     "motet_decoder_batch_size",
-    "Jobs that shared one step of a decoder.",
+    "Jobs per batched denoising step.",
     ["modality"],
     buckets=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32),
 )
 DECODER_STEP_SECONDS = Histogram(
     "motet_decoder_step_duration_seconds",
-    "Wall time of one step of a decoder, for all jobs that shared it.",
+    "Wall time of batched denoising steps.",
     ["modality"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 MEDIA_BYTES = Counter(
-    "motet_media_bytes_total", "Bytes of encoded media; direction is read or made.", ["modality", "direction"]
+    "motet_media_bytes_total", "Bytes of encoded media. direction is input or output.", ["modality", "direction"]
 )
 EMBEDDING_CACHE = Counter(
     "motet_encoder_cache_total",
-    "Pieces of media to embed; outcome is kept, joined (under way) or computed.",
+    "Media to encode. outcome is hit, joined (an encoding in progress) or miss.",
     ["outcome"],
 )
 MEDIA_CACHE = Counter(
     "motet_decoder_cache_total",
-    "Jobs for a decoder; outcome is kept (made before), joined (under way) or computed.",
+    "Decode jobs. outcome is hit, joined (a job in progress) or miss.",
     ["modality", "outcome"],
 )
 
 
 @cache
 def labelled(metric: Metric, *labels: str) -> Metric:
-    """`metric.labels(*labels)`, remembered: looking it up anew takes as long as counting five times."""
+    """Return `metric.labels(*labels)` from a cache: `labels` takes five times as long as an increment."""
     return metric.labels(*labels)

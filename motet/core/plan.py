@@ -1,4 +1,4 @@
-"""The generation DAG: what is to be made, and after what."""
+"""The plan of a generation: a directed acyclic graph of media jobs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from motet.core.tensors import Tensor
 
 @dataclass(frozen=True, slots=True)
 class MediaJob:
-    """One piece of media to make.
+    """The generation of one media part.
 
-    `anchor` is the place in the answer's text, in code points, that the media belong to. `caption` is the text that
-    was written for them. `needs` names the earlier steps whose media this one takes as input.
+    `anchor` is the position of the media in the answer's text, in code points. `caption` is the text that the language
+    model wrote for the media. `needs` lists the ids of the earlier jobs whose media are the inputs of this job.
     """
 
     id: str
@@ -26,22 +26,22 @@ class MediaJob:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The steps of one answer, each after the steps it needs.
+    """The media jobs of one answer. Each job comes after the jobs that it needs.
 
-    The order is the proof: a plan that exists has no cycle and no dangling need.
+    This order proves that a plan has no cycle and no missing job. Raise `FaultError` for any other order.
     """
 
     steps: tuple[MediaJob, ...] = ()
 
     def __post_init__(self) -> None:
-        made: set[str] = set()
-        for step in self.steps:
-            if step.id in made:
-                raise FaultError(f"two steps are called {step.id!r}")
-            if missing := set(step.needs) - made:
-                raise FaultError(f"step {step.id!r} needs {sorted(missing)}, which no earlier step makes")
-            made.add(step.id)
+        earlier: set[str] = set()
+        for job in self.steps:
+            if job.id in earlier:
+                raise FaultError(f"two media jobs have the id {job.id!r}")
+            if missing := set(job.needs) - earlier:
+                raise FaultError(f"media job {job.id!r} needs {sorted(missing)}, which no earlier job makes")
+            earlier.add(job.id)
 
-    def then(self, step: MediaJob) -> Plan:
-        """This plan with one step more."""
-        return Plan((*self.steps, step))
+    def then(self, job: MediaJob) -> Plan:
+        """Return this plan with one more job at its end."""
+        return Plan((*self.steps, job))

@@ -1,4 +1,4 @@
-"""What a caller asks for, on whichever side of a wire it is."""
+"""The request of a caller, used by the client and the server."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from motet.core.workers import Role
 
 @dataclass(frozen=True, slots=True)
 class ArtifactName:
-    """Names media that the server already holds, "artifacts/..."."""
+    """The name of media that the server stores, "artifacts/..."."""
 
     name: str
 
 
 PRIORITIES = range(-2, 3)
-"""From work that can wait (-2) to work that somebody waits for (2); 0 is usual."""
+"""The priorities, from -2 (lowest) to 2 (highest). The default is 0."""
 
 Content = str | Media | ArtifactName
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation as a caller gives it: text and media, in order."""
+    """One turn of a conversation in a request: text and media, in order."""
 
     role: Role
     parts: tuple[Content, ...]
 
 
 class FailurePolicy(Enum):
-    """What a failed part does to the rest."""
+    """The effect of a failed part on the other parts."""
 
     BEST_EFFORT = "best effort"
-    """The other parts go on."""
+    """The other parts continue."""
     ALL_OR_NOTHING = "all or nothing"
-    """The other parts are stopped and the generation fails."""
+    """The other parts are cancelled and the generation fails."""
     TEXT_FALLBACK = "text fallback"
-    """The other parts go on; a text part with the failed part's caption stands in for it."""
+    """The other parts continue. A text part with the failed part's caption replaces the failed part."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecoderOptions:
-    """How one decoder is driven; None is the model's own setting.
+    """The options of one decoder. None selects the model's default.
 
-    `min_steps` lets it take fewer steps, but no fewer than this, where the deadline would be missed otherwise; None
-    is no leave to.
+    With `min_steps` the decoder may reduce the steps to meet the deadline, but not below this number. None allows no
+    reduction.
     """
 
     steps: int | None = None
@@ -57,11 +57,11 @@ class DecoderOptions:
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """One conversation to be answered. Its meaning, field by field, is that of `motet.v1.GenerateRequest`.
+    """A request to answer a conversation. `motet.v1.GenerateRequest` describes every field.
 
-    None stands for what the message leaves out: `allowed_modalities` None is all, an empty set is text only.
-    Limits over the server's own are lowered to them. `timeout` is in seconds. `priority` is within `PRIORITIES`, and
-    the higher goes first; the server lowers it to its own ceiling.
+    None means that the field is absent. `allowed_modalities` None allows all modalities, an empty set allows only text.
+    `timeout` is in seconds. `priority` is in `PRIORITIES`; higher priorities run first. The server reduces a limit or a
+    priority above its own maximum to this maximum.
     """
 
     turns: tuple[Message, ...]

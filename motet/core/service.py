@@ -1,4 +1,4 @@
-"""The whole of Motet as its callers see it: one protocol, whether it runs in this process or behind a wire."""
+"""The protocol of Motet, the same in this process and over gRPC."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from motet.core.request import GenerationRequest
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A modality that a model makes, and how, unless told otherwise."""
+    """An output modality of a model, with the defaults of its decoder."""
 
     modality: str
     media_type: str
@@ -24,7 +24,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What a caller may ask of a model; `digest` names its weights: the same digest makes the same bytes."""
+    """The capabilities and limits of a model. Equal digests mean equal weights, which produce equal bytes."""
 
     name: str
     description: str
@@ -39,44 +39,44 @@ class Model:
 
 
 class Motet(Protocol):
-    """Any mix in, any mix out. The orchestrator is one, and so is the client of a remote one."""
+    """A service that generates any mix of modalities from any mix. The orchestrator and the client implement it."""
 
     def generate(self, request: GenerationRequest) -> AsyncIterator[Event]:
-        """Answer a request: `Accepted` first, `Done` last; closing the iterator cancels, unless the request detaches.
+        """Yield the events of a new generation, from `Accepted` to `Done`.
 
-        Raises `MotetError` before any event when the request cannot be taken. A generation that fails later says so
-        in `Done`; nothing is raised then.
+        Closing the iterator cancels the generation, unless `request.detach` is set. Raise `MotetError` before the first
+        event if the request is refused. A later failure is reported in `Done` and raises no error.
         """
         ...
 
     def watch(self, name: str, after_sequence: int = 0) -> AsyncIterator[Event]:
-        """Replay a generation's events after a sequence and follow it to its end. Raises `NotFoundError`."""
+        """Yield past and future events after a sequence number. Raise `NotFoundError` for an unknown name."""
         ...
 
     async def get(self, name: str) -> Generation:
-        """The record of a generation. Raises `NotFoundError`."""
+        """Return the record of a generation. Raise `NotFoundError` for an unknown name."""
         ...
 
     async def generations(self, page_size: int = 0, page_token: str = "") -> tuple[list[Generation], str]:
-        """A page of generations, newest first, and the token of the next page, "" for none."""
+        """Return a page of generations, newest first, and the token of the next page, or "" for the last page."""
         ...
 
     async def cancel(self, name: str) -> Generation:
-        """Stop a generation; returns once no worker holds work for it. Raises `NotFoundError`."""
+        """Cancel a generation. Return when no worker runs a call of it. Raise `NotFoundError` for an unknown name."""
         ...
 
     async def upload(self, media: Media) -> Artifact:
-        """Keep media for use in a prompt. Raises `MediaError` for what cannot be read."""
+        """Store media for use in a prompt. Raise `MediaError` if the media cannot be read."""
         ...
 
     def download(self, name: str, offset: int = 0) -> AsyncIterator[bytes]:
-        """The bytes of an artifact from an offset, in chunks. Raises `NotFoundError`."""
+        """Yield the bytes of an artifact from an offset, in chunks. Raise `NotFoundError` for an unknown name."""
         ...
 
     async def delete(self, name: str) -> None:
-        """Forget an artifact, if it is there."""
+        """Delete an artifact. Do nothing if it does not exist."""
         ...
 
     async def models(self) -> list[Model]:
-        """The models that are served."""
+        """Return the models that the service offers."""
         ...

@@ -1,8 +1,7 @@
-"""The signal grammar: which sampled token ids ask for which media (NExT-GPT, ICML 2024, section 3).
+"""The signal grammar: the token ids that request media (NExT-GPT, ICML 2024, section 3).
 
-A *run* such as `[IMG0] [IMG1] [IMG2] [IMG3]` is one request for one piece of media. The parser reads token ids,
-never text: what a user writes can look like a signal but can never be one. It does no I/O, and whatever ids it
-is fed, it answers with events and does not raise.
+A *run* such as `[IMG0] [IMG1] [IMG2] [IMG3]` requests one media part. The parser reads token ids and never text, so a
+user's text cannot become a signal. The parser does no I/O and raises no error, whatever ids it reads.
 """
 
 from __future__ import annotations
@@ -15,21 +14,28 @@ from motet.core.errors import BundleError
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The ids of one modality's run: `length` consecutive ids from `first`."""
+    """The signal run of a modality: `length` consecutive token ids from `first`."""
 
     modality: str
     first: int
     length: int
+    token: str
+    """Spelling of the tokens; `{i}` is the index of a token in the run."""
 
     @property
     def ids(self) -> range:
-        """The run's ids, in their one right order."""
+        """The run's ids, in their only valid order."""
         return range(self.first, self.first + self.length)
+
+    def __str__(self) -> str:
+        """Return the spelling of the run, such as "[IMG0] to [IMG3]"."""
+        first, last = (self.token.replace("{i}", str(index)) for index in (0, self.length - 1))
+        return f"{first} to {last}"
 
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """All runs of a model. Raises `BundleError` when two runs share an id or one is empty."""
+    """The runs of a model. Raise `BundleError` if two runs share an id or a run is empty."""
 
     runs: tuple[Run, ...]
 
@@ -37,7 +43,7 @@ class Grammar:
         seen: dict[int, str] = {}
         for run in self.runs:
             if run.length < 1 or run.first < 0:
-                raise BundleError(f"the signal run of {run.modality!r} must hold at least one token id")
+                raise BundleError(f"the signal run of {run.modality!r} must have at least one token id")
             for token in run.ids:
                 if token in seen:
                     raise BundleError(
@@ -46,68 +52,73 @@ class Grammar:
                 seen[token] = run.modality
 
     @classmethod
-    def following(cls, first: int, lengths: Mapping[str, int]) -> Grammar:
-        """The grammar whose runs stand one after the other from id `first`, in the order of `lengths`."""
+    def following(cls, first: int, lengths: Mapping[str, int], tokens: Mapping[str, str] | None = None) -> Grammar:
+        """Return the grammar of consecutive runs from id `first`, in the order of `lengths` (modality -> length).
+
+        `tokens` maps a modality to the spelling of its tokens, by default "[MODALITY{i}]".
+        """
+        spelling = tokens or {modality: f"[{modality}{{i}}]" for modality in lengths}
         runs = []
         for modality, length in lengths.items():
-            runs.append(Run(modality, first, length))
+            runs.append(Run(modality, first, length, spelling[modality]))
             first += length
         return cls(tuple(runs))
 
     def run_of(self, modality: str) -> Run:
-        """The run of a modality; raises `KeyError` for one the grammar does not have."""
+        """Return the run of a modality. Raise `KeyError` for an unknown modality."""
         return {run.modality: run for run in self.runs}[modality]
 
     def run_holding(self, token: int) -> Run | None:
-        """The run that a token id belongs to, or None for ordinary text."""
+        """Return the run that contains a token id, or None for a text token."""
         return next((run for run in self.runs if token in run.ids), None)
 
 
 @dataclass(frozen=True, slots=True)
 class TextToken:
-    """An ordinary token."""
+    """A text token."""
 
     token: int
 
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The first id of a run was read: its media will probably be wanted soon."""
+    """The first id of a run was read. A request for media will probably follow."""
 
     modality: str
 
 
 @dataclass(frozen=True, slots=True)
 class RunComplete:
-    """Every id of a run was read, in order."""
+    """All ids of a run were read, in order."""
 
     modality: str
 
 
 @dataclass(frozen=True, slots=True)
 class RunBroken:
-    """A run did not go on as it must: after `seen` of `length` ids came something else, or nothing more.
+    """A run is incomplete: only `seen` of its ids were read in order.
 
-    `seen` is 0 for an id from the middle of a run that never started.
+    `seen` is 0 for an id from the middle of a run that has not started.
     """
 
-    modality: str
+    run: Run
     seen: int
-    length: int
 
     @property
     def message(self) -> str:
-        """The same for a person."""
-        return f"the model wrote {self.seen} of the {self.length} tokens that ask for {self.modality}"
+        """The message for people."""
+        return (
+            f"the model wrote {self.seen} of the {self.run.length} tokens {self.run}, which request {self.run.modality}"
+        )
 
 
 SignalEvent = TextToken | RunStarted | RunComplete | RunBroken
 
 
 class SignalParser:
-    """Turns token ids into text tokens and whole or broken runs, one id at a time.
+    """A parser from token ids to text tokens, complete runs and broken runs, one id at a time.
 
-    Each run that starts ends in exactly one `RunComplete` or `RunBroken`; call `close` after the last id.
+    Each `RunStarted` is followed by exactly one `RunComplete` or `RunBroken`. Call `close` after the last id.
     """
 
     def __init__(self, grammar: Grammar) -> None:
@@ -116,17 +127,17 @@ class SignalParser:
         self._seen = 0
 
     def feed(self, token: int) -> list[SignalEvent]:
-        """What one more id means: usually one event, two when it also breaks an open run, none inside a run."""
+        """Parse one id. Return one event, two events if the id breaks an open run, or no event inside a run."""
         if self._run and token == self._run.first + self._seen:
             self._seen += 1
-            return self._finished()
+            return self._completed()
         return [*self.close(), *self._open(token)]
 
     def close(self) -> list[SignalEvent]:
-        """The model has stopped: a run that is still open is broken."""
+        """End the parsing. Return `RunBroken` if a run is open."""
         if self._run is None:
             return []
-        broken = RunBroken(self._run.modality, self._seen, self._run.length)
+        broken = RunBroken(self._run, self._seen)
         self._run = None
         return [broken]
 
@@ -135,11 +146,11 @@ class SignalParser:
         if run is None:
             return [TextToken(token)]
         if token != run.first:
-            return [RunBroken(run.modality, 0, run.length)]
+            return [RunBroken(run, 0)]
         self._run, self._seen = run, 1
-        return [RunStarted(run.modality), *self._finished()]
+        return [RunStarted(run.modality), *self._completed()]
 
-    def _finished(self) -> list[SignalEvent]:
+    def _completed(self) -> list[SignalEvent]:
         if self._run is None or self._seen < self._run.length:
             return []
         complete = RunComplete(self._run.modality)

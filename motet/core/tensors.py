@@ -1,4 +1,4 @@
-"""A dense array that any process can read."""
+"""A dense array in a portable format."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from math import prod
 
 from motet.core.errors import Reason, RequestError
 
-# NumPy dtype name -> bytes an element takes. bfloat16 is left out: NumPy has none, and every conditioning fits float16.
+# NumPy dtype name -> bytes per element. NumPy has no bfloat16; every conditioning fits in float16.
 ITEM_SIZES = {"float32": 4, "float16": 2, "int64": 8, "uint8": 1}
 
 
@@ -15,7 +15,7 @@ ITEM_SIZES = {"float32": 4, "float16": 2, "int64": 8, "uint8": 1}
 class Tensor:
     """A dense array: little-endian, row-major, without padding.
 
-    Raises `RequestError` when dtype, shape and data do not agree, so a tensor that exists can be viewed.
+    Raise `RequestError` if dtype, shape and data do not match, so a NumPy view of every tensor is valid.
     """
 
     dtype: str

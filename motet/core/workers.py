@@ -1,10 +1,10 @@
-"""What the orchestrator needs of others: three protocols, and what they say to each other.
+"""The three worker protocols of the orchestrator, with their inputs and outputs.
 
-A worker is a Python object with one method; the wire is an adapter on either side of it. Whoever holds `Workers`
-cannot tell a local object from a client of a remote one.
+A worker is a Python object with one method. gRPC clients and servicers are adapters for it, so `Workers` holds local
+and remote workers alike.
 
-Every method takes a `Deadline` and must stop soon after it has passed, after its generator is closed, and after its
-task is cancelled: a language model within one token, a decoder within one denoising step.
+Every method takes a `Deadline`. It must stop after the deadline, after its generator is closed, and after its task is
+cancelled: a language model within one token, a decoder within one denoising step.
 """
 
 from __future__ import annotations
@@ -21,24 +21,23 @@ Role = Literal["user", "assistant"]
 
 
 class Encoder(Protocol):
-    """Maps media to embeddings of one joint space."""
+    """An encoder of media into one joint embedding space."""
 
     async def encode(
         self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
     ) -> list[Tensor]:
-        """One embedding per item, in order: float32, shape (width,).
+        """Return one embedding per item, in order: float32, shape (width,).
 
-        `tenant` and `priority` say on whose behalf and how urgently (higher goes first); they decide when it is worked
-        on, never what comes out.
+        `tenant` and `priority` (higher runs first) only affect the scheduling, never the result.
 
-        Raises `MediaError` for an item that cannot be read, naming its index in `metadata["index"]`.
+        Raise `MediaError` for an item that cannot be read, with its index in `metadata["index"]`.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """Encoded media inside a turn; the embedding stands where the media stood."""
+    """Encoded media in a turn, at the position of the media."""
 
     modality: str
     tensor: Tensor
@@ -46,7 +45,7 @@ class Embedding:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One turn of a conversation, its media already encoded. Text is data: it can never hold control tokens."""
+    """One turn of a conversation, with its media encoded. Text is data: it never becomes control tokens."""
 
     role: Role
     parts: tuple[str | Embedding, ...]
@@ -54,11 +53,11 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """All a language model is told.
+    """The input of a language model.
 
-    `ceilings` says how many pieces of each modality may be asked for; a modality it leaves out may not be asked for
-    at all. `max_tokens` counts signal tokens too. `temperature` 0 takes the likeliest token. `tenant` and `priority`
-    say on whose behalf and how urgently (higher goes first); they decide when it is worked on, never what comes out.
+    `ceilings` is the maximum number of signals per modality, 0 for a modality that is absent. `max_tokens` limits the
+    output tokens, signal tokens included. `temperature` 0 selects the most likely token. `tenant` and `priority`
+    (higher runs first) only affect the scheduling, never the result.
     """
 
     turns: tuple[Turn, ...]
@@ -73,23 +72,23 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class TextPiece:
-    """Text that was just written; pieces are whole code points, and joined they are the answer's text."""
+    """New text, in complete code points. The pieces joined are the text of the response."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class SignalStarted:
-    """The first token of a run was sampled; a `Signal` or a `SignalBroken` of this modality follows."""
+    """The first token of a run was sampled. A `Signal` or a `SignalBroken` of this modality follows."""
 
     modality: str
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """A whole run was sampled: a piece of media is wanted, and this is what its decoder is conditioned on.
+    """A complete run was sampled: a request for one media part.
 
-    `conditioning` has the shape that the bundle's manifest gives for the decoder.
+    `conditioning` is the decoder's conditioning, in the shape that the bundle's manifest states for the decoder.
     """
 
     modality: str
@@ -98,7 +97,7 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class SignalBroken:
-    """A run did not go on as it must, so nothing can be made of it; `message` says how."""
+    """A run is incomplete and requests no media. `message` describes the error."""
 
     modality: str
     message: str
@@ -106,7 +105,7 @@ class SignalBroken:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The language model has stopped: because it was done, or because it reached `max_tokens`."""
+    """The end of the response. `reason` is "stop" after the end token, "length" after `max_tokens` tokens."""
 
     reason: Literal["stop", "length"]
     input_tokens: int
@@ -117,23 +116,24 @@ LanguageEvent = TextPiece | SignalStarted | Signal | SignalBroken | Finished
 
 
 class LanguageModel(Protocol):
-    """Reads a conversation and writes the answer, asking for media by signal tokens."""
+    """A language model that answers a conversation with text and signals."""
 
     def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
-        """Any number of pieces and signals, then exactly one `Finished`."""
+        """Yield text pieces and signals, then exactly one `Finished`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeJob:
-    """One piece of media to make. Jobs that want the same make equal bytes, unless `min_steps` lets one be hurried.
+    """The input of a decoder. Equal jobs produce equal bytes, unless `min_steps` is set.
 
-    `steps` and `guidance` are None for the bundle's own. `previews` asks for a small early picture of the result in
-    some of the `Progress` events. `inputs` holds the media of the steps this one needs, in their order.
+    `steps` and `guidance` None select the bundle's defaults. `previews` requests a small preview of the result in some
+    of the `Progress` events. `inputs` holds the media of the media jobs that this job needs, in their order.
 
-    `tenant` and `priority` say on whose behalf and how urgently (higher goes first); they decide when it is worked on,
-    never what comes out. `min_steps` is the caller's leave to take fewer steps, but no fewer than this, where the
-    deadline would be missed otherwise; None is no leave. `Progress.total` tells the steps really taken.
+    `tenant` and `priority` (higher runs first) only affect the scheduling, never the result.
+
+    With `min_steps` the decoder may reduce the steps to meet the deadline, but not below this number. None allows no
+    reduction. `Progress.total` is the actual number of steps.
     """
 
     modality: str
@@ -150,7 +150,7 @@ class DecodeJob:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`step` of `total` denoising steps are done; `preview` is a still picture of what is coming, or None."""
+    """The progress of a job: `step` of `total` denoising steps are done. `preview` is an early picture, or None."""
 
     step: int
     total: int
@@ -158,44 +158,44 @@ class Progress:
 
 
 class Decoder(Protocol):
-    """Makes media of one modality from conditioning."""
+    """A decoder from conditioning to media of one modality."""
 
     def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
-        """Any number of `Progress`, then exactly one `Media`.
+        """Yield any number of `Progress`, then exactly one `Media`.
 
-        Raises `RequestError` with reason CONDITIONING_INVALID or MODALITY_NOT_SUPPORTED for a job it cannot do.
+        Raise `RequestError` with reason CONDITIONING_INVALID or MODALITY_NOT_SUPPORTED for an invalid job.
         """
         ...
 
 
 class Reservation(Protocol):
-    """A `Decoder` for one job that is about to be known; what can be done for it before has begun."""
+    """A reserved slot of a `Decoder` for one future job."""
 
     def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
-        """As `Decoder.decode`, once."""
+        """Run a job in the reserved slot, see `Decoder.decode`. Call this method at most once."""
         ...
 
     def release(self) -> None:
-        """It is not needed (any more). Changes nothing once the job is being decoded, or when told again."""
+        """Release the slot. Do nothing if the job runs or the slot was released before."""
         ...
 
 
 class Reservable(Protocol):
-    """A `Decoder` that can make itself ready for a job before it is known. Decoders need not be able to."""
+    """A `Decoder` that can reserve a slot before the job is known. This protocol is optional for decoders."""
 
     def reserve(self, *, steps: int | None, tenant: str, priority: int) -> Reservation:
-        """A place for a job that will have these fields, for a bounded time."""
+        """Reserve a slot for a job with these fields, for a limited time."""
         ...
 
 
 def reservable(decoder: Decoder) -> Reservable | None:
-    """The decoder as one that can reserve, if it can."""
+    """Return the decoder if it has `reserve`, else None."""
     return cast("Reservable", decoder) if hasattr(decoder, "reserve") else None
 
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """All that answering a prompt takes: an encoder, a language model, and a decoder per modality."""
+    """The workers of a model: an encoder, a language model, and a decoder per modality."""
 
     encoder: Encoder
     language_model: LanguageModel

@@ -1,1 +1,1 @@
-"""Workers without weights, and the manifest of the bundle they make up."""
+"""Workers without weights, and their manifest."""

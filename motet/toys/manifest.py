@@ -1,4 +1,4 @@
-"""The manifest of the toys: a model without weights, to try out everything else."""
+"""The manifest of the toy workers."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from motet.core.bundle import Manifest
 from motet.media.kinds import MODALITIES
 from motet.toys.workers import FIRST_SIGNAL
 
-_KNOWN = list(dict.fromkeys(MODALITIES.values()))
+_MODALITIES = list(dict.fromkeys(MODALITIES.values()))
 _RUN = 4
 
 TOY = Manifest.model_validate(
     {
         "name": "toy",
         "licence": "Apache-2.0",
-        "description": "No model at all: it repeats what it is told and makes meaningless bytes.",
-        "encoder": {"kind": "toy", "path": "encoder", "modalities": _KNOWN},
+        "description": "A toy without weights: it repeats the prompt and produces meaningless bytes.",
+        "encoder": {"kind": "toy", "path": "encoder", "modalities": _MODALITIES},
         "language_model": {
             "path": "llm",
             "projections": "projections",
             "prompt": "vicuna-v0",
-            # The grammar starts two ids further on.
+            # The grammar starts two ids later, after `<Img>` and `</Img>`.
             "first_control": FIRST_SIGNAL - 2,
             "max_tokens": 2048,
         },
         "signals": {
-            modality: {"token": "[" + modality + "{i}]", "run": _RUN, "decoder": modality} for modality in _KNOWN
+            modality: {"token": "[" + modality + "{i}]", "run": _RUN, "decoder": modality} for modality in _MODALITIES
         },
         "decoders": {
             modality: {
@@ -35,9 +35,9 @@ TOY = Manifest.model_validate(
                 "steps": 4,
                 "guidance": 1.0,
             }
-            for modality in _KNOWN
+            for modality in _MODALITIES
         },
         "files": {},
     }
 )
-"""Reads and makes every modality that Motet's media know."""
+"""The toy model: its inputs and outputs are all modalities of `motet.media.kinds`."""

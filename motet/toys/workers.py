@@ -1,7 +1,7 @@
-"""Workers without weights, for tests and for deployments that try out everything but the models.
+"""Workers without weights, for tests and for deployments that test everything except the models.
 
-They keep the promises of `motet.core.workers`, answer equal questions with equal bytes, and misbehave on request:
-slowly, by raising, by hanging, by dying midway, by writing broken or endless runs.
+They implement the protocols of `motet.core.workers` and return equal bytes for equal inputs. Tests can inject faults:
+delays, errors, hangs, broken runs and endless output.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ if TYPE_CHECKING:
     from motet.core.workers import DecodeJob, LanguageEvent, Prompt
 
 FIRST_SIGNAL = 0x110000
-"""A toy's text tokens are code points; its signal tokens are the ids past the last code point."""
+"""Id of the first signal token. A toy's text tokens are code points; its signal tokens are this id and higher ids."""
 
-REMEMBERED = 256
-"""How many of the last questions a toy keeps for whoever wants to look."""
+HISTORY = 256
+"""Maximum number of inputs that a toy keeps in `seen`."""
 
 _TICK = 0.001
-"""Seconds added to a wait for a deadline: a loop may wake a clock tick early."""
+"""Margin after a deadline, in seconds: an event loop may wake one clock tick early."""
 
 UNREADABLE = b"unreadable"
-"""Media that begin with this are refused by the toy encoder, as broken media are by a real one."""
+"""Prefix of unreadable media. The toy encoder raises `MediaError` for media with this prefix."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Do nothing for some seconds, obeying the deadline. Without seconds: hang, whatever the deadline says."""
+    """A pause of some seconds that respects the deadline. None seconds is a hang that ignores the deadline."""
 
     seconds: float | None = None
 
     async def passes(self, deadline: Deadline, doing: str) -> None:
-        """Wait. Raises `DeadlineError` at the deadline; a hang ends by cancellation alone."""
+        """Wait for the pause to end. Raise `DeadlineError` at the deadline. Only a cancellation ends a hang."""
         if self.seconds is None:
             await asyncio.Event().wait()
         elif (left := deadline.remaining()) is not None and left < self.seconds:
@@ -60,36 +60,37 @@ class Pause:
 
 
 Token = int | Pause | MotetError
-"""What a script holds: a token id, a pause, or an error that is raised when its turn comes."""
+"""An entry of a script: a token id, a pause, or an error to raise."""
 
 Script = Callable[["Prompt"], Iterable[Token]]
+"""A function from a prompt to the tokens of the response."""
 
 
 def grammar_of(*modalities: str, length: int = 4) -> Grammar:
-    """A grammar whose runs take `length` tokens each and stand past the last code point."""
+    """Return a grammar with one run of `length` tokens per modality, from `FIRST_SIGNAL`."""
     return Grammar.following(FIRST_SIGNAL, dict.fromkeys(modalities, length))
 
 
 def tensor_of(seed: bytes, shape: tuple[int, ...]) -> Tensor:
-    """A float32 tensor with elements in [0, 1) that follow from `seed`."""
-    drawn = shake_256(seed).digest(2 * prod(shape))
-    return Tensor("float32", shape, b"".join(struct.pack("<f", n / 65536) for (n,) in struct.iter_unpack("<H", drawn)))
+    """Return a float32 tensor of pseudo-random elements in [0, 1) that depend only on `seed` and `shape`."""
+    random = shake_256(seed).digest(2 * prod(shape))
+    return Tensor("float32", shape, b"".join(struct.pack("<f", n / 65536) for (n,) in struct.iter_unpack("<H", random)))
 
 
 class ToyEncoder:
-    """An `Encoder` whose embeddings follow from the bytes. It cannot read media that begin with `UNREADABLE`."""
+    """An `Encoder` whose embeddings depend only on the bytes. It refuses media that start with `UNREADABLE`."""
 
     def __init__(self, width: int = 16, delay: float = 0.0) -> None:
-        self.seen: deque[tuple[Media, ...]] = deque(maxlen=REMEMBERED)
-        self.whose: deque[tuple[str, int]] = deque(maxlen=REMEMBERED)
-        """Tenant and priority of each of these."""
+        self.seen: deque[tuple[Media, ...]] = deque(maxlen=HISTORY)
+        self.whose: deque[tuple[str, int]] = deque(maxlen=HISTORY)
+        """Tenant and priority of each call in `seen`."""
         self._width = width
         self._pause = Pause(delay)
 
     async def encode(
         self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
     ) -> list[Tensor]:
-        """One float32 embedding of shape (width,) per item; takes `delay` seconds in all."""
+        """Return one float32 embedding of shape (width,) per item, after `delay` seconds in total."""
         self.seen.append(tuple(media))
         self.whose.append((tenant, priority))
         await self._pause.passes(deadline, "encoding")
@@ -100,11 +101,12 @@ class ToyEncoder:
 
 
 class ToyLanguageModel:
-    """A `LanguageModel` that writes a script of token ids, read by the same parser as a real model's.
+    """A `LanguageModel` that outputs a script of token ids.
 
-    Text tokens are code points; runs are those of `grammar`. A scripted toy ignores ceilings, as a real model under
-    attack might; without a script it repeats what the user said and asks for one piece of each modality it may.
-    It stops after `max_tokens` tokens, endless script or not. `delay` is in seconds a token.
+    Text tokens are code points; the signal runs are the runs of `grammar`. A script may exceed the prompt's ceilings,
+    like a faulty model. Without a script the toy repeats the user's text and requests one media part of each allowed
+    modality. The response ends after `max_tokens` tokens, even with an endless script. `delay` is in seconds per token.
+    `running` is the number of running calls.
     """
 
     def __init__(
@@ -115,7 +117,7 @@ class ToyLanguageModel:
         delay: float = 0.0,
         shapes: Mapping[str, tuple[int, ...]] | None = None,
     ) -> None:
-        self.seen: deque[Prompt] = deque(maxlen=REMEMBERED)
+        self.seen: deque[Prompt] = deque(maxlen=HISTORY)
         self.running = 0
         self._grammar = grammar
         self._script: Script = self._echo if script is None else script if callable(script) else lambda _: script
@@ -123,43 +125,43 @@ class ToyLanguageModel:
         self._shapes = dict(shapes or {})
 
     async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
-        """Any number of pieces and signals, then exactly one `Finished`."""
+        """Yield the events of the script, then exactly one `Finished`."""
         self.seen.append(prompt)
         parser = SignalParser(self._grammar)
-        written = 0
-        with _counted(self):
+        count = 0
+        with _running(self):
             for token in self._script(prompt):
                 if isinstance(token, MotetError):
                     raise token
                 if isinstance(token, Pause):
                     await token.passes(deadline, "writing")
                     continue
-                if written == prompt.max_tokens:
+                if count == prompt.max_tokens:
                     break
                 await self._pause.passes(deadline, "writing")
-                written += 1
+                count += 1
                 for event in parser.feed(token):
-                    yield self._told(event, prompt, written)
+                    yield self._to_language_event(event, prompt, count)
             for event in parser.close():
-                yield self._told(event, prompt, written)
-            yield Finished("length" if written == prompt.max_tokens else "stop", _size_of(prompt), written)
+                yield self._to_language_event(event, prompt, count)
+            yield Finished("length" if count == prompt.max_tokens else "stop", _size_of(prompt), count)
 
-    def _told(self, event: SignalEvent, prompt: Prompt, written: int) -> LanguageEvent:
+    def _to_language_event(self, event: SignalEvent, prompt: Prompt, count: int) -> LanguageEvent:
         match event:
             case TextToken(token):
-                # A surrogate is no character and cannot be sent as UTF-8.
+                # UTF-8 cannot encode surrogates.
                 return TextPiece("\ufffd" if 0xD800 <= token < 0xE000 or token >= FIRST_SIGNAL else chr(token))
             case RunStarted(modality):
                 return SignalStarted(modality)
             case RunComplete(modality):
-                seed = repr((prompt.turns, prompt.seed, modality, written)).encode()
+                seed = repr((prompt.turns, prompt.seed, modality, count)).encode()
                 return Signal(modality, tensor_of(seed, self._shapes.get(modality, (4,))))
-            case RunBroken(modality):
-                return SignalBroken(modality, event.message)
+            case RunBroken(run):
+                return SignalBroken(run.modality, event.message)
 
     def _echo(self, prompt: Prompt) -> Iterator[Token]:
-        said = " ".join(part for part in prompt.turns[-1].parts if isinstance(part, str))
-        yield from map(ord, f"You said: {said}.")
+        text = " ".join(part for part in prompt.turns[-1].parts if isinstance(part, str))
+        yield from map(ord, f"You said: {text}.")
         for run in self._grammar.runs:
             if prompt.ceilings.get(run.modality, 0) > 0:
                 yield from map(ord, f" Here is one {run.modality}:")
@@ -172,9 +174,9 @@ def _size_of(prompt: Prompt) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What goes wrong in a toy decoder once `after` steps are done: `what` is raised, or waited for.
+    """An injected fault of a toy decoder after `after` steps: an error to raise, or a pause.
 
-    It happens to the first `times` jobs; None is every job.
+    The fault occurs in the first `times` jobs. None means every job.
     """
 
     what: MotetError | Pause
@@ -183,11 +185,12 @@ class Trouble:
 
 
 class ToyDecoder:
-    """A `Decoder` whose media, `size` bytes long, follow from conditioning, seed, settings and inputs.
+    """A `Decoder` whose media, `size` bytes long, depend only on conditioning, seed, steps, guidance and inputs.
 
-    It makes one modality, or any if that is "". `delay` is in seconds a step; `shape` is the only conditioning it
-    takes, None for any. `running` counts the jobs that it works on now. A job that gives leave to gets no more steps
-    than there is time for; its media are then those of a job that asked for so many.
+    `modality` "" accepts all modalities. `delay` is in seconds per step. `shape` is the only valid shape of the
+    conditioning; None accepts any shape. `running` is the number of running jobs. If a job has `min_steps`, the decoder
+    reduces the steps to the number that fits before the deadline. The media equal those of a job with that number of
+    steps.
     """
 
     def __init__(
@@ -201,7 +204,7 @@ class ToyDecoder:
         shape: tuple[int, ...] | None = None,
         trouble: Trouble | None = None,
     ) -> None:
-        self.seen: deque[DecodeJob] = deque(maxlen=REMEMBERED)
+        self.seen: deque[DecodeJob] = deque(maxlen=HISTORY)
         self.running = 0
         self._modality = modality
         self._media_type = media_type
@@ -210,19 +213,19 @@ class ToyDecoder:
         self._size = size
         self._shape = shape
         self._trouble = trouble
-        self._troubled = 0
+        self._trouble_count = 0
 
     async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
-        """One `Progress` per step, then exactly one `Media`."""
+        """Yield one `Progress` per step, then exactly one `Media`."""
         self.seen.append(job)
         self._check(job)
-        trouble = self._trouble_now()
-        total = self._total(job, deadline)
+        trouble = self._next_trouble()
+        total = self._steps_of(job, deadline)
         seed = repr((job.modality, job.conditioning, job.seed, total, job.guidance, job.inputs)).encode()
-        with _counted(self):
+        with _running(self):
             for step in range(total + 1):
                 if trouble and trouble.after == step:
-                    await _strike(trouble, deadline)
+                    await _inject(trouble, deadline)
                 if step < total:
                     await self._pause.passes(deadline, f"making {job.modality}")
                     yield Progress(step + 1, total, self._preview(job, step))
@@ -240,31 +243,31 @@ class ToyDecoder:
                 Reason.CONDITIONING_INVALID,
             )
 
-    def _total(self, job: DecodeJob, deadline: Deadline) -> int:
-        wanted, left = job.steps or self._steps, deadline.remaining()
-        if job.min_steps is None or left is None or left >= wanted * (self._pause.seconds or 0):
-            return wanted
-        return min(wanted, max(job.min_steps, int(left / (self._pause.seconds or 1))))
+    def _steps_of(self, job: DecodeJob, deadline: Deadline) -> int:
+        steps, left = job.steps or self._steps, deadline.remaining()
+        if job.min_steps is None or left is None or left >= steps * (self._pause.seconds or 0):
+            return steps
+        return min(steps, max(job.min_steps, int(left / (self._pause.seconds or 1))))
 
-    def _trouble_now(self) -> Trouble | None:
-        if self._trouble is None or self._troubled == self._trouble.times:
+    def _next_trouble(self) -> Trouble | None:
+        if self._trouble is None or self._trouble_count == self._trouble.times:
             return None
-        self._troubled += 1
+        self._trouble_count += 1
         return self._trouble
 
     def _preview(self, job: DecodeJob, step: int) -> Media | None:
         return Media(self._media_type, b"preview %d" % (step + 1)) if job.previews else None
 
 
-async def _strike(trouble: Trouble, deadline: Deadline) -> None:
+async def _inject(trouble: Trouble, deadline: Deadline) -> None:
     if isinstance(trouble.what, Pause):
-        await trouble.what.passes(deadline, "being in trouble")
+        await trouble.what.passes(deadline, "a fault was injected")
     else:
         raise trouble.what
 
 
 @contextmanager
-def _counted(toy: ToyLanguageModel | ToyDecoder) -> Iterator[None]:
+def _running(toy: ToyLanguageModel | ToyDecoder) -> Iterator[None]:
     toy.running += 1
     try:
         yield

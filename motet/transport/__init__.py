@@ -1,1 +1,1 @@
-"""gRPC: what travels between Motet's processes, and how. Nothing in here knows a model."""
+"""gRPC between Motet's processes: messages, statuses, channels, servers. Nothing here knows a model."""

@@ -1,4 +1,4 @@
-"""Where a process may listen, and why it could not."""
+"""Addresses that a process listens at, and the errors of binding them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from motet.core.errors import Reason, SettingsError
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """HOST:PORT as host, without brackets, and port. Raises `SettingsError` for anything else."""
+    """Split HOST:PORT into the host without brackets and the port. Raises `SettingsError` for anything else."""
     host, colon, port = address.rpartition(":")
     if not (colon and port.isdecimal() and int(port) <= 65535):
         raise SettingsError(
@@ -21,7 +21,7 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def check_local(address: str) -> None:
-    """Raises `SettingsError` unless only this machine can reach the address."""
+    """Raise `SettingsError` unless only this machine can reach the address."""
     if address.startswith(("unix:", "unix-abstract:")):
         return
     host, _ = split_address(address)
@@ -32,27 +32,27 @@ def check_local(address: str) -> None:
     if not local:
         raise SettingsError(
             f"{address} can be reached from the network, and the connection would be neither encrypted nor "
-            "authenticated: give TLS credentials, listen at 127.0.0.1, or ask for an insecure address in words",
+            "authenticated: give TLS credentials, listen at 127.0.0.1, or allow an insecure address",
             metadata={"address": address},
         )
 
 
-def bind_failure(address: str) -> SettingsError:
-    """Why an address could not be bound, found by trying once more."""
+def find_bind_error(address: str) -> SettingsError:
+    """Return the reason why an address cannot be bound, found by binding a socket to it."""
     if address.startswith("unix"):
-        return SettingsError(f"cannot listen at {address}: the path cannot be made or is in use")
+        return SettingsError(f"cannot listen at {address}: the path cannot be created or is in use")
     host, port = split_address(address)
     try:
-        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, name = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
-            probe.bind(place)
+            probe.bind(name)
     except OSError as error:
-        return refusal(address, error)
+        return bind_error(address, error)
     return SettingsError(f"cannot listen at {address}; try another port", metadata={"address": address})
 
 
-def refusal(address: str, error: OSError) -> SettingsError:
-    """What an operating system's refusal to bind means."""
+def bind_error(address: str, error: OSError) -> SettingsError:
+    """Return the `SettingsError` for an error of the operating system on binding an address."""
     metadata = {"address": address}
     if error.errno == errno.EADDRINUSE:
         return SettingsError(

@@ -1,4 +1,4 @@
-"""Every client call runs inside a guard, so that no call outlives the code that made it."""
+"""Client calls that are always cancelled when the code that opened them is done."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from motet.transport.status import error_from_rpc
 
 Response_co = TypeVar("Response_co", covariant=True)
 
-_LINGER = 1.0
-"""Seconds in which a call that has said its last word may end by itself."""
+_END_TIMEOUT = 1.0
+"""Seconds after the final message until a call without a status trailer is cancelled."""
 
 
 class StreamCall(Protocol[Response_co]):
-    """A call that answers with a stream."""
+    """A call whose response is a stream."""
 
     def __aiter__(self) -> AsyncIterator[Response_co]: ...
 
@@ -27,33 +27,33 @@ class StreamCall(Protocol[Response_co]):
 
 
 class UnaryCall(Protocol[Response_co]):
-    """A call that answers once."""
+    """A call with one response."""
 
     def __await__(self) -> Generator[Any, None, Response_co]: ...
 
     def cancel(self) -> bool: ...
 
 
-class open_stream(Generic[Response_co]):  # noqa: N801 - it reads as a verb: `async with guarded(call) as responses`
-    """`async with guarded(stub.Call(request)) as responses:` iterates a call's responses and cancels it on exit.
+class open_stream(Generic[Response_co]):  # noqa: N801 - it reads as a verb: `async with open_stream(call) as responses`
+    """Iterate the responses of a call with `async with open_stream(stub.Call(request)) as responses`.
 
-    A call that is merely dropped may never be cancelled (grpc#43462), and its worker would go on for nobody. Cancelling
-    one that is over does nothing; one that has said its last word, see `conclude`, may end by itself. A failed call
-    raises the `MotetError` it tells; `whom` names the other side in it.
+    The call is cancelled on exit: grpc.aio may never cancel a call that is merely dropped (grpc#43462), and its worker
+    would continue for nothing. Cancelling a call that has ended has no effect. After `expect_end` the call may end by
+    itself. A failed call raises the `MotetError` of its status; `peer` names the other side in the message.
     """
 
-    def __init__(self, call: StreamCall[Response_co], whom: str = "the service") -> None:
+    def __init__(self, call: StreamCall[Response_co], peer: str = "the service") -> None:
         self._call = call
-        self._whom = whom
+        self._peer = peer
         self._received = False
-        self._concluded = False
+        self._end_expected = False
 
-    def conclude(self) -> None:
-        """The last word was said: nobody waits for the call's status, and nothing is left to cancel on exit.
+    def expect_end(self) -> None:
+        """The final message arrived. Do not wait for the status trailer, and do not cancel on exit.
 
-        Its end takes a message more, and a cancellation that arrives before it would count as one on the other side.
+        The trailer is one more message. A cancellation that overtakes it would be counted as one on the other side.
         """
-        self._concluded = True
+        self._end_expected = True
 
     async def __aenter__(self) -> Self:
         self._responses = self._call.__aiter__()
@@ -62,13 +62,14 @@ class open_stream(Generic[Response_co]):  # noqa: N801 - it reads as a verb: `as
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await close(self._responses)  # they and the call hold each other, and garbage would be left of both
-        if self._concluded:
-            asyncio.get_running_loop().call_later(_LINGER, self._call.cancel)
+        # The iterator and the call refer to each other. Closing the iterator leaves no reference cycle.
+        await close(self._responses)
+        if self._end_expected:
+            asyncio.get_running_loop().call_later(_END_TIMEOUT, self._call.cancel)
         else:
             self._call.cancel()
         if isinstance(error, grpc.aio.AioRpcError):
-            raise error_from_rpc(error, received=self._received, whom=self._whom) from None
+            raise error_from_rpc(error, received=self._received, peer=self._peer) from None
 
     def __aiter__(self) -> Self:
         return self
@@ -79,11 +80,11 @@ class open_stream(Generic[Response_co]):  # noqa: N801 - it reads as a verb: `as
         return response
 
 
-async def unary(call: UnaryCall[Response_co], whom: str = "the service") -> Response_co:
-    """The one response of a call, guarded as a stream is."""
+async def unary(call: UnaryCall[Response_co], peer: str = "the service") -> Response_co:
+    """Return the response of a call with one response. Errors and cancellation are handled as by `open_stream`."""
     try:
         return await call
     except grpc.aio.AioRpcError as error:
-        raise error_from_rpc(error, whom=whom) from None
+        raise error_from_rpc(error, peer=peer) from None
     finally:
         call.cancel()

@@ -1,6 +1,6 @@
-"""The workers of other processes, as workers: nobody who holds one can tell it from a local object.
+"""Clients of the workers in other processes. They implement the worker protocols, so a caller sees no difference.
 
-Retries are the channel's business, deadlines shrink by one hop, and no call outlives its reader.
+Deadlines shrink by one hop. A call is cancelled when its reader stops.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from motet.transport.client_call import open_stream, unary
 
 
 class RemoteEncoder:
-    """An `Encoder` in another process."""
+    """The client of an encoder service."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = encoder_service_pb2_grpc.EncoderServiceStub(channel)
@@ -39,49 +39,49 @@ class RemoteEncoder:
     async def encode(
         self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
     ) -> list[Tensor]:
-        """One embedding per item, in order."""
-        call = self._stub.Encode(_frames(media, tenant, priority), timeout=_left(deadline))
+        """Return one embedding for each item, in order."""
+        call = self._stub.Encode(_frames(media, tenant, priority), timeout=_timeout(deadline))
         response = await unary(call, "the encoder")
         if len(response.embeddings) != len(media):
-            raise FaultError(f"the encoder answered {len(media)} items with {len(response.embeddings)} embeddings")
-        return [convert.tensor_from_proto(one) for one in response.embeddings]
+            raise FaultError(f"the encoder returned {len(response.embeddings)} embeddings for {len(media)} items")
+        return [convert.tensor_from_proto(tensor) for tensor in response.embeddings]
 
 
 class RemoteLanguageModel:
-    """A `LanguageModel` in another process."""
+    """The client of a language model service."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = language_model_service_pb2_grpc.LanguageModelServiceStub(channel)
 
     async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
-        """Any number of pieces and signals, then exactly one `Finished`."""
-        call = self._stub.Generate(convert.prompt_to_proto(prompt), timeout=_left(deadline))
+        """Yield text pieces and signals, then exactly one `Finished`."""
+        call = self._stub.Generate(convert.prompt_to_proto(prompt), timeout=_timeout(deadline))
         finished = False
         async with open_stream(call, "the language model") as responses:
             async for response in responses:
                 for event in map(convert.language_event_from_proto, response.events):
                     if isinstance(event, Finished):
                         finished = True
-                        responses.conclude()
+                        responses.expect_end()
                     if event is not None:
                         yield event
         if not finished:
-            raise FaultError("the language model stopped without having finished")
+            raise FaultError("the language model ended its stream without a finished event")
 
 
 class RemoteDecoder:
-    """A `Decoder` in another process."""
+    """The client of a decoder service."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = decoder_service_pb2_grpc.DecoderServiceStub(channel)
 
     async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
-        """Any number of `Progress`, then exactly one `Media`, whose digest has been checked."""
-        call = self._stub.Decode(convert.decode_job_to_proto(job), timeout=_left(deadline))
-        whom = f"the decoder of {job.modality}"
+        """Yield `Progress` events, then exactly one `Media` whose digest has been checked."""
+        call = self._stub.Decode(convert.decode_job_to_proto(job), timeout=_timeout(deadline))
+        peer = f"the {job.modality} decoder"
         header: decoder_service_pb2.DecodeResponse.Media | None = None
         data = bytearray()
-        async with open_stream(call, whom) as responses:
+        async with open_stream(call, peer) as responses:
             async for response in responses:
                 for event in response.events:
                     match event.WhichOneof("event"):
@@ -93,32 +93,32 @@ class RemoteDecoder:
                         case "chunk":
                             data.extend(event.chunk)
                 if header is not None and len(data) == header.size_bytes:
-                    responses.conclude()
+                    responses.expect_end()
                     break
-        yield _checked(header, bytes(data), whom)
+        yield _checked(header, bytes(data), peer)
 
 
 class RemoteWorker:
-    """What every worker answers, whatever it does."""
+    """The client of the service that every worker has."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = worker_service_pb2_grpc.WorkerServiceStub(channel)
 
-    async def capacity(self) -> AsyncIterator[Load]:
-        """The worker's load, at once, after each change, and every `TOLD_EVERY` seconds, until the worker stops."""
+    async def watch_load(self) -> AsyncIterator[Load]:
+        """Yield the worker's load at once, after each change, and every `REPORT_INTERVAL` seconds until it stops."""
         async with open_stream(
             self._stub.WatchCapacity(worker_service_pb2.WatchCapacityRequest()), "the worker"
         ) as loads:
             async for load in loads:
-                yield convert.capacity_from_proto(load)
+                yield convert.load_from_proto(load)
 
     async def drain(self, grace: float | None = None) -> int:
-        """Have it admit no more and finish what it has, within `grace` seconds; how many calls were left over."""
-        request = worker_service_pb2.DrainRequest(grace=None if grace is None else convert.span_to_proto(grace))
+        """Stop admission at the worker, and wait up to `grace` seconds for its calls. Return how many are left."""
+        request = worker_service_pb2.DrainRequest(grace=None if grace is None else convert.duration_to_proto(grace))
         return (await unary(self._stub.Drain(request), "the worker")).remaining
 
 
-def _left(deadline: Deadline) -> float | None:
+def _timeout(deadline: Deadline) -> float | None:
     return deadline.earlier_by(HOP).remaining()
 
 
@@ -132,9 +132,9 @@ async def _frames(
             yield encoder_service_pb2.EncodeRequest(chunk=chunk)
 
 
-def _checked(header: decoder_service_pb2.DecodeResponse.Media | None, data: bytes, whom: str) -> Media:
+def _checked(header: decoder_service_pb2.DecodeResponse.Media | None, data: bytes, peer: str) -> Media:
     if header is None:
-        raise FaultError(f"{whom} stopped without having made anything")
+        raise FaultError(f"{peer} ended its stream without media")
     if len(data) != header.size_bytes or sha256(data).digest() != header.sha256:
-        raise FaultError(f"what {whom} made did not arrive whole")
+        raise FaultError(f"the media of {peer} arrived incomplete or altered")
     return Media(header.media_type, data)

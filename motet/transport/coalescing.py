@@ -1,4 +1,4 @@
-"""Streams in bunches: what is ready at the same moment goes on together."""
+"""Coalescing: items of a stream that are ready at the same moment travel in one message."""
 
 from __future__ import annotations
 
@@ -15,89 +15,90 @@ Item = TypeVar("Item")
 async def coalesced(
     stream: AsyncIterator[Item],
     *,
-    weigh: Callable[[Item], int] = lambda item: 0,
-    room: float = math.inf,
-    pulse: float | None = None,
-    rest: float = 0.0,
+    size_of: Callable[[Item], int] = lambda item: 0,
+    max_bytes: float = math.inf,
+    heartbeat: float | None = None,
+    min_interval: float = 0.0,
 ) -> AsyncGenerator[list[Item], None]:
-    """What the stream has said since this was last asked; with `pulse`, also [] after so many seconds of silence.
+    """Yield the items of a stream in lists: everything the stream produced since the last list.
 
-    Nothing waits for company, but that before each bunch at least `rest` seconds pass, if the stream goes on. The
-    stream is read ahead of whoever reads this, until what nobody has heard yet weighs `room` or more: without
-    `room`, it must be kept elsewhere anyway. Closing this closes the stream.
+    Lists are at least `min_interval` seconds apart, except the last one. If `heartbeat` is given, yield [] after that
+    many seconds without an item. The stream is read ahead until the unread items take `max_bytes` bytes or more, as
+    measured by `size_of`. Closing this generator closes the stream.
     """
-    # One task for all items: waiting for each in a task of its own, with a timeout, costs more than sending it.
-    ear = _Ear(weigh, room)
-    reading = asyncio.create_task(ear.listen(stream))
+    # One task reads all items. A task with a timeout for each item costs more than sending the item.
+    buffer = _Buffer(size_of, max_bytes)
+    filling = asyncio.create_task(buffer.fill(stream))
     try:
-        while (heard := await ear.hear(rest, pulse)) is not None:
-            yield heard
-        await reading
+        while (items := await buffer.take(min_interval, heartbeat)) is not None:
+            yield items
+        await filling
     finally:
-        reading.cancel()
-        await asyncio.wait({reading})
-        reading.cancelled() or reading.exception()
+        filling.cancel()
+        await asyncio.wait({filling})
+        filling.cancelled() or filling.exception()
 
 
-class _Ear(Generic[Item]):
-    """Where what a stream says waits to be heard."""
+class _Buffer(Generic[Item]):
+    """The items of a stream that have been produced and not yet taken."""
 
-    def __init__(self, weigh: Callable[[Item], int], room: float) -> None:
-        self._weigh = weigh
-        self._room = room
-        self._said: list[Item] = []
-        self._weight = 0
-        self._over = False
-        self._news: asyncio.Future[None] | None = None
-        """Who waits for something to hear."""
-        self._space: asyncio.Future[None] | None = None
-        """Who waits for room."""
-        self._end: asyncio.Future[None] | None = None
-        """Who rests, until there is nothing to wait for."""
+    def __init__(self, size_of: Callable[[Item], int], max_bytes: float) -> None:
+        self._size_of = size_of
+        self._max_bytes = max_bytes
+        self._items: list[Item] = []
+        self._bytes = 0
+        self._ended = False
+        self._item_waiter: asyncio.Future[None] | None = None
+        """Done when there is an item, or when the stream has ended."""
+        self._space_waiter: asyncio.Future[None] | None = None
+        """Done when the items have been taken."""
+        self._end_waiter: asyncio.Future[None] | None = None
+        """Done when the stream has ended."""
 
-    async def listen(self, stream: AsyncIterator[Item]) -> None:
-        """Take in all that the stream says."""
+    async def fill(self, stream: AsyncIterator[Item]) -> None:
+        """Read the stream to its end. Pause while the buffer is full."""
         try:
             async with closing(stream):
                 async for item in stream:
-                    self._said.append(item)
-                    self._weight += self._weigh(item)
-                    _wake(self._news)
-                    while self._weight >= self._room:
-                        self._space = asyncio.get_running_loop().create_future()
-                        await self._space
+                    self._items.append(item)
+                    self._bytes += self._size_of(item)
+                    _wake(self._item_waiter)
+                    while self._bytes >= self._max_bytes:
+                        self._space_waiter = asyncio.get_running_loop().create_future()
+                        await self._space_waiter
         finally:
-            self._over = True
-            _wake(self._news)
-            _wake(self._end)
+            self._ended = True
+            _wake(self._item_waiter)
+            _wake(self._end_waiter)
 
-    async def hear(self, rest: float, pulse: float | None) -> list[Item] | None:
-        """What was said and not heard before, after a rest, once there is any or the pulse beats; None after the last.
+    async def take(self, min_interval: float, heartbeat: float | None) -> list[Item] | None:
+        """Wait `min_interval` seconds, then for an item, and return all items; return None after the last one.
 
-        The end of the stream ends the rest.
+        The end of the stream ends the first wait. After `heartbeat` seconds without an item, return [].
         """
-        if rest and not self._over:
-            self._end = asyncio.get_running_loop().create_future()
-            await _within(rest, self._end)
-        if not self._said and not self._over:
-            self._news = asyncio.get_running_loop().create_future()
-            await _within(pulse, self._news)
-        if self._over and not self._said:
+        if min_interval and not self._ended:
+            self._end_waiter = asyncio.get_running_loop().create_future()
+            await _wait(self._end_waiter, min_interval)
+        if not self._items and not self._ended:
+            self._item_waiter = asyncio.get_running_loop().create_future()
+            await _wait(self._item_waiter, heartbeat)
+        if self._ended and not self._items:
             return None
-        said, self._said, self._weight = self._said, [], 0
-        _wake(self._space)
-        return said
+        items, self._items, self._bytes = self._items, [], 0
+        _wake(self._space_waiter)
+        return items
 
 
-async def _within(seconds: float | None, waiting: asyncio.Future[None]) -> None:
-    timer = None if seconds is None else asyncio.get_running_loop().call_later(seconds, _wake, waiting)
+async def _wait(waiter: asyncio.Future[None], seconds: float | None) -> None:
+    """Wait for a future, or until `seconds` have passed."""
+    timer = None if seconds is None else asyncio.get_running_loop().call_later(seconds, _wake, waiter)
     try:
-        await waiting
+        await waiter
     finally:
         if timer is not None:
             timer.cancel()
 
 
-def _wake(waiting: asyncio.Future[None] | None) -> None:
-    if waiting is not None and not waiting.done():
-        waiting.set_result(None)
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)

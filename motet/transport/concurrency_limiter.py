@@ -1,4 +1,4 @@
-"""Admission: how many calls are worked on at once, how many wait, and when none are taken any more."""
+"""The limit on concurrent calls of a server: running, queued, and refused."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from motet.core.errors import OverloadedError, Reason, RetryableError
 from motet.scheduling.moving_average import MovingAverage
 
 _SHORTEST_WAIT, _LONGEST_WAIT = 0.1, 60.0
-"""Seconds that a refused caller is told to wait, at least and at most."""
+"""Minimum and maximum retry delay in the error of a refused call, in seconds."""
 
-_PACE = 0.05
-"""Seconds between two tellings of a load, at least: telling each of thousands of changes costs as much as the calls."""
+_MIN_INTERVAL = 0.05
+"""Minimum interval between reports of the load, in seconds. Reporting each change would cost as much as the calls."""
 
 
 class ConcurrencyLimiter:
-    """Lets in `running` calls at once and keeps up to `waiting` more; refuses the rest at once. 0 running: no limit."""
+    """A limiter that admits `running` calls at once, queues `waiting` more, and refuses all others at once.
+
+    If `running` is 0, the number of calls is not limited.
+    """
 
     def __init__(self, running: int = 0, waiting: int = 0) -> None:
-        self._seats = asyncio.Semaphore(running) if running else None
+        self._semaphore = asyncio.Semaphore(running) if running else None
         self._slots = running
         self._limit = running + waiting if running else 0
         self._running = 0
@@ -34,8 +37,8 @@ class ConcurrencyLimiter:
         self._closing = asyncio.Event()
 
     @property
-    def capacity(self) -> Load:
-        """The load now."""
+    def load(self) -> Load:
+        """The current load."""
         return Load(
             running=self._running,
             queued=self._queued,
@@ -46,54 +49,54 @@ class ConcurrencyLimiter:
         )
 
     def admitted(self) -> _Admission:
-        """Within, a call is worked on; it enters when its turn has come.
+        """Return a context in which a call runs. Entering it waits in the queue if all slots are taken.
 
-        Entering raises `OverloadedError` with the expected wait when too many calls are in, `RetryableError` with
-        reason DRAINING once the gate is closed.
+        Entering raises `OverloadedError` with a retry delay if the queue is full, and `RetryableError` with reason
+        DRAINING after `close`.
         """
         return _Admission(self)
 
-    async def enter(self) -> None:
-        """As entering `admitted` does; `leave` must follow."""
-        self._refuse()
-        if self._seats is not None:
-            await self._turn(self._seats)
+    async def acquire(self) -> None:
+        """Take a slot, as entering `admitted` does. `release` must follow."""
+        self._check()
+        if self._semaphore is not None:
+            await self._wait(self._semaphore)
         self._count(running=1)
 
-    def leave(self, seconds: float) -> None:
-        """A call that entered is over, after so many seconds."""
-        if self._seats is not None:
-            self._seats.release()
+    def release(self, seconds: float) -> None:
+        """Return the slot of a call that took `seconds` seconds."""
+        if self._semaphore is not None:
+            self._semaphore.release()
         self._count(running=-1)
         self._call_seconds.add(seconds)
 
     async def watch(self) -> AsyncGenerator[Load, None]:
-        """The load, at once, after each change, and every `REPORT_INTERVAL` seconds.
+        """Yield the load at once, after each change, and every `REPORT_INTERVAL` seconds.
 
-        Changes that follow each other closely are told as one.
+        Changes in quick succession are reported together.
         """
         while True:
             change = self._change
-            yield self.capacity
-            await asyncio.sleep(_PACE)
+            yield self.load
+            await asyncio.sleep(_MIN_INTERVAL)
             with suppress(TimeoutError):
                 async with asyncio.timeout(REPORT_INTERVAL):
                     await change.wait()
 
     def close(self) -> None:
-        """Let nobody in any more; those inside and in the queue are finished. Closing twice is as closing once."""
+        """Admit no further call. Running and queued calls are completed. Closing again has no effect."""
         if not self._draining:
             metrics.DRAINING.set(1)
         self._draining = True
         self._closing.set()
         self._changed()
 
-    async def closed(self) -> None:
-        """Wait until somebody closes the gate."""
+    async def wait_closed(self) -> None:
+        """Wait until the limiter is closed."""
         await self._closing.wait()
 
     async def drain(self, grace: float | None = None) -> int:
-        """Close, and wait for everybody to leave, `grace` seconds at most; how many did not."""
+        """Close, and wait up to `grace` seconds for all calls to end. Return the number of calls still left."""
         self.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
@@ -101,27 +104,27 @@ class ConcurrencyLimiter:
                     await self._change.wait()
         return self._running + self._queued
 
-    def _refuse(self) -> None:
+    def _check(self) -> None:
         if self._draining:
             metrics.CALLS_REFUSED.labels(Reason.DRAINING).inc()
-            raise RetryableError("this process is about to stop; ask another, or again later", Reason.DRAINING)
+            raise RetryableError("this process is shutting down; use another replica, or retry later", Reason.DRAINING)
         if self._limit and self._running + self._queued >= self._limit:
             metrics.CALLS_REFUSED.labels(Reason.QUEUE_FULL).inc()
             until_free = (self._call_seconds.value or 0.0) * (self._queued + 1) / self._slots
             wait = min(_LONGEST_WAIT, max(_SHORTEST_WAIT, until_free))
             raise OverloadedError(
-                f"{self._limit} calls are being worked on or waiting, which is the limit; try again in {wait:.1f} s",
+                f"the limit of {self._limit} running and queued calls is reached; retry in {wait:.1f} s",
                 metadata={"limit": str(self._limit), "retry_after": f"{wait:.1f}"},
                 retry_after=wait,
             )
 
-    async def _turn(self, seats: asyncio.Semaphore) -> None:
-        if not seats.locked():
-            await seats.acquire()  # at once
+    async def _wait(self, semaphore: asyncio.Semaphore) -> None:
+        if not semaphore.locked():
+            await semaphore.acquire()  # Does not wait.
             return
         self._count(queued=1)
         try:
-            await seats.acquire()
+            await semaphore.acquire()
         finally:
             self._count(queued=-1)
 
@@ -138,17 +141,15 @@ class ConcurrencyLimiter:
 
 
 class _Admission:
-    """One call's way through a gate."""
+    """The context of one call. A class, because a generator would cost each call more."""
 
-    # A class and not a generator: every call comes through here.
-
-    def __init__(self, gate: ConcurrencyLimiter) -> None:
-        self._gate = gate
+    def __init__(self, limiter: ConcurrencyLimiter) -> None:
+        self._limiter = limiter
         self._since = 0.0
 
     async def __aenter__(self) -> None:
-        await self._gate.enter()
+        await self._limiter.acquire()
         self._since = now()
 
     async def __aexit__(self, *exception: object) -> None:
-        self._gate.leave(now() - self._since)
+        self._limiter.release(now() - self._since)

@@ -1,6 +1,6 @@
-"""What every call passes on its way in and out: admission, validation, errors as statuses, metrics.
+"""The server interceptor of every call: admission, validation, errors as statuses, metrics.
 
-With it a servicer's method is three lines: translate, call, translate.
+Because of it, a servicer's method only translates the request, calls its worker, and translates the response.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.status import CODE_OF, abort, public_error
 from motet.transport.validation import lenient, validate
 
-OWN = "/motet."
-"""How the paths of Motet's methods begin; others, such as health, are left as they are."""
+OWN_PREFIX = "/motet."
+"""Prefix of the paths of Motet's methods. Other methods, such as health checks, are not intercepted."""
 
-OBSERVING = frozenset(
+UNLIMITED = frozenset(
     {
         "CancelGeneration",
         "DeleteArtifact",
@@ -37,9 +37,9 @@ OBSERVING = frozenset(
         "WatchGeneration",
     }
 )
-"""Methods that ask for no new work. They are neither counted nor refused, so that a full or draining process tells."""
+"""Methods that start no work. They are not limited, so that a full or draining process still answers them."""
 
-_FREELY = nullcontext()
+_NO_LIMIT = nullcontext()
 
 if TYPE_CHECKING:
     _Context = grpc.aio.ServicerContext[Any, Any]
@@ -48,116 +48,116 @@ if TYPE_CHECKING:
 
 
 def deadline_of(context: _Context) -> Deadline:
-    """What the caller allows, as seconds that remain here."""
+    """Return the deadline of a call."""
     remaining = context.time_remaining()
     return Deadline.never() if remaining is None else Deadline.after(remaining)
 
 
 class ServerInterceptor(grpc.aio.ServerInterceptor):
-    """Stands before every servicer of a server."""
+    """The interceptor of a server. It wraps the methods of every servicer."""
 
-    def __init__(self, gate: ConcurrencyLimiter) -> None:
-        self._gate = gate
+    def __init__(self, limiter: ConcurrencyLimiter) -> None:
+        self._limiter = limiter
         self._handlers: dict[str, _Handler] = {}
-        """Those that were asked for, by method."""
-        self._leaving = 0
-        self._nobody: asyncio.Event | None = None
-        """Set when nobody is leaving any more; there when somebody waits for that."""
+        """The wrapped handlers by method, for methods that have been called."""
+        self._unsent = 0
+        """The number of calls whose handler has returned, but whose response is not sent completely."""
+        self._all_sent: asyncio.Event | None = None
 
-    async def empty(self, seconds: float) -> None:
-        """Wait, so many seconds at most, until the answers of all calls that are over have been sent to their ends."""
-        if self._leaving:
-            self._nobody = asyncio.Event()
+    async def flush(self, seconds: float) -> None:
+        """Wait up to `seconds` seconds until the responses of all handled calls are sent."""
+        if self._unsent:
+            self._all_sent = asyncio.Event()
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    await self._nobody.wait()
+                    await self._all_sent.wait()
 
     async def intercept_service(
         self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> _Handler | None:
-        """The method's handler, with the edge around it."""
+        """Return the method's handler, wrapped."""
         method = handler_call_details.method
         if method in self._handlers:
             return self._handlers[method]
         handler: Any = await continuation(handler_call_details)
-        if handler is None or not method.startswith(OWN):
+        if handler is None or not method.startswith(OWN_PREFIX):
             return handler  # type: ignore[no-any-return]
-        wrap, make = _SHAPES[bool(handler.request_streaming), bool(handler.response_streaming)]
-        behaviour = self._passing(method, wrap(self, method, _behaviour_of(handler)))
-        edged = make(behaviour, lenient(handler.request_deserializer), handler.response_serializer)
-        return self._handlers.setdefault(method, edged)
+        wrap, create = _SHAPES[bool(handler.request_streaming), bool(handler.response_streaming)]
+        behaviour = self._observed(method, wrap(self, method, _behaviour_of(handler)))
+        wrapped = create(behaviour, lenient(handler.request_deserializer), handler.response_serializer)
+        return self._handlers.setdefault(method, wrapped)
 
-    def _passing(self, method: str, handle: Any) -> Any:
-        """The method with what every call needs around it: errors become statuses, and it is counted."""
+    def _observed(self, method: str, handle: Any) -> Any:
+        """Wrap a method: errors become statuses, and the duration is measured."""
 
-        async def passing(request: Any, context: _Context) -> Any:
+        async def observed(request: Any, context: _Context) -> Any:
             started = now()
             code = "OK"
             try:
                 return await handle(request, context)
             except asyncio.CancelledError:
-                # Swallowing a cancellation leaks the call.
+                # A swallowed cancellation would leak the call.
                 code = "CANCELLED"
                 raise
             except Exception as error:
-                told = public_error(error)
-                code = CODE_OF[told.reason].name
-                await abort(context, told)
+                public = public_error(error)
+                code = CODE_OF[public.reason].name
+                await abort(context, public)
             finally:
                 labelled(CALL_SECONDS, method, code).observe(now() - started)
-                self._leave()
+                self._count_unsent()
 
-        return passing
+        return observed
 
-    def _leave(self) -> None:
-        """A call is over, but for the end of its answer, which gRPC has yet to send: its task does that last."""
-        self._leaving += 1
-        # The context could call back, too, and would be garbage then: what it keeps refers to it.
+    def _count_unsent(self) -> None:
+        """Count a handled call as unsent until its task, which sends the response last, is done."""
+        self._unsent += 1
+        # `context.add_done_callback` would create a reference cycle for each call.
         task = asyncio.current_task()
         assert task is not None
-        task.add_done_callback(self._left)
+        task.add_done_callback(self._count_sent)
 
-    def _left(self, task: asyncio.Task[Any]) -> None:
-        self._leaving -= 1
-        if not self._leaving and self._nobody is not None:
-            self._nobody.set()
+    def _count_sent(self, task: asyncio.Task[Any]) -> None:
+        self._unsent -= 1
+        if not self._unsent and self._all_sent is not None:
+            self._all_sent.set()
 
     def _admitted(self, method: str) -> AbstractAsyncContextManager[None]:
-        return _FREELY if method.rpartition("/")[2] in OBSERVING else self._gate.admitted()
+        return _NO_LIMIT if method.rpartition("/")[2] in UNLIMITED else self._limiter.admitted()
 
-    def _unary(self, method: str, behaviour: Any) -> Any:
-        async def unary(request: Any, context: _Context) -> Any:
+    def _unary_unary(self, method: str, behaviour: Any) -> Any:
+        async def unary_unary(request: Any, context: _Context) -> Any:
             validate(request)
             async with self._admitted(method):
                 return await behaviour(request, context)
 
-        return unary
+        return unary_unary
 
-    def _collecting(self, method: str, behaviour: Any) -> Any:
-        async def collecting(requests: Any, context: _Context) -> Any:
+    def _stream_unary(self, method: str, behaviour: Any) -> Any:
+        async def stream_unary(requests: Any, context: _Context) -> Any:
             async with self._admitted(method):
                 return await behaviour(_validated(requests), context)
 
-        return collecting
+        return stream_unary
 
-    def _streaming(self, method: str, behaviour: Any) -> Any:
-        # It writes rather than yields: a cancellation then arrives here, and closes the servicer's generator before
-        # the call is over, not whenever the generator is collected.
-        async def streaming(request: Any, context: _Context) -> None:
+    def _unary_stream(self, method: str, behaviour: Any) -> Any:
+        # This handler writes and does not yield. A cancellation then reaches it and closes the servicer's generator
+        # before the call ends, not when the generator is garbage-collected.
+        async def unary_stream(request: Any, context: _Context) -> None:
             validate(request)
             async with self._admitted(method), aclosing(behaviour(request, context)) as responses:
                 async for response in responses:
                     await context.write(response)
 
-        return streaming
+        return unary_stream
 
-    def _conversing(self, method: str, behaviour: Any) -> Any:
-        async def conversing(requests: Any, context: _Context) -> None:
+    def _stream_stream(self, method: str, behaviour: Any) -> Any:
+        async def stream_stream(requests: Any, context: _Context) -> None:
             async with self._admitted(method), aclosing(behaviour(_validated(requests), context)) as responses:
                 async for response in responses:
                     await context.write(response)
 
-        return conversing
+        return stream_stream
 
 
 async def _validated(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
@@ -171,8 +171,8 @@ def _behaviour_of(handler: Any) -> Any:
 
 
 _SHAPES: dict[tuple[bool, bool], tuple[Any, Any]] = {
-    (False, False): (ServerInterceptor._unary, grpc.unary_unary_rpc_method_handler),
-    (True, False): (ServerInterceptor._collecting, grpc.stream_unary_rpc_method_handler),
-    (False, True): (ServerInterceptor._streaming, grpc.unary_stream_rpc_method_handler),
-    (True, True): (ServerInterceptor._conversing, grpc.stream_stream_rpc_method_handler),
+    (False, False): (ServerInterceptor._unary_unary, grpc.unary_unary_rpc_method_handler),
+    (True, False): (ServerInterceptor._stream_unary, grpc.stream_unary_rpc_method_handler),
+    (False, True): (ServerInterceptor._unary_stream, grpc.unary_stream_rpc_method_handler),
+    (True, True): (ServerInterceptor._stream_stream, grpc.stream_stream_rpc_method_handler),
 }

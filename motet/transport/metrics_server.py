@@ -1,32 +1,35 @@
-"""The metrics of this process, where Prometheus looks for them."""
+"""The HTTP server from which Prometheus scrapes this process."""
 
 from __future__ import annotations
 
 from prometheus_client import start_http_server
 
-from motet.transport.address import check_local, refusal, split_address
+from motet.transport.address import bind_error, check_local, split_address
 
 
 class MetricsServer:
-    """Serves `/metrics` over HTTP at HOST:PORT from a thread of its own."""
+    """An HTTP server for `/metrics` at HOST:PORT, on a thread of its own."""
 
     def __init__(self, address: str, insecure_anywhere: bool = False) -> None:
         self.address = address
         self._insecure_anywhere = insecure_anywhere
 
     def start(self) -> None:
-        """Serve. From then on `address` holds the port that was bound. Raises `SettingsError` as a server does."""
+        """Bind and serve. Then `address` holds the bound port, also if port 0 was given.
+
+        Raises `SettingsError` for an address that cannot be bound, or that is open to the network without permission.
+        """
         if not self._insecure_anywhere:
             check_local(self.address)
         host, port = split_address(self.address)
         try:
             self._server, self._thread = start_http_server(port, host)
         except OSError as error:
-            raise refusal(self.address, error) from None
+            raise bind_error(self.address, error) from None
         self.address = f"{self.address.rpartition(':')[0]}:{self._server.server_port}"
 
     def stop(self) -> None:
-        """Let go of the address."""
+        """Stop serving and release the address."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

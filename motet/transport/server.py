@@ -1,4 +1,4 @@
-"""A process that serves: it binds, tells its health, counts, and leaves without breaking off what it has begun."""
+"""A gRPC server with health, metrics, and a shutdown that completes the admitted calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
-from motet.transport.address import bind_failure, check_local
+from motet.transport.address import check_local, find_bind_error
 from motet.transport.channel import FLOW_OPTIONS
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.interceptor import ServerInterceptor
@@ -22,17 +22,17 @@ from motet.transport.metrics_server import MetricsServer
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
     *FLOW_OPTIONS,
-    # With it on, a second server takes half of a first one's connections instead of being refused its port.
+    # If it were on, a second server on the same port would take half of the connections instead of being refused.
     ("grpc.so_reuseport", 0),
-    # Clients ping every 30 s; C-core's default is to hang up on any that ping within 300 s.
+    # Clients ping every 30 s. By default, C-core closes connections with pings less than 300 s apart.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
 )
 
-_GARBAGE = 10_000
-"""Objects made, less those dropped, before Python looks for cycles among them; its own number is 700."""
+_GC_THRESHOLD = 10_000
+"""`gc.set_threshold` generation 0 (Python's default is 700)."""
 
-_FLUSH = 1.0
-"""Seconds, at most, for answers that are on their way out when the last admitted call has finished."""
+_FLUSH_TIMEOUT = 1.0
+"""Maximum time for sending the responses of handled calls after a drain, in seconds."""
 
 
 class Servicer(Protocol):
@@ -40,7 +40,7 @@ class Servicer(Protocol):
 
     @property
     def name(self) -> str:
-        """The service's full name, such as "motet.v1.ModelService"; its health is told under it."""
+        """The service's full name, such as "motet.v1.ModelService". Its health is reported under this name."""
         ...
 
     def add_to(self, server: grpc.aio.Server) -> None:
@@ -48,16 +48,16 @@ class Servicer(Protocol):
         ...
 
 
-async def _nothing() -> None:
-    """What most servers have left to do once their calls are over."""
+async def _no_cleanup() -> None:
+    """Do nothing: most servers have no work that outlives their calls."""
 
 
 class Server:
-    """Serves servicers at an address; `async with` starts and stops it, `run` also obeys signals.
+    """A server of servicers at one address. `async with` starts and stops it; `run` also handles signals.
 
-    Health is told under "" and each servicer's name. Plain text is served to this machine only, unless
-    `insecure_anywhere` says otherwise in words. `metrics` is where Prometheus may look, HOST:PORT, or "" for nowhere.
-    `finish` is awaited while draining, once no call is left: for work that has outlived its call.
+    Health is reported under "" and under each servicer's name. Without credentials, only this machine can connect,
+    unless `insecure_anywhere` is set. `metrics` is the HOST:PORT of the metrics server, or "" for none. `finish` is
+    awaited during a drain once no call is left, for work that outlives its call.
     """
 
     def __init__(
@@ -65,54 +65,54 @@ class Server:
         servicers: Sequence[Servicer],
         *,
         address: str = "127.0.0.1:0",
-        gate: ConcurrencyLimiter | None = None,
+        limiter: ConcurrencyLimiter | None = None,
         metrics: str = "",
         reflection: bool = False,
         credentials: grpc.ServerCredentials | None = None,
         insecure_anywhere: bool = False,
-        finish: Callable[[], Awaitable[None]] = _nothing,
+        finish: Callable[[], Awaitable[None]] = _no_cleanup,
     ) -> None:
-        self.gate = gate or ConcurrencyLimiter()
+        self.limiter = limiter or ConcurrencyLimiter()
         self.address = address
         self._servicers = tuple(servicers)
         self._reflection = reflection
         self._credentials = credentials
         self._insecure_anywhere = insecure_anywhere
         self._finish = finish
-        self._exposition = MetricsServer(metrics, insecure_anywhere) if metrics else None
+        self._metrics = MetricsServer(metrics, insecure_anywhere) if metrics else None
         self._health = health.HealthServicer()
 
     async def start(self) -> None:
-        """Bind and serve. From then on `address` holds the port that was bound, also where 0 was asked for.
+        """Bind and serve. Then `address` holds the bound port, also if port 0 was given.
 
-        Raises `SettingsError`: reason ADDRESS_IN_USE when somebody else is there, SETTINGS_INVALID for an address
-        that cannot be bound, or that is open to the network without credentials.
+        Raises `SettingsError` with reason ADDRESS_IN_USE if another process has the address, and with reason
+        SETTINGS_INVALID if the address cannot be bound, or is open to the network without credentials.
         """
         if self._credentials is None and not self._insecure_anywhere:
             check_local(self.address)
-        self._edge = ServerInterceptor(self.gate)
-        self._server = grpc.aio.server(interceptors=[self._edge], options=_OPTIONS)
+        self._interceptor = ServerInterceptor(self.limiter)
+        self._server = grpc.aio.server(interceptors=[self._interceptor], options=_OPTIONS)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         for servicer in self._servicers:
             servicer.add_to(self._server)
         if self._reflection:
             self._reflect()
         self._bind()
-        if self._exposition:
-            self._exposition.start()
+        if self._metrics:
+            self._metrics.start()
         await self._server.start()
-        self._leaving = asyncio.create_task(self._tell_closing())
+        self._closing = asyncio.create_task(self._report_closing())
         for name in ("", *self._names):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     async def drain(self, grace: float | None = None) -> int:
-        """Stop admitting and finish what was admitted, within `grace` seconds; how many calls were left over.
+        """Stop admission, and wait up to `grace` seconds for the admitted calls. Return the number of calls left.
 
-        Health says NOT_SERVING from the start. The server goes on answering calls that ask for no work.
+        Health is NOT_SERVING from the start. Methods that start no work are still answered.
         """
         await self._health.enter_graceful_shutdown()
         deadline = None if grace is None else asyncio.get_running_loop().time() + grace
-        left = await self.gate.drain(grace)
+        left = await self.limiter.drain(grace)
         try:
             async with asyncio.timeout_at(deadline):
                 await self._finish()
@@ -121,31 +121,31 @@ class Server:
         return left
 
     async def stop(self) -> None:
-        """End every call that is still there, and let go of the address.
+        """Cancel all remaining calls, and release the address.
 
-        After a drain, the answers that are on their way out are sent to their ends first.
+        After a drain, the responses of handled calls are sent first.
         """
-        self._leaving.cancel()
-        if self.gate.capacity.draining:
-            await self._edge.empty(_FLUSH)
+        self._closing.cancel()
+        if self.limiter.load.draining:
+            await self._interceptor.flush(_FLUSH_TIMEOUT)
         await self._server.stop(None)
-        if self._exposition:
-            await asyncio.to_thread(self._exposition.stop)
+        if self._metrics:
+            await asyncio.to_thread(self._metrics.stop)
 
     async def run(self, grace: float = 30.0, ready: Callable[[Server], None] = lambda server: None) -> int:
-        """Serve until SIGTERM or SIGINT, drain, stop; how many calls were left over after `grace` seconds.
+        """Serve until SIGTERM or SIGINT, then drain and stop. Return the number of calls left after `grace` seconds.
 
-        `ready` is called once health says SERVING. A second signal ends the process at once.
+        `ready` is called once health is SERVING. A second signal ends the process at once.
         """
-        spare_what_is_loaded()
+        freeze_garbage_collector()
         loop = asyncio.get_running_loop()
-        asked = asyncio.Event()
+        stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, _once, loop, asked)
+            loop.add_signal_handler(number, _stop_once, loop, stop)
         try:
             async with self:
                 ready(self)
-                await asked.wait()
+                await stop.wait()
                 return await self.drain(grace)
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -172,7 +172,7 @@ class Server:
             else:
                 port = self._server.add_secure_port(self.address, self._credentials)
         except RuntimeError:
-            raise bind_failure(self.address) from None
+            raise find_bind_error(self.address) from None
         if not self.address.startswith("unix"):
             self.address = f"{self.address.rpartition(':')[0]}:{port}"
 
@@ -181,24 +181,24 @@ class Server:
 
         reflection.enable_server_reflection((*self._names, reflection.SERVICE_NAME), self._server)
 
-    async def _tell_closing(self) -> None:
-        """Whoever closes the gate, health says so."""
-        await self.gate.closed()
+    async def _report_closing(self) -> None:
+        """Set health to NOT_SERVING as soon as the limiter is closed."""
+        await self.limiter.wait_closed()
         await self._health.enter_graceful_shutdown()
 
 
-def spare_what_is_loaded() -> None:
-    """Never look for garbage in what was loaded: that takes a tenth of a second, in which no call goes on.
+def freeze_garbage_collector() -> None:
+    """Exclude all present objects from garbage collection, which would stop all calls for about 0.1 seconds.
 
-    Done by `Server.run`, and by whoever measures what runs in a process that does not serve.
+    `Server.run` calls this after loading. Benchmarks call it, too, because they do not use `Server.run`.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_GARBAGE)
+    gc.set_threshold(_GC_THRESHOLD)
 
 
-def _once(loop: asyncio.AbstractEventLoop, asked: asyncio.Event) -> None:
-    asked.set()
+def _stop_once(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    stop.set()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_DFL)

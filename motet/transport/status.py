@@ -1,6 +1,6 @@
 """Errors on the wire: every failure is a `google.rpc.Status` with exactly one `ErrorInfo` (AIP-193).
 
-What was raised on one side of a wire is raised again on its other side, with the same class, reason and metadata.
+An error raised by the server is raised again by the client, with the same class, reason and metadata.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ DOMAIN = "motet"
 DETAILS_KEY = "grpc-status-details-bin"
 """The trailer in which gRPC carries a `google.rpc.Status`."""
 
-_LONGEST_MESSAGE = 1000
-_LONGEST_VALUE = 200
-_MOST_VALUES = 8
-"""Bytes, bytes, and how many: a peer may refuse trailers of more than 8 KiB, and would then see no error at all."""
+_MAX_MESSAGE_BYTES = 1000
+_MAX_VALUE_BYTES = 200
+_MAX_VALUES = 8
+"""Limits that keep a status below 8 KiB. A peer may refuse larger trailers, and would then get no error at all."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ CODE_OF: Mapping[Reason, grpc.StatusCode] = {
     Reason.MODALITY_NOT_SUPPORTED: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.MODALITY_NOT_ALLOWED: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.LIMIT_EXCEEDED: grpc.StatusCode.INVALID_ARGUMENT,
-    # Not gRPC's own RESOURCE_EXHAUSTED: the same input will be too large the next time, too.
+    # Not RESOURCE_EXHAUSTED as in gRPC: a retry with the same input fails, too.
     Reason.INPUT_TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.UNSUPPORTED_MEDIA_TYPE: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.MEDIA_UNREADABLE: grpc.StatusCode.INVALID_ARGUMENT,
@@ -76,9 +76,9 @@ _REASONS = {reason.value: reason for reason in Reason}
 
 
 class MessageError(RequestError):
-    """A message breaks the rules of its proto.
+    """A message that breaks a rule of its proto.
 
-    `violations`, at least one, are pairs of a field's path and what it must be.
+    `violations` has at least one pair of a field's path and the rule.
     """
 
     def __init__(self, message: str, violations: tuple[tuple[str, str], ...]) -> None:
@@ -87,10 +87,10 @@ class MessageError(RequestError):
 
 
 def error_to_status_proto(error: MotetError) -> status_pb2.Status:
-    """The status that tells an error: `ErrorInfo`, `RetryInfo` of an overload, `BadRequest` of a broken message."""
-    status = status_pb2.Status(code=CODE_OF[error.reason].value[0], message=_cut(error.message, _LONGEST_MESSAGE))
-    values = list(error.metadata.items())[:_MOST_VALUES]
-    metadata = {_cut(key, _LONGEST_VALUE): _cut(value, _LONGEST_VALUE) for key, value in values}
+    """Return the status of an error, with `ErrorInfo`, `RetryInfo` of an overload, `BadRequest` of a broken message."""
+    status = status_pb2.Status(code=CODE_OF[error.reason].value[0], message=_cut(error.message, _MAX_MESSAGE_BYTES))
+    values = list(error.metadata.items())[:_MAX_VALUES]
+    metadata = {_cut(key, _MAX_VALUE_BYTES): _cut(value, _MAX_VALUE_BYTES) for key, value in values}
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata))
     if isinstance(error, OverloadedError):
         delay = Duration()
@@ -98,19 +98,21 @@ def error_to_status_proto(error: MotetError) -> status_pb2.Status:
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
     if isinstance(error, MessageError):
         bad = error_details_pb2.BadRequest()
-        for field, description in error.violations[:_MOST_VALUES]:
-            bad.field_violations.add(field=_cut(field, _LONGEST_VALUE), description=_cut(description, _LONGEST_VALUE))
+        for field, description in error.violations[:_MAX_VALUES]:
+            bad.field_violations.add(
+                field=_cut(field, _MAX_VALUE_BYTES), description=_cut(description, _MAX_VALUE_BYTES)
+            )
         status.details.add().Pack(bad)
     return status
 
 
 def error_from_status_proto(status: status_pb2.Status) -> MotetError:
-    """The error that a status tells. One without a reason that is known here becomes the fault of its sender."""
+    """Return the error of a status. A status without a known reason becomes a `FaultError` or the like, by its code."""
     info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
     for detail in status.details:
         detail.Unpack(info) or detail.Unpack(retry)
     if info.domain != DOMAIN or info.reason not in _REASONS:
-        return _error_of_code(_code_of_number(status.code), received=False, whom="the service")
+        return _error_of_code(_code_of_number(status.code), received=False, peer="the service")
     reason, metadata = _REASONS[info.reason], dict(info.metadata)
     if retry.HasField("retry_delay"):
         after = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
@@ -118,10 +120,10 @@ def error_from_status_proto(status: status_pb2.Status) -> MotetError:
     return error_of(reason, status.message, metadata)
 
 
-def error_from_rpc(error: grpc.aio.AioRpcError, *, received: bool = False, whom: str = "the service") -> MotetError:
-    """The error that a failed call tells: its sender's own, or, when none was sent, what gRPC found.
+def error_from_rpc(error: grpc.aio.AioRpcError, *, received: bool = False, peer: str = "the service") -> MotetError:
+    """Return the error of a failed call: the error the server sent, or else one for the status code of gRPC.
 
-    `received` says whether a response had come before the failure; `whom` names the other side in messages.
+    `received` is true if a response arrived before the failure. `peer` names the other side in the message.
     """
     for key, value in error.trailing_metadata() or ():
         if key == DETAILS_KEY and isinstance(value, bytes):
@@ -130,29 +132,29 @@ def error_from_rpc(error: grpc.aio.AioRpcError, *, received: bool = False, whom:
             except DecodeError:
                 break
             return error_from_status_proto(status)
-    return _error_of_code(error.code(), received, whom)
+    return _error_of_code(error.code(), received, peer)
 
 
-def _error_of_code(code: grpc.StatusCode, received: bool, whom: str) -> MotetError:
+def _error_of_code(code: grpc.StatusCode, received: bool, peer: str) -> MotetError:
     match code:
         case grpc.StatusCode.UNAVAILABLE if received:
-            return RetryableError(f"the connection to {whom} was lost; ask again", Reason.WORKER_LOST)
+            return RetryableError(f"the connection to {peer} was lost; try again", Reason.WORKER_LOST)
         case grpc.StatusCode.UNAVAILABLE:
-            return RetryableError(f"{whom} cannot be reached; check that it is running", Reason.WORKER_UNAVAILABLE)
+            return RetryableError(f"{peer} cannot be reached; check that it is running", Reason.WORKER_UNAVAILABLE)
         case grpc.StatusCode.DEADLINE_EXCEEDED:
-            return DeadlineError(f"{whom} did not answer in time; allow more time or ask for less")
+            return DeadlineError(f"{peer} did not respond in time; allow more time or request less")
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
-            return RequestError(f"a message to or from {whom} is larger than 4 MiB", Reason.INPUT_TOO_LARGE)
+            return RequestError(f"a message to or from {peer} is larger than 4 MiB", Reason.INPUT_TOO_LARGE)
         case grpc.StatusCode.CANCELLED:
-            return CancelledError(f"{whom} stopped the call")
+            return CancelledError(f"{peer} cancelled the call")
         case grpc.StatusCode.UNIMPLEMENTED:
-            return FaultError(f"{whom} does not know this call; is it the right address and version?")
+            return FaultError(f"{peer} does not have this method; check its address and version")
         case _:
-            return FaultError(f"{whom} failed with status {code.name}")
+            return FaultError(f"{peer} failed with status {code.name}")
 
 
 def _cut(text: str, size: int) -> str:
-    """The text, or its beginning that takes no more than `size` bytes as UTF-8."""
+    """Return the text, cut to at most `size` bytes as UTF-8."""
     return text.encode(errors="replace")[:size].decode(errors="ignore")
 
 
@@ -161,7 +163,7 @@ def _code_of_number(number: int) -> grpc.StatusCode:
 
 
 def public_error(error: Exception) -> MotetError:
-    """What a caller is told of an error: our own as it is; a stranger's text goes to the log alone."""
+    """Return the error that a caller may see: a `MotetError` as it is, any other error only in the log."""
     if isinstance(error, MotetError):
         return error
     _LOG.error("a call failed unexpectedly", exc_info=error)
@@ -169,6 +171,6 @@ def public_error(error: Exception) -> MotetError:
 
 
 async def abort(context: grpc.aio.ServicerContext[Any, Any], error: MotetError) -> NoReturn:
-    """End a call with an error's status."""
+    """End a call with the status of an error."""
     status = error_to_status_proto(error)
     await context.abort(CODE_OF[error.reason], status.message, ((DETAILS_KEY, status.SerializeToString()),))

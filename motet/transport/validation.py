@@ -1,4 +1,4 @@
-"""Messages against the rules of their protos."""
+"""Validation of messages against the rules in their protos."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from motet.core.errors import RequestError
 from motet.transport.status import MessageError
 
 
-class Malformed:
-    """Stands for bytes that are no message, until `validate` says so."""
+class Undecodable:
+    """A placeholder for bytes that cannot be decoded as the expected message."""
 
 
 def lenient(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """A parser that answers `Malformed` rather than raise: gRPC would tell its exception as the server's fault."""
+    """Return a parser that returns `Undecodable` instead of raising: gRPC would report the error as a server fault."""
 
     def parsed(data: bytes) -> Any:
         try:
             return parse(data)
         except DecodeError:
-            return Malformed()
+            return Undecodable()
 
     return parsed
 
 
-def validate(message: Message | Malformed) -> None:
-    """Raises `MessageError`, naming each field that breaks a rule of its proto and what it must be."""
-    if isinstance(message, Malformed):
-        raise RequestError("the bytes of the request are not the message that this call takes")
+def validate(message: Message | Undecodable) -> None:
+    """Check a message. Raises `MessageError`, naming each field that breaks a rule of its proto, and the rule."""
+    if isinstance(message, Undecodable):
+        raise RequestError("the bytes of the request cannot be decoded as the message that this method takes")
     try:
         protovalidate.validate(message)
     except protovalidate.ValidationError as error:
@@ -41,7 +41,7 @@ def validate(message: Message | Malformed) -> None:
 
 
 def _path(field: Any) -> str:
-    """A field as people write it: `turns[0].parts[1].text`."""
+    """Return a field's path in the usual notation, such as `turns[0].parts[1].text`."""
     return ".".join(
         element.field_name + (f"[{element.subscript.value}]" if element.subscript else "")
         for element in (field.elements if field else ())

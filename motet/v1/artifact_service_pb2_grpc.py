@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ArtifactServiceStub:
-    """ArtifactService moves media that are too large for a message, in chunks of at most 256 KiB.
+    """ArtifactService uploads and downloads media that are too large for one message, in chunks of at most 256 KiB.
     """
 
     def __init__(self, channel):
@@ -53,13 +53,13 @@ class ArtifactServiceStub:
 
 
 class ArtifactServiceServicer:
-    """ArtifactService moves media that are too large for a message, in chunks of at most 256 KiB.
+    """ArtifactService uploads and downloads media that are too large for one message, in chunks of at most 256 KiB.
     """
 
     def UploadArtifact(self, request_iterator, context):
-        """UploadArtifact keeps media for use in a prompt. The stream is one header, then chunks.
+        """UploadArtifact stores media for use in a prompt. The stream is one header, then chunks.
 
-        Fails when the chunks do not add up to the header's size or digest, and when the bytes are not readable media.
+        Fails if the chunks do not match the header's size or digest, or if the bytes are not readable media.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -73,7 +73,7 @@ class ArtifactServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteArtifact(self, request, context):
-        """DeleteArtifact forgets an artifact. Deleting one that is not there succeeds.
+        """DeleteArtifact deletes an artifact. It succeeds if the artifact does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,7 +106,7 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ArtifactService:
-    """ArtifactService moves media that are too large for a message, in chunks of at most 256 KiB.
+    """ArtifactService uploads and downloads media that are too large for one message, in chunks of at most 256 KiB.
     """
 
     @staticmethod

@@ -27,39 +27,39 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ArtifactServiceStub:
-    """ArtifactService moves media that are too large for a message, in chunks of at most 256 KiB."""
+    """ArtifactService uploads and downloads media that are too large for one message, in chunks of at most 256 KiB."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ArtifactServiceAsyncStub: ...
     UploadArtifact: _grpc.StreamUnaryMultiCallable[_artifact_service_pb2.UploadArtifactRequest, _artifact_service_pb2.UploadArtifactResponse]
-    """UploadArtifact keeps media for use in a prompt. The stream is one header, then chunks.
+    """UploadArtifact stores media for use in a prompt. The stream is one header, then chunks.
 
-    Fails when the chunks do not add up to the header's size or digest, and when the bytes are not readable media.
+    Fails if the chunks do not match the header's size or digest, or if the bytes are not readable media.
     """
     DownloadArtifact: _grpc.UnaryStreamMultiCallable[_artifact_service_pb2.DownloadArtifactRequest, _artifact_service_pb2.DownloadArtifactResponse]
     """DownloadArtifact streams the bytes of an artifact, in order, from an offset to the end."""
     DeleteArtifact: _grpc.UnaryUnaryMultiCallable[_artifact_service_pb2.DeleteArtifactRequest, _artifact_service_pb2.DeleteArtifactResponse]
-    """DeleteArtifact forgets an artifact. Deleting one that is not there succeeds."""
+    """DeleteArtifact deletes an artifact. It succeeds if the artifact does not exist."""
 
 @_typing.type_check_only
 class ArtifactServiceAsyncStub(ArtifactServiceStub):
-    """ArtifactService moves media that are too large for a message, in chunks of at most 256 KiB."""
+    """ArtifactService uploads and downloads media that are too large for one message, in chunks of at most 256 KiB."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     UploadArtifact: _aio.StreamUnaryMultiCallable[_artifact_service_pb2.UploadArtifactRequest, _artifact_service_pb2.UploadArtifactResponse]  # type: ignore[assignment]
-    """UploadArtifact keeps media for use in a prompt. The stream is one header, then chunks.
+    """UploadArtifact stores media for use in a prompt. The stream is one header, then chunks.
 
-    Fails when the chunks do not add up to the header's size or digest, and when the bytes are not readable media.
+    Fails if the chunks do not match the header's size or digest, or if the bytes are not readable media.
     """
     DownloadArtifact: _aio.UnaryStreamMultiCallable[_artifact_service_pb2.DownloadArtifactRequest, _artifact_service_pb2.DownloadArtifactResponse]  # type: ignore[assignment]
     """DownloadArtifact streams the bytes of an artifact, in order, from an offset to the end."""
     DeleteArtifact: _aio.UnaryUnaryMultiCallable[_artifact_service_pb2.DeleteArtifactRequest, _artifact_service_pb2.DeleteArtifactResponse]  # type: ignore[assignment]
-    """DeleteArtifact forgets an artifact. Deleting one that is not there succeeds."""
+    """DeleteArtifact deletes an artifact. It succeeds if the artifact does not exist."""
 
 class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
-    """ArtifactService moves media that are too large for a message, in chunks of at most 256 KiB."""
+    """ArtifactService uploads and downloads media that are too large for one message, in chunks of at most 256 KiB."""
 
     @_abc_1.abstractmethod
     def UploadArtifact(
@@ -67,9 +67,9 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_artifact_service_pb2.UploadArtifactRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_artifact_service_pb2.UploadArtifactResponse, _abc.Awaitable[_artifact_service_pb2.UploadArtifactResponse]]:
-        """UploadArtifact keeps media for use in a prompt. The stream is one header, then chunks.
+        """UploadArtifact stores media for use in a prompt. The stream is one header, then chunks.
 
-        Fails when the chunks do not add up to the header's size or digest, and when the bytes are not readable media.
+        Fails if the chunks do not match the header's size or digest, or if the bytes are not readable media.
         """
 
     @_abc_1.abstractmethod
@@ -86,6 +86,6 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _artifact_service_pb2.DeleteArtifactRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_artifact_service_pb2.DeleteArtifactResponse, _abc.Awaitable[_artifact_service_pb2.DeleteArtifactResponse]]:
-        """DeleteArtifact forgets an artifact. Deleting one that is not there succeeds."""
+        """DeleteArtifact deletes an artifact. It succeeds if the artifact does not exist."""
 
 def add_ArtifactServiceServicer_to_server(servicer: ArtifactServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

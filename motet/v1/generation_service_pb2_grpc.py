@@ -26,9 +26,9 @@ if _version_not_supported:
 
 
 class GenerationServiceStub:
-    """GenerationService answers prompts: any mix of text and media in, any mix out.
+    """GenerationService answers prompts. Prompts and answers are any mix of text and media.
 
-    Errors are gRPC status codes, each with a google.rpc.ErrorInfo whose reason is of Motet's closed list and whose domain
+    Errors are gRPC status codes. Each has a google.rpc.ErrorInfo: its reason is one of Motet's closed list, its domain
     is "motet". No response carries a status field.
     """
 
@@ -66,50 +66,52 @@ class GenerationServiceStub:
 
 
 class GenerationServiceServicer:
-    """GenerationService answers prompts: any mix of text and media in, any mix out.
+    """GenerationService answers prompts. Prompts and answers are any mix of text and media.
 
-    Errors are gRPC status codes, each with a google.rpc.ErrorInfo whose reason is of Motet's closed list and whose domain
+    Errors are gRPC status codes. Each has a google.rpc.ErrorInfo: its reason is one of Motet's closed list, its domain
     is "motet". No response carries a status field.
     """
 
     def Generate(self, request, context):
         """Generate starts a generation and streams its events, from accepted to done, as Event's grammar says.
 
-        The call's deadline is the generation's. Hanging up cancels it, unless detach is set. An invalid request fails before
-        any event. After done the status is OK for a generation that succeeded or is partial, else what went wrong.
+        The deadline of the call is the deadline of the generation. If the call is cancelled, the generation is cancelled,
+        unless detach is set. An invalid request fails before any event. The final status is OK if the generation succeeded
+        or is partial; otherwise it is the generation's error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchGeneration(self, request, context):
-        """WatchGeneration replays a generation's events after a given sequence and then follows it live, up to done.
+        """WatchGeneration streams the events of a generation after a given sequence: first the past events, then new ones, up
+        to done.
 
-        It works on running generations and, until their expire_time, on finished ones; any number may watch. Hanging up
-        cancels nothing. Fails with NOT_FOUND for a generation that is not known or was forgotten.
+        The generation may be running, or finished and not expired. Any number of callers may watch it. Cancelling the call
+        does not cancel the generation. Fails with NOT_FOUND if the generation is unknown or expired.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetGeneration(self, request, context):
-        """GetGeneration returns the record of a generation. Fails with NOT_FOUND for one that is not known or was forgotten.
+        """GetGeneration returns the record of a generation. Fails with NOT_FOUND if the generation is unknown or expired.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListGenerations(self, request, context):
-        """ListGenerations lists the generations that are known, newest first.
+        """ListGenerations lists running and stored generations, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelGeneration(self, request, context):
-        """CancelGeneration stops a generation and returns once no worker holds work for it.
+        """CancelGeneration cancels a generation. It returns after every worker has stopped work for the generation.
 
-        Cancelling a generation that is over changes nothing and succeeds.
+        It succeeds without effect if the generation is finished.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -152,9 +154,9 @@ def add_GenerationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class GenerationService:
-    """GenerationService answers prompts: any mix of text and media in, any mix out.
+    """GenerationService answers prompts. Prompts and answers are any mix of text and media.
 
-    Errors are gRPC status codes, each with a google.rpc.ErrorInfo whose reason is of Motet's closed list and whose domain
+    Errors are gRPC status codes. Each has a google.rpc.ErrorInfo: its reason is one of Motet's closed list, its domain
     is "motet". No response carries a status field.
     """
 

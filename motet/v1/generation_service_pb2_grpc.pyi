@@ -27,9 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class GenerationServiceStub:
-    """GenerationService answers prompts: any mix of text and media in, any mix out.
+    """GenerationService answers prompts. Prompts and answers are any mix of text and media.
 
-    Errors are gRPC status codes, each with a google.rpc.ErrorInfo whose reason is of Motet's closed list and whose domain
+    Errors are gRPC status codes. Each has a google.rpc.ErrorInfo: its reason is one of Motet's closed list, its domain
     is "motet". No response carries a status field.
     """
 
@@ -40,30 +40,32 @@ class GenerationServiceStub:
     Generate: _grpc.UnaryStreamMultiCallable[_generation_service_pb2.GenerateRequest, _generation_service_pb2.GenerateResponse]
     """Generate starts a generation and streams its events, from accepted to done, as Event's grammar says.
 
-    The call's deadline is the generation's. Hanging up cancels it, unless detach is set. An invalid request fails before
-    any event. After done the status is OK for a generation that succeeded or is partial, else what went wrong.
+    The deadline of the call is the deadline of the generation. If the call is cancelled, the generation is cancelled,
+    unless detach is set. An invalid request fails before any event. The final status is OK if the generation succeeded
+    or is partial; otherwise it is the generation's error.
     """
     WatchGeneration: _grpc.UnaryStreamMultiCallable[_generation_service_pb2.WatchGenerationRequest, _generation_service_pb2.WatchGenerationResponse]
-    """WatchGeneration replays a generation's events after a given sequence and then follows it live, up to done.
+    """WatchGeneration streams the events of a generation after a given sequence: first the past events, then new ones, up
+    to done.
 
-    It works on running generations and, until their expire_time, on finished ones; any number may watch. Hanging up
-    cancels nothing. Fails with NOT_FOUND for a generation that is not known or was forgotten.
+    The generation may be running, or finished and not expired. Any number of callers may watch it. Cancelling the call
+    does not cancel the generation. Fails with NOT_FOUND if the generation is unknown or expired.
     """
     GetGeneration: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.GetGenerationRequest, _generation_service_pb2.GetGenerationResponse]
-    """GetGeneration returns the record of a generation. Fails with NOT_FOUND for one that is not known or was forgotten."""
+    """GetGeneration returns the record of a generation. Fails with NOT_FOUND if the generation is unknown or expired."""
     ListGenerations: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.ListGenerationsRequest, _generation_service_pb2.ListGenerationsResponse]
-    """ListGenerations lists the generations that are known, newest first."""
+    """ListGenerations lists running and stored generations, newest first."""
     CancelGeneration: _grpc.UnaryUnaryMultiCallable[_generation_service_pb2.CancelGenerationRequest, _generation_service_pb2.CancelGenerationResponse]
-    """CancelGeneration stops a generation and returns once no worker holds work for it.
+    """CancelGeneration cancels a generation. It returns after every worker has stopped work for the generation.
 
-    Cancelling a generation that is over changes nothing and succeeds.
+    It succeeds without effect if the generation is finished.
     """
 
 @_typing.type_check_only
 class GenerationServiceAsyncStub(GenerationServiceStub):
-    """GenerationService answers prompts: any mix of text and media in, any mix out.
+    """GenerationService answers prompts. Prompts and answers are any mix of text and media.
 
-    Errors are gRPC status codes, each with a google.rpc.ErrorInfo whose reason is of Motet's closed list and whose domain
+    Errors are gRPC status codes. Each has a google.rpc.ErrorInfo: its reason is one of Motet's closed list, its domain
     is "motet". No response carries a status field.
     """
 
@@ -71,29 +73,31 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     Generate: _aio.UnaryStreamMultiCallable[_generation_service_pb2.GenerateRequest, _generation_service_pb2.GenerateResponse]  # type: ignore[assignment]
     """Generate starts a generation and streams its events, from accepted to done, as Event's grammar says.
 
-    The call's deadline is the generation's. Hanging up cancels it, unless detach is set. An invalid request fails before
-    any event. After done the status is OK for a generation that succeeded or is partial, else what went wrong.
+    The deadline of the call is the deadline of the generation. If the call is cancelled, the generation is cancelled,
+    unless detach is set. An invalid request fails before any event. The final status is OK if the generation succeeded
+    or is partial; otherwise it is the generation's error.
     """
     WatchGeneration: _aio.UnaryStreamMultiCallable[_generation_service_pb2.WatchGenerationRequest, _generation_service_pb2.WatchGenerationResponse]  # type: ignore[assignment]
-    """WatchGeneration replays a generation's events after a given sequence and then follows it live, up to done.
+    """WatchGeneration streams the events of a generation after a given sequence: first the past events, then new ones, up
+    to done.
 
-    It works on running generations and, until their expire_time, on finished ones; any number may watch. Hanging up
-    cancels nothing. Fails with NOT_FOUND for a generation that is not known or was forgotten.
+    The generation may be running, or finished and not expired. Any number of callers may watch it. Cancelling the call
+    does not cancel the generation. Fails with NOT_FOUND if the generation is unknown or expired.
     """
     GetGeneration: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.GetGenerationRequest, _generation_service_pb2.GetGenerationResponse]  # type: ignore[assignment]
-    """GetGeneration returns the record of a generation. Fails with NOT_FOUND for one that is not known or was forgotten."""
+    """GetGeneration returns the record of a generation. Fails with NOT_FOUND if the generation is unknown or expired."""
     ListGenerations: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.ListGenerationsRequest, _generation_service_pb2.ListGenerationsResponse]  # type: ignore[assignment]
-    """ListGenerations lists the generations that are known, newest first."""
+    """ListGenerations lists running and stored generations, newest first."""
     CancelGeneration: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.CancelGenerationRequest, _generation_service_pb2.CancelGenerationResponse]  # type: ignore[assignment]
-    """CancelGeneration stops a generation and returns once no worker holds work for it.
+    """CancelGeneration cancels a generation. It returns after every worker has stopped work for the generation.
 
-    Cancelling a generation that is over changes nothing and succeeds.
+    It succeeds without effect if the generation is finished.
     """
 
 class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """GenerationService answers prompts: any mix of text and media in, any mix out.
+    """GenerationService answers prompts. Prompts and answers are any mix of text and media.
 
-    Errors are gRPC status codes, each with a google.rpc.ErrorInfo whose reason is of Motet's closed list and whose domain
+    Errors are gRPC status codes. Each has a google.rpc.ErrorInfo: its reason is one of Motet's closed list, its domain
     is "motet". No response carries a status field.
     """
 
@@ -105,8 +109,9 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_generation_service_pb2.GenerateResponse], _abc.AsyncIterator[_generation_service_pb2.GenerateResponse]]:
         """Generate starts a generation and streams its events, from accepted to done, as Event's grammar says.
 
-        The call's deadline is the generation's. Hanging up cancels it, unless detach is set. An invalid request fails before
-        any event. After done the status is OK for a generation that succeeded or is partial, else what went wrong.
+        The deadline of the call is the deadline of the generation. If the call is cancelled, the generation is cancelled,
+        unless detach is set. An invalid request fails before any event. The final status is OK if the generation succeeded
+        or is partial; otherwise it is the generation's error.
         """
 
     @_abc_1.abstractmethod
@@ -115,10 +120,11 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generation_service_pb2.WatchGenerationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_generation_service_pb2.WatchGenerationResponse], _abc.AsyncIterator[_generation_service_pb2.WatchGenerationResponse]]:
-        """WatchGeneration replays a generation's events after a given sequence and then follows it live, up to done.
+        """WatchGeneration streams the events of a generation after a given sequence: first the past events, then new ones, up
+        to done.
 
-        It works on running generations and, until their expire_time, on finished ones; any number may watch. Hanging up
-        cancels nothing. Fails with NOT_FOUND for a generation that is not known or was forgotten.
+        The generation may be running, or finished and not expired. Any number of callers may watch it. Cancelling the call
+        does not cancel the generation. Fails with NOT_FOUND if the generation is unknown or expired.
         """
 
     @_abc_1.abstractmethod
@@ -127,7 +133,7 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generation_service_pb2.GetGenerationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_generation_service_pb2.GetGenerationResponse, _abc.Awaitable[_generation_service_pb2.GetGenerationResponse]]:
-        """GetGeneration returns the record of a generation. Fails with NOT_FOUND for one that is not known or was forgotten."""
+        """GetGeneration returns the record of a generation. Fails with NOT_FOUND if the generation is unknown or expired."""
 
     @_abc_1.abstractmethod
     def ListGenerations(
@@ -135,7 +141,7 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generation_service_pb2.ListGenerationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_generation_service_pb2.ListGenerationsResponse, _abc.Awaitable[_generation_service_pb2.ListGenerationsResponse]]:
-        """ListGenerations lists the generations that are known, newest first."""
+        """ListGenerations lists running and stored generations, newest first."""
 
     @_abc_1.abstractmethod
     def CancelGeneration(
@@ -143,9 +149,9 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _generation_service_pb2.CancelGenerationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_generation_service_pb2.CancelGenerationResponse, _abc.Awaitable[_generation_service_pb2.CancelGenerationResponse]]:
-        """CancelGeneration stops a generation and returns once no worker holds work for it.
+        """CancelGeneration cancels a generation. It returns after every worker has stopped work for the generation.
 
-        Cancelling a generation that is over changes nothing and succeeds.
+        It succeeds without effect if the generation is finished.
         """
 
 def add_GenerationServiceServicer_to_server(servicer: GenerationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ModelServiceStub:
-    """ModelService says what this deployment can do.
+    """ModelService describes the models of a deployment.
     """
 
     def __init__(self, channel):
@@ -48,18 +48,18 @@ class ModelServiceStub:
 
 
 class ModelServiceServicer:
-    """ModelService says what this deployment can do.
+    """ModelService describes the models of a deployment.
     """
 
     def ListModels(self, request, context):
-        """ListModels lists the models that are served.
+        """ListModels lists the served models.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """GetModel describes one model. Fails with NOT_FOUND for one that is not served.
+        """GetModel describes one model. Fails with NOT_FOUND if the model is not served.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,7 +87,7 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService:
-    """ModelService says what this deployment can do.
+    """ModelService describes the models of a deployment.
     """
 
     @staticmethod

@@ -37,7 +37,7 @@ class LanguageModelServicer(pb_grpc.LanguageModelServiceServicer):
         """Translate, generate, translate."""
         prompt = convert.prompt_from_proto(request)
         events = self._language_model.generate(prompt, deadline_of(context))
-        async with aclosing(coalesced(events, weigh=_weight, room=ROOM, rest=self._rest)) as bunches:
+        async with aclosing(coalesced(events, size_of=_weight, max_bytes=ROOM, min_interval=self._rest)) as bunches:
             async for bunch in bunches:
                 yield pb.GenerateResponse(events=map(convert.language_event_to_proto, bunch))
 

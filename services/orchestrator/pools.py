@@ -37,7 +37,7 @@ async def pooled_workers(settings: OrchestratorSettings, manifest: Manifest, sta
         members = []
         for address in (at,) if isinstance(at, str) else at:
             channel = await stack.enter_async_context(open_channel(address, health=""))
-            members.append(Member(client(channel), RemoteWorker(channel).capacity))
+            members.append(Member(client(channel), RemoteWorker(channel).watch_load))
         return await stack.enter_async_context(Pool(name, members, settings, guess=guess))
 
     return Workers(

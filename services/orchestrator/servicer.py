@@ -55,7 +55,9 @@ class GenerationServicer(generation_grpc.GenerationServiceServicer):
         """Translate and generate; the status after `done` is what went wrong, if nothing usable came of it."""
         wish = _timed(convert.request_from_proto(request), deadline_of(context).remaining())
         record: Generation | None = None
-        async with aclosing(coalesced(self._motet.generate(wish), pulse=self._heartbeat, rest=self._rest)) as bunches:
+        async with aclosing(
+            coalesced(self._motet.generate(wish), heartbeat=self._heartbeat, min_interval=self._rest)
+        ) as bunches:
             sequence = 0
             async for events in bunches:
                 for told in _told(events, sequence):
@@ -72,7 +74,7 @@ class GenerationServicer(generation_grpc.GenerationServiceServicer):
         """Translate and watch."""
         sequence = request.after_sequence
         stream = self._motet.watch(request.name, sequence)
-        async with aclosing(coalesced(stream, pulse=self._heartbeat, rest=self._rest)) as bunches:
+        async with aclosing(coalesced(stream, heartbeat=self._heartbeat, min_interval=self._rest)) as bunches:
             async for events in bunches:
                 for told in _told(events, sequence):
                     yield generation_pb.WatchGenerationResponse(events=told)

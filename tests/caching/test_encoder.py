@@ -1,4 +1,4 @@
-"""Equal media are embedded once, and nobody can tell but by the clock."""
+"""Tests of the caching encoder: equal media are encoded once."""
 
 from __future__ import annotations
 
@@ -17,129 +17,129 @@ from motet.core.media import Media
 from motet.core.tensors import Tensor
 from motet.toys.workers import UNREADABLE, ToyEncoder, tensor_of
 
-SOON = Deadline(None)
+NEVER = Deadline(None)
 ONE, TWO, BROKEN = Media("", b"one"), Media("", b"two"), Media("", UNREADABLE)
 
 
-def encoder_of(inner: Any, version: str = "1", memory: EmbeddingCache | None = None) -> CachingEncoder:
-    return CachingEncoder(inner, version, EmbeddingCache(1000) if memory is None else memory)
+def encoder_of(inner: Any, version: str = "1", cache: EmbeddingCache | None = None) -> CachingEncoder:
+    return CachingEncoder(inner, version, EmbeddingCache(1000) if cache is None else cache)
 
 
 def count(outcome: str) -> float:
-    """How many pieces of media came out so in this process."""
+    """Return the number of media of this outcome in this process."""
     return float(metrics.EMBEDDING_CACHE.labels(outcome)._value.get())
 
 
-async def waiting(encoder: CachingEncoder, callers: int) -> list[asyncio.Task[list[Tensor]]]:
-    """So many callers that all wait for the embedding of the same."""
+async def concurrent_callers(encoder: CachingEncoder, callers: int) -> list[asyncio.Task[list[Tensor]]]:
+    """Start this number of callers of the same media. Return when all have joined."""
     before = count("joined")
-    tasks = [asyncio.create_task(encoder.encode([ONE], SOON)) for _ in range(callers)]
+    tasks = [asyncio.create_task(encoder.encode([ONE], NEVER)) for _ in range(callers)]
     while count("joined") < before + callers - 1:
         await asyncio.sleep(0.001)
     return tasks
 
 
-class Gate:
-    """An encoder that waits to be told to go on."""
+class BlockedEncoder:
+    """An encoder that runs one call per permit of `allow`."""
 
     def __init__(self) -> None:
         self.media: list[Media] = []
         self.stopped = 0
-        self._may_go_on = asyncio.Semaphore(0)
+        self._permits = asyncio.Semaphore(0)
 
-    def go_on(self) -> None:
-        self._may_go_on.release()
+    def allow(self) -> None:
+        self._permits.release()
 
-    async def encode(self, media: Sequence[Media], deadline: Deadline, **whose: Any) -> list[Tensor]:
+    async def encode(self, media: Sequence[Media], deadline: Deadline, **options: Any) -> list[Tensor]:
         self.media.extend(media)
         try:
-            await self._may_go_on.acquire()
+            await self._permits.acquire()
             return [tensor_of(item.data, (4,)) for item in media]
         finally:
             self.stopped += 1
 
 
-async def test_the_encoder_is_told_on_whose_behalf_and_how_urgently() -> None:
+async def test_the_encoder_gets_tenant_and_priority() -> None:
     toy = ToyEncoder()
 
-    await encoder_of(toy).encode([ONE], SOON, tenant="acme", priority=1)
+    await encoder_of(toy).encode([ONE], NEVER, tenant="acme", priority=1)
 
     assert list(toy.whose) == [("acme", 1)]
 
 
-async def test_media_that_were_embedded_before_are_not_embedded_again() -> None:
+async def test_cached_media_are_not_encoded_again() -> None:
     toy = ToyEncoder()
     encoder = encoder_of(toy)
-    kept = count("kept")
+    hits = count("hit")
 
-    first = await encoder.encode([ONE, TWO], SOON)
-    again = await encoder.encode([TWO, ONE, ONE], SOON)
+    first = await encoder.encode([ONE, TWO], NEVER)
+    again = await encoder.encode([TWO, ONE, ONE], NEVER)
 
     assert again == [first[1], first[0], first[0]]
-    assert first == await ToyEncoder().encode([ONE, TWO], SOON)
+    assert first == await ToyEncoder().encode([ONE, TWO], NEVER)
     assert sorted(item.data for (item,) in toy.seen) == [b"one", b"two"]
-    assert count("kept") == kept + 3
+    assert count("hit") == hits + 3
 
 
-async def test_equal_media_under_way_are_embedded_once() -> None:
-    gate = Gate()
-    encoder = encoder_of(gate)
-    callers = await waiting(encoder, 8)
-    gate.go_on()
+async def test_concurrent_equal_media_are_encoded_once() -> None:
+    blocked = BlockedEncoder()
+    encoder = encoder_of(blocked)
+    callers = await concurrent_callers(encoder, 8)
+    blocked.allow()
 
     embeddings = await asyncio.gather(*callers)
 
-    assert gate.media == [ONE]
+    assert blocked.media == [ONE]
     assert {tensor.data for (tensor,) in embeddings} == {tensor_of(b"one", (4,)).data}
 
 
-async def test_the_urgent_do_not_wait_with_those_who_are_not() -> None:
+async def test_a_call_does_not_join_an_encoding_of_lower_priority() -> None:
     toy = ToyEncoder(delay=0.05)
     encoder = encoder_of(toy)
 
-    usual, urgent, usual_too = await asyncio.gather(
-        *(encoder.encode([ONE], SOON, priority=priority) for priority in (0, 1, 0))
+    normal, urgent, normal_again = await asyncio.gather(
+        *(encoder.encode([ONE], NEVER, priority=priority) for priority in (0, 1, 0))
     )
 
-    assert usual == urgent == usual_too
+    assert normal == urgent == normal_again
     assert sorted(toy.whose) == [("", 0), ("", 1)]
 
 
-async def test_another_version_of_the_encoder_remembers_nothing_of_the_last() -> None:
-    memory, toy = EmbeddingCache(1000), ToyEncoder()
+async def test_another_version_of_the_encoder_is_a_miss() -> None:
+    cache, toy = EmbeddingCache(1000), ToyEncoder()
 
     for version in ("1", "2"):
-        await encoder_of(toy, version, memory).encode([ONE], SOON)
+        await encoder_of(toy, version, cache).encode([ONE], NEVER)
 
     assert len(toy.seen) == 2
 
 
-async def test_media_declared_as_something_else_are_looked_at_again() -> None:
+async def test_equal_bytes_of_another_media_type_are_a_miss() -> None:
     toy = ToyEncoder()
     encoder = encoder_of(toy)
 
-    await encoder.encode([ONE, replace(ONE, media_type="x/lie")], SOON)
+    await encoder.encode([ONE, replace(ONE, media_type="x/lie")], NEVER)
 
     assert len(toy.seen) == 2
 
 
-async def test_unreadable_media_are_named_by_each_callers_own_index_and_looked_at_again() -> None:
+async def test_errors_have_each_callers_own_index_and_are_not_cached() -> None:
     toy = ToyEncoder()
     encoder = encoder_of(toy)
 
     for media in ([BROKEN], [ONE, BROKEN], [ONE, TWO, BROKEN]):
         with pytest.raises(MediaError) as caught:
-            await encoder.encode(media, SOON)
+            await encoder.encode(media, NEVER)
         assert caught.value.metadata["index"] == str(len(media) - 1)
 
     assert [item for (item,) in toy.seen].count(BROKEN) == 3
 
 
-async def test_two_who_wait_for_the_same_unreadable_media_each_hear_of_their_own_index() -> None:
+async def test_two_callers_of_the_same_unreadable_media_get_their_own_indices() -> None:
     encoder = encoder_of(ToyEncoder(delay=0.05))
 
     one, other = await asyncio.gather(
-        encoder.encode([BROKEN], SOON), encoder.encode([TWO, BROKEN], SOON), return_exceptions=True
+        encoder.encode([BROKEN], NEVER), encoder.encode([TWO, BROKEN], NEVER), return_exceptions=True
     )
 
     assert isinstance(one, MediaError)
@@ -147,34 +147,34 @@ async def test_two_who_wait_for_the_same_unreadable_media_each_hear_of_their_own
     assert (one.metadata["index"], other.metadata["index"]) == ("0", "1")
 
 
-async def test_of_several_unreadable_media_the_first_is_named() -> None:
+async def test_the_error_names_the_first_of_several_unreadable_media() -> None:
     with pytest.raises(MediaError) as caught:
-        await encoder_of(ToyEncoder()).encode([ONE, BROKEN, replace(BROKEN, media_type="x/other")], SOON)
+        await encoder_of(ToyEncoder()).encode([ONE, BROKEN, replace(BROKEN, media_type="x/other")], NEVER)
 
     assert caught.value.metadata["index"] == "1"
 
 
-async def test_encoding_goes_on_when_the_first_caller_gives_up_and_stops_when_all_have() -> None:
-    gate = Gate()
-    encoder = encoder_of(gate)
-    callers = await waiting(encoder, 2)
+async def test_an_encoding_stops_only_when_all_callers_cancel() -> None:
+    blocked = BlockedEncoder()
+    encoder = encoder_of(blocked)
+    callers = await concurrent_callers(encoder, 2)
 
     callers[0].cancel()
     await asyncio.wait(callers[:1])
-    assert gate.stopped == 0
+    assert blocked.stopped == 0
     callers[1].cancel()
     await asyncio.wait(callers)
 
-    assert gate.stopped == 1
+    assert blocked.stopped == 1
 
 
 async def test_each_caller_of_the_encoder_waits_until_its_own_deadline() -> None:
-    gate = Gate()
-    encoder = encoder_of(gate)
-    patient = asyncio.create_task(encoder.encode([ONE], SOON))
+    blocked = BlockedEncoder()
+    encoder = encoder_of(blocked)
+    long = asyncio.create_task(encoder.encode([ONE], NEVER))
 
     with pytest.raises(DeadlineError):
         await encoder.encode([ONE], Deadline.after(0.05))
-    gate.go_on()
+    blocked.allow()
 
-    assert await patient == [tensor_of(b"one", (4,))]
+    assert await long == [tensor_of(b"one", (4,))]

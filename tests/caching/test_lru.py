@@ -1,45 +1,45 @@
-"""What is kept, and what makes room."""
+"""Tests of the LRU cache: hits, replacement and eviction."""
 
 from motet.caching.lru import LruCache
 
 
-def test_what_was_kept_is_there_and_nothing_else() -> None:
-    memory: LruCache[str, bytes] = LruCache(10)
+def test_a_cached_value_is_a_hit_and_any_other_key_is_a_miss() -> None:
+    cache: LruCache[str, bytes] = LruCache(10)
 
-    memory.keep("a", b"aaa", 3)
+    cache.put("a", b"aaa", 3)
 
-    assert memory.get("a") == b"aaa"
-    assert memory.get("b") is None
-    assert memory.size == 3
+    assert cache.get("a") == b"aaa"
+    assert cache.get("b") is None
+    assert cache.size == 3
 
 
-def test_the_least_recently_used_makes_room() -> None:
-    memory: LruCache[str, bytes] = LruCache(10)
+def test_the_least_recently_used_value_is_evicted() -> None:
+    cache: LruCache[str, bytes] = LruCache(10)
     for key in "abc":
-        memory.keep(key, key.encode(), 3)
+        cache.put(key, key.encode(), 3)
 
-    memory.get("a")
-    memory.keep("d", b"d", 3)
+    cache.get("a")
+    cache.put("d", b"d", 3)
 
-    assert [key for key in "abcd" if memory.get(key)] == ["a", "c", "d"]
-    assert memory.size == 9
-
-
-def test_what_would_take_more_than_all_is_not_kept_and_costs_nobody_a_place() -> None:
-    memory: LruCache[str, bytes] = LruCache(10)
-    memory.keep("a", b"a", 10)
-
-    memory.keep("b", b"b", 11)
-
-    assert memory.get("a") == b"a"
-    assert memory.get("b") is None
+    assert [key for key in "abcd" if cache.get(key)] == ["a", "c", "d"]
+    assert cache.size == 9
 
 
-def test_a_key_kept_again_counts_once() -> None:
-    memory: LruCache[str, bytes] = LruCache(10)
+def test_a_value_larger_than_the_limit_is_not_cached_and_evicts_nothing() -> None:
+    cache: LruCache[str, bytes] = LruCache(10)
+    cache.put("a", b"a", 10)
+
+    cache.put("b", b"b", 11)
+
+    assert cache.get("a") == b"a"
+    assert cache.get("b") is None
+
+
+def test_a_replaced_value_does_not_count_in_the_size() -> None:
+    cache: LruCache[str, bytes] = LruCache(10)
 
     for value, size in ((b"old", 9), (b"new", 4)):
-        memory.keep("a", value, size)
+        cache.put("a", value, size)
 
-    assert memory.get("a") == b"new"
-    assert memory.size == 4
+    assert cache.get("a") == b"new"
+    assert cache.size == 4

@@ -1,4 +1,4 @@
-"""A bundle is what its manifest says, or it is refused with the culprit's name."""
+"""Tests of the manifest and of a bundle's verification. Errors name the wrong file."""
 
 from pathlib import Path
 from typing import Any
@@ -51,15 +51,19 @@ def write(folder: Path, document: object) -> None:
     (folder / MANIFEST).write_text(yaml.safe_dump(document, sort_keys=False))
 
 
-def test_a_sound_bundle_loads(folder: Path) -> None:
+def test_a_valid_bundle_loads(folder: Path) -> None:
     bundle = Bundle.load(folder)
 
     assert bundle.manifest.decoder_of("sight").guidance == 3.0
     assert bundle.path("encoder") == folder / "encoder"
 
 
-def test_the_signal_runs_follow_the_two_media_brackets(folder: Path) -> None:
+def test_the_signal_runs_follow_the_two_media_tokens(folder: Path) -> None:
     assert list(Bundle.load(folder).manifest.grammar.run_of("sight").ids) == [1002, 1003, 1004, 1005]
+
+
+def test_the_signal_runs_have_the_spelling_of_the_manifest(folder: Path) -> None:
+    assert str(Bundle.load(folder).manifest.grammar.run_of("sight")) == "[IMG0] to [IMG3]"
 
 
 def test_a_modality_without_a_signal_has_no_decoder(folder: Path) -> None:
@@ -68,13 +72,13 @@ def test_a_modality_without_a_signal_has_no_decoder(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"weightz", b"weigh", b""])
-def test_an_altered_or_half_written_file_is_named(folder: Path, content: bytes) -> None:
+def test_the_error_names_a_changed_or_incomplete_file(folder: Path, content: bytes) -> None:
     (folder / WEIGHTS).write_bytes(content)
-    with pytest.raises(BundleError, match=f"{WEIGHTS} is not the file .* altered or is half-written"):
+    with pytest.raises(BundleError, match=f"{WEIGHTS} is not the file .* changed or is incomplete"):
         Bundle.load(folder)
 
 
-def test_a_missing_file_is_named(folder: Path) -> None:
+def test_the_error_names_a_missing_file(folder: Path) -> None:
     (folder / WEIGHTS).unlink()
     with pytest.raises(BundleError, match=f"{WEIGHTS} is missing"):
         Bundle.load(folder)
@@ -86,8 +90,8 @@ def test_weights_that_the_manifest_does_not_list_are_refused(folder: Path) -> No
         Bundle.load(folder)
 
 
-def test_a_process_verifies_only_the_parts_it_opens(folder: Path) -> None:
-    (folder / WEIGHTS).write_bytes(b"altered")
+def test_a_process_verifies_only_the_folders_that_it_uses(folder: Path) -> None:
+    (folder / WEIGHTS).write_bytes(b"changed")
 
     assert Bundle.load(folder, parts=["llm"]).manifest.name == "tiny"
     with pytest.raises(BundleError):
@@ -95,28 +99,27 @@ def test_a_process_verifies_only_the_parts_it_opens(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "complaint"),
+    ("change", "message"),
     [
         ({"extra": 1}, "extra: Extra inputs are not permitted"),
         ({"name": None}, "name: Input should be a valid string"),
         ({"files": {"../x": "sha256:" + "0" * 64}}, "files"),
         ({"files": {"/etc/passwd": "sha256:" + "0" * 64}}, "files"),
         ({"files": {WEIGHTS: "md5:0"}}, "files"),
+        ({"encoder": {"kind": "clip", "path": "encoder", "modalities": ["sight"]}}, "encoder.kind: Input should be"),
         ({"signals": {"sight": {"token": "[IMG{i}]", "run": 0, "decoder": "painter"}}}, "signals.sight.run"),
         ({"signals": {"sight": {"token": "[IMG{i}]", "run": 4, "decoder": "ghost"}}}, "names the decoder 'ghost'"),
     ],
 )
-def test_a_manifest_that_says_something_else_is_refused(
-    folder: Path, change: dict[str, object], complaint: str
-) -> None:
+def test_an_invalid_manifest_is_refused(folder: Path, change: dict[str, object], message: str) -> None:
     write(folder, manifest(folder) | change)
     with pytest.raises(BundleError) as caught:
         Bundle.load(folder)
-    assert complaint in caught.value.message
+    assert message in caught.value.message
 
 
 @pytest.mark.parametrize("content", ["", "[]", "name: [", "\x00"])
-def test_a_manifest_that_is_no_manifest_is_refused(folder: Path, content: str) -> None:
+def test_a_file_that_is_not_a_manifest_is_refused(folder: Path, content: str) -> None:
     (folder / MANIFEST).write_text(content)
     with pytest.raises(BundleError):
         Bundle.load(folder)
@@ -128,5 +131,5 @@ def test_a_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_shipped_bundle_is_refused() -> None:
-    with pytest.raises(BundleError, match="no bundle called 'no-such'"):
+    with pytest.raises(BundleError, match="no bundle 'no-such'"):
         bundle_folder("no-such")

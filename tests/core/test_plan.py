@@ -1,4 +1,4 @@
-"""A plan that exists is one that can be carried out."""
+"""Tests of the order of media jobs in a plan."""
 
 import pytest
 
@@ -9,23 +9,23 @@ from motet.core.tensors import Tensor
 CONDITIONING = Tensor("uint8", (1,), b"x")
 
 
-def step(name: str, *needs: str) -> MediaJob:
+def job(name: str, *needs: str) -> MediaJob:
     return MediaJob(name, "sight", CONDITIONING, needs=needs)
 
 
-def test_a_plan_grows_by_one_step_and_leaves_the_old_plan_as_it_was() -> None:
-    first = Plan((step("a"),))
+def test_a_plan_grows_by_one_job_and_the_old_plan_does_not_change() -> None:
+    first = Plan((job("a"),))
 
-    assert first.then(step("b", "a")).steps == (step("a"), step("b", "a"))
-    assert first.steps == (step("a"),)
-
-
-def test_two_steps_may_not_have_one_name() -> None:
-    with pytest.raises(FaultError, match="two steps are called 'a'"):
-        Plan((step("a"), step("a")))
+    assert first.then(job("b", "a")).steps == (job("a"), job("b", "a"))
+    assert first.steps == (job("a"),)
 
 
-@pytest.mark.parametrize("steps", [(step("a", "b"), step("b")), (step("a", "a"),), (step("b", "z"),)])
-def test_a_step_may_only_need_steps_before_it(steps: tuple[MediaJob, ...]) -> None:
-    with pytest.raises(FaultError, match="which no earlier step makes"):
-        Plan(steps)
+def test_two_jobs_must_not_have_the_same_id() -> None:
+    with pytest.raises(FaultError, match="two media jobs have the id 'a'"):
+        Plan((job("a"), job("a")))
+
+
+@pytest.mark.parametrize("jobs", [(job("a", "b"), job("b")), (job("a", "a"),), (job("b", "z"),)])
+def test_a_job_needs_only_earlier_jobs(jobs: tuple[MediaJob, ...]) -> None:
+    with pytest.raises(FaultError, match="which no earlier job makes"):
+        Plan(jobs)

@@ -1,4 +1,4 @@
-"""Small values: tensors, media, deadlines and errors."""
+"""Tests of the value types: tensors, media, deadlines and errors."""
 
 import time
 from hashlib import sha256
@@ -11,43 +11,43 @@ from motet.core.media import Media
 from motet.core.tensors import Tensor
 
 
-def test_a_tensor_whose_bytes_fit_its_shape_can_be_made() -> None:
+def test_a_tensor_whose_bytes_match_its_shape_is_valid() -> None:
     assert Tensor("float32", (2, 3), bytes(24)).shape == (2, 3)
 
 
 @pytest.mark.parametrize(
-    ("dtype", "shape", "size", "complaint"),
+    ("dtype", "shape", "size", "message"),
     [
         ("float32", (2, 3), 23, "takes 24 bytes, got 23"),
         ("float64", (1,), 8, "dtype must be one of"),
         ("uint8", (-1, -4), 4, "must not be negative"),
     ],
 )
-def test_a_tensor_that_does_not_add_up_is_refused(
-    dtype: str, shape: tuple[int, ...], size: int, complaint: str
+def test_a_tensor_whose_bytes_do_not_match_its_shape_is_refused(
+    dtype: str, shape: tuple[int, ...], size: int, message: str
 ) -> None:
-    with pytest.raises(RequestError, match=complaint) as caught:
+    with pytest.raises(RequestError, match=message) as caught:
         Tensor(dtype, shape, bytes(size))
     assert caught.value.reason is Reason.CONDITIONING_INVALID
 
 
-def test_media_know_their_digest() -> None:
+def test_media_have_the_digest_of_their_bytes() -> None:
     assert Media("text/plain", b"abc").sha256 == sha256(b"abc").digest()
 
 
-def test_a_deadline_counts_down_and_stops_at_nought() -> None:
+def test_the_remaining_time_decreases_to_zero() -> None:
     assert 9 < (Deadline.after(10).remaining() or 0) <= 10
     assert Deadline.after(-1).remaining() == 0
     assert Deadline.never().remaining() is None
 
 
-def test_a_passed_deadline_says_what_was_being_done() -> None:
-    Deadline.after(5).check("painting")
-    with pytest.raises(DeadlineError, match="passed while painting"):
-        Deadline(time.monotonic()).check("painting")
+def test_the_error_of_a_passed_deadline_names_the_activity() -> None:
+    Deadline.after(5).check("encoding")
+    with pytest.raises(DeadlineError, match="passed while encoding"):
+        Deadline(time.monotonic()).check("encoding")
 
 
-def test_the_earlier_of_two_deadlines_holds() -> None:
+def test_within_returns_the_earlier_of_two_deadlines() -> None:
     assert Deadline.never().within(5).at == pytest.approx(time.monotonic() + 5, abs=0.1)
     assert Deadline.after(1).within(5).at == pytest.approx(time.monotonic() + 1, abs=0.1)
     assert Deadline(10.0).earlier_by(4) == Deadline(6.0)
@@ -55,12 +55,12 @@ def test_the_earlier_of_two_deadlines_holds() -> None:
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_every_reason_becomes_an_error_that_keeps_it(reason: Reason) -> None:
-    error = error_of(reason, "so it is", {"index": "3"})
+def test_every_reason_has_an_error_class_that_keeps_the_reason(reason: Reason) -> None:
+    error = error_of(reason, "message", {"index": "3"})
 
-    assert (error.reason, error.message, error.metadata) == (reason, "so it is", {"index": "3"})
+    assert (error.reason, error.message, error.metadata) == (reason, "message", {"index": "3"})
     assert type(error) is not MotetError
 
 
-def test_an_overload_says_when_to_come_back() -> None:
+def test_an_overload_error_has_the_delay_before_a_retry() -> None:
     assert OverloadedError("full", retry_after=2.5).retry_after == 2.5

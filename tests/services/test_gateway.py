@@ -46,15 +46,15 @@ class Troupe:
         self.settings = settings
         self.stack = AsyncExitStack()
 
-    async def serve(self, worker: Any, gate: ConcurrencyLimiter | None = None) -> str:
-        server, _ = await self.stack.enter_async_context(served(worker, gate=gate))
+    async def serve(self, worker: Any, limiter: ConcurrencyLimiter | None = None) -> str:
+        server, _ = await self.stack.enter_async_context(served(worker, limiter=limiter))
         self.servers.append(server)
         return server.address
 
-    async def workers(self, *decoders: ToyDecoder, gate: ConcurrencyLimiter | None = None) -> Workers:
+    async def workers(self, *decoders: ToyDecoder, limiter: ConcurrencyLimiter | None = None) -> Workers:
         """Pools over the toys, each behind a server; those of the decoders are `servers[2:]`."""
         self.decoders = list(decoders)
-        encoder, model = await self.serve(ToyEncoder()), await self.serve(self.model, gate)
+        encoder, model = await self.serve(ToyEncoder()), await self.serve(self.model, limiter)
         addresses = tuple([await self.serve(decoder) for decoder in decoders])
         settings = OrchestratorSettings(
             encoder=encoder, language_model=model, decoders={"a": addresses}, **self.settings
@@ -127,7 +127,7 @@ async def test_a_replica_that_drains_gets_no_more_steps_and_finishes_its_own() -
         await until(lambda: sum(them.running) == 1)
         drained = them.running.index(1)
         draining = asyncio.create_task(them.servers[2 + drained].drain(10))
-        await until(lambda: them.servers[2 + drained].gate.capacity.draining)
+        await until(lambda: them.servers[2 + drained].limiter.load.draining)
         await asyncio.gather(*(made(workers) for _ in range(4)))
 
         assert len(them.decoders[drained].seen) == 1
@@ -148,7 +148,7 @@ async def test_steps_are_spread_over_replicas_by_what_each_has_to_do() -> None:
 async def test_excess_is_refused_on_the_wire_with_the_time_to_come_back() -> None:
     async with troupe(queue_seconds=0.5) as them:
         them.model = ToyLanguageModel(MANIFEST.grammar, [Pause()])
-        workers = await them.workers(slow(), gate=ConcurrencyLimiter(1, 8))
+        workers = await them.workers(slow(), limiter=ConcurrencyLimiter(1, 8))
         motet = await them.stack.enter_async_context(Orchestrator(workers, MANIFEST, DIGEST, probe=probe))
         server = await them.stack.enter_async_context(Server([GenerationServicer(motet)]))
         client = await them.stack.enter_async_context(Client(server.address))

@@ -24,12 +24,12 @@ JOB = DecodeJob("image", Tensor("uint8", (1,), b"1"), seed=1)
 
 @asynccontextmanager
 async def served(
-    *workers: Any, gate: ConcurrencyLimiter | None = None, **options: Any
+    *workers: Any, limiter: ConcurrencyLimiter | None = None, **options: Any
 ) -> AsyncIterator[tuple[Server, grpc.aio.Channel]]:
     """A server of the workers, and a channel to it."""
-    gate = gate or ConcurrencyLimiter()
-    servicers = [*chain.from_iterable(map(_servicers, workers)), CapacityServicer(gate, "sha256:toy")]
-    async with Server(servicers, gate=gate, **options) as server, open_channel(server.address) as channel:
+    limiter = limiter or ConcurrencyLimiter()
+    servicers = [*chain.from_iterable(map(_servicers, workers)), CapacityServicer(limiter, "sha256:toy")]
+    async with Server(servicers, limiter=limiter, **options) as server, open_channel(server.address) as channel:
         yield server, channel
 
 

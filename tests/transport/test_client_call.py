@@ -14,7 +14,7 @@ SOURCES = [
     for path in (Path(motet.__file__).parents[1] / folder).rglob("*.py")
     if "_pb2" not in path.name and "benchmarks" not in path.parts
 ]
-GUARDS = {"guarded", "answered", "_events"}
+GUARDS = {"open_stream", "unary", "_events"}
 
 
 def rpcs(function: ast.AST) -> Iterator[str]:

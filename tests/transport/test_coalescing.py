@@ -46,7 +46,7 @@ async def test_nothing_waits_for_company():
 
 
 async def test_before_each_bunch_it_rests_and_what_is_said_meanwhile_goes_on_together():
-    heard = [bunch async for bunch in coalesced(Tap(*range(30), pause=0.01).run(), rest=0.1)]
+    heard = [bunch async for bunch in coalesced(Tap(*range(30), pause=0.01).run(), min_interval=0.1)]
 
     assert len(heard[0]) > 1
     assert len(heard) < 15
@@ -55,11 +55,11 @@ async def test_before_each_bunch_it_rests_and_what_is_said_meanwhile_goes_on_tog
 
 async def test_the_end_of_a_stream_ends_the_rest():
     async with asyncio.timeout(2):
-        assert [bunch async for bunch in coalesced(Tap(1, 2, pause=0.01).run(), rest=60)] == [[1, 2]]
+        assert [bunch async for bunch in coalesced(Tap(1, 2, pause=0.01).run(), min_interval=60)] == [[1, 2]]
 
 
 async def test_a_pulse_fills_silence_and_changes_nothing_else():
-    heard = [bunch async for bunch in coalesced(Tap(1, 2, pause=0.03).run(), pulse=0.01)]
+    heard = [bunch async for bunch in coalesced(Tap(1, 2, pause=0.03).run(), heartbeat=0.01)]
 
     assert [bunch for bunch in heard if bunch] == [[1], [2]]
     assert heard.count([]) >= 2
@@ -68,7 +68,7 @@ async def test_a_pulse_fills_silence_and_changes_nothing_else():
 
 async def test_a_stream_that_never_pauses_waits_for_room():
     tap = Tap(*[100] * 50)
-    async with aclosing(coalesced(tap.run(), weigh=lambda item: item, room=250)) as bunches:
+    async with aclosing(coalesced(tap.run(), size_of=lambda item: item, max_bytes=250)) as bunches:
         sizes = []
         async for bunch in bunches:
             await turns(30)
@@ -82,7 +82,7 @@ async def test_a_stream_that_never_pauses_waits_for_room():
 async def test_closing_bunches_closes_the_stream_they_wait_for():
     for tap, room in ((Tap(1, 2, pause=60), 9.0), (Tap(1, 2), 0.0)):
         before = asyncio.all_tasks()
-        async with asyncio.timeout(2), aclosing(coalesced(tap.run(), room=room, pulse=0.005)) as bunches:
+        async with asyncio.timeout(2), aclosing(coalesced(tap.run(), max_bytes=room, heartbeat=0.005)) as bunches:
             await anext(bunches)
 
         assert tap.closed
@@ -97,6 +97,6 @@ async def told(bunches, heard):
 async def test_what_the_stream_raises_comes_after_what_it_said():
     heard = []
     with pytest.raises(RequestError):
-        await told(coalesced(Tap(1, 2, RequestError("no")).run(), pulse=1), heard)
+        await told(coalesced(Tap(1, 2, RequestError("no")).run(), heartbeat=1), heard)
 
     assert heard == [1, 2]

@@ -1,4 +1,4 @@
-"""How a gate tells its load."""
+"""How a limiter tells its load."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from services.benchmarks.simulation.virtual_loop import run_virtually
 
 def test_a_load_that_changes_all_the_time_is_told_twenty_times_a_second() -> None:
     async def program() -> int:
-        gate, told = ConcurrencyLimiter(4, 4), 0
+        limiter, told = ConcurrencyLimiter(4, 4), 0
 
         async def busy() -> None:
             while now() < 1:
-                async with gate.admitted():
+                async with limiter.admitted():
                     await asyncio.sleep(0.001)
 
         working = asyncio.create_task(busy())
-        async with aclosing(gate.watch()) as loads:
+        async with aclosing(limiter.watch()) as loads:
             async for _ in loads:
                 told += 1
                 if now() >= 1:
@@ -45,11 +45,11 @@ def test_a_load_that_does_not_change_is_told_now_and_then() -> None:
 
 def test_work_is_predicted_from_how_long_calls_took() -> None:
     async def program() -> float:
-        gate = ConcurrencyLimiter(2, 4)
+        limiter = ConcurrencyLimiter(2, 4)
         for _ in range(50):
-            async with gate.admitted():
+            async with limiter.admitted():
                 await asyncio.sleep(3)
-        async with gate.admitted(), gate.admitted():
-            return gate.capacity.seconds
+        async with limiter.admitted(), limiter.admitted():
+            return limiter.load.seconds
 
     assert run_virtually(program()) == pytest.approx(6, rel=0.01)

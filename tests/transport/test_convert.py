@@ -212,7 +212,7 @@ def test_decode_jobs_and_progress_come_back_as_they_were(job: DecodeJob, progres
 
 @given(LOAD)
 def test_a_load_comes_back_as_it_was(load: Load) -> None:
-    assert told(convert.capacity_from_proto(copied(convert.capacity_to_proto(load)))) == told(load)
+    assert told(convert.load_from_proto(copied(convert.load_to_proto(load)))) == told(load)
 
 
 @given(ERROR)

@@ -302,7 +302,7 @@ async def test_nobody_there_is_told_as_unavailable_and_names_who() -> None:
         error = await failure_of(RemoteDecoder(channel))
 
     assert (type(error), error.reason) == (RetryableError, Reason.WORKER_UNAVAILABLE)
-    assert "the decoder of image cannot be reached" in error.message
+    assert "the image decoder cannot be reached" in error.message
 
 
 async def test_a_deadline_shrinks_at_each_hop() -> None:
@@ -343,7 +343,7 @@ async def test_media_that_do_not_arrive_whole_are_not_passed_on() -> None:
             return (await super().encode(media, deadline, **whose))[1:]
 
     async with served(Cut()) as (_, channel):
-        with pytest.raises(FaultError, match="2 items with 1 embeddings"):
+        with pytest.raises(FaultError, match="1 embeddings for 2 items"):
             await RemoteEncoder(channel).encode([Media("", b"1"), Media("", b"2")], Deadline.after(5))
 
 

@@ -117,10 +117,10 @@ async def test_a_drain_finishes_what_has_begun_and_refuses_what_has_not() -> Non
     async with served(ToyDecoder(delay=0.15)) as (server, channel):
         decoder = RemoteDecoder(channel)
         begun = asyncio.create_task(made(decoder))
-        await until(lambda: server.gate.capacity.running == 1)
+        await until(lambda: server.limiter.load.running == 1)
 
         drained = asyncio.create_task(server.drain(5))
-        await until(lambda: server.gate.capacity.draining)
+        await until(lambda: server.limiter.load.draining)
         with pytest.raises(MotetError) as caught:
             await made(decoder)
 
@@ -132,7 +132,7 @@ async def test_a_drain_finishes_what_has_begun_and_refuses_what_has_not() -> Non
 async def test_a_drain_gives_up_after_its_grace() -> None:
     async with served(ToyDecoder(trouble=Trouble(Pause()))) as (server, channel):
         begun = asyncio.create_task(made(RemoteDecoder(channel)))
-        await until(lambda: server.gate.capacity.running == 1)
+        await until(lambda: server.limiter.load.running == 1)
 
         assert await server.drain(0.05) == 1
         await server.stop()
@@ -157,11 +157,11 @@ async def test_a_drain_waits_for_work_that_has_outlived_its_call() -> None:
 
 async def test_a_drained_server_stops_for_all_its_watchers(monkeypatch: pytest.MonkeyPatch) -> None:
     # Nothing is on its way out, so nothing is waited for, however long it could be.
-    monkeypatch.setattr("motet.transport.server._FLUSH", 3600.0)
+    monkeypatch.setattr("motet.transport.server._FLUSH_TIMEOUT", 3600.0)
     async with served(ToyDecoder()) as (server, channel):
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=""))
         assert (await watch.read()).status == SERVING
-        loads = RemoteWorker(channel).capacity()
+        loads = RemoteWorker(channel).watch_load()
         await anext(loads)
         assert isinstance(await made(RemoteDecoder(channel)), Media)
         async with asyncio.timeout(10):
@@ -176,7 +176,7 @@ async def test_answers_that_are_on_their_way_when_a_drain_is_over_arrive_whole()
     async with served(ToyEncoder(width=2**16, delay=0.2)) as (server, channel):
         item = Media("", b"x")
         begun = [asyncio.create_task(RemoteEncoder(channel).encode([item], Deadline.never())) for _ in range(8)]
-        await until(lambda: server.gate.capacity.running == 8)
+        await until(lambda: server.limiter.load.running == 8)
         await server.drain()
         await server.stop()
 
@@ -190,7 +190,7 @@ async def test_a_worker_can_be_drained_from_afar_and_stays_to_say_so() -> None:
         assert await worker.drain(1) == 0
         assert await worker.drain() == 0
 
-        loads = worker.capacity()
+        loads = worker.watch_load()
         assert await anext(loads) == Load(draining=True, bundle_digest="sha256:toy")
         await loads.aclose()
         health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=""))
@@ -198,8 +198,8 @@ async def test_a_worker_can_be_drained_from_afar_and_stays_to_say_so() -> None:
 
 
 async def test_capacity_is_told_after_each_change() -> None:
-    async with served(ToyDecoder(delay=0.05), gate=ConcurrencyLimiter(1, 1)) as (_, channel):
-        loads = RemoteWorker(channel).capacity()
+    async with served(ToyDecoder(delay=0.05), limiter=ConcurrencyLimiter(1, 1)) as (_, channel):
+        loads = RemoteWorker(channel).watch_load()
         assert await anext(loads) == Load(limit=2, slots=1, bundle_digest="sha256:toy")
         begun = asyncio.create_task(made(RemoteDecoder(channel)))
         seen = [await anext(loads) for _ in range(2)]
@@ -212,10 +212,10 @@ async def test_capacity_is_told_after_each_change() -> None:
 
 async def test_a_full_worker_refuses_at_once_and_says_when_to_come_back() -> None:
     toy = ToyDecoder(trouble=Trouble(Pause()))
-    async with served(toy, gate=ConcurrencyLimiter(1, 1)) as (server, channel):
+    async with served(toy, limiter=ConcurrencyLimiter(1, 1)) as (server, channel):
         decoder = RemoteDecoder(channel)
         tasks = [asyncio.create_task(made(decoder)) for _ in range(2)]
-        await until(lambda: server.gate.capacity == Load(1, 1, 2, slots=1))
+        await until(lambda: server.limiter.load == Load(1, 1, 2, slots=1))
 
         began = asyncio.get_running_loop().time()
         with pytest.raises(OverloadedError) as caught:
@@ -224,7 +224,7 @@ async def test_a_full_worker_refuses_at_once_and_says_when_to_come_back() -> Non
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await until(lambda: server.gate.capacity == Load(limit=2, slots=1))
+        await until(lambda: server.limiter.load == Load(limit=2, slots=1))
 
     assert caught.value.reason is Reason.QUEUE_FULL
     assert 0 < caught.value.retry_after <= 60
@@ -232,9 +232,9 @@ async def test_a_full_worker_refuses_at_once_and_says_when_to_come_back() -> Non
 
 
 async def test_a_status_holds_one_error_info_and_overload_a_retry_info() -> None:
-    async with served(ToyDecoder(trouble=Trouble(Pause())), gate=ConcurrencyLimiter(1, 0)) as (server, channel):
+    async with served(ToyDecoder(trouble=Trouble(Pause())), limiter=ConcurrencyLimiter(1, 0)) as (server, channel):
         task = asyncio.create_task(made(RemoteDecoder(channel)))
-        await until(lambda: server.gate.capacity.running == 1)
+        await until(lambda: server.limiter.load.running == 1)
         request = decoder_service_pb2.DecodeRequest(modality="image", conditioning={"dtype": "uint8"})
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await decoder_service_pb2_grpc.DecoderServiceStub(channel).Decode(request).read()
@@ -278,8 +278,8 @@ async def test_metrics_tell_each_call_by_method_and_outcome() -> None:
     async with served(ToyDecoder("smell"), metrics="127.0.0.1:0") as (server, channel):
         with pytest.raises(MotetError):
             await made(RemoteDecoder(channel))
-        assert server._exposition is not None
-        url = f"http://{server._exposition.address}/metrics"
+        assert server._metrics is not None
+        url = f"http://{server._metrics.address}/metrics"
         text = await asyncio.to_thread(lambda: urllib.request.urlopen(url).read().decode())
 
     method = "/motet.internal.v1.DecoderService/Decode"

@@ -107,7 +107,7 @@ async def test_who_has_said_the_last_word_is_not_waited_for_and_not_cancelled(st
 async def test_who_does_not_leave_after_the_last_word_is_cancelled(
     stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("motet.transport.client_call._LINGER", 0.05)
+    monkeypatch.setattr("motet.transport.client_call._END_TIMEOUT", 0.05)
     lingerer = Lingerer(60)
 
     async with last_words(lingerer, stream):
@@ -120,7 +120,7 @@ async def test_who_does_not_leave_after_the_last_word_is_cancelled(
 async def test_a_call_that_is_over_leaves_nothing_to_the_garbage_collector(
     stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("motet.transport.client_call._LINGER", 0.2)
+    monkeypatch.setattr("motet.transport.client_call._END_TIMEOUT", 0.2)
     gc.collect()
     before = calls()
     gc.disable()

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class DecoderServiceStub:
-    """DecoderService makes media from the language model's conditioning. Orchestrator --> decoder.
+    """DecoderService generates media from the language model's conditioning. The orchestrator calls the decoder.
     """
 
     def __init__(self, channel):
@@ -43,12 +43,12 @@ class DecoderServiceStub:
 
 
 class DecoderServiceServicer:
-    """DecoderService makes media from the language model's conditioning. Orchestrator --> decoder.
+    """DecoderService generates media from the language model's conditioning. The orchestrator calls the decoder.
     """
 
     def Decode(self, request, context):
-        """Decode streams any number of progress, then one media, then the rest of its bytes as chunks in order. Equal requests
-        make equal bytes, unless min_steps is set, so it may be repeated.
+        """Decode streams any number of progress events, then one media event, then the remaining bytes as chunks in order.
+        Equal requests produce equal bytes unless min_steps is set, so a call may be retried.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -71,7 +71,7 @@ def add_DecoderServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class DecoderService:
-    """DecoderService makes media from the language model's conditioning. Orchestrator --> decoder.
+    """DecoderService generates media from the language model's conditioning. The orchestrator calls the decoder.
     """
 
     @staticmethod

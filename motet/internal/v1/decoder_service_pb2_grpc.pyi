@@ -27,29 +27,29 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class DecoderServiceStub:
-    """DecoderService makes media from the language model's conditioning. Orchestrator --> decoder."""
+    """DecoderService generates media from the language model's conditioning. The orchestrator calls the decoder."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> DecoderServiceAsyncStub: ...
     Decode: _grpc.UnaryStreamMultiCallable[_decoder_service_pb2.DecodeRequest, _decoder_service_pb2.DecodeResponse]
-    """Decode streams any number of progress, then one media, then the rest of its bytes as chunks in order. Equal requests
-    make equal bytes, unless min_steps is set, so it may be repeated.
+    """Decode streams any number of progress events, then one media event, then the remaining bytes as chunks in order.
+    Equal requests produce equal bytes unless min_steps is set, so a call may be retried.
     """
 
 @_typing.type_check_only
 class DecoderServiceAsyncStub(DecoderServiceStub):
-    """DecoderService makes media from the language model's conditioning. Orchestrator --> decoder."""
+    """DecoderService generates media from the language model's conditioning. The orchestrator calls the decoder."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Decode: _aio.UnaryStreamMultiCallable[_decoder_service_pb2.DecodeRequest, _decoder_service_pb2.DecodeResponse]  # type: ignore[assignment]
-    """Decode streams any number of progress, then one media, then the rest of its bytes as chunks in order. Equal requests
-    make equal bytes, unless min_steps is set, so it may be repeated.
+    """Decode streams any number of progress events, then one media event, then the remaining bytes as chunks in order.
+    Equal requests produce equal bytes unless min_steps is set, so a call may be retried.
     """
 
 class DecoderServiceServicer(metaclass=_abc_1.ABCMeta):
-    """DecoderService makes media from the language model's conditioning. Orchestrator --> decoder."""
+    """DecoderService generates media from the language model's conditioning. The orchestrator calls the decoder."""
 
     @_abc_1.abstractmethod
     def Decode(
@@ -57,8 +57,8 @@ class DecoderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _decoder_service_pb2.DecodeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_decoder_service_pb2.DecodeResponse], _abc.AsyncIterator[_decoder_service_pb2.DecodeResponse]]:
-        """Decode streams any number of progress, then one media, then the rest of its bytes as chunks in order. Equal requests
-        make equal bytes, unless min_steps is set, so it may be repeated.
+        """Decode streams any number of progress events, then one media event, then the remaining bytes as chunks in order.
+        Equal requests produce equal bytes unless min_steps is set, so a call may be retried.
         """
 
 def add_DecoderServiceServicer_to_server(servicer: DecoderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class EncoderServiceStub:
-    """EncoderService maps media to embeddings. Orchestrator --> encoder.
+    """EncoderService computes embeddings of media. The orchestrator calls the encoder.
     """
 
     def __init__(self, channel):
@@ -43,12 +43,12 @@ class EncoderServiceStub:
 
 
 class EncoderServiceServicer:
-    """EncoderService maps media to embeddings. Orchestrator --> encoder.
+    """EncoderService computes embeddings of media. The orchestrator calls the encoder.
     """
 
     def Encode(self, request_iterator, context):
-        """Encode embeds all media of a prompt. The stream is, for each item, one header and then its chunks; the answer has
-        one embedding per item, in order. Deterministic, so it may be repeated.
+        """Encode embeds all media of a prompt. The stream holds one header and then the chunks for each item. The response
+        has one embedding per item, in order. Encode is deterministic, so a call may be retried.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -71,7 +71,7 @@ def add_EncoderServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EncoderService:
-    """EncoderService maps media to embeddings. Orchestrator --> encoder.
+    """EncoderService computes embeddings of media. The orchestrator calls the encoder.
     """
 
     @staticmethod

@@ -27,29 +27,29 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EncoderServiceStub:
-    """EncoderService maps media to embeddings. Orchestrator --> encoder."""
+    """EncoderService computes embeddings of media. The orchestrator calls the encoder."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EncoderServiceAsyncStub: ...
     Encode: _grpc.StreamUnaryMultiCallable[_encoder_service_pb2.EncodeRequest, _encoder_service_pb2.EncodeResponse]
-    """Encode embeds all media of a prompt. The stream is, for each item, one header and then its chunks; the answer has
-    one embedding per item, in order. Deterministic, so it may be repeated.
+    """Encode embeds all media of a prompt. The stream holds one header and then the chunks for each item. The response
+    has one embedding per item, in order. Encode is deterministic, so a call may be retried.
     """
 
 @_typing.type_check_only
 class EncoderServiceAsyncStub(EncoderServiceStub):
-    """EncoderService maps media to embeddings. Orchestrator --> encoder."""
+    """EncoderService computes embeddings of media. The orchestrator calls the encoder."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Encode: _aio.StreamUnaryMultiCallable[_encoder_service_pb2.EncodeRequest, _encoder_service_pb2.EncodeResponse]  # type: ignore[assignment]
-    """Encode embeds all media of a prompt. The stream is, for each item, one header and then its chunks; the answer has
-    one embedding per item, in order. Deterministic, so it may be repeated.
+    """Encode embeds all media of a prompt. The stream holds one header and then the chunks for each item. The response
+    has one embedding per item, in order. Encode is deterministic, so a call may be retried.
     """
 
 class EncoderServiceServicer(metaclass=_abc_1.ABCMeta):
-    """EncoderService maps media to embeddings. Orchestrator --> encoder."""
+    """EncoderService computes embeddings of media. The orchestrator calls the encoder."""
 
     @_abc_1.abstractmethod
     def Encode(
@@ -57,8 +57,8 @@ class EncoderServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_encoder_service_pb2.EncodeRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_encoder_service_pb2.EncodeResponse, _abc.Awaitable[_encoder_service_pb2.EncodeResponse]]:
-        """Encode embeds all media of a prompt. The stream is, for each item, one header and then its chunks; the answer has
-        one embedding per item, in order. Deterministic, so it may be repeated.
+        """Encode embeds all media of a prompt. The stream holds one header and then the chunks for each item. The response
+        has one embedding per item, in order. Encode is deterministic, so a call may be retried.
         """
 
 def add_EncoderServiceServicer_to_server(servicer: EncoderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

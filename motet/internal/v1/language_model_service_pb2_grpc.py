@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class LanguageModelServiceStub:
-    """LanguageModelService writes answers. Orchestrator --> language model.
+    """LanguageModelService generates the text and signals of answers. The orchestrator calls the language model.
     """
 
     def __init__(self, channel):
@@ -43,12 +43,13 @@ class LanguageModelServiceStub:
 
 
 class LanguageModelServiceServicer:
-    """LanguageModelService writes answers. Orchestrator --> language model.
+    """LanguageModelService generates the text and signals of answers. The orchestrator calls the language model.
     """
 
     def Generate(self, request, context):
-        """Generate streams what the model writes: any number of text, signal_started, signal and signal_broken, then exactly
-        one finished. Each signal_started is followed, before the next one, by a signal or a signal_broken of its modality.
+        """Generate streams the model's output: any number of text, signal_started, signal and signal_broken events, then
+        one finished event. After a signal_started comes a signal or a signal_broken of its modality before the next
+        signal_started.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -71,7 +72,7 @@ def add_LanguageModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class LanguageModelService:
-    """LanguageModelService writes answers. Orchestrator --> language model.
+    """LanguageModelService generates the text and signals of answers. The orchestrator calls the language model.
     """
 
     @staticmethod

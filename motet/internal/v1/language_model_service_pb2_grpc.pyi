@@ -27,29 +27,31 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class LanguageModelServiceStub:
-    """LanguageModelService writes answers. Orchestrator --> language model."""
+    """LanguageModelService generates the text and signals of answers. The orchestrator calls the language model."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> LanguageModelServiceAsyncStub: ...
     Generate: _grpc.UnaryStreamMultiCallable[_language_model_service_pb2.GenerateRequest, _language_model_service_pb2.GenerateResponse]
-    """Generate streams what the model writes: any number of text, signal_started, signal and signal_broken, then exactly
-    one finished. Each signal_started is followed, before the next one, by a signal or a signal_broken of its modality.
+    """Generate streams the model's output: any number of text, signal_started, signal and signal_broken events, then
+    one finished event. After a signal_started comes a signal or a signal_broken of its modality before the next
+    signal_started.
     """
 
 @_typing.type_check_only
 class LanguageModelServiceAsyncStub(LanguageModelServiceStub):
-    """LanguageModelService writes answers. Orchestrator --> language model."""
+    """LanguageModelService generates the text and signals of answers. The orchestrator calls the language model."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Generate: _aio.UnaryStreamMultiCallable[_language_model_service_pb2.GenerateRequest, _language_model_service_pb2.GenerateResponse]  # type: ignore[assignment]
-    """Generate streams what the model writes: any number of text, signal_started, signal and signal_broken, then exactly
-    one finished. Each signal_started is followed, before the next one, by a signal or a signal_broken of its modality.
+    """Generate streams the model's output: any number of text, signal_started, signal and signal_broken events, then
+    one finished event. After a signal_started comes a signal or a signal_broken of its modality before the next
+    signal_started.
     """
 
 class LanguageModelServiceServicer(metaclass=_abc_1.ABCMeta):
-    """LanguageModelService writes answers. Orchestrator --> language model."""
+    """LanguageModelService generates the text and signals of answers. The orchestrator calls the language model."""
 
     @_abc_1.abstractmethod
     def Generate(
@@ -57,8 +59,9 @@ class LanguageModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _language_model_service_pb2.GenerateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_language_model_service_pb2.GenerateResponse], _abc.AsyncIterator[_language_model_service_pb2.GenerateResponse]]:
-        """Generate streams what the model writes: any number of text, signal_started, signal and signal_broken, then exactly
-        one finished. Each signal_started is followed, before the next one, by a signal or a signal_broken of its modality.
+        """Generate streams the model's output: any number of text, signal_started, signal and signal_broken events, then
+        one finished event. After a signal_started comes a signal or a signal_broken of its modality before the next
+        signal_started.
         """
 
 def add_LanguageModelServiceServicer_to_server(servicer: LanguageModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class WorkerServiceStub:
-    """WorkerService is answered by every encoder, language model and decoder, whatever it does.
+    """WorkerService is implemented by every encoder, language model and decoder.
     """
 
     def __init__(self, channel):
@@ -48,20 +48,20 @@ class WorkerServiceStub:
 
 
 class WorkerServiceServicer:
-    """WorkerService is answered by every encoder, language model and decoder, whatever it does.
+    """WorkerService is implemented by every encoder, language model and decoder.
     """
 
     def WatchCapacity(self, request, context):
-        """WatchCapacity sends the worker's load at once, then after changes, and every 5 seconds where there are none; changes
-        that follow each other closely are told as one. The stream ends when the worker stops.
+        """WatchCapacity sends the worker's load at once, after each change, and every 5 seconds without a change. Changes
+        that follow each other closely are combined. The stream ends when the worker stops.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Drain(self, request, context):
-        """Drain stops admitting work, and returns once what was admitted is finished or the grace has passed. The process
-        stays until its operator stops it. Draining twice is as draining once.
+        """Drain stops the admission of calls. It returns when all admitted calls are finished or the grace period is over.
+        The process runs until its operator stops it. A second call has no further effect.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,7 +89,7 @@ def add_WorkerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class WorkerService:
-    """WorkerService is answered by every encoder, language model and decoder, whatever it does.
+    """WorkerService is implemented by every encoder, language model and decoder.
     """
 
     @staticmethod

@@ -27,37 +27,37 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class WorkerServiceStub:
-    """WorkerService is answered by every encoder, language model and decoder, whatever it does."""
+    """WorkerService is implemented by every encoder, language model and decoder."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> WorkerServiceAsyncStub: ...
     WatchCapacity: _grpc.UnaryStreamMultiCallable[_worker_service_pb2.WatchCapacityRequest, _worker_service_pb2.WatchCapacityResponse]
-    """WatchCapacity sends the worker's load at once, then after changes, and every 5 seconds where there are none; changes
-    that follow each other closely are told as one. The stream ends when the worker stops.
+    """WatchCapacity sends the worker's load at once, after each change, and every 5 seconds without a change. Changes
+    that follow each other closely are combined. The stream ends when the worker stops.
     """
     Drain: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.DrainRequest, _worker_service_pb2.DrainResponse]
-    """Drain stops admitting work, and returns once what was admitted is finished or the grace has passed. The process
-    stays until its operator stops it. Draining twice is as draining once.
+    """Drain stops the admission of calls. It returns when all admitted calls are finished or the grace period is over.
+    The process runs until its operator stops it. A second call has no further effect.
     """
 
 @_typing.type_check_only
 class WorkerServiceAsyncStub(WorkerServiceStub):
-    """WorkerService is answered by every encoder, language model and decoder, whatever it does."""
+    """WorkerService is implemented by every encoder, language model and decoder."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     WatchCapacity: _aio.UnaryStreamMultiCallable[_worker_service_pb2.WatchCapacityRequest, _worker_service_pb2.WatchCapacityResponse]  # type: ignore[assignment]
-    """WatchCapacity sends the worker's load at once, then after changes, and every 5 seconds where there are none; changes
-    that follow each other closely are told as one. The stream ends when the worker stops.
+    """WatchCapacity sends the worker's load at once, after each change, and every 5 seconds without a change. Changes
+    that follow each other closely are combined. The stream ends when the worker stops.
     """
     Drain: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.DrainRequest, _worker_service_pb2.DrainResponse]  # type: ignore[assignment]
-    """Drain stops admitting work, and returns once what was admitted is finished or the grace has passed. The process
-    stays until its operator stops it. Draining twice is as draining once.
+    """Drain stops the admission of calls. It returns when all admitted calls are finished or the grace period is over.
+    The process runs until its operator stops it. A second call has no further effect.
     """
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
-    """WorkerService is answered by every encoder, language model and decoder, whatever it does."""
+    """WorkerService is implemented by every encoder, language model and decoder."""
 
     @_abc_1.abstractmethod
     def WatchCapacity(
@@ -65,8 +65,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_service_pb2.WatchCapacityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_worker_service_pb2.WatchCapacityResponse], _abc.AsyncIterator[_worker_service_pb2.WatchCapacityResponse]]:
-        """WatchCapacity sends the worker's load at once, then after changes, and every 5 seconds where there are none; changes
-        that follow each other closely are told as one. The stream ends when the worker stops.
+        """WatchCapacity sends the worker's load at once, after each change, and every 5 seconds without a change. Changes
+        that follow each other closely are combined. The stream ends when the worker stops.
         """
 
     @_abc_1.abstractmethod
@@ -75,8 +75,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_service_pb2.DrainRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_worker_service_pb2.DrainResponse, _abc.Awaitable[_worker_service_pb2.DrainResponse]]:
-        """Drain stops admitting work, and returns once what was admitted is finished or the grace has passed. The process
-        stays until its operator stops it. Draining twice is as draining once.
+        """Drain stops the admission of calls. It returns when all admitted calls are finished or the grace period is over.
+        The process runs until its operator stops it. A second call has no further effect.
         """
 
 def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,11 +1,9 @@
-"""The nouns of `motet.core` to and from the messages of the protos: `X_to_proto` and `X_from_proto`, nothing else.
+"""Conversion between the nouns of `motet.core` and the messages of the protos: `X_to_proto` and `X_from_proto`.
 
-What crosses a wire and comes back is what it was. Messages are expected to have passed validation; what validation
-cannot see, such as a tensor whose sizes do not agree, raises `RequestError`.
+A round trip returns an equal value. The messages must have passed validation. A contradiction that validation cannot
+find, such as a tensor whose shape does not match its data, raises `RequestError`.
 """
 
-from motet.transport.convert.capacity import capacity_from_proto as capacity_from_proto
-from motet.transport.convert.capacity import capacity_to_proto as capacity_to_proto
 from motet.transport.convert.event import event_from_proto as event_from_proto
 from motet.transport.convert.event import event_to_proto as event_to_proto
 from motet.transport.convert.event import heartbeat_to_proto as heartbeat_to_proto
@@ -17,6 +15,8 @@ from motet.transport.convert.job import decode_job_from_proto as decode_job_from
 from motet.transport.convert.job import decode_job_to_proto as decode_job_to_proto
 from motet.transport.convert.job import progress_from_proto as progress_from_proto
 from motet.transport.convert.job import progress_to_proto as progress_to_proto
+from motet.transport.convert.load import load_from_proto as load_from_proto
+from motet.transport.convert.load import load_to_proto as load_to_proto
 from motet.transport.convert.model import model_from_proto as model_from_proto
 from motet.transport.convert.model import model_to_proto as model_to_proto
 from motet.transport.convert.prompt import language_event_from_proto as language_event_from_proto
@@ -27,5 +27,5 @@ from motet.transport.convert.request import request_from_proto as request_from_p
 from motet.transport.convert.request import request_to_proto as request_to_proto
 from motet.transport.convert.tensor import tensor_from_proto as tensor_from_proto
 from motet.transport.convert.tensor import tensor_to_proto as tensor_to_proto
-from motet.transport.convert.timestamps import span_from_proto as span_from_proto
-from motet.transport.convert.timestamps import span_to_proto as span_to_proto
+from motet.transport.convert.timestamps import duration_from_proto as duration_from_proto
+from motet.transport.convert.timestamps import duration_to_proto as duration_to_proto

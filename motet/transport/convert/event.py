@@ -1,4 +1,4 @@
-"""What happens in a generation, on the wire."""
+"""Events of a generation on the wire."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from motet.transport.convert.generation import (
     usage_from_proto,
     usage_to_proto,
 )
-from motet.transport.convert.timestamps import moment_from_proto, moment_to_proto
+from motet.transport.convert.timestamps import timestamp_from_proto, timestamp_to_proto
 from motet.v1 import event_pb2 as pb
 from motet.v1 import media_pb2
 
 
 def event_to_proto(event: Event) -> pb.Event:
-    """The event as a message."""
-    message = pb.Event(sequence=event.sequence, time=moment_to_proto(event.time))
+    """Return the event as a message."""
+    message = pb.Event(sequence=event.sequence, time=timestamp_to_proto(event.time))
     match event.payload:
         case Accepted() as accepted:
             message.accepted.CopyFrom(_accepted_to_proto(accepted))
@@ -63,29 +63,29 @@ def event_to_proto(event: Event) -> pb.Event:
 
 
 def event_from_proto(message: pb.Event) -> Event | None:
-    """The message's event; None for a heartbeat, and for one that is newer than this code: both are skipped."""
+    """Return the event of a message, or None for a heartbeat and for a kind of event that this version lacks."""
     kind = message.WhichOneof("event")
     if kind is None or kind not in _FROM_PROTO:
         return None
-    return Event(message.sequence, moment_from_proto(message.time), _FROM_PROTO[kind](getattr(message, kind)))
+    return Event(message.sequence, timestamp_from_proto(message.time), _FROM_PROTO[kind](getattr(message, kind)))
 
 
 def heartbeat_to_proto(sequence: int, time: float) -> pb.Event:
-    """A sign of life. `sequence` is that of the event before it; `time` is in seconds since the epoch."""
-    return pb.Event(sequence=sequence, time=moment_to_proto(time), heartbeat=pb.Heartbeat())
+    """Return a heartbeat. `sequence` is that of the last event; `time` is in seconds since the epoch."""
+    return pb.Event(sequence=sequence, time=timestamp_to_proto(time), heartbeat=pb.Heartbeat())
 
 
 def _accepted_to_proto(accepted: Accepted) -> pb.Accepted:
     return pb.Accepted(
         generation=accepted.generation,
-        deadline=None if accepted.deadline is None else moment_to_proto(accepted.deadline),
+        deadline=None if accepted.deadline is None else timestamp_to_proto(accepted.deadline),
         seed=accepted.seed,
         deduplicated=accepted.deduplicated,
     )
 
 
 def _accepted_from_proto(message: pb.Accepted) -> Accepted:
-    deadline = moment_from_proto(message.deadline) if message.HasField("deadline") else None
+    deadline = timestamp_from_proto(message.deadline) if message.HasField("deadline") else None
     return Accepted(message.generation, message.seed, deadline, message.deduplicated)
 
 

@@ -1,4 +1,4 @@
-"""What no message can hold is the caller's to change, and is told so."""
+"""Errors of values that do not fit the fields of a message."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from motet.core.errors import RequestError
 
 
 @contextmanager
-def fitting() -> Iterator[None]:
-    """Within, a number that does not fit its field, or text that is not Unicode, raises `RequestError`."""
+def field_errors() -> Iterator[None]:
+    """Raise `RequestError` if, inside the context, a number does not fit its field or a text is not valid Unicode."""
     try:
         yield
     except (ValueError, TypeError) as error:
         raise RequestError(
-            "the request cannot be sent: a seed is from 0 to 2**64 - 1, other whole numbers have 32 bits, "
+            "the request cannot be sent: a seed must be from 0 to 2**64 - 1, other integers must fit 32 bits, "
             "and text must be valid Unicode without lone surrogates"
         ) from error

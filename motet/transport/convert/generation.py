@@ -1,11 +1,16 @@
-"""The records of generations and artifacts, on the wire."""
+"""Records of generations and artifacts on the wire."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from motet.core.events import Artifact, Generation, PartDone, PartFailed, State, Usage
-from motet.transport.convert.timestamps import moment_from_proto, moment_to_proto, span_from_proto, span_to_proto
+from motet.transport.convert.timestamps import (
+    duration_from_proto,
+    duration_to_proto,
+    timestamp_from_proto,
+    timestamp_to_proto,
+)
 from motet.transport.status import error_from_status_proto, error_to_status_proto
 from motet.v1 import event_pb2 as pb
 from motet.v1 import media_pb2
@@ -21,7 +26,7 @@ _STATE_OF: Mapping[int, State] = {number: state for state, number in _STATES.ite
 
 
 def generation_to_proto(generation: Generation) -> pb.Generation:
-    """The record as a message."""
+    """Return the record as a message."""
     expires = generation.expire_time
     return pb.Generation(
         name=generation.name,
@@ -30,14 +35,14 @@ def generation_to_proto(generation: Generation) -> pb.Generation:
         failures=[part_failed_to_proto(part) for part in generation.failures],
         usage=usage_to_proto(generation.usage),
         error=None if generation.error is None else error_to_status_proto(generation.error),
-        create_time=moment_to_proto(generation.create_time),
-        expire_time=None if expires is None else moment_to_proto(expires),
+        create_time=timestamp_to_proto(generation.create_time),
+        expire_time=None if expires is None else timestamp_to_proto(expires),
         last_sequence=generation.last_sequence,
     )
 
 
 def generation_from_proto(message: pb.Generation) -> Generation:
-    """The message's record. A state that is newer than this code reads as failed."""
+    """Return the record of a message. A state that this version lacks becomes FAILED."""
     return Generation(
         name=message.name,
         state=_STATE_OF.get(message.state, State.FAILED),
@@ -45,38 +50,38 @@ def generation_from_proto(message: pb.Generation) -> Generation:
         failures=tuple(part_failed_from_proto(part) for part in message.failures),
         usage=usage_from_proto(message.usage),
         error=error_from_status_proto(message.error) if message.HasField("error") else None,
-        create_time=moment_from_proto(message.create_time),
-        expire_time=moment_from_proto(message.expire_time) if message.HasField("expire_time") else None,
+        create_time=timestamp_from_proto(message.create_time),
+        expire_time=timestamp_from_proto(message.expire_time) if message.HasField("expire_time") else None,
         last_sequence=message.last_sequence,
     )
 
 
 def artifact_to_proto(artifact: Artifact) -> media_pb2.Artifact:
-    """The artifact as a message."""
+    """Return the artifact as a message."""
     return media_pb2.Artifact(
         name=artifact.name,
         modality=artifact.modality,
         media_type=artifact.media_type,
         size_bytes=artifact.size_bytes,
         sha256=artifact.sha256,
-        expire_time=moment_to_proto(artifact.expire_time),
+        expire_time=timestamp_to_proto(artifact.expire_time),
     )
 
 
 def artifact_from_proto(message: media_pb2.Artifact) -> Artifact:
-    """The message's artifact."""
+    """Return the artifact of a message."""
     return Artifact(
         name=message.name,
         modality=message.modality,
         media_type=message.media_type,
         size_bytes=message.size_bytes,
         sha256=message.sha256,
-        expire_time=moment_from_proto(message.expire_time),
+        expire_time=timestamp_from_proto(message.expire_time),
     )
 
 
 def part_done_to_proto(part: PartDone) -> pb.PartDone:
-    """A complete part as a message."""
+    """Return a complete part as a message."""
     return pb.PartDone(
         part_id=part.part_id,
         artifact=None if part.artifact is None else artifact_to_proto(part.artifact),
@@ -86,13 +91,13 @@ def part_done_to_proto(part: PartDone) -> pb.PartDone:
 
 
 def part_done_from_proto(message: pb.PartDone) -> PartDone:
-    """The message's complete part."""
+    """Return the complete part of a message."""
     artifact = artifact_from_proto(message.artifact) if message.HasField("artifact") else None
     return PartDone(message.part_id, message.sha256, artifact, dict(message.provenance))
 
 
 def part_failed_to_proto(part: PartFailed) -> pb.PartFailed:
-    """A failed part as a message."""
+    """Return a failed part as a message."""
     return pb.PartFailed(
         part_id=part.part_id,
         error=error_to_status_proto(part.error),
@@ -102,22 +107,22 @@ def part_failed_to_proto(part: PartFailed) -> pb.PartFailed:
 
 
 def part_failed_from_proto(message: pb.PartFailed) -> PartFailed:
-    """The message's failed part."""
+    """Return the failed part of a message."""
     error = error_from_status_proto(message.error)
     return PartFailed(message.part_id, error, message.retryable, message.fallback_part_id)
 
 
 def usage_to_proto(usage: Usage) -> pb.Usage:
-    """What was spent, as a message."""
+    """Return the usage as a message."""
     return pb.Usage(
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         decoder_steps=usage.decoder_steps,
-        elapsed=span_to_proto(usage.elapsed),
+        elapsed=duration_to_proto(usage.elapsed),
     )
 
 
 def usage_from_proto(message: pb.Usage) -> Usage:
-    """What the message says was spent."""
-    elapsed = span_from_proto(message.elapsed)
+    """Return the usage of a message."""
+    elapsed = duration_from_proto(message.elapsed)
     return Usage(message.input_tokens, message.output_tokens, message.decoder_steps, elapsed)

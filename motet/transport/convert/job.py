@@ -1,17 +1,17 @@
-"""Decode jobs and their progress on the wire. The media that come of them travel in chunks, as the contract says."""
+"""Decode jobs and their progress on the wire. Their media travel in chunks, which the servicer and the client build."""
 
 from __future__ import annotations
 
 from motet.core.media import Media
 from motet.core.workers import DecodeJob, Progress
 from motet.internal.v1 import decoder_service_pb2 as pb
-from motet.transport.convert.field_errors import fitting
+from motet.transport.convert.field_errors import field_errors
 from motet.transport.convert.tensor import tensor_from_proto, tensor_to_proto
 
 
 def decode_job_to_proto(job: DecodeJob) -> pb.DecodeRequest:
-    """The job as a message. Raises `RequestError` for numbers that do not fit."""
-    with fitting():
+    """Return the job as a message. Raises `RequestError` for a number that does not fit its field."""
+    with field_errors():
         return pb.DecodeRequest(
             modality=job.modality,
             conditioning=tensor_to_proto(job.conditioning),
@@ -27,7 +27,7 @@ def decode_job_to_proto(job: DecodeJob) -> pb.DecodeRequest:
 
 
 def decode_job_from_proto(request: pb.DecodeRequest) -> DecodeJob:
-    """The message's job. Raises `RequestError` for conditioning that is no tensor."""
+    """Return the job of a message. Raises `RequestError` for an invalid conditioning tensor."""
     return DecodeJob(
         modality=request.modality,
         conditioning=tensor_from_proto(request.conditioning),
@@ -43,7 +43,7 @@ def decode_job_from_proto(request: pb.DecodeRequest) -> DecodeJob:
 
 
 def progress_to_proto(progress: Progress) -> pb.DecodeResponse.Event:
-    """Progress as an event of the decoder."""
+    """Return progress as an event of the decoder."""
     message = pb.DecodeResponse.Progress(step=progress.step, total_steps=progress.total)
     if progress.preview is not None:
         message.preview_media_type = progress.preview.media_type
@@ -52,6 +52,6 @@ def progress_to_proto(progress: Progress) -> pb.DecodeResponse.Event:
 
 
 def progress_from_proto(message: pb.DecodeResponse.Progress) -> Progress:
-    """The message's progress."""
+    """Return the progress of a message."""
     preview = Media(message.preview_media_type, message.preview) if message.preview_media_type else None
     return Progress(message.step, message.total_steps, preview)

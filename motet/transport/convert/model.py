@@ -1,14 +1,14 @@
-"""Models, as `ModelService` describes them."""
+"""Descriptions of models on the wire."""
 
 from __future__ import annotations
 
 from motet.core.service import Model, Output
-from motet.transport.convert.timestamps import span_from_proto, span_to_proto
+from motet.transport.convert.timestamps import duration_from_proto, duration_to_proto
 from motet.v1 import model_service_pb2 as pb
 
 
 def model_to_proto(model: Model) -> pb.Model:
-    """The model as a message."""
+    """Return the model as a message."""
     return pb.Model(
         name=model.name,
         description=model.description,
@@ -26,14 +26,14 @@ def model_to_proto(model: Model) -> pb.Model:
             for output in model.outputs
         ],
         max_output_tokens=model.max_output_tokens,
-        max_duration=span_to_proto(model.max_duration),
+        max_duration=duration_to_proto(model.max_duration),
         max_media_bytes=model.max_media_bytes,
         max_input_media=model.max_input_media,
     )
 
 
 def model_from_proto(model: pb.Model) -> Model:
-    """The message's model."""
+    """Return the model of a message."""
     return Model(
         name=model.name,
         description=model.description,
@@ -45,7 +45,7 @@ def model_from_proto(model: pb.Model) -> Model:
             for output in model.outputs
         ),
         max_output_tokens=model.max_output_tokens,
-        max_duration=span_from_proto(model.max_duration),
+        max_duration=duration_from_proto(model.max_duration),
         max_media_bytes=model.max_media_bytes,
         max_input_media=model.max_input_media,
     )

@@ -1,4 +1,4 @@
-"""Prompts and what the language model answers, on the wire between the orchestrator and its language model."""
+"""Prompts and events of the language model, on the wire between the orchestrator and the language model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from motet.core.workers import (
     Turn,
 )
 from motet.internal.v1 import language_model_service_pb2 as pb
-from motet.transport.convert.field_errors import fitting
+from motet.transport.convert.field_errors import field_errors
 from motet.transport.convert.tensor import tensor_from_proto, tensor_to_proto
 
 _ROLES: Mapping[Role, pb.Turn.Role] = {"user": pb.Turn.ROLE_USER, "assistant": pb.Turn.ROLE_ASSISTANT}
@@ -33,8 +33,8 @@ _CAUSE_OF: Mapping[int, _Cause] = {number: cause for cause, number in _CAUSES.it
 
 
 def prompt_to_proto(prompt: Prompt) -> pb.GenerateRequest:
-    """The prompt as a message. Raises `RequestError` for what does not fit."""
-    with fitting():
+    """Return the prompt as a message. Raises `RequestError` for a value that does not fit its field."""
+    with field_errors():
         return pb.GenerateRequest(
             turns=[_turn_to_proto(turn) for turn in prompt.turns],
             ceilings=prompt.ceilings,
@@ -48,7 +48,7 @@ def prompt_to_proto(prompt: Prompt) -> pb.GenerateRequest:
 
 
 def prompt_from_proto(request: pb.GenerateRequest) -> Prompt:
-    """The message's prompt. Raises `RequestError` for embeddings that are no tensors."""
+    """Return the prompt of a message. Raises `RequestError` for an invalid tensor."""
     return Prompt(
         turns=tuple(_turn_from_proto(turn) for turn in request.turns),
         ceilings=dict(request.ceilings),
@@ -62,7 +62,7 @@ def prompt_from_proto(request: pb.GenerateRequest) -> Prompt:
 
 
 def language_event_to_proto(event: LanguageEvent) -> pb.Event:
-    """What the language model did, as a message."""
+    """Return an event of the language model as a message."""
     match event:
         case TextPiece(text):
             return pb.Event(text=text)
@@ -82,7 +82,7 @@ def language_event_to_proto(event: LanguageEvent) -> pb.Event:
 
 
 def language_event_from_proto(message: pb.Event) -> LanguageEvent | None:
-    """What the message tells; None for an event that is newer than this code, to be skipped."""
+    """Return the event of a message, or None for a kind of event that this version lacks."""
     match message.WhichOneof("event"):
         case "text":
             return TextPiece(message.text)

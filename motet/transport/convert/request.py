@@ -1,4 +1,4 @@
-"""What a caller asks for, on the wire."""
+"""Requests of callers on the wire."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from motet.core.events import TEXT
 from motet.core.media import Media
 from motet.core.request import ArtifactName, Content, DecoderOptions, FailurePolicy, GenerationRequest, Message
 from motet.core.workers import Role
-from motet.transport.convert.field_errors import fitting
-from motet.transport.convert.timestamps import span_from_proto, span_to_proto
+from motet.transport.convert.field_errors import field_errors
+from motet.transport.convert.timestamps import duration_from_proto, duration_to_proto
 from motet.v1 import generation_service_pb2 as pb
 from motet.v1 import media_pb2
 
@@ -28,12 +28,12 @@ _POLICY_OF: Mapping[int, FailurePolicy] = {number: policy for policy, number in 
 
 
 def request_to_proto(request: GenerationRequest) -> pb.GenerateRequest:
-    """The request as a message. Raises `RequestError` for what does not fit.
+    """Return the request as a message. Raises `RequestError` for a value that does not fit its field.
 
-    An `allowed_modalities` that may be empty is sent with "text" in it, because an empty list on the wire is all.
+    Empty `allowed_modalities` are sent as ["text"], because an empty list on the wire allows all modalities.
     """
     allowed = None if request.allowed_modalities is None else sorted(request.allowed_modalities - {TEXT}) or [TEXT]
-    with fitting():
+    with field_errors():
         message = pb.GenerateRequest(
             request_id=request.request_id,
             model=request.model,
@@ -61,7 +61,7 @@ def request_to_proto(request: GenerationRequest) -> pb.GenerateRequest:
 
 
 def request_from_proto(message: pb.GenerateRequest) -> GenerationRequest:
-    """The message's request."""
+    """Return the request of a message."""
     allowed = frozenset(message.allowed_modalities) - {TEXT} if message.allowed_modalities else None
     return GenerationRequest(
         turns=tuple(_turn_from_proto(turn) for turn in message.turns),
@@ -74,7 +74,7 @@ def request_from_proto(message: pb.GenerateRequest) -> GenerationRequest:
         previews=message.previews,
         max_output_tokens=message.limits.max_output_tokens or None,
         max_parts=dict(message.limits.max_parts),
-        timeout=span_from_proto(message.limits.timeout) if message.limits.HasField("timeout") else None,
+        timeout=duration_from_proto(message.limits.timeout) if message.limits.HasField("timeout") else None,
         temperature=message.sampling.temperature,
         top_p=message.sampling.top_p or 1.0,
         decoder_options={
@@ -90,7 +90,7 @@ def _limits_to_proto(request: GenerationRequest) -> pb.Limits:
     return pb.Limits(
         max_output_tokens=request.max_output_tokens or 0,
         max_parts=request.max_parts,
-        timeout=None if request.timeout is None else span_to_proto(request.timeout),
+        timeout=None if request.timeout is None else duration_to_proto(request.timeout),
     )
 
 

@@ -1,4 +1,4 @@
-"""Moments and spans of time, to the nanosecond."""
+"""Timestamps and durations, to the nanosecond."""
 
 from __future__ import annotations
 
@@ -10,28 +10,31 @@ from google.protobuf.timestamp_pb2 import Timestamp
 _NANOS = 1_000_000_000
 
 
-def moment_to_proto(seconds: float) -> Timestamp:
-    """A moment, in seconds since the epoch."""
-    return Timestamp(**_split(seconds))
+def timestamp_to_proto(seconds: float) -> Timestamp:
+    """Return a time, given in seconds since the epoch, as a message."""
+    timestamp = Timestamp()
+    timestamp.FromNanoseconds(_nanoseconds(seconds))
+    return timestamp
 
 
-def moment_from_proto(moment: Timestamp) -> float:
-    """The moment in seconds since the epoch."""
-    return moment.seconds + moment.nanos / _NANOS
+def timestamp_from_proto(timestamp: Timestamp) -> float:
+    """Return the seconds since the epoch."""
+    return timestamp.ToNanoseconds() / _NANOS
 
 
-def span_to_proto(seconds: float) -> Duration:
-    """A span of time, in seconds, not negative."""
-    return Duration(**_split(seconds))
+def duration_to_proto(seconds: float) -> Duration:
+    """Return a duration, given in seconds, as a message."""
+    duration = Duration()
+    duration.FromNanoseconds(_nanoseconds(seconds))
+    return duration
 
 
-def span_from_proto(span: Duration) -> float:
-    """The span in seconds."""
-    return span.seconds + span.nanos / _NANOS
+def duration_from_proto(duration: Duration) -> float:
+    """Return the duration in seconds."""
+    return duration.ToNanoseconds() / _NANOS
 
 
-def _split(seconds: float) -> dict[str, int]:
-    # The fraction is exact and is rounded alone: the sum in nanoseconds would not fit a float's 53 bits.
+def _nanoseconds(seconds: float) -> int:
+    # Only the fraction is rounded: a float has too few bits for the nanoseconds since the epoch.
     whole = math.floor(seconds)
-    nanos = round((seconds - whole) * _NANOS)
-    return {"seconds": whole + nanos // _NANOS, "nanos": nanos % _NANOS}
+    return whole * _NANOS + round((seconds - whole) * _NANOS)

@@ -80,16 +80,16 @@ class Batch:
 
 
 class SimulatedWorker:
-    """What a simulated worker of any kind has: a gate that lets in `width` calls at a time, and a batch of those."""
+    """What a simulated worker of any kind has: a limiter that lets in `width` calls at a time, and a batch of those."""
 
     def __init__(self, curve: Curve, width: int, grain: int, random: Random) -> None:
-        self.gate = ConcurrencyLimiter(width, width * 4)
+        self.limiter = ConcurrencyLimiter(width, width * 4)
         self.batch = Batch(curve, grain, random)
         self.random = random
 
     def loads(self) -> AsyncIterator[Load]:
         """Its load, at once and after each change."""
-        return self.gate.watch()
+        return self.limiter.watch()
 
 
 class SimulatedLanguageModel(SimulatedWorker):
@@ -107,7 +107,7 @@ class SimulatedLanguageModel(SimulatedWorker):
         said = " ".join(part for part in prompt.turns[-1].parts if isinstance(part, str))
         script = script_of(said, self._costs.step)
         total = sum(wanted if isinstance(wanted, int) else 1 for wanted in script)
-        async with self.gate.admitted():
+        async with self.limiter.admitted():
             await asyncio.sleep(drawn(self._costs.prompt, self.random.random()))
             written = 0
             async for done in self.batch.advance(total):
@@ -146,7 +146,7 @@ class SimulatedDecoder(SimulatedWorker):
     async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
         """Progress after each tick of its batch, then media."""
         total = job.steps or self._steps
-        async with self.gate.admitted():
+        async with self.limiter.admitted():
             async for done in self.batch.advance(total):
                 deadline.check(f"making {job.modality}")
                 yield Progress(done, total)

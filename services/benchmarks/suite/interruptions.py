@@ -16,9 +16,9 @@ from torch import Tensor
 from motet.core.closing import close
 from motet.core.deadline import Deadline
 from motet.core.workers import Prompt, Turn
-from motet.models.llm.attention import TokenRange
 from motet.models.llm.config import EngineConfig
 from motet.models.llm.language_model import LlamaLanguageModel
+from motet.models.llm.layers.attention import TokenRange
 from motet.models.llm.network import Llama
 from services.benchmarks.load.conversations import endless, hear, prompt
 from services.benchmarks.reports.report import Baseline, Figure, at_most

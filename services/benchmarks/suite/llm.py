@@ -15,9 +15,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from motet.core.bundle import Bundle
 from motet.core.workers import Prompt, Signal, SignalStarted
 from motet.models.arrays import to_torch
-from motet.models.llm.attention import TokenRange
 from motet.models.llm.config import EngineConfig
 from motet.models.llm.language_model import LlamaLanguageModel, load_language_model
+from motet.models.llm.layers.attention import TokenRange
 from motet.models.llm.loading import load_transformers_llama
 from services.benchmarks.load.conversations import QUESTIONS, Heard, endless, hear, hear_all, prompt
 from services.benchmarks.models.full_size import TINY, language_model_of, llama_of

@@ -17,7 +17,7 @@ from motet.client import Client
 from motet.core.closing import closing
 from motet.core.events import Done, State
 from motet.core.service import Motet
-from motet.transport.server import spare_what_is_loaded
+from motet.transport.server import freeze_garbage_collector
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.settings import OrchestratorSettings
 from services.benchmarks.load.client_trace import request_of
@@ -50,7 +50,7 @@ async def _measure(requests: int, rounds: int, plans: int, concurrency: int) -> 
     modalities = list(lineup.manifest.signals)
     text = prompt_of(modalities, before=1, between=0, after=0)
     nodes = 1 + len(modalities)
-    spare_what_is_loaded()  # as a process that serves does; here, there is much more to look through
+    freeze_garbage_collector()  # as a process that serves does; here, there is much more to look through
     async with playing(lineup) as band, Client(band.orchestrator) as client:
         overheads, bare_overheads = await _overheads(client, band, text, requests, nodes)
         rates = await _rates(client, band, text, rounds, plans, concurrency)

@@ -1,4 +1,4 @@
-"""Has a network read tokens by themselves, for tests of what it says to them; and watches what it is fed."""
+"""Helpers to run forwards without an engine, and to record the forwards of an engine."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from typing import Any
 
 from torch import Tensor
 
-from motet.models.llm.attention import TokenRange
-from motet.models.llm.kv_cache import KvCache
+from motet.models.llm.layers.attention import TokenRange
+from motet.models.llm.layers.kv_cache import KvCache
 from motet.models.llm.network import Llama
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
-    """`states` of all tokens, (tokens, width), and the `logits`, (vocabulary,), of what follows."""
+class ForwardResult:
+    """The states of all tokens, (tokens, width), and the logits of the next token, (vocabulary,)."""
 
     states: Tensor
     logits: Tensor
 
 
-def read(llama: Llama, embedded: Tensor, cache: KvCache | None = None, start: int = 0) -> Read:
-    """Feeds vectors, (tokens, width), in one pass, at positions from `start` on."""
+def read(llama: Llama, embedded: Tensor, cache: KvCache | None = None, start: int = 0) -> ForwardResult:
+    """Run one forward of input embeddings, (tokens, width), at the positions from `start` on."""
     count = len(embedded)
     states = llama.forward(embedded, [TokenRange(0, start, count)], cache or llama.cache(96), range(count))
-    return Read(states, llama.logits(states[-1:])[0])
+    return ForwardResult(states, llama.logits(states[-1:])[0])
 
 
 @contextmanager
-def passes_of(llama: Llama) -> Iterator[list[Sequence[TokenRange]]]:
-    """Within, every pass through the network is noted, as it begins, with the places it feeds."""
-    passes: list[Sequence[TokenRange]] = []
+def recorded_forwards(llama: Llama) -> Iterator[list[Sequence[TokenRange]]]:
+    """Record the token ranges of every forward inside the context, when the forward starts."""
+    forwards: list[Sequence[TokenRange]] = []
     forward = llama.forward
 
-    def noted(embedded: Tensor, places: Sequence[TokenRange], *rest: Any) -> Tensor:
-        passes.append(places)
-        return forward(embedded, places, *rest)
+    def recorded(embedded: Tensor, ranges: Sequence[TokenRange], *rest: Any) -> Tensor:
+        forwards.append(ranges)
+        return forward(embedded, ranges, *rest)
 
-    llama.forward = noted  # type: ignore[method-assign]
+    llama.forward = recorded  # type: ignore[method-assign]
     try:
-        yield passes
+        yield forwards
     finally:
         llama.forward = forward  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""What a person sees, and what a program reads."""
+"""The screens of an answer: plain lines, bars on a terminal, and JSON lines."""
 
 from __future__ import annotations
 
@@ -55,58 +55,59 @@ ANSWER: list[EventPayload] = [
 ]
 
 
-def played(screen: Screen, folder: Path) -> None:
+def show_answer(screen: Screen, folder: Path) -> None:
+    """Show all events of `ANSWER`."""
     paths = {"p1": folder / "01-image.png", "p2": folder / "02-audio.wav"}
     saved = SavedMedia("image", paths["p1"], PICTURE, ARTIFACT)
     with screen:
-        for sequence, what in enumerate(ANSWER, start=1):
-            path = paths.get(what.part_id) if isinstance(what, PartStarted) else None
-            done = isinstance(what, PartDone) and what.part_id == "p1"
-            screen.show(Event(sequence, 1.5, what), path, saved if done else None)
-            if isinstance(what, Done):
-                screen.total(what.generation, 2.04, 1)
+        for sequence, payload in enumerate(ANSWER, start=1):
+            path = paths.get(payload.part_id) if isinstance(payload, PartStarted) else None
+            done = isinstance(payload, PartDone) and payload.part_id == "p1"
+            screen.show(Event(sequence, 1.5, payload), path, saved if done else None)
+            if isinstance(payload, Done):
+                screen.show_summary(payload.generation, 2.04, 1)
 
 
-def test_a_pipe_gets_the_text_as_it_is_and_each_files_name_in_its_place(
+def test_a_pipe_gets_the_text_unchanged_and_each_file_name_in_order(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    played(PlainScreen(tmp_path), tmp_path)
+    show_answer(PlainScreen(tmp_path), tmp_path)
 
-    said = capsys.readouterr()
-    assert said.out.splitlines() == [
+    output = capsys.readouterr()
+    assert output.out.splitlines() == [
         "Here is a penguin\x1b]0;owned\x07.",
         f"[image: {tmp_path}/01-image.png]",
         f"[audio: {tmp_path}/02-audio.wav]",
     ]
-    assert said.err.splitlines() == [
+    assert output.err.splitlines() == [
         "motet: p2 failed: the worker is gone (WORKER_LOST)",
-        f"motet: {tmp_path}/01-image.png is there: 7 bytes",
+        f"motet: {tmp_path}/01-image.png is complete: 7 bytes",
         f"motet: partial in 2.0 s: 1 file in {tmp_path}, 1 failed",
     ]
 
 
-def test_a_terminal_shows_bars_failures_and_where_files_are(tmp_path: Path) -> None:
-    shown = io.StringIO()
+def test_a_terminal_shows_bars_failures_and_file_names(tmp_path: Path) -> None:
+    output = io.StringIO()
 
-    played(LiveScreen(tmp_path, Console(file=shown, force_terminal=True, width=200)), tmp_path)
+    show_answer(LiveScreen(tmp_path, Console(file=output, force_terminal=True, width=200)), tmp_path)
 
-    last = shown.getvalue().rpartition("Here is a penguin")[2]
-    assert str(tmp_path / "01-image.png") in last
-    assert "the worker is gone (WORKER_LOST)" in last
-    assert "partial in 2.0 s" in last
+    last_frame = output.getvalue().rpartition("Here is a penguin")[2]
+    assert str(tmp_path / "01-image.png") in last_frame
+    assert "the worker is gone (WORKER_LOST)" in last_frame
+    assert "partial in 2.0 s" in last_frame
 
 
-def test_a_models_text_cannot_command_the_terminal(tmp_path: Path) -> None:
-    shown = io.StringIO()
+def test_control_characters_of_a_text_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    output = io.StringIO()
 
-    played(LiveScreen(tmp_path, Console(file=shown, force_terminal=True, width=200)), tmp_path)
+    show_answer(LiveScreen(tmp_path, Console(file=output, force_terminal=True, width=200)), tmp_path)
 
-    assert "\x1b]0;" not in shown.getvalue()
-    assert "\x07" not in shown.getvalue()
+    assert "\x1b]0;" not in output.getvalue()
+    assert "\x07" not in output.getvalue()
 
 
 def lines_of(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> list[dict[str, Any]]:
-    played(JsonScreen(), tmp_path)
+    show_answer(JsonScreen(), tmp_path)
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -121,7 +122,7 @@ def test_json_lines_are_the_events_without_media_bytes(capsys: pytest.CaptureFix
     assert lines[5]["nodes"] == [{"part_id": "p1", "modality": "image", "depends_on": []}]
 
 
-def test_a_json_part_tells_its_file_and_digest_and_a_failure_its_reason(
+def test_a_json_part_has_a_path_and_a_digest_and_a_failure_has_a_reason(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     by_event = {line["event"]: line for line in lines_of(capsys, tmp_path)}

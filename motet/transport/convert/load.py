@@ -6,8 +6,8 @@ from motet.core.capacity import Load
 from motet.internal.v1 import worker_service_pb2 as pb
 
 
-def capacity_to_proto(load: Load) -> pb.WatchCapacityResponse:
-    """The load as a message."""
+def load_to_proto(load: Load) -> pb.WatchCapacityResponse:
+    """Return the load as a message."""
     return pb.WatchCapacityResponse(
         running=load.running,
         queued=load.queued,
@@ -19,8 +19,8 @@ def capacity_to_proto(load: Load) -> pb.WatchCapacityResponse:
     )
 
 
-def capacity_from_proto(message: pb.WatchCapacityResponse) -> Load:
-    """The message's load."""
+def load_from_proto(message: pb.WatchCapacityResponse) -> Load:
+    """Return the load of a message."""
     return Load(
         running=message.running,
         queued=message.queued,

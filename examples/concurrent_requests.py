@@ -1,7 +1,7 @@
-"""Ask many things at once: one client, one connection, and answers as they are done.
+"""Send several requests concurrently over one connection and print each answer when it is complete.
 
 motet up &
-python examples/together.py "Show me a penguin on a blue background." "Play a low note on a flute."
+python examples/concurrent_requests.py "Show me a penguin on a blue background." "Play a low note on a flute."
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from motet.core.errors import MotetError, OverloadedError
 
 
 async def ask(client: Client, prompt: str) -> str:
-    """One answer in one line; a server that is too busy is asked again when it says."""
+    """Return the answer in one line. If the server is overloaded, retry after the delay that it reports."""
     while True:
         try:
             answer = await client.answer(prompt)
-            return f"{prompt} -> {answer.text!r} and {len(answer.media)} pieces of media"
+            return f"{prompt} -> {answer.text!r} and {len(answer.media)} media parts"
         except OverloadedError as error:
             await asyncio.sleep(error.retry_after)
         except MotetError as error:
@@ -26,7 +26,7 @@ async def ask(client: Client, prompt: str) -> str:
 
 
 async def ask_all(server: str, prompts: list[str]) -> None:
-    """Print each answer as soon as it is there."""
+    """Print each answer when it is complete."""
     async with Client(server) as client:
         for answer in asyncio.as_completed([ask(client, prompt) for prompt in prompts]):
             print(await answer)
