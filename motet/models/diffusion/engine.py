@@ -19,7 +19,7 @@ from motet.models.diffusion.cost_curve import CostCurve
 from motet.models.diffusion.job import JobEvent, RunningJob
 from motet.models.diffusion.model import Array, DenoisingState, DiffusionModel
 from motet.models.diffusion.scheduling import StepScheduler
-from motet.models.engine_thread import EngineThread
+from motet.models.engine_thread import EngineThread, engine_error
 from motet.scheduling.moving_average import MovingAverage
 
 _PREVIEW_INTERVALS = 4
@@ -45,12 +45,13 @@ class DiffusionEngine:
         to_media: Callable[[Array], Media],
         curves: Callable[[int], CostCurve],
     ) -> None:
-        self._modality, self._singer, self._to_media = modality, model, to_media
+        self._modality, self._name = modality, f"{modality} decoder"
+        self._singer, self._to_media = model, to_media
         self._curve_of, self._curves = curves, dict[int, CostCurve]()
         self._scheduler = StepScheduler[RunningJob]()
         self._finish_seconds = MovingAverage()
         self._jobs: list[RunningJob] = []
-        self._thread: EngineThread[RunningJob] = EngineThread(f"{modality} decoder", self._step, self._fail)
+        self._thread: EngineThread[RunningJob] = EngineThread(self._name, self._step, self._fail)
         self._finish_threads = ThreadPoolExecutor(_FINISH_THREADS, f"{modality}-decoder-finish")
         cuda = model.device.type == "cuda"
         self._stream = torch.cuda.Stream(model.device) if cuda else None  # type: ignore[no-untyped-call]
@@ -86,7 +87,7 @@ class DiffusionEngine:
 
     def _fail(self, error: BaseException) -> None:
         """Stop all jobs, because the engine itself failed."""
-        fault = FaultError(f"the {self._modality} decoder failed")
+        fault = FaultError(f"the {self._name} failed")
         fault.__cause__ = error
         jobs, self._jobs = self._jobs, []
         for job in jobs:
@@ -226,12 +227,14 @@ class DiffusionEngine:
 
     @contextmanager
     def _finishing(self) -> Iterator[None]:
-        """Compute on the side stream. Raises `FaultError` if a result is not finite."""
+        """Compute on the side stream, and translate its errors. Raises `FaultError` if a result is not finite."""
         try:
             with self._side_stream():
                 yield
         except FloatingPointError as error:
-            raise FaultError(f"the {self._modality} decoder's result is not finite; try another seed") from error
+            raise FaultError(f"the {self._name}'s result is not finite; try another seed") from error
+        except torch.OutOfMemoryError as error:
+            raise engine_error(error, self._name) from error
 
     def _side_stream(self) -> AbstractContextManager[object]:
         """Return a context that computes on a GPU at the same time as later steps, after all earlier steps."""
@@ -259,7 +262,7 @@ class DiffusionEngine:
         """Close the job's events, with the error that stopped the job if there is one."""
         job.finished = True
         with suppress(RuntimeError):  # The event loop of the reader is closed.
-            job.events.close(error)
+            job.events.close(None if error is None else engine_error(error, self._name))
 
 
 def _check_cancelled(job: RunningJob) -> None:

@@ -12,7 +12,7 @@ import torch
 from motet.core.tensors import Tensor
 from motet.models.arrays import from_torch
 from motet.models.encoder.preprocessing import Views
-from motet.models.engine_thread import EngineThread
+from motet.models.engine_thread import EngineThread, engine_error
 from motet.scheduling.fair_semaphore import FairSemaphore
 
 _ROWS = 8
@@ -34,7 +34,8 @@ class Batcher:
         self._network = network
         self._rows = rows
         self._waiting: list[_Item] = []
-        self._thread: EngineThread[_Item] = EngineThread(f"{name} encoder", self._step, self._fail)
+        self._name = f"{name} encoder"
+        self._thread: EngineThread[_Item] = EngineThread(self._name, self._step, self._fail)
         self.slots = FairSemaphore(_SLOTS)
         """Limits the memory for decoded media. Hold a slot from before an item is decoded until it is embedded."""
 
@@ -69,7 +70,7 @@ class Batcher:
                 outputs = self._network(torch.stack([item.views.pixels[view] for item, view in batch]))  # (rows, width)
             except Exception as error:
                 for item, _ in batch:
-                    item.fail(error)
+                    item.fail(engine_error(error, self._name))
             else:
                 for (item, _), output in zip(batch, outputs, strict=True):
                     item.add_output(output)

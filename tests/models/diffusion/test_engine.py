@@ -13,7 +13,7 @@ import torch
 
 from motet.core.bundle import Bundle, bundle_folder
 from motet.core.deadline import Deadline
-from motet.core.errors import FaultError
+from motet.core.errors import FaultError, OverloadedError, Reason
 from motet.core.media import Media
 from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Progress
@@ -168,8 +168,21 @@ async def test_if_a_batch_needs_too_much_memory_its_jobs_are_computed_one_by_one
     monkeypatch.setattr(model.model, "predict", predict_in_little_memory)
     jobs = [job(seed=1, steps=5), job(seed=2)]
     error, result = await asyncio.gather(*(media(decoder, each) for each in jobs), return_exceptions=True)
-    assert isinstance(error, torch.OutOfMemoryError)
+    assert isinstance(error, OverloadedError)
+    assert error.reason is Reason.OUT_OF_MEMORY
     assert result == expected
+
+
+async def test_a_lack_of_memory_for_the_result_is_an_overload(make_decoder: MakeDecoder) -> None:
+    decoder, _ = make_decoder(measured(1))
+
+    def fail(array: Any) -> Media:
+        raise torch.OutOfMemoryError("not enough memory")
+
+    decoder._choir._to_media = fail
+    with pytest.raises(OverloadedError) as raised:
+        await media(decoder, job())
+    assert raised.value.reason is Reason.OUT_OF_MEMORY
 
 
 async def test_media_are_finished_during_the_steps_of_other_jobs(make_decoder: MakeDecoder) -> None:

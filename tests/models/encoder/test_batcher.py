@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 import torch
 
+from motet.core.errors import OverloadedError, Reason
 from motet.models.arrays import to_torch
 from motet.models.encoder.batcher import Batcher
 from motet.models.encoder.preprocessing import Views
@@ -22,13 +23,14 @@ class Network:
         self.started = threading.Event()
         self.allowed = threading.Event()
         self.failing_input: float | None = None
+        self.error: Exception = RuntimeError("the network failed")
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
         self.started.set()
         self.allowed.wait(50)
         self.batches.append(rows[:, 0].tolist())
         if self.failing_input in self.batches[-1]:
-            raise RuntimeError("out of memory")
+            raise self.error
         return 2 * rows
 
 
@@ -107,8 +109,15 @@ async def test_a_failed_forward_fails_its_items_and_no_others(batcher: Batcher, 
     await asyncio.sleep(0)
 
     assert await embed(batcher, network, views(5)) == [10]
-    assert [str(task.exception()) for task in failed] == ["out of memory"] * 4
+    assert [str(task.exception()) for task in failed] == ["the network failed"] * 4
     assert network.batches == [[0], [1, 2, 3, 4], [5]], "the other views of a failed item are not computed"
+
+
+async def test_a_lack_of_memory_is_an_overload(batcher: Batcher, network: Network) -> None:
+    network.failing_input, network.error = 1, torch.OutOfMemoryError("not enough memory")
+    with pytest.raises(OverloadedError) as raised:
+        await embed(batcher, network, views(1))
+    assert raised.value.reason is Reason.OUT_OF_MEMORY
 
 
 async def test_closing_cancels_the_waiting_items_and_completes_the_current_forward(network: Network) -> None:
