@@ -56,20 +56,20 @@ def default_folder() -> Path:
 class Cost:
     """The result of all trials of one batch size.
 
-    `together` and `apart` are the minimum seconds of one step of all jobs, in one batch and one after another.
-    `influence` is the maximum difference that batching made to a value of the network's output. The seconds of the
-    first trial do not count, because libraries prepare themselves for a new size.
+    `batched_seconds` and `sequential_seconds` are the minimum seconds of one step of all jobs, in one batch and one
+    after another. `difference` is the maximum difference that batching made to a value of the network's output. The
+    seconds of the first trial do not count, because libraries prepare themselves for a new size.
     """
 
-    together: float
-    apart: float
-    influence: float
+    batched_seconds: float
+    sequential_seconds: float
+    difference: float
     trials: int
 
     @property
     def gain(self) -> float:
         """The speedup of the batch over one job after another; 0 if it was not measured."""
-        return self.apart / self.together if 0 < self.together < math.inf else 0.0
+        return self.sequential_seconds / self.batched_seconds if 0 < self.batched_seconds < math.inf else 0.0
 
 
 class CostCurve:
@@ -89,10 +89,10 @@ class CostCurve:
         name = hashlib.sha256(json.dumps(self._subject, sort_keys=True).encode()).hexdigest()
         self._file = folder / f"{name[:32]}.json" if folder else None
         self._costs = self._read()
-        self._seconds = {size: MovingAverage(cost.together) for size, cost in self._costs.items() if cost.gain}
+        self._seconds = {size: MovingAverage(cost.batched_seconds) for size, cost in self._costs.items() if cost.gain}
         if self._seconds:
             size = min(self._seconds)
-            self._seconds[1] = MovingAverage(self._costs[size].apart / size)
+            self._seconds[1] = MovingAverage(self._costs[size].sequential_seconds / size)
 
     @property
     def costs(self) -> Mapping[int, Cost]:
@@ -119,10 +119,10 @@ class CostCurve:
         """Add the result of one trial. `batched` and `difference` are infinite if the batch could not be computed."""
         known = self._costs.get(size, Cost(math.inf, math.inf, 0.0, 0))
         if known.trials:
-            batched, sequential = min(batched, known.together), min(sequential, known.apart)
+            batched, sequential = min(batched, known.batched_seconds), min(sequential, known.sequential_seconds)
         else:
             batched, sequential = math.inf, math.inf
-        self._costs[size] = Cost(batched, sequential, max(difference, known.influence), known.trials + 1)
+        self._costs[size] = Cost(batched, sequential, max(difference, known.difference), known.trials + 1)
         if self._settled(self._costs[size]):
             self._write()
 
@@ -130,7 +130,7 @@ class CostCurve:
         """Add the measured seconds of a step that was not a trial."""
         self._seconds.setdefault(size, MovingAverage()).add(seconds)
 
-    def pace(self, jobs: int) -> float | None:
+    def step_seconds(self, jobs: int) -> float | None:
         """Return the predicted seconds between two steps of a job while `jobs` jobs run, or None if unknown."""
         size = self._best(jobs)
         seconds = self._seconds[size].value if size in self._seconds else None
@@ -146,11 +146,11 @@ class CostCurve:
         return min(size for size, gain in gains.items() if gain * _MIN_GAIN >= highest)
 
     def _admits(self, cost: Cost) -> bool:
-        return self._settled(cost) and cost.influence <= self._batch_tolerance
+        return self._settled(cost) and cost.difference <= self._batch_tolerance
 
     def _settled(self, cost: Cost) -> bool:
         """Return whether the size needs no more trials."""
-        return cost.trials >= _TRIALS or cost.influence > self._batch_tolerance
+        return cost.trials >= _TRIALS or cost.difference > self._batch_tolerance
 
     def _next_trial(self) -> int | None:
         """Return the size to try next, or None if all useful sizes are measured."""
@@ -160,7 +160,7 @@ class CostCurve:
             if cost is None or not self._settled(cost):
                 return size
             misses = 0 if cost.gain >= best * _MIN_GAIN else misses + 1
-            if cost.influence > self._batch_tolerance or misses == _MAX_MISSES:
+            if cost.difference > self._batch_tolerance or misses == _MAX_MISSES:
                 return None
             best = max(best, cost.gain)
         return None
@@ -186,8 +186,8 @@ class CostCurve:
 
 
 def _cost(stored: Mapping[str, Any]) -> Cost:
-    together, apart, influence = (float(stored[name]) for name in ("together", "apart", "influence"))
-    return Cost(together, apart, influence, int(stored["trials"]))
+    batched, sequential = float(stored["batched_seconds"]), float(stored["sequential_seconds"])
+    return Cost(batched, sequential, float(stored["difference"]), int(stored["trials"]))
 
 
 def _processor() -> str:

@@ -53,7 +53,7 @@ class DiffusionDecoder:
     ) -> None:
         self.modality = modality
         self._entry = entry
-        self._choir = DiffusionEngine(modality, model, to_media, curves)
+        self._engine = DiffusionEngine(modality, model, to_media, curves)
         self._numbers = itertools.count()
 
     async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
@@ -61,7 +61,7 @@ class DiffusionDecoder:
         events: EventQueue[JobEvent] = EventQueue()
         running = self._running_job(job, deadline, events)
         deadline.check("the decoder was about to begin")
-        self._choir.submit(running)
+        self._engine.submit(running)
         try:
             async for event in events:
                 yield event if isinstance(event, Progress) else await asyncio.wrap_future(event)
@@ -70,7 +70,7 @@ class DiffusionDecoder:
 
     def close(self) -> None:
         """Stop all jobs and the threads. Wait for the step that is being computed."""
-        self._choir.close()
+        self._engine.close()
 
     def _running_job(self, job: DecodeJob, deadline: Deadline, events: EventQueue[JobEvent]) -> RunningJob:
         conditioning, steps, guidance = self._checked(job)

@@ -46,7 +46,7 @@ class DiffusionEngine:
         curves: Callable[[int], CostCurve],
     ) -> None:
         self._modality, self._name = modality, f"{modality} decoder"
-        self._singer, self._to_media = model, to_media
+        self._model, self._to_media = model, to_media
         self._curve_of, self._curves = curves, dict[int, CostCurve]()
         self._scheduler = StepScheduler[RunningJob]()
         self._finish_seconds = MovingAverage()
@@ -95,7 +95,7 @@ class DiffusionEngine:
 
     def _denoise(self, jobs: Sequence[RunningJob]) -> None:
         """Take one step of the jobs that the scheduler chooses."""
-        step_seconds = self._curve(jobs[0].group).pace(len(jobs)) or 0.0
+        step_seconds = self._curve(jobs[0].group).step_seconds(len(jobs)) or 0.0
         chosen = self._scheduler.next(jobs, lambda group, waiting: self._curve(group).size(waiting), step_seconds)
         started = now()
         batch = [(job, state) for job in chosen if (state := self._prepare(job, len(jobs)))]
@@ -114,7 +114,7 @@ class DiffusionEngine:
         if job.state is None:
             try:
                 steps = self._affordable_steps(job, running)
-                job.state = self._singer.prepare(job.conditioning, job.seed, steps, job.guidance)
+                job.state = self._model.prepare(job.conditioning, job.seed, steps, job.guidance)
             except Exception as error:
                 self._close(job, error)
         return job.state
@@ -125,17 +125,17 @@ class DiffusionEngine:
         if job.min_steps is None or left is None or job.min_steps >= job.steps:
             return job.steps
         curve, factor = self._curve(job.group), _SAFETY_FACTOR
-        if curve.pace(running) is None:
+        if curve.step_seconds(running) is None:
             self._measure_step(job, curve)
             left, factor = job.deadline.remaining() or 0.0, _FIRST_SAFETY_FACTOR
-        step_seconds = (curve.pace(running) or 0.0) * factor
+        step_seconds = (curve.step_seconds(running) or 0.0) * factor
         finish_seconds = (self._finish_seconds.value or 0.0) * _SAFETY_FACTOR
         affordable = int((left - finish_seconds) / step_seconds) if step_seconds else job.steps
         return max(job.min_steps, min(affordable, job.steps))
 
     def _measure_step(self, job: RunningJob, curve: CostCurve) -> None:
         """Measure the seconds of a step on a state that is then dropped. The first of its two predictions is slower."""
-        state = self._singer.prepare(job.conditioning, job.seed, 1, job.guidance)
+        state = self._model.prepare(job.conditioning, job.seed, 1, job.guidance)
         for _ in range(2):
             _, seconds = self._timed_forward([state])
         curve.observe(1, seconds)
@@ -186,10 +186,10 @@ class DiffusionEngine:
     def _timed_forward(self, states: list[DenoisingState]) -> tuple[list[Tensor], float]:
         """Return the outputs of one forward, and its seconds."""
         started = now()
-        outputs = self._singer.predict(states)
-        if self._singer.device.type == "cuda":
+        outputs = self._model.predict(states)
+        if self._model.device.type == "cuda":
             # Without this wait, steps would queue on the device, where they cannot be cancelled.
-            torch.cuda.current_stream(self._singer.device).synchronize()
+            torch.cuda.current_stream(self._model.device).synchronize()
         return outputs, now() - started
 
     def _advance(self, job: RunningJob, state: DenoisingState, output: Tensor | Exception) -> None:
@@ -197,7 +197,7 @@ class DiffusionEngine:
         try:
             if isinstance(output, Exception):
                 raise output
-            self._singer.advance(state, output)
+            self._model.advance(state, output)
         except Exception as error:
             self._close(job, error)
             return
@@ -213,7 +213,7 @@ class DiffusionEngine:
     def _preview(self, job: RunningJob, step: int, total: int, sample: Tensor) -> Progress | Media:
         _check_cancelled(job)
         with self._finishing():
-            picture = self._singer.preview(sample)
+            picture = self._model.preview(sample)
             return Progress(step, total, None if picture is None else encode.encode_preview(picture))
 
     def _finish(self, job: RunningJob, state: DenoisingState) -> Progress | Media:
@@ -221,7 +221,7 @@ class DiffusionEngine:
         job.deadline.check("the decoder was finishing")
         started = now()
         with self._finishing():
-            media = self._to_media(self._singer.finish(state))
+            media = self._to_media(self._model.finish(state))
         self._finish_seconds.add(now() - started)
         return media
 
@@ -240,7 +240,7 @@ class DiffusionEngine:
         """Return a context that computes on a GPU at the same time as later steps, after all earlier steps."""
         if self._stream is None:
             return nullcontext()
-        self._stream.wait_stream(torch.cuda.default_stream(self._singer.device))
+        self._stream.wait_stream(torch.cuda.default_stream(self._model.device))
         return torch.cuda.stream(self._stream)
 
     def _curve(self, group: int) -> CostCurve:

@@ -52,8 +52,8 @@ def make_decoder(folder: Path) -> Iterator[MakeDecoder]:
     def make(curve: CostCurve, modality: str = "image") -> tuple[DiffusionDecoder, WatchedModel]:
         decoder = load_decoder(tiny.bundle(folder), modality)
         decoders.append(decoder)
-        model = WatchedModel(decoder._choir._singer)
-        decoder._choir._singer, decoder._choir._curve_of = model, lambda rows: curve
+        model = WatchedModel(decoder._engine._model)
+        decoder._engine._model, decoder._engine._curve_of = model, lambda rows: curve
         return decoder, model
 
     yield make

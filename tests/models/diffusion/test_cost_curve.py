@@ -80,13 +80,13 @@ def test_the_seconds_of_the_first_trial_of_a_size_do_not_count() -> None:
 
 def test_the_predicted_seconds_grow_with_the_batches_that_a_job_waits_for() -> None:
     curve = CostCurve()
-    assert curve.pace(1) is None
+    assert curve.step_seconds(1) is None
     curve.observe(1, 2.0)
-    assert curve.pace(1) == 2.0
-    assert curve.pace(3) == 6.0
+    assert curve.step_seconds(1) == 2.0
+    assert curve.step_seconds(3) == 6.0
     measured(curve, {2: 2.0, 3: 1.0, 4: 1.0})
     curve.observe(2, 2.0)
-    assert curve.pace(4) == 4.0
+    assert curve.step_seconds(4) == 4.0
 
 
 def test_measured_costs_are_read_again_by_the_next_curve(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_measured_costs_are_read_again_by_the_next_curve(tmp_path: Path) -> None
     second = CostCurve(folder=tmp_path, subject=SUBJECT)
     assert second.costs == first.costs
     assert second.size(9) == 3
-    assert second.pace(1) == pytest.approx(1.0)
+    assert second.step_seconds(1) == pytest.approx(1.0)
 
 
 def test_a_curve_of_another_subject_is_not_read(tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ def image_decoder(folder: Path) -> Iterator[DiffusionDecoder]:
 @pytest.fixture
 def model(image_decoder: DiffusionDecoder, monkeypatch: pytest.MonkeyPatch) -> WatchedModel:
     """The watched model of the image decoder."""
-    model = WatchedModel(image_decoder._choir._singer)
-    monkeypatch.setattr(image_decoder._choir, "_singer", model)
+    model = WatchedModel(image_decoder._engine._model)
+    monkeypatch.setattr(image_decoder._engine, "_model", model)
     return model
 
 
@@ -126,7 +126,7 @@ async def test_a_cancelled_task_takes_no_step_after_the_current_one(
     with pytest.raises(asyncio.CancelledError):
         await task
     model.release()
-    await until(lambda: image_decoder._choir.idle)
+    await until(lambda: image_decoder._engine.idle)
     assert len(model.steps) == 2
 
 
@@ -142,7 +142,7 @@ async def test_a_closed_generator_takes_no_step_after_the_current_one(
     await model.begun(2)
     await stream.aclose()  # type: ignore[attr-defined]
     model.release()
-    await until(lambda: image_decoder._choir.idle)
+    await until(lambda: image_decoder._engine.idle)
     assert len(model.steps) == 2
 
 
@@ -174,7 +174,7 @@ async def test_the_event_loop_runs_during_a_step(image_decoder: DiffusionDecoder
 async def test_a_result_that_is_not_finite_is_a_fault(
     image_decoder: DiffusionDecoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bias = image_decoder._choir._singer.unet.conv_out.bias  # type: ignore[attr-defined]
+    bias = image_decoder._engine._model.unet.conv_out.bias  # type: ignore[attr-defined]
     monkeypatch.setattr(bias, "data", bias / 0.0)
     with pytest.raises(FaultError, match="not finite"):
         await events(image_decoder, job())

@@ -94,7 +94,7 @@ async def test_batched_pictures_of_the_nano_bundle_have_the_same_bits_as_single_
     jobs = [DecodeJob("image", conditioning[n], n, 10 + n, guidance) for n in range(3) for guidance in (None, 1.0)]
     expected = [await media(decoder, each) for each in jobs]
     assert await asyncio.gather(*(media(decoder, each) for each in jobs)) == expected
-    assert {rows: curve.allows(2) for rows, curve in decoder._choir._curves.items()} == {1: True, 2: True}
+    assert {rows: curve.allows(2) for rows, curve in decoder._engine._curves.items()} == {1: True, 2: True}
     decoder.close()
 
 
@@ -115,10 +115,10 @@ async def test_a_batch_size_that_changes_a_result_is_detected_and_not_used(make_
         def predict(self, states: Sequence[DenoisingState]) -> list[torch.Tensor]:
             return [output + 1e-7 * len(states) * (len(states) > 1) for output in super().predict(states)]
 
-    decoder._choir._singer = inexact = Inexact(model.model)
+    decoder._engine._model = inexact = Inexact(model.model)
     jobs = [job(seed=seed, steps=8) for seed in range(2)]
     results = await asyncio.gather(*(media(decoder, each) for each in jobs))
-    assert curve.costs[2].influence > 0
+    assert curve.costs[2].difference > 0
     assert inexact.batch_sizes.count(2) == 1
     assert results == [await media(sequential, each) for each in jobs]
 
@@ -179,7 +179,7 @@ async def test_a_lack_of_memory_for_the_result_is_an_overload(make_decoder: Make
     def fail(array: Any) -> Media:
         raise torch.OutOfMemoryError("not enough memory")
 
-    decoder._choir._to_media = fail
+    decoder._engine._to_media = fail
     with pytest.raises(OverloadedError) as raised:
         await media(decoder, job())
     assert raised.value.reason is Reason.OUT_OF_MEMORY
@@ -188,14 +188,14 @@ async def test_a_lack_of_memory_for_the_result_is_an_overload(make_decoder: Make
 async def test_media_are_finished_during_the_steps_of_other_jobs(make_decoder: MakeDecoder) -> None:
     decoder, _ = make_decoder(measured(4))
     finishing, allowed = threading.Event(), threading.Event()
-    to_media = decoder._choir._to_media
+    to_media = decoder._engine._to_media
 
     def wait_and_encode(array: Any) -> Media:
         finishing.set()
         assert allowed.wait(50)
         return to_media(array)
 
-    decoder._choir._to_media = wait_and_encode
+    decoder._engine._to_media = wait_and_encode
     first = asyncio.create_task(media(decoder, job(seed=1, steps=1)))
     assert await asyncio.to_thread(finishing.wait, 50)
     stream = decoder.decode(job(seed=2), Deadline.never())

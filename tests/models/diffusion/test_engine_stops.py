@@ -77,7 +77,7 @@ async def test_a_short_deadline_reduces_the_steps_of_a_decoder_without_measured_
             clock.seconds += 1 / 128
             return super().predict(states)
 
-    decoder._choir._singer = Timed(model.model)
+    decoder._engine._model = Timed(model.model)
     received = await events(decoder, job(steps=1000, min_steps=2), Deadline.after(64 / 128))
     # Two measured steps leave 62 / 128 seconds, and a step is predicted to take 1.5 / 128 seconds.
     assert received[:-1] == [Progress(step, 41) for step in range(1, 42)]
@@ -86,10 +86,10 @@ async def test_a_short_deadline_reduces_the_steps_of_a_decoder_without_measured_
 async def test_a_cancelled_job_is_not_finished(make_decoder: MakeDecoder) -> None:
     decoder, _ = make_decoder(measured(1))
     finished: list[Any] = []
-    decoder._choir._to_media = finished.append  # type: ignore[assignment]
+    decoder._engine._to_media = finished.append  # type: ignore[assignment]
     allowed = threading.Event()
     for _ in range(2):
-        decoder._choir._finish_threads.submit(allowed.wait, 50)
+        decoder._engine._finish_threads.submit(allowed.wait, 50)
     stream = decoder.decode(job(steps=1), Deadline.never())
     assert await anext(stream) == Progress(1, 1)
     await stream.aclose()  # type: ignore[attr-defined]
