@@ -62,7 +62,7 @@ class DiffusionEngine:
 
     @property
     def idle(self) -> bool:
-        """Whether no job is left."""
+        """True if no job is left."""
         return self._thread.idle
 
     def close(self) -> None:

@@ -44,7 +44,7 @@ class RunningJob:
 
     @property
     def active(self) -> bool:
-        """Whether the job needs more steps."""
+        """True if the job needs more steps."""
         return not (self.finished or self.cancelled)
 
     @property
