@@ -1,1 +1,1 @@
-"""The processes that Motet runs as, and its command line: where everything is put together."""
+"""The services, their processes, and the command line."""

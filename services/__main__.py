@@ -1,4 +1,4 @@
-"""`python -m services` is `motet`."""
+"""`python -m services` runs `motet`."""
 
 from services.cli.app import app
 

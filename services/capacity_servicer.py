@@ -1,4 +1,4 @@
-"""Answers for any worker how busy it is, and drains it."""
+"""The servicer of any worker's load and drain."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from motet.transport import convert
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 
 ROOM = 64 * 2**10
-"""Bytes of a stream that wait for a caller who reads slowly, beside those that gRPC holds; then the worker waits."""
+"""Maximum size of a stream's buffer for a slow reader, in bytes, besides gRPC's own. The worker waits at this size."""
 
 LEAST = 64
-"""Bytes that any event takes."""
+"""Estimated size of an event without text and data, in bytes."""
 
 
 class CapacityServicer(pb_grpc.WorkerServiceServicer):
-    """Serves the limiter of a worker. `bundle_digest` names what the worker serves."""
+    """The servicer of a worker's concurrency limiter. `bundle_digest` identifies the worker's bundle."""
 
     name = pb.DESCRIPTOR.services_by_name["WorkerService"].full_name
 
@@ -37,12 +37,12 @@ class CapacityServicer(pb_grpc.WorkerServiceServicer):
     async def WatchCapacity(
         self, request: pb.WatchCapacityRequest, context: Any
     ) -> AsyncIterator[pb.WatchCapacityResponse]:
-        """The load at once, after each change, and now and then."""
+        """Yield the load at once, after each change, and at intervals."""
         async with aclosing(self._limiter.watch()) as loads:
             async for load in loads:
                 yield convert.load_to_proto(replace(load, bundle_digest=self._bundle_digest))
 
     async def Drain(self, request: pb.DrainRequest, context: Any) -> pb.DrainResponse:
-        """Close the limiter and wait."""
+        """Refuse new calls and wait for the running calls."""
         grace = convert.duration_from_proto(request.grace) if request.HasField("grace") else None
         return pb.DrainResponse(remaining=await self._limiter.drain(grace))

@@ -1,4 +1,4 @@
-"""One service as a process that `motet up` started."""
+"""A service in a child process."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from services.ready_line import ReadyLine
 
 
 class ChildProcess:
-    """A service in a process of its own, which ends when it is told to, or when this process is no more.
+    """A service in a child process. The child stops on SIGTERM, or if this process ends.
 
-    The child reads a pipe that nobody ever writes to: its end means that the parent is gone, however it went.
+    The child reads a pipe that is never written to. The pipe ends when this process ends, even by SIGKILL.
     """
 
     def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
@@ -28,38 +28,38 @@ class ChildProcess:
     async def start(
         cls, name: str, arguments: Sequence[str], log_level: str, program: Sequence[str] = ("services", "serve")
     ) -> Self:
-        """Start `motet serve ARGUMENTS`, or another module that announces itself and takes a leash.
+        """Start `motet serve ARGUMENTS`, or another module that prints a ready line and takes `--exit-with-parent`.
 
-        Its log lines go where this process's go.
+        The child's log lines go to this process's standard error.
         """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            # A folder called "services" where the user happens to stand is not ours.
+            # Without -P, a folder called "services" in the working directory hides this package.
             "-P",
             *("-m", *program, *arguments, "--exit-with-parent"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={"MOTET_LOG_LEVEL": log_level, **os.environ},
-            # Ctrl-C goes to a terminal's whole process group; who drains when is for this process to say. Not a session
-            # of its own: Linux may share the processors among sessions, whose processes' niceness then counts nothing.
+            # Ctrl-C goes to a terminal's whole process group, but this process decides the order of draining. A new
+            # session would do too, but Linux may share CPU time between sessions, which makes niceness ineffective.
             process_group=0,
         )
         return cls(name, process)
 
     async def announced(self) -> ReadyLine:
-        """Where it serves, once it does. Raises `MotetError`, naming it, when it ends instead."""
+        """Wait until the service is ready, and return its addresses. Raises `MotetError` if the process ends first."""
         assert self._process.stdout is not None
         while line := await self._process.stdout.readline():
-            if announcement := ReadyLine.read(line.decode(errors="replace")):
-                return announcement
-        raise self._ended(await self._process.wait())
+            if ready_line := ReadyLine.read(line.decode(errors="replace")):
+                return ready_line
+        raise self._exit_error(await self._process.wait())
 
-    async def death(self) -> MotetError:
-        """Why it ended, once it does, unasked."""
-        return self._ended(await self._process.wait())
+    async def wait(self) -> MotetError:
+        """Wait until the process ends, and return an error that names the process and its exit code."""
+        return self._exit_error(await self._process.wait())
 
-    async def drained(self, grace: float) -> None:
-        """Tell it to finish what it has begun and to end; wait for that, but no longer than `grace` seconds."""
+    async def drain(self, grace: float) -> None:
+        """Send SIGTERM, and wait until the process ends, for at most `grace` seconds."""
         if self._process.returncode is None:
             self._process.terminate()
         with suppress(TimeoutError):
@@ -67,13 +67,13 @@ class ChildProcess:
                 await self._process.wait()
 
     async def killed(self) -> None:
-        """End it now, if it has not ended."""
+        """Kill the process, if it still runs, and wait until it ends."""
         if self._process.returncode is None:
             self._process.kill()
         await self._process.wait()
 
-    def _ended(self, code: int) -> MotetError:
+    def _exit_error(self, code: int) -> MotetError:
         if code == Exit.REFUSED:
-            return SettingsError(f"{self.name} could not start; its own line says why")
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        return FaultError(f"{self.name} {how}")
+            return SettingsError(f"{self.name} could not start; its own error line says why")
+        outcome = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        return FaultError(f"{self.name} {outcome}")

@@ -1,12 +1,14 @@
-"""The whole of Motet in this process."""
+"""Motet in this process: the orchestrator and all workers."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from motet.core.service import Motet
 from motet.core.workers import Workers
+from motet.media.decode import probe
 from orchestrator.orchestrator import Orchestrator
 from services.factory import Factory
 from services.lazy import LazyDecoder, LazyEncoder, LazyLanguageModel, LazyWorker
@@ -14,10 +16,10 @@ from services.lazy import LazyDecoder, LazyEncoder, LazyLanguageModel, LazyWorke
 
 @asynccontextmanager
 async def embedded(factory: Factory) -> AsyncIterator[Motet]:
-    """An orchestrator over workers of this process. Each worker is loaded when it is first needed.
+    """Yield an orchestrator over workers of this process. Each worker is loaded when first needed.
 
-    The encoder waits for media to be read, a decoder for the first token of a signal of its modality: what a prompt
-    does not take is not loaded, and the text comes as soon as it can.
+    The first media load the encoder. The first token of a signal loads the decoder of its modality. A prompt loads no
+    worker that it does not use, and the text does not wait for decoders.
     """
     manifest = factory.manifest
     encoder = LazyWorker(factory.encoder, "encoder")
@@ -29,7 +31,8 @@ async def embedded(factory: Factory) -> AsyncIterator[Motet]:
     workers = Workers(
         LazyEncoder(encoder, language_model),
         LazyLanguageModel(language_model),
-        {modality: LazyDecoder(loading) for modality, loading in decoders.items()},
+        {modality: LazyDecoder(decoder) for modality, decoder in decoders.items()},
     )
-    async with Orchestrator(workers, manifest, factory.digest) as orchestrator:
+    # The encoder of this process takes the decoded media that the probe keeps.
+    async with Orchestrator(workers, manifest, factory.digest, probe=partial(probe, keep=True)) as orchestrator:
         yield orchestrator

@@ -1,4 +1,4 @@
-"""What the command line's exit codes mean."""
+"""The exit codes of the command line."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from motet.core.events import Generation, State
 
 
 class Exit(IntEnum):
-    """One code per thing a script may want to do next."""
+    """An exit code. Each has its own consequence for a script."""
 
     OK = 0
-    """Everything that was asked for is there."""
+    """The answer is complete."""
     FAILED = 1
-    """Nothing usable came of it, and the request is not to blame."""
+    """There is no answer, and the request is not the cause."""
     REFUSED = 2
-    """The command, the request, the settings or the bundle must be changed."""
+    """The command, the request, the settings or the bundle is wrong."""
     PARTIAL = 3
-    """Some parts are there and some failed."""
+    """Some parts of the answer failed."""
     UNAVAILABLE = 4
-    """Motet cannot be reached or is too busy: the same command may succeed later."""
+    """Motet cannot be reached or is overloaded. A retry may succeed."""
     LATE = 5
-    """The time ran out; what was done by then is there."""
+    """The time limit was exceeded. Parts that were complete by then are available."""
     INTERRUPTED = 130
-    """Stopped by Ctrl-C."""
+    """Ctrl-C stopped the command."""
 
 
 LEGEND = (
-    "Exit codes: 0 done; 1 failed; 2 the command, the request or the bundle must be changed; 3 some parts failed; "
-    "4 Motet cannot be reached or is too busy; 5 the time ran out; 130 stopped by Ctrl-C."
+    "Exit codes: 0 done; 1 failed; 2 the command, the request or the bundle is wrong; 3 some parts failed; "
+    "4 Motet cannot be reached or is overloaded; 5 time limit exceeded; 130 stopped by Ctrl-C."
 )
-"""The same for people, for the end of a help text."""
+"""The exit codes, for the end of a help text."""
 
 
 def exit_of_error(error: MotetError) -> Exit:
-    """The code of an error that ended a command."""
+    """Return the exit code of an error that ended a command."""
     match error:
         case RequestError() | BundleError() | SettingsError():
             return Exit.REFUSED
@@ -58,7 +58,7 @@ def exit_of_error(error: MotetError) -> Exit:
 
 
 def exit_of(generation: Generation) -> Exit:
-    """The code of a generation that is over."""
+    """Return the exit code of a finished generation."""
     match generation.state:
         case State.SUCCEEDED:
             return Exit.OK

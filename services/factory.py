@@ -1,4 +1,4 @@
-"""How the workers of a model are made, whichever process wants which of them."""
+"""The creation of a bundle's workers, for any process."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from motet.core.errors import BundleError
 from motet.core.workers import Decoder, Encoder, LanguageModel
 from motet.models.llm.config import EngineConfig
 
-_ONE_AT_A_TIME = threading.Lock()
+_LOAD_LOCK = threading.Lock()
 
-_EMBEDDINGS = 16 * 2**20
-"""Bytes of embeddings that an encoder keeps: four thousand of the largest."""
+_EMBEDDING_CACHE_BYTES = 16 * 2**20
+"""Size of an encoder's embedding cache, in bytes: 4096 embeddings of the largest size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Factory:
-    """A model's manifest, the digest that names it, and what makes each of its workers.
+    """A bundle's manifest and digest, and one function for each kind of worker.
 
-    Making a worker takes seconds and loads weights; having a factory does not. `decoder` takes a modality.
+    Each function loads weights, which takes seconds. `decoder` takes a modality.
     """
 
     manifest: Manifest
@@ -41,26 +41,27 @@ class Factory:
         bundle: Bundle,
         threads: int = 1,
         device: str = "auto",
-        budget: EngineConfig | None = None,
+        engine_config: EngineConfig | None = None,
         batch_tolerance: float = 0.0,
     ) -> Self:
-        """Workers with the weights of a bundle, each computing on `threads` threads and on `device`.
+        """Return the factory of workers with a bundle's weights, each on `threads` CPU threads and on `device`.
 
-        `budget` bounds the language model, and `batch_tolerance` what jobs of a decoder do to each other (see
-        `load_decoder`). A device that is not here is refused by what makes a worker.
+        `engine_config` limits the language model. `batch_tolerance` limits the effect of a decoder's jobs on each
+        other, see `load_decoder`. The factory's functions raise `SettingsError` for a missing device.
         """
 
         def encoder() -> Encoder:
             with _loading(threads):
                 from motet.models.encoder.imagebind import load_encoder, version_of
 
-                return CachingEncoder(load_encoder(bundle, device), version_of(bundle), EmbeddingCache(_EMBEDDINGS))
+                network = load_encoder(bundle, device)
+                return CachingEncoder(network, version_of(bundle), EmbeddingCache(_EMBEDDING_CACHE_BYTES))
 
         def language_model() -> LanguageModel:
             with _loading(threads):
                 from motet.models.llm.language_model import load_language_model
 
-                return load_language_model(bundle, budget, device)
+                return load_language_model(bundle, engine_config, device)
 
         def decoder(modality: str) -> Decoder:
             with _loading(threads):
@@ -73,7 +74,7 @@ class Factory:
 
     @classmethod
     def of_toys(cls, delay: float = 0.0) -> Self:
-        """Workers without weights, `delay` seconds slow at every token and every denoising step."""
+        """Return the factory of toy workers. Each token and each denoising step takes `delay` seconds."""
         from motet.toys.manifest import TOY
         from motet.toys.workers import ToyDecoder, ToyEncoder, ToyLanguageModel
 
@@ -87,25 +88,24 @@ class Factory:
 
 
 def open_bundle(name: str, parts: tuple[str, ...] | None = None) -> Bundle:
-    """A bundle by its folder or, for one that ships with Motet, its name; its files are verified.
+    """Open a bundle by its folder or, for a bundle that ships with Motet, by its name, and verify its files.
 
-    `parts` limits that to files under these folders of it. Raises `BundleError`, saying what is wrong with which file.
+    `parts` limits the verification to these subfolders. Raises `BundleError`, which names the wrong file.
     """
     folder = Path(name)
     if folder.is_dir():
         return Bundle.load(folder, parts)
     if "/" in name:
-        raise BundleError(f"there is no folder {name}: name a shipped bundle, or the folder of one")
+        raise BundleError(f"there is no folder {name}: name a shipped bundle, or the folder of a bundle")
     return Bundle.load(bundle_folder(name), parts)
 
 
 @contextmanager
 def _loading(threads: int) -> Iterator[None]:
-    # One at a time: the libraries below import each other's parts when they are first used, and trip over each other
-    # when two threads are the first.
-    with _ONE_AT_A_TIME:
+    # One worker at a time: transformers and diffusers import their modules on first use, which fails in two threads.
+    with _LOAD_LOCK:
         import torch
 
-        # Sums change with the number of threads that share them: equal bytes everywhere take an equal number.
+        # Floating-point sums depend on the number of threads. Equal bytes on all machines need an equal number.
         torch.set_num_threads(threads)
         yield

@@ -1,4 +1,4 @@
-"""Workers that are loaded when they are first needed, or earlier in the background."""
+"""Workers that are loaded when first needed, or earlier in the background."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from motet.core.workers import DecodeJob, Decoder, Encoder, LanguageEvent, Langu
 
 T = TypeVar("T")
 
-_LOADER = "load "
+_THREAD_PREFIX = "load "
 
 
 class LazyWorker(Generic[T]):
-    """Something that takes seconds to load, loaded once, on a thread of its own.
+    """A worker that is loaded once, on its own thread. Loading takes seconds.
 
-    The thread is a daemon: who gives up waiting, by Ctrl-C for one, need not see the loading through.
+    The thread is a daemon, so a process can exit during loading, for example after Ctrl-C.
     """
 
-    def __init__(self, load: Callable[[], T], what: str) -> None:
+    def __init__(self, load: Callable[[], T], name: str) -> None:
         self._load = load
-        self._what = what
+        self._name = name
         self._started = threading.Lock()
         self._loaded: Future[T] = Future()
 
-    def begin(self) -> Future[T]:
-        """Start to load, if nobody has."""
+    def start(self) -> Future[T]:
+        """Start to load, on the first call, and return the worker's future."""
         if self._started.acquire(blocking=False):
-            threading.Thread(target=self._run, name=f"{_LOADER}{self._what}", daemon=True).start()
+            threading.Thread(target=self._run, name=f"{_THREAD_PREFIX}{self._name}", daemon=True).start()
         return self._loaded
 
     async def ready(self, deadline: Deadline) -> T:
-        """What was loaded. Raises what loading raised, and `DeadlineError` when it takes too long."""
+        """Return the loaded worker. Raises the error of loading, and `DeadlineError` if loading takes too long."""
         try:
             async with asyncio.timeout(deadline.remaining()):
-                return await asyncio.shield(asyncio.wrap_future(self.begin()))
+                return await asyncio.shield(asyncio.wrap_future(self.start()))
         except TimeoutError as error:
-            raise DeadlineError(f"the deadline passed while loading the {self._what}; allow more time") from error
+            raise DeadlineError(f"the deadline passed while loading the {self._name}; allow more time") from error
 
     def _run(self) -> None:
         try:
@@ -53,58 +53,58 @@ class LazyWorker(Generic[T]):
             self._loaded.set_exception(error)
 
 
-def unfinished() -> bool:
-    """Whether something is still being loaded that somebody gave up waiting for."""
-    return any(thread.name.startswith(_LOADER) for thread in threading.enumerate())
+def is_loading() -> bool:
+    """Return whether any worker of this process is still being loaded."""
+    return any(thread.name.startswith(_THREAD_PREFIX) for thread in threading.enumerate())
 
 
 class LazyEncoder:
-    """An `Encoder` that is there when it is needed. `then`, which is needed after it, is loaded while it works."""
+    """An `Encoder` that the first call loads. While the encoder runs, `next_worker` is loaded."""
 
-    def __init__(self, loading: LazyWorker[Encoder], then: LazyWorker[LanguageModel]) -> None:
-        self._loading = loading
-        self._then = then
+    def __init__(self, worker: LazyWorker[Encoder], next_worker: LazyWorker[LanguageModel]) -> None:
+        self._worker = worker
+        self._next_worker = next_worker
 
     async def encode(
         self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
     ) -> list[Tensor]:
-        """As the loaded encoder does."""
-        encoder = await self._loading.ready(deadline)
-        self._then.begin()
+        """Implement `Encoder.encode`."""
+        encoder = await self._worker.ready(deadline)
+        self._next_worker.start()
         return await encoder.encode(media, deadline, tenant=tenant, priority=priority)
 
 
 class LazyLanguageModel:
-    """A `LanguageModel` that is there when it is needed."""
+    """A `LanguageModel` that the first call loads."""
 
-    def __init__(self, loading: LazyWorker[LanguageModel]) -> None:
-        self._loading = loading
+    def __init__(self, worker: LazyWorker[LanguageModel]) -> None:
+        self._worker = worker
 
     async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
-        """As the loaded language model does."""
-        model = await self._loading.ready(deadline)
+        """Implement `LanguageModel.generate`."""
+        model = await self._worker.ready(deadline)
         async with closing(model.generate(prompt, deadline)) as events:
             async for event in events:
                 yield event
 
 
 class LazyDecoder:
-    """A `Decoder` that is there when it is needed, or sooner: it is loaded once a job for it is expected."""
+    """A `Decoder` that the first reservation or job loads."""
 
-    def __init__(self, loading: LazyWorker[Decoder]) -> None:
-        self._loading = loading
+    def __init__(self, worker: LazyWorker[Decoder]) -> None:
+        self._worker = worker
 
     async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
-        """As the loaded decoder does."""
-        decoder = await self._loading.ready(deadline)
+        """Implement `Decoder.decode`."""
+        decoder = await self._worker.ready(deadline)
         async with closing(decoder.decode(job, deadline)) as events:
             async for event in events:
                 yield event
 
     def reserve(self, *, steps: int | None, tenant: str, priority: int) -> Self:
-        """This decoder itself, which begins to load."""
-        self._loading.begin()
+        """Start to load, and return this decoder as the reservation."""
+        self._worker.start()
         return self
 
     def release(self) -> None:
-        """What has begun to load is loaded: it will be needed another time."""
+        """Do nothing: the decoder stays loaded for later jobs."""

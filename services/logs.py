@@ -1,4 +1,4 @@
-"""What a service writes to standard error: lines for people on a terminal, JSON lines for machines elsewhere."""
+"""Log lines on standard error: readable lines on a terminal, JSON lines otherwise."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import sys
 
 import structlog
 
-# Local variables would be prompts and media.
+# Local variables may hold prompts and media.
 _TRACEBACKS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 
 
 def configure_logs(level: str = "info") -> None:
-    """Send every log line of this process, whichever library writes it, to standard error, in one form.
+    """Send every log line of this process, from any library, to standard error in one format.
 
-    Fields are declared where the line is written; prompts, media and what a model wrote are none of them.
+    No log line contains a prompt, media or a model's text.
     """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -1,4 +1,4 @@
-"""How a service notices that whoever started it is gone."""
+"""A thread that stops a service when its parent process ends."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import threading
 
 
 def exit_with_parent() -> None:
-    """Have this process told to stop, by SIGTERM, once its standard input ends.
+    """Send SIGTERM to this process when its standard input ends.
 
-    Whoever holds the other end need do nothing: however its process ends, the system closes it.
+    The parent holds the other end of the pipe. The system closes that end when the parent ends, for any reason.
     """
-    threading.Thread(target=_wait, name="leash", daemon=True).start()
+    threading.Thread(target=_wait, name="parent watch", daemon=True).start()
 
 
 def _wait() -> None:
-    # Not through `sys.stdin`: a process cannot end while a thread holds its lock.
+    # Not through `sys.stdin`: a process cannot exit while a thread holds the lock of `sys.stdin`.
     while os.read(sys.stdin.fileno(), 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

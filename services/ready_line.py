@@ -1,4 +1,4 @@
-"""The one line that a service prints once it is serving, for people and for whoever started it."""
+"""The line that a service prints when ready, for people and for the parent process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LINE = re.compile(r"motet: (?P<service>.+) is serving on (?P<address>.+), metri
 
 @dataclass(frozen=True, slots=True)
 class ReadyLine:
-    """What serves, and where: its bound address, and the one its metrics are read from."""
+    """A service's name, its bound address, and the address of its metrics."""
 
     service: str
     address: str
@@ -22,6 +22,6 @@ class ReadyLine:
 
     @classmethod
     def read(cls, line: str) -> Self | None:
-        """The announcement in a line of output, or None for any other line."""
+        """Return the ready line in a line of output, or None for any other line."""
         match = _LINE.fullmatch(line.strip())
         return None if match is None else cls(**match.groupdict())

@@ -1,4 +1,4 @@
-"""`motet serve`: one service, from its settings to its end."""
+"""`motet serve`: one service, from its settings to its exit."""
 
 from __future__ import annotations
 
@@ -30,21 +30,22 @@ from services.settings import ServiceSettings, WorkerSettings
 
 T = TypeVar("T")
 
-_NICE = 15
-"""How nice a service in the background is: another counts about thirty times as much where both want a processor, and
-hardly notices. 19 or the kernel's idle class would be no better to others, and starve where all processors are wanted.
+_NICENESS = 15
+"""Niceness of a service in the background. A process of niceness 0 gets about thirty times its CPU time.
+
+Niceness 19 and the kernel's idle class help other processes no more, and starve this service on a busy machine.
 """
 
 log = structlog.stdlib.get_logger(__name__)
 
 
 async def _nothing() -> None:
-    """What most services have left to do once their calls are over."""
+    """Do nothing: most services have no work left when their calls have ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A service that is ready for calls. `finish` waits for work that has outlived its call."""
+    """A service that is ready for calls. `finish` waits for work that outlives its call."""
 
     servicers: Sequence[Servicer]
     finish: Callable[[], Awaitable[None]] = _nothing
@@ -52,7 +53,10 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service that can be run: its name for people, its settings, and what makes it ready, which takes seconds."""
+    """A service that is not running yet.
+
+    `name` is for people. `opened` loads the service, which takes seconds, and closes it on exit.
+    """
 
     name: str
     listen: str
@@ -67,19 +71,19 @@ def worker_service(
     settings: WorkerSettings,
     parts: Callable[[Manifest], tuple[str, ...]],
     servicer: Callable[[Factory], Servicer],
-    budget: EngineConfig | None = None,
+    engine_config: EngineConfig | None = None,
     batch_tolerance: float = 0.0,
 ) -> Service:
-    """A service of one worker. Of its bundle, only the files under `parts` are verified, as it opens no others.
+    """Return the service of one worker. It opens, and verifies, only the bundle's files in `parts`.
 
-    `budget` bounds a language model; `batch_tolerance` is a decoder's.
+    `engine_config` is a language model's. `batch_tolerance` is a decoder's.
     """
     limiter = ConcurrencyLimiter(settings.max_running, settings.max_queued)
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Opened]:
         def load() -> tuple[Servicer, str]:
-            factory = factory_of(settings, parts, settings.device, budget, batch_tolerance)
+            factory = factory_of(settings, parts, settings.device, engine_config, batch_tolerance)
             return servicer(factory), factory.digest
 
         worker, digest = await LazyWorker(load, name).ready(Deadline.never())
@@ -92,44 +96,45 @@ def factory_of(
     settings: ServiceSettings,
     parts: Callable[[Manifest], tuple[str, ...]],
     device: str = "auto",
-    budget: EngineConfig | None = None,
+    engine_config: EngineConfig | None = None,
     batch_tolerance: float = 0.0,
 ) -> Factory:
-    """What makes the workers of the bundle that the settings name, or toys. Raises `BundleError`, naming the file."""
+    """Return the factory of the settings' bundle, or of toys. Raises `BundleError`, which names the wrong file."""
     if settings.toy:
         factory = Factory.of_toys(settings.toy_delay)
         parts(factory.manifest)
         return factory
     manifest = open_bundle(settings.bundle, ()).manifest
     bundle = open_bundle(settings.bundle, parts(manifest))
-    return Factory.of_bundle(bundle, settings.threads, device, budget, batch_tolerance)
+    return Factory.of_bundle(bundle, settings.threads, device, engine_config, batch_tolerance)
 
 
 async def serve(service: Service) -> Exit:
-    """Run a service until SIGTERM or Ctrl-C, and drain it; one line on standard output says where, once it serves.
+    """Run a service until SIGTERM or Ctrl-C, then drain it. It prints its ready line on standard output.
 
-    Raises `SettingsError` for an address that cannot be had, before anything is loaded, and `BundleError`.
+    Raises `BundleError`, and `SettingsError` for an address that is not available, before it loads anything.
     """
     running = asyncio.current_task()
     assert running is not None
-    # A server obeys signals from when it serves. Before that, a container's first process would ignore this one.
+    # The server handles SIGTERM once it serves. Until then, the first process of a container would ignore SIGTERM.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     _check_free(service.listen)
     if service.settings.background:
-        # Before anything is loaded: threads are as nice as who starts them.
-        os.nice(_NICE)
+        # Before loading, because threads inherit the niceness.
+        os.nice(_NICENESS)
     try:
-        left = await _served(service)
+        remaining = await _run(service)
     except asyncio.CancelledError:
         return Exit.OK
-    if left:
-        log.warning("calls were broken off", calls=left, grace=service.settings.grace)
-    return Exit.FAILED if left else Exit.OK
+    if remaining:
+        log.warning("calls were cancelled", calls=remaining, grace=service.settings.grace)
+    return Exit.FAILED if remaining else Exit.OK
 
 
-async def _served(service: Service) -> int:
+async def _run(service: Service) -> int:
+    """Run a service, and return the number of calls that it cancelled at the end of the grace period."""
     settings = service.settings
-    metrics = MetricsServer(settings.metrics, settings.anywhere)
+    metrics = MetricsServer(settings.metrics, settings.allow_insecure)
     metrics.start()
     try:
         async with service.opened() as opened:
@@ -137,7 +142,7 @@ async def _served(service: Service) -> int:
                 opened.servicers,
                 address=service.listen,
                 limiter=service.limiter,
-                insecure_anywhere=settings.anywhere,
+                insecure_anywhere=settings.allow_insecure,
                 finish=opened.finish,
             )
             return await server.run(
@@ -149,14 +154,14 @@ async def _served(service: Service) -> int:
 
 
 def _check_free(address: str) -> None:
-    """Loading takes seconds: a port that is taken is better told before."""
+    """Raise `SettingsError` if the port is in use. Loading takes seconds, so the check comes first."""
     if address.startswith("unix"):
         return
     host, port = split_address(address)
     try:
-        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, socket_address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with contextlib.closing(socket.socket(family, kind, protocol)) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(place)
+            probe.bind(socket_address)
     except OSError as error:
         raise bind_error(address, error) from None

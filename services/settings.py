@@ -1,50 +1,87 @@
-"""What every service can be told. `MOTET_THREADS=4` in the environment sets `threads`; the command line comes first."""
+"""Settings of every service. A setting is an option or an environment variable `MOTET_NAME`. The option comes first."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
+from pydantic.config import JsonDict
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from motet.core.errors import SettingsError
 
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-S = TypeVar("S", bound=BaseSettings)
+ADDRESS: JsonDict = {"metavar": "HOST:PORT"}
+LISTEN = "Address to serve on. Port 0 takes a free port."
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False, json_schema_extra={"metavar": "SECONDS"})]
+Model = TypeVar("Model", bound=BaseModel)
 
 
-class ServiceSettings(BaseSettings):
-    """What an encoder, a language model, a decoder and an orchestrator have in common."""
+class BundleSettings(BaseSettings):
+    """The bundle whose workers a process runs."""
 
     model_config = SettingsConfigDict(env_prefix="MOTET_", frozen=True, extra="forbid")
 
-    bundle: str = Field("nano", description="The folder of a bundle, or the name of one that ships with Motet.")
-    metrics: str = Field("127.0.0.1:0", description="Address that Prometheus reads; port 0 takes a free one.")
-    threads: Annotated[int, Field(ge=1)] = Field(1, description="Threads that the worker computes on.")
-    background: bool = Field(False, description="Leave the processors to whatever else wants them: be nice, as `nice`.")
-    grace: Seconds = Field(30.0, description="Seconds to finish what was begun, once told to stop.")
-    anywhere: bool = Field(False, description="Serve beyond this machine although nothing is encrypted.")
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    toy: bool = Field(False, description="Serve a worker without weights.")
-    toy_delay: Seconds = Field(0.0, description="Seconds that a toy takes for each token or step.")
+    bundle: str = Field(
+        "nano",
+        description="Folder of a bundle, or the name of a bundle that ships with Motet.",
+        json_schema_extra={"metavar": "DIR"},
+    )
+    threads: int = Field(1, ge=1, description="Number of CPU threads of each worker.")
+    toy: bool = Field(False, description="Use toy workers, which need no weights.")
+    toy_delay: Seconds = Field(
+        0.0,
+        description="Duration of each token and each denoising step of a toy worker, in seconds.",
+        json_schema_extra={"hidden": True},
+    )
 
 
-class WorkerSettings(ServiceSettings):
-    """What an encoder, a language model and a decoder have in common."""
+class ComputeSettings(BundleSettings):
+    """A bundle, and the device of its workers."""
 
-    max_running: Annotated[int, Field(ge=1)] = Field(8, description="Calls that are worked on at a time.")
-    max_queued: Annotated[int, Field(ge=0)] = Field(32, description="Calls that wait; more are refused at once.")
-    device: str = Field("auto", description='"cpu", "cuda", "cuda:1", or "auto" for a GPU where there is one.')
+    device: str = Field("auto", description="Device of each worker: auto (a GPU if present), cpu, cuda, cuda:NUMBER.")
 
 
-def settings_of(kind: type[S], given: dict[str, Any]) -> S:
-    """Settings from the environment, and over it what was given; None was not given.
+class ServiceSettings(BundleSettings):
+    """Settings that the encoder, the language model, a decoder and the orchestrator share."""
 
-    Raises `SettingsError`, naming the first setting that cannot be used.
+    metrics: str = Field(
+        "127.0.0.1:0",
+        description="Address of the Prometheus metrics. Port 0 takes a free port.",
+        json_schema_extra=ADDRESS,
+    )
+    background: bool = Field(False, description="Run at low CPU priority.")
+    grace: Seconds = Field(30.0, description="Maximum time to finish running calls after SIGTERM, in seconds.")
+    allow_insecure: bool = Field(False, description="Serve addresses beyond this machine without encryption.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Minimum level of log lines.")
+
+
+class WorkerSettings(ServiceSettings, ComputeSettings):
+    """Settings that the encoder, the language model and a decoder share."""
+
+    max_running: int = Field(8, ge=1, description="Maximum number of calls that run at the same time.")
+    max_queued: int = Field(
+        32, ge=0, description="Maximum number of calls in the queue. Calls beyond it are refused at once."
+    )
+
+
+def settings_of(kind: type[Model], options: Mapping[str, Any]) -> Model:
+    """Return settings. An option takes precedence over the environment and over the default, unless it is None.
+
+    Raises `SettingsError`, which names the first wrong setting.
     """
     try:
-        return kind(**{name: value for name, value in given.items() if value is not None})
+        return kind(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = ".".join(map(str, first["loc"]))
-        raise SettingsError(f"the setting {name} (MOTET_{name.upper()}) is wrong: {first['msg']}") from None
+        raise SettingsError(_message(kind, error.errors(include_url=False)[0])) from None
+
+
+def _message(kind: type[BaseModel], error: ErrorDetails) -> str:
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    name = ".".join(map(str, error["loc"]))
+    if issubclass(kind, BaseSettings):
+        return f"the setting {name} (MOTET_{name.upper()}) is wrong: {error['msg']}"
+    return f"--{name.replace('_', '-')} is wrong: {error['msg']}"

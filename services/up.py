@@ -1,11 +1,11 @@
-"""`motet up`: every service of a bundle as local processes, from one command to one Ctrl-C."""
+"""`motet up`: all services of a bundle as local processes."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import sys
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -23,50 +23,52 @@ ANY_PORT = "127.0.0.1:0"
 ORCHESTRATOR = "orchestrator"
 ENCODER = "encoder"
 LANGUAGE_MODEL = "llm"
-MOST_REPLICAS = 64
+MAX_REPLICAS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What to start: a bundle's services, or the toys', with an orchestrator on `port` of this machine (0: a free one).
+    """The services of a bundle, or of toys, on this machine.
 
-    `grace` is how many seconds each service has to finish its work when all is over. `replicas` says of which workers
-    there are several: by modality, "encoder" or "llm". With `background`, decoders leave the processors to the others:
-    for media one waits seconds anyway, for text word by word.
+    `port` is the orchestrator's; 0 takes a free port. `replicas` maps a modality, "encoder" or "llm" to its number of
+    replicas. `grace` is the time to finish running calls, in seconds. With `background`, decoders run at low CPU
+    priority: a user waits seconds for media, but reads text as it is written.
     """
 
     manifest: Manifest
-    bundle: str = "nano"
-    port: int = 50050
-    threads: int = 1
-    toy: bool = False
-    toy_delay: float = 0.0
+    bundle: str
+    port: int
+    threads: int
+    toy: bool
+    toy_delay: float
+    background: bool
+    replicas: Mapping[str, int] = field(default_factory=dict)
     grace: float = 20.0
     log_level: str = "warning"
-    replicas: Mapping[str, int] = field(default_factory=dict)
-    background: bool = True
 
     def workers(self) -> Mapping[str, list[str]]:
-        """Each worker's name and how `motet serve` is told to be it."""
+        """Return the arguments of `motet serve` for each worker, by its name."""
         return {
-            name: [*kind, "--listen", ANY_PORT, *self._common()] for names, kind, _ in self._kinds() for name in names
+            name: [*arguments, "--listen", ANY_PORT, *self._common()]
+            for names, arguments, _ in self._kinds()
+            for name in names
         }
 
     def orchestrator(self, addresses: Mapping[str, str]) -> list[str]:
-        """How `motet serve` is told to be an orchestrator of workers at these addresses."""
+        """Return the arguments of `motet serve` for the orchestrator of workers at these addresses."""
         workers = [f"{option}{addresses[name]}" for names, _, option in self._kinds() for name in names]
         return [ORCHESTRATOR, "--listen", f"127.0.0.1:{self.port}", *workers, *self._common()]
 
     def _kinds(self) -> Iterator[tuple[list[str], list[str], str]]:
-        """Of each kind of worker the replicas' names, what `motet serve` calls it and what introduces its address."""
-        yield self._named("encoder", ENCODER), ["encoder"], "--encoder="
-        yield self._named("language model", LANGUAGE_MODEL), ["llm"], "--language-model="
+        """Yield each kind of worker: the replicas' names, their arguments, and the orchestrator's option for them."""
+        yield self._names("encoder", ENCODER), ["encoder"], "--encoder="
+        yield self._names("language model", LANGUAGE_MODEL), ["llm"], "--language-model="
         for modality in self.manifest.signals:
-            names = self._named(f"{modality} decoder", modality)
+            names = self._names(f"{modality} decoder", modality)
             decoder = ["decoder", "--modality", modality, *["--background"] * self.background]
             yield names, decoder, f"--decoder={modality}="
 
-    def _named(self, name: str, key: str) -> list[str]:
+    def _names(self, name: str, key: str) -> list[str]:
         return [name, *(f"{name} {number}" for number in range(2, self.replicas.get(key, 1) + 1))]
 
     def _common(self) -> Iterator[str]:
@@ -81,77 +83,74 @@ def deployment_of(
     threads: int,
     toy: bool,
     toy_delay: float,
-    replicas: Sequence[str] = (),
-    background: bool = True,
+    background: bool,
+    replicas: Mapping[str, int] | None = None,
 ) -> Deployment:
-    """The deployment of a bundle, or of toys; `replicas` as they were typed, WORKER=NUMBER.
+    """Return the deployment of a bundle, or of toys. The services themselves verify the weights.
 
-    Raises `BundleError`, and `SettingsError` for replicas of nothing; weights are verified by the services themselves.
+    Raises `BundleError`, and `SettingsError` for replicas of an unknown worker.
     """
     manifest = TOY if toy else open_bundle(bundle, ()).manifest
-    numbers = dict(_number(pair, (ENCODER, LANGUAGE_MODEL, *manifest.signals)) for pair in replicas)
-    return Deployment(manifest, bundle, port, threads, toy, toy_delay, replicas=numbers, background=background)
-
-
-def _number(pair: str, workers: Sequence[str]) -> tuple[str, int]:
-    worker, _, number = pair.rpartition("=")
-    if worker not in workers or not number.isdecimal() or not 1 <= int(number) <= MOST_REPLICAS:
-        known = ", ".join(workers)
-        raise SettingsError(f"--replicas takes WORKER=NUMBER, 1 to {MOST_REPLICAS} of {known}, not {pair!r}")
-    return worker, int(number)
+    replicas = replicas or {}
+    workers = (ENCODER, LANGUAGE_MODEL, *manifest.signals)
+    for worker, number in replicas.items():
+        if worker not in workers or not 1 <= number <= MAX_REPLICAS:
+            form = f"WORKER=NUMBER, 1 to {MAX_REPLICAS} of {', '.join(workers)}"
+            raise SettingsError(f"--replicas takes {form}, not '{worker}={number}'")
+    return Deployment(manifest, bundle, port, threads, toy, toy_delay, background, replicas)
 
 
 class LocalDeployment:
-    """The processes of one deployment: started together, drained in the right order."""
+    """The processes of one deployment. They start in parallel and drain in order."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
         self._children: dict[str, ChildProcess] = {}
 
     async def start(self) -> dict[str, ReadyLine]:
-        """Start the workers together and then the orchestrator; where each serves, once all do.
+        """Start the workers, then the orchestrator, and return the ready line of each.
 
-        Raises `MotetError`, naming the first that did not come up.
+        Raises `MotetError`, which names the first service that failed to start.
         """
         deployment = self._deployment
         for name, arguments in deployment.workers().items():
             self._children[name] = await ChildProcess.start(name, arguments, deployment.log_level)
-        ready = await _together({name: _ready(child) for name, child in self._children.items()})
-        arguments = deployment.orchestrator({name: announcement.address for name, announcement in ready.items()})
+        ready = await _gather({name: _ready(child) for name, child in self._children.items()})
+        arguments = deployment.orchestrator({name: ready_line.address for name, ready_line in ready.items()})
         self._children[ORCHESTRATOR] = await ChildProcess.start(ORCHESTRATOR, arguments, deployment.log_level)
         return {ORCHESTRATOR: await _ready(self._children[ORCHESTRATOR]), **ready}
 
-    async def first_death(self) -> None:
-        """Wait. Raises `MotetError` once one of them ends unasked."""
-        deaths = [asyncio.create_task(child.death()) for child in self._children.values()]
+    async def wait(self) -> None:
+        """Wait until any process ends, and raise `MotetError`, which names the process."""
+        waits = [asyncio.create_task(child.wait()) for child in self._children.values()]
         try:
-            done, _ = await asyncio.wait(deaths, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             raise done.pop().result()
         finally:
-            for death in deaths:
-                death.cancel()
+            for task in waits:
+                task.cancel()
 
     async def drain(self) -> None:
-        """End all: first the orchestrator, which still needs the workers for what it has begun."""
+        """Drain and stop all processes, the orchestrator first, because its running requests need the workers."""
         grace = self._deployment.grace
         try:
             if ORCHESTRATOR in self._children:
-                await self._children[ORCHESTRATOR].drained(grace)
-            await asyncio.gather(*(child.drained(grace) for child in self._children.values()))
+                await self._children[ORCHESTRATOR].drain(grace)
+            await asyncio.gather(*(child.drain(grace) for child in self._children.values()))
         finally:
             await asyncio.gather(*(child.killed() for child in self._children.values()))
 
 
 async def up(deployment: Deployment) -> Exit:
-    """Run until Ctrl-C or SIGTERM, then drain; asked twice, kill. No process is left behind, whatever happens.
+    """Run a deployment until Ctrl-C or SIGTERM, then drain it. A second signal kills it. No process survives.
 
-    Raises `MotetError` when a service does not start, or ends unasked; the others are drained then, too.
+    Raises `MotetError` if a service fails to start or ends on its own. The other services are then drained too.
     """
     stop = asyncio.Event()
-    ensemble = LocalDeployment(deployment)
+    processes = LocalDeployment(deployment)
     draining: list[asyncio.Task[None]] = []
 
-    def asked() -> None:
+    def on_signal() -> None:
         if stop.is_set():
             for task in draining:
                 task.cancel()
@@ -159,40 +158,41 @@ async def up(deployment: Deployment) -> Exit:
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, asked)
+        loop.add_signal_handler(number, on_signal)
     try:
-        if (ready := await _unless(stop, ensemble.start())) is not None:
+        if (ready := await _run_until(stop, processes.start())) is not None:
             _print_table(ready)
-            await _unless(stop, ensemble.first_death())
+            await _run_until(stop, processes.wait())
     except MotetError as error:
-        # Draining may take a while; who waits wants to know why.
-        _tell(f"stopping, because {error.message}")
+        # Draining takes time. Print the cause before it.
+        _print_status(f"stopping, because {error.message}")
         raise
     finally:
-        _tell("services finish what they have begun")
-        draining.append(asyncio.create_task(ensemble.drain()))
+        _print_status("services finish their running calls")
+        draining.append(asyncio.create_task(processes.drain()))
         await asyncio.wait(draining)
     return Exit.OK
 
 
 async def _ready(child: ChildProcess) -> ReadyLine:
-    announcement = await child.announced()
-    _tell(f"{child.name} is ready")
-    return announcement
+    ready_line = await child.announced()
+    _print_status(f"{child.name} is ready")
+    return ready_line
 
 
-async def _together(waited: Mapping[str, Coroutine[Any, Any, T]]) -> dict[str, T]:
+async def _gather(coroutines: Mapping[str, Coroutine[Any, Any, T]]) -> dict[str, T]:
+    """Run coroutines concurrently, and return their results. Raises the first error, and cancels the others."""
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = {name: group.create_task(coroutine) for name, coroutine in waited.items()}
+            tasks = {name: group.create_task(coroutine) for name, coroutine in coroutines.items()}
     except BaseExceptionGroup as errors:
-        # Callers expect our errors, not a group of them.
+        # Callers expect a `MotetError`, not a group.
         raise errors.exceptions[0] from None
     return {name: task.result() for name, task in tasks.items()}
 
 
-async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
-    """The work's result, or None when `stop` came first; the work is cancelled then."""
+async def _run_until(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """Return the result of `work`. If `stop` is set first, cancel `work` and return None."""
     working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
     await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
@@ -203,13 +203,13 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None
     return None
 
 
-def _tell(line: str) -> None:
+def _print_status(line: str) -> None:
     print(f"motet: {line}", file=sys.stderr, flush=True)
 
 
 def _print_table(ready: Mapping[str, ReadyLine]) -> None:
     width = max(map(len, ready))
     print(f"{'service':<{width}}  {'address':<21}  metrics")
-    for name, announcement in ready.items():
-        print(f"{name:<{width}}  {announcement.address:<21}  {announcement.metrics}")
+    for name, ready_line in ready.items():
+        print(f"{name:<{width}}  {ready_line.address:<21}  {ready_line.metrics}")
     print(f'\nmotet run --server {ready[ORCHESTRATOR].address} "..."    Ctrl-C stops everything', flush=True)

@@ -32,7 +32,7 @@ class LruCache(Generic[Key, Value]):
 
     def put(self, key: Key, value: Value, size: int) -> None:
         """Cache a value of `size` bytes and replace the key's old value. Drop a value larger than the limit."""
-        self._size -= self._entries.pop(key, (value, 0))[1]
+        self.pop(key)
         if size > self._limit:
             return
         self._entries[key] = (value, size)
@@ -40,3 +40,9 @@ class LruCache(Generic[Key, Value]):
         while self._size > self._limit:
             _, (_, evicted) = self._entries.popitem(last=False)
             self._size -= evicted
+
+    def pop(self, key: Key) -> Value | None:
+        """Remove a key and return its value, or return None on a cache miss."""
+        value, size = self._entries.pop(key, (None, 0))
+        self._size -= size
+        return value

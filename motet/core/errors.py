@@ -95,7 +95,7 @@ class RetryableError(MotetError):
 
 
 class OverloadedError(RetryableError):
-    """The queue is full, so the request was refused at once. `retry_after` is positive and in seconds."""
+    """The queue is full, or memory is exhausted. The same request may succeed after `retry_after` seconds."""
 
     default = Reason.QUEUE_FULL
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 
@@ -15,8 +15,18 @@ class Media:
 
     media_type: str
     data: bytes
+    _sha256: bytes = field(default=b"", init=False, repr=False, compare=False)
+    """The digest, b"" before its first use."""
 
     @property
     def sha256(self) -> bytes:
         """The SHA-256 digest of the bytes, 32 bytes long. The same prompt and seed reproduce the same digest."""
-        return sha256(self.data).digest()
+        if not self._sha256:
+            object.__setattr__(self, "_sha256", sha256(self.data).digest())
+        return self._sha256
+
+    def with_type(self, media_type: str) -> Media:
+        """Return the same bytes under another media type, with the digest if it is known."""
+        media = Media(media_type, self.data)
+        object.__setattr__(media, "_sha256", self._sha256)
+        return media

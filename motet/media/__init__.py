@@ -1,1 +1,1 @@
-"""Media as bytes and as arrays. The only place, besides models and bundles, where particular modalities have names."""
+"""Media as bytes and as arrays: detection, decoding in a confined child process, and encoding."""

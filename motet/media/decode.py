@@ -1,7 +1,8 @@
-"""Media from outside to arrays. Every byte is read in a confined child process; cancelling kills it."""
+"""The decoding of attached media into arrays. A confined child process reads each file; a cancellation kills it."""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +11,16 @@ from numpy.typing import NDArray
 from motet.core.errors import MediaError, Reason
 from motet.core.media import Media
 from motet.media import confined, kinds
+from motet.media.confined import Facts
+from motet.media.decoded_media import DecodedMedia
 from motet.media.limits import DEFAULT_LIMITS, MediaLimits
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
-    """What media turned out to be, after all of it was decoded once. What does not apply is 0.
+class ProbeResult:
+    """The type of media and the facts about them, after a full decoding. A fact that does not apply is 0.
 
-    `rate` is samples or frames a second.
+    `rate` is in samples or frames per second.
     """
 
     media_type: str
@@ -31,48 +34,57 @@ class Probe:
 
     @property
     def seconds(self) -> float:
-        """How long it lasts; 0 for a still picture."""
+        """The duration; 0 for a still picture."""
         return (self.frames or self.samples) / self.rate if self.rate else 0.0
 
 
-async def probe(data: bytes, declared: str = "", limits: MediaLimits = DEFAULT_LIMITS) -> Probe:
-    """Decode the bytes once, keep nothing, and say what they are.
+async def probe(media: Media, limits: MediaLimits = DEFAULT_LIMITS, *, keep: bool = False) -> ProbeResult:
+    """Decode media to detect their type and facts.
 
-    Raises `MediaError` for bytes that are of no supported type, not of the declared modality, damaged, cut short, or
-    over a limit. Another type of the declared modality is no error: `Probe.media_type` is what the bytes are.
+    Raises `MediaError` for bytes that have no supported type, have another modality than declared, are damaged or
+    truncated, or exceed a limit. Another type of the declared modality is no error: `ProbeResult.media_type` is the
+    type of the bytes.
+
+    `keep` is for a process that also encodes: the next decoding of the same bytes takes the result of this decoding.
     """
-    media_type = _type_of(Media(declared, data), limits)
-    found, _ = await confined.read(media_type, data, limits, "facts")
-    facts = {name: int(value) for name, value in found.items() if name != "rate"}
-    return Probe(media_type, kinds.MODALITIES[media_type], rate=found.get("rate", 0.0), **facts)
+    media_type = _type_of(media, limits)
+    facts, elements = await confined.read(media_type, media.data, limits, "elements" if keep else "facts")
+    if keep:
+        digest = await asyncio.to_thread(lambda: media.sha256)
+        DecodedMedia.of_this_loop().put((digest, limits), (facts, elements))
+    counts = {name: int(value) for name, value in facts.items() if name != "rate"}
+    return ProbeResult(media_type, kinds.MODALITIES[media_type], rate=facts.get("rate", 0.0), **counts)
 
 
 async def decode_picture(media: Media, limits: MediaLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
-    """The picture as uint8 (height, width, 3): the first of several, upright, on white where it is transparent.
+    """Return the first picture as uint8 of shape (height, width, 3), upright, on white where it is transparent.
 
-    Raises `MediaError`, as do the others.
+    Raises `MediaError`, see `probe`.
     """
-    found, body = await _elements(media, "image", limits)
-    return np.frombuffer(body, np.uint8).reshape(int(found["height"]), int(found["width"]), 3).copy()
+    facts, elements = await _elements(media, "image", limits)
+    return np.frombuffer(elements, np.uint8).reshape(int(facts["height"]), int(facts["width"]), 3).copy()
 
 
 async def decode_sound(media: Media, limits: MediaLimits = DEFAULT_LIMITS) -> tuple[NDArray[np.float32], int]:
-    """The sound as float32 (samples,) between -1 and 1, its channels averaged, and its samples a second."""
-    found, body = await _elements(media, "audio", limits)
-    return np.frombuffer(body, np.float32).copy(), int(found["rate"])
+    """Return the mean of all channels as float32 of shape (samples,) in [-1, 1], and the sample rate in Hz.
+
+    Raises `MediaError`, see `probe`.
+    """
+    facts, elements = await _elements(media, "audio", limits)
+    return np.frombuffer(elements, np.float32).copy(), int(facts["rate"])
 
 
 async def decode_clip(media: Media, limits: MediaLimits = DEFAULT_LIMITS) -> tuple[NDArray[np.uint8], float]:
-    """The clip as uint8 (frames, height, width, 3), and its frames a second.
+    """Return the clip as uint8 of shape (frames, height, width, 3), and the frames per second.
 
-    Where all frames together exceed `limits.clip_pixels` they come scaled down.
+    The frames are scaled down if all of them together exceed `limits.clip_pixels`. Raises `MediaError`, see `probe`.
     """
-    found, body = await _elements(media, "video", limits)
-    shape = (int(found["frames"]), int(found["height"]), int(found["width"]), 3)
-    return np.frombuffer(body, np.uint8).reshape(shape).copy(), found["rate"]
+    facts, elements = await _elements(media, "video", limits)
+    shape = (int(facts["frames"]), int(facts["height"]), int(facts["width"]), 3)
+    return np.frombuffer(elements, np.uint8).reshape(shape).copy(), facts["rate"]
 
 
-async def _elements(media: Media, modality: str, limits: MediaLimits) -> tuple[confined.Numbers, bytes]:
+async def _elements(media: Media, modality: str, limits: MediaLimits) -> tuple[Facts, bytes]:
     media_type = _type_of(media, limits)
     if kinds.MODALITIES[media_type] != modality:
         raise MediaError(
@@ -80,27 +92,28 @@ async def _elements(media: Media, modality: str, limits: MediaLimits) -> tuple[c
             Reason.UNSUPPORTED_MEDIA_TYPE,
             {"media_type": media_type},
         )
-    return await confined.read(media_type, media.data, limits, "elements")
+    decoded = DecodedMedia.of_this_loop().take((media.sha256, limits))
+    return decoded or await confined.read(media_type, media.data, limits, "elements")
 
 
 def _type_of(media: Media, limits: MediaLimits) -> str:
-    """What the bytes claim to be, if it is supported, agrees with what was declared, and is not too much."""
+    """Return the media type that the first bytes claim. Raise `MediaError` if they contradict the declared type."""
     if len(media.data) > limits.bytes:
         raise MediaError(
-            f"attached media take {len(media.data)} bytes; at most {limits.bytes} are allowed",
+            f"attached media may have at most {limits.bytes} bytes, not {len(media.data)}",
             Reason.MEDIA_LIMIT_EXCEEDED,
             {"bytes": str(len(media.data)), "limit": str(limits.bytes)},
         )
-    found, declared = kinds.sniff(media.data), kinds.normalise(media.media_type)
-    if found is None:
+    detected, declared = kinds.sniff(media.data), kinds.normalise(media.media_type)
+    if detected is None:
         raise MediaError(
-            f"the attached bytes are none of {', '.join(kinds.MODALITIES)}",
+            f"the attached bytes are of no supported type: send {', '.join(kinds.MODALITIES)}",
             Reason.UNSUPPORTED_MEDIA_TYPE,
         )
-    if declared and kinds.modality_of(declared) != kinds.MODALITIES[found]:
+    if declared and kinds.modality_of(declared) != kinds.MODALITIES[detected]:
         raise MediaError(
-            f"the attached bytes are {found}, not what they were declared as: declare them as that, or not at all",
+            f"the attached bytes are {detected}, not of the declared type: declare the true type, or no type",
             Reason.UNSUPPORTED_MEDIA_TYPE,
-            {"media_type": found},
+            {"media_type": detected},
         )
-    return found
+    return detected

@@ -1,4 +1,4 @@
-"""Which media types there are, which modality each belongs to, and how bytes show what they are."""
+"""The supported media types, their modalities, and their detection from the first bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MODALITIES = {
     **dict.fromkeys((MP4, WEBM), "video"),
 }
 
-# What browsers and operating systems also call them.
+# Other names of the types, in use by browsers and operating systems.
 _ALIASES = {
     "image/jpg": JPEG,
     "audio/x-wav": WAV,
@@ -24,23 +24,26 @@ _ALIASES = {
     "application/ogg": OGG,
 }
 _UNDECLARED = ("", "application/octet-stream")
-# Brands of the ISO base media format that hold moving pictures; HEIC, AVIF and M4A share the container, not these.
+# The brands of ISO base media files with video. HEIC, AVIF and M4A use the same container with other brands.
 _MP4_BRANDS = (b"isom", b"iso2", b"iso4", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"M4V ", b"dash", b"MSNV")
 
 
 def normalise(media_type: str) -> str:
-    """The name used here for a declared type: lower case, no parameters, aliases resolved; "" when it says nothing."""
+    """Return a declared type in lower case, without parameters and aliases. Return "" for an unknown type."""
     name = media_type.partition(";")[0].strip().lower()
     return "" if name in _UNDECLARED else _ALIASES.get(name, name)
 
 
 def modality_of(media_type: str) -> str | None:
-    """The modality of a media type, or None for a type that is not supported."""
+    """Return the modality of a media type, or None for an unsupported type."""
     return MODALITIES.get(normalise(media_type))
 
 
 def sniff(data: bytes) -> str | None:
-    """The media type that the first bytes claim, or None for none of ours. What they claim is still to be proven."""
+    """Return the media type that the first bytes claim, or None for an unsupported type.
+
+    Only a decoding proves the claim.
+    """
     head = data[:64]
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return PNG
@@ -60,7 +63,7 @@ def sniff(data: bytes) -> str | None:
 
 
 def _is_mp3_frame(head: bytes) -> bool:
-    """Whether an MPEG layer III frame header stands here: 11 sync bits, and no reserved rate."""
+    """Return True if the bytes start with an MPEG layer III frame header: 11 sync bits, and no reserved rate."""
     return (
         len(head) >= 4
         and head[0] == 0xFF

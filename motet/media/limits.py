@@ -1,4 +1,4 @@
-"""How large media from outside may be."""
+"""The limits of media from outside."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ MEBI = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class MediaLimits:
-    """What is refused, and what a child that decodes may use. Each is checked before decoding where a header says it,
-    and while decoding, because a header may lie.
+    """The limits of a file, and of the child process that decodes it.
 
-    A picture may be `aspect` times as long as it is wide, no more: models scale the shorter side to a fixed length.
-    A clip whose frames together exceed `clip_pixels` is scaled down while it is decoded, not refused.
+    A limit is checked before the decoding if the header contains the value, and again during the decoding, because a
+    header may be wrong.
+
+    `aspect` is the longer side of a picture divided by its shorter side; models scale the shorter side to a fixed
+    length. A clip with more than `clip_pixels` in all frames together is scaled down, not refused. Sample rates are in
+    Hz. `bytes` and `memory` are in bytes.
     """
 
     bytes: int = 32 * MEBI
@@ -21,8 +24,8 @@ class MediaLimits:
     aspect: int = 32
     seconds: float = 60.0
     channels: int = 8
-    lowest_rate: int = 4_000
-    highest_rate: int = 192_000
+    min_sample_rate: int = 4_000
+    max_sample_rate: int = 192_000
     frames: int = 600
     clip_pixels: int = 64_000_000
     memory: int = 1024 * MEBI

@@ -1,4 +1,4 @@
-"""How each media type is read, inside the confined child. Each reader returns what it found, and the raw elements."""
+"""The readers of all media types, for the confined child. Each reader returns the facts and the raw elements."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from av import VideoFrame
     from PIL.Image import Image
 
-Found = dict[str, Any]
-Reader = Callable[[bytes, MediaLimits], tuple[Found, bytes]]
+Facts = dict[str, Any]
+"""Names and numbers, see `motet.media.confined.Facts`."""
 
-# What each type's reader imports, lazy imports of the library's own included: it is imported before the process is
-# confined, because afterwards no file can be opened. EXIF, where a camera writes which way is up, is read as TIFF.
+Reader = Callable[[bytes, MediaLimits], tuple[Facts, bytes]]
+"""A function from a file's bytes to its facts and raw elements. It raises `DecodeError` or the codec's error."""
+
+# The modules that each type's reader needs, with the modules that the library imports late. The child imports them
+# before it is confined, because a confined process cannot open files. Pillow reads EXIF, which contains the camera's
+# orientation, with its TIFF plugin.
 _PILLOW = tuple(f"PIL.{name}" for name in ("ImageOps", "ImageCms", "ImagePalette", "ImageFile", "TiffImagePlugin"))
 _MODULES: Mapping[str, tuple[str, ...]] = {
     PNG: ("PIL.PngImagePlugin", *_PILLOW),
@@ -30,29 +34,33 @@ _MODULES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys((MP4, WEBM), ("av", "av.subtitles.stream", "av.video.reformatter", "fractions")),
 }
 _CODECS = {"h264", "hevc", "mpeg4", "vp8", "vp9", "libdav1d", "av1"}
-_STREAMING = 0x7FFFF000  # Writers that cannot seek back leave about this much, or more, as a WAV's length.
+_STREAMING = 0x7FFFF000
+"""Minimum length in the header of a streamed WAV, in bytes. A writer that cannot seek back writes a dummy length."""
 
 
-class RefusedError(Exception):
-    """These bytes will not be read. `code` is of a closed list; `confined` puts it into words of our own."""
+class DecodeError(Exception):
+    """The bytes cannot be decoded or exceed a limit. `motet.media.confined` lists the codes and their messages.
 
-    def __init__(self, code: str, found: float = 0) -> None:
+    `value` is the number that exceeds the limit.
+    """
+
+    def __init__(self, code: str, value: float = 0) -> None:
         super().__init__(code)
-        self.code, self.found = code, found
+        self.code, self.value = code, value
 
 
 def prepare(media_type: str) -> None:
-    """Import all that reading this type takes."""
+    """Import all modules that the reader of a type needs."""
     for module in _MODULES[media_type]:
         import_module(module)
 
 
 def _read_picture(plugin: str, name: str) -> Reader:
-    def read(data: bytes, limits: MediaLimits) -> tuple[Found, bytes]:
+    def read(data: bytes, limits: MediaLimits) -> tuple[Facts, bytes]:
         if name == "WebPImageFile":
             width, height = _webp_sides(data)
             _check_sides(width, height, limits)
-        # The class itself, not Image.open: no other format is tried, and no other's decoder is reachable.
+        # `Image.open` would try other formats too. The class can reach only the decoder of its own format.
         picture = getattr(import_module(plugin), name)(io.BytesIO(data))
         _check_sides(picture.width, picture.height, limits)
         picture = _upright(_flat(picture))
@@ -63,28 +71,28 @@ def _read_picture(plugin: str, name: str) -> Reader:
 
 def _check_sides(width: int, height: int, limits: MediaLimits) -> None:
     if width < 1 or height < 1:
-        raise RefusedError("empty")
+        raise DecodeError("empty")
     if width * height > limits.pixels:
-        raise RefusedError("pixels", width * height)
+        raise DecodeError("pixels", width * height)
     if max(width, height) > limits.aspect * min(width, height):
-        raise RefusedError("aspect", max(width, height) / min(width, height))
+        raise DecodeError("aspect", max(width, height) / min(width, height))
 
 
 def _webp_sides(data: bytes) -> tuple[int, int]:
-    """The canvas that a WebP's header asks for (RFC 9649); libwebp allocates it before anyone can ask."""
-    kind, body = data[12:16], data[20:30]
-    if kind == b"VP8X":
+    """Return the canvas size in a WebP's header (RFC 9649). libwebp allocates the canvas when it opens the file."""
+    chunk, body = data[12:16], data[20:30]
+    if chunk == b"VP8X":
         return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
-    if kind == b"VP8L":
+    if chunk == b"VP8L":
         bits = int.from_bytes(body[1:5], "little")
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
 
 
 def _flat(picture: Image) -> Image:
-    """The first picture, in colour, on white where it is transparent: what a viewer shows."""
+    """Return the first picture as a viewer shows it: 16 bits scaled to 8, and white behind transparent pixels."""
     if picture.mode.startswith("I"):
-        # 16 bits of grey; converting would clip them instead of scaling them.
+        # A conversion of 16-bit grey to 8 bits would clip the values instead of scaling them.
         picture = picture.convert("I").point(lambda value: value / 257).convert("L")
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         layer = picture.convert("RGBA")
@@ -96,112 +104,113 @@ def _flat(picture: Image) -> Image:
 
 
 def _upright(picture: Image) -> Image:
-    turned: Image = import_module("PIL.ImageOps").exif_transpose(picture)
-    return turned.convert("RGB")
+    """Return the picture in RGB, rotated by the orientation in its EXIF data."""
+    upright: Image = import_module("PIL.ImageOps").exif_transpose(picture)
+    return upright.convert("RGB")
 
 
-def _read_sound(data: bytes, limits: MediaLimits) -> tuple[Found, bytes]:
+def _read_sound(data: bytes, limits: MediaLimits) -> tuple[Facts, bytes]:
     soundfile = import_module("soundfile")
     if data.startswith(b"RIFF"):
         _check_wav_length(data)
     with soundfile.SoundFile(io.BytesIO(data)) as sound:
         rate, channels = sound.samplerate, sound.channels
         if not 1 <= channels <= limits.channels:
-            raise RefusedError("channels", channels)
-        if not limits.lowest_rate <= rate <= limits.highest_rate:
-            raise RefusedError("rate", rate)
-        most = int(limits.seconds * rate)
-        if data.startswith(b"fLaC") and sound.frames > most:
-            raise RefusedError("seconds", sound.frames / rate)
-        # Read one sample more than allowed, however many the header promises: some promise 2**63.
-        elements = sound.read(min(sound.frames, most + 1), dtype="float32", always_2d=True)
+            raise DecodeError("channels", channels)
+        if not limits.min_sample_rate <= rate <= limits.max_sample_rate:
+            raise DecodeError("rate", rate)
+        max_samples = int(limits.seconds * rate)
+        if data.startswith(b"fLaC") and sound.frames > max_samples:
+            raise DecodeError("seconds", sound.frames / rate)
+        # Read at most one sample more than allowed, because a header may claim 2**63 samples.
+        elements = sound.read(min(sound.frames, max_samples + 1), dtype="float32", always_2d=True)
         samples = len(elements)
-        if samples > most:
-            raise RefusedError("seconds", max(sound.frames, samples) / rate)
+        if samples > max_samples:
+            raise DecodeError("seconds", max(sound.frames, samples) / rate)
         if data.startswith(b"fLaC") and samples < sound.frames:
-            raise RefusedError("truncated")
+            raise DecodeError("truncated")
     if not samples:
-        raise RefusedError("empty")
+        raise DecodeError("empty")
     mono = elements.clip(-1, 1).mean(axis=1, dtype="float32")
     if not math.isfinite(mono.sum()):
-        raise RefusedError("unreadable")
+        raise DecodeError("unreadable")
     return {"rate": rate, "channels": channels, "samples": samples}, mono.astype("<f4").tobytes()
 
 
 def _check_wav_length(data: bytes) -> None:
-    """Refuse a WAV that ends before its samples do; the library would read the rest as if that were all."""
-    place = 12
-    while place + 8 <= len(data):
-        name, size = data[place : place + 4], struct.unpack_from("<I", data, place + 4)[0]
+    """Raise `DecodeError` for a truncated WAV. The library would read the samples before the cut without an error."""
+    offset = 12
+    while offset + 8 <= len(data):
+        name, size = data[offset : offset + 4], struct.unpack_from("<I", data, offset + 4)[0]
         if name == b"data":
-            if size < _STREAMING and place + 8 + size > len(data):
-                raise RefusedError("truncated")
+            if size < _STREAMING and offset + 8 + size > len(data):
+                raise DecodeError("truncated")
             return
-        place += 8 + size + size % 2
-    raise RefusedError("truncated")
+        offset += 8 + size + size % 2
+    raise DecodeError("truncated")
 
 
 def _read_clip(container_format: str) -> Reader:
-    def read(data: bytes, limits: MediaLimits) -> tuple[Found, bytes]:
+    def read(data: bytes, limits: MediaLimits) -> tuple[Facts, bytes]:
         av = import_module("av")
         with av.open(io.BytesIO(data), format=container_format) as container:
             if not container.streams.video:
-                raise RefusedError("empty")
+                raise DecodeError("empty")
             stream = container.streams.video[0]
-            # More threads than one cannot be started here, and would make the frames' memory theirs.
+            # The confined process cannot start threads.
             stream.thread_type, stream.codec_context.thread_count = "NONE", 1
             width, height = _check_clip(container, stream, limits)
             frames, last = _frames(container, stream, width, height, limits)
             if not frames:
-                raise RefusedError("empty")
+                raise DecodeError("empty")
             seconds = (container.duration or 0) / av.time_base
             if len(frames) < stream.frames or last < 0.9 * seconds - 1:
-                raise RefusedError("truncated")
+                raise DecodeError("truncated")
             rate = float(stream.average_rate or 0) or (len(frames) / seconds if seconds else 1.0)
-        found = {"width": width, "height": height, "frames": len(frames), "rate": min(max(rate, 0.01), 1000.0)}
-        return found, b"".join(frames)
+        facts = {"width": width, "height": height, "frames": len(frames), "rate": min(max(rate, 0.01), 1000.0)}
+        return facts, b"".join(frames)
 
     return read
 
 
 def _check_clip(container: Any, stream: Any, limits: MediaLimits) -> tuple[int, int]:
-    """Check what the header says; return the size, smaller than the clip's where all frames would be too much."""
+    """Check the header. Return width and height, scaled down if all frames would exceed `limits.clip_pixels`."""
     codec = stream.codec_context
     if codec.name not in _CODECS:
-        raise RefusedError("unreadable")
+        raise DecodeError("unreadable")
     _check_sides(codec.width, codec.height, limits)
     seconds = (container.duration or 0) / 1_000_000
     if seconds > limits.seconds:
-        raise RefusedError("seconds", seconds)
+        raise DecodeError("seconds", seconds)
     if stream.frames > limits.frames:
-        raise RefusedError("frames", stream.frames)
+        raise DecodeError("frames", stream.frames)
     expected = min(limits.frames, stream.frames or math.ceil(seconds * float(stream.average_rate or 30)) + 1)
     scale = min(1.0, math.sqrt(limits.clip_pixels / (expected * codec.width * codec.height)))
     return max(1, int(codec.width * scale)), max(1, int(codec.height * scale))
 
 
 def _frames(container: Any, stream: Any, width: int, height: int, limits: MediaLimits) -> tuple[list[bytes], float]:
-    """All frames as rows of RGB, and when the last one ends, in seconds."""
+    """Return all frames as rows of RGB, and the time of the last frame in seconds."""
     reformat = import_module("av.video.reformatter").VideoReformatter().reformat
     frames: list[bytes] = []
     last = 0.0
     for frame in container.decode(stream):
         if frame.is_corrupt:
-            raise RefusedError("truncated")
+            raise DecodeError("truncated")
         last = max(last, (frame.time or 0.0) - (stream.start_time or 0) * float(stream.time_base))
         if len(frames) >= limits.frames:
-            raise RefusedError("frames", len(frames) + 1)
+            raise DecodeError("frames", len(frames) + 1)
         if last > limits.seconds:
-            raise RefusedError("seconds", last)
+            raise DecodeError("seconds", last)
         if (len(frames) + 1) * width * height > limits.clip_pixels:
-            raise RefusedError("pixels", (len(frames) + 1) * width * height)
-        # Its default is a thread per core, and none can be started here.
+            raise DecodeError("pixels", (len(frames) + 1) * width * height)
+        # The default is one thread per core, but the confined process cannot start threads.
         frames.append(_rows(reformat(frame, width, height, "rgb24", threads=1)))
     return frames, last
 
 
 def _rows(frame: VideoFrame) -> bytes:
-    """The frame's pixels without the padding that ends each line."""
+    """Return the frame's pixels without the padding at the end of each line."""
     plane = frame.planes[0]
     lines, length = memoryview(plane), frame.width * 3
     if plane.line_size == length:

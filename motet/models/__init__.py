@@ -1,1 +1,1 @@
-"""The networks: what encodes, what writes and what paints. The only package that runs torch at serve time."""
+"""The encoder, the language model and the diffusion decoders: the only package that runs torch at serving time."""

@@ -1,4 +1,4 @@
-"""Motet's tensors to torch's and back."""
+"""Conversion between Motet's tensors and torch's."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from motet.core.tensors import Tensor
 
 
 def to_torch(tensor: Tensor) -> torch.Tensor:
-    """The same numbers as a torch tensor of its own memory."""
+    """Return a copy of the values as a torch tensor of the same dtype."""
     little_endian = np.dtype(tensor.dtype).newbyteorder("<")
     array = np.frombuffer(tensor.data, little_endian).reshape(tensor.shape)
     return torch.from_numpy(array.astype(tensor.dtype))
 
 
 def from_torch(tensor: torch.Tensor) -> Tensor:
-    """The same numbers as float32."""
+    """Return a copy of the values as a float32 tensor."""
     array = tensor.detach().to(torch.float32).cpu().contiguous().numpy()
     return Tensor("float32", tuple(array.shape), array.astype("<f4").tobytes())

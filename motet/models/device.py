@@ -1,4 +1,4 @@
-"""Where a model computes."""
+"""The device that a model runs on."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import torch
 from motet.core.errors import SettingsError
 
 
-def device_of(wanted: str) -> torch.device:
-    """The device that a setting names: "cpu", "cuda", "cuda:1", or "auto" for a GPU where there is one.
+def device_of(setting: str) -> torch.device:
+    """Return the device that a setting names: "cpu", "cuda", "cuda:1", or "auto" for a GPU if there is one.
 
-    Raises `SettingsError` for any other, and for one that this machine does not have.
+    Raises `SettingsError` for any other name, and for a device that the machine does not have.
     """
-    if wanted == "auto":
+    if setting == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", wanted):
-        raise SettingsError(f"device (MOTET_DEVICE) must be auto, cpu, cuda or cuda:NUMBER, not {wanted!r}")
-    device, there = torch.device(wanted), torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) >= there:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", setting):
+        raise SettingsError(f"device (MOTET_DEVICE) must be auto, cpu, cuda or cuda:NUMBER, not {setting!r}")
+    device, count = torch.device(setting), torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= count:
         raise SettingsError(
-            f"there is no {wanted} for the device (MOTET_DEVICE): torch {torch.__version__} finds {there} GPUs here; "
-            "name another one, or auto"
+            f"there is no {setting} for the device (MOTET_DEVICE): torch {torch.__version__} finds {count} GPUs; "
+            "use another device, or auto"
         )
     return device

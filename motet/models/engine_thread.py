@@ -1,4 +1,4 @@
-"""The thread that an engine computes on."""
+"""The thread that runs an engine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-from motet.core.errors import Reason, RetryableError
+import torch
+
+from motet.core.errors import OverloadedError, Reason, RetryableError
 
 T = TypeVar("T")
 
@@ -15,9 +17,9 @@ T = TypeVar("T")
 class EngineThread(Generic[T]):
     """A thread that calls `step` as long as there is work, and sleeps otherwise.
 
-    `step(arrived, closed)` gets the items submitted since its last call, computes one step, and returns whether work
-    is left. If `closed`, it must end all of its work and return False. An error that `step` raises is passed to
-    `fail`, which must end all of the engine's work, the items that `step` received included.
+    `step(arrived, closed)` gets the items submitted since its last call, runs one iteration, and returns whether work
+    is left. If `closed` is true, `step` must stop all work and return False. An error that `step` raises is passed to
+    `fail`, which must stop all work of the engine, including the items that `step` received.
     """
 
     def __init__(self, name: str, step: Callable[[list[T], bool], bool], fail: Callable[[BaseException], None]) -> None:
@@ -39,7 +41,7 @@ class EngineThread(Generic[T]):
 
     @property
     def idle(self) -> bool:
-        """Whether the thread sleeps because there is no work."""
+        """True if the thread sleeps because there is no work."""
         return not self._running
 
     @property
@@ -48,11 +50,11 @@ class EngineThread(Generic[T]):
         return len(self._arrived)
 
     def closed_error(self) -> RetryableError:
-        """Return the error for work that `close` ends or refuses."""
+        """Return the error for work that `close` stops or refuses."""
         return RetryableError(f"the {self._name} is closing; use another replica", Reason.DRAINING)
 
     def close(self) -> None:
-        """End the thread after a last step in which `closed` is true. Wait for the step that is being computed."""
+        """Stop the thread after its last step, in which `closed` is true. Wait for the current step."""
         with self._lock:
             self._closed = True
         self._executor.shutdown(wait=True)
@@ -69,3 +71,17 @@ class EngineThread(Generic[T]):
                 busy = False
             with self._lock:
                 busy = self._running = busy or bool(self._arrived)
+
+
+def engine_error(error: BaseException, engine: str) -> BaseException:
+    """Return the error to report when `error` stopped a request of an engine with this name.
+
+    A lack of GPU memory becomes an `OverloadedError`. Any other error is returned unchanged.
+    """
+    if not isinstance(error, torch.OutOfMemoryError):
+        return error
+    overload = OverloadedError(
+        f"the {engine} ran out of GPU memory; try again later, or use another replica", Reason.OUT_OF_MEMORY
+    )
+    overload.__cause__ = error
+    return overload

@@ -1,4 +1,4 @@
-"""The way of events from an engine's thread to an event loop."""
+"""A queue that carries events from an engine's thread to an event loop."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ T = TypeVar("T")
 
 
 class _Closed:
-    """The last entry of a queue: no event follows."""
+    """The last entry of a queue that was closed without an error."""
 
 
 class EventQueue(Generic[T]):
-    """A queue of one request's events: filled on any thread, read on the event loop that created it."""
+    """A queue of one request's events. Any thread can write to it; the event loop that created it reads it."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -25,14 +25,14 @@ class EventQueue(Generic[T]):
         self._loop.call_soon_threadsafe(self._queue.put_nowait, event)
 
     def close(self, error: BaseException | None = None) -> None:
-        """End the queue; if `error` is given, the reader gets it last. Raises RuntimeError if the loop is closed."""
+        """Close the queue. If `error` is given, the reader gets it last. Raises RuntimeError if the loop is closed."""
         self._loop.call_soon_threadsafe(self._queue.put_nowait, error or _Closed())
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> T:
-        """Return the next event. Raises the error the queue was closed with."""
+        """Return the next event, or raise the error that the queue was closed with."""
         if self._closed:
             raise StopAsyncIteration
         event = await self._queue.get()
@@ -45,6 +45,6 @@ class EventQueue(Generic[T]):
         return event
 
     async def wait_closed(self) -> None:
-        """Wait until the queue is closed, and drop the events that have not been read."""
+        """Wait until the queue is closed. Drop all unread events."""
         while not self._closed:
             self._closed = isinstance(await self._queue.get(), _Closed | BaseException)

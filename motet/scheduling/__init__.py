@@ -1,1 +1,1 @@
-"""The order in which waiting work is served, and estimates of how long work takes."""
+"""Fair queueing between tenants, and a moving average."""

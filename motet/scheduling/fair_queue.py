@@ -1,4 +1,4 @@
-"""The one queue of the project: by priority with ageing, and fair between tenants."""
+"""The project's queue for waiting work: priorities with ageing, and fairness between tenants."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Generic, Protocol, TypeVar
 from motet.core.request import PRIORITIES
 
 AGEING = 10.0
-"""Seconds of waiting that raise a priority by one, unless a queue is created with another value."""
+"""Waiting time that raises a priority by one, in seconds. The default of `FairQueue`."""
 
-REMEMBERED = 1024
-"""Maximum number of tenants without waiting items whose service is remembered."""
+MAX_IDLE_TENANTS = 1024
+"""Maximum number of tenants without waiting items whose received service is stored."""
 
 
 class Queued(Protocol):
-    """An item that can wait in a `FairQueue`. Items are compared by identity and must be hashable."""
+    """An item of a `FairQueue`. Items are compared by identity and must be hashable."""
 
     @property
     def tenant(self) -> str:
@@ -41,7 +41,7 @@ class Queued(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether the item can be served now. Items that are not ready keep their position."""
+        """True if the item can be served now. An item that is not ready keeps its position."""
         ...
 
 
@@ -49,7 +49,7 @@ T = TypeVar("T", bound=Queued)
 
 
 @dataclass(slots=True)
-class _Line(Generic[T]):
+class _SubQueue(Generic[T]):
     """The items of one tenant and one priority in order of arrival, and the time of the last service."""
 
     items: dict[T, None] = field(default_factory=dict)
@@ -57,18 +57,18 @@ class _Line(Generic[T]):
 
 
 class FairQueue(Generic[T]):
-    """A queue ordered by priority, then by the service each tenant has received.
+    """A queue ordered by priority, then by the service that each tenant has received.
 
-    The items of one tenant and one priority form a line. Every `ageing` seconds without service raise the priority of
-    a line by one, up to the highest priority, so no line starves. Between lines of equal priority, the tenant with the
-    least service is first. As long as two tenants always have waiting items of equal priority, their service differs
-    by at most the cost of the two most expensive items. A tenant that arrives, or returns, starts level with the
-    others (start-time fair queueing).
+    The items of one tenant and one priority form a sub-queue. Every `ageing` seconds without service raise the
+    priority of a sub-queue by one, up to the highest priority, so no sub-queue starves. If two sub-queues have equal
+    priority, the tenant with the least service is first. While two tenants always have waiting items of equal
+    priority, their service differs by at most the cost of the two most expensive items. A tenant that arrives or
+    returns is credited with the service of the others (start-time fair queueing).
     """
 
     def __init__(self, ageing: float = AGEING) -> None:
         self._ageing = ageing
-        self._lines: dict[tuple[str, int], _Line[T]] = {}
+        self._sub_queues: dict[tuple[str, int], _SubQueue[T]] = {}
         self._waiting: dict[str, float] = {}
         """Cost of the waiting items of each tenant. Tenants without items are absent."""
         self._served: dict[str, float] = {}
@@ -79,54 +79,54 @@ class FairQueue(Generic[T]):
         """Total cost of all items."""
 
     def __bool__(self) -> bool:
-        return bool(self._lines)
+        return bool(self._sub_queues)
 
     def __len__(self) -> int:
-        return sum(len(line.items) for line in self._lines.values())
+        return sum(len(sub_queue.items) for sub_queue in self._sub_queues.values())
 
     def __iter__(self) -> Iterator[T]:
-        return iter([item for line in self._lines.values() for item in line.items])
+        return iter([item for sub_queue in self._sub_queues.values() for item in sub_queue.items])
 
     def __contains__(self, item: T) -> bool:
-        line = self._lines.get((item.tenant, item.priority))
-        return line is not None and item in line.items
+        sub_queue = self._sub_queues.get((item.tenant, item.priority))
+        return sub_queue is not None and item in sub_queue.items
 
     def cost_of(self, tenant: str) -> float:
         """Return the total cost of a tenant's items."""
         return self._waiting.get(tenant, 0.0)
 
     def add(self, item: T) -> None:
-        """Append an item to its line."""
+        """Append an item."""
         tenant = item.tenant
         if tenant not in self._waiting:
             self._served[tenant] = max(self._served.get(tenant, 0.0), self._level)
         self._waiting[tenant] = self._waiting.get(tenant, 0.0) + item.cost
-        self._lines.setdefault((tenant, item.priority), _Line()).items[item] = None
+        self._sub_queues.setdefault((tenant, item.priority), _SubQueue()).items[item] = None
         self.cost += item.cost
 
     def remove(self, item: T) -> None:
         """Remove an item. An item that is not in the queue is ignored."""
         key = item.tenant, item.priority
-        line = self._lines.get(key)
-        if line is None or item not in line.items:
+        sub_queue = self._sub_queues.get(key)
+        if sub_queue is None or item not in sub_queue.items:
             return
-        del line.items[item]
-        if not line.items:
-            del self._lines[key]
-        # Sums of floats drift, so the cost of an empty queue is set and not computed.
-        self.cost = self.cost - item.cost if self._lines else 0.0
+        del sub_queue.items[item]
+        if not sub_queue.items:
+            del self._sub_queues[key]
+        # Sums of floats drift, so the cost of an empty queue is set to zero.
+        self.cost = self.cost - item.cost if self._sub_queues else 0.0
         self._waiting[item.tenant] -= item.cost
-        if not any((item.tenant, priority) in self._lines for priority in PRIORITIES):
+        if not any((item.tenant, priority) in self._sub_queues for priority in PRIORITIES):
             del self._waiting[item.tenant]
 
     def first(self, now: float) -> T | None:
         """Return the ready item that should be served next, or None. The item stays in the queue."""
         best: tuple[tuple[int, float, float], T] | None = None
-        for (tenant, priority), line in self._lines.items():
-            item = next((item for item in line.items if item.ready), None)
+        for (tenant, priority), sub_queue in self._sub_queues.items():
+            item = next((item for item in sub_queue.items if item.ready), None)
             if item is None:
                 continue
-            unserved = now - max(item.since, line.served)
+            unserved = now - max(item.since, sub_queue.served)
             urgency = min(PRIORITIES[-1], priority + int(unserved / self._ageing))
             key = (-urgency, self._served[tenant], item.since)
             if best is None or key < best[0]:
@@ -134,18 +134,18 @@ class FairQueue(Generic[T]):
         return best[1] if best else None
 
     def charge(self, item: T, now: float) -> None:
-        """Account for an item that is served, also for one that never had to wait in the queue."""
-        if (line := self._lines.get((item.tenant, item.priority))) is not None:
-            line.served = now
+        """Record the service of an item. The item need not have waited in the queue."""
+        if (sub_queue := self._sub_queues.get((item.tenant, item.priority))) is not None:
+            sub_queue.served = now
         start = max(self._served.get(item.tenant, 0.0), self._level)
         # The level rises with the least service of the waiting tenants and of the tenant that is served now.
         self._level = min([start, *(self._served[tenant] for tenant in self._waiting)])
         self._served[item.tenant] = start + item.cost
-        if len(self._served) > REMEMBERED + len(self._waiting):
+        if len(self._served) > MAX_IDLE_TENANTS + len(self._waiting):
             self._forget()
 
     def _forget(self) -> None:
-        """Forget the half of the idle tenants with the least service. They start level with the others."""
+        """Forget the half of the idle tenants with the least service. A forgotten tenant counts as new."""
         idle = sorted((tenant for tenant in self._served if tenant not in self._waiting), key=self._served.__getitem__)
         for tenant in idle[: len(idle) // 2]:
             del self._served[tenant]

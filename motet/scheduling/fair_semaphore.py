@@ -55,10 +55,10 @@ class FairSemaphore:
             raise
 
     def _release(self) -> None:
-        moment = now()
-        if (waiter := self._queue.first(moment)) is None:
+        time = now()
+        if (waiter := self._queue.first(time)) is None:
             self._free += 1
             return
         self._queue.remove(waiter)
-        self._queue.charge(waiter, moment)
+        self._queue.charge(waiter, time)
         waiter.acquired.set_result(None)

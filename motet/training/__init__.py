@@ -1,1 +1,1 @@
-"""How the bundles are made: data, stages and loops. Nothing here runs while serving."""
+"""The training of a bundle: data, stages and loops. No serving process imports this package."""

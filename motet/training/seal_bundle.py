@@ -1,15 +1,17 @@
-"""Seals a bundle: lists every file of it, with its sha256, in the manifest.
+"""Writes the list of a bundle's files, each with its sha256, into the bundle's manifest.
 
     python -m motet.training.seal_bundle bundles/nano
 
-What the manifest says above `files:` is written by hand and stays as it is; the list below it is made anew. Documents
-are not part of a model and are left out.
+The command keeps everything above `files:` in the manifest and replaces the list below. It does not list documents,
+because documents are not part of a model.
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from motet.core.bundle import MANIFEST, Bundle, digest_of
 
@@ -17,24 +19,22 @@ _DOCUMENTS = {MANIFEST, "MODEL_CARD.md", "LICENCES.md"}
 
 
 def seal_bundle(folder: Path) -> Bundle:
-    """Write the list of files, then load the bundle as any process would. Raises `BundleError` if it is unsound."""
+    """Write the list of files, then load and return the bundle. Raise `BundleError` if the bundle is invalid."""
     manifest = folder / MANIFEST
-    facts = manifest.read_text().split("\nfiles:")[0]
+    settings = manifest.read_text().split("\nfiles:")[0]
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     names = [path.relative_to(folder).as_posix() for path in files]
     lines = [f"  {name}: {digest_of(folder / name)}" for name in names if name not in _DOCUMENTS]
-    manifest.write_text("\n".join([facts.rstrip("\n"), "files:", *lines, ""]))
+    manifest.write_text("\n".join([settings.rstrip("\n"), "files:", *lines, ""]))
     return Bundle.load(folder)
 
 
-def main() -> None:
-    """Seal the bundle and say what it holds."""
-    parser = argparse.ArgumentParser(prog="motet.training.seal_bundle", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path, help="the bundle")
-    bundle = seal_bundle(parser.parse_args().folder)
+def main(folder: Annotated[Path, typer.Argument(help="The bundle's folder.")]) -> None:
+    """Write the sha256 of every file of a bundle into its manifest, and print a summary."""
+    bundle = seal_bundle(folder)
     size = sum(bundle.path(name).stat().st_size for name in bundle.manifest.files)
     print(f"{bundle.manifest.name}: {len(bundle.manifest.files)} files, {size / 1e6:.1f} MB, digest {bundle.digest}")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -1,4 +1,4 @@
-"""The three stages of NExT-GPT's training, as data (ICML 2024, section 4; fact sheet 1.9)."""
+"""A training stage of NExT-GPT (ICML 2024, section 4; fact sheet 1.9), as data."""
 
 from __future__ import annotations
 
@@ -8,49 +8,29 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class TrainingStage:
-    """What one stage reads, and what of the model learns from it.
+    """The data, the trained parts and the schedule of one stage.
 
-    `scenes` are the kinds of dialogue and their odds. Of the parts, `words` are the embeddings and the last
-    layer, both in full as in v0, `lora` the adapter, `inputs` and `outputs` the projections.
+    `dialogue_odds` maps each kind of dialogue to its probability, up to a common factor. `parts` names the trained
+    parts of the model, see `part_of`. `minutes` is the length in minutes of CPU time, `rate` the highest learning rate.
     """
 
     name: str
-    scenes: Mapping[str, float]
+    dialogue_odds: Mapping[str, float]
     parts: frozenset[str]
     minutes: float
     rate: float
 
 
-ENCODING = TrainingStage(
-    name="encoding",
-    scenes={"describe": 1.0},
-    parts=frozenset({"words", "inputs"}),
-    minutes=3.0,
-    rate=2e-3,
-)
-DECODING = TrainingStage(
-    name="decoding",
-    scenes={"caption": 1.0},
-    parts=frozenset({"words", "outputs"}),
-    minutes=5.0,
-    rate=2e-3,
-)
-INSTRUCTION = TrainingStage(
-    name="instruction",
-    scenes={
-        "wishes": 0.40,
-        "question": 0.20,
-        "mixed": 0.09,
-        "variation": 0.08,
-        "chat": 0.15,
-        "talk": 0.05,
-        "several": 0.03,
-    },
-    # The output projections are trained last, from the states that this stage leaves:
-    # see `motet.training.nano.recipes.output_projections`.
-    parts=frozenset({"words", "inputs", "lora"}),
-    minutes=40.0,
-    rate=1.5e-3,
-)
-# The paper aligns the input first. Here the output comes first: it needs no encoder, which trains at the same time.
-STAGES = (DECODING, ENCODING, INSTRUCTION)
+def part_of(parameter: str) -> str:
+    """Return the part of NExT-GPT that a parameter belongs to, from the parameter's name.
+
+    `lora` is the adapter, `vocabulary` the embeddings and the last layer (both trained in full, as in v0),
+    `input_projection` and `output_projections` the projections, and `frozen` the rest.
+    """
+    if "lora_" in parameter:
+        return "lora"
+    if "embed_tokens" in parameter or "lm_head" in parameter:
+        return "vocabulary"
+    if "llama_proj" in parameter:
+        return "input_projection"
+    return "output_projections" if parameter.startswith("projections.") else "frozen"

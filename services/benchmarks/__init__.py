@@ -1,1 +1,1 @@
-"""What Motet costs and gains, measured: `motet bench`."""
+"""Benchmarks of `motet bench`."""

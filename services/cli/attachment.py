@@ -1,9 +1,13 @@
-"""A file that a person attaches to a prompt."""
+"""Files that a user attaches to a prompt, and the options for them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from motet.core.errors import MediaError, Reason
 from motet.core.events import Artifact
@@ -11,9 +15,23 @@ from motet.core.media import Media
 from motet.core.service import Motet
 from motet.media.kinds import MODALITIES, modality_of, sniff
 from motet.media.limits import DEFAULT_LIMITS
+from services.cli.typer_options import Options
 
 READABLE = ", ".join(media_type.partition("/")[2] for media_type in MODALITIES)
-"""What may be attached, for help texts."""
+"""The file types that can be attached, for error messages."""
+
+Attach = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Attach a file of any supported type.")]
+
+ATTACH_OPTIONS: Options = {
+    modality: (
+        Annotated[
+            list[Path] | None,
+            typer.Option(f"--{modality}", metavar="FILE", help=f"Attach a file of modality {modality}; repeatable."),
+        ],
+        None,
+    )
+    for modality in dict.fromkeys(MODALITIES.values())
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +42,7 @@ class Attachment:
     media: Media
 
     async def upload(self, motet: Motet) -> Artifact:
-        """Have Motet keep the media. Raises `MediaError`, naming the file, when the bytes are not sound."""
+        """Upload the media. Raises `MediaError`, which names the file, if the media are damaged."""
         try:
             return await motet.upload(self.media)
         except MediaError as error:
@@ -32,16 +50,16 @@ class Attachment:
 
 
 def read_attachment(path: Path, modality: str | None = None) -> Attachment:
-    """The file as media of the type that its first bytes show; its name says nothing.
+    """Read a file as media. The file's first bytes, not its name, determine the media type.
 
-    Raises `MediaError`, naming the file, when it is not there, too large, of no type that Motet reads, or not of
-    `modality` where one is given. Whether the bytes are sound, `Attachment.upload` finds out.
+    Raises `MediaError`, which names the file, if the file is missing, too large, of an unsupported type, or not of
+    `modality`. Only `Attachment.upload` finds damaged media.
     """
     data = _bytes_of(path.expanduser())
     media_type = sniff(data)
     if media_type is None:
         raise MediaError(
-            f"{path} is not a file that Motet can read, whatever its name says: attach {READABLE}",
+            f"{path} is not a file that Motet can read, whatever its name is: attach {READABLE}",
             Reason.UNSUPPORTED_MEDIA_TYPE,
         )
     found = modality_of(media_type)
@@ -50,13 +68,19 @@ def read_attachment(path: Path, modality: str | None = None) -> Attachment:
     return Attachment(path, Media(media_type, data))
 
 
+def attachments_of(options: Mapping[str, Any], files: Sequence[Path] | None) -> list[Attachment]:
+    """Read the files of the modalities' options, then `files`. Raises `MediaError`, which names the file."""
+    by_modality = [read_attachment(path, modality) for modality in ATTACH_OPTIONS for path in options[modality] or ()]
+    return [*by_modality, *(read_attachment(path) for path in files or ())]
+
+
 def _bytes_of(path: Path) -> bytes:
     try:
         if not path.is_file():
-            raise MediaError(f"{path} is not there: name a file to attach")
+            raise MediaError(f"{path} is not a file: name an existing file to attach")
         if path.stat().st_size > DEFAULT_LIMITS.bytes:
             raise MediaError(
-                f"{path} takes {path.stat().st_size} bytes; at most {DEFAULT_LIMITS.bytes} can be attached",
+                f"{path} has {path.stat().st_size} bytes; at most {DEFAULT_LIMITS.bytes} can be attached",
                 Reason.INPUT_TOO_LARGE,
             )
         return path.read_bytes()

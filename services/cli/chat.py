@@ -1,4 +1,4 @@
-"""`motet chat`: prompts and answers in turns."""
+"""`motet chat`: a conversation in turns."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from typing import Any
+
+import typer
 
 from motet.core.errors import MotetError, NotFoundError
 from motet.core.service import Motet
@@ -16,31 +19,49 @@ from services.cli.attachment import read_attachment
 from services.cli.connect import Target, connect
 from services.cli.conversation import Conversation
 from services.cli.deliver import deliver
+from services.cli.exit import exit_after
 from services.cli.output_folder import OutputFolder
-from services.cli.request_options import RequestOptions
+from services.cli.request_options import RequestOptions, request_options_of
 from services.cli.run import screen_for
-from services.exit_codes import Exit, exit_of, exit_of_error
+from services.cli.typer_options import OUT, Out, Server, options_of, values_of, with_options
+from services.exit_codes import LEGEND, Exit, exit_of, exit_of_error
+from services.settings import ComputeSettings, settings_of
 
-_KNOWN = tuple(dict.fromkeys(MODALITIES.values()))
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+_MODALITIES = tuple(dict.fromkeys(MODALITIES.values()))
 HELP = f"""\
-Say something, or:
-  /attach FILE   show a file with the next thing you say; also {", ".join(f"/{name} FILE" for name in _KNOWN)}
-  /reset         forget the conversation
-  /help          this
-  /quit          leave; so does Ctrl-D. Ctrl-C stops an answer."""
+Type a prompt, or a command:
+  /attach FILE   attach a file to the next prompt; also {", ".join(f"/{name} FILE" for name in _MODALITIES)}
+  /reset         start a new conversation
+  /help          show this text
+  /quit          exit; Ctrl-D does the same. Ctrl-C stops an answer."""
+
+
+@app.command(epilog=LEGEND)
+@with_options(options_of(RequestOptions), options_of(ComputeSettings))
+def chat(out: Out = OUT, server: Server = None, **options: Any) -> None:
+    """Answer prompts until the input ends."""
+
+    def converse() -> Exit:
+        request_options = request_options_of(values_of(RequestOptions, options))
+        target = Target(server, settings_of(ComputeSettings, values_of(ComputeSettings, options)))
+        return _converse(request_options, out, target)
+
+    raise exit_after(converse)
 
 
 class Chat:
-    """One person's conversation: what they type, one line at a time, becomes turns or commands."""
+    """One user's conversation. Each line of input is a prompt or a command."""
 
-    def __init__(self, motet: Motet, wishes: RequestOptions, folder: Path) -> None:
+    def __init__(self, motet: Motet, options: RequestOptions, folder: Path) -> None:
         self._motet = motet
-        self._wishes = wishes
+        self._options = options
         self._folder = OutputFolder(folder)
         self._conversation = Conversation()
 
-    async def take(self, line: str) -> Exit:
-        """Act on one line. Raises `MotetError` for what cannot be done; the conversation is then as it was before."""
+    async def process(self, line: str) -> Exit:
+        """Answer a prompt or run a command. Raises `MotetError`, and leaves the conversation unchanged then."""
         if not line.startswith("/"):
             return await self._answer(line)
         command, _, argument = line[1:].partition(" ")
@@ -49,10 +70,10 @@ class Chat:
             await self._conversation.reset(self._motet)
         elif command == "help":
             print(HELP)
-        elif command == "attach" or command in _KNOWN:
+        elif command == "attach" or command in _MODALITIES:
             await self._attach(argument, None if command == "attach" else command)
         else:
-            print(f"motet: there is no /{command}; /help says what there is", file=sys.stderr)
+            print(f"motet: there is no /{command}; /help lists the commands", file=sys.stderr)
             return Exit.REFUSED
         return Exit.OK
 
@@ -60,38 +81,38 @@ class Chat:
         artifact = await self._conversation.attach(read_attachment(Path(name), modality), self._motet)
         print(f"motet: {name} is attached: {artifact.modality}, {artifact.size_bytes:,} bytes", file=sys.stderr)
 
-    async def _answer(self, text: str) -> Exit:
+    async def _answer(self, prompt: str) -> Exit:
         while True:
-            request = self._wishes.request(self._conversation.messages(text))
+            request = self._options.request(self._conversation.messages(prompt))
             try:
                 with screen_for(self._folder.path) as screen:
                     delivery = await deliver(self._motet, request, self._folder, screen)
                 break
             except NotFoundError as error:
-                if not self._conversation.forgotten(error):
+                if not self._conversation.resend_media(error):
                     raise
         if delivery.parts:
-            self._conversation.answered(text, delivery)
+            self._conversation.add_turns(prompt, delivery)
         if delivery.generation.error is not None:
             raise delivery.generation.error
         return exit_of(delivery.generation)
 
 
-def chat(wishes: RequestOptions, folder: Path, whereabouts: Target) -> Exit:
-    """Talk until the input ends. Returns the last code that was not OK; stopping an answer is.
+def _converse(options: RequestOptions, folder: Path, target: Target) -> Exit:
+    """Process lines until the input ends, and return the last exit code that was not OK.
 
-    Raises `MotetError` when Motet is not there. The loop stands still while a line is typed, so that Ctrl-C means the
-    line then, and the answer later.
+    An answer stopped by Ctrl-C counts as OK. Raises `MotetError` if Motet is not available. The event loop does not
+    run while the user types, so Ctrl-C then affects the line, and later the answer.
     """
     last = Exit.OK
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        motet = runner.run(stack.enter_async_context(connect(whereabouts)))
+        motet = runner.run(stack.enter_async_context(connect(target)))
         try:
-            talk = Chat(motet, wishes, folder)
+            conversation = Chat(motet, options, folder)
             for line in _lines():
                 try:
-                    code = runner.run(talk.take(line))
+                    code = runner.run(conversation.process(line))
                 except MotetError as error:
                     print(f"motet: {error.message} ({error.reason})", file=sys.stderr)
                     code = exit_of_error(error)
@@ -105,16 +126,16 @@ def chat(wishes: RequestOptions, folder: Path, whereabouts: Target) -> Exit:
 
 
 def _lines() -> Iterator[str]:
-    """What is typed, without blank lines, up to the end of the input or /quit."""
+    """Yield each line of input that is not blank, until the input ends or the user types /quit."""
     if isinstance(sys.stdin, io.TextIOWrapper):
-        # A byte that is no UTF-8 should not end a conversation.
+        # A byte that is not UTF-8 must not end the conversation.
         sys.stdin.reconfigure(errors="replace")
     prompt = "> " if sys.stdin.isatty() and sys.stdout.isatty() else ""
     if prompt:
         with suppress(ImportError):
-            # Gives `input` its line editing.
+            # The import gives `input` line editing.
             import readline  # noqa: F401
-        print("motet: /help says what can be typed", file=sys.stderr)
+        print("motet: /help lists the commands", file=sys.stderr)
     while True:
         try:
             line = input(prompt).strip()

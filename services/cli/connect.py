@@ -1,4 +1,4 @@
-"""Where the command line finds Motet: in this process, or at an address."""
+"""The connection of a command to Motet, in this process or at an address."""
 
 from __future__ import annotations
 
@@ -7,36 +7,34 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from motet.core.service import Motet
+from services.settings import ComputeSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a command was told about it. `server` is an address; without one, Motet runs here with `bundle`."""
+    """The address of an orchestrator. Without an address, Motet runs in this process with `settings`."""
 
-    server: str | None = None
-    bundle: str = "nano"
-    threads: int = 1
-    toy: bool = False
-    toy_delay: float = 0.0
-    device: str = "auto"
+    server: str | None
+    settings: ComputeSettings
 
 
 @asynccontextmanager
-async def connect(whereabouts: Target) -> AsyncIterator[Motet]:
-    """Motet; whoever holds it cannot tell where it is. Raises `BundleError` and `SettingsError`."""
-    if whereabouts.server is not None:
+async def connect(target: Target) -> AsyncIterator[Motet]:
+    """Yield Motet, local or remote. Raises `BundleError` and `SettingsError`."""
+    if target.server is not None:
         from motet.client import Client
 
-        async with Client(whereabouts.server) as client:
+        async with Client(target.server) as client:
             yield client
         return
     from services.embedded import embedded
     from services.factory import Factory, open_bundle
 
+    settings = target.settings
     factory = (
-        Factory.of_toys(whereabouts.toy_delay)
-        if whereabouts.toy
-        else Factory.of_bundle(open_bundle(whereabouts.bundle), whereabouts.threads, whereabouts.device)
+        Factory.of_toys(settings.toy_delay)
+        if settings.toy
+        else Factory.of_bundle(open_bundle(settings.bundle), settings.threads, settings.device)
     )
     async with embedded(factory) as motet:
         yield motet

@@ -1,4 +1,4 @@
-"""What was said and shown so far, by both sides."""
+"""The history of a conversation: its turns and their media."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from services.cli.screens.screen import SavedMedia
 
 @dataclass(frozen=True, slots=True)
 class StoredMedia:
-    """Media of a conversation. The server may still hold them too, as an artifact."""
+    """Media of a conversation, and their artifact on the server. The artifact may have expired."""
 
     media: Media
     artifact: Artifact | None = None
 
     def content(self, by_name: bool) -> Content:
-        """How they are given back: by name, which is short, or as bytes, which never expire."""
+        """Return the media for a request: the artifact's name, which is short, or the bytes, which never expire."""
         return ArtifactName(self.artifact.name) if by_name and self.artifact is not None else self.media
 
 
@@ -39,7 +39,7 @@ class _Turn:
 
 
 class Conversation:
-    """The turns so far, and what is attached to the next one."""
+    """The turns of a conversation, and the attachments of its next turn."""
 
     def __init__(self) -> None:
         self._turns: list[_Turn] = []
@@ -47,34 +47,34 @@ class Conversation:
         self._by_name = True
 
     async def attach(self, attachment: Attachment, motet: Motet) -> Artifact:
-        """Show a file with the next turn. Raises `MediaError` at once for what cannot be read."""
+        """Attach a file to the next turn. Raises `MediaError` for a file that cannot be read."""
         artifact = await attachment.upload(motet)
         self._attached.append(StoredMedia(attachment.media, artifact))
         return artifact
 
-    def messages(self, text: str) -> tuple[Message, ...]:
-        """The whole conversation, with what a person says next."""
-        said = _Turn("user", self._next(text))
-        return tuple(turn.message(self._by_name) for turn in (*self._turns, said))
+    def messages(self, prompt: str) -> tuple[Message, ...]:
+        """Return the messages of a request: all turns, then the prompt with its attachments."""
+        next_turn = _Turn("user", self._parts(prompt))
+        return tuple(turn.message(self._by_name) for turn in (*self._turns, next_turn))
 
-    def forgotten(self, error: NotFoundError) -> bool:
-        """Whether asking again can help: the server has forgotten media, which from now on are given as bytes."""
+    def resend_media(self, error: NotFoundError) -> bool:
+        """Return whether a retry can help because an artifact expired. The retry then sends all media as bytes."""
         if error.reason is not Reason.ARTIFACT_NOT_FOUND or not self._by_name:
             return False
         self._by_name = False
         return True
 
-    def answered(self, text: str, delivery: Delivery) -> None:
-        """Both turns are over: they are history."""
-        self._turns.append(_Turn("user", self._next(text)))
+    def add_turns(self, prompt: str, delivery: Delivery) -> None:
+        """Add the user's turn and the answer to the history."""
+        self._turns.append(_Turn("user", self._parts(prompt)))
         self._attached.clear()
         self._by_name = True
-        answer = tuple(_kept(part) for part in delivery.parts if part)
-        if answer:
-            self._turns.append(_Turn("assistant", answer))
+        parts = tuple(_stored(part) for part in delivery.parts if part)
+        if parts:
+            self._turns.append(_Turn("assistant", parts))
 
     async def reset(self, motet: Motet) -> None:
-        """Start anew; what was uploaded is deleted."""
+        """Start a new conversation, and delete the artifacts of the old one."""
         parts: Iterable[str | StoredMedia] = [part for turn in self._turns for part in turn.parts] + [*self._attached]
         for part in parts:
             if isinstance(part, StoredMedia) and part.artifact is not None:
@@ -83,10 +83,10 @@ class Conversation:
         self._turns.clear()
         self._attached.clear()
 
-    def _next(self, text: str) -> tuple[str | StoredMedia, ...]:
-        # The media first, as the model was taught, then what is said about them.
-        return (*self._attached, text) if text or not self._attached else tuple(self._attached)
+    def _parts(self, prompt: str) -> tuple[str | StoredMedia, ...]:
+        # The media come before the text, as in the training data.
+        return (*self._attached, prompt) if prompt or not self._attached else tuple(self._attached)
 
 
-def _kept(part: str | SavedMedia) -> str | StoredMedia:
+def _stored(part: str | SavedMedia) -> str | StoredMedia:
     return part if isinstance(part, str) else StoredMedia(part.media, part.artifact)

@@ -1,4 +1,4 @@
-"""One answer, from request to files."""
+"""The delivery of one answer: from a request to the screen and files."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from services.cli.screens.screen import SavedMedia, Screen
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A whole answer: its text and its media in the answer's order, and the record of it."""
+    """A complete answer: its text and its media, in order, and the record of its generation."""
 
     parts: tuple[str | SavedMedia, ...]
     generation: Generation
 
 
 async def deliver(motet: Motet, request: GenerationRequest, folder: OutputFolder, screen: Screen) -> Delivery:
-    """Have a request answered, save its media as they are done, and show everything on the way.
+    """Send a request, show each event, and write each media file when complete.
 
-    Raises what `Motet.generate` raises, `RequestError` when a file cannot be written, and `FaultError` when the
-    answer ends early or media do not have the promised digest.
+    Raises what `Motet.generate` raises, `RequestError` if a file cannot be written, and `FaultError` if the stream ends
+    early or media do not match their digest.
     """
-    begun = time.monotonic()
+    start = time.monotonic()
     collected = Collected(motet)
     paths: dict[str, Path] = {}
     saved: dict[int, SavedMedia] = {}
@@ -48,9 +48,9 @@ async def deliver(motet: Motet, request: GenerationRequest, folder: OutputFolder
                     file = saved[part.index] = SavedMedia(part.modality, path, part.content, done.artifact)
             screen.show(event, path, file)
             if isinstance(event.payload, Done):
-                screen.total(event.payload.generation, time.monotonic() - begun, len(saved))
+                screen.show_summary(event.payload.generation, time.monotonic() - start, len(saved))
                 return Delivery(
                     tuple(saved.get(part.index) or str(part.content) for part in collected.parts),
                     event.payload.generation,
                 )
-    raise FaultError("the answer ended before it was done")
+    raise FaultError("the event stream ended before the generation was done")

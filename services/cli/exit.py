@@ -1,4 +1,4 @@
-"""How a command ends: one exit code and, for what was to be expected, one clear line."""
+"""The end of a command: its exit code and, for an expected error, one line."""
 
 from __future__ import annotations
 
@@ -10,42 +10,45 @@ import typer
 
 from motet.core.errors import MotetError, SettingsError
 from services.exit_codes import Exit, exit_of_error
-from services.lazy import unfinished
+from services.lazy import is_loading
 
-_OWN = ("motet", "orchestrator", "services")
+_OWN_PACKAGES = ("motet", "orchestrator", "services")
 
 
 def exit_after(command: Callable[[], Exit], as_json: bool = False) -> typer.Exit:
-    """Run a command to its end; `raise` what this returns. Errors that are not Motet's own keep their tracebacks."""
-    ended = _ended(command, as_json)
-    if unfinished():
-        # The interpreter's end would kill that thread inside a C++ library, and the process with it.
+    """Run a command to its end, and return its exit for the caller to raise.
+
+    A `MotetError` becomes one line on standard error, and a JSON line with `as_json`. Other errors keep their
+    tracebacks.
+    """
+    result = _run(command, as_json)
+    if is_loading():
+        # The interpreter's shutdown kills a thread inside a C++ library, which aborts the process.
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(ended.exit_code)
-    return ended
+        os._exit(result.exit_code)
+    return result
 
 
-def _ended(command: Callable[[], Exit], as_json: bool) -> typer.Exit:
+def _run(command: Callable[[], Exit], as_json: bool) -> typer.Exit:
     try:
         return typer.Exit(command())
     except KeyboardInterrupt:
         print("motet: stopped", file=sys.stderr)
         return typer.Exit(Exit.INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read the answer has gone; nor must the interpreter's last flush complain.
+        # The reader of standard output is gone. Without this, the interpreter's last flush fails too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return typer.Exit(Exit.FAILED)
     except ModuleNotFoundError as error:
-        if (package := (error.name or "").partition(".")[0]) in _OWN:
+        if (package := (error.name or "").partition(".")[0]) in _OWN_PACKAGES:
             raise
-        return refuse(SettingsError(f"{package} is not installed: pip install 'motet[models]'"), as_json)
+        return _refuse(SettingsError(f"{package} is not installed: pip install 'motet[models]'"), as_json)
     except MotetError as error:
-        return refuse(error, as_json)
+        return _refuse(error, as_json)
 
 
-def refuse(error: MotetError, as_json: bool = False) -> typer.Exit:
-    """Tell an error in one line and, for programs, as JSON; `raise` what this returns."""
+def _refuse(error: MotetError, as_json: bool) -> typer.Exit:
     if as_json:
         from services.cli.screens.json_lines import write_error
 

@@ -1,30 +1,51 @@
-"""`motet models`: what can be asked for."""
+"""`motet models`: the models of a deployment."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
 
 from motet.core.service import Model
 from services.cli.connect import Target, connect
-from services.exit_codes import Exit
+from services.cli.exit import exit_after
+from services.cli.typer_options import Server, options_of, with_options
+from services.exit_codes import LEGEND, Exit
+from services.settings import ComputeSettings, settings_of
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-async def models(whereabouts: Target, as_json: bool) -> Exit:
-    """Print the models, one JSON object a line where wanted."""
-    async with connect(whereabouts) as motet:
+@app.command(epilog=LEGEND)
+@with_options(options_of(ComputeSettings, only=("bundle", "toy")))
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object a line.")] = False,
+    server: Server = None,
+    **options: Any,
+) -> None:
+    """Print the models and exit."""
+    raise exit_after(
+        lambda: asyncio.run(_print_models(Target(server, settings_of(ComputeSettings, options)), as_json)), as_json
+    )
+
+
+async def _print_models(target: Target, as_json: bool) -> Exit:
+    async with connect(target) as motet:
         for model in await motet.models():
-            print(json.dumps(asdict(model)) if as_json else _described(model))
+            print(json.dumps(asdict(model)) if as_json else _description(model))
     return Exit.OK
 
 
-def _described(model: Model) -> str:
+def _description(model: Model) -> str:
     lines = [
         f"{model.name}: {model.description}",
         f"  licence  {model.licence}",
         f"  digest   {model.digest}",
-        f"  reads    {', '.join(('text', *model.input_modalities))}",
-        "  makes    text",
+        f"  input    {', '.join(('text', *model.input_modalities))}",
+        "  output   text",
         *(
             f"           {output.modality} ({output.media_type}), {output.steps} steps, "
             f"guidance {output.guidance:g}, at most {output.max_parts} in an answer"

@@ -1,4 +1,4 @@
-"""Where the command line puts what was made."""
+"""The folder of an answer's media files."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _NUMBERED = re.compile(r"^(\d+)-")
 class OutputFolder:
     """A folder of numbered files, "01-MODALITY.png" and so on, in the order of the answer.
 
-    It is made when the first file is. Numbers go on after the highest that is there, so nothing is ever overwritten;
-    a file appears under its name only when it is whole.
+    The first write creates the folder. Numbers continue after the highest number in the folder, so no file is ever
+    overwritten. A file gets its name only when the file is complete.
     """
 
     def __init__(self, path: Path) -> None:
@@ -24,20 +24,20 @@ class OutputFolder:
         self._next: int | None = None
 
     def reserve(self, modality: str, media_type: str) -> Path:
-        """The path for the next piece of media. Raises `RequestError` when the folder cannot be used."""
+        """Return the path of the next media file. Raises `RequestError` if the folder cannot be used."""
         if self._next is None:
             self._next = self._highest() + 1
         number, self._next = self._next, self._next + 1
         return self.path / file_name(number, modality, media_type)
 
     def write(self, path: Path, content: bytes) -> None:
-        """Put a whole file at a reserved path. Raises `RequestError` when it cannot be written or is there already."""
+        """Write a file to a reserved path. Raises `RequestError` if the path exists or cannot be written."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             draft = self.path / f".{path.name}.{os.getpid()}.part"
             try:
                 draft.write_bytes(content)
-                # A link, unlike a rename, fails when the name is taken.
+                # A link, unlike a rename, fails if the path exists.
                 os.link(draft, path)
             finally:
                 draft.unlink(missing_ok=True)

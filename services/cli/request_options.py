@@ -1,35 +1,64 @@
-"""What a person wants of an answer, from the command line to the request."""
+"""Options of a request, from the command line to `GenerationRequest`."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
 
-from motet.core.errors import RequestError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from motet.core.errors import RequestError, SettingsError
 from motet.core.events import TEXT
-from motet.core.request import Content, DecoderOptions, GenerationRequest, Message
+from motet.core.request import PRIORITIES, Content, DecoderOptions, GenerationRequest, Message
+from services.pairs import pairs
+from services.settings import settings_of
+
+_NUMBER = "MODALITY=NUMBER"
 
 
-@dataclass(frozen=True, slots=True)
-class RequestOptions:
-    """How an answer is to be made; None is the model's or the server's own choice. `timeout` is in seconds.
+def _names(typed: object) -> object:
+    """Return the names in a list of comma-separated strings. Any other value passes unchanged."""
+    if not isinstance(typed, list | tuple):
+        return typed
+    return {name.strip() for names in typed for name in names.split(",") if name.strip()}
 
-    `only` names the modalities that may be made besides text; `steps`, `guidance` and `min_steps` go by modality.
-    """
 
-    seed: int | None = None
-    timeout: float | None = None
-    only: frozenset[str] | None = None
-    steps: Mapping[str, int] = field(default_factory=dict)
-    guidance: Mapping[str, float] = field(default_factory=dict)
-    min_steps: Mapping[str, int] = field(default_factory=dict)
-    priority: int = 0
+class RequestOptions(BaseModel):
+    """Options of `motet run` and `motet chat` for each request. None is the default of the model or the server."""
 
-    def request(self, turns: Sequence[Message]) -> GenerationRequest:
-        """The request for an answer to a conversation."""
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    only: Annotated[frozenset[str], BeforeValidator(_names)] | None = Field(
+        None,
+        description="Allowed output modalities, comma-separated. 'text' allows no media.",
+        json_schema_extra={"metavar": "MODALITIES"},
+    )
+    steps: Annotated[Mapping[str, int], pairs(_NUMBER)] = Field(
+        {}, description="Number of denoising steps of a modality.", json_schema_extra={"metavar": "M=N"}
+    )
+    guidance: Annotated[Mapping[str, float], pairs(_NUMBER, whole=False)] = Field(
+        {}, description="Guidance scale of a modality. 1 is no guidance.", json_schema_extra={"metavar": "M=X"}
+    )
+    timeout: float | None = Field(
+        None, ge=0.001, description="Time limit of a request, in seconds.", json_schema_extra={"metavar": "SECONDS"}
+    )
+    min_steps: Annotated[Mapping[str, int], pairs(_NUMBER)] = Field(
+        {},
+        description="Minimum number of denoising steps of a modality, if the timeout does not allow all steps.",
+        json_schema_extra={"metavar": "M=N"},
+    )
+    seed: int | None = Field(
+        None, ge=0, le=2**64 - 1, description="Seed. The same seed gives the same files. Default: a random seed."
+    )
+    priority: int = Field(
+        0, ge=PRIORITIES[0], le=PRIORITIES[-1], description="Priority, from -2 (lowest) to 2 (highest)."
+    )
+
+    def request(self, messages: Sequence[Message]) -> GenerationRequest:
+        """Return the request for the answer to a conversation."""
         return GenerationRequest(
-            tuple(turns),
+            tuple(messages),
             allowed_modalities=None if self.only is None else self.only - {TEXT},
             seed=self.seed,
             timeout=self.timeout,
@@ -43,56 +72,29 @@ class RequestOptions:
         )
 
 
-def request_options_of(
-    seed: int | None,
-    timeout: float | None,
-    only: str | None,
-    steps: Sequence[str],
-    guidance: Sequence[str],
-    min_steps: Sequence[str] = (),
-    priority: int = 0,
-) -> RequestOptions:
-    """Wishes as they were typed: `only` is comma-separated; `steps`, `guidance` and `min_steps` are MODALITY=NUMBER.
+def request_options_of(options: Mapping[str, Any]) -> RequestOptions:
+    """Return request options from typed options: comma-separated names, and MODALITY=NUMBER pairs.
 
-    Raises `RequestError`, naming the option, for what cannot be read.
+    Raises `RequestError`, which names the option.
     """
-    allowed = None if only is None else frozenset(name.strip() for name in only.split(",") if name.strip())
-    scales, least = dict(_numbers(guidance, "--guidance")), _whole_numbers(min_steps, "--min-steps")
-    return RequestOptions(seed, timeout, allowed, _whole_numbers(steps, "--steps"), scales, least, priority)
-
-
-def prompt_of(typed: str) -> str:
-    """What was typed; "-" is what standard input holds. Raises `RequestError` for what is not text."""
     try:
-        if typed == "-":
+        return settings_of(RequestOptions, options)
+    except SettingsError as error:
+        raise RequestError(error.message) from None
+
+
+def prompt_of(argument: str) -> str:
+    """Return the prompt. "-" reads it from standard input. Raises `RequestError` for bytes that are not UTF-8."""
+    try:
+        if argument == "-":
             return sys.stdin.buffer.read().decode()
-        # Arguments that are no UTF-8 arrive with their bytes in disguise.
-        return typed.encode().decode()
+        # Python replaces bytes of an argument that are not UTF-8 by surrogates, which `encode` refuses.
+        return argument.encode().decode()
     except UnicodeError:
         raise RequestError("the prompt is not UTF-8: give it as text") from None
 
 
-def user_turn(text: str, media: Iterable[Content]) -> Message:
-    """A person's turn: the media first, as the model was taught, then what is said about them."""
-    shown = tuple(media)
-    return Message("user", (*shown, text) if text or not shown else shown)
-
-
-def _numbers(pairs: Sequence[str], option: str) -> Iterator[tuple[str, float]]:
-    for pair in pairs:
-        modality, _, number = pair.rpartition("=")
-        try:
-            if not modality:
-                raise ValueError
-            yield modality, float(number)
-        except ValueError:
-            raise RequestError(f"{option} takes MODALITY=NUMBER, not {pair!r}") from None
-
-
-def _whole_numbers(pairs: Sequence[str], option: str) -> dict[str, int]:
-    found = {}
-    for modality, number in _numbers(pairs, option):
-        if not number.is_integer():
-            raise RequestError(f"{option} takes a whole number for {modality}, not {number}")
-        found[modality] = int(number)
-    return found
+def user_message(text: str, media: Iterable[Content]) -> Message:
+    """Return a user's message: the media first, as in the training data, then the text."""
+    parts = tuple(media)
+    return Message("user", (*parts, text) if text or not parts else parts)

@@ -2,32 +2,63 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from motet.core.request import ArtifactName
-from services.cli.attachment import Attachment
+from services.cli.attachment import ATTACH_OPTIONS, Attach, Attachment, attachments_of
 from services.cli.connect import Target, connect
 from services.cli.deliver import deliver
+from services.cli.exit import exit_after
 from services.cli.output_folder import OutputFolder
-from services.cli.request_options import RequestOptions, user_turn
+from services.cli.request_options import RequestOptions, prompt_of, request_options_of, user_message
 from services.cli.screens.screen import Screen
-from services.exit_codes import Exit, exit_of
+from services.cli.typer_options import OUT, Json, Out, Server, options_of, values_of, with_options
+from services.exit_codes import LEGEND, Exit, exit_of
+from services.settings import ComputeSettings, settings_of
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-async def run(
+@app.command(epilog=LEGEND)
+@with_options(ATTACH_OPTIONS, options_of(RequestOptions), options_of(ComputeSettings))
+def run(
+    prompt: Annotated[str, typer.Argument(help="The prompt. '-' reads it from standard input.")],
+    attach: Attach = None,
+    out: Out = OUT,
+    as_json: Json = False,
+    server: Server = None,
+    **options: Any,
+) -> None:
+    """Answer the prompt and exit."""
+
+    def answer_prompt() -> Exit:
+        text = prompt_of(prompt)
+        attachments = attachments_of(options, attach)
+        request_options = request_options_of(values_of(RequestOptions, options))
+        target = Target(server, settings_of(ComputeSettings, values_of(ComputeSettings, options)))
+        return asyncio.run(_answer(text, attachments, request_options, out, target, as_json))
+
+    raise exit_after(answer_prompt, as_json)
+
+
+async def _answer(
     prompt: str,
     attachments: Sequence[Attachment],
-    wishes: RequestOptions,
+    options: RequestOptions,
     folder: Path,
-    whereabouts: Target,
+    target: Target,
     as_json: bool,
 ) -> Exit:
-    """Have a prompt answered, files and all. Raises `MotetError` when there is no answer."""
-    async with connect(whereabouts) as motet:
-        shown = [ArtifactName((await attachment.upload(motet)).name) for attachment in attachments]
-        request = wishes.request([user_turn(prompt, shown)])
+    """Deliver the answer to a prompt and its attachments. Raises `MotetError` if there is no answer."""
+    async with connect(target) as motet:
+        media = [ArtifactName((await attachment.upload(motet)).name) for attachment in attachments]
+        request = options.request([user_message(prompt, media)])
         with screen_for(folder, as_json) as screen:
             delivery = await deliver(motet, request, OutputFolder(folder), screen)
     error = delivery.generation.error
@@ -37,7 +68,7 @@ async def run(
 
 
 def screen_for(folder: Path, as_json: bool = False) -> Screen:
-    """What suits standard output: bars on a terminal, lines in a pipe, JSON lines when asked for."""
+    """Return the screen for standard output: JSON lines with `as_json`, bars on a terminal, plain lines in a pipe."""
     if as_json:
         from services.cli.screens.json_lines import JsonScreen
 

@@ -1,4 +1,4 @@
-"""A decoder service, put together."""
+"""A decoder service."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from services.serve import Service, worker_service
 from services.settings import settings_of
 
 
-def decoder_service(given: dict[str, Any]) -> Service:
-    """The service, from the environment and what was given. Raises `SettingsError`.
+def decoder_service(options: dict[str, Any]) -> Service:
+    """Return the service with settings from options and the environment. Raises `SettingsError`.
 
-    Loading raises `NotFoundError` for a modality that the bundle has no decoder for.
+    Opening the service raises `NotFoundError` for a modality without a decoder in the bundle.
     """
-    settings = settings_of(DecoderSettings, given)
+    settings = settings_of(DecoderSettings, options)
 
     def parts(manifest: Manifest) -> tuple[str, ...]:
         entry = manifest.decoder_of(settings.modality)

@@ -1,4 +1,4 @@
-"""Puts a `Decoder` on the wire. It translates; the decoder decides."""
+"""The gRPC servicer of a `Decoder`. It only converts messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from services.capacity_servicer import LEAST, ROOM
 
 
 class DecoderServicer(pb_grpc.DecoderServiceServicer):
-    """Serves one decoder."""
+    """The servicer of one decoder."""
 
     name = pb.DESCRIPTOR.services_by_name["DecoderService"].full_name
 
@@ -32,37 +32,37 @@ class DecoderServicer(pb_grpc.DecoderServiceServicer):
         pb_grpc.add_DecoderServiceServicer_to_server(self, server)
 
     async def Decode(self, request: pb.DecodeRequest, context: Any) -> AsyncIterator[pb.DecodeResponse]:
-        """Translate, decode, translate."""
+        """Yield the events of a job. Media are split into chunks."""
         job = convert.decode_job_from_proto(request)
         events = self._decoder.decode(job, deadline_of(context))
-        async with aclosing(coalesced(events, size_of=_weight, max_bytes=ROOM)) as bunches:
-            async for bunch in bunches:
-                for told in _told(bunch):
-                    yield pb.DecodeResponse(events=told)
+        async with aclosing(coalesced(events, size_of=_size_of, max_bytes=ROOM)) as batches:
+            async for batch in batches:
+                for messages in _to_messages(batch):
+                    yield pb.DecodeResponse(events=messages)
 
 
-def _weight(event: Progress | Media) -> int:
+def _size_of(event: Progress | Media) -> int:
     media = event.preview if isinstance(event, Progress) else event
     return LEAST if media is None else LEAST + len(media.data)
 
 
-def _told(bunch: Sequence[Progress | Media]) -> Iterator[list[pb.DecodeResponse.Event]]:
-    """The events in lists that fit a message: all, with the beginning of a result, then the rest of it by chunks."""
-    rest: Iterator[bytes] = iter(())
-    told = []
-    for event in bunch:
+def _to_messages(events: Sequence[Progress | Media]) -> Iterator[list[pb.DecodeResponse.Event]]:
+    """Yield the events of each message: all events with the first chunk of the media, then one chunk a message."""
+    later_chunks: Iterator[bytes] = iter(())
+    messages = []
+    for event in events:
         if isinstance(event, Media):
-            rest = chunks(event.data)
-            told.append(_begun(event, next(rest, b"")))
+            later_chunks = chunks(event.data)
+            messages.append(_media_to_proto(event, next(later_chunks, b"")))
         else:
-            told.append(convert.progress_to_proto(event))
-    yield told
-    for chunk in rest:
+            messages.append(convert.progress_to_proto(event))
+    yield messages
+    for chunk in later_chunks:
         yield [pb.DecodeResponse.Event(chunk=chunk)]
 
 
-def _begun(media: Media, data: bytes) -> pb.DecodeResponse.Event:
+def _media_to_proto(media: Media, first_chunk: bytes) -> pb.DecodeResponse.Event:
     result = pb.DecodeResponse.Media(
-        media_type=media.media_type, size_bytes=len(media.data), sha256=media.sha256, data=data
+        media_type=media.media_type, size_bytes=len(media.data), sha256=media.sha256, data=first_chunk
     )
     return pb.DecodeResponse.Event(media=result)

@@ -1,19 +1,21 @@
-"""What a decoder service can be told."""
+"""Settings of a decoder service."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from pydantic import Field
 
-from services.settings import WorkerSettings
+from services.settings import ADDRESS, LISTEN, WorkerSettings
 
 
 class DecoderSettings(WorkerSettings):
-    """The environment's `MOTET_*`, and the command line over it."""
+    """Settings of `motet serve decoder`."""
 
-    listen: str = Field("127.0.0.1:50053", description="Address to serve on; port 0 takes a free one.")
-    modality: str = Field(description="What it makes; one of the bundle's modalities.")
-    batch_tolerance: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="How far a number that the network says may move because of a step's other jobs; 0: not a bit."
+    listen: str = Field("127.0.0.1:50053", description=LISTEN, json_schema_extra=ADDRESS)
+    modality: str = Field(
+        description="Modality of the decoder's media, one of the bundle's.", json_schema_extra={"metavar": "M"}
+    )
+    batch_tolerance: float = Field(
+        0.0,
+        ge=0,
+        description="Maximum change of a network output by the other jobs of a denoising step. 0 allows no change.",
     )

@@ -1,4 +1,4 @@
-"""The encoder service, put together."""
+"""The encoder service."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from services.serve import Service, worker_service
 from services.settings import settings_of
 
 
-def encoder_service(given: dict[str, Any]) -> Service:
-    """The service, from the environment and what was given. Raises `SettingsError`."""
-    settings = settings_of(EncoderSettings, given)
+def encoder_service(options: dict[str, Any]) -> Service:
+    """Return the service with settings from options and the environment. Raises `SettingsError`."""
+    settings = settings_of(EncoderSettings, options)
     return worker_service(
         "encoder",
         settings.listen,

@@ -1,4 +1,4 @@
-"""Puts an `Encoder` on the wire. It translates; the encoder decides."""
+"""The gRPC servicer of an `Encoder`. It only converts messages."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from motet.internal.v1 import encoder_service_pb2_grpc as pb_grpc
 from motet.transport import convert
 from motet.transport.interceptor import deadline_of
 
-LARGEST_INPUT = 256 * 2**20
-"""Bytes of all media of one call together: what one caller can make this process hold."""
+MAX_INPUT_BYTES = 256 * 2**20
+"""Maximum size of all media of one call, in bytes. It limits the memory that one caller can use."""
 
 
 class EncoderServicer(pb_grpc.EncoderServiceServicer):
-    """Serves one encoder."""
+    """The servicer of one encoder."""
 
     name = pb.DESCRIPTOR.services_by_name["EncoderService"].full_name
 
@@ -32,16 +32,16 @@ class EncoderServicer(pb_grpc.EncoderServiceServicer):
         pb_grpc.add_EncoderServiceServicer_to_server(self, server)
 
     async def Encode(self, request_iterator: AsyncIterator[pb.EncodeRequest], context: Any) -> pb.EncodeResponse:
-        """Translate, encode, translate."""
-        media, first = await _collected(request_iterator)
+        """Receive media in chunks, and return one embedding for each."""
+        media, first = await _receive(request_iterator)
         embeddings = await self._encoder.encode(
             media, deadline_of(context), tenant=first.tenant, priority=first.priority
         )
-        return pb.EncodeResponse(embeddings=[convert.tensor_to_proto(one) for one in embeddings])
+        return pb.EncodeResponse(embeddings=[convert.tensor_to_proto(embedding) for embedding in embeddings])
 
 
-async def _collected(frames: AsyncIterator[pb.EncodeRequest]) -> tuple[list[Media], pb.EncodeRequest.Header]:
-    """The media, and the first header."""
+async def _receive(frames: AsyncIterator[pb.EncodeRequest]) -> tuple[list[Media], pb.EncodeRequest.Header]:
+    """Return the media and the first header. Raises `RequestError` for a chunk without a header, or too many bytes."""
     items: list[tuple[pb.EncodeRequest.Header, bytearray]] = []
     size = 0
     async for frame in frames:
@@ -51,8 +51,8 @@ async def _collected(frames: AsyncIterator[pb.EncodeRequest]) -> tuple[list[Medi
         if not items:
             raise RequestError("a header must come before the first chunk")
         size += len(frame.chunk)
-        if size > LARGEST_INPUT:
-            raise RequestError(f"the media take more than {LARGEST_INPUT} bytes together", Reason.INPUT_TOO_LARGE)
+        if size > MAX_INPUT_BYTES:
+            raise RequestError(f"the media of one call have more than {MAX_INPUT_BYTES} bytes", Reason.INPUT_TOO_LARGE)
         items[-1][1].extend(frame.chunk)
     first = items[0][0] if items else pb.EncodeRequest.Header()
     return [Media(header.media_type, bytes(data)) for header, data in items], first

@@ -1,13 +1,13 @@
-"""What an encoder service can be told."""
+"""Settings of the encoder service."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
-from services.settings import WorkerSettings
+from services.settings import ADDRESS, LISTEN, WorkerSettings
 
 
 class EncoderSettings(WorkerSettings):
-    """The environment's `MOTET_*`, and the command line over it."""
+    """Settings of `motet serve encoder`."""
 
-    listen: str = Field("127.0.0.1:50051", description="Address to serve on; port 0 takes a free one.")
+    listen: str = Field("127.0.0.1:50051", description=LISTEN, json_schema_extra=ADDRESS)

@@ -1,4 +1,4 @@
-"""The language model service, put together."""
+"""The language model service."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from services.serve import Service, worker_service
 from services.settings import settings_of
 
 
-def language_model_service(given: dict[str, Any]) -> Service:
-    """The service, from the environment and what was given. Raises `SettingsError`."""
-    settings = settings_of(LanguageModelSettings, given)
+def language_model_service(options: dict[str, Any]) -> Service:
+    """Return the service with settings from options and the environment. Raises `SettingsError`."""
+    settings = settings_of(LanguageModelSettings, options)
     return worker_service(
         "language model",
         settings.listen,
         settings,
         _parts,
         lambda factory: LanguageModelServicer(factory.language_model()),
-        settings.budget,
+        settings.engine_config,
     )
 
 

@@ -1,30 +1,32 @@
-"""What a language model service can be told."""
+"""Settings of the language model service."""
 
 from __future__ import annotations
-
-from typing import Annotated
 
 from pydantic import Field
 
 from motet.models.llm.config import EngineConfig
-from services.settings import WorkerSettings
+from services.settings import ADDRESS, LISTEN, WorkerSettings
 
 
 class LanguageModelSettings(WorkerSettings):
-    """Settings of the language model service. `EngineConfig` explains those that are counted in tokens."""
+    """Settings of `motet serve llm`. `EngineConfig` documents the limits in tokens."""
 
-    listen: str = Field("127.0.0.1:50052", description="Address to serve on; port 0 takes a free one.")
-    kv_tokens: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Tokens of scripts and answers that memory is taken for; otherwise twelve conversations'."
+    listen: str = Field("127.0.0.1:50052", description=LISTEN, json_schema_extra=ADDRESS)
+    kv_tokens: int | None = Field(
+        None, ge=1, description="Size of the KV cache, in tokens. Default: twelve conversations of full length."
     )
-    prefix_tokens: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="Tokens of scripts' beginnings that are remembered; otherwise four conversations'."
+    prefix_cache_tokens: int | None = Field(
+        None,
+        ge=0,
+        description="Size of the prefix cache, in tokens. 0 turns it off. Default: four conversations of full length.",
     )
-    pass_tokens: Annotated[int, Field(ge=1)] = Field(
-        EngineConfig().pass_tokens, description="Tokens that go through the network at once, about."
+    max_batched_tokens: int = Field(
+        EngineConfig().max_batched_tokens,
+        ge=1,
+        description="Approximate maximum number of tokens in one forward. A longer prompt is prefilled in chunks.",
     )
 
     @property
-    def budget(self) -> EngineConfig:
-        """The bounds of the engine."""
-        return EngineConfig(self.kv_tokens, self.prefix_tokens, self.pass_tokens)
+    def engine_config(self) -> EngineConfig:
+        """The limits of the engine."""
+        return EngineConfig(self.kv_tokens, self.prefix_cache_tokens, self.max_batched_tokens)

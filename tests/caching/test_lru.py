@@ -43,3 +43,13 @@ def test_a_replaced_value_does_not_count_in_the_size() -> None:
 
     assert cache.get("a") == b"new"
     assert cache.size == 4
+
+
+def test_a_popped_value_is_a_miss_and_frees_its_bytes() -> None:
+    cache: LruCache[str, bytes] = LruCache(10)
+    cache.put("a", b"aaa", 3)
+
+    assert cache.pop("a") == b"aaa"
+    assert cache.pop("a") is None
+    assert cache.get("a") is None
+    assert cache.size == 0

@@ -1,4 +1,4 @@
-"""Real media, made here: what cameras, recorders and browsers send, and what nobody should."""
+"""Generated media files: as from cameras, recorders and browsers, and hostile ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SOUND: NDArray[np.float32] = (0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / R
 
 
 def clip(frames: int = 8, height: int = 48, width: int = 64) -> NDArray[np.uint8]:
-    """A red square that moves right on grey."""
+    """Return frames of a red square that moves right on grey, uint8 of shape (frames, height, width, 3)."""
     pictures = np.full((frames, height, width, 3), 128, np.uint8)
     for index, picture in enumerate(pictures):
         picture[8:24, 2 + 4 * index : 18 + 4 * index] = (220, 20, 20)
@@ -28,18 +28,21 @@ def clip(frames: int = 8, height: int = 48, width: int = 64) -> NDArray[np.uint8
 
 
 def picture_file(kind: str, picture: NDArray[np.uint8] = PICTURE, **options: Any) -> bytes:
+    """Encode a picture in a format of Pillow."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, kind, **options)
     return buffer.getvalue()
 
 
 def sound_file(kind: str, subtype: str, sound: NDArray[np.float32] = SOUND, rate: int = RATE) -> bytes:
+    """Encode a sound in a format and subtype of libsndfile."""
     buffer = io.BytesIO()
     soundfile.write(buffer, sound, rate, format=kind, subtype=subtype)
     return buffer.getvalue()
 
 
 def clip_file(kind: str, codec: str, pictures: NDArray[np.uint8] | None = None) -> bytes:
+    """Encode a clip with 8 frames per second in a container and codec of FFmpeg."""
     buffer = io.BytesIO()
     pictures = clip() if pictures is None else pictures
     with av.open(buffer, "w", format=kind) as container:
@@ -52,7 +55,7 @@ def clip_file(kind: str, codec: str, pictures: NDArray[np.uint8] | None = None) 
 
 
 def png_that_claims(width: int, height: int) -> bytes:
-    """A few bytes whose header asks for any number of pixels."""
+    """Return a small PNG with a picture size in its header that the data do not have."""
 
     def chunk(name: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
@@ -62,7 +65,7 @@ def png_that_claims(width: int, height: int) -> bytes:
 
 
 def wav_that_claims(size: int, rate: int = RATE, channels: int = 1, samples: bytes = bytes(3200)) -> bytes:
-    """A WAV whose header says that `size` bytes of samples follow."""
-    form = struct.pack("<HHIIHH", 1, channels, rate, rate * 2 * channels, 2 * channels, 16)
-    body = b"WAVEfmt " + struct.pack("<I", 16) + form + b"data" + struct.pack("<I", size) + samples
+    """Return a WAV with `size` bytes of samples according to its header, and other samples."""
+    wave_format = struct.pack("<HHIIHH", 1, channels, rate, rate * 2 * channels, 2 * channels, 16)
+    body = b"WAVEfmt " + struct.pack("<I", 16) + wave_format + b"data" + struct.pack("<I", size) + samples
     return b"RIFF" + struct.pack("<I", min(size + 36, 2**32 - 1)) + body

@@ -1,3 +1,5 @@
+"""Tests of the decoding of valid media."""
+
 from __future__ import annotations
 
 import io
@@ -13,13 +15,13 @@ from tests.media.samples import PICTURE, RATE, SOUND, clip, clip_file, picture_f
 
 
 @pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("WEBP", {"lossless": True})])
-async def test_a_lossless_picture_is_read_exactly(kind: str, options: dict[str, bool]) -> None:
+async def test_a_lossless_picture_is_decoded_exactly(kind: str, options: dict[str, bool]) -> None:
     picture = await decode_picture(Media("", picture_file(kind, **options)))
 
     np.testing.assert_array_equal(picture, PICTURE)
 
 
-async def test_what_is_transparent_is_seen_on_white() -> None:
+async def test_transparent_pixels_become_white() -> None:
     half = Image.new("RGBA", (2, 1), (10, 20, 30, 255))
     half.putpixel((1, 0), (10, 20, 30, 0))
     buffer = io.BytesIO()
@@ -28,23 +30,23 @@ async def test_what_is_transparent_is_seen_on_white() -> None:
     assert (await decode_picture(Media("", buffer.getvalue()))).tolist() == [[[10, 20, 30], [255, 255, 255]]]
 
 
-async def test_a_photo_taken_with_the_camera_turned_is_upright() -> None:
+async def test_a_photo_of_a_rotated_camera_is_upright() -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # turned by a quarter
+    exif[0x0112] = 6  # rotated by 90 degrees
 
     picture = await decode_picture(Media("", picture_file("JPEG", exif=exif)))
 
     assert picture.shape == (64, 48, 3)
 
 
-async def test_sixteen_bits_of_grey_are_scaled_not_clipped() -> None:
+async def test_16_bit_grey_is_scaled_not_clipped() -> None:
     buffer = io.BytesIO()
     Image.fromarray(np.array([[0, 32768, 65535]], np.uint16)).save(buffer, "PNG")
 
     assert (await decode_picture(Media("", buffer.getvalue())))[0, :, 0].tolist() == [0, 127, 255]
 
 
-async def test_of_an_animated_png_the_first_picture_is_read() -> None:
+async def test_the_first_picture_of_an_animated_png_is_decoded() -> None:
     later = [Image.new("RGB", (64, 48), (value, 0, 0)) for value in range(20)]
     data = picture_file("PNG", save_all=True, append_images=later)
 
@@ -52,7 +54,7 @@ async def test_of_an_animated_png_the_first_picture_is_read() -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "CMYK"])
-async def test_every_mode_of_a_picture_becomes_colour(mode: str) -> None:
+async def test_a_picture_of_any_mode_becomes_rgb(mode: str) -> None:
     buffer = io.BytesIO()
     Image.fromarray(PICTURE).convert(mode).save(buffer, "JPEG" if mode == "CMYK" else "PNG")
 
@@ -73,7 +75,7 @@ async def test_the_channels_of_a_sound_are_averaged(kind: str, subtype: str) -> 
     assert np.abs(sound).max() == pytest.approx(0.25, abs=0.05)
 
 
-async def test_a_sound_louder_than_full_scale_is_clipped_and_one_with_nan_refused() -> None:
+async def test_a_sound_beyond_full_scale_is_clipped_and_a_sound_with_nan_is_refused() -> None:
     loud, _ = await decode_sound(Media("", sound_file("WAV", "FLOAT", SOUND * 1e6)))
     assert np.abs(loud).max() == 1
 
@@ -82,18 +84,18 @@ async def test_a_sound_louder_than_full_scale_is_clipped_and_one_with_nan_refuse
 
 
 @pytest.mark.parametrize(("kind", "codec"), [("mp4", "libx264"), ("webm", "libvpx-vp9"), ("webm", "libvpx")])
-async def test_a_clip_is_read_with_its_frames_and_rate(kind: str, codec: str) -> None:
+async def test_a_clip_is_decoded_with_its_frames_and_rate(kind: str, codec: str) -> None:
     pictures, rate = await decode_clip(Media("", clip_file(kind, codec)))
 
     assert (pictures.shape, rate) == ((8, 48, 64, 3), 8)
     assert np.abs(pictures.astype(int) - clip()).mean() < 6
 
 
-async def test_a_probe_says_what_the_bytes_are_whatever_of_their_modality_was_declared() -> None:
-    picture = await probe(picture_file("PNG"), "image/jpeg")
-    sound = await probe(sound_file("FLAC", "PCM_16"))
-    moving = await probe(clip_file("mp4", "libx264"), "video/mp4; codecs=avc1")
+async def test_a_probe_returns_the_type_of_the_bytes_if_another_type_of_the_modality_was_declared() -> None:
+    picture = await probe(Media("image/jpeg", picture_file("PNG")))
+    sound = await probe(Media("", sound_file("FLAC", "PCM_16")))
+    clip_result = await probe(Media("video/mp4; codecs=avc1", clip_file("mp4", "libx264")))
 
     assert (picture.media_type, picture.width, picture.height) == ("image/png", 64, 48)
     assert (sound.modality, sound.samples, sound.channels, sound.seconds) == ("audio", RATE, 1, 1.0)
-    assert (moving.modality, moving.frames, moving.rate, moving.seconds) == ("video", 8, 8.0, 1.0)
+    assert (clip_result.modality, clip_result.frames, clip_result.rate, clip_result.seconds) == ("video", 8, 8.0, 1.0)

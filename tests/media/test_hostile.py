@@ -1,4 +1,4 @@
-"""What comes from outside and is not what it should be: it gets a clear answer, and harms nobody."""
+"""Tests of damaged, oversized and hostile media: each gets a clear error, and other media are not affected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from motet.media import confined, decode
 from motet.media.limits import DEFAULT_LIMITS, MediaLimits
 from tests.media.samples import SOUND, clip, clip_file, picture_file, png_that_claims, sound_file, wav_that_claims
 
-WHOLE = {
+VALID = {
     "png": picture_file("PNG"),
     "jpeg": picture_file("JPEG"),
     "webp": picture_file("WEBP"),
@@ -28,98 +28,101 @@ WHOLE = {
 }
 
 
-async def refusal(data: bytes, declared: str = "", limits: MediaLimits = DEFAULT_LIMITS) -> MediaError:
+async def error_of(data: bytes, declared: str = "", limits: MediaLimits = DEFAULT_LIMITS) -> MediaError:
+    """Return the error of a probe."""
     with pytest.raises(MediaError) as caught:
-        await decode.probe(data, declared, limits)
+        await decode.probe(Media(declared, data), limits)
     return caught.value
 
 
 def children() -> list[str]:
+    """Return the ids of the running child processes."""
     return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
 
 
 async def child_started() -> None:
+    """Wait until a child runs. It gets its first bytes later, so it cannot have ended yet."""
     while not children():
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.9])
-@pytest.mark.parametrize("name", WHOLE)
-async def test_media_cut_short_are_unreadable(name: str, share: float) -> None:
-    error = await refusal(WHOLE[name][: max(16, int(len(WHOLE[name]) * share))])
+@pytest.mark.parametrize("name", VALID)
+async def test_truncated_media_are_unreadable(name: str, share: float) -> None:
+    error = await error_of(VALID[name][: max(16, int(len(VALID[name]) * share))])
 
     assert error.reason == Reason.MEDIA_UNREADABLE
 
 
 @pytest.mark.parametrize("name", ["png", "flac", "mp4"])
-async def test_media_full_of_noise_after_an_honest_start_are_unreadable(name: str) -> None:
-    noise = np.random.default_rng(1).bytes(len(WHOLE[name]))
+async def test_noise_after_a_valid_header_is_unreadable(name: str) -> None:
+    noise = np.random.default_rng(1).bytes(len(VALID[name]))
 
-    error = await refusal(WHOLE[name][:60] + noise)
+    error = await error_of(VALID[name][:60] + noise)
 
     assert error.reason == Reason.MEDIA_UNREADABLE
     assert "Error" not in str(error)
 
 
-async def test_a_text_named_png_is_refused_with_what_would_do() -> None:
-    error = await refusal(b"Dear all, this is a text.", "image/png")
+async def test_a_text_declared_as_png_is_refused_with_the_supported_types() -> None:
+    error = await error_of(b"Dear all, this is a text.", "image/png")
 
     assert error.reason == Reason.UNSUPPORTED_MEDIA_TYPE
     assert "image/png" in str(error)
 
 
 async def test_a_sound_declared_as_a_picture_is_refused() -> None:
-    error = await refusal(WHOLE["wav"], "image/png")
+    error = await error_of(VALID["wav"], "image/png")
 
     assert (error.reason, error.metadata["media_type"]) == (Reason.UNSUPPORTED_MEDIA_TYPE, "audio/wav")
 
 
-async def test_a_sound_is_not_taken_where_a_picture_is_needed() -> None:
+async def test_a_sound_cannot_be_decoded_as_a_picture() -> None:
     with pytest.raises(MediaError, match="must be image here, but the bytes are audio/wav"):
-        await decode.decode_picture(Media("", WHOLE["wav"]))
+        await decode.decode_picture(Media("", VALID["wav"]))
 
 
-async def test_a_file_that_is_two_things_is_only_what_it_begins_as() -> None:
-    both = WHOLE["png"] + WHOLE["mp4"] + b"<script>alert(1)</script>"
+async def test_a_file_of_two_formats_has_the_type_of_its_beginning() -> None:
+    both = VALID["png"] + VALID["mp4"] + b"<script>alert(1)</script>"
 
-    assert (await decode.probe(both)).media_type == "image/png"
-    assert (await refusal(both, "video/mp4")).reason == Reason.UNSUPPORTED_MEDIA_TYPE
+    assert (await decode.probe(Media("", both))).media_type == "image/png"
+    assert (await error_of(both, "video/mp4")).reason == Reason.UNSUPPORTED_MEDIA_TYPE
 
 
 @pytest.mark.parametrize(
-    ("data", "words"),
+    ("data", "message"),
     [
         (png_that_claims(50_000, 50_000), "2500000000 pixels; at most 16000000"),
-        (png_that_claims(60_000, 1), "60000 times as long as it is wide"),
-        (wav_that_claims(3200, rate=1), "1 samples a second; 4000 to 192000"),
+        (png_that_claims(60_000, 1), "aspect ratio of 60000; at most 32"),
+        (wav_that_claims(3200, rate=1), "sample rate of 1 Hz; 4000 to 192000 Hz"),
         (sound_file("WAV", "PCM_16", np.zeros((100, 9), np.float32)), "9 channels; 1 to 8"),
         (sound_file("WAV", "PCM_16", np.tile(SOUND, 61)), "lasts 61 s; at most 60 s"),
         (sound_file("MP3", "MPEG_LAYER_III", np.tile(SOUND, 62)), "at most 60 s"),
         (clip_file("mp4", "libx264", clip(601, 16, 16)), "at most 60 s|601 or more frames; at most 600"),
         (clip_file("webm", "libvpx", clip(490, 16, 16)), "lasts 61 s; at most 60 s"),
     ],
-    ids=["pixels", "ribbon", "rate", "channels", "wav", "mp3", "mp4", "webm"],
+    ids=["pixels", "aspect ratio", "rate", "channels", "wav", "mp3", "mp4", "webm"],
 )
-async def test_giants_are_refused_with_what_is_allowed(data: bytes, words: str) -> None:
-    error = await refusal(data)
+async def test_media_beyond_a_limit_are_refused_with_the_limit(data: bytes, message: str) -> None:
+    error = await error_of(data)
 
     assert error.reason == Reason.MEDIA_LIMIT_EXCEEDED
-    assert re.search(words, str(error))
+    assert re.search(message, str(error))
 
 
 async def test_too_many_bytes_are_refused_before_a_child_is_started() -> None:
-    error = await refusal(WHOLE["png"] + bytes(1000), limits=MediaLimits(bytes=1000))
+    error = await error_of(VALID["png"] + bytes(1000), limits=MediaLimits(bytes=1000))
 
     assert error.reason == Reason.MEDIA_LIMIT_EXCEEDED
 
 
-async def test_a_wav_that_promises_4_gib_gives_the_samples_it_has() -> None:
+async def test_a_streamed_wav_gives_all_its_samples() -> None:
     sound, _ = await decode.decode_sound(Media("", wav_that_claims(2**32 - 1)))
 
     assert len(sound) == 1600
 
 
-async def test_a_clip_too_large_for_memory_comes_scaled_down() -> None:
+async def test_a_clip_with_too_many_pixels_is_scaled_down() -> None:
     data = clip_file("mp4", "libx264", clip(4, 96, 128))
 
     pictures, _ = await decode.decode_clip(Media("", data), MediaLimits(clip_pixels=4 * 48 * 64))
@@ -127,25 +130,25 @@ async def test_a_clip_too_large_for_memory_comes_scaled_down() -> None:
     assert pictures.shape == (4, 48, 64, 3)
 
 
-async def test_a_child_that_needs_too_much_memory_is_told_from_damage() -> None:
-    error = await refusal(png_that_claims(4000, 4000), limits=MediaLimits(memory=64 * 1024 * 1024))
+async def test_a_child_with_too_little_memory_is_a_limit_error_not_a_damaged_file() -> None:
+    error = await error_of(png_that_claims(4000, 4000), limits=MediaLimits(memory=64 * 1024 * 1024))
 
     assert error.reason == Reason.MEDIA_LIMIT_EXCEEDED
 
 
 async def test_a_child_that_takes_too_long_is_killed() -> None:
-    error = await refusal(WHOLE["mp4"], limits=MediaLimits(wall_seconds=0.01))
+    error = await error_of(VALID["mp4"], limits=MediaLimits(wall_seconds=0.01))
 
     assert error.reason == Reason.MEDIA_LIMIT_EXCEEDED
     assert children() == []
 
 
-@pytest.mark.parametrize("later", [0, 0.2], ids=["while it starts", "while it reads"])
-async def test_cancelling_kills_the_child(later: float) -> None:
-    task = asyncio.create_task(decode.probe(WHOLE["mp4"]))
+@pytest.mark.parametrize("delay", [0, 0.2], ids=["while it starts", "while it should read"])
+async def test_cancelling_kills_the_child(delay: float) -> None:
+    task = asyncio.create_task(decode.probe(Media("", VALID["mp4"])))
     await child_started()
-    os.kill(int(children()[0]), signal.SIGSTOP)  # it will not end by itself
-    await asyncio.sleep(later)
+    os.kill(int(children()[0]), signal.SIGSTOP)  # a stopped child does not end by itself
+    await asyncio.sleep(delay)
 
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -154,24 +157,24 @@ async def test_cancelling_kills_the_child(later: float) -> None:
     assert children() == []
 
 
-async def test_a_child_killed_from_outside_is_a_clear_error_and_others_go_on() -> None:
-    task = asyncio.create_task(decode.probe(WHOLE["mp4"]))
+async def test_a_child_killed_from_outside_is_a_clear_error_and_later_media_are_decoded() -> None:
+    task = asyncio.create_task(decode.probe(Media("", VALID["mp4"])))
     await child_started()
     os.kill(int(children()[0]), 9)
 
     with pytest.raises(MediaError, match="too much time or memory"):
         await task
-    assert (await decode.probe(WHOLE["png"])).width == 64
+    assert (await decode.probe(Media("", VALID["png"]))).width == 64
 
 
-async def test_no_child_is_left_and_no_more_than_one_per_core_run_at_once() -> None:
-    tasks = [asyncio.create_task(decode.probe(data)) for data in list(WHOLE.values()) * 2]
-    most = 0
+async def test_at_most_one_child_per_core_runs_and_none_is_left() -> None:
+    tasks = [asyncio.create_task(decode.probe(Media("", data))) for data in list(VALID.values()) * 2]
+    maximum = 0
     while not all(task.done() for task in tasks):
-        most = max(most, len(children()))
+        maximum = max(maximum, len(children()))
         await asyncio.sleep(0.002)
 
-    assert 1 <= most <= (os.cpu_count() or 1)
+    assert 1 <= maximum <= (os.cpu_count() or 1)
     assert [task.exception() for task in tasks] == [None] * len(tasks)
     assert children() == []
 
@@ -181,7 +184,7 @@ async def test_no_child_is_left_and_no_more_than_one_per_core_run_at_once() -> N
     ["open('/etc/hostname')", "__import__('socket').socket()", "__import__('os').fork()", "bytearray(2**31)"],
     ids=["file", "socket", "process", "memory"],
 )
-async def test_a_child_taken_over_can_reach_nothing(attempt: str) -> None:
+async def test_a_confined_child_can_open_nothing(attempt: str) -> None:
     program = (
         "import os, socket; from motet.media.child import _confine; from motet.media.limits import MediaLimits;"
         "os.getuid() or os.setuid(65534); _confine(MediaLimits())\n"
@@ -193,13 +196,13 @@ async def test_a_child_taken_over_can_reach_nothing(attempt: str) -> None:
     assert out == b"refused\n"
 
 
-async def test_a_child_without_privileges_reads_everything_too() -> None:
-    # The superuser may start threads against the limit; a codec that needs one would fail for everybody else.
+async def test_an_unprivileged_child_decodes_all_types() -> None:
+    # The limit on threads does not apply to root. A codec that needs a thread would fail for all other users.
     program = (
-        "import os; from motet.media import child, kinds, limits, readers; from tests.media.test_hostile import WHOLE\n"
-        "for data in WHOLE.values(): readers.prepare(kinds.sniff(data))\n"
+        "import os; from motet.media import child, kinds, limits, readers; from tests.media.test_hostile import VALID\n"
+        "for data in VALID.values(): readers.prepare(kinds.sniff(data))\n"
         "os.getuid() or os.setuid(65534); child._confine(limits.DEFAULT_LIMITS)\n"
-        "for data in WHOLE.values(): readers.READERS[kinds.sniff(data)](data, limits.DEFAULT_LIMITS)"
+        "for data in VALID.values(): readers.READERS[kinds.sniff(data)](data, limits.DEFAULT_LIMITS)"
     )
     child = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stderr=asyncio.subprocess.PIPE)
     _, errors = await child.communicate()
@@ -212,14 +215,14 @@ async def test_a_child_without_privileges_reads_everything_too() -> None:
     [
         b"[]",
         b"not json",
-        b'{"refused": "a text of mine", "found": 0}',
+        b'{"error": "any text", "value": 0}',
         b'{"width": 1e9, "height": 1e9}',
         b'{"width": NaN, "height": 4}',
         b'{"width": 4, "height": 4}',
         b"[" * 50_000,
     ],
 )
-async def test_what_a_child_says_is_not_believed(line: bytes) -> None:
+async def test_invalid_output_of_a_child_is_refused(line: bytes) -> None:
     child = await asyncio.create_subprocess_exec(
         "/bin/echo", line.decode(), stdout=asyncio.subprocess.PIPE, stdin=asyncio.subprocess.PIPE
     )

@@ -1,3 +1,5 @@
+"""Tests of the detection of media types."""
+
 from __future__ import annotations
 
 import pytest
@@ -21,7 +23,7 @@ from tests.media.samples import clip_file, picture_file, sound_file
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_the_first_bytes_tell_the_type(data: bytes, media_type: str) -> None:
+def test_the_type_is_detected_from_the_first_bytes(data: bytes, media_type: str) -> None:
     assert sniff(data) == media_type
     assert sniff(data[:64]) == media_type
 
@@ -29,17 +31,17 @@ def test_the_first_bytes_tell_the_type(data: bytes, media_type: str) -> None:
 @pytest.mark.parametrize(
     "data",
     [b"", b"\xff", b"hello, I am text", picture_file("GIF"), picture_file("BMP"), clip_file("matroska", "libx264")],
-    ids=["nothing", "one byte", "text", "gif", "bmp", "matroska"],
+    ids=["no bytes", "one byte", "text", "gif", "bmp", "matroska"],
 )
-def test_bytes_of_no_supported_type_are_told_as_such(data: bytes) -> None:
+def test_bytes_of_an_unsupported_type_have_no_type(data: bytes) -> None:
     assert sniff(data) is None
 
 
-def test_a_still_in_the_container_of_clips_is_no_clip() -> None:
+def test_a_heic_picture_is_not_an_mp4() -> None:
     assert sniff(b"\0\0\0\x1cftypheic\0\0\0\0mif1heic") is None
 
 
-def test_a_declared_type_may_have_parameters_capitals_and_another_name() -> None:
+def test_parameters_capitals_and_aliases_of_a_declared_type_are_resolved() -> None:
     assert normalise("Audio/X-WAV; codecs=1") == "audio/wav"
     assert normalise("application/octet-stream") == ""
     assert modality_of("IMAGE/JPG") == "image"

@@ -1,21 +1,22 @@
-"""The thread of an engine: it runs while there is work, and never loses an item."""
+"""Tests of the engine's thread, which runs while there is work and never loses an item."""
 
 from __future__ import annotations
 
 import threading
 
 import pytest
+import torch
 
-from motet.core.errors import RetryableError
-from motet.models.engine_thread import EngineThread
+from motet.core.errors import OverloadedError, Reason, RetryableError
+from motet.models.engine_thread import EngineThread, engine_error
 
 
 class Countdown:
-    """An engine whose items are numbers of steps."""
+    """An engine whose items are numbers of remaining steps."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
-        self.left: list[int] = []
+        self.remaining: list[int] = []
         self.steps = 0
         self.failures: list[BaseException] = []
         self.closed = False
@@ -23,21 +24,21 @@ class Countdown:
         self.thread: EngineThread[int] = EngineThread("test engine", self.step, self.fail)
 
     def step(self, arrived: list[int], closed: bool) -> bool:
-        self.left += arrived
+        self.remaining += arrived
         self.closed = closed
-        if self.error is not None and self.left:
+        if self.error is not None and self.remaining:
             raise self.error
         if closed:
-            self.left = []
-        self.left = [each - 1 for each in self.left if each > 1]
+            self.remaining = []
+        self.remaining = [steps - 1 for steps in self.remaining if steps > 1]
         self.steps += 1
-        if not self.left:
+        if not self.remaining:
             self.finished.set()
-        return bool(self.left)
+        return bool(self.remaining)
 
     def fail(self, error: BaseException) -> None:
         self.failures.append(error)
-        self.left = []
+        self.remaining = []
         self.finished.set()
 
 
@@ -47,7 +48,7 @@ def test_steps_are_computed_until_no_work_is_left() -> None:
 
     assert engine.finished.wait(10)
     engine.thread.close()
-    assert engine.left == []
+    assert engine.remaining == []
     assert engine.steps >= 5
 
 
@@ -62,7 +63,7 @@ def test_an_idle_thread_starts_again_with_the_next_item() -> None:
     assert engine.thread.idle
 
 
-def test_an_error_ends_the_work_and_not_the_thread() -> None:
+def test_an_error_stops_the_work_and_not_the_thread() -> None:
     engine = Countdown(ValueError("broken"))
     engine.thread.submit(3)
     assert engine.finished.wait(10)
@@ -81,6 +82,22 @@ def test_closing_gives_running_work_a_last_step_and_refuses_new_work() -> None:
     engine.thread.close()
 
     assert engine.closed
-    assert engine.left == []
+    assert engine.remaining == []
     with pytest.raises(RetryableError, match="the test engine is closing"):
         engine.thread.submit(1)
+
+
+def test_a_lack_of_gpu_memory_becomes_an_overload_that_names_the_engine() -> None:
+    cause = torch.OutOfMemoryError("CUDA out of memory")
+    error = engine_error(cause, "test engine")
+
+    assert isinstance(error, OverloadedError)
+    assert error.reason is Reason.OUT_OF_MEMORY
+    assert "the test engine ran out of GPU memory" in error.message
+    assert error.__cause__ is cause
+
+
+def test_any_other_error_is_reported_unchanged() -> None:
+    error = ValueError("broken")
+
+    assert engine_error(error, "test engine") is error

@@ -1,4 +1,4 @@
-"""The queue between an engine's thread and an event loop."""
+"""Tests of the queue between an engine's thread and an event loop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from motet.models.event_queue import EventQueue
 
 
-async def test_events_of_another_thread_are_read_in_order_until_the_queue_is_closed() -> None:
+async def test_events_of_another_thread_are_received_in_order_until_the_queue_is_closed() -> None:
     queue: EventQueue[int] = EventQueue()
 
     def fill() -> None:
@@ -34,7 +34,7 @@ async def test_the_reader_gets_the_error_after_the_events_before_it() -> None:
         await anext(queue)
 
 
-async def test_waiting_for_the_end_drops_unread_events() -> None:
+async def test_waiting_until_the_queue_is_closed_drops_unread_events() -> None:
     queue: EventQueue[int] = EventQueue()
     waiter = asyncio.create_task(queue.wait_closed())
     queue.put(1)

@@ -1,4 +1,4 @@
-"""A bundle's encoder and language model with a few thousand random weights: all is there, nothing is learned."""
+"""A bundle with an encoder and a language model of a few thousand random weights."""
 
 from __future__ import annotations
 
@@ -26,35 +26,35 @@ _MODEL_WIDTH = 32
 
 
 def tiny_bundle(folder: Path, positions: int = 96, runs: Mapping[str, int] = RUNS) -> Bundle:
-    """Writes the bundle and loads it."""
+    """Write the bundle, and load it. `positions` is the maximum length of prompt and response, in tokens."""
     torch.manual_seed(0)
-    words = _tokenizer(folder / "llm")
-    control = words + 2
-    model = LlamaForCausalLM(_config(control, words))
+    text_tokens = _write_tokenizer(folder / "llm")
+    control = text_tokens + 2
+    model = LlamaForCausalLM(_config(control, text_tokens))
     save_file(model.state_dict(), folder / "llm" / "model.safetensors", {"format": "pt"})
     (folder / "llm" / "config.json").write_text(json.dumps(model.config.to_diff_dict()))
-    _lora(folder / "lora", control + 2 + sum(runs.values()), model, sum(runs.values()))
-    _projections(folder / "projections")
-    _encoder(folder / "encoder")
-    _manifest(folder, control, positions, runs)
+    _write_adapter(folder / "lora", control + 2 + sum(runs.values()), model, sum(runs.values()))
+    _write_projections(folder / "projections")
+    _write_encoder(folder / "encoder")
+    _write_manifest(folder, control, positions, runs)
     return Bundle.load(folder)
 
 
-def _config(vocabulary: int, beginning: int) -> LlamaConfig:
+def _config(vocabulary_size: int, bos_token_id: int) -> LlamaConfig:
     return LlamaConfig(
-        vocab_size=vocabulary,
+        vocab_size=vocabulary_size,
         hidden_size=_MODEL_WIDTH,
         intermediate_size=48,
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=2,
-        bos_token_id=beginning,
-        eos_token_id=beginning + 1,
+        bos_token_id=bos_token_id,
+        eos_token_id=bos_token_id + 1,
         pad_token_id=None,
     )
 
 
-def _tokenizer(folder: Path) -> int:
+def _write_tokenizer(folder: Path) -> int:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -66,17 +66,17 @@ def _tokenizer(folder: Path) -> int:
     return int(tokenizer.get_vocab_size())
 
 
-def _lora(folder: Path, rows: int, model: LlamaForCausalLM, signals: int) -> None:
+def _write_adapter(folder: Path, vocabulary_size: int, model: LlamaForCausalLM, signal_tokens: int) -> None:
     folder.mkdir()
     prefix = "base_model.model."
     state = {
-        f"{prefix}model.embed_tokens.weight": torch.randn(rows, _MODEL_WIDTH),
-        f"{prefix}lm_head.weight": torch.randn(rows, _MODEL_WIDTH),
+        f"{prefix}model.embed_tokens.weight": torch.randn(vocabulary_size, _MODEL_WIDTH),
+        f"{prefix}lm_head.weight": torch.randn(vocabulary_size, _MODEL_WIDTH),
     }
-    # Signals are likely, the end is not: an answer is as long as it may be, and asks for much.
-    last = state[f"{prefix}lm_head.weight"]
-    last[rows - signals :] *= 4
-    last[model.config.eos_token_id] = 0
+    # Signal tokens are likely and the end token is not, so responses reach their limit and request much media.
+    head = state[f"{prefix}lm_head.weight"]
+    head[vocabulary_size - signal_tokens :] *= 4
+    head[model.config.eos_token_id] = 0
     for layer in range(model.config.num_hidden_layers):
         for part in "qkvo":
             name = f"{prefix}model.layers.{layer}.self_attn.{part}_proj"
@@ -88,7 +88,7 @@ def _lora(folder: Path, rows: int, model: LlamaForCausalLM, signals: int) -> Non
     (folder / "adapter_config.json").write_text(json.dumps(config))
 
 
-def _projections(folder: Path) -> None:
+def _write_projections(folder: Path) -> None:
     folder.mkdir()
     sizes = {name: (shape if len(shape) == 2 else [1, *shape]) for name, shape in SHAPES.items()}
     outputs = {name: ProjectorConfig(queries, width, 8, 2, 1, 16) for name, (queries, width) in sizes.items()}
@@ -98,13 +98,13 @@ def _projections(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(asdict(config)))
 
 
-def _encoder(folder: Path) -> None:
+def _write_encoder(folder: Path) -> None:
     folder.mkdir()
     save_file(ImageBind(ENCODER).state_dict(), folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(asdict(ENCODER)))
 
 
-def _manifest(folder: Path, control: int, positions: int, runs: Mapping[str, int]) -> None:
+def _write_manifest(folder: Path, control: int, positions: int, runs: Mapping[str, int]) -> None:
     media_types = {"image": "image/png", "audio": "audio/wav"}
     manifest = {
         "name": "tiny",

@@ -60,10 +60,10 @@ class Known:
     modality: str
 
 
-async def probe(data: bytes, declared: str) -> Known:
+async def probe(media: Media) -> Known:
     """Media of these tests say what they are: their type is "x/a", or they begin with "a"."""
     await asyncio.sleep(0)
-    modality = declared[-1:] or data[:1].decode()
+    modality = media.media_type[-1:] or media.data[:1].decode()
     return Known(f"x/{modality}", modality)
 
 

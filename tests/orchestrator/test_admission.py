@@ -1,7 +1,8 @@
-"""What is asked wrongly is refused before anything is done for it, and the refusal says what to change."""
+"""Tests of admission: an invalid request is refused before any work starts, with what to change."""
 
 from __future__ import annotations
 
+import asyncio
 import math
 from dataclasses import replace
 
@@ -12,26 +13,28 @@ from motet.core.errors import MediaError, Reason, RequestError
 from motet.core.media import Media
 from motet.core.request import ArtifactName, DecoderOptions, GenerationRequest, Message
 from motet.core.workers import Workers
+from motet.media.decode import ProbeResult
 from motet.toys.workers import ToyEncoder, ToyLanguageModel
 from orchestrator.orchestrator import Orchestrator
+from orchestrator.settings import OrchestratorSettings
 from tests.media.samples import picture_file
 from tests.orchestrator.stage import DIGEST, MANIFEST, ask, decoders, ending, perform, script_of, stage
 
-MANY = [Media("x/a", b"a")] * 33
-REFUSED = {
+TOO_MANY_MEDIA = [Media("x/a", b"a")] * 33
+INVALID = {
     "an empty prompt": (ask(""), Reason.INVALID_REQUEST, "prompt is empty"),
     "a blank prompt": (ask(" \n\t", "\u2003"), Reason.INVALID_REQUEST, "prompt is empty"),
     "no part at all": (GenerationRequest((Message("user", ()),)), Reason.INVALID_REQUEST, "prompt is empty"),
     "no turn at all": (GenerationRequest(()), Reason.INVALID_REQUEST, "last turn must be the user's"),
-    "an assistant's last word": (
+    "the last turn is an assistant's": (
         GenerationRequest((Message("user", ("hi",)), Message("assistant", ("ho",)))),
         Reason.INVALID_REQUEST,
         "last turn must be the user's",
     ),
-    "another model": (ask(model="huge"), Reason.MODEL_NOT_FOUND, "ask for 'toy'"),
-    "a modality nobody makes": (ask(allowed_modalities=frozenset({"smell"})), Reason.MODALITY_NOT_SUPPORTED, "a, b"),
-    "a limit on nothing": (ask(max_parts={"smell": 1}), Reason.MODALITY_NOT_SUPPORTED, "a, b"),
-    "options of nothing": (
+    "another model": (ask(model="huge"), Reason.MODEL_NOT_FOUND, "request 'toy'"),
+    "an unknown modality": (ask(allowed_modalities=frozenset({"smell"})), Reason.MODALITY_NOT_SUPPORTED, "a, b"),
+    "a limit of an unknown modality": (ask(max_parts={"smell": 1}), Reason.MODALITY_NOT_SUPPORTED, "a, b"),
+    "options of an unknown modality": (
         ask(decoder_options={"smell": DecoderOptions(3)}),
         Reason.MODALITY_NOT_SUPPORTED,
         "a, b",
@@ -42,28 +45,28 @@ REFUSED = {
         Reason.LIMIT_EXCEEDED,
         "256",
     ),
-    "too much media": (ask(*MANY), Reason.LIMIT_EXCEEDED, "32"),
-    "a novel": (ask("\u00fc" * 131_073), Reason.INPUT_TOO_LARGE, "262144"),
-    "half a character": (ask("\ud800"), Reason.INVALID_REQUEST, "surrogate"),
-    "media nobody reads": (ask(Media("x/z", b"?")), Reason.MODALITY_NOT_SUPPORTED, "does not read 'z'"),
-    "media that are not there": (ask(ArtifactName("artifacts/none")), Reason.ARTIFACT_NOT_FOUND, "upload it again"),
+    "too much media": (ask(*TOO_MANY_MEDIA), Reason.LIMIT_EXCEEDED, "32"),
+    "too long a text": (ask("\u00fc" * 131_073), Reason.INPUT_TOO_LARGE, "262144"),
+    "half a surrogate pair": (ask("\ud800"), Reason.INVALID_REQUEST, "surrogate"),
+    "media of an unsupported modality": (ask(Media("x/z", b"?")), Reason.MODALITY_NOT_SUPPORTED, "does not read 'z'"),
+    "an unknown artifact": (ask(ArtifactName("artifacts/none")), Reason.ARTIFACT_NOT_FOUND, "upload it again"),
     "a negative seed": (ask(seed=-1), Reason.INVALID_REQUEST, "seed"),
     "too large a seed": (ask(seed=2**64), Reason.INVALID_REQUEST, "seed"),
-    "too hot": (ask(temperature=5.1), Reason.INVALID_REQUEST, "temperature"),
-    "no number": (ask(temperature=math.nan), Reason.INVALID_REQUEST, "temperature"),
-    "too likely": (ask(top_p=1.1), Reason.INVALID_REQUEST, "top_p"),
+    "too high a temperature": (ask(temperature=5.1), Reason.INVALID_REQUEST, "temperature"),
+    "a temperature that is no number": (ask(temperature=math.nan), Reason.INVALID_REQUEST, "temperature"),
+    "too high a top_p": (ask(top_p=1.1), Reason.INVALID_REQUEST, "top_p"),
     "no tokens": (ask(max_output_tokens=0), Reason.INVALID_REQUEST, "max_output_tokens"),
-    "less than no parts": (ask(max_parts={"a": -1}), Reason.INVALID_REQUEST, "max_parts of a"),
-    "no time": (ask(timeout=0.0), Reason.INVALID_REQUEST, "timeout"),
-    "no time at all": (ask(timeout=math.nan), Reason.INVALID_REQUEST, "timeout"),
+    "a negative limit of parts": (ask(max_parts={"a": -1}), Reason.INVALID_REQUEST, "max_parts of a"),
+    "a timeout of zero": (ask(timeout=0.0), Reason.INVALID_REQUEST, "timeout"),
+    "a timeout that is no number": (ask(timeout=math.nan), Reason.INVALID_REQUEST, "timeout"),
     "too many steps": (ask(decoder_options={"a": DecoderOptions(1001)}), Reason.INVALID_REQUEST, "steps of a"),
     "too few steps": (
         ask(decoder_options={"a": DecoderOptions(min_steps=0)}),
         Reason.INVALID_REQUEST,
-        "least steps of a",
+        "min_steps of a",
     ),
-    "too urgent": (ask(priority=3), Reason.INVALID_REQUEST, "priority must be from -2 to 2"),
-    "too long a name": (ask(tenant="t" * 65), Reason.LIMIT_EXCEEDED, "64"),
+    "too high a priority": (ask(priority=3), Reason.INVALID_REQUEST, "priority must be from -2 to 2"),
+    "too long a tenant's name": (ask(tenant="t" * 65), Reason.LIMIT_EXCEEDED, "64"),
     "too little guidance": (
         ask(decoder_options={"a": DecoderOptions(guidance=0.5)}),
         Reason.INVALID_REQUEST,
@@ -72,9 +75,9 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-async def test_what_cannot_be_served_is_refused_with_its_reason_and_starts_nothing(case):
-    request, reason, words = REFUSED[case]
+@pytest.mark.parametrize("case", INVALID)
+async def test_an_invalid_request_is_refused_with_its_reason_and_starts_nothing(case):
+    request, reason, message = INVALID[case]
     encoder, model = ToyEncoder(), ToyLanguageModel(MANIFEST.grammar, script_of("x"))
     orchestrator = stage(model, encoder=encoder)
 
@@ -82,13 +85,13 @@ async def test_what_cannot_be_served_is_refused_with_its_reason_and_starts_nothi
         await anext(orchestrator.generate(request))
 
     assert caught.value.reason is reason
-    assert words in caught.value.message
+    assert message in caught.value.message
     assert not encoder.seen
     assert not model.seen
     assert await orchestrator.generations() == ([], "")
 
 
-async def test_what_is_at_the_limits_is_served():
+async def test_a_request_with_values_at_the_limits_is_served():
     request = replace(
         ask(*["x"] * 64),
         seed=2**64 - 1,
@@ -105,7 +108,7 @@ async def test_what_is_at_the_limits_is_served():
     assert ending(await perform(stage(script_of("fine")), request)).parts
 
 
-async def test_limits_over_the_servers_own_are_lowered_to_them():
+async def test_values_beyond_the_servers_limits_are_lowered_to_these_limits():
     model = ToyLanguageModel(MANIFEST.grammar, script_of("x"))
 
     orchestrator = stage(model, max_parts_each=3, max_output_tokens=40, max_priority=1)
@@ -116,7 +119,7 @@ async def test_limits_over_the_servers_own_are_lowered_to_them():
     assert model.seen[0].max_tokens == 40
 
 
-async def test_one_piece_of_media_and_all_together_may_not_be_too_large():
+async def test_too_large_attachments_are_refused_one_or_in_total():
     small = Media("x/a", bytes(60))
     for request in (ask(Media("x/a", bytes(101))), ask(small, small, small)):
         with pytest.raises(RequestError) as caught:
@@ -124,24 +127,97 @@ async def test_one_piece_of_media_and_all_together_may_not_be_too_large():
         assert caught.value.reason is Reason.INPUT_TOO_LARGE
 
 
-async def test_media_alone_are_a_prompt():
+async def test_a_prompt_may_consist_of_media_only():
     assert ending(await perform(stage(script_of("I see")), ask(Media("x/a", b"a thing")))).parts
 
 
+def orchestrator_with(probe, **settings):
+    """An orchestrator over toys with a probe of its own."""
+    workers = Workers(ToyEncoder(), ToyLanguageModel(MANIFEST.grammar, script_of("fine")), decoders())
+    return Orchestrator(workers, MANIFEST, DIGEST, OrchestratorSettings(**settings), probe)
+
+
+async def test_all_attachments_of_a_request_are_probed_at_the_same_time():
+    barrier = asyncio.Barrier(3)
+
+    async def probe(media):
+        await asyncio.wait_for(barrier.wait(), 20)
+        return ProbeResult(media.media_type, "a")
+
+    attachments = [Media("x/a", name) for name in (b"first", b"second", b"third")]
+    orchestrator = orchestrator_with(probe)
+
+    request = GenerationRequest(
+        (Message("user", (attachments[0], "and", attachments[1])), Message("user", (attachments[2],)))
+    )
+    assert ending(await perform(orchestrator, request)).parts
+
+
+async def test_the_first_attachment_in_order_decides_the_error_and_the_other_probes_are_cancelled():
+    ended = []
+
+    async def probe(media):
+        try:
+            match media.data:
+                case b"slow and bad":
+                    await asyncio.sleep(0.05)
+                    raise MediaError("the first in order")
+                case b"bad":
+                    raise MediaError("the first in time")
+                case _:
+                    await asyncio.Event().wait()
+        finally:
+            ended.append(media.data)
+
+    attachments = [Media("x/a", data) for data in (b"slow and bad", b"bad", b"endless")]
+    with pytest.raises(MediaError, match="the first in order"):
+        await anext(orchestrator_with(probe).generate(ask(*attachments)))
+
+    assert ended == [b"bad", b"slow and bad", b"endless"]
+
+
+@pytest.mark.parametrize("sizes", [(10, 101), (60, 60, 60)], ids=["one", "all"])
+async def test_sizes_are_checked_before_the_first_probe(sizes):
+    probed = []
+
+    async def probe(media):
+        probed.append(media)
+        return ProbeResult("x/a", "a")
+
+    orchestrator = orchestrator_with(probe, max_media_bytes=100, max_input_bytes=150)
+    with pytest.raises(RequestError, match="bytes"):
+        await anext(orchestrator.generate(ask(*(Media("x/a", bytes(size)) for size in sizes))))
+
+    assert probed == []
+
+
+async def test_an_attachment_keeps_its_digest_under_the_detected_type():
+    media = Media("", b"a thing")
+    encoder = ToyEncoder()
+    orchestrator = stage(script_of("fine"), encoder=encoder)
+    digest = media.sha256
+
+    await perform(orchestrator, ask(media))
+
+    [[encoded]] = encoder.seen
+    assert encoded.media_type == "x/a"
+    assert encoded.sha256 is digest
+
+
 @pytest.fixture
-def real():
-    """An orchestrator that looks at media as a real one does."""
+def orchestrator():
+    """An orchestrator with the default probe."""
     image = {"encoder": MANIFEST.encoder.model_copy(update={"modalities": ["image"]})}
     manifest: Manifest = MANIFEST.model_copy(update=image)
     workers = Workers(ToyEncoder(), ToyLanguageModel(manifest.grammar, script_of("I see")), decoders())
     return Orchestrator(workers, manifest, DIGEST)
 
 
-async def test_a_real_picture_is_recognised(real):
-    artifact = await real.upload(Media("", picture_file("PNG")))
+async def test_the_type_of_an_uploaded_picture_is_detected(orchestrator):
+    artifact = await orchestrator.upload(Media("", picture_file("PNG")))
 
     assert (artifact.modality, artifact.media_type) == ("image", "image/png")
-    assert ending(await perform(real, ask("What is this?", ArtifactName(artifact.name)))).parts
+    assert ending(await perform(orchestrator, ask("What is this?", ArtifactName(artifact.name)))).parts
 
 
 @pytest.mark.parametrize(
@@ -152,10 +228,10 @@ async def test_a_real_picture_is_recognised(real):
         (Media("", picture_file("PNG")[:-40]), Reason.MEDIA_UNREADABLE),
         (Media("text/plain", b"hello"), Reason.UNSUPPORTED_MEDIA_TYPE),
     ],
-    ids=["text named png", "a picture called a sound", "half a picture", "text"],
+    ids=["text declared as png", "png declared as wav", "truncated png", "text"],
 )
-async def test_media_that_are_not_what_they_should_be_are_refused(real, media, reason):
-    for attempt in (real.upload(media), anext(real.generate(ask("What is this?", media)))):
+async def test_media_of_a_wrong_type_and_truncated_media_are_refused(orchestrator, media, reason):
+    for attempt in (orchestrator.upload(media), anext(orchestrator.generate(ask("What is this?", media)))):
         with pytest.raises(MediaError) as caught:
             await attempt
         assert caught.value.reason is reason

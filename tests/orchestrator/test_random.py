@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from motet.core.errors import DeadlineError, FaultError, OverloadedError, Reason, RequestError, RetryableError
@@ -102,7 +102,10 @@ async def heard_of(orchestrator, request, turns=None):
     """Its events; where `turns` is given, it is cancelled after so many turns of the event loop."""
     async with nothing_left_behind():
         async with aclosing(orchestrator.generate(request)) as events:
-            heard = [await anext(events)]
+            try:
+                heard = [await anext(events)]
+            except DeadlineError:
+                reject()  # The shortest timeout may pass before the admission on a busy machine.
             if turns is not None:
                 for _ in range(turns):
                     await asyncio.sleep(0)

@@ -1,35 +1,37 @@
-"""The most urgent goes first, then who got least; and nothing waits for ever."""
+"""Tests of the queue's order: by priority, then by received service. No item waits forever."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from concurrent.futures import Future
+from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from motet.core.request import PRIORITIES
-from motet.scheduling.fair_queue import REMEMBERED, FairQueue
-from orchestrator.pool.queued_call import QueuedCall
+from motet.scheduling.fair_queue import MAX_IDLE_TENANTS, FairQueue
 
 AGEING = 10.0
 
 
-def ticket(tenant="", cost=1.0, priority=0, since=0.0, waiting=True):
-    made = QueuedCall(tenant, priority, cost, cost, since)
-    made.turn = Future() if waiting else None
-    return made
+@dataclass(eq=False)
+class Item:
+    tenant: str = ""
+    cost: float = 1.0
+    priority: int = 0
+    since: float = 0.0
+    ready: bool = True
 
 
-def queue_of(*tickets):
+def queue_of(*items):
     queue = FairQueue(AGEING)
-    for one in tickets:
-        queue.add(one)
+    for item in items:
+        queue.add(item)
     return queue
 
 
-def served(queue, now=0.0):
-    """The next ticket, taken out and charged, as a pool does."""
+def serve(queue, now=0.0):
+    """Remove, charge and return the first item, as a pool does."""
     first = queue.first(now)
     if first is not None:
         queue.remove(first)
@@ -37,95 +39,95 @@ def served(queue, now=0.0):
     return first
 
 
-def test_one_tenants_equals_go_in_the_order_they_came():
-    tickets = [ticket(since=0.1 * number) for number in range(5)]
-    queue = queue_of(*tickets)
+def test_items_of_one_tenant_and_priority_are_served_in_order_of_arrival():
+    items = [Item(since=0.1 * number) for number in range(5)]
+    queue = queue_of(*items)
 
-    assert [served(queue, 1.0) for _ in range(6)] == [*tickets, None]
-
-
-def test_the_more_urgent_goes_first():
-    low, usual, high = (ticket(priority=priority) for priority in (-2, 0, 2))
-
-    assert [served(queue_of(low, usual, high)), served(queue_of(low, usual))] == [high, usual]
+    assert [serve(queue, 1.0) for _ in range(6)] == [*items, None]
 
 
-def test_waiting_makes_urgent():
-    old, new = ticket(priority=-2, since=0.0), ticket(priority=2, since=4 * AGEING)
+def test_the_highest_priority_is_served_first():
+    low, normal, high = (Item(priority=priority) for priority in (-2, 0, 2))
+
+    assert [serve(queue_of(low, normal, high)), serve(queue_of(low, normal))] == [high, normal]
+
+
+def test_waiting_raises_the_priority():
+    old, new = Item(priority=-2, since=0.0), Item(priority=2, since=4 * AGEING)
     queue = queue_of(new, old)
 
     assert queue.first(4 * AGEING - 0.1) is new
-    assert queue.first(4 * AGEING) is old, "after four times ten seconds nothing is more urgent than it"
+    assert queue.first(4 * AGEING) is old, "after four ageing intervals, its priority is the highest"
 
 
-def test_a_long_line_that_is_served_is_not_urgent_for_its_age():
-    queue = queue_of(*(ticket("greedy") for _ in range(9)))
-    for moment in range(4):
-        served(queue, 8.0 * moment)
-    queue.add(modest := ticket("modest", since=30.0))
+def test_items_that_wait_behind_served_items_of_their_tenant_do_not_age():
+    queue = queue_of(*(Item("greedy") for _ in range(9)))
+    for number in range(4):
+        serve(queue, 8.0 * number)
+    queue.add(modest := Item("modest", since=30.0))
 
-    assert queue.first(30.0) is modest, "tickets that came half a minute before it are no reason to pass it over"
+    assert queue.first(30.0) is modest, "the other tenant's items have waited 30 seconds, but were served in between"
 
 
-def test_what_cannot_start_yet_is_passed_over_and_keeps_its_place():
-    expected, ready = ticket(since=0.0, waiting=False), ticket(since=1.0)
+def test_an_item_that_is_not_ready_is_skipped_and_keeps_its_position():
+    expected, ready = Item(since=0.0, ready=False), Item(since=1.0)
     queue = queue_of(expected, ready)
 
     assert queue.first(2.0) is ready
-    expected.turn = Future()
+    expected.ready = True
     assert queue.first(2.0) is expected
 
 
-def test_who_asks_for_much_waits_behind_who_asks_for_little():
-    greedy = [ticket("greedy") for _ in range(100)]
+def test_a_tenant_with_many_items_does_not_delay_a_tenant_with_few():
+    greedy = [Item("greedy") for _ in range(100)]
     queue = queue_of(*greedy)
     for _ in range(10):
-        served(queue)
+        serve(queue)
 
-    queue.add(modest := ticket("modest", since=5.0))
+    queue.add(modest := Item("modest", since=5.0))
 
-    assert served(queue, 5.0) in (modest, greedy[10])
-    assert served(queue, 5.0) in (modest, greedy[10])
+    assert serve(queue, 5.0) in (modest, greedy[10])
+    assert serve(queue, 5.0) in (modest, greedy[10])
 
 
-def test_nobody_saves_up_by_asking_for_nothing():
-    queue = queue_of(*(ticket("busy") for _ in range(100)))
+def test_a_tenant_without_items_saves_up_no_service():
+    queue = queue_of(*(Item("busy") for _ in range(100)))
     for _ in range(50):
-        served(queue)
+        serve(queue)
     for _ in range(20):
-        queue.add(ticket("late", since=1.0))
+        queue.add(Item("late", since=1.0))
 
-    next_ten = Counter(served(queue, 1.0).tenant for _ in range(10))
+    next_ten = Counter(serve(queue, 1.0).tenant for _ in range(10))
 
-    assert next_ten["late"] in (5, 6), "it shares from now on, whatever the other was served before"
+    assert next_ten["late"] in (5, 6), "it gets an equal share from now on, whatever the other tenant received before"
 
 
-def test_who_was_served_at_once_has_saved_up_nothing_either():
+def test_a_tenant_that_was_served_without_waiting_saves_up_no_service_either():
     queue = FairQueue(AGEING)
     for tenant in ["busy"] * 50 + ["late"]:
-        queue.charge(ticket(tenant), 0.0)
+        queue.charge(Item(tenant), 0.0)
     for tenant in ["busy", "late"] * 20:
-        queue.add(ticket(tenant))
+        queue.add(Item(tenant))
 
-    assert Counter(served(queue).tenant for _ in range(10))["late"] in (5, 6)
-
-
-def test_nobody_is_charged_twice_for_having_left_for_a_moment():
-    queue = queue_of(ticket("a", 0.9), ticket("b"), ticket("b"))
-    assert served(queue).tenant == "a"
-    queue.add(ticket("a"))
-
-    assert [served(queue).tenant for _ in range(3)] == ["b", "a", "b"]
+    assert Counter(serve(queue).tenant for _ in range(10))["late"] in (5, 6)
 
 
-def test_what_was_served_at_once_counts_as_well():
+def test_a_tenant_that_returns_is_not_charged_twice():
+    queue = queue_of(Item("a", 0.9), Item("b"), Item("b"))
+    assert serve(queue).tenant == "a"
+    queue.add(Item("a"))
+
+    assert [serve(queue).tenant for _ in range(3)] == ["b", "a", "b"]
+
+
+def test_service_without_waiting_counts():
     queue = FairQueue(AGEING)
     for _ in range(10):
-        queue.charge(ticket("busy"), 0.0)
+        queue.charge(Item("busy"), 0.0)
     for tenant in ("busy", "new"):
-        queue.add(ticket(tenant))
+        queue.add(Item(tenant))
 
-    assert served(queue).tenant == "new"
+    assert serve(queue).tenant == "new"
 
 
 @given(
@@ -135,62 +137,58 @@ def test_what_was_served_at_once_counts_as_well():
     ),
     st.randoms(use_true_random=False),
 )
-def test_whatever_comes_and_goes_the_seconds_add_up_and_end_at_zero(arrivals, random):
-    queue, inside = FairQueue(AGEING), []
-    for tenant, cost, priority, leaves in arrivals:
-        queue.add(one := ticket(tenant, cost, priority))
-        inside.append(one)
-        if leaves:
-            gone = inside.pop(random.randrange(len(inside)))
-            queue.remove(gone)
-            queue.remove(gone)
-        owned = defaultdict(float)
-        for other in inside:
-            owned[other.tenant] += other.cost
-        assert abs(queue.cost - sum(owned.values())) < 1e-6
-        assert all(abs(queue.cost_of(name) - owned[name]) < 1e-6 for name in "abc")
-    while inside:
-        inside.remove(served(queue))
+def test_the_costs_of_a_queue_are_the_sums_of_its_items_and_end_at_zero(arrivals, random):
+    queue, waiting = FairQueue(AGEING), []
+    for tenant, cost, priority, cancels in arrivals:
+        queue.add(item := Item(tenant, cost, priority))
+        waiting.append(item)
+        if cancels:
+            cancelled = waiting.pop(random.randrange(len(waiting)))
+            queue.remove(cancelled)
+            queue.remove(cancelled)
+        costs = defaultdict(float)
+        for item in waiting:
+            costs[item.tenant] += item.cost
+        assert abs(queue.cost - sum(costs.values())) < 1e-6
+        assert all(abs(queue.cost_of(name) - costs[name]) < 1e-6 for name in "abc")
+    while waiting:
+        waiting.remove(serve(queue))
     assert (bool(queue), queue.cost, [queue.cost_of(name) for name in "abc"]) == (False, 0.0, [0.0] * 3)
     assert queue.first(0.0) is None
 
 
 @given(st.lists(st.lists(st.floats(0.01, 5.0), min_size=30, max_size=30), min_size=2, max_size=4))
-def test_among_tenants_that_always_wait_service_differs_by_two_tickets_at_most(costs):
-    queue = queue_of(*(ticket(str(number), cost) for number, line in enumerate(costs) for cost in line))
-    got = [0.0] * len(costs)
-    largest = max(max(line) for line in costs)
+def test_the_service_of_tenants_that_always_wait_differs_by_two_items_at_most(costs):
+    queue = queue_of(*(Item(str(number), cost) for number, row in enumerate(costs) for cost in row))
+    service = [0.0] * len(costs)
+    largest = max(max(row) for row in costs)
 
     while all(queue.cost_of(str(number)) for number in range(len(costs))):
-        one = served(queue)
-        got[int(one.tenant)] += one.cost
-        assert max(got) - min(got) <= 2 * largest + 1e-9
+        item = serve(queue)
+        service[int(item.tenant)] += item.cost
+        assert max(service) - min(service) <= 2 * largest + 1e-9
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.floats(0.1, 2.0), st.sampled_from(PRIORITIES)), max_size=80))
-def test_nothing_starves_however_urgent_the_others_are(others):
+def test_no_item_starves_whatever_the_priorities_of_the_others(others):
     queue, now = FairQueue(AGEING), 0.0
-    queue.add(waits := ticket("w", 1.0, PRIORITIES[0]))
+    queue.add(waiting := Item("w", 1.0, PRIORITIES[0]))
     for tenant, cost, priority in others * 4:
-        queue.add(ticket(tenant, cost, priority, since=now))
-        if (one := served(queue, now)) is waits:
+        queue.add(Item(tenant, cost, priority, since=now))
+        if (item := serve(queue, now)) is waiting:
             return
-        now += one.cost
-        assert now < 4 * AGEING + 6 * 2 * 2.0 + 2.0, "once it is among the most urgent, only its share counts"
+        now += item.cost
+        assert now < 4 * AGEING + 6 * 2 * 2.0 + 2.0, "at the highest priority, only the tenants' shares count"
 
 
-def test_an_endless_row_of_new_tenants_is_not_remembered_for_ever():
+def test_the_number_of_stored_tenants_is_limited():
     queue = FairQueue(AGEING)
 
-    for number in range(4 * REMEMBERED):
-        queue.charge(ticket(f"tenant {number}"), 0.0)
+    for number in range(4 * MAX_IDLE_TENANTS):
+        queue.charge(Item(f"tenant {number}"), 0.0)
 
-    assert len(queue._served) <= REMEMBERED + 1
+    assert len(queue._served) <= MAX_IDLE_TENANTS + 1
 
 
-def test_a_ticket_that_gave_up_is_not_served():
-    gone = ticket()
-    gone.turn.cancel()
-    queue = queue_of(gone)
-
-    assert queue.first(0.0) is None
+def test_a_queue_without_ready_items_has_no_first_item():
+    assert queue_of(Item(ready=False)).first(0.0) is None

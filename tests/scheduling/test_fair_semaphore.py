@@ -1,4 +1,4 @@
-"""Who comes in where only so many may be at a time."""
+"""Tests of the order in which waiters acquire slots, and of cancellation."""
 
 from __future__ import annotations
 
@@ -10,75 +10,75 @@ from motet.scheduling.fair_semaphore import FairSemaphore
 from tests.waiting import turns
 
 
-class Guests:
-    """Come into a room in the order in which they are asked, and note when they are in."""
+class Holders:
+    """Named tasks that each hold a slot until `release`, and the order in which they acquired their slots."""
 
-    def __init__(self, places: int) -> None:
-        self.inside: list[str] = []
-        self._room = FairSemaphore(places)
-        self._leaving: dict[str, asyncio.Event] = {}
+    def __init__(self, slots: int) -> None:
+        self.acquired: list[str] = []
+        self._semaphore = FairSemaphore(slots)
+        self._released: dict[str, asyncio.Event] = {}
 
-    async def come(self, name: str, tenant: str = "", priority: int = 0) -> asyncio.Task[None]:
-        self._leaving[name] = asyncio.Event()
-        visit = asyncio.create_task(self._visit(name, tenant, priority))
+    async def start(self, name: str, tenant: str = "", priority: int = 0) -> asyncio.Task[None]:
+        self._released[name] = asyncio.Event()
+        task = asyncio.create_task(self._hold(name, tenant, priority))
         await asyncio.sleep(0)
-        return visit
+        return task
 
-    def leave(self, name: str) -> None:
-        self._leaving[name].set()
+    def release(self, name: str) -> None:
+        self._released[name].set()
 
-    async def all_leave(self, *visits: asyncio.Task[None]) -> list[str]:
-        for event in self._leaving.values():
+    async def release_all(self, *tasks: asyncio.Task[None]) -> list[str]:
+        for event in self._released.values():
             event.set()
-        await asyncio.gather(*visits)
-        return self.inside
+        await asyncio.gather(*tasks)
+        return self.acquired
 
-    async def _visit(self, name: str, tenant: str, priority: int) -> None:
-        async with self._room.slot(tenant, priority):
-            self.inside.append(name)
-            await self._leaving[name].wait()
+    async def _hold(self, name: str, tenant: str, priority: int) -> None:
+        async with self._semaphore.slot(tenant, priority):
+            self.acquired.append(name)
+            await self._released[name].wait()
 
 
-async def test_no_more_are_in_than_there_are_places() -> None:
-    guests = Guests(2)
-    visits = [await guests.come(name) for name in "abc"]
+async def test_no_more_slots_are_held_than_there_are() -> None:
+    holders = Holders(2)
+    tasks = [await holders.start(name) for name in "abc"]
     await turns()
-    assert guests.inside == ["a", "b"]
+    assert holders.acquired == ["a", "b"]
 
-    guests.leave("a")
+    holders.release("a")
     await turns()
-    assert guests.inside == ["a", "b", "c"]
-    await guests.all_leave(*visits)
+    assert holders.acquired == ["a", "b", "c"]
+    await holders.release_all(*tasks)
 
 
-async def test_the_urgent_come_in_first_and_tenants_by_turns() -> None:
-    guests = Guests(1)
-    visits = [await guests.come("first")]
-    visits += [await guests.come(f"much {number}", "greedy") for number in range(3)]
-    visits += [await guests.come("little", "modest"), await guests.come("urgent", "greedy", priority=1)]
+async def test_a_higher_priority_is_served_first_and_tenants_share_the_rest() -> None:
+    holders = Holders(1)
+    tasks = [await holders.start("first")]
+    tasks += [await holders.start(f"greedy {number}", "greedy") for number in range(3)]
+    tasks += [await holders.start("modest", "modest"), await holders.start("urgent", "greedy", priority=1)]
 
-    assert await guests.all_leave(*visits) == ["first", "urgent", "little", "much 0", "much 1", "much 2"]
+    assert await holders.release_all(*tasks) == ["first", "urgent", "modest", "greedy 0", "greedy 1", "greedy 2"]
 
 
-@pytest.mark.parametrize("free", [False, True], ids=["while it waits", "when its turn has come"])
-async def test_who_gives_up_takes_no_place_with_it(free: bool) -> None:
-    guests = Guests(1)
-    first, second = await guests.come("first"), await guests.come("second")
+@pytest.mark.parametrize("free", [False, True], ids=["while it waits", "when a slot is free"])
+async def test_a_cancelled_waiter_takes_no_slot(free: bool) -> None:
+    holders = Holders(1)
+    first, second = await holders.start("first"), await holders.start("second")
 
     if free:
-        guests.leave("first")
-        await asyncio.sleep(0)  # the place is the second's now, who does not know it yet
+        holders.release("first")
+        await asyncio.sleep(0)  # The second has acquired the slot, but has not resumed yet.
     second.cancel()
     await turns()
 
-    assert await guests.all_leave(first, await guests.come("third")) == ["first", "third"]
+    assert await holders.release_all(first, await holders.start("third")) == ["first", "third"]
 
 
-async def test_a_place_left_when_the_next_has_just_given_up_goes_to_the_one_after() -> None:
-    guests = Guests(1)
-    first, second, third = [await guests.come(name) for name in ("first", "second", "third")]
+async def test_a_slot_released_at_the_moment_of_a_cancellation_goes_to_the_next_waiter() -> None:
+    holders = Holders(1)
+    first, second, third = [await holders.start(name) for name in ("first", "second", "third")]
 
-    guests.leave("first")
-    second.cancel()  # both are heard of in the next turn, the leaving first
+    holders.release("first")
+    second.cancel()  # The event loop processes both in its next iteration, the release first.
 
-    assert await guests.all_leave(first, third) == ["first", "third"]
+    assert await holders.release_all(first, third) == ["first", "third"]

@@ -1,4 +1,4 @@
-"""The `motet` command as a person runs it: a process, with the time and the patience of a test."""
+"""The `motet` command in a process, as a user runs it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 COMMAND = (sys.executable, "-P", "-m", "services")
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
-# The tests' own environment must not set what a test does not.
+# Settings in the developer's environment must not affect tests.
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("MOTET_")}
 
 
-def motet(*arguments: object, said: str = "", folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run it to its end."""
+def motet(*arguments: object, stdin: str = "", folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
     return subprocess.run(
         [*COMMAND, *map(str, arguments)],
-        input=said,
+        input=stdin,
         capture_output=True,
         text=True,
         errors="surrogateescape",
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         cwd=folder,
         env=CLEAN,
     )
@@ -34,8 +34,8 @@ def motet(*arguments: object, said: str = "", folder: Path | None = None) -> sub
 
 @contextmanager
 def started(*arguments: object, **settings: str) -> Iterator[subprocess.Popen[str]]:
-    """Start it, with settings in its environment; it is killed at the end of the test if it is still there."""
-    # A shell has its background jobs ignore Ctrl-C, and what tests start there would inherit that.
+    """Start a command, with settings in its environment, and kill it on exit if it still runs."""
+    # A shell's background jobs ignore Ctrl-C, and child processes inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
@@ -45,7 +45,7 @@ def started(*arguments: object, **settings: str) -> Iterator[subprocess.Popen[st
         stderr=subprocess.PIPE,
         text=True,
         env=CLEAN | {f"MOTET_{name.upper()}": value for name, value in settings.items()},
-        # As in a terminal: what is sent to it can be sent to its whole group.
+        # As in a terminal: a signal goes to the whole process group.
         start_new_session=True,
     ) as process:
         try:
@@ -55,14 +55,14 @@ def started(*arguments: object, **settings: str) -> Iterator[subprocess.Popen[st
                 process.kill()
 
 
-def interrupted(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """Press Ctrl-C: a terminal tells the whole process group. Returns what it still printed."""
+def interrupt(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Press Ctrl-C, as a signal to the process group, and return the rest of the output."""
     os.killpg(process.pid, signal.SIGINT)
-    return process.communicate(timeout=PATIENCE)
+    return process.communicate(timeout=TIMEOUT)
 
 
 def table_of(up: subprocess.Popen[str]) -> dict[str, list[str]]:
-    """Each service's address and metrics address, once all serve."""
+    """Wait until all services are ready, and return the address and the metrics address of each."""
     assert up.stdout is not None
     table: dict[str, list[str]] = {}
     for line in iter(up.stdout.readline, ""):
@@ -71,13 +71,13 @@ def table_of(up: subprocess.Popen[str]) -> dict[str, list[str]]:
         *name, address, metrics = line.split() or ["", ""]
         if name and address != "address":
             table[" ".join(name)] = [address, metrics]
-    raise AssertionError(f"motet up came to nothing: {up.communicate()[1]}")
+    raise AssertionError(f"motet up failed: {up.communicate()[1]}")
 
 
-def eventually(true: Callable[[], bool]) -> bool:
-    """Whether something comes true while a test can wait."""
-    end = time.monotonic() + PATIENCE
-    while not true():
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Return whether a condition becomes true within `TIMEOUT` seconds."""
+    end = time.monotonic() + TIMEOUT
+    while not condition():
         if time.monotonic() > end:
             return False
         time.sleep(0.02)
@@ -85,5 +85,5 @@ def eventually(true: Callable[[], bool]) -> bool:
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
-    """Every file in a folder by its name, in the order of the names."""
+    """Return the content of each file in a folder by the file's name, in the order of the names."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}

@@ -1,4 +1,4 @@
-"""Each way to end has its code, and no way is left out."""
+"""Exit codes: every error and every state of a generation has a code."""
 
 from __future__ import annotations
 
@@ -35,13 +35,14 @@ CODES: dict[type[MotetError], Exit] = {
 }
 
 
-def every(kind: type[MotetError]) -> set[type[MotetError]]:
+def subclasses(kind: type[MotetError]) -> set[type[MotetError]]:
+    """Return an error class and all its subclasses in Motet."""
     own = (child for child in kind.__subclasses__() if child.__module__ == MotetError.__module__)
-    return {kind}.union(*map(every, own))
+    return {kind}.union(*map(subclasses, own))
 
 
-def test_every_error_has_the_code_of_what_to_do_about_it() -> None:
-    assert every(MotetError) == CODES.keys()
+def test_every_error_has_an_exit_code() -> None:
+    assert subclasses(MotetError) == CODES.keys()
     assert {kind: exit_of_error(kind("...")) for kind in CODES} == CODES
 
 
@@ -57,7 +58,7 @@ def test_every_error_has_the_code_of_what_to_do_about_it() -> None:
         (State.CANCELLED, CancelledError("..."), Exit.INTERRUPTED),
     ],
 )
-def test_a_generation_that_is_over_has_the_code_of_how_it_went(
+def test_every_state_of_a_finished_generation_has_an_exit_code(
     state: State, error: MotetError | None, code: Exit
 ) -> None:
     assert exit_of(Generation("generations/g", state, error=error)) is code

@@ -1,4 +1,4 @@
-"""One form for every log line of a process."""
+"""Log lines of a process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.logs import configure_logs
 
 
 @pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
+def _restore_logging() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -21,7 +21,7 @@ def _as_before() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-def test_lines_of_every_library_are_json_where_no_person_looks(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_of_every_library_are_json_outside_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("info")
 
     logging.getLogger("grpc").warning("lost %d", 3, extra={"peer": "a"})
@@ -35,7 +35,7 @@ def test_lines_of_every_library_are_json_where_no_person_looks(capsys: pytest.Ca
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_a_traceback_shows_no_prompt(
+def test_a_traceback_contains_no_prompt(
     terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
@@ -47,9 +47,9 @@ def test_a_traceback_shows_no_prompt(
     except ValueError:
         logging.getLogger("motet").exception("unexpected error")
 
-    shown = capsys.readouterr().err
-    assert "ValueError" in shown
-    assert "penguin" not in shown
+    output = capsys.readouterr().err
+    assert "ValueError" in output
+    assert "penguin" not in output
     if not terminal:
-        (line,) = map(json.loads, shown.splitlines())
+        (line,) = map(json.loads, output.splitlines())
         assert line["exception"][0]["exc_type"] == "ValueError"

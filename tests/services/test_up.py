@@ -1,4 +1,4 @@
-"""All services as processes: they come up together, answer, and leave nothing behind."""
+"""`motet up`: services start, answer and stop without leaving a process."""
 
 from __future__ import annotations
 
@@ -19,194 +19,194 @@ import pytest
 from motet.client import Client
 from motet.core.request import GenerationRequest, Message
 from services.up import deployment_of
-from tests.services.command import PATIENCE, eventually, files_in, interrupted, motet, started, table_of
+from tests.services.command import TIMEOUT, eventually, files_in, interrupt, motet, started, table_of
 
 
 def descendants(process: int) -> list[int]:
-    """The processes that a process started."""
+    """Return the child processes of a process."""
     children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
     return [int(child) for child in children]
 
 
-def gone(processes: list[int]) -> bool:
+def ended(processes: list[int]) -> bool:
     return not any(Path(f"/proc/{process}").exists() for process in processes)
 
 
 @pytest.fixture
 def up() -> Iterator[subprocess.Popen[str]]:
-    """One that a test may end as it likes."""
+    """Yield a deployment that a test may stop."""
     with started("up", "--toy", "--port", 0) as process:
         yield process
 
 
 @pytest.fixture(scope="module")
-def lasting() -> Iterator[dict[str, list[str]]]:
-    """Where the services of one are that no test ends."""
+def shared() -> Iterator[dict[str, list[str]]]:
+    """Yield the addresses of a deployment that no test stops."""
     with started("up", "--toy", "--toy-delay", 0.005, "--port", 0) as process:
         yield table_of(process)
-        interrupted(process)
+        interrupt(process)
 
 
-async def test_it_answers_and_ctrl_c_leaves_no_process(up: subprocess.Popen[str]) -> None:
+async def test_a_deployment_answers_and_ctrl_c_leaves_no_process(up: subprocess.Popen[str]) -> None:
     table = table_of(up)
     processes = descendants(up.pid)
 
     async with Client(table["orchestrator"][0]) as client:
         answer = await client.answer(GenerationRequest((Message("user", ("hello",)),), seed=1))
-    _, errors = interrupted(up)
+    _, errors = interrupt(up)
 
     assert answer.text.startswith("You said: hello.")
     assert len(processes) == len(table)
-    assert (up.returncode, gone(processes)) == (0, True), errors
+    assert (up.returncode, ended(processes)) == (0, True), errors
 
 
-def test_the_same_seed_makes_the_same_bytes_here_there_and_twice_in_a_row(
-    lasting: dict[str, list[str]], tmp_path: Path
+def test_a_seed_gives_the_same_bytes_embedded_remote_and_when_repeated(
+    shared: dict[str, list[str]], tmp_path: Path
 ) -> None:
-    address = lasting["orchestrator"][0]
-    hows = {"here": ["--toy"], "there": ["--server", address], "again": ["--server", address]}
+    address = shared["orchestrator"][0]
+    targets = {"embedded": ["--toy"], "remote": ["--server", address], "repeated": ["--server", address]}
 
-    for name, how in hows.items():
-        ran = motet("run", "hello", "--seed", 9, "--out", tmp_path / name, *how)
-        assert ran.returncode == 0, ran.stderr
+    for name, options in targets.items():
+        result = motet("run", "hello", "--seed", 9, "--out", tmp_path / name, *options)
+        assert result.returncode == 0, result.stderr
 
-    made = [files_in(tmp_path / name) for name in hows]
-    assert len(made[0]) == 3
-    assert made[0] == made[1] == made[2]
+    files = [files_in(tmp_path / name) for name in targets]
+    assert len(files[0]) == 3
+    assert files[0] == files[1] == files[2]
 
 
-def test_every_process_shows_its_metrics(lasting: dict[str, list[str]]) -> None:
-    for address, metrics in lasting.values():
+def test_every_process_serves_its_metrics(shared: dict[str, list[str]]) -> None:
+    for address, metrics in shared.values():
         assert address != metrics
         with urlopen(f"http://{metrics}/metrics") as page:
             assert "motet_call_" in page.read().decode()
 
 
-def test_ctrl_c_at_a_remote_run_stops_the_work_there(lasting: dict[str, list[str]], tmp_path: Path) -> None:
+def test_ctrl_c_at_a_remote_run_stops_the_work_of_the_server(shared: dict[str, list[str]], tmp_path: Path) -> None:
     def working() -> bool:
-        with urlopen(f"http://{lasting['image decoder'][1]}/metrics") as page:
+        with urlopen(f"http://{shared['image decoder'][1]}/metrics") as page:
             return b"motet_calls_running 1.0" in page.read()
 
-    where = ("--server", lasting["orchestrator"][0], "--out", tmp_path)
-    with started("run", "hello", "--steps", "image=1000", *where) as run:
+    options = ("--server", shared["orchestrator"][0], "--out", tmp_path)
+    with started("run", "hello", "--steps", "image=1000", *options) as run:
         assert eventually(working)
-        begun = time.monotonic()
-        interrupted(run)
+        start = time.monotonic()
+        interrupt(run)
         assert eventually(lambda: not working())
 
     assert run.returncode == 130
-    # All thousand steps would have taken five seconds.
-    assert time.monotonic() - begun < 4
+    # A thousand steps take five seconds.
+    assert time.monotonic() - start < 4
 
 
-def test_a_service_that_dies_is_named_and_takes_the_others_along(up: subprocess.Popen[str]) -> None:
+def test_a_service_that_ends_is_named_and_the_others_are_stopped(up: subprocess.Popen[str]) -> None:
     table_of(up)
     processes = descendants(up.pid)
 
     os.kill(processes[0], signal.SIGKILL)
-    _, errors = up.communicate(timeout=PATIENCE)
+    _, errors = up.communicate(timeout=TIMEOUT)
 
     assert "motet: encoder was killed by signal 9" in errors
-    assert (up.returncode, gone(processes)) == (1, True)
+    assert (up.returncode, ended(processes)) == (1, True)
 
 
-def test_killed_outright_it_still_leaves_no_process(up: subprocess.Popen[str]) -> None:
+def test_sigkill_leaves_no_process(up: subprocess.Popen[str]) -> None:
     table_of(up)
     processes = descendants(up.pid)
 
     up.kill()
 
     try:
-        assert eventually(lambda: gone(processes))
+        assert eventually(lambda: ended(processes))
     finally:
         for process in processes:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
 
 
-def test_decoders_leave_the_processors_to_the_others(up: subprocess.Popen[str]) -> None:
+def test_decoders_run_at_low_cpu_priority(up: subprocess.Popen[str]) -> None:
     table_of(up)
     nice = min(19, os.nice(0) + 15)
 
     for process in descendants(up.pid):
-        decodes = b"\0decoder\0" in Path(f"/proc/{process}/cmdline").read_bytes()
+        is_decoder = b"\0decoder\0" in Path(f"/proc/{process}/cmdline").read_bytes()
         threads = [int(thread.name) for thread in Path(f"/proc/{process}/task").iterdir()]
         levels = [os.getpriority(os.PRIO_PROCESS, thread) for thread in threads]
-        # All but the leash, which is there before and only waits.
-        assert levels.count(nice if decodes else os.nice(0)) >= len(threads) - 1
-        # Linux may share processors among sessions first, whatever their processes are.
+        # The thread that watches the parent starts earlier and only waits.
+        assert levels.count(nice if is_decoder else os.nice(0)) >= len(threads) - 1
+        # Linux may share CPU time between sessions, which makes niceness ineffective.
         assert os.getsid(process) == os.getsid(up.pid)
 
 
-def test_decoders_are_as_others_where_that_is_asked_for() -> None:
+def test_without_background_decoders_run_at_normal_cpu_priority() -> None:
     deployments = [deployment_of("", 0, 1, True, 0.0, background=background) for background in (True, False)]
-    told = [
+    in_background = [
         [worker for worker in deployment.workers().values() if "--background" in worker] for deployment in deployments
     ]
-    assert [len(each) for each in told] == [3, 0]
+    assert [len(workers) for workers in in_background] == [3, 0]
 
 
-def test_ctrl_c_before_all_are_up_leaves_no_process(up: subprocess.Popen[str]) -> None:
+def test_ctrl_c_during_the_start_leaves_no_process(up: subprocess.Popen[str]) -> None:
     assert eventually(lambda: len(descendants(up.pid)) > 2)
     processes = descendants(up.pid)
 
-    interrupted(up)
+    interrupt(up)
 
-    assert (up.returncode, gone(processes)) == (0, True)
+    assert (up.returncode, ended(processes)) == (0, True)
 
 
-def test_a_port_in_use_is_told_in_one_line_and_nothing_is_left(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_in_one_line(tmp_path: Path) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
 
-        served = motet("serve", "encoder", "--toy", "--listen", f"127.0.0.1:{port}")
-        upped = motet("up", "--toy", "--port", port)
+        serve = motet("serve", "encoder", "--toy", "--listen", f"127.0.0.1:{port}")
+        up = motet("up", "--toy", "--port", port)
 
-    assert (served.returncode, upped.returncode) == (2, 2)
-    assert served.stderr.splitlines() == [
+    assert (serve.returncode, up.returncode) == (2, 2)
+    assert serve.stderr.splitlines() == [
         f"motet: 127.0.0.1:{port} is in use by another process; stop it or choose another port (ADDRESS_IN_USE)"
     ]
-    assert "ADDRESS_IN_USE" in upped.stderr
-    assert "Traceback" not in upped.stderr
+    assert "ADDRESS_IN_USE" in up.stderr
+    assert "Traceback" not in up.stderr
 
 
-def test_every_example_runs_against_it(lasting: dict[str, list[str]], tmp_path: Path) -> None:
-    address = lasting["orchestrator"][0]
+def test_every_example_runs_against_it(shared: dict[str, list[str]], tmp_path: Path) -> None:
+    address = shared["orchestrator"][0]
     root = Path(__file__).parents[2]
 
     for example in sorted((root / "examples").glob("*.py")):
-        ran = subprocess.run(
+        result = subprocess.run(
             [sys.executable, str(example), "hello", "--server", address],
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
             cwd=tmp_path,
         )
-        assert (ran.returncode, "You said: hello." in ran.stdout) == (0, True), ran.stderr
+        assert (result.returncode, "You said: hello." in result.stdout) == (0, True), result.stderr
 
     assert list(files_in(tmp_path / "answer"))
 
 
-def test_replicas_come_up_under_names_of_their_own_and_answer(tmp_path: Path) -> None:
+def test_replicas_have_their_own_names_and_answer(tmp_path: Path) -> None:
     with started("up", "--toy", "--port", 0, "--replicas", "image=2", "--replicas", "llm=2") as up:
         table = table_of(up)
-        ran = motet("run", "hello", "--only", "image", "--out", tmp_path, "--server", table["orchestrator"][0])
-        interrupted(up)
+        result = motet("run", "hello", "--only", "image", "--out", tmp_path, "--server", table["orchestrator"][0])
+        interrupt(up)
 
     names = {"encoder", "language model", "language model 2", "image decoder", "image decoder 2"}
     assert names <= table.keys()
-    assert ran.returncode == 0, ran.stderr
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("typed", ["smell=2", "image=0", "image", "image=many", "image=65"])
-def test_replicas_of_nothing_are_refused(typed: str) -> None:
-    upped = motet("up", "--toy", "--port", 0, "--replicas", typed)
+def test_wrong_replicas_are_refused(typed: str) -> None:
+    up = motet("up", "--toy", "--port", 0, "--replicas", typed)
 
-    assert upped.returncode == 2
-    assert "--replicas takes WORKER=NUMBER" in upped.stderr
+    assert up.returncode == 2
+    assert "--replicas takes WORKER=NUMBER" in up.stderr
 
 
-def test_a_decoder_that_dies_midway_costs_its_own_part_alone(tmp_path: Path) -> None:
+def test_a_killed_decoder_fails_only_its_own_part(tmp_path: Path) -> None:
     with started("up", "--toy", "--toy-delay", 0.02, "--port", 0) as up:
         address = table_of(up)["orchestrator"][0]
         victim = next(
@@ -227,4 +227,4 @@ def test_a_decoder_that_dies_midway_costs_its_own_part_alone(tmp_path: Path) -> 
     failed = [line for line in rest if line["event"] == "part_failed"]
     assert [(line["part_id"], line["reason"]) for line in failed] == [(image, "WORKER_LOST")]
     assert (rest[-1]["event"], rest[-1]["state"], rest[-1]["files"]) == ("done", "PARTIAL", 2)
-    assert run.wait(PATIENCE) == 3
+    assert run.wait(TIMEOUT) == 3

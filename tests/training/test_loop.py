@@ -1,4 +1,4 @@
-"""The loop of every training."""
+"""The training loop."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from motet.training import loop
+from motet.training.loop import Schedule, TrainingLoop, load_weights, newest_checkpoint
 
-SCHEDULE = loop.Schedule(steps=40, rate=0.2, warmup=5, average=0.9)
+SCHEDULE = Schedule(steps=40, rate=0.2, warmup=5, average=0.9)
 
 
 class Line(nn.Module):
@@ -29,7 +29,7 @@ def losses(line: Line, rng: np.random.Generator) -> Mapping[str, Tensor]:
 
 
 class Plane(nn.Module):
-    """Has a matrix that learns by Muon beside a vector that does not."""
+    """A module with a matrix for Muon and a vector for AdamW."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,40 +44,40 @@ class Plane(nn.Module):
 def train_plane(folder: Path, steps: int = 40) -> Plane:
     torch.manual_seed(0)
     plane = Plane()
-    training = loop.Loop(plane, folder, SCHEDULE, hidden="inner.")
-    training.resume()
-    while training.step < steps:
-        training._advance(lambda rng: {"error": (plane(torch.randn(8, 4)) - 1).square().mean()})
-    training.save()
+    loop = TrainingLoop(plane, folder, SCHEDULE, hidden="inner.")
+    loop.resume()
+    while loop.step < steps:
+        loop._advance(lambda rng: {"error": (plane(torch.randn(8, 4)) - 1).square().mean()})
+    loop.save()
     return plane
 
 
 def train(folder: Path, steps: int = 40) -> Line:
     line = Line()
-    training = loop.Loop(line, folder, SCHEDULE)
-    training.resume()
-    while training.step < steps:
-        training._advance(lambda rng: losses(line, rng))
-    training.save()
+    loop = TrainingLoop(line, folder, SCHEDULE)
+    loop.resume()
+    while loop.step < steps:
+        loop._advance(lambda rng: losses(line, rng))
+    loop.save()
     return line
 
 
-def test_it_learns_and_leaves_frozen_parameters_alone(tmp_path: Path) -> None:
+def test_training_changes_no_frozen_parameter(tmp_path: Path) -> None:
     line = train(tmp_path)
     assert line.slope.item() > 1
     assert line.fixed.item() == 1
 
 
-def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
+def test_a_stopped_training_resumes_to_the_weights_of_an_uninterrupted_one(tmp_path: Path) -> None:
     whole = train(tmp_path / "whole")
     train(tmp_path / "parts", steps=17)
     parts = train(tmp_path / "parts")
     assert torch.equal(whole.slope, parts.slope)
-    assert loop.weights(tmp_path / "whole").keys() == {"slope"}
-    assert torch.equal(loop.weights(tmp_path / "whole")["slope"], loop.weights(tmp_path / "parts")["slope"])
+    assert load_weights(tmp_path / "whole").keys() == {"slope"}
+    assert torch.equal(load_weights(tmp_path / "whole")["slope"], load_weights(tmp_path / "parts")["slope"])
 
 
-def test_hidden_matrices_learn_by_another_optimizer_and_go_on_as_if_they_had_not_stopped(tmp_path: Path) -> None:
+def test_a_training_with_muon_resumes_to_the_weights_of_an_uninterrupted_one(tmp_path: Path) -> None:
     whole = train_plane(tmp_path / "whole")
     train_plane(tmp_path / "parts", steps=17)
     parts = train_plane(tmp_path / "parts")
@@ -87,14 +87,14 @@ def test_hidden_matrices_learn_by_another_optimizer_and_go_on_as_if_they_had_not
     assert {"inner.weight.momentum_buffer", "inner.bias.exp_avg", "slope.exp_avg"} <= set(names)
 
 
-def test_half_a_checkpoint_is_not_resumed_from(tmp_path: Path) -> None:
+def test_an_incomplete_checkpoint_is_ignored(tmp_path: Path) -> None:
     train(tmp_path, steps=10)
-    half = tmp_path / "step-00000020"
-    half.mkdir()
-    (half / "model.safetensors").write_bytes(b"half")
-    found = loop.newest(tmp_path)
-    assert found is not None
-    assert found.name == "step-00000010"
+    incomplete = tmp_path / "step-00000020"
+    incomplete.mkdir()
+    (incomplete / "model.safetensors").write_bytes(b"half")
+    newest = newest_checkpoint(tmp_path)
+    assert newest is not None
+    assert newest.name == "step-00000010"
 
 
 def test_only_the_newest_checkpoint_is_kept(tmp_path: Path) -> None:
@@ -103,29 +103,29 @@ def test_only_the_newest_checkpoint_is_kept(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000020"]
 
 
-def test_a_folder_without_a_checkpoint_is_named(tmp_path: Path) -> None:
+def test_a_folder_without_a_checkpoint_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="run the training"):
-        loop.weights(tmp_path)
+        load_weights(tmp_path)
 
 
-def test_a_loss_that_is_not_finite_stops_the_training(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_is_an_error(tmp_path: Path) -> None:
     line = Line()
-    training = loop.Loop(line, tmp_path, SCHEDULE)
+    loop = TrainingLoop(line, tmp_path, SCHEDULE)
     with pytest.raises(FloatingPointError, match="step 0"):
-        training.run(lambda rng: {"error": line.slope.sum() / 0})
+        loop.run(lambda rng: {"error": line.slope.sum() / 0})
 
 
-def test_the_rate_rises_then_falls_to_nothing_by_steps_or_by_time() -> None:
-    schedule = loop.Schedule(steps=100, rate=1, warmup=10, minutes=1)
+def test_the_rate_rises_then_falls_to_zero_by_steps_or_by_time() -> None:
+    schedule = Schedule(steps=100, rate=1, warmup=10, minutes=1)
     assert schedule.factor(0, 0) == pytest.approx(0.1)
     assert schedule.factor(10, 0) > schedule.factor(50, 0) > schedule.factor(99, 0) > 0
     assert schedule.factor(100, 0) == 0
     assert schedule.progress(1, 60) == 1
 
 
-def test_samples_are_drawn_with_the_average_and_training_goes_on_with_its_own(tmp_path: Path) -> None:
-    line, seen = Line(), []
-    training = loop.Loop(line, tmp_path, SCHEDULE)
-    training.run(lambda rng: losses(line, rng), lambda: seen.append(line.slope.item()))
-    assert seen == [training.averages["slope"].item()]
-    assert line.slope.item() != seen[0]
+def test_samples_use_the_averaged_weights_and_training_continues_with_its_own(tmp_path: Path) -> None:
+    line, sampled = Line(), []
+    loop = TrainingLoop(line, tmp_path, SCHEDULE)
+    loop.run(lambda rng: losses(line, rng), lambda: sampled.append(line.slope.item()))
+    assert sampled == [loop.averages["slope"].item()]
+    assert line.slope.item() != sampled[0]

@@ -1,4 +1,4 @@
-"""Sealing lists what is there, and what is listed is what is there."""
+"""Sealing lists the files of a bundle with their digests."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from motet.core.bundle import MANIFEST, Bundle, digest_of
 from motet.core.errors import BundleError
 from motet.training.seal_bundle import seal_bundle
 
-FACTS = """# A comment stays.
+SETTINGS = """# A comment stays.
 name: tiny
 licence: Apache-2.0
 description: For tests.
@@ -24,20 +24,20 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "encoder").mkdir()
     (tmp_path / "encoder" / "model.safetensors").write_bytes(b"weights")
     (tmp_path / "MODEL_CARD.md").write_text("# Tiny")
-    (tmp_path / MANIFEST).write_text(FACTS + "files: {}\n")
+    (tmp_path / MANIFEST).write_text(SETTINGS + "files: {}\n")
     return tmp_path
 
 
-def test_a_sealed_bundle_lists_its_files_and_not_its_documents(folder: Path) -> None:
+def test_a_sealed_bundle_lists_its_files_without_its_documents(folder: Path) -> None:
     bundle = seal_bundle(folder)
 
     assert bundle.manifest.files == {
         "encoder/model.safetensors": digest_of(folder / "encoder" / "model.safetensors"),
     }
-    assert (folder / MANIFEST).read_text().startswith(FACTS)
+    assert (folder / MANIFEST).read_text().startswith(SETTINGS)
 
 
-def test_sealing_again_follows_what_changed(folder: Path) -> None:
+def test_sealing_again_updates_the_digest_of_a_changed_file(folder: Path) -> None:
     first = seal_bundle(folder)
     (folder / "encoder" / "model.safetensors").write_bytes(b"other weights")
     with pytest.raises(BundleError, match="altered"):

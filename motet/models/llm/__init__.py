@@ -1,1 +1,1 @@
-"""The language model: continuous batching over a LLaMA, its adapter, its projections and its signal tokens."""
+"""The language model: a LLaMA with continuous batching, its adapter, its projections and its signal tokens."""

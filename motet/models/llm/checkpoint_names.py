@@ -1,15 +1,15 @@
-"""The names that NExT-GPT v0's checkpoints give to the projections (fact sheet 1.8 and 2.5)."""
+"""The parameter names of the projections in NExT-GPT v0's checkpoints (fact sheet 1.8 and 2.5)."""
 
 from __future__ import annotations
 
-# v0 grew modality by modality: the first output projection has no name of its own.
+# The image projection was the first one in v0, and its name has no suffix.
 _SUFFIX = {"image": ""}
 
 
 def to_v0(name: str) -> str:
-    """The v0 name of a parameter of `Projections`.
+    """Return the v0 name of a parameter of `Projections`.
 
-    `outputs.audio.fc.weight` is `gen_text_hidden_fcs_audio.0.fc.weight` there.
+    The v0 name of `outputs.audio.fc.weight` is `gen_text_hidden_fcs_audio.0.fc.weight`.
     """
     if not name.startswith("outputs."):
         return name

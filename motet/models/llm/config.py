@@ -1,4 +1,4 @@
-"""How much one language model may hold in memory and do at a time."""
+"""The limits of a language model's engine."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """The bounds of one language model's engine; None is what suits the model.
+    """Limits of one language model's engine, in tokens. None selects a default that depends on the model.
 
-    `kv_tokens` is for how many tokens of scripts and answers there is memory: answers that find no room wait. It is
-    never less than one conversation of full length, and twelve of them unless told. `prefix_tokens` is how many tokens
-    are remembered beside them of what scripts begin with; none with 0, and four conversations' unless told.
-    `pass_tokens` is about how many tokens go through the network at once: long prompts are read in parts of that size,
-    between which the other answers go on.
+    `kv_tokens` is the size of the KV cache. Sequences that do not fit wait. The minimum is one conversation of
+    maximum length, and the default is twelve. `prefix_cache_tokens` is the size of the prefix cache. 0 disables it,
+    and the default is four conversations of maximum length. `max_batched_tokens` is the approximate number of tokens
+    per forward. Long prompts are prefilled in chunks of that size, and other sequences continue between the chunks.
     """
 
     kv_tokens: int | None = None
-    prefix_tokens: int | None = None
-    pass_tokens: int = 128
+    prefix_cache_tokens: int | None = None
+    max_batched_tokens: int = 128
 
-    def answers(self, positions: int) -> int:
-        """Tokens there is memory for, where a conversation takes at most `positions`."""
-        return 12 * positions if self.kv_tokens is None else max(positions, self.kv_tokens)
+    def kv_cache_size(self, max_positions: int) -> int:
+        """Return the size of the KV cache in tokens, if a conversation has at most `max_positions` tokens."""
+        return 12 * max_positions if self.kv_tokens is None else max(max_positions, self.kv_tokens)
 
-    def prefixes(self, positions: int) -> int:
-        """Tokens that are remembered of scripts' beginnings."""
-        return 4 * positions if self.prefix_tokens is None else self.prefix_tokens
+    def prefix_cache_size(self, max_positions: int) -> int:
+        """Return the size of the prefix cache in tokens, if a conversation has at most `max_positions` tokens."""
+        return 4 * max_positions if self.prefix_cache_tokens is None else self.prefix_cache_tokens

@@ -1,4 +1,4 @@
-"""The text of an answer on its way out: whole characters, and nothing from the stop mark on."""
+"""The detokenizer: token ids in, text of whole characters out, up to the stop text."""
 
 from __future__ import annotations
 
@@ -7,51 +7,52 @@ import re
 from motet.models.llm.chat_template import STOP
 from motet.models.llm.tokenizer import IncrementalDecoder, Tokenizer
 
-# White space and marks at the end may be the beginning of the stop; they wait for what follows.
-_WAITING = re.compile(rf"\s*{STOP[0]}{{0,{len(STOP) - 1}}}\Z")
+# White space and number signs at the end of the text may be the start of the stop text. They are held back until the
+# next token.
+_POSSIBLE_STOP = re.compile(rf"\s*{STOP[0]}{{0,{len(STOP) - 1}}}\Z")
 
 
 class Detokenizer:
-    """Turns tokens into text that is certainly part of the answer.
+    """A converter from the tokens of one response to its text. It holds text back that may be the stop text.
 
-    The stop is recognised in the text, since "###" has several tokenisations (NExT-GPT's published stop rule
-    knows one of them, and lets invented turns through).
+    The stop text is searched in the text, since "###" has several tokenizations. NExT-GPT's published stop rule knows
+    only one of them, so the model can continue with invented turns.
     """
 
-    def __init__(self, codec: Tokenizer) -> None:
-        self._codec = codec
-        self._spelling = IncrementalDecoder(codec)
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._decoder = IncrementalDecoder(tokenizer)
         self._held = ""
-        self._begun = False
+        self._started = False
         self.stopped = False
-        """Whether the stop was read; what comes after it is dropped."""
+        """True once the stop text was found. The text after it is dropped."""
 
     def feed(self, token: int) -> str:
-        """The text that one more token releases, often ""."""
-        self._held += self._spelling.feed(token)
-        answer, stop, _ = self._held.partition(STOP)
+        """Add a token. Return the text that is complete now, often ""."""
+        self._held += self._decoder.feed(token)
+        text, stop, _ = self._held.partition(STOP)
         if stop:
             self.stopped = True
             self._held = ""
-            return self._out(answer.rstrip())
-        waiting = _WAITING.search(answer)
-        keep = waiting.start() if waiting else len(answer)
-        released, self._held = answer[:keep], answer[keep:]
-        return self._out(released)
+            return self._output(text.rstrip())
+        possible_stop = _POSSIBLE_STOP.search(text)
+        end = possible_stop.start() if possible_stop else len(text)
+        released, self._held = text[:end], text[end:]
+        return self._output(released)
 
     def flush(self) -> str:
-        """The text that was waiting: a run of signal tokens follows it, so it is no stop."""
-        held = self._held + self._spelling.close()
-        self._held, self._spelling = "", IncrementalDecoder(self._codec)
-        return self._out(held)
+        """Return the text that was held back. A run of signal tokens follows, so the text is not a stop text."""
+        held = self._held + self._decoder.close()
+        self._held, self._decoder = "", IncrementalDecoder(self._tokenizer)
+        return self._output(held)
 
     def close(self) -> str:
-        """The last text of an answer that was cut off, without white space at its end."""
+        """Return the text that was held back at the end of the response, without trailing white space."""
         return self.flush().rstrip()
 
-    def _out(self, text: str) -> str:
-        # The transcript puts a space after "Assistant:", which is not part of the answer.
-        if text and not self._begun:
-            self._begun = True
+    def _output(self, text: str) -> str:
+        # The chat template has a space after "Assistant:". It is not part of the response.
+        if text and not self._started:
+            self._started = True
             return text.removeprefix(" ")
         return text

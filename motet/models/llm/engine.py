@@ -1,4 +1,4 @@
-"""The language model's engine: many answers, one loop, as few passes through the network as can be."""
+"""The language model's engine: continuous batching of all sequences on one thread."""
 
 from __future__ import annotations
 
@@ -15,237 +15,251 @@ from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import FaultError
 from motet.core.workers import Finished, LanguageEvent
-from motet.models.engine_thread import EngineThread
+from motet.models.engine_thread import EngineThread, engine_error
 from motet.models.event_queue import EventQueue
 from motet.models.llm.config import EngineConfig
-from motet.models.llm.network import BLOCK
+from motet.models.llm.network import BLOCK_SIZE
 from motet.models.llm.prefix_cache import PrefixCache
 from motet.models.llm.response_state import ModelContext, ResponseState
-from motet.models.llm.sampling import NONE, next_tokens
+from motet.models.llm.sampling import NO_TOKEN, next_tokens
 from motet.models.llm.sequence import ScheduledChunk, Sequence
 from motet.scheduling.fair_queue import FairQueue
 
+_NAME = "language model"
+
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a pass brought for one answer: its run's or token's inputs and states, (tokens, width), and what follows."""
+class SequenceOutput:
+    """The result of one forward for one sequence.
 
-    row: Sequence
+    `embedded` and `states`, both (tokens, width), are the inputs and the states of its token or signal run. `token` is
+    the sampled next token.
+    """
+
+    sequence: Sequence
     embedded: Tensor
     states: Tensor
     token: int
 
 
-class Engine:
-    """Writes answers together. Each joins, and leaves, between two passes.
+class LanguageModelEngine:
+    """An engine that decodes many sequences in one batch. Sequences start and stop between two forwards.
 
-    A pass takes the next token, or the whole run, of every answer that is being written, and beside them a bounded
-    part of the scripts that are still being read. Where there is no memory for one more answer it waits in line; none
-    fails for that. The thread ends when there is nothing to do.
+    A forward contains the next token, or the whole signal run, of every decoding sequence. It also contains blocks of
+    the prompts that are being prefilled, up to a limit. A sequence waits in a queue until the KV cache has a slot for
+    it. The thread sleeps if there is no work.
     """
 
-    def __init__(self, voice: ModelContext, budget: EngineConfig) -> None:
-        self._voice = voice
-        self._llama = voice.llama
-        self._pass_tokens = budget.pass_tokens
-        self._cache = voice.llama.cache(budget.answers(voice.positions))
-        self._prefixes = PrefixCache(budget.prefixes(voice.positions) // BLOCK)
-        self._queue: FairQueue[Sequence] = FairQueue()
-        self._reading: deque[Sequence] = deque()
-        self._writing: list[Sequence] = []
-        self._thread: EngineThread[Sequence] = EngineThread("language model", self._step, self._fail)
+    def __init__(self, context: ModelContext, config: EngineConfig) -> None:
+        self._llama = context.llama
+        self._max_batched_tokens = config.max_batched_tokens
+        self._cache = context.llama.cache(config.kv_cache_size(context.positions))
+        self._prefix_cache = PrefixCache(config.prefix_cache_size(context.positions) // BLOCK_SIZE)
+        self._waiting: FairQueue[Sequence] = FairQueue()
+        self._prefilling: deque[Sequence] = deque()
+        self._decoding: list[Sequence] = []
+        self._thread: EngineThread[Sequence] = EngineThread(_NAME, self._step, self._fail)
         metrics.KV_TOKENS_LIMIT.set(self._cache.limit)
 
-    def join(self, writing: ResponseState, deadline: Deadline, events: EventQueue[list[LanguageEvent]]) -> Sequence:
-        """Begin a response as soon as there is KV memory for it. Its events go to `events`.
+    def add(self, response: ResponseState, deadline: Deadline, events: EventQueue[list[LanguageEvent]]) -> Sequence:
+        """Add a response, which starts as soon as the KV cache has a slot for it. Its events go to `events`.
 
-        Raises `RetryableError` if the engine was closed.
+        Raises `RetryableError` if the engine is closed.
         """
-        row = Sequence(writing, deadline, events)
-        self._thread.submit(row)
-        return row
+        sequence = Sequence(response, deadline, events)
+        self._thread.submit(sequence)
+        return sequence
 
-    def leave(self, row: Sequence) -> None:
+    def cancel(self, sequence: Sequence) -> None:
         """Cancel a sequence. Its events are closed after at most one more forward."""
-        row.leaving = True
+        sequence.cancelled = True
 
     def close(self) -> None:
-        """End all sequences with a `RetryableError`, and the thread. Wait for the current forward."""
+        """Stop all sequences with a `RetryableError`, then the thread. Wait for the current forward."""
         self._thread.close()
 
     # All methods below run on the engine's thread.
 
     @torch.inference_mode()
     def _step(self, arrived: list[Sequence], closed: bool) -> bool:
-        for row in arrived:
-            self._queue.add(row)
+        for sequence in arrived:
+            self._waiting.add(sequence)
         if closed:
             self._fail(self._thread.closed_error())
-        busy = bool(self._rows())
-        metrics.SEQUENCES_WAITING.set(len(self._queue))
+        busy = bool(self._sequences())
+        metrics.SEQUENCES_WAITING.set(len(self._waiting))
         if busy:
             try:
-                self._part()
+                self._stop_cancelled_and_expired()
                 self._admit()
-                if pieces := self._next_pieces():
-                    self._feed(pieces)
+                if chunks := self._schedule():
+                    self._run(chunks)
             except Exception as error:
-                # The error is not caused by one sequence, so it ends all of them.
+                # The error is not caused by one sequence, so it stops all of them.
                 self._fail(error)
         return busy
 
     def _fail(self, error: BaseException) -> None:
-        for row in self._rows():
-            self._end(row, error)
+        for sequence in self._sequences():
+            self._finish(sequence, error)
 
-    def _rows(self) -> list[Sequence]:
-        return [*self._queue, *self._reading, *self._writing]
+    def _sequences(self) -> list[Sequence]:
+        return [*self._waiting, *self._prefilling, *self._decoding]
 
-    def _part(self) -> None:
-        """Parts with those who leave, or whose time is up."""
-        for row in self._rows():
-            if row.leaving:
-                self._end(row)
+    def _stop_cancelled_and_expired(self) -> None:
+        for sequence in self._sequences():
+            if sequence.cancelled:
+                self._finish(sequence)
                 continue
             try:
-                row.deadline.check("the language model was writing")
+                sequence.deadline.check("the language model was generating")
             except Exception as error:
-                self._end(row, error)
+                self._finish(sequence, error)
 
     def _admit(self) -> None:
-        """Gives memory to those in line, in order; who is next is not passed over because he needs much."""
-        while (row := self._queue.first(now())) is not None:
-            span = self._cache.reserve(row.writing.most)
-            if span is None:
+        """Reserve KV slots for waiting sequences, in order. A smaller sequence never overtakes the first one."""
+        while (sequence := self._waiting.first(now())) is not None:
+            slot = self._cache.reserve(sequence.response.max_tokens)
+            if slot is None:
                 return
-            self._queue.remove(row)
-            self._queue.charge(row, now())
-            row.span = span
-            self._reading.append(row)
+            self._waiting.remove(sequence)
+            self._waiting.charge(sequence, now())
+            sequence.slot = slot
+            self._prefilling.append(sequence)
             metrics.KV_TOKENS_USED.set(self._cache.used)
             metrics.SEQUENCES_RUNNING.inc()
             try:
-                row.embedded = self._llama.embed_script(row.writing.script)
-                row.blocks = row.writing.script.blocks(BLOCK) if self._prefixes.limit else []
+                prompt_tokens = sequence.response.prompt_tokens
+                sequence.embedded = self._llama.embed_prompt(prompt_tokens)
+                sequence.block_hashes = prompt_tokens.block_hashes(BLOCK_SIZE) if self._prefix_cache.limit else []
             except Exception as error:
-                self._end(row, error)
+                self._finish(sequence, error)
 
-    def _next_pieces(self) -> list[ScheduledChunk]:
-        """What goes into the next pass: all that is being written, then scripts, a block of each in turn."""
-        written = [row.write() for row in self._writing]
-        room = self._pass_tokens - sum(piece.place.count for piece in written)
-        read: list[ScheduledChunk] = []
-        held = 0
-        # One block at least, or those who write could keep the others from beginning.
-        while held < len(self._reading) and (room > 0 or not read):
-            row = self._reading.popleft()
-            piece = self._next_block(row, {other.block for other in read})
-            if piece is None:
-                held += 1
+    def _schedule(self) -> list[ScheduledChunk]:
+        """Return the chunks of the next forward: all decoding sequences, then blocks of prompts by round-robin."""
+        decode = [sequence.decode_chunk() for sequence in self._decoding]
+        budget = self._max_batched_tokens - sum(chunk.tokens.count for chunk in decode)
+        prefill: list[ScheduledChunk] = []
+        postponed = 0
+        # Every forward has at least one block, so decoding sequences cannot starve the others.
+        while postponed < len(self._prefilling) and (budget > 0 or not prefill):
+            sequence = self._prefilling.popleft()
+            chunk = self._next_block(sequence, {other.block_hash for other in prefill})
+            if chunk is None:
+                postponed += 1
             else:
-                held = 0
-                read.append(piece)
-                room -= piece.place.count
-            (self._reading if row.reading else self._writing).append(row)
-        return [*written, *read]
+                postponed = 0
+                prefill.append(chunk)
+                budget -= chunk.tokens.count
+            (self._prefilling if sequence.prefilling else self._decoding).append(sequence)
+        return [*decode, *prefill]
 
-    def _next_block(self, row: Sequence, being_read: set[bytes]) -> ScheduledChunk | None:
-        """What the row reads next, or None where another one is just reading the same: a pass later it is known."""
-        for block in self._prefixes.find(row.shared()):
-            assert row.span is not None
-            self._cache.write(row.span.base + row.position, block)
-            row.position += BLOCK
-            metrics.PREFIX_TOKENS.labels("shared").inc(BLOCK)
-        if being_read.intersection(row.shared()[:1]):
+    def _next_block(self, sequence: Sequence, scheduled: set[bytes]) -> ScheduledChunk | None:
+        """Copy the prompt's next blocks from the prefix cache, and return the first block that is not cached.
+
+        Return None if an equal block is scheduled for this forward. The block is a cache hit in the next one.
+        """
+        for block in self._prefix_cache.find(sequence.cacheable_blocks()):
+            assert sequence.slot is not None
+            self._cache.write(sequence.slot.base + sequence.position, block)
+            sequence.position += BLOCK_SIZE
+            metrics.PREFIX_TOKENS.labels("hit").inc(BLOCK_SIZE)
+        if scheduled.intersection(sequence.cacheable_blocks()[:1]):
             return None
-        piece = row.read()
-        metrics.PREFIX_TOKENS.labels("computed").inc(piece.place.count)
-        return piece
+        chunk = sequence.prefill_chunk()
+        metrics.PREFIX_TOKENS.labels("miss").inc(chunk.tokens.count)
+        return chunk
 
-    def _feed(self, pieces: abc.Sequence[ScheduledChunk]) -> None:
-        """One pass. Where it fails, each piece is tried by itself, so that only the answer at fault is lost."""
+    def _run(self, chunks: abc.Sequence[ScheduledChunk]) -> None:
+        """Run one forward. If it fails, run each chunk alone, so that only the sequence at fault fails."""
         try:
-            spoken = self._pass(pieces)
+            outputs = self._forward(chunks)
         except Exception as error:
-            if len(pieces) == 1:
-                self._end(pieces[0].row, error)
+            if len(chunks) == 1:
+                self._finish(chunks[0].sequence, error)
                 return
-            for piece in pieces:
-                if piece.row.span is not None:
-                    self._feed([piece])
+            for chunk in chunks:
+                if chunk.sequence.slot is not None:
+                    self._run([chunk])
             return
-        for outcome in spoken:
+        for output in outputs:
             try:
-                self._speak(outcome)
+                self._process(output)
             except Exception as error:
-                self._end(outcome.row, error)
+                self._finish(output.sequence, error)
 
-    def _pass(self, pieces: abc.Sequence[ScheduledChunk]) -> list[Outcome]:
-        """Feeds the pieces, those that are ids first. What came of those from which something is wanted."""
+    def _forward(self, chunks: abc.Sequence[ScheduledChunk]) -> list[SequenceOutput]:
+        """Run one forward of the chunks, those with ids first. Return the outputs of the chunks that need a token."""
         metrics.FORWARDS.inc()
-        ids = [token for piece in pieces for token in piece.ids]
-        read = [piece.embedded for piece in pieces if piece.embedded is not None]
-        embedded = torch.cat([self._llama.embed(ids), *read])
-        ends = accumulate(piece.place.count for piece in pieces)
-        wanted = [row for piece, end in zip(pieces, ends, strict=True) for row in range(end - piece.wanted, end)]
-        states = self._llama.forward(embedded, [piece.place for piece in pieces], self._cache, wanted)
-        for piece in pieces:
-            if piece.block:
-                at = piece.place.base + piece.place.start
-                self._prefixes.keep(piece.block, self._cache.read(at, piece.place.count))
-        return self._sampled(pieces, embedded, states)
-
-    def _sampled(self, pieces: abc.Sequence[ScheduledChunk], embedded: Tensor, states: Tensor) -> list[Outcome]:
-        inputs = torch.split(embedded, [piece.place.count for piece in pieces])
-        outputs = torch.split(states, [piece.wanted for piece in pieces])
-        spoken = [one for one in zip(pieces, inputs, outputs, strict=True) if one[0].wanted]
-        if not spoken:
-            return []
-        logits = self._llama.logits(torch.stack([state[-1] for _, _, state in spoken]))
-        hidden = torch.stack([piece.row.writing.hidden(logits.shape[1]) for piece, _, _ in spoken])
-        allowed = logits.masked_fill_(hidden, float("-inf"))
-        tokens = next_tokens([piece.row.writing.sampler for piece, _, _ in spoken], allowed)
-        outcomes = [
-            Outcome(piece.row, before, after, token)
-            for (piece, before, after), token in zip(spoken, tokens, strict=True)
+        ids = [token for chunk in chunks for token in chunk.ids]
+        prompts = [chunk.embedded for chunk in chunks if chunk.embedded is not None]
+        embedded = torch.cat([self._llama.embed(ids), *prompts])
+        ends = accumulate(chunk.tokens.count for chunk in chunks)
+        output_rows = [
+            row for chunk, end in zip(chunks, ends, strict=True) for row in range(end - chunk.output_count, end)
         ]
-        # Projecting takes as long as a pass: text need not wait for it.
-        return sorted(outcomes, key=lambda outcome: outcome.row.writing.run is not None)
+        states = self._llama.forward(embedded, [chunk.tokens for chunk in chunks], self._cache, output_rows)
+        for chunk in chunks:
+            if chunk.block_hash:
+                start = chunk.tokens.base + chunk.tokens.start
+                self._prefix_cache.put(chunk.block_hash, self._cache.read(start, chunk.tokens.count))
+        return self._sample(chunks, embedded, states)
 
-    def _speak(self, outcome: Outcome) -> None:
-        """Tells what a pass brought for one answer."""
-        row, writing = outcome.row, outcome.row.writing
-        if (run := writing.run) is not None:
-            conditioning = self._llama.conditioning(run.modality, outcome.states, outcome.embedded)
-            if self._told(row, writing.sung(run.modality, conditioning)):
+    def _sample(self, chunks: abc.Sequence[ScheduledChunk], embedded: Tensor, states: Tensor) -> list[SequenceOutput]:
+        inputs = torch.split(embedded, [chunk.tokens.count for chunk in chunks])
+        outputs = torch.split(states, [chunk.output_count for chunk in chunks])
+        sampled = [
+            (chunk.sequence, before, after)
+            for chunk, before, after in zip(chunks, inputs, outputs, strict=True)
+            if chunk.output_count
+        ]
+        if not sampled:
+            return []
+        logits = self._llama.logits(torch.stack([after[-1] for _, _, after in sampled]))
+        masks = torch.stack([sequence.response.token_mask(logits.shape[1]) for sequence, _, _ in sampled])
+        samplers = [sequence.response.sampler for sequence, _, _ in sampled]
+        tokens = next_tokens(samplers, logits.masked_fill_(masks, float("-inf")))
+        results = [
+            SequenceOutput(sequence, before, after, token)
+            for (sequence, before, after), token in zip(sampled, tokens, strict=True)
+        ]
+        # The projection of a run takes as long as a forward. Text is sent before it.
+        return sorted(results, key=lambda output: output.sequence.response.run is not None)
+
+    def _process(self, output: SequenceOutput) -> None:
+        """Send the events of one sequence's output."""
+        sequence, response = output.sequence, output.sequence.response
+        if (run := response.run) is not None:
+            conditioning = self._llama.conditioning(run.modality, output.states, output.embedded)
+            if self._emit(sequence, response.finish_run(run.modality, conditioning)):
                 return
-        if outcome.token == NONE:
-            raise FaultError("the language model's numbers are not finite: check its weights")
-        self._told(row, writing.take(outcome.token))
+        if output.token == NO_TOKEN:
+            raise FaultError("the language model's logits are not finite: check its weights")
+        self._emit(sequence, response.accept(output.token))
 
-    def _told(self, row: Sequence, events: list[LanguageEvent]) -> bool:
-        """Tells events; true where they are the last."""
+    def _emit(self, sequence: Sequence, events: list[LanguageEvent]) -> bool:
+        """Send events to the reader. Finish the sequence and return True if the last event is `Finished`."""
         if not events:
             return False
         try:
-            row.events.put(events)
+            sequence.events.put(events)
         except RuntimeError:
             # The event loop of the reader is closed.
-            row.leaving = True
+            sequence.cancelled = True
         if not isinstance(events[-1], Finished):
             return False
-        self._end(row)
+        self._finish(sequence)
         return True
 
-    def _end(self, row: Sequence, error: BaseException | None = None) -> None:
-        """Release everything the engine holds of a sequence, then close its events."""
-        if row.span is None:
-            self._queue.remove(row)
+    def _finish(self, sequence: Sequence, error: BaseException | None = None) -> None:
+        """Release all resources of a sequence, then close its events."""
+        if sequence.slot is None:
+            self._waiting.remove(sequence)
         else:
-            (self._reading if row in self._reading else self._writing).remove(row)
-            self._cache.release(row.span)
-            row.span = None
+            (self._prefilling if sequence in self._prefilling else self._decoding).remove(sequence)
+            self._cache.release(sequence.slot)
+            sequence.slot = None
             metrics.SEQUENCES_RUNNING.dec()
             metrics.KV_TOKENS_USED.set(self._cache.used)
         with suppress(RuntimeError):  # The event loop of the reader is closed.
-            row.events.close(error)
+            sequence.events.close(None if error is None else engine_error(error, _NAME))

@@ -11,7 +11,7 @@ from motet.core.errors import BundleError, RequestError
 from motet.core.workers import Finished, LanguageEvent, Prompt
 from motet.models.event_queue import EventQueue
 from motet.models.llm.config import EngineConfig
-from motet.models.llm.engine import Engine
+from motet.models.llm.engine import LanguageModelEngine
 from motet.models.llm.loading import load_llama, load_tokenizer
 from motet.models.llm.projections import ProjectorConfig
 from motet.models.llm.response_state import ModelContext, ResponseState
@@ -20,61 +20,61 @@ from motet.models.llm.tokenized_prompt import PromptBuilder
 
 
 class LlamaLanguageModel:
-    """A `LanguageModel` whose engine has its own thread; the event loop never waits for the network.
+    """A `LanguageModel` whose engine runs on its own thread, so the event loop never waits for the network.
 
-    Answers that are written at the same time share passes through the network. Closing the generator, cancelling its
-    task, or running out of time stops an answer within one pass, and closing has waited for that when it is done.
+    Concurrent responses share forwards. Closing the generator, cancelling its task, and the deadline stop a response
+    within one forward. Closing the generator waits until the engine has released the response.
     """
 
-    def __init__(self, voice: ModelContext, scriptwriter: PromptBuilder, budget: EngineConfig) -> None:
-        self._voice = voice
-        self._scriptwriter = scriptwriter
-        self._engine = Engine(voice, budget)
+    def __init__(self, context: ModelContext, prompt_builder: PromptBuilder, config: EngineConfig) -> None:
+        self._context = context
+        self._prompt_builder = prompt_builder
+        self._engine = LanguageModelEngine(context, config)
 
     async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
-        """See `LanguageModel.generate`.
+        """Implement `LanguageModel.generate`.
 
-        Raises `RequestError` for a prompt that is too long or names impossible sampling, `DeadlineError`.
+        Raises `RequestError` for a prompt that is too long or has invalid sampling parameters, and `DeadlineError`.
         """
         _check(prompt)
-        deadline.check("the language model was asked")
-        # At least one token must be left for the answer.
-        script = self._scriptwriter.write(prompt.turns, self._voice.positions - 1)
+        deadline.check("the language model received the prompt")
+        # The response has at least one token.
+        prompt_tokens = self._prompt_builder.build(prompt.turns, self._context.positions - 1)
         events: EventQueue[list[LanguageEvent]] = EventQueue()
-        row = self._engine.join(ResponseState(self._voice, script, prompt), deadline, events)
+        sequence = self._engine.add(ResponseState(self._context, prompt_tokens, prompt), deadline, events)
         try:
-            async for ready in events:
-                for event in ready:
+            async for batch in events:
+                for event in batch:
                     yield event
                     if isinstance(event, Finished):
                         return
         finally:
-            self._engine.leave(row)
+            self._engine.cancel(sequence)
             await events.wait_closed()
 
     def close(self) -> None:
-        """Ends the thread; a pass that is being made is waited for, and answers that are not done fail."""
+        """Stop the engine. Wait for the current forward. Unfinished responses fail with a `RetryableError`."""
         self._engine.close()
 
 
-def load_language_model(bundle: Bundle, budget: EngineConfig | None = None, device: str = "auto") -> LlamaLanguageModel:
-    """The language model of a bundle, ready to answer, on the device of that setting (`device_of`).
+def load_language_model(bundle: Bundle, config: EngineConfig | None = None, device: str = "auto") -> LlamaLanguageModel:
+    """Load the language model of a bundle to the device that `device` names, see `device_of`. This takes seconds.
 
-    Takes seconds. Raises `BundleError`, and `SettingsError` for a budget that there is no memory for.
+    Raises `BundleError`, and `SettingsError` if the device lacks the memory for `config`.
     """
     manifest = bundle.manifest
     entry = manifest.language_model
     llama = load_llama(bundle, device)
-    codec = load_tokenizer(bundle)
+    tokenizer = load_tokenizer(bundle)
     shapes = {name: tuple(manifest.decoder_of(name).conditioning) for name in manifest.signals}
     for name, shape in shapes.items():
         _check_shape(llama.projections.config.outputs, name, shape)
-    masks = TokenMasks(manifest.grammar, entry.first_control, llama.beginning, llama.device)
-    voice = ModelContext(llama, codec, manifest.grammar, masks, shapes, entry.max_tokens)
-    scriptwriter = PromptBuilder(
-        codec, manifest.grammar, entry.first_control, llama.beginning, llama.projections.config.encoder_width
+    masks = TokenMasks(manifest.grammar, entry.first_control, llama.bos_token_id, llama.device)
+    context = ModelContext(llama, tokenizer, manifest.grammar, masks, shapes, entry.max_tokens)
+    prompt_builder = PromptBuilder(
+        tokenizer, manifest.grammar, entry.first_control, llama.bos_token_id, llama.projections.config.encoder_width
     )
-    return LlamaLanguageModel(voice, scriptwriter, budget or EngineConfig())
+    return LlamaLanguageModel(context, prompt_builder, config or EngineConfig())
 
 
 def _check(prompt: Prompt) -> None:
@@ -89,8 +89,8 @@ def _check(prompt: Prompt) -> None:
 def _check_shape(outputs: Mapping[str, ProjectorConfig], modality: str, shape: tuple[int, ...]) -> None:
     if modality not in outputs:
         raise BundleError(f"the projections lack {modality!r}, which the manifest lists under signals")
-    made = outputs[modality].queries * outputs[modality].out_width
-    if prod(shape) != made:
+    size = outputs[modality].queries * outputs[modality].out_width
+    if prod(shape) != size:
         raise BundleError(
-            f"the projection of {modality!r} makes {made} numbers, but its decoder's conditioning is {list(shape)}"
+            f"the projection of {modality!r} has {size} outputs, but its decoder's conditioning is {list(shape)}"
         )

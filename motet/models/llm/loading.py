@@ -1,7 +1,7 @@
-"""The language model as its bundle holds it: the network of transformers, its adapter, its projections, its tokenizer.
+"""Loading a language model from its bundle: the network of transformers, the adapter, the projections, the tokenizer.
 
-Loading is strict. A checkpoint that lacks a parameter, or has one too many, is refused by name: a projection
-that silently stays random is the oldest bug of NExT-GPT's users.
+Loading is strict. A checkpoint with a missing or unexpected parameter is refused, and the error names the parameter. A
+projection that silently stays random is the oldest bug of NExT-GPT's users.
 """
 
 from __future__ import annotations
@@ -25,77 +25,79 @@ from motet.models.llm.network import Llama
 from motet.models.llm.projections import Projections, ProjectionsConfig
 from motet.models.llm.tokenizer import Tokenizer
 
-_WORDS = ("base_model.model.model.embed_tokens.weight", "base_model.model.lm_head.weight")
+_VOCABULARY_WEIGHTS = ("base_model.model.model.embed_tokens.weight", "base_model.model.lm_head.weight")
 
 
 def load_llama(bundle: Bundle, device: str = "auto") -> Llama:
-    """The network of a bundle's language model, on the device of that setting (`device_of`).
+    """Load the network of a bundle's language model to the device that `device` names, see `device_of`.
 
-    It computes in float32 on a CPU, in bfloat16 elsewhere. Raises `BundleError`, naming the file and the parameter.
+    The dtype is float32 on a CPU and bfloat16 on a GPU. Raises `BundleError`, which names the file and the parameter.
     """
-    place = device_of(device)
+    target = device_of(device)
     entry = bundle.manifest.language_model
     model = load_transformers_llama(bundle)
-    projections = _projections(bundle.path(entry.projections), model.config.hidden_size)
-    model = model.to(place, torch.float32 if place.type == "cpu" else torch.bfloat16)
-    longest = max((run.length for run in bundle.manifest.grammar.runs), default=1)
-    return Llama(model, projections.to(place), entry.max_tokens, longest)
+    projections = _load_projections(bundle.path(entry.projections), model.config.hidden_size)
+    model = model.to(target, torch.float32 if target.type == "cpu" else torch.bfloat16)
+    longest_run = max((run.length for run in bundle.manifest.grammar.runs), default=1)
+    return Llama(model, projections.to(target), entry.max_tokens, longest_run)
 
 
 def load_transformers_llama(bundle: Bundle) -> LlamaForCausalLM:
-    """Transformers' own network of a bundle's language model, its adapter merged, in float32. Raises `BundleError`."""
+    """Load the language model as a transformers network, in float32, with its adapter merged. Raises `BundleError`."""
     entry = bundle.manifest.language_model
-    model = _base(bundle.path(entry.path))
-    words = _vocabulary(bundle.manifest.grammar, entry.first_control)
-    model.resize_token_embeddings(words, mean_resizing=False)
-    return model if entry.lora is None else _adapted(model, bundle.path(entry.lora))
+    model = _load_base(bundle.path(entry.path))
+    vocabulary_size = _vocabulary_size(bundle.manifest.grammar, entry.first_control)
+    model.resize_token_embeddings(vocabulary_size, mean_resizing=False)
+    return model if entry.lora is None else _with_adapter(model, bundle.path(entry.lora))
 
 
 def load_tokenizer(bundle: Bundle) -> Tokenizer:
-    """The bundle's text codec. Raises `BundleError` when its ids reach into those of the control tokens."""
+    """Load the bundle's tokenizer. Raises `BundleError` if its ids overlap those of the control tokens."""
     entry = bundle.manifest.language_model
-    codec = Tokenizer.load(bundle.path(entry.path) / "tokenizer.json")
-    if len(codec) > entry.first_control:
+    tokenizer = Tokenizer.load(bundle.path(entry.path) / "tokenizer.json")
+    if len(tokenizer) > entry.first_control:
         raise BundleError(
-            f"{entry.path}/tokenizer.json has {len(codec)} words, but the control tokens begin at "
+            f"{entry.path}/tokenizer.json has {len(tokenizer)} tokens, but the control tokens start at id "
             f"{entry.first_control}: use the tokenizer that came with the checkpoint"
         )
-    return codec
+    return tokenizer
 
 
-def _vocabulary(grammar: Grammar, first_control: int) -> int:
+def _vocabulary_size(grammar: Grammar, first_control: int) -> int:
     return max([first_control + 2, *(run.ids.stop for run in grammar.runs)])
 
 
-def _base(folder: Path) -> LlamaForCausalLM:
+def _load_base(folder: Path) -> LlamaForCausalLM:
     logging.disable_progress_bar()
-    model, found = LlamaForCausalLM.from_pretrained(
+    model, info = LlamaForCausalLM.from_pretrained(
         folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True
     )
-    for trouble in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if found[trouble]:
-            _refuse(folder, trouble.split("_")[0], sorted(map(str, found[trouble])))
+    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if info[problem]:
+            _refuse(folder, problem.split("_")[0], sorted(map(str, info[problem])))
     return model
 
 
-def _adapted(model: LlamaForCausalLM, folder: Path) -> LlamaForCausalLM:
-    """The model with its larger vocabulary's words, and the adapter merged into its weights."""
+def _with_adapter(model: LlamaForCausalLM, folder: Path) -> LlamaForCausalLM:
+    """Merge the adapter into the model's weights, and copy its token embeddings and output weights."""
     from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 
     state = {name: value.float() for name, value in load_file(folder / "adapter_model.safetensors").items()}
     config = LoraConfig(**json.loads((folder / "adapter_config.json").read_text()))
     adapted = get_peft_model(model, config)
-    expected = {name.replace(".default.", ".") for name in adapted.state_dict() if "lora_" in name} | {*_WORDS}
+    expected = {name.replace(".default.", ".") for name in adapted.state_dict() if "lora_" in name} | {
+        *_VOCABULARY_WEIGHTS
+    }
     _check(folder, expected, state)
-    words = {name: state.pop(name) for name in _WORDS}
+    weights = [state.pop(name) for name in _VOCABULARY_WEIGHTS]
     set_peft_model_state_dict(adapted, state)
     merged: LlamaForCausalLM = adapted.merge_and_unload()
-    _copy(folder, merged.model.embed_tokens, words[_WORDS[0]])
-    _copy(folder, merged.lm_head, words[_WORDS[1]])
+    _copy(folder, merged.model.embed_tokens, weights[0])
+    _copy(folder, merged.lm_head, weights[1])
     return merged
 
 
-def _projections(folder: Path, model_width: int) -> Projections:
+def _load_projections(folder: Path, model_width: int) -> Projections:
     config = ProjectionsConfig.read(json.loads((folder / "config.json").read_text()))
     if config.model_width != model_width:
         raise BundleError(f"{folder.name}/config.json is for a model of width {config.model_width}, not {model_width}")
@@ -107,14 +109,14 @@ def _projections(folder: Path, model_width: int) -> Projections:
     return projections
 
 
-def _copy(folder: Path, module: nn.Module, words: Tensor) -> None:
+def _copy(folder: Path, module: nn.Module, values: Tensor) -> None:
     weight = module.get_parameter("weight")
-    if weight.shape != words.shape:
+    if weight.shape != values.shape:
         raise BundleError(
-            f"{folder.name} has words of shape {tuple(words.shape)}, but the manifest's control tokens make it "
-            f"{tuple(weight.shape)}: the adapter belongs to another vocabulary"
+            f"{folder.name} has token embeddings of shape {tuple(values.shape)}, but the manifest's control tokens "
+            f"require {tuple(weight.shape)}: the adapter belongs to another vocabulary"
         )
-    weight.data.copy_(words)
+    weight.data.copy_(values)
 
 
 def _check(folder: Path, expected: set[str], state: Mapping[str, Tensor]) -> None:
@@ -124,8 +126,8 @@ def _check(folder: Path, expected: set[str], state: Mapping[str, Tensor]) -> Non
         _refuse(folder, "unexpected", sorted(unexpected))
 
 
-def _refuse(folder: Path, trouble: str, names: list[str]) -> None:
+def _refuse(folder: Path, problem: str, names: list[str]) -> None:
     raise BundleError(
-        f"the weights in {folder.name} have {len(names)} {trouble} parameters, such as {names[0]}: "
+        f"the weights in {folder.name} have {len(names)} {problem} parameters, such as {names[0]}: "
         "they belong to another model or are incomplete"
     )

@@ -1,41 +1,41 @@
-"""What scripts have in common at their beginnings, computed once."""
+"""The prefix cache: keys and values of the first blocks of recent prompts."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 
 from torch import Tensor
 
+from motet.caching.lru import LruCache
+
 
 class PrefixCache:
-    """Keys and values of whole blocks of scripts; when there are more than `limit`, the longest unused go.
+    """Keys and values of at most `limit` blocks of prompts. The least recently used blocks are evicted first.
 
-    A block's name says all that stands in its script up to the block's end, so equal names mean equal contents.
+    The hash of a block covers the prompt from its start to the end of the block, so equal hashes mean equal values.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._blocks: OrderedDict[bytes, Tensor] = OrderedDict()
+        self._blocks: LruCache[bytes, Tensor] = LruCache(limit)
 
     def __len__(self) -> int:
-        return len(self._blocks)
+        return self._blocks.size
 
-    def find(self, names: Sequence[bytes]) -> list[Tensor]:
-        """The blocks of a script that are known, from its first on without a gap."""
+    def find(self, block_hashes: Sequence[bytes]) -> list[Tensor]:
+        """Return the cached blocks of a prompt, up to the first block that is not cached."""
         found = []
-        for name in names:
-            if name not in self._blocks:
+        for block_hash in block_hashes:
+            block = self._blocks.get(block_hash)
+            if block is None:
                 break
-            found.append(self._blocks[name])
-        # A block is of no use without those before it, so of one script the last go first.
-        for name in reversed(names[: len(found)]):
-            self._blocks.move_to_end(name)
+            found.append(block)
+        # A block cannot be used without the blocks before it, so the last block must be evicted first.
+        for block_hash in reversed(block_hashes[: len(found)]):
+            self._blocks.get(block_hash)
         return found
 
-    def keep(self, name: bytes, block: Tensor) -> None:
-        """Remembers one more block."""
-        self._blocks[name] = block
-        self._blocks.move_to_end(name)
-        while len(self._blocks) > self.limit:
-            self._blocks.popitem(last=False)
+    def put(self, block_hash: bytes, block: Tensor) -> None:
+        """Add a block."""
+        # Each block has size 1, so the unit of the cache's limit is a block and not a byte.
+        self._blocks.put(block_hash, block, size=1)

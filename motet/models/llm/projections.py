@@ -1,7 +1,7 @@
-"""The small trained parts between the frozen ones: into the language model, and out of it to the decoders.
+"""The trained projections: from the encoder to the language model, and from the language model to the decoders.
 
 The input projection is one linear layer for all modalities. The output projection is NExT-GPT's TextFcLayer
-(section 1.8 of the fact sheet: `gen_text_hidden_fcs`), with its parameter names.
+(section 1.8 of the fact sheet: `gen_text_hidden_fcs`), with the parameter names of v0.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, slots=True)
 class ProjectorConfig:
-    """The sizes of one output projection; v0 has width 512, 4 heads, 4 layers on each side, 2048 inside.
+    """The sizes of one output projection. The defaults are those of v0.
 
-    `queries` by `out_width` is the shape of a decoder's conditioning: 77 by 768 for Stable Diffusion 1.5.
+    (`queries`, `out_width`) is the shape of the decoder's conditioning, (77, 768) for Stable Diffusion 1.5. `layers` is
+    the number of layers of the transformer's encoder, and of its decoder. `inside` is the width of the feed-forward
+    layers.
     """
 
     queries: int
@@ -31,7 +33,7 @@ class ProjectorConfig:
 
 @dataclass(frozen=True, slots=True)
 class ProjectionsConfig:
-    """All projections of a language model of width `model_width`, which reads embeddings of `encoder_width`."""
+    """The projections of a language model of width `model_width` and an encoder of width `encoder_width`."""
 
     encoder_width: int
     model_width: int
@@ -39,15 +41,15 @@ class ProjectionsConfig:
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> ProjectionsConfig:
-        """The config a bundle's `projections/config.json` states. Raises TypeError or KeyError for a wrong entry."""
+        """Return the config in a bundle's `projections/config.json`. Raises TypeError or KeyError for a wrong entry."""
         outputs = {name: ProjectorConfig(**sizes) for name, sizes in values["outputs"].items()}
         return cls(values["encoder_width"], values["model_width"], outputs)
 
 
 class TextFcLayer(nn.Module):
-    """Maps the model's states at one signal run to what a decoder is conditioned on.
+    """The projection from the model's states at one run of signal tokens to a decoder's conditioning.
 
-    Learned queries attend to the run, so the length of the output does not depend on the run's.
+    Learned queries attend to the run, so the shape of the output does not depend on the run's length.
     Shape: (batch, run, model_width) -> (batch, queries, out_width)
     """
 
@@ -62,7 +64,7 @@ class TextFcLayer(nn.Module):
             "batch_first": True,
             "norm_first": True,
         }
-        # Made here only because torch's own choice of encoder warns that it cannot use nested tensors.
+        # nn.Transformer's own encoder warns that it cannot use nested tensors, so the encoder is created here.
         encoder = nn.TransformerEncoder(
             nn.TransformerEncoderLayer(**sizes), config.layers, nn.LayerNorm(config.width), enable_nested_tensor=False
         )
@@ -71,7 +73,7 @@ class TextFcLayer(nn.Module):
         self.query_embs = nn.Parameter(torch.randn(1, config.queries, config.width))
 
     def forward(self, hidden: Tensor, embedded: Tensor) -> Tensor:
-        """`hidden` are the states at the run's own positions, `embedded` the run's input embeddings."""
+        """Project a run from its states, `hidden`, and its input embeddings, `embedded`."""
         run = self.fc(hidden + embedded)  # (batch, run, width)
         queries = self.query_embs.expand(len(run), -1, -1)
         projected: Tensor = self.model(self.tfm(run, queries))
@@ -90,6 +92,6 @@ class Projections(nn.Module):
         )
 
 
-def distance(projected: Tensor, target: Tensor) -> Tensor:
-    """NExT-GPT's alignment loss: the L2 norm of the difference per query, averaged; it is not a squared error."""
+def alignment_loss(projected: Tensor, target: Tensor) -> Tensor:
+    """Return NExT-GPT's alignment loss: the mean over all queries of the L2 norm of the difference, not squared."""
     return (projected - target).square().sum(dim=-1).clamp(min=1e-12).sqrt().mean()

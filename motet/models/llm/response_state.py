@@ -1,4 +1,4 @@
-"""One answer while it is written, token by token."""
+"""The state of one response during its generation, token by token."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from motet.models.llm.tokenizer import Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class ModelContext:
-    """What is the same for every answer of one model.
+    """The objects that all responses of one model share.
 
-    `shapes` are those of the decoders' conditioning, by modality; `positions` bounds script and answer together.
+    `shapes` are the shapes of the decoders' conditioning, by modality. `positions` is the maximum number of tokens of
+    prompt and response together.
     """
 
     llama: Llama
-    codec: Tokenizer
+    tokenizer: Tokenizer
     grammar: Grammar
     masks: TokenMasks
     shapes: Mapping[str, tuple[int, ...]]
@@ -36,84 +37,87 @@ class ModelContext:
 
 @dataclass(slots=True)
 class ResponseState:
-    """Writes one answer, for whoever runs the network: `pending` is fed, then `take` is told what was sampled.
+    """The state of one response. The engine feeds `pending` to the network and passes the sampled token to `accept`.
 
-    Once the first token of a run is sampled the others are certain, so they are fed in one pass, after which `sung` is
-    told what they mean: a run is never broken. Control tokens that may not come are `hidden` from sampling: marks of
-    attached media, the middle of a run, and the beginning of a run that is not allowed, or that the tokens left have
-    no room for.
+    After the first token of a signal run, all other tokens of the run are known. They are fed in one forward, after
+    which the engine calls `finish_run`. So a run is never broken. `token_mask` excludes the control tokens that must
+    not be sampled. It also excludes a run that exceeds its ceiling or the remaining tokens.
     """
 
-    voice: ModelContext
-    script: TokenizedPrompt
+    context: ModelContext
+    prompt_tokens: TokenizedPrompt
     prompt: Prompt
     pending: Sequence[int] = ()
-    """What must be fed before the next token can be sampled; nothing before the script was read."""
+    """The tokens to feed before the next token can be sampled. Empty until the prompt is prefilled."""
     run: Run | None = None
-    """The run that is pending, or None where a single token is."""
-    _written: int = 0
-    _asked: dict[str, int] = field(default_factory=dict)
-    _outlet: Detokenizer = field(init=False)
+    """The signal run in `pending`, or None if `pending` is a single token."""
     sampler: Sampler = field(init=False)
+    _output_tokens: int = 0
+    _signals: dict[str, int] = field(default_factory=dict)
+    """Number of signal runs so far, by modality."""
+    _detokenizer: Detokenizer = field(init=False)
 
     def __post_init__(self) -> None:
         prompt = self.prompt
-        self._outlet = Detokenizer(self.voice.codec)
+        self._detokenizer = Detokenizer(self.context.tokenizer)
         self.sampler = Sampler(prompt.temperature, prompt.top_p, prompt.seed)
 
     @property
-    def most(self) -> int:
-        """How many tokens script and answer have at most."""
-        return min(len(self.script.ids) + self.prompt.max_tokens, self.voice.positions)
+    def max_tokens(self) -> int:
+        """The maximum number of tokens of prompt and response together."""
+        return min(len(self.prompt_tokens) + self.prompt.max_tokens, self.context.positions)
 
-    def hidden(self, vocabulary: int) -> torch.Tensor:
-        """Which tokens may not come now, (vocabulary,)."""
+    def token_mask(self, vocabulary_size: int) -> torch.Tensor:
+        """Return a mask, (vocabulary,), that is true for each token that must not be sampled now."""
         allowed = (
             run.modality
-            for run in self.voice.grammar.runs
-            if self._asked.get(run.modality, 0) < self.prompt.ceilings.get(run.modality, 0)
-            and run.length <= self._left()
+            for run in self.context.grammar.runs
+            if self._signals.get(run.modality, 0) < self.prompt.ceilings.get(run.modality, 0)
+            and run.length <= self._remaining()
         )
-        return self.voice.masks.hiding_all_but(frozenset(allowed), vocabulary)
+        return self.context.masks.mask_for(frozenset(allowed), vocabulary_size)
 
-    def take(self, token: int) -> list[LanguageEvent]:
-        """What a sampled token brings; the last event of an answer is `Finished`, after which nothing is pending."""
+    def accept(self, token: int) -> list[LanguageEvent]:
+        """Add a sampled token. Return its events. If the last event is `Finished`, nothing is pending."""
         self.pending, self.run = (), None
-        if token == self.voice.llama.end:
-            return self._cut("stop")
-        run = self.voice.grammar.run_holding(token)
+        if token == self.context.llama.eos_token_id:
+            return self._finish("stop")
+        run = self.context.grammar.run_holding(token)
         if run is not None:
             self.pending, self.run = run.ids, run
-            self._written += run.length
-            self._asked[run.modality] = self._asked.get(run.modality, 0) + 1
-            return [*_pieces(self._outlet.flush()), SignalStarted(run.modality)]
-        self._written += 1
-        pieces = _pieces(self._outlet.feed(token))
-        if self._outlet.stopped:
-            return [*pieces, self._finished("stop")]
-        if self._left() <= 0:
-            return [*pieces, *self._cut("length")]
+            self._output_tokens += run.length
+            self._signals[run.modality] = self._signals.get(run.modality, 0) + 1
+            return [*_text_events(self._detokenizer.flush()), SignalStarted(run.modality)]
+        self._output_tokens += 1
+        events = _text_events(self._detokenizer.feed(token))
+        if self._detokenizer.stopped:
+            return [*events, self._finished("stop")]
+        if self._remaining() <= 0:
+            return [*events, *self._finish("length")]
         self.pending = (token,)
-        return pieces
+        return events
 
-    def sung(self, modality: str, conditioning: torch.Tensor) -> list[LanguageEvent]:
-        """What a whole run brings: the decoder is told by all its tokens, the last one's state too."""
-        signal = Signal(modality, from_torch(conditioning.reshape(self.voice.shapes[modality])))
-        if self._left() > 0:
+    def finish_run(self, modality: str, conditioning: torch.Tensor) -> list[LanguageEvent]:
+        """Add the conditioning of the pending run. Return its events.
+
+        The conditioning depends on the states of all tokens of the run, including the last one.
+        """
+        signal = Signal(modality, from_torch(conditioning.reshape(self.context.shapes[modality])))
+        if self._remaining() > 0:
             return [signal]
         self.pending, self.run = (), None
         return [signal, self._finished("length")]
 
-    def _left(self) -> int:
-        """How many tokens may still be written."""
-        return self.most - len(self.script.ids) - self._written
+    def _remaining(self) -> int:
+        """Return the number of tokens that the response may still have."""
+        return self.max_tokens - len(self.prompt_tokens) - self._output_tokens
 
-    def _cut(self, reason: Literal["stop", "length"]) -> list[LanguageEvent]:
-        return [*_pieces(self._outlet.close()), self._finished(reason)]
+    def _finish(self, reason: Literal["stop", "length"]) -> list[LanguageEvent]:
+        return [*_text_events(self._detokenizer.close()), self._finished(reason)]
 
     def _finished(self, reason: Literal["stop", "length"]) -> Finished:
-        return Finished(reason, len(self.script.ids), self._written)
+        return Finished(reason, len(self.prompt_tokens), self._output_tokens)
 
 
-def _pieces(text: str) -> list[LanguageEvent]:
+def _text_events(text: str) -> list[LanguageEvent]:
     return [TextPiece(text)] if text else []

@@ -1,4 +1,4 @@
-"""Which token comes next: the likeliest, or one by chance, of those that are allowed."""
+"""Sampling: the choice of the next token of each sequence from its logits."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from random import Random
 import torch
 from torch import Tensor
 
-NONE = -1
-"""In place of a token where none can be chosen, because the network's numbers are not finite."""
+NO_TOKEN = -1
+"""The result for a sequence whose logits are not finite."""
 
-# How many of the likeliest are looked at first for those that reach top_p; few are enough nearly always.
-_LOOK = 64
+# Number of most likely tokens that are searched first for those that reach top_p. It is nearly always enough.
+_FIRST_TOP_K = 64
 
 
 class Sampler:
-    """How tokens are chosen for one answer, and this answer's own chance: who else is answered has no part in it.
+    """The sampling parameters and the random numbers of one sequence. Other sequences do not affect them.
 
-    `temperature` 0 takes the likeliest token. Otherwise one is drawn among the likeliest that together reach a
-    probability of `top_p`, and those as likely as the last of them.
+    Temperature 0 selects the most likely token. Otherwise, the token is drawn from the smallest set of most likely
+    tokens whose probabilities sum to `top_p`. Tokens as likely as the last one of the set are included.
     """
 
     def __init__(self, temperature: float, top_p: float, seed: int) -> None:
@@ -27,46 +27,52 @@ class Sampler:
         self.top_p = top_p
         self._random = Random(seed)
 
-    def chance(self) -> float:
-        """The next number of its own, from 0 to less than 1."""
+    def random(self) -> float:
+        """Return the sequence's next random number, at least 0 and below 1."""
         return self._random.random()
 
 
-def next_tokens(samplers: Sequence[Sampler], allowed: Tensor) -> list[int]:
-    """The next token of each answer, or `NONE`, from logits that are minus infinity where a token may not come.
+def next_tokens(samplers: Sequence[Sampler], logits: Tensor) -> list[int]:
+    """Return the next token of each sequence, or `NO_TOKEN` if its logits are not finite.
 
-    `allowed` is (answers, vocabulary). What is chosen for one depends on its own row and sampler alone.
+    `logits` is (sequences, vocabulary), and minus infinity for tokens that must not be sampled. A sequence's token
+    depends on its own row and sampler only.
     """
-    tokens = allowed.argmax(dim=1)
-    broken = ~allowed.gather(1, tokens[:, None])[:, 0].isfinite()
-    drawing = [row for row, sampler in enumerate(samplers) if sampler.temperature > 0]
-    if drawing:
-        tokens[drawing] = _drawn([samplers[row] for row in drawing], allowed[drawing])
-    return tokens.masked_fill_(broken, NONE).tolist()
+    tokens = logits.argmax(dim=1)
+    not_finite = ~logits.gather(1, tokens[:, None])[:, 0].isfinite()
+    random_rows = [row for row, sampler in enumerate(samplers) if sampler.temperature > 0]
+    if random_rows:
+        tokens[random_rows] = _draw([samplers[row] for row in random_rows], logits[random_rows])
+    return tokens.masked_fill_(not_finite, NO_TOKEN).tolist()
 
 
-def _drawn(samplers: Sequence[Sampler], allowed: Tensor) -> Tensor:
+def _draw(samplers: Sequence[Sampler], logits: Tensor) -> Tensor:
     def column(numbers: list[float]) -> Tensor:
-        return torch.tensor(numbers, dtype=torch.float64, device=allowed.device)[:, None]
+        return torch.tensor(numbers, dtype=torch.float64, device=logits.device)[:, None]
 
-    odds = torch.softmax(allowed.double() / column([sampler.temperature for sampler in samplers]), dim=1)
+    probabilities = torch.softmax(logits.double() / column([sampler.temperature for sampler in samplers]), dim=1)
     if any(sampler.top_p < 1 for sampler in samplers):
-        odds = odds.masked_fill_(odds < _least(odds, column([sampler.top_p for sampler in samplers])), 0)
-    reached = odds.cumsum(dim=1)
-    # A product with less than 1 is less than the last sum, to the last bit, so there is always one beyond it.
-    drawn = column([sampler.chance() for sampler in samplers]) * reached[:, -1:]
-    return torch.searchsorted(reached, drawn, right=True)[:, 0]
+        minimum = _min_probability(probabilities, column([sampler.top_p for sampler in samplers]))
+        probabilities = probabilities.masked_fill_(probabilities < minimum, 0)
+    cumulative = probabilities.cumsum(dim=1)
+    # A random number is below 1, so its product with the last sum is below that sum, even after rounding. There is
+    # always a token whose sum is greater.
+    drawn = column([sampler.random() for sampler in samplers]) * cumulative[:, -1:]
+    return torch.searchsorted(cumulative, drawn, right=True)[:, 0]
 
 
-def _least(odds: Tensor, top_p: Tensor) -> Tensor:
-    """How likely a token must be to stay, (answers, 1); anything where `top_p`, of that shape, is 1."""
-    wanted = top_p.where(top_p < 1, 0)
-    size = 0
+def _min_probability(probabilities: Tensor, top_p: Tensor) -> Tensor:
+    """Return the minimum probability of a token that may be drawn, (sequences, 1), or 0 if `top_p` is 1.
+
+    `top_p` is (sequences, 1).
+    """
+    target = top_p.where(top_p < 1, 0)
+    top_k = 0
     while True:
-        size = min(max(_LOOK, 16 * size), odds.shape[1])
-        likeliest = odds.topk(size).values
-        short = likeliest.cumsum(dim=1) < wanted
-        if size == odds.shape[1] or not short[:, -1].any():
+        top_k = min(max(_FIRST_TOP_K, 16 * top_k), probabilities.shape[1])
+        most_likely = probabilities.topk(top_k).values
+        below = most_likely.cumsum(dim=1) < target
+        if top_k == probabilities.shape[1] or not below[:, -1].any():
             break
-    last = short.sum(dim=1, keepdim=True).clamp(max=size - 1)
-    return likeliest.gather(1, last).where(top_p < 1, 0)
+    last = below.sum(dim=1, keepdim=True).clamp(max=top_k - 1)
+    return most_likely.gather(1, last).where(top_p < 1, 0)

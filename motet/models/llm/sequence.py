@@ -1,4 +1,4 @@
-"""One answer's place in the engine: what it feeds the network next, and where that is kept."""
+"""One sequence in the engine, and the chunks of it that the engine schedules."""
 
 from __future__ import annotations
 
@@ -11,62 +11,64 @@ from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.workers import LanguageEvent
 from motet.models.event_queue import EventQueue
-from motet.models.llm.attention import TokenRange
-from motet.models.llm.kv_cache import KvSlot
-from motet.models.llm.network import BLOCK
+from motet.models.llm.layers.attention import TokenRange
+from motet.models.llm.layers.kv_cache import KvSlot
+from motet.models.llm.network import BLOCK_SIZE
 from motet.models.llm.response_state import ResponseState
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduledChunk:
-    """What one answer feeds in one pass: part of its script, a token it wrote, or a whole run.
+    """The tokens of one sequence in one forward: a block of its prompt, a sampled token, or a whole signal run.
 
-    `wanted` is how many of its last states are needed afterwards. `embedded`, (tokens, width), is None where `ids` are
-    to be embedded. `block` names what will be kept for others with the same beginning, b"" for nothing.
+    `output_count` is the number of last tokens whose states are needed after the forward. `embedded`, (tokens, width),
+    is None if `ids` must be embedded. `block_hash` is the prefix cache's key for the chunk, or b"" if the chunk is
+    not cached.
     """
 
-    row: Sequence
-    place: TokenRange
-    wanted: int
+    sequence: Sequence
+    tokens: TokenRange
+    output_count: int
     ids: abc.Sequence[int] = ()
     embedded: Tensor | None = None
-    block: bytes = b""
+    block_hash: bytes = b""
 
 
 @dataclass(slots=True, eq=False)
 class Sequence:
     """One response in the engine, an item of its `FairQueue`.
 
-    `events` is closed as soon as the engine holds nothing of the sequence.
+    `events` is closed as soon as the engine holds no resource of the sequence.
     """
 
-    writing: ResponseState
+    response: ResponseState
     deadline: Deadline
     events: EventQueue[list[LanguageEvent]]
     since: float = field(default_factory=now)
-    leaving: bool = False
-    """Nobody wants the rest of it."""
-    span: KvSlot | None = None
-    """Its memory; None while it waits, and after it has ended."""
+    cancelled: bool = False
+    slot: KvSlot | None = None
+    """The slot in the KV cache. None while the sequence waits, and after it has finished."""
     position: int = 0
-    """How many of its tokens were fed, or are in the pass that is being made."""
+    """Number of tokens that are in the KV cache or in the current forward."""
     embedded: Tensor | None = None
-    blocks: list[bytes] = field(default_factory=list)
+    """The input embeddings of the prompt, (tokens, width). None while the sequence waits."""
+    block_hashes: list[bytes] = field(default_factory=list)
+    """The hashes of the prompt's full blocks. Empty if the prefix cache is disabled."""
 
     @property
     def tenant(self) -> str:
         """The tenant of the prompt."""
-        return self.writing.prompt.tenant
+        return self.response.prompt.tenant
 
     @property
     def priority(self) -> int:
         """The priority of the prompt."""
-        return self.writing.prompt.priority
+        return self.response.prompt.priority
 
     @property
     def cost(self) -> float:
         """The maximum number of tokens of prompt and response."""
-        return self.writing.most
+        return self.response.max_tokens
 
     @property
     def ready(self) -> bool:
@@ -74,36 +76,43 @@ class Sequence:
         return True
 
     @property
-    def reading(self) -> bool:
-        """Whether some of the script was not fed yet."""
-        return self.position < len(self.writing.script.ids)
+    def prefilling(self) -> bool:
+        """True until the whole prompt is prefilled."""
+        return self.position < len(self.response.prompt_tokens)
 
-    def shared(self) -> list[bytes]:
-        """The names of the next blocks that another answer may have read already. The last token is always read."""
-        if self.position % BLOCK:
+    def cacheable_blocks(self) -> list[bytes]:
+        """Return the hashes of the next blocks that may be in the prefix cache.
+
+        The block with the prompt's last token is excluded, because the state of that token is needed.
+        """
+        if self.position % BLOCK_SIZE:
             return []
-        last = (len(self.writing.script.ids) - 1) // BLOCK
-        return self.blocks[self.position // BLOCK : last]
+        last = (len(self.response.prompt_tokens) - 1) // BLOCK_SIZE
+        return self.block_hashes[self.position // BLOCK_SIZE : last]
 
-    def read(self) -> ScheduledChunk:
-        """The next part of the script."""
+    def prefill_chunk(self) -> ScheduledChunk:
+        """Return the next block of the prompt, and advance."""
         assert self.embedded is not None
-        start, length = self.position, len(self.writing.script.ids)
-        end = min(start + BLOCK, length)
-        number = start // BLOCK
-        block = self.blocks[number] if number < len(self.blocks) else b""
+        start, length = self.position, len(self.response.prompt_tokens)
+        end = min(start + BLOCK_SIZE, length)
+        number = start // BLOCK_SIZE
+        block_hash = self.block_hashes[number] if number < len(self.block_hashes) else b""
         return ScheduledChunk(
-            self, self._on(end - start), int(end == length), embedded=self.embedded[start:end], block=block
+            self,
+            self._advance(end - start),
+            int(end == length),
+            embedded=self.embedded[start:end],
+            block_hash=block_hash,
         )
 
-    def write(self) -> ScheduledChunk:
-        """The token, or the run, that was just decided on."""
-        writing = self.writing
-        count = len(writing.pending)
-        return ScheduledChunk(self, self._on(count), count if writing.run else 1, ids=writing.pending)
+    def decode_chunk(self) -> ScheduledChunk:
+        """Return the pending token or signal run, and advance."""
+        response = self.response
+        count = len(response.pending)
+        return ScheduledChunk(self, self._advance(count), count if response.run else 1, ids=response.pending)
 
-    def _on(self, count: int) -> TokenRange:
-        assert self.span is not None
-        place = TokenRange(self.span.base, self.position, count)
+    def _advance(self, count: int) -> TokenRange:
+        assert self.slot is not None
+        tokens = TokenRange(self.slot.base, self.position, count)
         self.position += count
-        return place
+        return tokens

@@ -1,4 +1,4 @@
-"""A conversation as the language model reads it: token ids, and vectors where media stand."""
+"""Prompts as the language model reads them: token ids, and embeddings at the positions of media."""
 
 from __future__ import annotations
 
@@ -19,92 +19,96 @@ from motet.models.llm.tokenizer import Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class TokenizedPrompt:
-    """`ids`, (tokens,); at each of `places` stands not the id's own vector but the projected embedding.
+    """The token ids of a prompt, (tokens,), and the embeddings of its media, (media, encoder_width).
 
-    `embeddings` is (places, encoder_width).
+    At each of `media_positions`, the model reads a projected embedding instead of the embedding of the token id.
     """
 
     ids: Tensor
-    places: tuple[int, ...]
+    media_positions: tuple[int, ...]
     embeddings: Tensor
 
-    def blocks(self, size: int) -> list[bytes]:
-        """The names of the script's whole blocks of `size` tokens: each says all that stands up to the block's end."""
-        names, name = [], b""
-        for start in range(0, len(self.ids) - size + 1, size):
-            digest = sha256(name + self.ids[start : start + size].numpy().tobytes())
-            for place, vector in zip(self.places, self.embeddings, strict=True):
-                if start <= place < start + size:
-                    digest.update(place.to_bytes(8, "little") + vector.numpy().tobytes())
-            name = digest.digest()
-            names.append(name)
-        return names
+    def __len__(self) -> int:
+        """The number of tokens."""
+        return len(self.ids)
+
+    def block_hashes(self, block_size: int) -> list[bytes]:
+        """Return the hash of each full block of `block_size` tokens. A hash also covers all blocks before its own."""
+        hashes, block_hash = [], b""
+        for start in range(0, len(self) - block_size + 1, block_size):
+            digest = sha256(block_hash + self.ids[start : start + block_size].numpy().tobytes())
+            for position, vector in zip(self.media_positions, self.embeddings, strict=True):
+                if start <= position < start + block_size:
+                    digest.update(position.to_bytes(8, "little") + vector.numpy().tobytes())
+            block_hash = digest.digest()
+            hashes.append(block_hash)
+        return hashes
 
 
 class PromptBuilder:
-    """Writes conversations down for one model.
+    """A converter from conversations to prompts of one model.
 
-    Control ids are written here and nowhere else: a user's text goes through a codec that knows none.
+    Only this class writes control token ids. The tokenizer of user text does not know control tokens.
     """
 
     def __init__(
-        self, codec: Tokenizer, grammar: Grammar, first_control: int, beginning: int, encoder_width: int
+        self, tokenizer: Tokenizer, grammar: Grammar, first_control: int, bos_token_id: int, encoder_width: int
     ) -> None:
-        self._codec = codec
+        self._tokenizer = tokenizer
         self._grammar = grammar
-        self._opening, self._closing = first_control, first_control + 1
-        self._beginning = beginning
+        self._media_start, self._media_end = first_control, first_control + 1
+        self._bos_token_id = bos_token_id
         self._encoder_width = encoder_width
 
-    def write(self, turns: Sequence[Turn], limit: int) -> TokenizedPrompt:
-        """The script of a conversation that ends with a user's turn, of at most `limit` tokens.
+    def build(self, turns: Sequence[Turn], limit: int) -> TokenizedPrompt:
+        """Return the prompt of a conversation, of at most `limit` tokens.
 
-        Where it is longer, the oldest exchanges are left out, as a reader with a short memory would. Raises
-        `RequestError` when the last turn alone is too long, or when it is not a user's.
+        A prompt that is too long loses its oldest exchanges. Raises `RequestError` if the last turn alone is too long,
+        or is not a user's turn.
         """
         if not turns or turns[-1].role != "user":
-            raise RequestError("a conversation must end with a user's turn: say what is wanted last")
+            raise RequestError("a conversation must end with a user's turn: add a user's turn")
         starts = [index for index, turn in enumerate(turns) if turn.role == "user"]
         for start in starts:
-            script = self._written(turns[start:])
-            if len(script.ids) <= limit:
-                return script
+            prompt = self._tokenize(turns[start:])
+            if len(prompt) <= limit:
+                return prompt
         raise RequestError(
-            f"the last turn takes {len(script.ids)} tokens and at most {limit} are read: shorten it",
+            f"the last turn has {len(prompt)} tokens, but the limit is {limit}: shorten it",
             Reason.INPUT_TOO_LARGE,
-            {"tokens": str(len(script.ids)), "limit": str(limit)},
+            {"tokens": str(len(prompt)), "limit": str(limit)},
         )
 
-    def _written(self, turns: Sequence[Turn]) -> TokenizedPrompt:
-        ids, places, embeddings = [self._beginning], [], []
-        for piece in render_chat(turns):
-            if isinstance(piece.content, str):
-                ids += self._codec.encode(piece.content)
-            elif piece.spoken:
-                ids += self._run(piece.content)
+    def _tokenize(self, turns: Sequence[Turn]) -> TokenizedPrompt:
+        ids, positions, embeddings = [self._bos_token_id], [], []
+        for segment in render_chat(turns):
+            if isinstance(segment.content, str):
+                ids += self._tokenizer.encode(segment.content)
+            elif segment.by_assistant:
+                ids += self._signal_run(segment.content)
             else:
-                places.append(len(ids) + 1)
-                embeddings.append(self._vector(piece.content))
-                # The id between the two marks only holds the vector's place.
-                ids += [self._opening, self._opening, self._closing]
+                positions.append(len(ids) + 1)
+                embeddings.append(self._vector(segment.content))
+                # The id at the media's position is a placeholder.
+                ids += [self._media_start, self._media_start, self._media_end]
         stacked = torch.stack(embeddings) if embeddings else torch.zeros(0, self._encoder_width)
-        return TokenizedPrompt(torch.tensor(ids), tuple(places), stacked)
+        return TokenizedPrompt(torch.tensor(ids), tuple(positions), stacked)
 
-    def _run(self, made: Embedding) -> list[int]:
-        """What the assistant once wrote to ask for these media."""
+    def _signal_run(self, media: Embedding) -> list[int]:
+        """Return the signal tokens with which the assistant requested these media."""
         try:
-            return list(self._grammar.run_of(made.modality).ids)
+            return list(self._grammar.run_of(media.modality).ids)
         except KeyError as error:
             raise RequestError(
-                f"an assistant's turn holds {made.modality!r}, which this model does not make: leave it out",
+                f"an assistant's turn contains {media.modality!r}, which this model cannot generate: leave it out",
                 Reason.MODALITY_NOT_SUPPORTED,
             ) from error
 
-    def _vector(self, attached: Embedding) -> Tensor:
-        if attached.tensor.shape != (self._encoder_width,) or attached.tensor.dtype != "float32":
+    def _vector(self, media: Embedding) -> Tensor:
+        if media.tensor.shape != (self._encoder_width,) or media.tensor.dtype != "float32":
             raise RequestError(
                 f"an embedding must be float32 of shape ({self._encoder_width},), "
-                f"not {attached.tensor.dtype} of shape {attached.tensor.shape}: use this bundle's encoder",
+                f"not {media.tensor.dtype} of shape {media.tensor.shape}: use this bundle's encoder",
                 Reason.CONDITIONING_INVALID,
             )
-        return to_torch(attached.tensor)
+        return to_torch(media.tensor)

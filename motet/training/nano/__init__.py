@@ -1,1 +1,1 @@
-"""The nano bundle: a small world, its dialogues, and the recipes that train every part of it."""
+"""The nano bundle's training: a small world, dialogues about it, and a recipe for each part."""

@@ -1,1 +1,1 @@
-"""Load: clients, conversations and arrivals, and what counts as a good answer."""
+"""Load: requests, clients that record traces, and the goodput of a load."""

@@ -1,4 +1,4 @@
-"""One answer as its caller experiences it."""
+"""One generation as its client observes it."""
 
 from __future__ import annotations
 
@@ -14,95 +14,95 @@ from motet.core.service import Motet
 
 
 @dataclass(slots=True)
-class Piece:
-    """One part: when it was announced, and when it was there; None while it is not, or if it failed."""
+class PartTrace:
+    """The times of one part, in seconds after the request was due. `finished` is None if the part did not complete."""
 
     modality: str
-    announced: float
-    there: float | None = None
+    started: float
+    finished: float | None = None
 
 
 @dataclass(slots=True)
-class Heard:
-    """What came of one request, and when, in seconds since it was due; None for what did not come.
+class ClientTrace:
+    """The events of one request. Times are in seconds after the request was due; None if the event did not arrive.
 
-    `refused` is the first reason why something did not come, "" where all did; `late` is by how much the asking came
-    after it was due, and `hung_up` when the caller lost patience.
+    `due` is on the clock of the event loop. `sent_late` is the delay between due and sent. `cancelled_after` is the
+    time at which the client disconnected. `error_reason` is the reason of the first error, "" without an error.
     """
 
     due: float
-    late: float = 0.0
-    hung_up: float | None = None
+    sent_late: float = 0.0
+    cancelled_after: float | None = None
     first_text: float | None = None
     last_text: float | None = None
-    pieces: dict[str, Piece] = field(default_factory=dict)
+    parts: dict[str, PartTrace] = field(default_factory=dict)
     total: float | None = None
     state: State | None = None
-    refused: str = ""
+    error_reason: str = ""
     tokens: int = 0
     steps: int = 0
 
     @property
-    def media(self) -> list[Piece]:
-        """The pieces that are not text."""
-        return [piece for piece in self.pieces.values() if piece.modality != TEXT]
+    def media(self) -> list[PartTrace]:
+        """The parts that are not text."""
+        return [part for part in self.parts.values() if part.modality != TEXT]
 
     @property
     def first_media(self) -> float | None:
-        """When the first piece of media was there."""
-        return min((piece.there for piece in self.media if piece.there is not None), default=None)
+        """The time at which the first media part was complete."""
+        return min((part.finished for part in self.media if part.finished is not None), default=None)
 
     @property
-    def whole(self) -> bool:
-        """Whether all of it came."""
+    def succeeded(self) -> bool:
+        """True if every part was complete."""
         return self.state is State.SUCCEEDED
 
-    def hear(self, event: Event) -> None:
-        """Take in an event that arrives now."""
+    def record(self, event: Event) -> None:
+        """Record an event that arrives now."""
         at = now() - self.due
         match event.payload:
             case PartStarted(part_id, _, modality):
-                self.pieces[part_id] = Piece(modality, at)
+                self.parts[part_id] = PartTrace(modality, at)
             case PartDelta(chunk=str()):
                 self.first_text = at if self.first_text is None else self.first_text
                 self.last_text = at
             case PartDone(part_id):
-                self.pieces[part_id].there = at
+                self.parts[part_id].finished = at
             case PartFailed(part_id, error):
-                self.refused = self.refused or str(error.reason)
-            case Done(record):
-                self.total, self.state = at, record.state
-                self.tokens, self.steps = record.usage.output_tokens, record.usage.decoder_steps
+                self.error_reason = self.error_reason or str(error.reason)
+            case Done(generation):
+                self.total, self.state = at, generation.state
+                self.tokens, self.steps = generation.usage.output_tokens, generation.usage.decoder_steps
 
 
-def request_of(text: str, seed: int, timeout: float | None = None) -> GenerationRequest:
-    """One user's turn."""
+def text_request(text: str, seed: int, timeout: float | None = None) -> GenerationRequest:
+    """Return a request with one text message of the user."""
     return GenerationRequest((Message("user", (text,)),), seed=seed, timeout=timeout)
 
 
-async def listen(motet: Motet, request: GenerationRequest, heard: Heard | None = None) -> Heard:
-    """Have a request answered to its end; what it was due to begin with is now, or as `heard` says.
+async def trace_request(motet: Motet, request: GenerationRequest, trace: ClientTrace | None = None) -> ClientTrace:
+    """Send a request and record its events until the last one. Without a `trace`, the request is due now.
 
-    A refusal is told, not raised. `heard` is filled as events come, so that it is of use when this is cancelled, too.
+    An error is recorded, not raised. `trace` is filled while events arrive, so it is also valid after cancellation.
     """
-    heard = heard or Heard(now())
-    heard.late = now() - heard.due
+    trace = trace or ClientTrace(now())
+    trace.sent_late = now() - trace.due
     try:
         async with closing(motet.generate(request)) as events:
             async for event in events:
-                heard.hear(event)
+                trace.record(event)
     except MotetError as error:
-        heard.refused = str(error.reason)
-    return heard
+        trace.error_reason = str(error.reason)
+    return trace
 
 
-def latencies(heard: Iterable[Heard]) -> dict[str, list[float]]:
-    """Seconds of each kind of thing that came: first text, first media, each modality, and the whole."""
-    found: dict[str, list[float]] = {"first text": [], "first media": [], "total": []}
-    for one in heard:
-        named = [("first text", one.first_text), ("first media", one.first_media), ("total", one.total)]
-        named += [(piece.modality, piece.there) for piece in one.media]
-        for name, seconds in named:
+def latencies(traces: Iterable[ClientTrace]) -> dict[str, list[float]]:
+    """Return all latencies in seconds, by kind: first text, first media, total, and each modality."""
+    seconds_by_kind: dict[str, list[float]] = {"first text": [], "first media": [], "total": []}
+    for trace in traces:
+        kinds = [("first text", trace.first_text), ("first media", trace.first_media), ("total", trace.total)]
+        kinds += [(part.modality, part.finished) for part in trace.media]
+        for kind, seconds in kinds:
             if seconds is not None:
-                found.setdefault(name, []).append(seconds)
-    return {name: seconds for name, seconds in found.items() if seconds}
+                seconds_by_kind.setdefault(kind, []).append(seconds)
+    return {kind: seconds for kind, seconds in seconds_by_kind.items() if seconds}

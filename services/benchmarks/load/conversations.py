@@ -1,4 +1,4 @@
-"""What the language model is asked in benchmarks, and how its answers are listened to."""
+"""Prompts for the language model, and traces of its responses."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from motet.core.closing import closing
 from motet.core.deadline import Deadline
 from motet.core.workers import Finished, LanguageEvent, LanguageModel, Prompt, Turn
 
+THREE_MEDIA = "Show me a penguin on a blue background, play a low note on a flute and make a clip of a car growing."
+"""A request to which the nano bundle responds with an image, a sound and a clip."""
+
 QUESTIONS = (
     "show me a red dog on a hill",
     "what is a harp?",
@@ -21,61 +24,63 @@ QUESTIONS = (
     "which animals do you know?",
     "make a picture of a blue cat and play a drum",
 )
-"""A shipped bundle answers these with eleven to fifty tokens."""
+"""Questions to which the nano bundle responds with 11 to 50 tokens."""
 
 
 @dataclass(slots=True)
-class Heard:
-    """One answer: its events, and when each was heard, in seconds of `perf_counter`."""
+class ResponseTrace:
+    """The events of one response, and the time of each on the clock of `perf_counter`, in seconds."""
 
-    asked: float
+    sent_at: float
     events: list[LanguageEvent] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
 
     @property
     def tokens(self) -> int:
-        """How many tokens were written."""
+        """The number of generated tokens."""
         last = self.events[-1]
         assert isinstance(last, Finished), last
         return last.output_tokens
 
     @property
     def first(self) -> float:
-        """Seconds until the first event."""
-        return self.times[0] - self.asked
+        """The seconds until the first event."""
+        return self.times[0] - self.sent_at
 
-    def silence(self, begin: float, end: float) -> float:
-        """The longest time in which nothing was heard, of times that touch an interval; 0.0 where none does."""
+    def longest_gap(self, start: float, end: float) -> float:
+        """Return the longest time between two events, of the gaps that overlap [start, end]; 0.0 without such a gap."""
         gaps = zip(self.times, self.times[1:], strict=False)
-        return max((after - before for before, after in gaps if after > begin and before < end), default=0.0)
+        return max((after - before for before, after in gaps if after > start and before < end), default=0.0)
 
 
-def prompt(text: str, tokens: int, seed: int = 0, **more: object) -> Prompt:
-    """One question."""
-    return Prompt((Turn("user", (text,)),), **{"max_tokens": tokens, "seed": seed, **more})  # type: ignore[arg-type]
+def prompt(text: str, tokens: int, seed: int = 0, **fields: object) -> Prompt:
+    """Return a prompt with one message and a limit of `tokens`. `fields` are further fields of the prompt."""
+    return Prompt((Turn("user", (text,)),), **{"max_tokens": tokens, "seed": seed, **fields})  # type: ignore[arg-type]
 
 
-def endless(seed: int, tokens: int = 300) -> Prompt:
-    """One that is answered by about so many tokens: at this temperature anything is written, and the end is rare."""
+def long_prompt(seed: int, tokens: int = 300) -> Prompt:
+    """Return a prompt whose response has about `tokens` tokens: at this temperature the end token is rare."""
     return prompt("hello", tokens, seed, temperature=4.0)
 
 
-async def hear(model: LanguageModel, asked: Prompt) -> Heard:
-    """The whole answer."""
-    heard = Heard(perf_counter())
-    async with closing(model.generate(asked, Deadline.never())) as events:
+async def trace_response(model: LanguageModel, request: Prompt) -> ResponseTrace:
+    """Generate a response to its end and record its events."""
+    trace = ResponseTrace(perf_counter())
+    async with closing(model.generate(request, Deadline.never())) as events:
         async for event in events:
-            heard.events.append(event)
-            heard.times.append(perf_counter())
-    return heard
+            trace.events.append(event)
+            trace.times.append(perf_counter())
+    return trace
 
 
-async def hear_all(model: LanguageModel, prompts: Sequence[Prompt], at_a_time: int | None = None) -> list[Heard]:
-    """The answers to prompts that are put at once, or so many at a time: the next as soon as one is answered."""
-    room = asyncio.Semaphore(at_a_time or len(prompts))
+async def trace_responses(
+    model: LanguageModel, prompts: Sequence[Prompt], concurrency: int | None = None
+) -> list[ResponseTrace]:
+    """Generate all responses, at most `concurrency` at a time. None starts all of them at once."""
+    slots = asyncio.Semaphore(concurrency or len(prompts))
 
-    async def one(asked: Prompt) -> Heard:
-        async with room:
-            return await hear(model, asked)
+    async def trace(request: Prompt) -> ResponseTrace:
+        async with slots:
+            return await trace_response(model, request)
 
-    return list(await asyncio.gather(*map(one, prompts)))
+    return list(await asyncio.gather(*map(trace, prompts)))

@@ -1,4 +1,4 @@
-"""What a load got out of a server, judged by what its callers were promised."""
+"""The goodput of a load: requests a second that met their latency objectives."""
 
 from __future__ import annotations
 
@@ -7,68 +7,72 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from services.benchmarks.load.client_trace import Heard, latencies
+from services.benchmarks.load.client_trace import ClientTrace, latencies
 from services.benchmarks.reports.statistics import percentile, percentiles
 
 
 @dataclass(frozen=True, slots=True)
-class Objective:
-    """What callers are promised, in seconds; None where nothing is."""
+class LatencyObjective:
+    """The maximum latencies of a request, in seconds; None sets no maximum."""
 
     first_text: float | None = None
     first_media: float | None = None
     total: float | None = None
 
-    def kept(self, heard: Heard) -> bool:
-        """Whether an answer came whole, and each thing in it in time."""
+    def met_by(self, trace: ClientTrace) -> bool:
+        """Return True if a request succeeded and exceeded no maximum."""
         pairs = (
-            (heard.first_text, self.first_text),
-            (heard.first_media, self.first_media),
-            (heard.total, self.total),
+            (trace.first_text, self.first_text),
+            (trace.first_media, self.first_media),
+            (trace.total, self.total),
         )
-        return heard.whole and all(got is None or most is None or got <= most for got, most in pairs)
+        return trace.succeeded and all(
+            latency is None or maximum is None or latency <= maximum for latency, maximum in pairs
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """One load: how many requests a second were offered for how long, and what came of each."""
+class LoadResult:
+    """The result of one load: the offered requests a second, its duration in seconds, and the trace of each request."""
 
     rate: float
     seconds: float
-    heard: Sequence[Heard]
+    traces: Sequence[ClientTrace]
 
     @property
-    def staying(self) -> list[Heard]:
-        """Those whose callers did not hang up."""
-        return [one for one in self.heard if one.hung_up is None]
+    def uncancelled(self) -> list[ClientTrace]:
+        """The traces of requests that their clients did not cancel."""
+        return [trace for trace in self.traces if trace.cancelled_after is None]
 
-    def kept(self, objective: Objective) -> float:
-        """The share of those who stayed that got what they were promised; 1 where nobody asked."""
-        staying = self.staying
-        return sum(map(objective.kept, staying)) / len(staying) if staying else 1.0
+    def share_met(self, objective: LatencyObjective) -> float:
+        """Return the share of uncancelled requests that met the objective; 1.0 without requests."""
+        traces = self.uncancelled
+        return sum(map(objective.met_by, traces)) / len(traces) if traces else 1.0
 
-    def goodput(self, objective: Objective) -> float:
-        """Requests a second that came and got what they were promised."""
-        return sum(map(objective.kept, self.staying)) / self.seconds
+    def goodput(self, objective: LatencyObjective) -> float:
+        """Return the requests a second that met the objective."""
+        return sum(map(objective.met_by, self.uncancelled)) / self.seconds
 
-    def as_dict(self, objective: Objective) -> dict[str, Any]:
-        """All of it, for JSON."""
-        staying = self.staying
+    def as_dict(self, objective: LatencyObjective) -> dict[str, Any]:
+        """Return counts, goodput and latencies in seconds, for JSON."""
+        uncancelled = self.uncancelled
+        failed = [trace for trace in uncancelled if not trace.succeeded]
+        latency = {kind: percentiles(seconds, 50, 90, 95, 99) for kind, seconds in latencies(uncancelled).items()}
         return {
             "rate": self.rate,
             "seconds": self.seconds,
-            "sent": len(self.heard),
-            "hung_up": len(self.heard) - len(staying),
-            "whole": sum(one.whole for one in staying),
-            "failed": dict(Counter(one.refused or str(one.state) for one in staying if not one.whole)),
+            "sent": len(self.traces),
+            "cancelled": len(self.traces) - len(uncancelled),
+            "succeeded": len(uncancelled) - len(failed),
+            "failed": dict(Counter(trace.error_reason or str(trace.state) for trace in failed)),
             "goodput": self.goodput(objective),
-            "kept": self.kept(objective),
-            "sent_late_p99": percentile([one.late for one in self.heard], 99) if self.heard else None,
-            "latency": {name: percentiles(seconds, 50, 90, 95, 99) for name, seconds in latencies(staying).items()},
+            "share_met": self.share_met(objective),
+            "sent_late_p99": percentile([trace.sent_late for trace in self.traces], 99) if self.traces else None,
+            "latency": latency,
         }
 
 
-def best_goodput(outcomes: Sequence[Outcome], objective: Objective, share: float = 0.9) -> float:
-    """The highest goodput at which at least a share of the requests got what they were promised; 0 if at none."""
-    kept = [outcome for outcome in outcomes if outcome.kept(objective) >= share]
-    return max((outcome.goodput(objective) for outcome in kept), default=0.0)
+def best_goodput(loads: Sequence[LoadResult], objective: LatencyObjective, share: float = 0.9) -> float:
+    """Return the highest goodput of the loads in which at least `share` of the requests met the objective; else 0."""
+    good = [load for load in loads if load.share_met(objective) >= share]
+    return max((load.goodput(objective) for load in good), default=0.0)

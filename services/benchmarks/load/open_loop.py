@@ -1,7 +1,7 @@
-"""Requests that come when they come, whether or not earlier ones are answered: an open loop.
+"""Open-loop load: requests arrive at their times, independent of the responses to earlier requests.
 
-Latencies count from when a request was due. Were they counted from when it could be sent, a server that stalls would
-be asked less and look better for it (coordinated omission).
+Latencies count from the time at which a request was due. If they counted from the time at which it was sent, a stalled
+server would receive fewer requests and appear faster (coordinated omission).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import csv
 import random
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
 
@@ -19,80 +19,87 @@ from motet.core.clock import now
 from motet.core.errors import SettingsError
 from motet.core.request import GenerationRequest, Message
 from motet.core.service import Motet
-from services.benchmarks.load.client_trace import Heard, listen
+from services.benchmarks.load.client_trace import ClientTrace, trace_request
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
-    """A request: when it comes, in seconds from the beginning, what it says, on whose behalf, and its seed.
+class ScheduledRequest:
+    """A request of a load. `at` is its arrival in seconds after the start of the load.
 
-    `patience` is after how many seconds its caller hangs up; None is never.
+    `cancel_after` is the time at which the client cancels, in seconds after the arrival; None never cancels.
     """
 
     at: float
     text: str
     seed: int
     tenant: str = ""
-    patience: float | None = None
+    cancel_after: float | None = None
 
 
-def poisson(rate: float, seconds: float, texts: Sequence[str], rng: random.Random) -> list[Due]:
-    """Requests at random moments, `rate` a second on average, that say these texts in turns."""
-    due: list[Due] = []
+def poisson_requests(rate: float, seconds: float, texts: Sequence[str], rng: random.Random) -> list[ScheduledRequest]:
+    """Return Poisson arrivals with a mean of `rate` requests a second. The texts repeat in order."""
+    requests: list[ScheduledRequest] = []
     at = rng.expovariate(rate)
     for text in cycle(texts):
         if at >= seconds:
-            return due
-        due.append(Due(at, text, rng.getrandbits(62)))
+            return requests
+        requests.append(ScheduledRequest(at, text, rng.getrandbits(62)))
         at += rng.expovariate(rate)
     raise SettingsError("a load needs at least one prompt")
 
 
-def trace(path: Path, rng: random.Random) -> list[Due]:
-    """A recorded load: a CSV of arrival seconds and prompts, in any order. Raises `SettingsError`, naming the line."""
-    due = []
+def read_trace(path: Path, rng: random.Random) -> list[ScheduledRequest]:
+    """Read a recorded load: a CSV file with arrival seconds and prompts, in any order. The first line may be a heading.
+
+    Raises `SettingsError` with the number of the invalid line.
+    """
+    requests = []
     try:
         with path.open(newline="") as file:
             for number, line in enumerate(csv.reader(file), 1):
                 try:
                     at, text = line
-                    due.append(Due(float(at), text, rng.getrandbits(62)))
+                    requests.append(ScheduledRequest(float(at), text, rng.getrandbits(62)))
                 except ValueError:
-                    if number > 1 or len(line) != 2:  # the first may be a heading
+                    if number > 1 or len(line) != 2:
                         raise SettingsError(f"{path}, line {number}: write SECONDS,PROMPT, not {line}") from None
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
-    if not due:
+    if not requests:
         raise SettingsError(f"{path} holds no request")
-    return sorted(due, key=lambda one: one.at)
+    return sorted(requests, key=lambda request: request.at)
 
 
-def impatient(due: Sequence[Due], share: float, longest: float, rng: random.Random) -> list[Due]:
-    """The same, a share of the callers hanging up at a random moment within `longest` seconds."""
+def with_cancellations(
+    requests: Sequence[ScheduledRequest], share: float, longest: float, rng: random.Random
+) -> list[ScheduledRequest]:
+    """Return the requests, a share of them with a random time of cancellation within `longest` seconds."""
     return [
-        Due(one.at, one.text, one.seed, one.tenant, rng.uniform(0, longest) if rng.random() < share else one.patience)
-        for one in due
+        replace(request, cancel_after=rng.uniform(0, longest)) if rng.random() < share else request
+        for request in requests
     ]
 
 
-async def play(motet: Motet, due: Sequence[Due], timeout: float | None = None) -> list[Heard]:
-    """Send each request when it is due; what came of each, in the same order."""
-    begun = now()
+async def send_all(
+    motet: Motet, requests: Sequence[ScheduledRequest], timeout: float | None = None
+) -> list[ClientTrace]:
+    """Send each request when it is due. Return the traces in the order of the requests."""
+    start = now()
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_play(motet, one, begun, timeout)) for one in due]
+        tasks = [group.create_task(_send(motet, request, start, timeout)) for request in requests]
     return [task.result() for task in tasks]
 
 
-async def _play(motet: Motet, due: Due, begun: float, timeout: float | None) -> Heard:
-    heard = Heard(begun + due.at)
-    await asyncio.sleep(max(0.0, heard.due - now()))
-    turns = (Message("user", (due.text,)),)
-    request = GenerationRequest(turns, seed=due.seed, timeout=timeout, tenant=due.tenant)
-    if due.patience is None:
-        return await listen(motet, request, heard)
+async def _send(motet: Motet, scheduled: ScheduledRequest, start: float, timeout: float | None) -> ClientTrace:
+    trace = ClientTrace(start + scheduled.at)
+    await asyncio.sleep(max(0.0, trace.due - now()))
+    messages = (Message("user", (scheduled.text,)),)
+    request = GenerationRequest(messages, seed=scheduled.seed, timeout=timeout, tenant=scheduled.tenant)
+    if scheduled.cancel_after is None:
+        return await trace_request(motet, request, trace)
     with suppress(TimeoutError):
-        async with asyncio.timeout(due.patience):
-            await listen(motet, request, heard)
-            return heard
-    heard.hung_up = due.patience
-    return heard
+        async with asyncio.timeout(scheduled.cancel_after):
+            await trace_request(motet, request, trace)
+            return trace
+    trace.cancelled_after = scheduled.cancel_after
+    return trace

@@ -1,7 +1,7 @@
-"""Toys whose prompts say what they write, so that a load can choose its own mix of text and media.
+"""Toy workers whose output the prompt scripts, so that a load controls its mix of text and media.
 
-A prompt such as "30 image 20 audio" makes the language model write 30 tokens of text, ask for a picture, write 20 more
-and ask for a sound. Everything takes as long as the toys' pace says.
+For the prompt "30 image 20 audio" the language model generates 30 tokens of text, a signal for an image, 20 tokens of
+text and a signal for a sound. `ToyTimings` sets the time that each worker takes.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _LETTERS = "motet "
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """How slow toys are: seconds for an encoder's call, for a token, and for a step of each modality; 0 is instant.
+class ToyTimings:
+    """Seconds that toy workers take for an encoder call, for a token and, by modality, for a denoising step.
 
-    Decoders take `steps` steps.
+    `steps` is the number of denoising steps of a decoder.
     """
 
     encode: float = 0.0
@@ -30,39 +30,46 @@ class Pace:
     steps: int = 20
 
     def step_of(self, modality: str) -> float:
-        """Seconds for a step of a modality."""
+        """Return the seconds of a denoising step of a modality."""
         return self.step.get(modality, 0.0)
 
 
-def prompt_of(modalities: Sequence[str], before: int, between: int, after: int) -> str:
-    """A prompt for each of these modalities: so many tokens of text before the first, between, and after the last."""
+def scripted_prompt(modalities: Sequence[str], before: int, between: int, after: int) -> str:
+    """Return a prompt for media of these modalities.
+
+    `before`, `between` and `after` are the tokens of text before the first media, between media, and after the last.
+    """
     words = [str(before)]
     for modality in modalities:
         words += [modality, str(between)]
     return " ".join([*words[:-1], str(after)])
 
 
-def script_of(text: str, modalities: Collection[str]) -> list[int | str]:
-    """What a prompt asks for: numbers of tokens, and modalities; all its other words are ignored."""
+def parse_script(text: str, modalities: Collection[str]) -> list[int | str]:
+    """Return the numbers of tokens and the modalities in a prompt, in order. All other words are ignored."""
     words = text.split()
     return [int(word) if word.isdecimal() else word for word in words if word.isdecimal() or word in modalities]
 
 
-def language_model_of(grammar: Grammar, shapes: Mapping[str, tuple[int, ...]], token: float) -> ToyLanguageModel:
-    """A language model that writes what its prompt says, `token` seconds a token. It ignores all other words.
+def prompt_text(prompt: Prompt) -> str:
+    """Return the text of the last turn of a prompt."""
+    return " ".join(part for part in prompt.turns[-1].parts if isinstance(part, str))
 
-    A run takes as long as one token, as in an engine that feeds the rest of a run in one go.
+
+def scripted_language_model(grammar: Grammar, shapes: Mapping[str, tuple[int, ...]], token: float) -> ToyLanguageModel:
+    """Return a language model that follows the script in its prompt and takes `token` seconds a token.
+
+    A run of signal tokens takes as long as one token, as in an engine that feeds the rest of a run in one forward.
     """
     runs = {run.modality: run.ids for run in grammar.runs}
-    wait: list[Token] = [Pause(token)] if token else []
+    pause: list[Token] = [Pause(token)] if token else []
 
-    def script(prompt: Prompt) -> Iterator[Token]:
-        said = [part for part in prompt.turns[-1].parts if isinstance(part, str)]
-        for wanted in script_of(" ".join(said), runs):
-            if isinstance(wanted, str):
-                yield from [*wait, *runs[wanted]]
+    def generate(prompt: Prompt) -> Iterator[Token]:
+        for item in parse_script(prompt_text(prompt), runs):
+            if isinstance(item, str):
+                yield from [*pause, *runs[item]]
             else:
-                for letter in islice(cycle(_LETTERS), wanted):
-                    yield from [*wait, ord(letter)]
+                for letter in islice(cycle(_LETTERS), item):
+                    yield from [*pause, ord(letter)]
 
-    return ToyLanguageModel(grammar, script, shapes=shapes)
+    return ToyLanguageModel(grammar, generate, shapes=shapes)

@@ -1,1 +1,1 @@
-"""Full-size networks with random weights, and the same in the stock libraries."""
+"""Networks of full size with random weights, and the pipelines of the stock libraries around the same networks."""

@@ -1,4 +1,4 @@
-"""Models with random weights in the published shapes, and the same in small: all that speed depends on."""
+"""Models with random weights, in the published shapes and in small ones for tests."""
 
 from __future__ import annotations
 
@@ -30,15 +30,22 @@ _CROSS, _PLAIN = ("CrossAttnDownBlock2D", "CrossAttnUpBlock2D"), ("DownBlock2D",
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
-    """Sizes of all that is made: `width` of the smallest U-Net block and so on."""
+class ModelSizes:
+    """The sizes of all models.
+
+    `llama` are fields of `LlamaConfig`. `blocks`, `sound_blocks` and `vae_blocks` are the channels of each block of a
+    U-Net or autoencoder, and `groups` the groups of their norms. `conditioning` is the shape of a modality's
+    conditioning, and `options` are the options of its decoder. `vocoder` are fields of `SpeechT5HifiGanConfig`. `head`
+    and `clip_head` are attention head dimensions. A benchmark generates `tokens` tokens a response and runs `steps`
+    denoising steps.
+    """
 
     llama: dict[str, int]
     blocks: tuple[int, ...]
     sound_blocks: tuple[int, ...]
     vae_blocks: tuple[int, ...]
     groups: int
-    told: dict[str, tuple[int, int]]
+    conditioning: dict[str, tuple[int, int]]
     options: dict[str, dict[str, float]]
     vocoder: dict[str, Any]
     head: int
@@ -47,14 +54,14 @@ class Scale:
     steps: int
 
 
-FULL = Scale(
+FULL = ModelSizes(
     # Vicuna 7B; SD 1.5 at 512 x 512; AudioLDM-L, 5 s; ZeroScope 576w, 16 frames.
     llama={"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32},
     blocks=(320, 640, 1280, 1280),
     sound_blocks=(256, 512, 768, 1280),
     vae_blocks=(128, 256, 512, 512),
     groups=32,
-    told={PICTURE: (77, 768), SOUND: (1, 512), CLIP: (77, 1024)},
+    conditioning={PICTURE: (77, 768), SOUND: (1, 512), CLIP: (77, 1024)},
     options={
         PICTURE: {"height": 512, "width": 512},
         SOUND: {"seconds": 5},
@@ -72,13 +79,13 @@ FULL = Scale(
     steps=20,
 )
 
-TINY = Scale(
+TINY = ModelSizes(
     llama={"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4},
     blocks=(8, 8, 8, 8),
     sound_blocks=(8, 8, 8, 8),
     vae_blocks=(8, 8, 8, 8),
     groups=4,
-    told={PICTURE: (4, 8), SOUND: (1, 8), CLIP: (4, 8)},
+    conditioning={PICTURE: (4, 8), SOUND: (1, 8), CLIP: (4, 8)},
     options={
         PICTURE: {"height": 64, "width": 64},
         SOUND: {"seconds": 0.2},
@@ -89,7 +96,7 @@ TINY = Scale(
         "upsample_initial_channel": 16,
         "upsample_rates": [5, 4, 4, 2],
         "upsample_kernel_sizes": [10, 8, 8, 4],
-        # With its own range an untrained one is so quiet that 16 bits round every sound to silence.
+        # With the default range, an untrained vocoder is so quiet that 16 bits round every sound to silence.
         "initializer_range": 0.3,
     },
     head=2,
@@ -99,115 +106,115 @@ TINY = Scale(
 )
 
 
-def llama_of(scale: Scale, words: LlamaConfig, vocabulary: int, device: str) -> LlamaForCausalLM:
-    """A LLaMA whose text tokens are those of another, smaller one."""
+def llama_of(sizes: ModelSizes, tokens: LlamaConfig, vocabulary: int, device: str) -> LlamaForCausalLM:
+    """Return a LLaMA with the special tokens of another configuration."""
     config = LlamaConfig(
-        **scale.llama,
+        **sizes.llama,
         vocab_size=vocabulary,
         max_position_embeddings=2048,
-        bos_token_id=words.bos_token_id,
-        eos_token_id=words.eos_token_id,
+        bos_token_id=tokens.bos_token_id,
+        eos_token_id=tokens.eos_token_id,
         tie_word_embeddings=False,
     )
-    return _made(lambda: LlamaForCausalLM(config), device)
+    return _build(lambda: LlamaForCausalLM(config), device)
 
 
-def language_model_of(model: LlamaForCausalLM, bundle: Bundle, budget: EngineConfig) -> LlamaLanguageModel:
-    """Motet's engine around that model, with the words and the signals of a bundle."""
+def language_model_of(model: LlamaForCausalLM, bundle: Bundle, config: EngineConfig) -> LlamaLanguageModel:
+    """Return Motet's engine around a LLaMA, with the tokenizer and the signals of a bundle."""
     manifest = bundle.manifest
-    first, grammar, codec = manifest.language_model.first_control, manifest.grammar, load_tokenizer(bundle)
+    first, grammar, tokenizer = manifest.language_model.first_control, manifest.grammar, load_tokenizer(bundle)
     shapes = dict.fromkeys(manifest.signals, (1, 8))
     outputs = {name: ProjectorConfig(1, 8, 8, 1, 1, 8) for name in shapes}
     width = model.config.hidden_size
     projections = Projections(ProjectionsConfig(8, width, outputs)).to(model.device)
     llama = Llama(model, projections, 2048, max(run.length for run in grammar.runs))
-    masks = TokenMasks(grammar, first, llama.beginning, llama.device)
-    voice = ModelContext(llama, codec, grammar, masks, shapes, 2048)
-    return LlamaLanguageModel(voice, PromptBuilder(codec, grammar, first, llama.beginning, 8), budget)
+    masks = TokenMasks(grammar, first, llama.bos_token_id, llama.device)
+    context = ModelContext(llama, tokenizer, grammar, masks, shapes, 2048)
+    return LlamaLanguageModel(context, PromptBuilder(tokenizer, grammar, first, llama.bos_token_id, 8), config)
 
 
-def singer_of(modality: str, scale: Scale, device: str) -> Any:
-    """The networks of one kind of decoder."""
-    parts: dict[str, Any] = {
+def diffusion_model_of(modality: str, sizes: ModelSizes, device: str) -> Any:
+    """Return the diffusion model of a modality."""
+    shared: dict[str, Any] = {
         "scheduler": diffusers.DDIMScheduler(
             beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, steps_offset=1
         ),
-        "unconditional": torch.zeros(scale.told[modality]),
-        "options": scale.options[modality],
+        "unconditional": torch.zeros(sizes.conditioning[modality]),
+        "options": sizes.options[modality],
     }
     if modality == SOUND:
-        vocoder = SpeechT5HifiGanConfig(**scale.vocoder, sampling_rate=16000, normalize_before=False)
+        vocoder = SpeechT5HifiGanConfig(**sizes.vocoder, sampling_rate=16000, normalize_before=False)
         return AudioLDM(
-            _made(lambda: SpeechT5HifiGan(vocoder), device),
-            unet=_made(lambda: _sound_unet(scale), device),
-            vae=_made(lambda: _vae(1, 8, scale.vae_blocks[:3], scale.groups), device),
-            **parts,
+            _build(lambda: SpeechT5HifiGan(vocoder), device),
+            unet=_build(lambda: _sound_unet(sizes), device),
+            vae=_build(lambda: _vae(1, 8, sizes.vae_blocks[:3], sizes.groups), device),
+            **shared,
         )
     kind, unet = (StableDiffusion, _picture_unet) if modality == PICTURE else (TextToVideo, _clip_unet)
     networks = {
-        "unet": _made(lambda: unet(scale), device),
-        "vae": _made(lambda: _vae(3, 4, scale.vae_blocks, scale.groups), device),
+        "unet": _build(lambda: unet(sizes), device),
+        "vae": _build(lambda: _vae(3, 4, sizes.vae_blocks, sizes.groups), device),
     }
-    return kind(**networks, **parts)
+    return kind(**networks, **shared)
 
 
-def decoder_of(modality: str, singer: Any, scale: Scale, curve: CostCurve) -> DiffusionDecoder:
-    """Motet's engine around those networks, whose jobs share steps by a curve."""
+def decoder_of(modality: str, model: Any, sizes: ModelSizes, curve: CostCurve) -> DiffusionDecoder:
+    """Return Motet's engine around a diffusion model, with a cost curve."""
     kinds = {PICTURE: "stable-diffusion", SOUND: "audioldm", CLIP: "text-to-video-sd"}
     types = {PICTURE: "image/png", SOUND: "audio/wav", CLIP: "video/mp4"}
     entry = DecoderEntry(
         kind=kinds[modality],
         path=f"decoders/{modality}",
-        conditioning=list(scale.told[modality]),
+        conditioning=list(sizes.conditioning[modality]),
         media_type=types[modality],
-        steps=scale.steps,
+        steps=sizes.steps,
         guidance=7.5,
-        options=scale.options[modality],
+        options=sizes.options[modality],
     )
     to_media: dict[str, Any] = {
         PICTURE: encode.encode_picture,
         SOUND: lambda wave: encode.encode_sound(wave, 16000),
-        CLIP: lambda frames: encode.encode_clip(frames, scale.options[CLIP]["frames_per_second"]),
+        CLIP: lambda frames: encode.encode_clip(frames, sizes.options[CLIP]["frames_per_second"]),
     }
-    return DiffusionDecoder(modality, entry, singer, to_media[modality], lambda rows: curve)
+    return DiffusionDecoder(modality, entry, model, to_media[modality], lambda _: curve)
 
 
-def _picture_unet(scale: Scale) -> Any:
+def _picture_unet(sizes: ModelSizes) -> Any:
     return diffusers.UNet2DConditionModel(
-        sample_size=int(scale.options[PICTURE]["height"]) // 8,
-        block_out_channels=scale.blocks,
+        sample_size=int(sizes.options[PICTURE]["height"]) // 8,
+        block_out_channels=sizes.blocks,
         down_block_types=(*[_CROSS[0]] * 3, _PLAIN[0]),
         up_block_types=(_PLAIN[1], *[_CROSS[1]] * 3),
-        cross_attention_dim=scale.told[PICTURE][1],
-        attention_head_dim=scale.head,
-        norm_num_groups=scale.groups,
+        cross_attention_dim=sizes.conditioning[PICTURE][1],
+        attention_head_dim=sizes.head,
+        norm_num_groups=sizes.groups,
     )
 
 
-def _sound_unet(scale: Scale) -> Any:
+def _sound_unet(sizes: ModelSizes) -> Any:
     return diffusers.UNet2DConditionModel(
         sample_size=128,
         in_channels=8,
         out_channels=8,
-        block_out_channels=scale.sound_blocks,
+        block_out_channels=sizes.sound_blocks,
         down_block_types=(_PLAIN[0], *[_CROSS[0]] * 3),
         up_block_types=(*[_CROSS[1]] * 3, _PLAIN[1]),
-        cross_attention_dim=scale.sound_blocks,
-        attention_head_dim=scale.head,
-        norm_num_groups=scale.groups,
+        cross_attention_dim=sizes.sound_blocks,
+        attention_head_dim=sizes.head,
+        norm_num_groups=sizes.groups,
         class_embed_type="simple_projection",
         class_embeddings_concat=True,
-        projection_class_embeddings_input_dim=scale.told[SOUND][1],
+        projection_class_embeddings_input_dim=sizes.conditioning[SOUND][1],
     )
 
 
-def _clip_unet(scale: Scale) -> Any:
+def _clip_unet(sizes: ModelSizes) -> Any:
     return diffusers.UNet3DConditionModel(
-        sample_size=int(scale.options[CLIP]["height"]) // 8,
-        block_out_channels=scale.blocks,
-        cross_attention_dim=scale.told[CLIP][1],
-        attention_head_dim=scale.clip_head,
-        norm_num_groups=scale.groups,
+        sample_size=int(sizes.options[CLIP]["height"]) // 8,
+        block_out_channels=sizes.blocks,
+        cross_attention_dim=sizes.conditioning[CLIP][1],
+        attention_head_dim=sizes.clip_head,
+        norm_num_groups=sizes.groups,
     )
 
 
@@ -224,9 +231,9 @@ def _vae(channels: int, latent_channels: int, blocks: tuple[int, ...], groups: i
     )
 
 
-def _made(make: Any, device: str) -> Any:
-    """A network on a device, for inference: in float32 on a CPU, in bfloat16 elsewhere."""
+def _build(create: Any, device: str) -> Any:
+    """Return a network for inference: in float32 on a CPU, in bfloat16 on other devices."""
     torch.manual_seed(0)
     with torch.device(device):
-        network = make()
+        network = create()
     return network.to(torch.float32 if device == "cpu" else torch.bfloat16).requires_grad_(False).eval()

@@ -1,4 +1,4 @@
-"""The same models run as their libraries run them: what Motet's engines are compared with."""
+"""The diffusers pipelines around the same networks: the baseline of Motet's engine."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import diffusers
 import torch
 from torch import Tensor, nn
 
-from services.benchmarks.models.full_size import CLIP, PICTURE, Scale
+from services.benchmarks.models.full_size import CLIP, PICTURE, ModelSizes
 
 _GUIDANCE = 7.5
 
 
-class _Deaf(nn.Module):
-    """Stands where a pipeline looks for a text encoder, only to ask for its type and place; it is never called."""
+class _UnusedTextEncoder(nn.Module):
+    """The text encoder of a pipeline that reads its dtype and device, and never calls it."""
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__()
         self.dtype, self.device = dtype, device
 
 
-def pipeline_of(modality: str, singer: Any) -> Any:
-    """The library's own pipeline around a singer's networks."""
-    shared = {"vae": singer.vae, "unet": singer.unet, "scheduler": singer.scheduler}
+def pipeline_of(modality: str, model: Any) -> Any:
+    """Return the diffusers pipeline around the networks of a diffusion model."""
+    shared = {"vae": model.vae, "unet": model.unet, "scheduler": model.scheduler}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if modality == PICTURE:
@@ -39,25 +39,29 @@ def pipeline_of(modality: str, singer: Any) -> Any:
         elif modality == CLIP:
             pipeline = diffusers.TextToVideoSDPipeline(**shared, text_encoder=None, tokenizer=None)
         else:
-            deaf = _Deaf(singer.unet.dtype, singer.device)
-            pipeline = diffusers.AudioLDMPipeline(**shared, text_encoder=deaf, tokenizer=None, vocoder=singer.vocoder)
+            encoder = _UnusedTextEncoder(model.unet.dtype, model.device)
+            pipeline = diffusers.AudioLDMPipeline(**shared, text_encoder=encoder, tokenizer=None, vocoder=model.vocoder)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
 @torch.inference_mode()
-def make(pipeline: Any, modality: str, scale: Scale, told: Tensor, untold: Tensor) -> None:
-    """A whole batch of media: `told` is (n, queries, width), and `untold` what guidance compares it with."""
-    options = scale.options[modality]
-    wishes: dict[str, Any] = {"num_inference_steps": scale.steps, "guidance_scale": _GUIDANCE, "output_type": "np"}
+def run_pipeline(pipeline: Any, modality: str, sizes: ModelSizes, conditioning: Tensor, unconditional: Tensor) -> None:
+    """Generate a batch of media from conditioning of shape (n, queries, width) and its unconditional counterpart."""
+    options = sizes.options[modality]
+    arguments: dict[str, Any] = {"num_inference_steps": sizes.steps, "guidance_scale": _GUIDANCE, "output_type": "np"}
     if "height" in options:
-        wishes |= {"height": int(options["height"]), "width": int(options["width"])}
+        arguments |= {"height": int(options["height"]), "width": int(options["width"])}
     if "seconds" in options:
-        wishes["audio_length_in_s"] = options["seconds"]
-        told, untold = told[:, 0], untold[:, 0]
+        arguments["audio_length_in_s"] = options["seconds"]
+        conditioning, unconditional = conditioning[:, 0], unconditional[:, 0]
     if "frames" in options:
-        wishes["num_frames"] = int(options["frames"])
+        arguments["num_frames"] = int(options["frames"])
     dtype, device = pipeline.unet.dtype, pipeline.unet.device
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pipeline(prompt_embeds=told.to(device, dtype), negative_prompt_embeds=untold.to(device, dtype), **wishes)
+        pipeline(
+            prompt_embeds=conditioning.to(device, dtype),
+            negative_prompt_embeds=unconditional.to(device, dtype),
+            **arguments,
+        )

@@ -1,1 +1,1 @@
-"""Judges of the nano bundle. They run beside a checkout alone."""
+"""The evaluation of the nano bundle. It needs a source checkout with the extra for training."""

@@ -1,8 +1,8 @@
-"""Judges of what the nano bundle makes, independent of everything that made it.
+"""Oracles: classifiers and measurements of generated media, independent of the nano bundle.
 
-The noun and the instrument are named by small classifiers, trained here from the data packages alone: they share no
-weights, features or code with the generators or the encoder, and saw both picture styles. Colour, pitch and motion are
-measured from pixels and samples.
+Small classifiers name the noun and the instrument. They are trained here from the data packages alone, on both picture
+styles, and share no weights, features or code with the generators or the encoder. Colour, pitch and motion are measured
+from pixels and samples.
 """
 
 from __future__ import annotations
@@ -22,63 +22,63 @@ from motet.training.nano.world.world import BACKGROUNDS, INSTRUMENTS, MOTIONS, M
 
 Pixels = NDArray[np.uint8]
 Samples = NDArray[np.float32]
-Batch = tuple[Tensor, Tensor]
+LabelledBatch = tuple[Tensor, Tensor]
 
 _NOUNS = tuple(NOUNS)
 _INSTRUMENTS = tuple(INSTRUMENTS)
-# Spectrum the instrument classifier hears: 64 log-spaced bands of 60 Hz to 7.6 kHz, 64 ms windows every 32 ms.
+# Input of the instrument classifier: 64 log-spaced bands of 60 Hz to 7.6 kHz, 64 ms windows every 32 ms.
 _WINDOW, _HOP, _BANDS = 1024, 512, 64
 
 
 class Oracles:
-    """All judges. The two classifiers are trained on first use (about two minutes) and kept in `folder`."""
+    """The two classifiers. They are trained on first use (about two minutes) and stored in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self._noun = _classifier(folder / "noun-oracle.safetensors", _picture_net, _picture_batches, steps=600)
         self._instrument = _classifier(folder / "instrument-oracle.safetensors", _sound_net, _sound_batches, steps=500)
 
     def noun(self, picture: Pixels) -> str:
-        """The noun in a picture, uint8 (64, 64, 3)."""
+        """Return the noun in a picture, uint8 (64, 64, 3)."""
         with torch.inference_mode():
             return _NOUNS[int(self._noun(_pixels(picture)[None]).argmax())]
 
     def instrument(self, sound: Samples, rate: int) -> str:
-        """The instrument that plays."""
+        """Return the instrument of a sound. `rate` is in hertz."""
         with torch.inference_mode():
             return _INSTRUMENTS[int(self._instrument(_spectrum(sound, rate)[None]).argmax())]
 
 
 def background(picture: Pixels) -> str:
-    """The named colour nearest to the median of the picture's rim."""
-    rim = np.concatenate([picture[:3].reshape(-1, 3), picture[-3:].reshape(-1, 3)])
-    return _nearest_colour(np.median(rim, axis=0))
+    """Return the named colour nearest to the median of the picture's border."""
+    border = np.concatenate([picture[:3].reshape(-1, 3), picture[-3:].reshape(-1, 3)])
+    return _nearest_colour(np.median(border, axis=0))
 
 
 def register(sound: Samples, rate: int) -> str:
-    """The register nearest to the pitch."""
-    heard = np.log2(pitch(sound, rate))
+    """Return the register nearest to the pitch. `rate` is in hertz."""
+    octave = np.log2(pitch(sound, rate))
     middles = {name: np.log2(np.mean([sounds.frequency(note) for note in notes])) for name, notes in REGISTERS.items()}
-    return min(middles, key=lambda name: abs(middles[name] - heard))
+    return min(middles, key=lambda name: abs(middles[name] - octave))
 
 
 def pitch(sound: Samples, rate: int) -> float:
-    """The fundamental, in hertz, by the autocorrelation of the loudest half second.
+    """Return the fundamental frequency in hertz, by autocorrelation of the loudest half second.
 
-    The spectrum's magnitude, not its power, is transformed back, so a strong overtone does not drown a weak fundamental
-    (Tolonen and Karjalainen, 2000). Of the peaks within a fifth of the highest, the one of shortest lag counts, because
-    multiples of the period peak as well.
+    The inverse transform takes the magnitude of the spectrum, not its power, so a strong overtone does not hide a weak
+    fundamental (Tolonen and Karjalainen, 2000). Multiples of the period also have peaks, so the result is the shortest
+    lag among the peaks above 82 % of the highest.
     """
     width = rate // 2
     loudest = max(
         range(0, max(1, len(sound) - width), width // 2), key=lambda at: float(np.sum(sound[at:][:width] ** 2))
     )
-    piece = sound[loudest:][:width].astype(np.float64)
-    piece = (piece - piece.mean()) * np.hanning(len(piece))
-    spectrum = np.fft.rfft(piece, 2 * len(piece))
-    correlation = np.fft.irfft(np.abs(spectrum))[: len(piece)]
-    # A window makes long lags look weak; undo it.
-    window = np.fft.rfft(np.hanning(len(piece)), 2 * len(piece))
-    correlation /= np.maximum(np.fft.irfft(np.abs(window) ** 2)[: len(piece)], 1e-3)
+    excerpt = sound[loudest:][:width].astype(np.float64)
+    excerpt = (excerpt - excerpt.mean()) * np.hanning(len(excerpt))
+    spectrum = np.fft.rfft(excerpt, 2 * len(excerpt))
+    correlation = np.fft.irfft(np.abs(spectrum))[: len(excerpt)]
+    # The window attenuates long lags: divide by its own autocorrelation.
+    window = np.fft.rfft(np.hanning(len(excerpt)), 2 * len(excerpt))
+    correlation /= np.maximum(np.fft.irfft(np.abs(window) ** 2)[: len(excerpt)], 1e-3)
     first, last = rate // 1200, rate // 70
     lags = np.arange(first, last)
     inside = correlation[first:last]
@@ -90,7 +90,7 @@ def pitch(sound: Samples, rate: int) -> float:
 
 
 def motion(frames: Pixels) -> str:
-    """How the thing in a clip moves: by its centroid, then its area, then whether it ends upside down."""
+    """Return the motion of the object in a clip, from its centroid, its area and its rotation."""
     masks = [_foreground(frame) for frame in frames]
     first, last = _centroid(masks[0]), _centroid(masks[-1])
     right, down = last[0] - first[0], last[1] - first[1]
@@ -102,13 +102,13 @@ def motion(frames: Pixels) -> str:
     if areas[-1] > 1.6 * areas[0]:
         return "growing"
     start, end = frames[0].astype(float), frames[-1].astype(float)
-    turned = np.abs(start[::-1, ::-1] - end).mean()
-    return "turning" if turned < np.abs(start - end).mean() else "still"
+    rotated = np.abs(start[::-1, ::-1] - end).mean()
+    return "turning" if rotated < np.abs(start - end).mean() else "still"
 
 
 def _foreground(frame: Pixels) -> NDArray[np.bool_]:
-    rim = np.median(np.concatenate([frame[:2].reshape(-1, 3), frame[-2:].reshape(-1, 3)]), axis=0)
-    mask: NDArray[np.bool_] = np.abs(frame.astype(float) - rim).sum(axis=-1) > 60
+    border = np.median(np.concatenate([frame[:2].reshape(-1, 3), frame[-2:].reshape(-1, 3)]), axis=0)
+    mask: NDArray[np.bool_] = np.abs(frame.astype(float) - border).sum(axis=-1) > 60
     return mask
 
 
@@ -128,9 +128,9 @@ def _pixels(picture: Pixels) -> Tensor:
 
 
 def _spectrum(sound: Samples, rate: int) -> Tensor:
-    """Log power in bands, each sound brought to the same loudness: (1, bands, frames)."""
+    """Return the log power in bands, after normalising the peak of the sound: (1, bands, frames)."""
     if rate != sounds.RATE:
-        raise ValueError(f"the oracle hears {sounds.RATE} Hz, not {rate}")
+        raise ValueError(f"the sound has {rate} Hz: the oracle needs {sounds.RATE} Hz")
     padded = np.zeros(sounds.SAMPLES, np.float32)
     padded[: len(sound)] = sound[: sounds.SAMPLES]
     padded /= np.abs(padded).max() + 1e-6
@@ -142,7 +142,7 @@ def _spectrum(sound: Samples, rate: int) -> Tensor:
 
 
 def _classifier(
-    path: Path, build: Callable[[], nn.Module], batches: Callable[[], Iterator[Batch]], steps: int
+    path: Path, build: Callable[[], nn.Module], batches: Callable[[], Iterator[LabelledBatch]], steps: int
 ) -> nn.Module:
     torch.manual_seed(0)
     net = build()
@@ -163,7 +163,7 @@ def _classifier(
 
 
 def _net(channels: int, classes: int) -> nn.Module:
-    """Four strided convolutions and a mean: small enough to train in a minute."""
+    """Return four strided convolutions, a mean and a linear layer: small enough to train in a minute."""
     layers: list[nn.Module] = []
     for width in (24, 48, 64, 96):
         layers += [nn.Conv2d(channels, width, 3, stride=2, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
@@ -181,21 +181,21 @@ def _sound_net() -> nn.Module:
     return _net(1, len(_INSTRUMENTS))
 
 
-def _picture_batches(size: int = 48) -> Iterator[Batch]:
+def _picture_batches(size: int = 48) -> Iterator[LabelledBatch]:
     rng = np.random.default_rng(1)
     while True:
         labels = rng.integers(len(_NOUNS), size=size)
-        drawn = [_rough_picture(_NOUNS[label], rng) for label in labels]
-        yield torch.stack(drawn), torch.from_numpy(labels)
+        images = [_augmented_picture(_NOUNS[label], rng) for label in labels]
+        yield torch.stack(images), torch.from_numpy(labels)
 
 
-def _rough_picture(noun: str, rng: np.random.Generator) -> Tensor:
-    """A picture as a generator may make it: any colour behind, moved, scaled, softened and noisy."""
+def _augmented_picture(noun: str, rng: np.random.Generator) -> Tensor:
+    """Return a picture with a random background, position and scale, blurred and with noise."""
     colour = tuple(int(level) for level in rng.integers(0, 256, 3))
     style = pictures.STYLES[rng.integers(len(pictures.STYLES))]
-    place = tuple(float(x) for x in rng.normal(0, 4, 2))
+    offset = tuple(float(x) for x in rng.normal(0, 4, 2))
     picture = _pixels(
-        pictures.draw(noun, (colour[0], colour[1], colour[2]), style, rng.uniform(0.5, 1.15), (place[0], place[1]))
+        pictures.draw(noun, (colour[0], colour[1], colour[2]), style, rng.uniform(0.5, 1.15), (offset[0], offset[1]))
     )
     if rng.random() < 0.5:
         small = int(rng.integers(24, 64))
@@ -204,38 +204,38 @@ def _rough_picture(noun: str, rng: np.random.Generator) -> Tensor:
     return picture + float(rng.uniform(0, 0.1)) * torch.from_numpy(rng.normal(size=picture.shape).astype(np.float32))
 
 
-def _sound_batches(size: int = 32) -> Iterator[Batch]:
+def _sound_batches(size: int = 32) -> Iterator[LabelledBatch]:
     rng = np.random.default_rng(2)
     notes = {name: [] for name in _INSTRUMENTS}  # type: dict[str, list[Samples]]
     for (name, _, _), sound in sounds.load().items():
         notes[name].append(sound)
     while True:
         labels = rng.integers(len(_INSTRUMENTS), size=size)
-        heard = []
+        spectra = []
         for label in labels:
             choices = notes[_INSTRUMENTS[label]]
             sound = np.roll(choices[rng.integers(len(choices))], int(rng.integers(-800, 800)))
             noise = rng.normal(0, 10 ** rng.uniform(-4, -1.7), sound.shape)
-            heard.append(_spectrum((sound + noise).astype(np.float32), sounds.RATE))
-        yield torch.stack(heard), torch.from_numpy(labels)
+            spectra.append(_spectrum((sound + noise).astype(np.float32), sounds.RATE))
+        yield torch.stack(spectra), torch.from_numpy(labels)
 
 
 def _self_test() -> None:
-    """How often each oracle is right about the data packages themselves."""
+    """Print the accuracy of each oracle on the data packages."""
     oracles = Oracles(Path("build/oracles"))
     rng = np.random.default_rng(3)
-    drawn = [(noun, colour) for noun in _NOUNS for colour in BACKGROUNDS]
-    right = [oracles.noun(pictures.draw(noun, colour)) == noun for noun, colour in drawn]
-    colours = [background(pictures.draw(noun, colour)) == colour for noun, colour in drawn]
-    played = [(key, sound) for key, sound in sounds.load().items()]
-    print(f"noun {np.mean(right):.3f}  background {np.mean(colours):.3f}")
-    print(f"instrument {np.mean([oracles.instrument(s, sounds.RATE) == key[0] for key, s in played]):.3f}")
-    print(f"register {np.mean([register(s, sounds.RATE) == key[1] for key, s in played]):.3f}")
-    pairs = [(noun, way) for noun in MOVERS for way in MOTIONS]
-    seen = [motion(clips.draw(n, w, offset=(float(rng.normal()), float(rng.normal())))) for n, w in pairs]
+    examples = [(noun, colour) for noun in _NOUNS for colour in BACKGROUNDS]
+    nouns = [oracles.noun(pictures.draw(noun, colour)) == noun for noun, colour in examples]
+    colours = [background(pictures.draw(noun, colour)) == colour for noun, colour in examples]
+    notes = [(key, sound) for key, sound in sounds.load().items()]
+    print(f"noun {np.mean(nouns):.3f}  background {np.mean(colours):.3f}")
+    print(f"instrument {np.mean([oracles.instrument(s, sounds.RATE) == key[0] for key, s in notes]):.3f}")
+    print(f"register {np.mean([register(s, sounds.RATE) == key[1] for key, s in notes]):.3f}")
+    pairs = [(noun, manner) for noun in MOVERS for manner in MOTIONS]
+    motions = [motion(clips.draw(n, w, offset=(float(rng.normal()), float(rng.normal())))) for n, w in pairs]
     print(
-        f"motion {np.mean([s == w for s, (_, w) in zip(seen, pairs, strict=True)]):.3f}",
-        [p for p, s in zip(pairs, seen, strict=True) if p[1] != s][:8],
+        f"motion {np.mean([s == w for s, (_, w) in zip(motions, pairs, strict=True)]):.3f}",
+        [p for p, s in zip(pairs, motions, strict=True) if p[1] != s][:8],
     )
 
 

@@ -1,1 +1,1 @@
-"""Reports: figures with baselines and bars, statistics, tables, plots and the machine they were measured on."""
+"""Reports: figures with baselines and bars, statistics, tables, plots and the description of the machine."""

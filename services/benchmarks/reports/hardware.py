@@ -1,4 +1,4 @@
-"""Which machine this is, as far as figures depend on it."""
+"""A description of this machine for reports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PACKAGES = ("motet", "grpcio", "protobuf", "torch", "transformers", "diffusers"
 
 
 def hardware() -> dict[str, Any]:
-    """The processor, its usable cores, memory in GiB, the GPUs, and the versions of what computes on them."""
+    """Return the processor, the usable cores, the memory in GiB, the GPUs, the load and the versions of packages."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -22,13 +22,13 @@ def hardware() -> dict[str, Any]:
         "gpus": _gpus(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
-        "packages": {name: found for name in _PACKAGES if (found := _version(name))},
+        "packages": {name: number for name in _PACKAGES if (number := _version(name))},
         "load": round(os.getloadavg()[0], 2),
     }
 
 
 def _processor() -> str:
-    # lscpu knows what the part numbers of processors mean that do not say their name themselves.
+    # lscpu knows the names of processors for which /proc/cpuinfo has only part numbers.
     for line in (*_lines("lscpu"), *_read("/proc/cpuinfo")):
         key, _, value = line.partition(":")
         if key.strip().lower() == "model name" and value.strip():
@@ -41,17 +41,17 @@ def _memory() -> float:
 
 
 def _gpus() -> list[str]:
-    # Asking torch would load it, for benchmarks that compute nothing.
+    # torch also lists GPUs, but loading it takes seconds.
     return list(_lines("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"))
 
 
 def _lines(*command: str) -> tuple[str, ...]:
     if shutil.which(command[0]) is None:
         return ()
-    done = subprocess.run(
+    process = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=10, env=os.environ | {"LC_ALL": "C"}
     )
-    return tuple(done.stdout.splitlines()) if done.returncode == 0 else ()
+    return tuple(process.stdout.splitlines()) if process.returncode == 0 else ()
 
 
 def _read(path: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Pictures of what was measured. They need matplotlib, of the extra `bench`."""
+"""Plots of measurements. They need matplotlib, which the extra `bench` installs."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ _CRITICAL, _OTHER = "#c0392b", "#8fa8c0"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One worker's time in a Gantt picture, in seconds. `marks` are moments in it; red rows are critical."""
+class GanttBar:
+    """The time of one worker in a Gantt chart, in seconds. `marks` are times of signals. Critical bars are red."""
 
     name: str
-    begun: float
-    ended: float
+    start: float
+    end: float
     critical: bool = False
     marks: tuple[float, ...] = ()
 
 
-def gantt(path: Path, rows: Sequence[Row], title: str) -> None:
-    """Write a Gantt picture, its format by the file's ending. Raises `SettingsError` without matplotlib."""
-    figure, axes = _canvas(8, 0.6 + 0.5 * len(rows))
-    for place, row in enumerate(rows):
-        colour = _CRITICAL if row.critical else _OTHER
-        axes.barh(place, row.ended - row.begun, left=row.begun, height=0.6, color=colour)
-        for mark in row.marks:
-            axes.plot([mark, mark], [place - 0.3, place + 0.3], color="black", linewidth=1)
-    axes.set_yticks(range(len(rows)), [row.name for row in rows])
+def gantt_chart(path: Path, bars: Sequence[GanttBar], title: str) -> None:
+    """Write a Gantt chart. The suffix of the file selects the format. Raises `SettingsError` without matplotlib."""
+    figure, axes = _canvas(8, 0.6 + 0.5 * len(bars))
+    for index, bar in enumerate(bars):
+        colour = _CRITICAL if bar.critical else _OTHER
+        axes.barh(index, bar.end - bar.start, left=bar.start, height=0.6, color=colour)
+        for mark in bar.marks:
+            axes.plot([mark, mark], [index - 0.3, index + 0.3], color="black", linewidth=1)
+    axes.set_yticks(range(len(bars)), [bar.name for bar in bars])
     axes.invert_yaxis()
-    axes.set_xlabel("seconds; red is the critical path, a black line a signal")
+    axes.set_xlabel("seconds; red: critical path, black line: signal")
     axes.set_title(title, fontsize=10)
     _save(figure, path)
 
 
-def curves(path: Path, xs: Sequence[float], lines: Mapping[str, Sequence[float | None]], x: str, y: str) -> None:
-    """Write lines over the same x. Raises `SettingsError` without matplotlib."""
+def line_chart(path: Path, xs: Sequence[float], lines: Mapping[str, Sequence[float | None]], x: str, y: str) -> None:
+    """Write a line chart. A point with the value None is left out. Raises `SettingsError` without matplotlib."""
     figure, axes = _canvas(7, 4)
     for name, ys in lines.items():
-        known = [(at, value) for at, value in zip(xs, ys, strict=True) if value is not None]
-        axes.plot([at for at, _ in known], [value for _, value in known], marker="o", label=name)
+        points = [(at, value) for at, value in zip(xs, ys, strict=True) if value is not None]
+        axes.plot([at for at, _ in points], [value for _, value in points], marker="o", label=name)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.set_ylim(bottom=0)
@@ -56,17 +56,17 @@ def curves(path: Path, xs: Sequence[float], lines: Mapping[str, Sequence[float |
     _save(figure, path)
 
 
-def check() -> None:
-    """Raise `SettingsError` where plots cannot be drawn: better told before measuring than after."""
+def require_matplotlib() -> None:
+    """Raise `SettingsError` without matplotlib. Call it before a measurement that a plot follows."""
     _canvas(1, 1)
 
 
 def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
     try:
-        from matplotlib.figure import Figure as Drawn
+        from matplotlib.figure import Figure as Canvas
     except ModuleNotFoundError:
         raise SettingsError("plots need matplotlib: pip install 'motet[bench]'") from None
-    figure = Drawn(figsize=(width, height), layout="constrained")
+    figure = Canvas(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
 
 

@@ -1,4 +1,4 @@
-"""What a benchmark found, and on which machine."""
+"""The result of a benchmark: figures, their baselines and bars, and the machine."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from services.benchmarks.reports.hardware import hardware
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """What a figure must reach: its ratio where it has a baseline, else its value."""
+    """The limit of a figure: it applies to the ratio if the figure has a baseline, else to the value."""
 
     sign: Literal["<=", ">="]
     limit: float
 
-    def met_by(self, judged: float) -> bool:
-        """Whether that is good enough."""
-        return judged <= self.limit if self.sign == "<=" else judged >= self.limit
+    def met_by(self, number: float) -> bool:
+        """Return True if the number is within the limit."""
+        return number <= self.limit if self.sign == "<=" else number >= self.limit
 
 
 def at_most(limit: float) -> Bar:
-    """The smaller the better, and no more than this."""
+    """Return the bar of a figure that must not exceed `limit`."""
     return Bar("<=", limit)
 
 
 def at_least(limit: float) -> Bar:
-    """The larger the better, and no less than this."""
+    """Return the bar of a figure that must reach `limit`."""
     return Bar(">=", limit)
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What a figure is compared with: measured in the same run, in the same unit."""
+    """A value to compare a figure with: measured in the same run, in the same unit."""
 
     name: str
     value: float
@@ -44,7 +44,7 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number that was measured. Whoever claims speed gives a baseline; the bar is then on the ratio to it."""
+    """One measured number. A figure that claims speed has a baseline, and its bar applies to the ratio."""
 
     name: str
     value: float
@@ -54,12 +54,12 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """The value in baselines, None without one (or with one of zero)."""
+        """The value divided by the baseline; None without a baseline or with a baseline of zero."""
         return self.value / self.baseline.value if self.baseline and self.baseline.value else None
 
     @property
     def met(self) -> bool | None:
-        """Whether the bar is reached; None where there is no bar."""
+        """True if the figure meets its bar; None without a bar."""
         if self.bar is None:
             return None
         judged = self.ratio if self.baseline else self.value
@@ -67,13 +67,13 @@ class Figure:
 
     @property
     def bar_text(self) -> str:
-        """The bar as people read it, "" for none."""
+        """The bar as text; "" without a bar."""
         if self.bar is None:
             return ""
         return f"{self.bar.sign} {self.bar.limit:g} {'x' if self.baseline else self.unit}".rstrip()
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """Return all fields and the verdict, for JSON."""
         return {
             "name": self.name,
             "value": self.value,
@@ -88,10 +88,10 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one run of a benchmark found.
+    """The result of one run of a benchmark.
 
-    `settings` say how it was run, `notes` what a reader must know to judge the figures, and `details` hold whatever
-    the figures were computed from, as JSON can hold it. The machine and the time are found, never given.
+    `settings` are the parameters of the run. `notes` explain how to judge the figures. `details` hold the samples
+    behind the figures, as JSON values. `hardware` and `time` are detected.
     """
 
     name: str
@@ -104,18 +104,18 @@ class Report:
 
     @property
     def met(self) -> bool:
-        """Whether no figure misses its bar."""
+        """True if no figure misses its bar."""
         return all(figure.met is not False for figure in self.figures)
 
     def figure(self, name: str) -> Figure:
-        """The figure of that name. Raises `KeyError`."""
+        """Return the first figure with that name. Raises `KeyError`."""
         for figure in self.figures:
             if figure.name == name:
                 return figure
         raise KeyError(name)
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """Return the whole report, for JSON."""
         return {
             "name": self.name,
             "time": self.time,
@@ -128,10 +128,10 @@ class Report:
         }
 
     def json(self) -> str:
-        """One JSON document."""
+        """Return the report as one JSON document."""
         return json.dumps(self.as_dict(), indent=1)
 
     def write(self, path: Path) -> None:
-        """Write the JSON to a file, making its folder."""
+        """Write the JSON document to a file. Create its folder if needed."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(self.json() + "\n")

@@ -1,33 +1,32 @@
-"""The arithmetic of measuring: seconds, percentiles, and taking turns."""
+"""The arithmetic of measurements: seconds, percentiles, and candidates measured alternately."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from inspect import isawaitable
 from statistics import median
 from time import perf_counter
+from typing import TypeVar
 
-__all__ = ["alternating", "median", "percentile", "percentiles", "seconds_of", "seconds_until"]
+__all__ = ["alternating", "median", "percentile", "percentiles", "seconds_of"]
 
-
-def seconds_of(work: Callable[[], object]) -> float:
-    """How long some work takes."""
-    begun = perf_counter()
-    work()
-    return perf_counter() - begun
+Sample = TypeVar("Sample")
 
 
-async def seconds_until(done: Awaitable[object]) -> float:
-    """How long it is until something has come about."""
-    begun = perf_counter()
-    await done
-    return perf_counter() - begun
+async def seconds_of(work: Callable[[], object]) -> float:
+    """Call a function or a coroutine function. Return the seconds until it completes."""
+    start = perf_counter()
+    result = work()
+    if isawaitable(result):
+        await result
+    return perf_counter() - start
 
 
 def percentile(samples: Sequence[float], q: float) -> float:
-    """The smallest sample that `q` (0 to 100) percent of the samples do not exceed: one that was really measured.
+    """Return the smallest sample that at least `q` (0 to 100) percent of the samples do not exceed.
 
-    Raises `ValueError` without samples.
+    The result is always one of the samples. Raises `ValueError` without samples.
     """
     if not samples:
         raise ValueError("no samples: nothing was measured")
@@ -35,17 +34,22 @@ def percentile(samples: Sequence[float], q: float) -> float:
 
 
 def percentiles(samples: Sequence[float], *qs: float) -> dict[str, float]:
-    """Several of them as `{"p50": ...}`; empty without samples."""
+    """Return several percentiles as `{"p50": ...}`; {} without samples."""
     return {f"p{q:g}": percentile(samples, q) for q in qs} if samples else {}
 
 
-def alternating(rounds: int, candidates: Mapping[str, Callable[[], float]]) -> dict[str, list[float]]:
-    """Measure candidates in turns, so that what slows the machine for a while slows them all. Gives all samples.
+async def alternating(
+    rounds: int, candidates: Mapping[str, Callable[[], Awaitable[Sample]]], warmup: int = 0
+) -> dict[str, list[Sample]]:
+    """Call every candidate once a round. Return the samples of each, without those of the `warmup` rounds before.
 
-    Every other round goes backwards: none of them always comes first.
+    Candidates alternate, so a slow phase of the machine slows all of them. Every other round runs in reverse order, so
+    no candidate is always the first. One candidate runs at a time: it may block the event loop.
     """
-    found: dict[str, list[float]] = {name: [] for name in candidates}
-    for number in range(rounds):
+    samples: dict[str, list[Sample]] = {name: [] for name in candidates}
+    for number in range(warmup + rounds):
         for name in list(candidates)[:: -1 if number % 2 else 1]:
-            found[name].append(candidates[name]())
-    return found
+            sample = await candidates[name]()
+            if number >= warmup:
+                samples[name].append(sample)
+    return samples

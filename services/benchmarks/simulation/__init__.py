@@ -1,1 +1,1 @@
-"""A simulator: the real orchestrator on a virtual clock, with workers as slow as measured ones."""
+"""The simulator: the real orchestrator on a virtual clock, with workers that take measured times."""

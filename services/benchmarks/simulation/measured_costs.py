@@ -1,4 +1,4 @@
-"""What workers were measured to take: the numbers that a simulation draws from."""
+"""Measured times of workers, from which a simulation samples."""
 
 from __future__ import annotations
 
@@ -13,85 +13,90 @@ from motet.core.errors import SettingsError
 
 Samples = Sequence[float]
 
+RECORDED_COSTS = Path(__file__).parents[3] / "docs" / "benchmarks" / "calibration.json"
+"""The calibration report of the repository: the default costs of a simulation."""
+
+
+def sample_at(samples: Samples, quantile: float) -> float:
+    """Return the sample at a quantile from 0 to 1."""
+    return sorted(samples)[min(len(samples) - 1, int(quantile * len(samples)))]
+
 
 @dataclass(frozen=True, slots=True)
-class Curve:
-    """Seconds of one tick (a token, a denoising step) by how many calls share it: a few samples for each size."""
+class TickCosts:
+    """Samples of the seconds of one tick (a token or a denoising step), by batch size."""
 
     samples: Mapping[int, Samples]
 
     def __post_init__(self) -> None:
         if not self.samples or not all(self.samples.values()):
-            raise SettingsError("a cost curve needs samples at one size at least")
+            raise SettingsError("tick costs need samples of at least one batch size")
 
-    def seconds(self, count: int, quantile: float) -> float:
-        """A tick shared by `count` calls, at a quantile (0 to 1) of what was measured.
+    def seconds(self, size: int, quantile: float) -> float:
+        """Return the seconds of a tick of `size` calls, at a quantile (0 to 1) of the samples.
 
-        Between two sizes it is interpolated; past the last, the work of the last size is done several times over.
+        Between two measured sizes the result is interpolated. Beyond the largest size it grows in proportion.
         """
         sizes = sorted(self.samples)
-        place = bisect_left(sizes, count)
-        if place == len(sizes):
-            return self._at(sizes[-1], quantile) * count / sizes[-1]
-        above = sizes[place]
-        if place == 0 or above == count:
+        index = bisect_left(sizes, size)
+        if index == len(sizes):
+            return self._at(sizes[-1], quantile) * size / sizes[-1]
+        above = sizes[index]
+        if index == 0 or above == size:
             return self._at(above, quantile)
-        below = sizes[place - 1]
-        share = (count - below) / (above - below)
+        below = sizes[index - 1]
+        share = (size - below) / (above - below)
         return self._at(below, quantile) * (1 - share) + self._at(above, quantile) * share
 
     def _at(self, size: int, quantile: float) -> float:
-        return drawn(self.samples[size], quantile)
-
-
-def drawn(samples: Samples, quantile: float) -> float:
-    """The sample at a quantile from 0 to 1."""
-    return sorted(samples)[min(len(samples) - 1, int(quantile * len(samples)))]
+        return sample_at(self.samples[size], quantile)
 
 
 @dataclass(frozen=True, slots=True)
-class Costs:
-    """What a model's workers take: `prompt` seconds until the first token, `token` and `step` by how many share them,
-    `finish` seconds from a decoder's last step to its media.
+class MeasuredCosts:
+    """The times of a bundle's workers, in seconds.
+
+    `prompt` is the time until the first token. `token` and `step` are ticks. `finish` is the time from a decoder's last
+    step to its media. `step` and `finish` are by modality.
     """
 
     prompt: Samples
-    token: Curve
-    step: Mapping[str, Curve]
+    token: TickCosts
+    step: Mapping[str, TickCosts]
     finish: Mapping[str, Samples]
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """Return all samples, for JSON."""
 
-        def told(curve: Curve) -> dict[str, list[float]]:
-            return {str(size): list(samples) for size, samples in curve.samples.items()}
+        def by_size(costs: TickCosts) -> dict[str, list[float]]:
+            return {str(size): list(samples) for size, samples in costs.samples.items()}
 
         return {
             "prompt": list(self.prompt),
-            "token": told(self.token),
-            "step": {modality: told(curve) for modality, curve in self.step.items()},
+            "token": by_size(self.token),
+            "step": {modality: by_size(costs) for modality, costs in self.step.items()},
             "finish": {modality: list(samples) for modality, samples in self.finish.items()},
         }
 
     @classmethod
-    def of_dict(cls, told: Mapping[str, Any]) -> Self:
-        """As `as_dict` told it. Raises `SettingsError` for anything else."""
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the costs of a result of `as_dict`. Raises `SettingsError` for other values."""
 
-        def heard(curve: Mapping[str, Samples]) -> Curve:
-            return Curve({int(size): samples for size, samples in curve.items()})
+        def tick_costs(by_size: Mapping[str, Samples]) -> TickCosts:
+            return TickCosts({int(size): samples for size, samples in by_size.items()})
 
         try:
-            steps = {modality: heard(curve) for modality, curve in told["step"].items()}
-            return cls(told["prompt"], heard(told["token"]), steps, told["finish"])
+            steps = {modality: tick_costs(by_size) for modality, by_size in values["step"].items()}
+            return cls(values["prompt"], tick_costs(values["token"]), steps, values["finish"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise SettingsError("these are no costs as `motet bench calibrate` writes them") from error
+            raise SettingsError("these are not costs of `motet bench calibrate`") from error
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """From the report of `motet bench calibrate`. Raises `SettingsError`, naming the file."""
+        """Read the costs in a report of `motet bench calibrate`. Raises `SettingsError` with the path of the file."""
         try:
-            return cls.of_dict(json.loads(path.read_text())["details"]["costs"])
+            return cls.from_dict(json.loads(path.read_text())["details"]["costs"])
         except (OSError, ValueError, KeyError, TypeError, SettingsError):
             raise SettingsError(
-                f"{path} holds no measured costs: write it with `motet bench calibrate --out {path}`"
+                f"{path} holds no measured costs: write them with `motet bench calibrate --out {path}`"
             ) from None

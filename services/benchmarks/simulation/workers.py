@@ -1,4 +1,4 @@
-"""Workers that compute nothing, but take as long as measured ones: on whatever clock the event loop has."""
+"""Workers that compute nothing and take the measured times, on the clock of the event loop."""
 
 from __future__ import annotations
 
@@ -23,142 +23,138 @@ from motet.core.workers import (
     TextPiece,
 )
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
-from services.benchmarks.load.scripted_toys import script_of
-from services.benchmarks.simulation.measured_costs import Costs, Curve, drawn
+from services.benchmarks.load.scripted_toys import parse_script, prompt_text
+from services.benchmarks.simulation.measured_costs import MeasuredCosts, TickCosts, sample_at
 
 _CONDITIONING = Tensor("float32", (1,), bytes(4))
 _BYTES = bytes(64)
 
 
 @dataclass(slots=True, eq=False)
-class _Row:
-    """A call in a batch: how many of its units are done, told each time they grow."""
+class _BatchedCall:
+    """A call in a batch: its number of units, the units done, and a queue of each new value of `done`."""
 
     units: int
     done: int = 0
-    told: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
+    progress: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
 
 
-class Batch:
-    """Calls that advance together, `grain` units a tick. They join and leave between two ticks.
+class SimulatedBatch:
+    """Calls that advance together, `grain` units a tick. A call joins or leaves the batch between two ticks.
 
-    A tick takes as long as the curve says for so many calls; `busy` is the seconds in which there was one.
+    The costs determine the seconds of a tick. `busy` is the sum of the seconds of all ticks.
     """
 
-    def __init__(self, curve: Curve, grain: int, random: Random) -> None:
+    def __init__(self, costs: TickCosts, grain: int, random: Random) -> None:
         self.busy = 0.0
-        self._curve = curve
+        self._costs = costs
         self._grain = grain
         self._random = random
-        self._rows: dict[_Row, None] = {}
-        self._turning: asyncio.Task[None] | None = None
+        self._calls: dict[_BatchedCall, None] = {}
+        self._ticking: asyncio.Task[None] | None = None
 
     async def advance(self, units: int) -> AsyncGenerator[int, None]:
-        """How many units are done, each time that changes, until all are."""
-        row = _Row(units)
-        self._rows[row] = None
-        if self._turning is None:
-            self._turning = asyncio.create_task(self._turn())
+        """Run a call of some units. Yield the number of done units after each tick."""
+        call = _BatchedCall(units)
+        self._calls[call] = None
+        if self._ticking is None:
+            self._ticking = asyncio.create_task(self._tick())
         try:
-            while row.done < units:
-                yield await row.told.get()
+            while call.done < units:
+                yield await call.progress.get()
         finally:
-            self._rows.pop(row, None)
+            self._calls.pop(call, None)
 
-    async def _turn(self) -> None:
-        while rows := list(self._rows):
-            units = min(self._grain, max(row.units - row.done for row in rows))
-            seconds = units * self._curve.seconds(len(rows), self._random.random())
+    async def _tick(self) -> None:
+        while calls := list(self._calls):
+            units = min(self._grain, max(call.units - call.done for call in calls))
+            seconds = units * self._costs.seconds(len(calls), self._random.random())
             await asyncio.sleep(seconds)
             self.busy += seconds
-            for row in rows:
-                row.done = min(row.units, row.done + units)
-                row.told.put_nowait(row.done)
-                if row.done == row.units:
-                    self._rows.pop(row, None)
-        self._turning = None
+            for call in calls:
+                call.done = min(call.units, call.done + units)
+                call.progress.put_nowait(call.done)
+                if call.done == call.units:
+                    self._calls.pop(call, None)
+        self._ticking = None
 
 
 class SimulatedWorker:
-    """What a simulated worker of any kind has: a limiter that lets in `width` calls at a time, and a batch of those."""
+    """A simulated worker: a limiter that admits `slots` calls at a time, and a batch of the running calls."""
 
-    def __init__(self, curve: Curve, width: int, grain: int, random: Random) -> None:
-        self.limiter = ConcurrencyLimiter(width, width * 4)
-        self.batch = Batch(curve, grain, random)
+    def __init__(self, costs: TickCosts, slots: int, grain: int, random: Random) -> None:
+        self.limiter = ConcurrencyLimiter(slots, slots * 4)
+        self.batch = SimulatedBatch(costs, grain, random)
         self.random = random
 
     def loads(self) -> AsyncIterator[Load]:
-        """Its load, at once and after each change."""
+        """Yield the load now and after each change."""
         return self.limiter.watch()
 
 
 class SimulatedLanguageModel(SimulatedWorker):
-    """A `LanguageModel` that writes the text its prompt asks for, a few tokens at a time.
+    """A `LanguageModel` that follows the script in its prompt, see `services.benchmarks.load.scripted_toys`."""
 
-    `services.benchmarks.load.scripted_toys` reads the prompt.
-    """
-
-    def __init__(self, costs: Costs, width: int, grain: int, random: Random) -> None:
-        super().__init__(costs.token, width, grain, random)
+    def __init__(self, costs: MeasuredCosts, slots: int, grain: int, random: Random) -> None:
+        super().__init__(costs.token, slots, grain, random)
         self._costs = costs
 
     async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
-        """Pieces and signals as their tokens are done; a run is one token."""
-        said = " ".join(part for part in prompt.turns[-1].parts if isinstance(part, str))
-        script = script_of(said, self._costs.step)
-        total = sum(wanted if isinstance(wanted, int) else 1 for wanted in script)
+        """Yield text and signals as their tokens are done. A run of signal tokens counts as one token."""
+        script = parse_script(prompt_text(prompt), self._costs.step)
+        total = sum(item if isinstance(item, int) else 1 for item in script)
         async with self.limiter.admitted():
-            await asyncio.sleep(drawn(self._costs.prompt, self.random.random()))
-            written = 0
+            await asyncio.sleep(sample_at(self._costs.prompt, self.random.random()))
+            generated = 0
             async for done in self.batch.advance(total):
-                deadline.check("writing")
-                for event in _between(script, written, done):
+                deadline.check("the language model was generating")
+                for event in _events_between(script, generated, done):
                     yield event
-                written = done
+                generated = done
             yield Finished("stop", 1, total)
 
 
-def _between(script: Sequence[int | str], begin: int, end: int) -> list[LanguageEvent]:
-    """What a script's tokens from `begin` up to `end` say."""
+def _events_between(script: Sequence[int | str], start: int, end: int) -> list[LanguageEvent]:
+    """Return the events of a script's tokens from `start` up to `end`."""
     events: list[LanguageEvent] = []
-    place = 0
-    for wanted in script:
-        length = wanted if isinstance(wanted, int) else 1
-        count = min(end, place + length) - max(begin, place)
+    position = 0
+    for item in script:
+        length = item if isinstance(item, int) else 1
+        count = min(end, position + length) - max(start, position)
         if count > 0:
-            events += [TextPiece("m" * count)] if isinstance(wanted, int) else _asking(wanted)
-        place += length
+            events += [TextPiece("m" * count)] if isinstance(item, int) else _signal_events(item)
+        position += length
     return events
 
 
-def _asking(modality: str) -> list[LanguageEvent]:
+def _signal_events(modality: str) -> list[LanguageEvent]:
     return [SignalStarted(modality), Signal(modality, _CONDITIONING)]
 
 
 class SimulatedDecoder(SimulatedWorker):
-    """A `Decoder` of one modality, `steps` steps where a job names none."""
+    """A `Decoder` of one modality. `steps` is the number of denoising steps if the job sets none."""
 
-    def __init__(self, costs: Costs, modality: str, steps: int, width: int, grain: int, random: Random) -> None:
-        super().__init__(costs.step[modality], width, grain, random)
+    def __init__(self, costs: MeasuredCosts, modality: str, steps: int, slots: int, grain: int, random: Random) -> None:
+        super().__init__(costs.step[modality], slots, grain, random)
         self._finish = costs.finish[modality]
         self._steps = steps
 
     async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
-        """Progress after each tick of its batch, then media."""
+        """Yield the progress after each tick, then the media."""
         total = job.steps or self._steps
         async with self.limiter.admitted():
             async for done in self.batch.advance(total):
-                deadline.check(f"making {job.modality}")
+                deadline.check("the decoder was running")
                 yield Progress(done, total)
-            await asyncio.sleep(drawn(self._finish, self.random.random()))
+            await asyncio.sleep(sample_at(self._finish, self.random.random()))
             yield Media("application/octet-stream", _BYTES)
 
 
 class NoEncoder:
-    """An `Encoder` for loads that show no media."""
+    """An `Encoder` for loads without media in the requests."""
 
     async def encode(
         self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
     ) -> list[Tensor]:
-        """Raises `FaultError`."""
-        raise FaultError("simulated loads show no media")
+        """Raise `FaultError`."""
+        raise FaultError("simulated loads hold no media")

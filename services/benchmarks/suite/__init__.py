@@ -1,1 +1,1 @@
-"""The benchmarks: one module with a `measure` for each `motet bench` command."""
+"""The benchmarks: each module has a function `measure` that returns a report."""

@@ -1,11 +1,11 @@
-"""The diffusion engine on the pictures of the nano bundle: sharing steps, and leaving between them."""
+"""The benchmark `diffusion`: shared denoising steps, latency under random arrivals, and cancellation."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -27,18 +27,18 @@ from services.benchmarks.reports.statistics import alternating, median, seconds_
 from services.factory import open_bundle
 
 PICTURE = "image"
-_AT_ONCE, _LOAD = 8, 0.7
-_KINDS_OF_STEPS = (5, 10, 25)
+_CONCURRENCY, _LOAD = 8, 0.7
+_STEP_COUNTS = (5, 10, 25)
 _STEPS = 20
-_LEAVING = 10
+_CANCELLATIONS = 10
 
 
-def measure(rounds: int = 3, arrivals: int = 100, seed: int = 0) -> Report:
-    """Pictures a second, latency under Poisson arrivals, neighbours' influence, cancelling."""
+def measure(rounds: int, arrivals: int, seed: int) -> Report:
+    """Measure throughput, latency under Poisson arrivals, the effect of a batch on results, and cancellation."""
     torch.set_num_threads(1)
-    bench = _Bench(open_bundle("nano", ()), seed)
+    bench = _DiffusionBenchmark(open_bundle("nano", ()), seed)
     try:
-        figures = [bench.throughput(rounds), bench.poisson(arrivals), bench.influence(), *bench.cancelling()]
+        figures = [bench.throughput(rounds), bench.latency(arrivals), bench.difference(), *bench.cancellation()]
         costs = {size: asdict(cost) for size, cost in bench.curve.costs.items()}
     finally:
         bench.decoder.close()
@@ -47,206 +47,210 @@ def measure(rounds: int = 3, arrivals: int = 100, seed: int = 0) -> Report:
         {"rounds": rounds, "arrivals": arrivals, "seed": seed, "threads": 1},
         figures,
         [
-            f"Arrivals: steps of {_KINDS_OF_STEPS}, at {_LOAD:.0%} of what the fastest batch size can bear. Batches of "
-            "whole requests hold requests of equal steps, the oldest's: a pipeline's call has one number. Simulated "
-            "with other arrivals, as many, the ratio has a standard deviation of 0.04; with 30, of 0.07.",
+            f"Arrivals have {_STEP_COUNTS} steps at random, at {_LOAD:.0%} of the throughput of the fastest batch "
+            "size. A batch of whole requests holds requests with the same number of steps as the oldest, because a "
+            "call of a pipeline has one number of steps. In simulations with other arrivals, the ratio has a standard "
+            "deviation of 0.04 for 100 arrivals and of 0.07 for 30.",
         ],
         {"cost curve": costs},
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
-    """A request: when it comes, in seconds, and what it wants."""
+class JobArrival:
+    """A decode job and its arrival in seconds."""
 
     at: float
     job: DecodeJob
 
 
-class _Bench:
-    """A picture decoder that knows its costs, and what is measured of it."""
+class _DiffusionBenchmark:
+    """A picture decoder with a measured cost curve, and the measurements of it."""
 
     def __init__(self, bundle: Bundle, seed: int) -> None:
         self.bundle, self.random = bundle, random.Random(seed)
         self.shape = tuple(bundle.manifest.decoder_of(PICTURE).conditioning)
         self.decoder = load_decoder(bundle, PICTURE)
-        self.choir = self.decoder._choir
-        self.singer: Any = self.choir._singer
-        # Long enough for every size to be tried.
-        asyncio.run(self.together([self.job(n, 50) for n in range(_AT_ONCE)]))
-        self.curve = self.choir._curves[2]
+        self.engine = self.decoder._engine
+        self.model: Any = self.engine._model
+        # 50 steps are enough for the engine to try every batch size.
+        asyncio.run(self.decode_all([self.job(number, 50) for number in range(_CONCURRENCY)]))
+        self.curve = self.engine._curves[2]
 
     def job(self, number: int, steps: int = _STEPS, guidance: float | None = None) -> DecodeJob:
-        told = np.random.default_rng(number).standard_normal(self.shape, "f4")
-        return DecodeJob(PICTURE, Tensor("float32", self.shape, told.tobytes()), number, steps, guidance)
+        conditioning = np.random.default_rng(number).standard_normal(self.shape, "f4")
+        return DecodeJob(PICTURE, Tensor("float32", self.shape, conditioning.tobytes()), number, steps, guidance)
 
-    async def one(self, job: DecodeJob) -> None:
+    async def decode(self, job: DecodeJob) -> None:
         async for _ in self.decoder.decode(job, Deadline.never()):
             pass
 
-    async def together(self, jobs: Sequence[DecodeJob]) -> None:
-        await asyncio.gather(*(self.one(job) for job in jobs))
+    async def decode_all(self, jobs: Sequence[DecodeJob]) -> None:
+        await asyncio.gather(*(self.decode(job) for job in jobs))
 
-    def song(self, job: DecodeJob) -> DenoisingState:
+    def prepare(self, job: DecodeJob) -> DenoisingState:
         conditioning, steps, guidance = self.decoder._checked(job)
-        song: DenoisingState = self.singer.prepare(conditioning, job.seed, steps, guidance)
-        return song
+        state: DenoisingState = self.model.prepare(conditioning, job.seed, steps, guidance)
+        return state
 
     def throughput(self, rounds: int) -> Figure:
-        """Concurrent pictures against the library's pipeline, one after another."""
-        # A network as the library has it. It is asked for latents, and takes no autoencoder of a kind it does not know.
+        """Compare simultaneous pictures with the pipeline of diffusers, one picture after another."""
+        # The pipeline gets the unmodified network. It returns latents, because it does not support the bundle's
+        # autoencoder.
         entry = self.bundle.manifest.decoder_of(PICTURE)
         unet = load_component(self.bundle.path(entry.shared.get("unet", f"{entry.path}/unet")))
-        pipeline = pipeline_of(PICTURE, SimpleNamespace(unet=unet, scheduler=self.singer.scheduler, vae=None))
-        jobs = [self.job(n) for n in range(_AT_ONCE)]
+        pipeline = pipeline_of(PICTURE, SimpleNamespace(unet=unet, scheduler=self.model.scheduler, vae=None))
+        jobs = [self.job(number) for number in range(_CONCURRENCY)]
 
-        def motet() -> float:
-            return len(jobs) / seconds_of(lambda: asyncio.run(self.together(jobs)))
+        async def motet() -> float:
+            return len(jobs) / await seconds_of(lambda: self.decode_all(jobs))
 
         @torch.inference_mode()
-        def stock() -> float:
-            began = time.perf_counter()
+        def run_pipeline() -> None:
             for job in jobs:
-                song = self.song(job)
-                side = 8 * song.latents.shape[-1]
-                song.latents = pipeline(
-                    prompt_embeds=song.embeddings[1:],
-                    negative_prompt_embeds=song.embeddings[:1],
-                    latents=song.latents,
+                state = self.prepare(job)
+                side = 8 * state.latents.shape[-1]
+                state.latents = pipeline(
+                    prompt_embeds=state.embeddings[1:],
+                    negative_prompt_embeds=state.embeddings[:1],
+                    latents=state.latents,
                     num_inference_steps=_STEPS,
                     guidance_scale=entry.guidance,
                     height=side,
                     width=side,
                     output_type="latent",
                 ).images
-                encode.encode_picture(self.singer.finish(song))
-            return len(jobs) / (time.perf_counter() - began)
+                encode.encode_picture(self.model.finish(state))
 
-        found = alternating(rounds + 1, {"motet": motet, "stock": stock})
-        rates = {name: median(samples[1:]) for name, samples in found.items()}
-        baseline = Baseline("diffusers' pipeline, one by one", rates["stock"])
-        return Figure("eight pictures at once", rates["motet"], "pictures/s", baseline, at_least(1.0))
+        async def diffusers() -> float:
+            return len(jobs) / await seconds_of(run_pipeline)
 
-    def poisson(self, count: int) -> Figure:
-        """Mean latency against whole requests in batches, for the same arrivals."""
+        samples = asyncio.run(alternating(rounds, {"motet": motet, "diffusers": diffusers}, warmup=1))
+        baseline = Baseline("diffusers' pipeline, one by one", median(samples["diffusers"]))
+        name = f"pictures per second, {_CONCURRENCY} at a time"
+        return Figure(name, median(samples["motet"]), "pictures/s", baseline, at_least(1.0))
+
+    def latency(self, count: int) -> Figure:
+        """Compare the mean latency with batches of whole requests, for the same arrivals."""
         costs = self.curve.costs
         size = max(filter(self.curve.allows, costs), key=lambda size: costs[size].gain, default=1)
-        step = costs[size].together if size in costs else self.curve.pace(1) or 1.0
-        rate = _LOAD * size / (step * sum(_KINDS_OF_STEPS) / len(_KINDS_OF_STEPS))
+        step = costs[size].batched_seconds if size in costs else self.curve.step_seconds(1) or 1.0
+        rate = _LOAD * size / (step * sum(_STEP_COUNTS) / len(_STEP_COUNTS))
         at, arrivals = 0.0, []
         for number in range(count):
             at += self.random.expovariate(rate)
-            arrivals.append(Arrival(at, self.job(number, self.random.choice(_KINDS_OF_STEPS))))
-        motet = asyncio.run(_offered(arrivals, self.one))
-        whole = asyncio.run(self._whole(arrivals, size))
+            arrivals.append(JobArrival(at, self.job(number, self.random.choice(_STEP_COUNTS))))
+        motet = asyncio.run(_mean_latency(arrivals, self.decode))
+        whole = asyncio.run(self._whole_request_batches(arrivals, size))
         return Figure("mean latency", motet, "s", Baseline("whole requests in batches", whole), at_most(0.7))
 
-    async def _whole(self, arrivals: Sequence[Arrival], size: int) -> float:
-        """The same engine's pieces, but a batch is formed when the machine is free, and runs to its end."""
+    async def _whole_request_batches(self, arrivals: Sequence[JobArrival], size: int) -> float:
+        """Return the mean latency if a batch forms when the engine is free and then runs to its end."""
         waiting: list[tuple[DecodeJob, asyncio.Future[None]]] = []
-        came = asyncio.Event()
+        arrived = asyncio.Event()
 
-        async def one(job: DecodeJob) -> None:
+        async def decode(job: DecodeJob) -> None:
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             waiting.append((job, done))
-            came.set()
+            arrived.set()
             await done
 
         async def serve() -> None:
             while True:
-                await came.wait()
+                await arrived.wait()
                 while waiting:
                     batch = [each for each in waiting if each[0].steps == waiting[0][0].steps][:size]
-                    await asyncio.to_thread(self._sung, [job for job, _ in batch])
+                    await asyncio.to_thread(self._run_batch, [job for job, _ in batch])
                     for each in batch:
                         waiting.remove(each)
                         each[1].set_result(None)
-                came.clear()
+                arrived.clear()
 
         server = asyncio.create_task(serve())
         try:
-            return await _offered(arrivals, one)
+            return await _mean_latency(arrivals, decode)
         finally:
             server.cancel()
 
-    def _sung(self, jobs: Sequence[DecodeJob]) -> None:
-        songs = [self.song(job) for job in jobs]
-        while songs[0].step < songs[0].total:
-            self.singer.step(*songs)
-        for song in songs:
-            encode.encode_picture(self.singer.finish(song))
+    def _run_batch(self, jobs: Sequence[DecodeJob]) -> None:
+        states = [self.prepare(job) for job in jobs]
+        while states[0].step < states[0].total:
+            self.model.step(*states)
+        for state in states:
+            encode.encode_picture(self.model.finish(state))
 
-    def influence(self) -> Figure:
-        """The largest difference that company makes to any number of a finished latent."""
-        ends: dict[int, torch.Tensor] = {}
-        finish = self.singer.finish
+    def difference(self) -> Figure:
+        """Measure the largest difference between the final latents of a job in a batch and alone."""
+        latents: dict[int, torch.Tensor] = {}
+        finish = self.model.finish
 
-        def noted(song: DenoisingState) -> Any:
-            ends[song.generator.initial_seed()] = song.latents
-            return finish(song)
+        def record_latents(state: DenoisingState) -> Any:
+            latents[state.generator.initial_seed()] = state.latents
+            return finish(state)
 
-        jobs = [self.job(n, 10 + n, 2.0 + n / 2) for n in range(_AT_ONCE)]
-        self.singer.finish = noted
+        jobs = [self.job(number, 10 + number, 2.0 + number / 2) for number in range(_CONCURRENCY)]
+        self.model.finish = record_latents
         try:
             for job in jobs:
-                asyncio.run(self.one(job))
-            alone = dict(ends)
-            asyncio.run(self.together(jobs))
+                asyncio.run(self.decode(job))
+            alone = dict(latents)
+            asyncio.run(self.decode_all(jobs))
         finally:
-            self.singer.finish = finish
-        worst = max(float((alone[seed] - ends[seed]).abs().max()) for seed in alone)
-        return Figure("neighbours' influence on a result", worst, "", None, at_most(1e-4))
+            self.model.finish = finish
+        largest = max(float((alone[seed] - latents[seed]).abs().max()) for seed in alone)
+        return Figure("difference of a result in a batch and alone", largest, "", None, at_most(1e-4))
 
-    def cancelling(self) -> list[Figure]:
-        """How long steps go on once nobody wants them, and which share of all work that is."""
+    def cancellation(self) -> list[Figure]:
+        """Measure the seconds of work after cancellation, and their share in all work."""
         ends: list[float] = []
         steps: list[float] = []
-        predict = self.singer.predict
+        predict = self.model.predict
 
-        def noted(songs: Sequence[DenoisingState]) -> Any:
-            began = time.perf_counter()
-            predicted = predict(songs)
+        def record_step(states: Sequence[DenoisingState]) -> Any:
+            start = time.perf_counter()
+            predicted = predict(states)
             ends.append(time.perf_counter())
-            steps.append(ends[-1] - began)
+            steps.append(ends[-1] - start)
             return predicted
 
-        async def left() -> float:
-            task = asyncio.create_task(self.one(self.job(0)))
+        async def cancel() -> float:
+            task = asyncio.create_task(self.decode(self.job(0)))
             await asyncio.sleep(self.random.uniform(0.2, 0.8) * _STEPS * median(steps))
             cancelled = time.perf_counter()
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            await asyncio.to_thread(self._idle)
+            await asyncio.to_thread(self._wait_until_idle)
             return max(0.0, ends[-1] - cancelled)
 
-        self.singer.predict = noted
+        self.model.predict = record_step
         try:
             for _ in range(2):
-                asyncio.run(self.one(self.job(0)))
-            wasted = [asyncio.run(left()) for _ in range(_LEAVING)]
+                asyncio.run(self.decode(self.job(0)))
+            wasted = [asyncio.run(cancel()) for _ in range(_CANCELLATIONS)]
         finally:
-            self.singer.predict = predict
-        whole = _STEPS * median(steps)
-        share = sum(wasted) / (sum(steps[2 * _STEPS :]) + _LEAVING * (_LEAVING - 1) * whole)
-        beyond = 1000 * max(0.0, max(wasted) - median(steps))
+            self.model.predict = predict
+        step = median(steps)
+        share = sum(wasted) / (sum(steps[2 * _STEPS :]) + _CANCELLATIONS * (_CANCELLATIONS - 1) * _STEPS * step)
+        beyond = max(0.0, max(wasted) - step)
+        one_step = Baseline("one step", 1000 * step)
         return [
-            Figure("cancel to idle, beyond one step, worst of ten", beyond, "ms", None, at_most(50)),
-            Figure("work wasted where one caller in ten leaves", 100 * share, "%", None, at_most(1)),
+            Figure("cancel to idle beyond one step, slowest of ten", 1000 * beyond, "ms", one_step, at_most(1)),
+            Figure("work wasted if one request in ten is cancelled", 100 * share, "%", None, at_most(1)),
         ]
 
-    def _idle(self) -> None:
-        while not self.choir.idle:
+    def _wait_until_idle(self) -> None:
+        while not self.engine.idle:
             time.sleep(0.001)
 
 
-async def _offered(arrivals: Sequence[Arrival], one: Any) -> float:
-    """Mean seconds from a request's arrival to its media."""
-    began = time.perf_counter()
+async def _mean_latency(arrivals: Sequence[JobArrival], decode: Callable[[DecodeJob], Awaitable[None]]) -> float:
+    """Return the mean seconds from the arrival of a job to its media."""
+    start = time.perf_counter()
 
-    async def served(arrival: Arrival) -> float:
-        await asyncio.sleep(max(0.0, began + arrival.at - time.perf_counter()))
-        await one(arrival.job)
-        return time.perf_counter() - began - arrival.at
+    async def latency(arrival: JobArrival) -> float:
+        await asyncio.sleep(max(0.0, start + arrival.at - time.perf_counter()))
+        await decode(arrival.job)
+        return time.perf_counter() - start - arrival.at
 
-    latencies = await asyncio.gather(*(served(arrival) for arrival in arrivals))
+    latencies = await asyncio.gather(*(latency(arrival) for arrival in arrivals))
     return sum(latencies) / len(latencies)

@@ -1,4 +1,4 @@
-"""What the language model's engine gains: against transformers' own `generate`, and against itself without it."""
+"""The benchmark `llm`: continuous batching against `generate` of transformers, and the engine's other mechanisms."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing as closed
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -15,188 +16,218 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from motet.core.bundle import Bundle
 from motet.core.workers import Prompt, Signal, SignalStarted
 from motet.models.arrays import to_torch
-from motet.models.llm.attention import TokenRange
 from motet.models.llm.config import EngineConfig
 from motet.models.llm.language_model import LlamaLanguageModel, load_language_model
+from motet.models.llm.layers.attention import TokenRange
 from motet.models.llm.loading import load_transformers_llama
-from services.benchmarks.load.conversations import QUESTIONS, Heard, endless, hear, hear_all, prompt
+from services.benchmarks.load.conversations import (
+    QUESTIONS,
+    ResponseTrace,
+    long_prompt,
+    prompt,
+    trace_response,
+    trace_responses,
+)
 from services.benchmarks.models.full_size import TINY, language_model_of, llama_of
 from services.benchmarks.reports.report import Baseline, Figure, Report, at_least, at_most
 from services.benchmarks.reports.statistics import alternating, median, seconds_of
-from services.benchmarks.suite.interruptions import Load, cancelling, passes_of, reading, sharing
+from services.benchmarks.suite.interruptions import (
+    LoadLanguageModel,
+    cancellation,
+    long_prefill,
+    prefix_cache,
+    recorded_forwards,
+)
 from services.factory import open_bundle
 
 _TOKENS = 64
-_MEAN, _MOST = 128, 384
+_MEAN_LENGTH, _MAX_LENGTH = 128, 384
 
 
-def measure(bundle: str = "nano", answers: int = 8, rounds: int = 3, random: str = "", threads: int = 1) -> Report:
-    """So many answers at once. `random`, "LAYERSxWIDTH", takes random weights of that size instead of the bundle's."""
+def measure(bundle: str, answers: int, rounds: int, random: str, threads: int) -> Report:
+    """Measure `answers` simultaneous responses.
+
+    `random`, as "LAYERSxWIDTH", uses random weights of that size instead of the bundle's; "" uses the bundle's.
+    """
     torch.set_num_threads(threads)
     opened = open_bundle(bundle, ())
-    network = _random(opened, random) if random else load_transformers_llama(opened)
+    network = _random_network(opened, random) if random else load_transformers_llama(opened)
     load = _loader(opened, network if random else None)
     with closed(load(EngineConfig())) as model:
-        stock = _Stock(network, model._voice.llama.end)
-        figures = [figure for waves in (1, 3) for figure in _throughput(model, stock, waves, answers, rounds)]
-        figures += _mixed(model, stock, answers, rounds)
-        figures += _influence(model, answers)
+        baseline = _TransformersModel(network, model._context.llama.eos_token_id)
+        figures = [figure for waves in (1, 3) for figure in _throughput(model, baseline, waves, answers, rounds)]
+        figures += _sampled_lengths(model, baseline, answers, rounds)
+        figures += _batch_differences(model, answers)
         if not random:
-            figures += _runs(model, opened, rounds)
-        figures += cancelling(model, answers)
-    figures += reading(load, rounds) + sharing(load, rounds)
+            figures += _signal_runs(model, opened, rounds)
+        figures += cancellation(model, answers)
+    figures += long_prefill(load, rounds) + prefix_cache(load, rounds)
     return Report(
         "llm",
         {"bundle": bundle, "answers": answers, "rounds": rounds, "random": random, "threads": threads},
         figures,
         [
-            "All candidates have the same weights, prompts and numbers of tokens, and take turns. A static batch goes "
-            "on until its longest answer is done; only tokens that belong to an answer are counted.",
-            "`generate` is transformers' own, with its dynamic cache: greedy, and sampling where tokens are drawn.",
-            f"Drawn lengths are exponential with a mean of {_MEAN} and at most {_MOST}: as in Anyscale's "
-            "comparison of continuous with static batching (2023), which cut them where the context ended, too.",
-            "Cancelling is measured from closing one answer's generator, while the others go on, until nothing is "
-            "left of it; the bar is one pass and 50 ms.",
+            "All candidates have the same weights, prompts and numbers of tokens, and alternate. A static batch ends "
+            "with its longest response. Only tokens that belong to a response count.",
+            "`generate` is that of transformers, with its dynamic cache. It is greedy, or samples where tokens are "
+            "sampled.",
+            f"Sampled lengths are exponential with a mean of {_MEAN_LENGTH} and at most {_MAX_LENGTH}, as in "
+            "Anyscale's comparison of continuous and static batching (2023), which also limited them.",
+            "Cancellation is measured from closing the generator of one response, while the others run, until the "
+            "engine has freed it.",
         ],
     )
 
 
-def _loader(bundle: Bundle, network: LlamaForCausalLM | None) -> Load:
-    """Loads the bundle's own language model, or one around another network."""
+def _loader(bundle: Bundle, network: LlamaForCausalLM | None) -> LoadLanguageModel:
+    """Return a function that loads the bundle's language model, or one around another network."""
     if network is None:
-        return lambda budget: load_language_model(bundle, budget)
-    return lambda budget: language_model_of(network, bundle, budget)
+        return lambda config: load_language_model(bundle, config)
+    return lambda config: language_model_of(network, bundle, config)
 
 
-def _random(bundle: Bundle, size: str) -> LlamaForCausalLM:
-    """A network of LAYERSxWIDTH with random weights, and the bundle's words."""
+def _random_network(bundle: Bundle, size: str) -> LlamaForCausalLM:
+    """Return a network of LAYERSxWIDTH with random weights and the special tokens of the bundle."""
     layers, width = map(int, size.split("x"))
     entry = bundle.manifest.language_model
-    words = LlamaConfig.from_pretrained(bundle.path(entry.path))
+    special_tokens = LlamaConfig.from_pretrained(bundle.path(entry.path))
     sizes = {"hidden_size": width, "intermediate_size": width * 11 // 4, "num_hidden_layers": layers}
-    scale = replace(TINY, llama={**sizes, "num_attention_heads": width // 64})
+    models = replace(TINY, llama={**sizes, "num_attention_heads": width // 64})
     vocabulary = max(run.ids.stop for run in bundle.manifest.grammar.runs)
     torch.manual_seed(0)
-    return llama_of(scale, words, vocabulary, "cpu")
+    return llama_of(models, special_tokens, vocabulary, "cpu")
 
 
-def _throughput(model: LlamaLanguageModel, stock: _Stock, waves: int, answers: int, rounds: int) -> list[Figure]:
-    """So many answers at a time, of so many times as many: the next begins when one is done, as servers are asked."""
-    asked = _Asked.of(model, _questions(answers) * waves, answers)
-    rates = asked.rates(
+def _throughput(
+    model: LlamaLanguageModel, baseline: _TransformersModel, waves: int, answers: int, rounds: int
+) -> list[Figure]:
+    """Measure `waves` times `answers` responses, at most `answers` at a time. The next starts when one ends."""
+    workload = _Workload.of(model, _questions(answers) * waves, answers)
+    rates = workload.rates(
         rounds,
         {
-            "together": lambda: asyncio.run(hear_all(model, asked.prompts, answers)),
-            "in turn": lambda: asyncio.run(hear_all(model, asked.prompts, 1)),
-            "generate": lambda: [stock.write([script], length) for script, length in asked.written],
-            "static": lambda: stock.write_all(asked.written, answers),
+            "concurrent": partial(trace_responses, model, workload.prompts, answers),
+            "sequential": partial(trace_responses, model, workload.prompts, 1),
+            "generate": lambda: [baseline.generate([ids], length) for ids, length in workload.requests],
+            "static": lambda: baseline.generate_batches(workload.requests, answers),
         },
     )
     return [
-        Figure(asked.name, rates["together"], "tokens/s", Baseline(name, rates[candidate]), bar)
+        Figure(workload.name, rates["concurrent"], "tokens/s", Baseline(name, rates[candidate]), bar)
         for name, candidate, bar in (
             ("generate, one by one", "generate", at_least(3)),
             ("generate, static batch", "static", at_least(1.3)),
-            ("Motet, one by one", "in turn", None),
+            ("Motet, one by one", "sequential", None),
         )
     ]
 
 
-def _mixed(model: LlamaLanguageModel, stock: _Stock, answers: int, rounds: int) -> list[Figure]:
-    """Lengths that vary as real ones do. They are drawn, and so are the tokens, as the model would end sooner."""
-    lengths = Random(0)
-    drawn = [min(_MOST, 1 + round(lengths.expovariate(1 / _MEAN))) for _ in range(3 * answers)]
-    asked = _Asked.of(model, list(map(endless, range(len(drawn)), drawn)), answers)
-    rates = asked.rates(
+def _sampled_lengths(
+    model: LlamaLanguageModel, baseline: _TransformersModel, answers: int, rounds: int
+) -> list[Figure]:
+    """Measure responses with lengths like those of real traffic. Tokens are sampled, so that the model reaches them."""
+    rng = Random(0)
+    lengths = [min(_MAX_LENGTH, 1 + round(rng.expovariate(1 / _MEAN_LENGTH))) for _ in range(3 * answers)]
+    workload = _Workload.of(model, list(map(long_prompt, range(len(lengths)), lengths)), answers)
+    rates = workload.rates(
         rounds,
         {
-            "together": lambda: asyncio.run(hear_all(model, asked.prompts, answers)),
-            "static": lambda: stock.write_all(asked.written, answers, draw=True),
+            "concurrent": partial(trace_responses, model, workload.prompts, answers),
+            "static": lambda: baseline.generate_batches(workload.requests, answers, sample=True),
         },
     )
     static = Baseline("generate, static batch", rates["static"])
-    return [Figure(f"{asked.name}, drawn", rates["together"], "tokens/s", static, at_least(1.3))]
+    return [Figure(f"{workload.name}, sampled", rates["concurrent"], "tokens/s", static, at_least(1.3))]
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """Prompts that are answered so many at a time; `written` are their scripts, and how long the answers are."""
+class _Workload:
+    """Prompts, and the maximum number of simultaneous responses.
+
+    `requests` are the token ids of each prompt and the number of tokens of its response.
+    """
 
     prompts: Sequence[Prompt]
-    at_a_time: int
-    written: Sequence[tuple[torch.Tensor, int]]
+    concurrency: int
+    requests: Sequence[tuple[torch.Tensor, int]]
 
     @classmethod
-    def of(cls, model: LlamaLanguageModel, prompts: Sequence[Prompt], at_a_time: int) -> _Asked:
-        heard = asyncio.run(hear_all(model, prompts, at_a_time))
-        scripts = [model._scriptwriter.write(asked.turns, model._voice.positions - 1).ids for asked in prompts]
-        return cls(prompts, at_a_time, list(zip(scripts, [each.tokens for each in heard], strict=True)))
+    def of(cls, model: LlamaLanguageModel, prompts: Sequence[Prompt], concurrency: int) -> _Workload:
+        traces = asyncio.run(trace_responses(model, prompts, concurrency))
+        ids = [model._prompt_builder.build(request.turns, model._context.positions - 1).ids for request in prompts]
+        return cls(prompts, concurrency, list(zip(ids, [trace.tokens for trace in traces], strict=True)))
 
     @property
     def name(self) -> str:
-        lengths = [length for _, length in self.written]
-        rest = f", of {len(lengths)}" if len(lengths) > self.at_a_time else ""
-        return f"{self.at_a_time} answers at a time{rest}, of {min(lengths)} to {max(lengths)} tokens"
+        lengths = [length for _, length in self.requests]
+        total = f", of {len(lengths)}" if len(lengths) > self.concurrency else ""
+        return f"{self.concurrency} responses at a time{total}, of {min(lengths)} to {max(lengths)} tokens"
 
     def rates(self, rounds: int, candidates: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-        """Tokens a second by candidate."""
-        total = sum(length for _, length in self.written)
-        timed = {name: lambda work=work: total / seconds_of(work) for name, work in candidates.items()}
-        found = alternating(rounds + 1, timed)
-        return {name: median(rates[1:]) for name, rates in found.items()}  # the first round warms up
+        """Return the tokens a second of each candidate, a function or a coroutine function."""
+        total = sum(length for _, length in self.requests)
+
+        async def rate(candidate: Callable[[], object]) -> float:
+            return total / await seconds_of(candidate)
+
+        timed = {name: partial(rate, candidate) for name, candidate in candidates.items()}
+        samples = asyncio.run(alternating(rounds, timed, warmup=1))
+        return {name: median(rates) for name, rates in samples.items()}
 
 
-class _Stock:
-    """The same network as transformers runs it."""
+class _TransformersModel:
+    """The same network, run by transformers."""
 
     def __init__(self, network: LlamaForCausalLM, end: int) -> None:
         self._model: Any = network.eval()
-        self._model.generation_config.eos_token_id = None  # it writes as much as it is told to
+        self._model.generation_config.eos_token_id = None  # every response has its full number of tokens
         self._end = end
 
-    def write_all(self, written: Sequence[tuple[torch.Tensor, int]], size: int, draw: bool = False) -> None:
-        """Batches of so many, one after another; each goes on until its longest is done."""
-        for first in range(0, len(written), size):
-            scripts, lengths = zip(*written[first : first + size], strict=True)
-            self.write(scripts, max(lengths), draw)
+    def generate_batches(self, requests: Sequence[tuple[torch.Tensor, int]], size: int, sample: bool = False) -> None:
+        """Run static batches of `size` one after another. A batch ends with its longest response."""
+        for first in range(0, len(requests), size):
+            ids, lengths = zip(*requests[first : first + size], strict=True)
+            self.generate(ids, max(lengths), sample)
 
     @torch.inference_mode()
-    def write(self, scripts: Sequence[torch.Tensor], tokens: int, draw: bool = False) -> None:
-        """A batch, padded at the left as `generate` wants it; the likeliest tokens, or drawn ones."""
-        longest = max(map(len, scripts))
-        ids = torch.stack([torch.cat([ids.new_full((longest - len(ids),), self._end), ids]) for ids in scripts])
-        known = torch.stack([torch.arange(longest) >= longest - len(ids) for ids in scripts]).long()
+    def generate(self, prompts: Sequence[torch.Tensor], tokens: int, sample: bool = False) -> None:
+        """Run one batch, padded at the left as `generate` requires. Tokens are greedy or sampled."""
+        longest = max(map(len, prompts))
+        padded = torch.stack([torch.cat([ids.new_full((longest - len(ids),), self._end), ids]) for ids in prompts])
+        mask = torch.stack([torch.arange(longest) >= longest - len(ids) for ids in prompts]).long()
         self._model.generate(
-            ids,
-            attention_mask=known,
+            padded,
+            attention_mask=mask,
             max_new_tokens=tokens,
-            do_sample=draw,
+            do_sample=sample,
             pad_token_id=self._end,
         )
 
 
-def _influence(model: LlamaLanguageModel, answers: int) -> list[Figure]:
-    """What changes in answers when others are written beside them."""
-    ceilings = {run.modality: 2 for run in model._voice.grammar.runs}
+def _batch_differences(model: LlamaLanguageModel, answers: int) -> list[Figure]:
+    """Compare responses in a batch with the same responses alone."""
+    ceilings = {run.modality: 2 for run in model._context.grammar.runs}
     prompts = [
-        replace(asked, ceilings=ceilings, temperature=0.5 * (i % 3)) for i, asked in enumerate(_questions(answers))
+        replace(question, ceilings=ceilings, temperature=0.5 * (index % 3))
+        for index, question in enumerate(_questions(answers))
     ]
-    alone = [asyncio.run(hear(model, asked)) for asked in prompts]
-    together = asyncio.run(hear_all(model, prompts))
-    other = sum(_said(one) != _said(same) for one, same in zip(alone, together, strict=True))
+    alone = [asyncio.run(trace_response(model, request)) for request in prompts]
+    batched = asyncio.run(trace_responses(model, prompts))
+    pairs = list(zip(alone, batched, strict=True))
+    different = sum(_without_conditioning(before) != _without_conditioning(after) for before, after in pairs)
     signals = [
-        (one, same)
-        for before, after in zip(alone, together, strict=True)
-        for one, same in zip(before.events, after.events, strict=False)
-        if isinstance(one, Signal) and isinstance(same, Signal)
+        (before, after)
+        for one, other in pairs
+        for before, after in zip(one.events, other.events, strict=False)
+        if isinstance(before, Signal) and isinstance(after, Signal)
     ]
     differences = [
-        float((to_torch(one.conditioning) - to_torch(same.conditioning)).abs().max()) for one, same in signals
+        float((to_torch(before.conditioning) - to_torch(after.conditioning)).abs().max()) for before, after in signals
     ]
     return [
-        Figure("answers whose tokens depend on their neighbours", other, f"of {answers}", bar=at_most(0)),
+        Figure("responses with different tokens in a batch and alone", different, f"of {answers}", bar=at_most(0)),
         Figure(
-            f"neighbours' influence on the conditioning of {len(signals)} runs",
+            f"difference of the conditioning of {len(signals)} runs in a batch and alone",
             max(differences, default=0.0),
             "",
             bar=at_most(1e-4),
@@ -204,49 +235,56 @@ def _influence(model: LlamaLanguageModel, answers: int) -> list[Figure]:
     ]
 
 
-def _said(heard: Heard) -> list[object]:
-    return [event.modality if isinstance(event, Signal) else event for event in heard.events]
+def _without_conditioning(trace: ResponseTrace) -> list[object]:
+    return [event.modality if isinstance(event, Signal) else event for event in trace.events]
 
 
-def _runs(model: LlamaLanguageModel, bundle: Bundle, rounds: int) -> list[Figure]:
-    """The longest run of signal tokens: in one pass, and from its first token to what a decoder is told."""
+def _signal_runs(model: LlamaLanguageModel, bundle: Bundle, rounds: int) -> list[Figure]:
+    """Measure the longest run of signal tokens: its forwards, and the time to its conditioning."""
     run = max(bundle.manifest.grammar.runs, key=lambda each: each.length)
-    llama = model._voice.llama
-    asked = prompt("Please show me a clip of a growing balloon.", 200, ceilings={run.modality: 1})
-    with passes_of(llama) as passes:
-        heard = asyncio.run(hear(model, asked))
-    if not any(isinstance(event, Signal) for event in heard.events):
-        raise RuntimeError(f"the bundle asked for no {run.modality}, so its run cannot be measured")
-    read = len(model._scriptwriter.write(asked.turns, model._voice.positions).ids)
-    written = [place.count for _, places in passes for place in places if place.start >= read]
+    llama = model._context.llama
+    request = prompt("Please show me a clip of a growing balloon.", 200, ceilings={run.modality: 1})
+    with recorded_forwards(llama) as forwards:
+        trace = asyncio.run(trace_response(model, request))
+    if not any(isinstance(event, Signal) for event in trace.events):
+        raise RuntimeError(f"the bundle generated no {run.modality}, so its run cannot be measured")
+    prefill = len(model._prompt_builder.build(request.turns, model._context.positions).ids)
+    decoded = [tokens.count for _, ranges in forwards for tokens in ranges if tokens.start >= prefill]
     cache = llama.cache(256)
     embedded = llama.embed(list(run.ids))
 
-    def stepwise() -> float:
-        states = [llama.forward(embedded[i : i + 1], [TokenRange(0, 64 + i, 1)], cache, [0]) for i in range(run.length)]
+    def token_by_token() -> None:
+        states = [
+            llama.forward(embedded[index : index + 1], [TokenRange(0, 64 + index, 1)], cache, [0])
+            for index in range(run.length)
+        ]
         llama.conditioning(run.modality, torch.cat(states), embedded)
-        return 0.0
 
-    def at_once() -> float:
+    def one_forward() -> None:
         states = llama.forward(embedded, [TokenRange(0, 64, run.length)], cache, range(run.length))
         llama.conditioning(run.modality, states, embedded)
-        return 0.0
 
-    times = alternating(3 * rounds, {"once": lambda: seconds_of(at_once), "steps": lambda: seconds_of(stepwise)})
-    once, steps = (median(times[name]) * 1e3 for name in ("once", "steps"))
+    candidates = {"one": partial(seconds_of, one_forward), "many": partial(seconds_of, token_by_token)}
+    samples = asyncio.run(alternating(3 * rounds, candidates))
+    one, many = (median(samples[name]) * 1e3 for name in ("one", "many"))
     return [
         Figure(
-            f"passes for a run of {run.length} tokens", len(written) - (sum(written) - run.length), "", bar=at_most(1)
+            f"forwards for a run of {run.length} tokens",
+            len(decoded) - (sum(decoded) - run.length),
+            "",
+            bar=at_most(1),
         ),
-        Figure(f"a run of {run.length} tokens and its conditioning", once, "ms", Baseline("a token a pass", steps)),
-        Figure("from a run's first token told to its conditioning told", _told_in(heard) * 1e3, "ms"),
+        Figure(f"a run of {run.length} tokens and its conditioning", one, "ms", Baseline("a forward a token", many)),
+        Figure("from the first token of a run to its conditioning", _signal_seconds(trace) * 1e3, "ms"),
     ]
 
 
-def _told_in(heard: Heard) -> float:
-    index = next(i for i, event in enumerate(heard.events) if isinstance(event, SignalStarted))
-    return heard.times[index + 1] - heard.times[index]
+def _signal_seconds(trace: ResponseTrace) -> float:
+    index = next(index for index, event in enumerate(trace.events) if isinstance(event, SignalStarted))
+    return trace.times[index + 1] - trace.times[index]
 
 
 def _questions(answers: int) -> list[Prompt]:
-    return [prompt(QUESTIONS[i % len(QUESTIONS)], _TOKENS - 8 * (i % 5), seed=i) for i in range(answers)]
+    return [
+        prompt(QUESTIONS[index % len(QUESTIONS)], _TOKENS - 8 * (index % 5), seed=index) for index in range(answers)
+    ]

@@ -1,16 +1,15 @@
-"""What orchestration costs: over real gRPC, with workers that take no time.
+"""The benchmark `orchestrator`: the overhead of orchestration over gRPC, with workers that take no time.
 
-It is the module of `motet bench orchestrator`; one called orchestrator.py would hide the package of that name from the
-scripts beside it.
+The module is not named orchestrator.py, because that would hide the package `orchestrator` from scripts in this folder.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from itertools import count, islice
+from itertools import chain, count, islice
 from time import perf_counter
 
 from motet.client import Client
@@ -20,129 +19,146 @@ from motet.core.service import Motet
 from motet.transport.server import freeze_garbage_collector
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.settings import OrchestratorSettings
-from services.benchmarks.load.client_trace import request_of
-from services.benchmarks.load.scripted_toys import Pace, prompt_of
+from services.benchmarks.load.client_trace import text_request
+from services.benchmarks.load.scripted_toys import ToyTimings, scripted_prompt
 from services.benchmarks.reports.report import Baseline, Figure, Report, at_least, at_most
-from services.benchmarks.reports.statistics import median, percentile, seconds_until
-from services.benchmarks.tracing.bare_stubs import BareRequest, bare_stubs
-from services.benchmarks.tracing.deployment import Lineup, RecordedDeployment, playing, settled
-from services.benchmarks.tracing.request_stages import by_request, stages_of
+from services.benchmarks.reports.statistics import alternating, median, percentile, seconds_of
+from services.benchmarks.tracing.bare_stubs import DecodeSchedule, bare_stubs
+from services.benchmarks.tracing.deployment import (
+    RecordedDeployment,
+    RecordedDeploymentConfig,
+    collect_spans,
+    recorded_deployment,
+)
+from services.benchmarks.tracing.request_stages import spans_by_request, stages_of
 from services.benchmarks.tracing.spans import ENCODER, LANGUAGE_MODEL
 from services.orchestrator.pools import pooled_workers
 
-_WARMING = 20
-"""Requests at first that only open connections."""
-
 _BLOCK = 20
-"""Requests one right after another, before it is the other way's turn."""
+"""Number of requests of a candidate in sequence before the other candidate's. The first block opens connections."""
 
-Way = Callable[[int], Awaitable[object]]
-"""Has a plan carried out, whose seed it is given."""
+SendPlan = Callable[[int], Awaitable[object]]
+"""A function that runs the plan of a request with a given seed."""
 
 
 def measure(requests: int, rounds: int, plans: int, concurrency: int) -> Report:
-    """The overhead of `requests` requests one after another; then rounds of so many plans, so many at a time."""
+    """Measure the overhead of `requests` sequential requests, then rounds of `plans` plans, `concurrency` at a time."""
     return asyncio.run(_measure(requests, rounds, plans, concurrency))
 
 
 async def _measure(requests: int, rounds: int, plans: int, concurrency: int) -> Report:
-    lineup = Lineup(pace=Pace(steps=1), width=64)
-    modalities = list(lineup.manifest.signals)
-    text = prompt_of(modalities, before=1, between=0, after=0)
-    nodes = 1 + len(modalities)
-    freeze_garbage_collector()  # as a process that serves does; here, there is much more to look through
-    async with playing(lineup) as band, Client(band.orchestrator) as client:
-        overheads, bare_overheads = await _overheads(client, band, text, requests, nodes)
-        rates = await _rates(client, band, text, rounds, plans, concurrency)
-    bare, inside, served = (median(rates[name]) for name in ("bare", "inside", "served"))
-    stubs = Baseline("bare grpc.aio stubs", bare)
+    config = RecordedDeploymentConfig(timings=ToyTimings(steps=1), slots=64)
+    modalities = list(config.manifest.signals)
+    text = scripted_prompt(modalities, before=1, between=0, after=0)
+    calls = 1 + len(modalities)
+    freeze_garbage_collector()  # Servers do it too. This process has loaded far more objects than a server.
+    async with recorded_deployment(config) as deployment, Client(deployment.orchestrator) as client:
+        overheads = await _overheads(client, deployment, text, requests, calls)
+        rates = await _rates(client, deployment, text, rounds, plans, concurrency)
     return Report(
         "orchestrator",
         {"requests": requests, "rounds": rounds, "plans": plans, "concurrency": concurrency, "prompt": text},
+        _figures(overheads, rates),
         [
-            Figure("overhead per worker call, p50", percentile(overheads, 50) * 1e3, "ms", bar=at_most(2)),
-            Figure("overhead per worker call, p99", percentile(overheads, 99) * 1e3, "ms", bar=at_most(10)),
-            Figure("the same of bare stubs, p50", percentile(bare_overheads, 50) * 1e3, "ms"),
-            Figure("plans per second, orchestrator beside its caller", inside, "1/s", stubs, at_least(0.7)),
-            Figure("plans per second, orchestrator as a service", served, "1/s", stubs),
+            f"A plan has {calls} worker calls: the language model and {len(modalities)} decoders, each in its own "
+            "process. The overhead is the client's total time minus the longest chain of the workers' times, divided "
+            f"by the number of calls. Requests are sequential, in blocks of {_BLOCK} that alternate with the stubs.",
+            "The bare stubs make the same worker calls from the client's process and read every message. They do not "
+            "validate, order, record or report. The service adds one network hop. As in every server of Motet, objects "
+            "loaded before the run are excluded from garbage collection.",
         ],
-        [
-            f"A plan here is {nodes} worker calls: the language model and {len(modalities)} decoders, each its own "
-            "process. The overhead is the caller's whole time through the orchestrator service, less the longest chain "
-            f"of the workers' own time, over the number of calls. Requests come one right after another, {_BLOCK} at "
-            "a stretch, in turns with the stubs.",
-            "The bare stubs make the same worker calls from the caller's process, reading every message; nothing "
-            "validates, orders, records or tells. Through the service there is one hop more. As in every process of "
-            "Motet that serves, what was loaded before is spared the search for garbage.",
-        ],
-        {"overhead_ms": [round(one * 1e3, 4) for one in overheads], "plans_per_second": rates},
+        {
+            "overhead_ms": {name: [round(one * 1e3, 4) for one in each] for name, each in overheads.items()},
+            "plans_per_second": rates,
+        },
     )
 
 
+def _figures(overheads: Mapping[str, list[float]], rates: Mapping[str, list[float]]) -> list[Figure]:
+    def overhead(q: int, limit: float) -> Figure:
+        motet, stubs = (percentile(overheads[name], q) * 1e3 for name in ("motet", "bare_stubs"))
+        return Figure(f"overhead per worker call, p{q}", motet, "ms", Baseline("bare stubs", stubs), at_most(limit))
+
+    stubs, local, served = (median(rates[name]) for name in ("bare_stubs", "local", "served"))
+    baseline = Baseline("bare stubs", stubs)
+    return [
+        overhead(50, 1.6),
+        overhead(99, 3.0),  # p99 varies more between runs than p50
+        Figure("plans per second, orchestrator in the client's process", local, "1/s", baseline, at_least(0.7)),
+        Figure("plans per second, orchestrator as a service", served, "1/s", baseline),
+    ]
+
+
 async def _overheads(
-    motet: Motet, band: RecordedDeployment, text: str, requests: int, nodes: int
-) -> tuple[list[float], list[float]]:
-    """Seconds per worker call that are nobody's work, of each request: through Motet, and by bare stubs in turns."""
-    found: tuple[list[float], list[float]] = [], []
-    async with bare_stubs(band) as bare:
-        ways: tuple[Way, Way] = partial(_answered, motet, text), partial(bare.answer, text, order=BareRequest.EAGER)
-        for begun in range(0, _WARMING + requests, _BLOCK):
-            block = range(begun, min(begun + _BLOCK, _WARMING + requests))
-            for overheads, ask in zip(found, ways, strict=True):
-                totals = {seed: await seconds_until(ask(seed)) for seed in block}
-                spans = by_request(await settled(band, nodes * len(block), breath=0), block)
-                overheads += [(totals[seed] - stages_of(spans[seed]).bound) / nodes for seed in block]
-    return found[0][_WARMING:], found[1][_WARMING:]
+    motet: Motet, deployment: RecordedDeployment, text: str, requests: int, calls: int
+) -> dict[str, list[float]]:
+    """Return the overhead per worker call of each request, in seconds, through Motet and through bare stubs."""
+    starts = range(_BLOCK, _BLOCK + requests, _BLOCK)
+    blocks = [range(_BLOCK), *(range(start, min(start + _BLOCK, _BLOCK + requests)) for start in starts)]
+
+    async def measure_block(send: SendPlan, remaining: Iterator[range]) -> list[float]:
+        seeds = next(remaining)
+        totals = {seed: await seconds_of(partial(send, seed)) for seed in seeds}
+        spans = spans_by_request(await collect_spans(deployment, calls * len(seeds), silence=0), seeds)
+        return [(totals[seed] - stages_of(spans[seed]).bound) / calls for seed in seeds]
+
+    async with bare_stubs(deployment) as stubs:
+        senders: dict[str, SendPlan] = {
+            "motet": partial(_generate, motet, text),
+            "bare_stubs": partial(stubs.generate, text, schedule=DecodeSchedule.EAGER),
+        }
+        candidates = {name: partial(measure_block, send, iter(blocks)) for name, send in senders.items()}
+        samples = await alternating(len(blocks) - 1, candidates, warmup=1)
+    return {name: list(chain.from_iterable(each)) for name, each in samples.items()}
 
 
-async def _answered(motet: Motet, text: str, seed: int) -> None:
-    """Have a plan carried out, reading every event."""
-    async with closing(motet.generate(request_of(text, seed))) as events:
+async def _generate(motet: Motet, text: str, seed: int) -> None:
+    """Run a plan and read every event."""
+    async with closing(motet.generate(text_request(text, seed))) as events:
         last = [event.payload async for event in events][-1]
     assert isinstance(last, Done), last
     assert last.generation.state is State.SUCCEEDED, last
 
 
 async def _rates(
-    client: Client, band: RecordedDeployment, text: str, rounds: int, plans: int, concurrency: int
+    client: Client, deployment: RecordedDeployment, text: str, rounds: int, plans: int, concurrency: int
 ) -> dict[str, list[float]]:
-    """Plans per second of each way to make the calls, in turns."""
-    seeds = count(10**6)  # none twice: an equal request would be answered with what was made before
-    async with bare_stubs(band) as bare, _beside(band) as motet:
-        ways: dict[str, Way] = {
-            "bare": partial(bare.answer, text, order=BareRequest.EAGER),
-            "inside": partial(_answered, motet, text),
-            "served": partial(_answered, client, text),
+    """Return the plans per second of each candidate, by round."""
+    # Every request has a new seed: a request with a known seed would be a cache hit.
+    seeds = count(10**6)
+
+    async def rate(send: SendPlan) -> float:
+        return await _rate(send, islice(seeds, plans), plans, concurrency)
+
+    async with bare_stubs(deployment) as stubs, _local_orchestrator(deployment) as motet:
+        senders: dict[str, SendPlan] = {
+            "bare_stubs": partial(stubs.generate, text, schedule=DecodeSchedule.EAGER),
+            "local": partial(_generate, motet, text),
+            "served": partial(_generate, client, text),
         }
-        found: dict[str, list[float]] = {name: [] for name in ways}
-        for number in range(-1, rounds):
-            for name in list(ways)[:: -1 if number % 2 else 1]:
-                rate = await _rate(ways[name], islice(seeds, plans), plans, concurrency)
-                if number >= 0:
-                    found[name].append(rate)
-    return found
+        return await alternating(rounds, {name: partial(rate, send) for name, send in senders.items()}, warmup=1)
 
 
-async def _rate(ask: Way, seeds: Iterator[int], plans: int, concurrency: int) -> float:
-    async def worker() -> None:
+async def _rate(send: SendPlan, seeds: Iterator[int], plans: int, concurrency: int) -> float:
+    async def send_next() -> None:
         for seed in seeds:
-            await ask(seed)
+            await send(seed)
 
-    begun = perf_counter()
+    start = perf_counter()
     async with asyncio.TaskGroup() as group:
         for _ in range(concurrency):
-            group.create_task(worker())
-    return plans / (perf_counter() - begun)
+            group.create_task(send_next())
+    return plans / (perf_counter() - start)
 
 
 @asynccontextmanager
-async def _beside(band: RecordedDeployment) -> AsyncIterator[Motet]:
-    """An orchestrator in this process, its workers being the band's."""
-    manifest = band.lineup.manifest
+async def _local_orchestrator(deployment: RecordedDeployment) -> AsyncIterator[Motet]:
+    """Yield an orchestrator in this process that uses the deployment's workers."""
+    manifest = deployment.config.manifest
     settings = OrchestratorSettings(
-        encoder=band.workers[ENCODER],
-        language_model=band.workers[LANGUAGE_MODEL],
-        decoders={modality: band.workers[modality] for modality in manifest.signals},
+        encoder=deployment.workers[ENCODER],
+        language_model=deployment.workers[LANGUAGE_MODEL],
+        decoders={modality: deployment.workers[modality] for modality in manifest.signals},
     )
     async with AsyncExitStack() as stack:
         workers = await pooled_workers(settings, manifest, stack)

@@ -1,183 +1,212 @@
-"""How much of an answer's time is the workers' own: text and three media, one request alone and many at once."""
+"""The benchmark `overlap`: the share of the workers' time in a request with text and three media."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 from motet.client import Client
+from motet.core.clock import now
 from motet.core.service import Motet
-from services.benchmarks.load.client_trace import Heard, listen, request_of
-from services.benchmarks.load.open_loop import play, poisson
-from services.benchmarks.load.scripted_toys import Pace, prompt_of
+from services.benchmarks.load.client_trace import ClientTrace, text_request, trace_request
+from services.benchmarks.load.conversations import THREE_MEDIA
+from services.benchmarks.load.open_loop import poisson_requests, send_all
+from services.benchmarks.load.scripted_toys import ToyTimings, scripted_prompt
 from services.benchmarks.reports import plots
 from services.benchmarks.reports.report import Baseline, Figure, Report, at_least, at_most
-from services.benchmarks.reports.statistics import median
-from services.benchmarks.tracing.bare_stubs import BareRequest, BareStubs, bare_stubs
-from services.benchmarks.tracing.critical_path import Arrival, Stages, ideal, system_bound
-from services.benchmarks.tracing.deployment import Lineup, RecordedDeployment, playing, settled
-from services.benchmarks.tracing.request_stages import by_request, stages_of
-from services.benchmarks.tracing.spans import LANGUAGE_MODEL, Span
-
-ASKED = "Show me a penguin on a blue background, play a low note on a flute and make a clip of a car growing."
-"""For a bundle; toys are told numbers."""
+from services.benchmarks.reports.statistics import alternating, median
+from services.benchmarks.tracing.bare_stubs import BareStubs, DecodeSchedule, bare_stubs
+from services.benchmarks.tracing.critical_path import RequestStages, TracedArrival, ideal_ends, system_bound
+from services.benchmarks.tracing.deployment import (
+    RecordedDeployment,
+    RecordedDeploymentConfig,
+    collect_spans,
+    recorded_deployment,
+)
+from services.benchmarks.tracing.request_stages import spans_by_request, stages_of
+from services.benchmarks.tracing.spans import LANGUAGE_MODEL, WorkerSpan
 
 TOKEN = 0.012
-MAKE = (0.5, 0.7, 0.9)
-"""Seconds that toys take for a token, and for the first, second and third modality."""
+"""Seconds a token of the toy language model."""
 
-LOADED_TOKEN, LOADED_MAKE = 0.004, 0.4
-"""The same under load, where all modalities take equally long, so that all are equally loaded."""
+DECODE = (0.5, 0.7, 0.9)
+"""Seconds of a decode of the first, second and third modality by the toy decoders."""
+
+LOADED_TOKEN, LOADED_DECODE = 0.004, 0.4
+"""Seconds a token and a decode under load. All modalities take the same time, so all decoders have the same load."""
 
 LOAD = 0.8
-"""Of what the decoders could do at most."""
+"""Offered load as a share of the decoders' maximum throughput."""
 
 STEPS = 20
 
 
-def measure(
-    bundle: str | None = None, rounds: int = 5, seconds: float = 25.0, seed: int = 0, plot: Path | None = None
-) -> Report:
-    """Rounds of one request alone, then `seconds` of load; with toys or, except for the load, a bundle's models.
+def measure(bundle: str | None, rounds: int, seconds: float, seed: int, plot: Path | None) -> Report:
+    """Measure rounds of one request, then `seconds` of load.
 
-    `plot` is where a Gantt picture of one request goes.
+    Without a bundle, toys run. With a bundle, its models run and there is no load. `plot` is the file of a Gantt chart
+    of one request.
     """
     if plot is not None:
-        plots.check()
+        plots.require_matplotlib()
     return asyncio.run(_measure(bundle, rounds, seconds, seed, plot))
 
 
 async def _measure(bundle: str | None, rounds: int, seconds: float, seed: int, plot: Path | None) -> Report:
     settings: dict[str, Any] = {"bundle": bundle or "toys", "rounds": rounds, "seed": seed}
-    figures, details = await _alone(bundle, rounds, plot)
+    figures, details = await _single_request(bundle, rounds, plot)
     notes = [
-        "The bound is the longest chain of the workers' own measured seconds in the same request: nothing that waits "
-        "for the same things could be faster. Sequential and barrier call the same workers by bare stubs.",
+        "The bound is the longest chain of the workers' measured times in the same request: no orchestrator can be "
+        "faster. Sequential and barrier call the same workers with bare stubs.",
     ]
     if bundle is None:
-        loaded, more = await _loaded(seconds, seed)
+        load_figures, load_details = await _load(seconds, seed)
         settings |= {"load": LOAD, "seconds": seconds}
         notes.append(
-            "Under load, the ideal serves the same arrivals with the same measured work, first come first served, and "
-            "orchestrates in no time; the system bound is the earliest end that any schedule at all could reach."
+            "Under load, the ideal serves the same arrivals with the same measured times, first come first served, by "
+            "an orchestrator that takes no time. The system bound is the earliest end of the load under any schedule."
         )
-        figures, details = figures + loaded, details | more
+        figures, details = figures + load_figures, details | load_details
     return Report("overlap", settings, figures, notes, details)
 
 
-async def _alone(bundle: str | None, rounds: int, plot: Path | None) -> tuple[list[Figure], dict[str, Any]]:
-    lineup = Lineup(bundle)
-    modalities = list(lineup.manifest.signals)
-    text = ASKED
+async def _single_request(bundle: str | None, rounds: int, plot: Path | None) -> tuple[list[Figure], dict[str, Any]]:
+    config = RecordedDeploymentConfig(bundle)
+    modalities = list(config.manifest.signals)
+    text = THREE_MEDIA
     if bundle is None:
-        step = {modality: make / STEPS for modality, make in zip(modalities, MAKE, strict=True)}
-        lineup = Lineup(pace=Pace(token=TOKEN, step=step, steps=STEPS))
-        text = prompt_of(modalities, 10, 10, 30)
-    async with playing(lineup) as band, Client(band.orchestrator) as client, bare_stubs(band) as bare:
-        totals, stages = await _rounds(client, bare, band, text, rounds, plot)
-    details = {"seconds": totals, "bounds": [one.bound for one in stages]}
-    return _compared(totals, stages), details
+        step = {modality: seconds / STEPS for modality, seconds in zip(modalities, DECODE, strict=True)}
+        config = RecordedDeploymentConfig(timings=ToyTimings(token=TOKEN, step=step, steps=STEPS))
+        text = scripted_prompt(modalities, 10, 10, 30)
+    async with (
+        recorded_deployment(config) as deployment,
+        Client(deployment.orchestrator) as client,
+        bare_stubs(deployment) as stubs,
+    ):
+        samples = await alternating(rounds, _candidates(client, stubs, deployment, text), warmup=1)
+    if plot is not None:
+        _draw(plot, samples["motet"][-1])
+    details = {
+        "seconds": {name: [sample.seconds for sample in each] for name, each in samples.items()},
+        "bounds": [sample.stages.bound for sample in samples["motet"]],
+    }
+    return _compare(samples), details
 
 
-async def _rounds(
-    motet: Motet, bare: BareStubs, band: RecordedDeployment, text: str, rounds: int, plot: Path | None
-) -> tuple[dict[str, list[float]], list[Stages]]:
-    """Seconds of each way in turns, and the stages of Motet's. The first round only warms up.
+@dataclass(frozen=True, slots=True)
+class TimedRequest:
+    """One request: its total seconds, and the spans of its workers. Requests by bare stubs have no spans."""
 
-    Each has a seed of its own: an equal request would be answered with what was made before.
-    """
-    ways = {"sequential": BareRequest.SEQUENTIAL, "barrier": BareRequest.BARRIER, "motet": None}
-    totals: dict[str, list[float]] = {way: [] for way in ways}
-    stages: list[Stages] = []
-    for number in range(rounds + 1):
-        for way, order in list(ways.items())[:: -1 if number % 2 else 1]:
-            band.spans()
-            begun = perf_counter()
-            if order is None:
-                heard = await listen(motet, request_of(text, number))
-                calls = _calls(heard)
-            else:
-                await bare.answer(text, number, order)
-            total = perf_counter() - begun
-            if number == 0:
-                continue
-            totals[way].append(total)
-            if order is None:
-                spans = await settled(band, calls)
-                stages.append(stages_of(spans))
-                if plot is not None and number == rounds:
-                    _draw(plot, spans, stages[-1], total)
-    return totals, stages
+    seconds: float
+    spans: Sequence[WorkerSpan] = ()
+
+    @property
+    def stages(self) -> RequestStages:
+        """The stages of the request."""
+        return stages_of(self.spans)
 
 
-def _compared(totals: dict[str, list[float]], stages: Sequence[Stages]) -> list[Figure]:
-    measured = median(totals["motet"])
-    shares = [stage.bound / total for stage, total in zip(stages, totals["motet"], strict=True)]
-    bound = median([stage.bound for stage in stages])
+def _candidates(
+    motet: Motet, stubs: BareStubs, deployment: RecordedDeployment, text: str
+) -> Mapping[str, Callable[[], Coroutine[Any, Any, TimedRequest]]]:
+    """Return the candidates by name. Every request has a new seed, because an equal request is a cache hit."""
+
+    async def by_stubs(schedule: DecodeSchedule, seeds: count[int]) -> TimedRequest:
+        start = now()
+        await stubs.generate(text, next(seeds), schedule)
+        return TimedRequest(now() - start)
+
+    async def by_motet(seeds: count[int]) -> TimedRequest:
+        start = now()
+        trace = await trace_request(motet, text_request(text, next(seeds)))
+        seconds = now() - start
+        spans = await collect_spans(deployment, _worker_calls(trace))
+        # Workers write the spans of the stubs' calls late, so they can be among these.
+        return TimedRequest(seconds, [span for span in spans if span.start >= start])
+
+    return {
+        "sequential": partial(by_stubs, DecodeSchedule.SEQUENTIAL, count()),
+        "barrier": partial(by_stubs, DecodeSchedule.BARRIER, count()),
+        "motet": partial(by_motet, count()),
+    }
+
+
+def _compare(samples: Mapping[str, Sequence[TimedRequest]]) -> list[Figure]:
+    seconds = {name: median([sample.seconds for sample in each]) for name, each in samples.items()}
+    motet = samples["motet"]
+    bound = median([sample.stages.bound for sample in motet])
+    efficiency = median([sample.stages.bound / sample.seconds for sample in motet])
     return [
-        Figure("critical-path efficiency, one request", median(shares), "", bar=at_least(0.97)),
-        Figure("total latency", measured, "s", Baseline("the bound", bound), at_most(1.03)),
-        Figure("total latency", measured, "s", Baseline("sequential", median(totals["sequential"]))),
-        Figure("total latency", measured, "s", Baseline("barrier", median(totals["barrier"]))),
+        Figure("critical-path efficiency, one request", efficiency, "", bar=at_least(0.97)),
+        Figure("total latency", seconds["motet"], "s", Baseline("bound", bound), at_most(1.03)),
+        Figure("total latency", seconds["motet"], "s", Baseline("sequential", seconds["sequential"])),
+        Figure("total latency", seconds["motet"], "s", Baseline("barrier", seconds["barrier"])),
     ]
 
 
-async def _loaded(seconds: float, seed: int) -> tuple[list[Figure], dict[str, Any]]:
-    modalities = list(Lineup().manifest.signals)
-    step = dict.fromkeys(modalities, LOADED_MAKE / STEPS)
-    lineup = Lineup(pace=Pace(token=LOADED_TOKEN, step=step, steps=STEPS), width=1)
-    rng = random.Random(seed)
-    text = prompt_of(modalities, 10, 10, 30)
-    due = poisson(LOAD / LOADED_MAKE, seconds, [text], rng)
-    async with playing(lineup) as band, Client(band.orchestrator) as client:
-        await settled(band, _calls(await listen(client, request_of(text, 1))))
-        heard = await play(client, due)
-        calls = sum(_calls(one) for one in heard if one.whole)
-        grouped = by_request(await settled(band, calls), [one.seed for one in due])
+async def _load(seconds: float, seed: int) -> tuple[list[Figure], dict[str, Any]]:
+    modalities = list(RecordedDeploymentConfig().manifest.signals)
+    step = dict.fromkeys(modalities, LOADED_DECODE / STEPS)
+    config = RecordedDeploymentConfig(timings=ToyTimings(token=LOADED_TOKEN, step=step, steps=STEPS), slots=1)
+    text = scripted_prompt(modalities, 10, 10, 30)
+    requests = poisson_requests(LOAD / LOADED_DECODE, seconds, [text], random.Random(seed))
+    async with recorded_deployment(config) as deployment, Client(deployment.orchestrator) as client:
+        first = await trace_request(client, text_request(text, 1))
+        await collect_spans(deployment, _worker_calls(first))
+        traces = await send_all(client, requests)
+        calls = sum(_worker_calls(trace) for trace in traces if trace.succeeded)
+        seeds = [request.seed for request in requests]
+        spans = spans_by_request(await collect_spans(deployment, calls), seeds)
     arrivals, totals = [], []
-    for one, got in zip(due, heard, strict=True):
-        if got.whole and got.total is not None:
-            arrivals.append(Arrival(one.at, stages_of(grouped[one.seed])))
-            totals.append(got.total)
-    width = dict.fromkeys(modalities, 1) | {LANGUAGE_MODEL: 64}
-    best = [end - arrival.at for end, arrival in zip(ideal(arrivals, width), arrivals, strict=True)]
-    ended = max(arrival.at + total for arrival, total in zip(arrivals, totals, strict=True))
-    mean = sum(totals) / len(totals)
+    for request, trace in zip(requests, traces, strict=True):
+        if trace.succeeded and trace.total is not None:
+            arrivals.append(TracedArrival(request.at, stages_of(spans[request.seed])))
+            totals.append(trace.total)
+    slots = dict.fromkeys(modalities, 1) | {LANGUAGE_MODEL: 64}
+    ideal = [end - arrival.at for end, arrival in zip(ideal_ends(arrivals, slots), arrivals, strict=True)]
+    end = max(arrival.at + total for arrival, total in zip(arrivals, totals, strict=True))
+    mean, ideal_mean = sum(totals) / len(totals), sum(ideal) / len(ideal)
     figures = [
         Figure(
-            f"critical-path efficiency at {LOAD:.0%} load: mean of the ideal / mean measured",
-            sum(best) / len(best) / mean,
+            f"critical-path efficiency at {LOAD:.0%} load: ideal mean / measured mean",
+            ideal_mean / mean,
             "",
             bar=at_least(0.85),
         ),
         Figure(
-            "the same of the whole: system bound / end", system_bound(arrivals, width) / ended, "", bar=at_least(0.85)
+            "efficiency of the whole load: system bound / end",
+            system_bound(arrivals, slots) / end,
+            "",
+            bar=at_least(0.85),
         ),
-        Figure("mean total latency under load", mean, "s", Baseline("the ideal", sum(best) / len(best))),
-        Figure("requests under load that did not come whole", len(due) - len(totals), "", bar=at_most(0)),
+        Figure("mean total latency under load", mean, "s", Baseline("ideal", ideal_mean)),
+        Figure("requests under load that did not succeed", len(requests) - len(totals), "", bar=at_most(0)),
     ]
-    return figures, {"loaded": {"arrivals": [one.at for one in due], "seconds": totals, "ideal": best}}
+    return figures, {"loaded": {"arrivals": [request.at for request in requests], "seconds": totals, "ideal": ideal}}
 
 
-def _calls(heard: Heard) -> int:
-    """How many workers an answer took. Raises `RuntimeError` for one that did not come whole."""
-    if not heard.whole:
-        raise RuntimeError(f"a request came to nothing: {heard.refused or heard.state}")
-    return 1 + len(heard.media)
+def _worker_calls(trace: ClientTrace) -> int:
+    """Return the number of worker calls of a request. Raises `RuntimeError` for a request that did not succeed."""
+    if not trace.succeeded:
+        raise RuntimeError(f"a request failed: {trace.error_reason or trace.state}")
+    return 1 + len(trace.media)
 
 
-def _draw(path: Path, spans: Sequence[Span], stages: Stages, total: float) -> None:
-    start = min(span.begun for span in spans)
-    rows = []
-    for span in spans:
-        marks = tuple(span.begun - start + at for _, at in span.marks)
+def _draw(path: Path, request: TimedRequest) -> None:
+    stages = request.stages
+    start = min(span.start for span in request.spans)
+    bars = []
+    for span in request.spans:
+        marks = tuple(span.start - start + at for _, at in span.signals)
         critical = span.worker == LANGUAGE_MODEL or (
             stages.critical is not None and span.worker == stages.critical.modality
         )
-        rows.append(plots.Row(span.worker, span.begun - start, span.ended - start, critical, marks))
-    share = stages.bound / total
-    plots.gantt(path, rows, f"One request: {total:.2f} s, {share:.1%} of it on the workers' longest chain")
+        bars.append(plots.GanttBar(span.worker, span.start - start, span.end - start, critical, marks))
+    share = stages.bound / request.seconds
+    plots.gantt_chart(path, bars, f"One request: {request.seconds:.2f} s, longest chain of workers {share:.1%}")

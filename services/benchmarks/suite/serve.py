@@ -1,4 +1,4 @@
-"""What a server does under load: an open loop of requests against any address, or against a Motet of its own."""
+"""The benchmark `serve`: a server under open-loop load, at any address or started for the benchmark."""
 
 from __future__ import annotations
 
@@ -13,200 +13,233 @@ from typing import Any
 from motet.client import Client
 from motet.core.errors import SettingsError
 from motet.core.service import Motet
-from services.benchmarks.load.client_trace import Heard, listen, request_of
-from services.benchmarks.load.goodput import Objective, Outcome, best_goodput
-from services.benchmarks.load.open_loop import Due, impatient, play, poisson, trace
-from services.benchmarks.load.scripted_toys import Pace, prompt_of
+from services.benchmarks.load.client_trace import ClientTrace, text_request, trace_request
+from services.benchmarks.load.conversations import THREE_MEDIA
+from services.benchmarks.load.goodput import LatencyObjective, LoadResult, best_goodput
+from services.benchmarks.load.open_loop import (
+    ScheduledRequest,
+    poisson_requests,
+    read_trace,
+    send_all,
+    with_cancellations,
+)
+from services.benchmarks.load.scripted_toys import ToyTimings, scripted_prompt
 from services.benchmarks.reports import plots
-from services.benchmarks.reports.report import Figure, Report, at_most
+from services.benchmarks.reports.report import Baseline, Figure, Report, at_most
 from services.benchmarks.reports.statistics import median, percentile
-from services.benchmarks.suite.overlap import ASKED
-from services.benchmarks.tracing.deployment import Lineup, RecordedDeployment, playing, settled
-from services.benchmarks.tracing.request_stages import by_request
-from services.benchmarks.tracing.spans import Span
-from services.benchmarks.tracing.waste import waste_of
+from services.benchmarks.tracing.deployment import (
+    RecordedDeployment,
+    RecordedDeploymentConfig,
+    collect_spans,
+    recorded_deployment,
+)
+from services.benchmarks.tracing.request_stages import spans_by_request
+from services.benchmarks.tracing.spans import WorkerSpan
+from services.benchmarks.tracing.waste import wasted_work
 
 STEPS, STEP, TOKEN = 20, 0.01, 0.005
-"""Of toys: a decoder makes five pieces a second, one at a time."""
+"""Toys: the denoising steps of a decode, and the seconds of a step and a token. A decoder makes five media a second."""
 
-PATIENCE = 3.0
-"""Where nothing is promised in seconds: so many times what an idle server takes."""
+OBJECTIVE_FACTOR = 3.0
+"""Default objective, as a multiple of the latency of an idle server."""
 
-_SMOOTH = 3
-"""Requests that an idle server is measured by."""
+_IDLE_REQUESTS = 3
+"""Number of requests that measure the idle server."""
 
 
 def measure(
-    server: str | None = None,
-    bundle: str | None = None,
-    rates: Sequence[float] = (1, 2, 3, 4, 6),
-    seconds: float = 8.0,
-    trace_file: Path | None = None,
-    prompts: Sequence[str] = (),
-    first_text: float | None = None,
-    first_media: float | None = None,
-    total: float | None = None,
-    hang_up: float = 0.1,
-    seed: int = 0,
-    plot: Path | None = None,
+    server: str | None,
+    bundle: str | None,
+    rates: Sequence[float],
+    seconds: float,
+    trace_file: Path | None,
+    prompts: Sequence[str],
+    first_text: float | None,
+    first_media: float | None,
+    total: float | None,
+    hang_up: float,
+    seed: int,
+    plot: Path | None,
 ) -> Report:
-    """Offer each rate for some seconds, or what a trace says, to a server, a bundle's own processes, or toys'.
+    """Offer each rate, in requests a second, for `seconds`, or the load of a trace file.
 
-    A share `hang_up` of the callers leaves at a random moment. `plot` is where latency against rate is drawn.
-    Raises `SettingsError` for a trace or rates that cannot be used.
+    The load goes to a server, to the processes of a bundle, or without both to toys. `first_text`, `first_media` and
+    `total` are objectives in seconds. A share `hang_up` of the clients cancels at a random time. `plot` is the file of
+    a chart of latency by rate. Raises `SettingsError` for an invalid trace file or rates.
     """
     if plot is not None:
-        plots.check()
+        plots.require_matplotlib()
     if not rates or min(rates) <= 0:
         raise SettingsError("rates must be more than 0 requests a second")
     if server is not None and bundle is not None:
-        raise SettingsError("a server has its own bundle: give one of the two")
+        raise SettingsError("a server has its own bundle: set either server or bundle")
     rng = random.Random(seed)
 
-    async def loaded() -> Report:
-        async with _reached(server, bundle) as (motet, band):
-            texts = prompts or _texts(band, rng)
-            idle = [await _idle(motet, text) for text in texts[:_SMOOTH]]
+    async def measure_loads() -> Report:
+        async with _target(server, bundle) as (motet, deployment):
+            texts = prompts or _default_prompts(deployment, rng)
+            idle = [await _idle_trace(motet, text) for text in texts[:_IDLE_REQUESTS]]
             objective = _objective(idle, first_text, first_media, total)
-            longest = max(one.total or 0.0 for one in idle)
+            longest = max(trace.total or 0.0 for trace in idle)
             loads = [
-                await _offered(motet, band, rate, impatient(due, hang_up, longest, rng))
-                for rate, due in _loads(rates, seconds, trace_file, texts, rng)
+                await _measure_load(motet, deployment, rate, with_cancellations(requests, hang_up, longest, rng))
+                for rate, requests in _loads(rates, seconds, trace_file, texts, rng)
             ]
             settings = {"server": server, "bundle": bundle, "hang_up": hang_up, "seed": seed}
-            return _report(settings, band, objective, loads)
+            return _report(settings, deployment, objective, loads)
 
-    report = asyncio.run(loaded())
+    report = asyncio.run(measure_loads())
     if plot is not None:
         _draw(plot, report.details["loads"])
     return report
 
 
 @asynccontextmanager
-async def _reached(server: str | None, bundle: str | None) -> AsyncIterator[tuple[Motet, RecordedDeployment | None]]:
+async def _target(server: str | None, bundle: str | None) -> AsyncIterator[tuple[Motet, RecordedDeployment | None]]:
+    """Yield a client of the server, or a client of a new deployment and the deployment."""
     if server is not None:
         async with Client(server) as client:
             yield client, None
         return
-    lineup = Lineup(bundle)
+    config = RecordedDeploymentConfig(bundle)
     if bundle is None:
-        step = dict.fromkeys(lineup.manifest.signals, STEP)
-        lineup = Lineup(pace=Pace(token=TOKEN, step=step, steps=STEPS), width=1)
-    async with playing(lineup) as band, Client(band.orchestrator) as client:
-        yield client, band
+        step = dict.fromkeys(config.manifest.signals, STEP)
+        config = RecordedDeploymentConfig(timings=ToyTimings(token=TOKEN, step=step, steps=STEPS), slots=1)
+    async with recorded_deployment(config) as deployment, Client(deployment.orchestrator) as client:
+        yield client, deployment
 
 
-def _texts(band: RecordedDeployment | None, rng: random.Random) -> list[str]:
-    """Prompts where none are given: for toys a mix of one, two and three media in any order."""
-    if band is None or band.lineup.bundle is not None:
-        return [ASKED]
-    modalities = list(band.lineup.manifest.signals)
-    return [prompt_of(rng.sample(modalities, count), 10, 10, 20) for count in (3, 1, 2, 1, 2, 3)]
+def _default_prompts(deployment: RecordedDeployment | None, rng: random.Random) -> list[str]:
+    """Return the prompts of a load without configured prompts: for toys, one to three media in any order."""
+    if deployment is None or deployment.config.bundle is not None:
+        return [THREE_MEDIA]
+    modalities = list(deployment.config.manifest.signals)
+    return [scripted_prompt(rng.sample(modalities, count), 10, 10, 20) for count in (3, 1, 2, 1, 2, 3)]
 
 
-async def _idle(motet: Motet, text: str) -> Heard:
-    await listen(motet, request_of(text, 0))  # connects, and loads what is loaded late
-    heard = await listen(motet, request_of(text, 1))
-    if not heard.whole:
-        raise SettingsError(f"the server does not answer when idle: {heard.refused or heard.state}")
-    return heard
+async def _idle_trace(motet: Motet, text: str) -> ClientTrace:
+    """Return the trace of one request to an idle server, after one request for warm-up."""
+    await trace_request(motet, text_request(text, 0))
+    trace = await trace_request(motet, text_request(text, 1))
+    if not trace.succeeded:
+        raise SettingsError(f"a request to the idle server failed: {trace.error_reason or trace.state}")
+    return trace
 
 
 def _objective(
-    idle: Sequence[Heard], first_text: float | None, first_media: float | None, total: float | None
-) -> Objective:
-    def promised(given: float | None, seen: list[float]) -> float | None:
-        return given or (max(seen) * PATIENCE if seen else None)
+    idle: Sequence[ClientTrace], first_text: float | None, first_media: float | None, total: float | None
+) -> LatencyObjective:
+    """Return the configured objectives, and the defaults of those that are None."""
 
-    return Objective(
-        promised(first_text, [one.first_text for one in idle if one.first_text is not None]),
-        promised(first_media, [one.first_media for one in idle if one.first_media is not None]),
-        promised(total, [one.total for one in idle if one.total is not None]),
+    def objective(configured: float | None, latencies: list[float]) -> float | None:
+        return configured or (max(latencies) * OBJECTIVE_FACTOR if latencies else None)
+
+    return LatencyObjective(
+        objective(first_text, [trace.first_text for trace in idle if trace.first_text is not None]),
+        objective(first_media, [trace.first_media for trace in idle if trace.first_media is not None]),
+        objective(total, [trace.total for trace in idle if trace.total is not None]),
     )
 
 
 def _loads(
     rates: Sequence[float], seconds: float, trace_file: Path | None, texts: Sequence[str], rng: random.Random
-) -> list[tuple[float, list[Due]]]:
+) -> list[tuple[float, list[ScheduledRequest]]]:
+    """Return the rate and the requests of each load."""
     if trace_file is None:
-        return [(rate, poisson(rate, seconds, texts, rng)) for rate in rates]
-    due = trace(trace_file, rng)
-    return [(len(due) / max(due[-1].at, 1e-9), due)]
+        return [(rate, poisson_requests(rate, seconds, texts, rng)) for rate in rates]
+    requests = read_trace(trace_file, rng)
+    return [(len(requests) / max(requests[-1].at, 1e-9), requests)]
 
 
 @dataclass(frozen=True, slots=True)
-class _Load:
-    """What came of one load and, where the workers are ours, what they did for each request that is known."""
+class _MeasuredLoad:
+    """The result of one load. If the deployment is recorded, also the spans and the time of cancellation by seed."""
 
-    outcome: Outcome
-    spans: Mapping[int, Sequence[Span]]
-    gone: Mapping[int, float]
+    result: LoadResult
+    spans: Mapping[int, Sequence[WorkerSpan]]
+    cancelled_at: Mapping[int, float]
 
 
-async def _offered(motet: Motet, band: RecordedDeployment | None, rate: float, due: Sequence[Due]) -> _Load:
-    if band is not None:
-        band.spans()
-    heard = await play(motet, due)
-    outcome = Outcome(rate, max((one.at for one in due), default=1.0), heard)
-    calls = sum(1 + len(one.media) for one in heard if one.whole)
-    spans = {} if band is None else by_request(await settled(band, calls), [one.seed for one in due])
-    gone = {one.seed: got.due + got.hung_up for one, got in zip(due, heard, strict=True) if got.hung_up is not None}
-    return _Load(outcome, spans, gone)
+async def _measure_load(
+    motet: Motet, deployment: RecordedDeployment | None, rate: float, requests: Sequence[ScheduledRequest]
+) -> _MeasuredLoad:
+    if deployment is not None:
+        deployment.read_spans()  # discards the spans of earlier loads
+    traces = await send_all(motet, requests)
+    result = LoadResult(rate, max((request.at for request in requests), default=1.0), traces)
+    spans: Mapping[int, Sequence[WorkerSpan]] = {}
+    if deployment is not None:
+        calls = sum(1 + len(trace.media) for trace in traces if trace.succeeded)
+        spans = spans_by_request(await collect_spans(deployment, calls), [request.seed for request in requests])
+    cancelled_at = {
+        request.seed: trace.due + trace.cancelled_after
+        for request, trace in zip(requests, traces, strict=True)
+        if trace.cancelled_after is not None
+    }
+    return _MeasuredLoad(result, spans, cancelled_at)
 
 
 def _report(
-    settings: dict[str, Any], band: RecordedDeployment | None, objective: Objective, loads: Sequence[_Load]
+    settings: dict[str, Any],
+    deployment: RecordedDeployment | None,
+    objective: LatencyObjective,
+    loads: Sequence[_MeasuredLoad],
 ) -> Report:
-    outcomes = [load.outcome for load in loads]
-    told = [outcome.as_dict(objective) for outcome in outcomes]
+    results = [load.result for load in loads]
+    details = [result.as_dict(objective) for result in results]
+    goodput = best_goodput(results, objective)
     figures = [
-        Figure("goodput: most requests a second of which 90 % are in time", best_goodput(outcomes, objective), "1/s"),
-        Figure("requests sent late, p99", max(load["sent_late_p99"] or 0.0 for load in told), "s"),
+        Figure("highest goodput with 90 % of requests within the objectives", goodput, "1/s"),
+        Figure("delay from due to sent, p99", max(load["sent_late_p99"] or 0.0 for load in details), "s"),
     ]
-    for name, ranks in told[0]["latency"].items():
-        figures += [Figure(f"{name}, {rank}, at {outcomes[0].rate:g}/s", ranks[rank], "s") for rank in ("p50", "p99")]
-    if band is not None:
-        figures += _costs(band.lineup, loads)
+    for name, ranks in details[0]["latency"].items():
+        figures += [Figure(f"{name}, {rank}, at {results[0].rate:g}/s", ranks[rank], "s") for rank in ("p50", "p99")]
+    if deployment is not None:
+        figures += _worker_figures(deployment.config, loads)
     return Report(
         "serve",
-        settings | {"rates": [outcome.rate for outcome in outcomes], "promised": asdict(objective)},
+        settings | {"rates": [result.rate for result in results], "objectives": asdict(objective)},
         figures,
         [
             "Latencies count from when a request was due, not from when it was sent.",
-            "In time is what came whole, its first text, first media and end within what is promised.",
+            "A request meets the objectives if it succeeds and its first text, first media and total latency are "
+            "within them.",
         ],
-        {"loads": told},
+        {"loads": details},
     )
 
 
-def _costs(lineup: Lineup, loads: Sequence[_Load]) -> list[Figure]:
-    wastes = [waste_of(load.spans, load.gone) for load in loads]
-    worked = sum(waste.worked for waste in wastes)
-    whole = sum(one.whole for load in loads for one in load.outcome.heard)
-    idle = [after for waste in wastes for after in waste.idle_after]
-    figures = [Figure("worker seconds per whole answer", worked / max(1, whole), "s")]
-    if idle:
-        step = _longest_step(lineup, loads)
-        wasted = sum(waste.wasted for waste in wastes) / worked
+def _worker_figures(config: RecordedDeploymentConfig, loads: Sequence[_MeasuredLoad]) -> list[Figure]:
+    """Return the figures about the work of each request and the work after cancellation."""
+    wastes = [wasted_work(load.spans, load.cancelled_at) for load in loads]
+    total = sum(waste.total for waste in wastes)
+    succeeded = sum(trace.succeeded for load in loads for trace in load.result.traces)
+    idle_after = [seconds for waste in wastes for seconds in waste.idle_after]
+    figures = [Figure("worker seconds per successful request", total / max(1, succeeded), "s")]
+    if idle_after:
+        step = _longest_step(config, loads)
+        beyond = percentile(idle_after, 99) - step
+        wasted = sum(waste.wasted for waste in wastes) / total
+        longest = Baseline("longest step", step * 1e3)
         figures += [
-            Figure("from hanging up to idle workers, p50", median(idle) * 1e3, "ms"),
-            Figure("the same beyond one step, p99", (percentile(idle, 99) - step) * 1e3, "ms", bar=at_most(50)),
-            Figure("work done after hanging up", 100 * wasted, "% of all", bar=at_most(1)),
+            Figure("cancellation to idle workers, p50", median(idle_after) * 1e3, "ms"),
+            Figure("cancellation to idle workers beyond one step, p99", beyond * 1e3, "ms", longest, at_most(1)),
+            Figure("work after cancellation", 100 * wasted, "% of all", bar=at_most(1)),
         ]
     return figures
 
 
-def _longest_step(lineup: Lineup, loads: Sequence[_Load]) -> float:
-    """Seconds of a denoising step of the slowest decoder, as measured."""
-    steps = lineup.steps
-    found = [
+def _longest_step(config: RecordedDeploymentConfig, loads: Sequence[_MeasuredLoad]) -> float:
+    """Return the mean seconds of a denoising step in the slowest decode."""
+    steps = config.steps
+    seconds = [
         span.busy / steps[span.worker]
         for load in loads
         for spans in load.spans.values()
         for span in spans
-        if span.whole and span.worker in steps
+        if span.finished and span.worker in steps
     ]
-    return max(found, default=0.0)
+    return max(seconds, default=0.0)
 
 
 def _draw(path: Path, loads: Sequence[dict[str, Any]]) -> None:
@@ -217,4 +250,4 @@ def _draw(path: Path, loads: Sequence[dict[str, Any]]) -> None:
         if name in ("first text", "first media", "total")
         for rank in ("p50", "p95")
     }
-    plots.curves(path, [load["rate"] for load in loads], lines, "requests a second", "seconds")
+    plots.line_chart(path, [load["rate"] for load in loads], lines, "requests a second", "seconds")

@@ -1,4 +1,4 @@
-"""The real orchestrator, pipeline and pools on a made-up clock, for sizes and hours that no laptop holds."""
+"""The benchmark `simulate`: the real orchestrator, pipeline and pools on a virtual clock, at any size."""
 
 from __future__ import annotations
 
@@ -19,72 +19,70 @@ from orchestrator.orchestrator import Orchestrator
 from orchestrator.pool.pool import Member, Pool
 from orchestrator.pool.workers import PooledDecoder, PooledLanguageModel
 from orchestrator.settings import OrchestratorSettings
-from services.benchmarks.load.client_trace import Heard, latencies
-from services.benchmarks.load.open_loop import Due, play, poisson
-from services.benchmarks.load.scripted_toys import prompt_of
+from services.benchmarks.load.client_trace import ClientTrace, latencies
+from services.benchmarks.load.open_loop import ScheduledRequest, poisson_requests, send_all
+from services.benchmarks.load.scripted_toys import scripted_prompt
 from services.benchmarks.reports.report import Figure, Report
 from services.benchmarks.reports.statistics import percentile, percentiles
-from services.benchmarks.simulation.measured_costs import Costs
+from services.benchmarks.simulation.measured_costs import MeasuredCosts
 from services.benchmarks.simulation.virtual_loop import run_virtually
 from services.benchmarks.simulation.workers import NoEncoder, SimulatedDecoder, SimulatedLanguageModel, SimulatedWorker
 from services.benchmarks.tracing.spans import LANGUAGE_MODEL
 from services.factory import open_bundle
 
-COSTS = Path(__file__).parents[3] / "docs" / "benchmarks" / "calibration.json"
-"""Where measured costs are looked for, unless told."""
-
 _NEVER = 1e9
-"""Seconds: of what is not to be the bound."""
+"""Seconds of a timeout that never expires in a simulation."""
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
-    """How many workers of each kind there are, and how many calls each works on at a time.
+class DeploymentSize:
+    """The number of replicas by kind of worker, and the slots of a decoder and of a language model.
 
-    `grain` is how many tokens or steps are simulated as one: more is faster and coarser.
+    `grain` is the number of tokens or steps in one simulated tick: a larger one is faster and less exact.
     """
 
     replicas: Mapping[str, int] = field(default_factory=dict)
-    width: int = 4
-    models_width: int = 32
+    decoder_slots: int = 4
+    model_slots: int = 32
     grain: int = 5
 
-    def of(self, worker: str) -> int:
-        """Replicas of one kind."""
+    def replicas_of(self, worker: str) -> int:
+        """Return the number of replicas of a kind; 1 by default."""
         return self.replicas.get(worker, 1)
 
 
 def measure(
-    replicas: Mapping[str, int] | None = None,
-    rate: float = 2.0,
-    minutes: float = 10.0,
-    bundle: str = "nano",
-    costs: Path = COSTS,
-    media: float = 0.5,
-    tokens: int = 60,
-    tenants: int = 4,
-    greedy: float = 0.5,
-    width: int = 4,
-    queue_seconds: float = 60.0,
-    grain: int = 5,
-    seed: int = 0,
+    replicas: Mapping[str, int],
+    rate: float,
+    minutes: float,
+    bundle: str,
+    costs: Path,
+    media: float,
+    tokens: int,
+    tenants: int,
+    greedy: float,
+    width: int,
+    queue_seconds: float,
+    grain: int,
+    seed: int,
 ) -> Report:
-    """Simulate `rate` requests a second for some minutes.
+    """Simulate `rate` requests a second for `minutes`.
 
-    Each answer has `tokens` tokens of text and, with probability `media`, a piece of each modality that the bundle
-    makes. One tenant of several sends the share `greedy` of all. Raises `SettingsError` for replicas of what there is
-    not, and where costs are missing.
+    Each response has `tokens` tokens of text and, with probability `media`, one media part of each modality of the
+    bundle. One of the `tenants` sends a share `greedy` of all requests. A decoder has `width` slots. Raises
+    `SettingsError` for replicas of an unknown kind and for missing costs.
     """
     manifest = open_bundle(bundle, ()).manifest
-    measured = Costs.read(costs)
-    size = Size(replicas or {}, width=width, grain=grain)
+    measured = MeasuredCosts.read(costs)
+    size = DeploymentSize(replicas, decoder_slots=width, grain=grain)
     check(manifest, measured, size)
-    due = load_of(list(manifest.signals), rate, minutes * 60, media, tokens, tenants, greedy, random.Random(seed))
-    begun = perf_counter()
-    played = simulate(manifest, measured, size, due, queue_seconds, seed)
-    took = perf_counter() - begun
+    rng = random.Random(seed)
+    requests = multi_tenant_load(list(manifest.signals), rate, minutes * 60, media, tokens, tenants, greedy, rng)
+    start = perf_counter()
+    result = simulate(manifest, measured, size, requests, queue_seconds, seed)
+    seconds = perf_counter() - start
     settings = {
-        "replicas": {worker: size.of(worker) for worker in (LANGUAGE_MODEL, *manifest.signals)},
+        "replicas": {worker: size.replicas_of(worker) for worker in (LANGUAGE_MODEL, *manifest.signals)},
         "rate": rate,
         "minutes": minutes,
         "bundle": bundle,
@@ -97,19 +95,19 @@ def measure(
         "grain": grain,
         "seed": seed,
     }
-    return _report(settings, due, played, took)
+    return _report(settings, requests, result, seconds)
 
 
-def check(manifest: Manifest, costs: Costs, size: Size) -> None:
-    """Raises `SettingsError` where the costs do not cover a modality, or replicas are of no worker there is."""
+def check(manifest: Manifest, costs: MeasuredCosts, size: DeploymentSize) -> None:
+    """Raise `SettingsError` if the costs lack a modality, or if there are replicas of an unknown kind."""
     if missing := manifest.signals.keys() - costs.step.keys():
-        raise SettingsError(f"no costs were measured for {', '.join(sorted(missing))}: calibrate with this bundle")
+        raise SettingsError(f"the costs lack {', '.join(sorted(missing))}: calibrate with this bundle")
     if unknown := size.replicas.keys() - manifest.signals.keys() - {LANGUAGE_MODEL}:
         known = ", ".join((LANGUAGE_MODEL, *manifest.signals))
-        raise SettingsError(f"there are no replicas of {', '.join(sorted(unknown))}, only of {known}")
+        raise SettingsError(f"no replicas of {', '.join(sorted(unknown))}: use {known}")
 
 
-def load_of(
+def multi_tenant_load(
     modalities: Sequence[str],
     rate: float,
     seconds: float,
@@ -118,139 +116,162 @@ def load_of(
     tenants: int,
     greedy: float,
     rng: random.Random,
-) -> list[Due]:
-    """Requests of several tenants, the first of which sends a share of its own."""
+) -> list[ScheduledRequest]:
+    """Return the requests of several tenants. The first tenant sends a share `greedy` of them, see `measure`."""
     names = [f"tenant-{number}" for number in range(tenants)]
-    due = []
-    for one in poisson(rate, seconds, [""], rng):
-        wanted = [modality for modality in modalities if rng.random() < media]
-        rng.shuffle(wanted)
-        piece = max(1, tokens // (len(wanted) + 1))
-        text = prompt_of(wanted, piece, piece, piece) if wanted else str(tokens)
+    requests = []
+    for request in poisson_requests(rate, seconds, [""], rng):
+        chosen = [modality for modality in modalities if rng.random() < media]
+        rng.shuffle(chosen)
+        length = max(1, tokens // (len(chosen) + 1))
+        text = scripted_prompt(chosen, length, length, length) if chosen else str(tokens)
         tenant = names[0] if tenants == 1 or rng.random() < greedy else rng.choice(names[1:])
-        due.append(replace(one, text=text, tenant=tenant))
-    return due
+        requests.append(replace(request, text=text, tenant=tenant))
+    return requests
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
-    """What came of each request, how busy each worker was, and how long it all took, in simulated seconds."""
+class SimulationResult:
+    """The trace of each request, the busy seconds of each worker by kind, and the duration, all in virtual seconds."""
 
-    heard: list[Heard]
+    traces: list[ClientTrace]
     busy: Mapping[str, list[float]]
     seconds: float
 
 
 def simulate(
-    manifest: Manifest, costs: Costs, size: Size, due: Sequence[Due], queue_seconds: float = 60.0, seed: int = 0
-) -> Played:
-    """Play a load. The same arguments give the same result."""
+    manifest: Manifest,
+    costs: MeasuredCosts,
+    size: DeploymentSize,
+    requests: Sequence[ScheduledRequest],
+    queue_seconds: float = 60.0,
+    seed: int = 0,
+) -> SimulationResult:
+    """Simulate a load. Equal arguments give an equal result."""
 
-    async def program() -> Played:
-        async with _workers(manifest, costs, size, queue_seconds, random.Random(seed)) as (motet, everybody):
-            heard = await play(motet, due)
-            ended = max((one.due + (one.total or 0.0) for one in heard), default=0.0)
-            busy = {kind: [worker.batch.busy for worker in workers] for kind, workers in everybody.items()}
-            return Played(heard, busy, ended)
+    async def program() -> SimulationResult:
+        async with _orchestrator(manifest, costs, size, queue_seconds, random.Random(seed)) as (motet, workers):
+            traces = await send_all(motet, requests)
+            end = max((trace.due + (trace.total or 0.0) for trace in traces), default=0.0)
+            busy = {kind: [replica.batch.busy for replica in replicas] for kind, replicas in workers.items()}
+            return SimulationResult(traces, busy, end)
 
     return run_virtually(program())
 
 
+def _new_rng(rng: random.Random) -> random.Random:
+    return random.Random(rng.getrandbits(64))
+
+
+def _simulated_workers(
+    manifest: Manifest, costs: MeasuredCosts, size: DeploymentSize, rng: random.Random
+) -> tuple[list[SimulatedLanguageModel], dict[str, list[SimulatedDecoder]]]:
+    """Return the replicas of the language model, and the replicas of each modality's decoder."""
+    models = [
+        SimulatedLanguageModel(costs, size.model_slots, size.grain, _new_rng(rng))
+        for _ in range(size.replicas_of(LANGUAGE_MODEL))
+    ]
+    decoders: dict[str, list[SimulatedDecoder]] = {}
+    for modality in manifest.signals:
+        steps = manifest.decoder_of(modality).steps
+        decoders[modality] = [
+            SimulatedDecoder(costs, modality, steps, size.decoder_slots, size.grain, _new_rng(rng))
+            for _ in range(size.replicas_of(modality))
+        ]
+    return models, decoders
+
+
 @asynccontextmanager
-async def _workers(
-    manifest: Manifest, costs: Costs, size: Size, queue_seconds: float, rng: random.Random
+async def _orchestrator(
+    manifest: Manifest, costs: MeasuredCosts, size: DeploymentSize, queue_seconds: float, rng: random.Random
 ) -> AsyncIterator[tuple[Orchestrator, Mapping[str, Sequence[SimulatedWorker]]]]:
-    # Whatever a store keeps, it keeps by the world's clock: the bounds on their number and bytes do here.
+    """Yield an orchestrator and its simulated workers by kind."""
+    # Stores expire entries by the real clock, which hardly advances here. Limits of number and bytes apply.
     settings = OrchestratorSettings(
         queue_seconds=queue_seconds, max_generations=10**6, max_results=100, max_duration=_NEVER, step_timeout=_NEVER
     )
 
-    def drawing() -> random.Random:
-        return random.Random(rng.getrandbits(64))
-
-    models = [
-        SimulatedLanguageModel(costs, size.models_width, size.grain, drawing()) for _ in range(size.of(LANGUAGE_MODEL))
-    ]
-    decoders = {
-        modality: [
-            SimulatedDecoder(costs, modality, manifest.decoder_of(modality).steps, size.width, size.grain, drawing())
-            for _ in range(size.of(modality))
-        ]
-        for modality in manifest.signals
-    }
+    models, decoders = _simulated_workers(manifest, costs, size, rng)
     async with AsyncExitStack() as stack:
-        writing: Pool[LanguageModel] = Pool(
-            LANGUAGE_MODEL, [Member(model, model.loads) for model in models], settings, random=drawing()
+        model_pool: Pool[LanguageModel] = Pool(
+            LANGUAGE_MODEL, [Member(model, model.loads) for model in models], settings, random=_new_rng(rng)
         )
-        language_model = PooledLanguageModel(await stack.enter_async_context(writing))
+        language_model = PooledLanguageModel(await stack.enter_async_context(model_pool))
         pooled: dict[str, Decoder] = {}
         for modality, replicas in decoders.items():
-            making: Pool[Decoder] = Pool(
-                modality, [Member(one, one.loads) for one in replicas], settings, guess=0.1, random=drawing()
+            decoder_pool: Pool[Decoder] = Pool(
+                modality,
+                [Member(replica, replica.loads) for replica in replicas],
+                settings,
+                guess=0.1,
+                random=_new_rng(rng),
             )
             steps = manifest.decoder_of(modality).steps
-            pooled[modality] = PooledDecoder(await stack.enter_async_context(making), steps)
+            pooled[modality] = PooledDecoder(await stack.enter_async_context(decoder_pool), steps)
         workers = Workers(NoEncoder(), language_model, pooled)
         motet = await stack.enter_async_context(Orchestrator(workers, manifest, "", settings))
         yield motet, {LANGUAGE_MODEL: models, **decoders}
 
 
-def _report(settings: dict[str, Any], due: Sequence[Due], played: Played, took: float) -> Report:
-    heard = played.heard
-    whole = [one for one in heard if one.whole]
+def _report(
+    settings: dict[str, Any], requests: Sequence[ScheduledRequest], result: SimulationResult, seconds: float
+) -> Report:
+    traces = result.traces
+    succeeded = [trace for trace in traces if trace.succeeded]
     figures = [
-        Figure("simulated seconds per second", played.seconds / took, ""),
-        Figure("requests", len(heard), ""),
-        Figure("answers that came whole", 100 * len(whole) / max(1, len(heard)), "%"),
+        Figure("simulated seconds per second", result.seconds / seconds, ""),
+        Figure("requests", len(traces), ""),
+        Figure("requests that succeeded", 100 * len(succeeded) / max(1, len(traces)), "%"),
     ]
-    for name, seconds in latencies(whole).items():
-        figures += [Figure(f"{name}, {rank}", value, "s") for rank, value in percentiles(seconds, 50, 95, 99).items()]
-    for kind, busy in played.busy.items():
-        figures.append(Figure(f"utilisation of {kind}", 100 * sum(busy) / len(busy) / max(played.seconds, 1e-9), "%"))
+    for name, samples in latencies(succeeded).items():
+        figures += [Figure(f"{name}, {rank}", value, "s") for rank, value in percentiles(samples, 50, 95, 99).items()]
+    for kind, busy in result.busy.items():
+        share = sum(busy) / len(busy) / max(result.seconds, 1e-9)
+        figures.append(Figure(f"utilisation of {kind}", 100 * share, "%"))
     return Report(
         "simulate",
         settings,
-        [*figures, *_fairness(due, heard)],
+        [*figures, *_fairness(requests, traces)],
         [
-            "Orchestrator, pipeline and pools are the real ones; workers only take the time that was measured of real "
-            "ones, on a virtual clock. The hardware named here ran the simulation, it was not simulated.",
+            "Orchestrator, pipeline and pools are the real ones. Workers take the measured times of real workers, on a "
+            "virtual clock. The simulation ran on the hardware named here. That hardware is not simulated.",
         ],
         {
-            "refused": dict(Counter(one.refused for one in heard if one.refused)),
-            "busy": {kind: list(busy) for kind, busy in played.busy.items()},
-            "digest": digest_of(heard),
+            "errors": dict(Counter(trace.error_reason for trace in traces if trace.error_reason)),
+            "busy": {kind: list(busy) for kind, busy in result.busy.items()},
+            "digest": digest_of(traces),
         },
     )
 
 
-def digest_of(heard: Sequence[Heard]) -> str:
-    """Names an outcome: equal simulations have equal ones."""
-    lines = [f"{one.state} {one.refused} {one.first_text} {one.total}" for one in heard]
+def digest_of(traces: Sequence[ClientTrace]) -> str:
+    """Return a digest of all traces. Equal simulations have equal digests."""
+    lines = [f"{trace.state} {trace.error_reason} {trace.first_text} {trace.total}" for trace in traces]
     return sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _fairness(due: Sequence[Due], heard: Sequence[Heard]) -> list[Figure]:
-    """How the tenant that sends most fares against the others."""
-    by_tenant: defaultdict[str, list[Heard]] = defaultdict(list)
-    for one, got in zip(due, heard, strict=True):
-        by_tenant[one.tenant].append(got)
+def _fairness(requests: Sequence[ScheduledRequest], traces: Sequence[ClientTrace]) -> list[Figure]:
+    """Compare the tenant with the most requests with the other tenants."""
+    by_tenant: defaultdict[str, list[ClientTrace]] = defaultdict(list)
+    for request, trace in zip(requests, traces, strict=True):
+        by_tenant[request.tenant].append(trace)
     if len(by_tenant) < 2:
         return []
-    served = {tenant: sum(one.whole for one in got) / len(got) for tenant, got in by_tenant.items()}
+    succeeded = {tenant: sum(trace.succeeded for trace in own) / len(own) for tenant, own in by_tenant.items()}
     greedy = max(by_tenant, key=lambda tenant: len(by_tenant[tenant]))
-    others = [one.total for tenant in by_tenant if tenant != greedy for one in by_tenant[tenant] if one.total]
-    own = [one.total for one in by_tenant[greedy] if one.total]
+    totals = {tenant: [trace.total for trace in own if trace.total] for tenant, own in by_tenant.items()}
+    others = [total for tenant, own in totals.items() if tenant != greedy for total in own]
     figures = [
-        Figure("answers that came whole, tenant that sends most", 100 * served[greedy], "%"),
+        Figure("requests that succeeded, tenant with the most requests", 100 * succeeded[greedy], "%"),
         Figure(
-            "answers that came whole, the worst served other tenant",
-            100 * min(share for tenant, share in served.items() if tenant != greedy),
+            "requests that succeeded, worst of the other tenants",
+            100 * min(share for tenant, share in succeeded.items() if tenant != greedy),
             "%",
         ),
     ]
-    if own and others:
+    if totals[greedy] and others:
         figures += [
-            Figure("total, p95, tenant that sends most", percentile(own, 95), "s"),
+            Figure("total, p95, tenant with the most requests", percentile(totals[greedy], 95), "s"),
             Figure("total, p95, other tenants", percentile(others, 95), "s"),
         ]
     return figures

@@ -1,1 +1,1 @@
-"""Traces of recorded workers: spans, critical paths and wasted work, and the bare stubs they are held against."""
+"""Tracing: spans of recorded workers, critical paths, wasted work, and bare stubs as the baseline."""

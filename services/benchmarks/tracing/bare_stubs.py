@@ -1,4 +1,4 @@
-"""The workers' calls of one request without an orchestrator: generated stubs, and nothing around them."""
+"""The worker calls of one request without an orchestrator: the generated gRPC stubs alone."""
 
 from __future__ import annotations
 
@@ -17,52 +17,52 @@ from services.benchmarks.tracing.deployment import RecordedDeployment
 from services.benchmarks.tracing.spans import LANGUAGE_MODEL
 
 
-class BareRequest(Enum):
-    """When decoders start."""
+class DecodeSchedule(Enum):
+    """The time at which decoders start."""
 
     SEQUENTIAL = "sequential"
-    """One after the other, once the language model is done: the original's way."""
+    """One decoder after another, after the language model ends: the way of the original NExT-GPT."""
     BARRIER = "barrier"
-    """All at once, when the language model is done."""
+    """All decoders at once, after the language model ends."""
     EAGER = "eager"
-    """Each as soon as its signal is there."""
+    """Each decoder as soon as its signal arrives."""
 
 
 class BareStubs:
-    """Calls the workers of a band."""
+    """A client of the workers of a deployment."""
 
     def __init__(self, language_model: Any, decoders: Mapping[str, Any], max_tokens: int) -> None:
         self._language_model = language_model
         self._decoders = decoders
         self._max_tokens = max_tokens
 
-    async def answer(self, text: str, seed: int, order: BareRequest) -> int:
-        """Have one prompt answered; how many bytes of media came."""
+    async def generate(self, text: str, seed: int, schedule: DecodeSchedule) -> int:
+        """Make all worker calls of one prompt. Return the number of media bytes."""
         jobs, tasks = [], []
         async with asyncio.TaskGroup() as group:
-            async for job in self.jobs(text, seed):
+            async for job in self.stream_jobs(text, seed):
                 jobs.append(job)
-                if order is BareRequest.EAGER:
+                if schedule is DecodeSchedule.EAGER:
                     tasks.append(group.create_task(self.decode(job)))
-            if order is BareRequest.BARRIER:
+            if schedule is DecodeSchedule.BARRIER:
                 tasks = [group.create_task(self.decode(job)) for job in jobs]
-            if order is BareRequest.SEQUENTIAL:
+            if schedule is DecodeSchedule.SEQUENTIAL:
                 return sum([await self.decode(job) for job in jobs])
         return sum(task.result() for task in tasks)
 
-    async def jobs(self, text: str, seed: int) -> AsyncIterator[decoder_service_pb2.DecodeRequest]:
-        """What the language model wants to be made, as it writes; ends when it does."""
+    async def stream_jobs(self, text: str, seed: int) -> AsyncIterator[decoder_service_pb2.DecodeRequest]:
+        """Call the language model and yield a decode request for each signal."""
         ceilings = dict.fromkeys(self._decoders, 8)
         prompt = Prompt((Turn("user", (text,)),), ceilings, self._max_tokens, seed=seed)
         number = 0
         async for response in self._language_model.Generate(convert.prompt_to_proto(prompt)):
             for event in response.events:
                 if event.WhichOneof("event") == "signal":
-                    yield _job(event.signal, seed, number)
+                    yield _decode_request(event.signal, seed, number)
                     number += 1
 
     async def decode(self, job: decoder_service_pb2.DecodeRequest) -> int:
-        """Have one piece of media made; how many bytes it has."""
+        """Call a decoder. Return the number of bytes of the media."""
         data = bytearray()
         async for response in self._decoders[job.modality].Decode(job):
             for event in response.events:
@@ -74,20 +74,20 @@ class BareStubs:
         return len(data)
 
 
-def _job(signal: Any, seed: int, number: int) -> decoder_service_pb2.DecodeRequest:
+def _decode_request(signal: Any, seed: int, number: int) -> decoder_service_pb2.DecodeRequest:
     return decoder_service_pb2.DecodeRequest(
         modality=signal.modality, conditioning=signal.conditioning, seed=seed_of(seed, f"part-{number}")
     )
 
 
 @asynccontextmanager
-async def bare_stubs(band: RecordedDeployment) -> AsyncIterator[BareStubs]:
-    """Stubs of the band's workers, on channels like an orchestrator's."""
-    manifest = band.lineup.manifest
+async def bare_stubs(deployment: RecordedDeployment) -> AsyncIterator[BareStubs]:
+    """Yield stubs of the deployment's workers, on channels with the options of an orchestrator's channels."""
+    manifest = deployment.config.manifest
     async with AsyncExitStack() as stack:
         channels = {
             worker: await stack.enter_async_context(open_channel(address, health=""))
-            for worker, address in band.workers.items()
+            for worker, address in deployment.workers.items()
         }
         stubs = {
             modality: decoder_service_pb2_grpc.DecoderServiceStub(channels[modality]) for modality in manifest.signals

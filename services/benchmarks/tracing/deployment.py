@@ -1,4 +1,4 @@
-"""A whole Motet as processes of this machine, whose workers record what they do."""
+"""A deployment on this machine, one process a service, whose workers record spans."""
 
 from __future__ import annotations
 
@@ -11,63 +11,67 @@ from tempfile import TemporaryDirectory
 
 from motet.core.bundle import Manifest
 from motet.toys.manifest import TOY
-from services.benchmarks.load.scripted_toys import Pace
-from services.benchmarks.tracing.recorded_worker import RecordedPart
-from services.benchmarks.tracing.spans import ENCODER, LANGUAGE_MODEL, Span, SpanFile
+from services.benchmarks.load.scripted_toys import ToyTimings
+from services.benchmarks.tracing.recorded_worker import RecordedWorkerConfig
+from services.benchmarks.tracing.spans import ENCODER, LANGUAGE_MODEL, SpanFile, WorkerSpan
 from services.child_process import ChildProcess
 from services.factory import open_bundle
 
 _LOG_LEVEL = "error"
-_LOOK, _PATIENCE = 0.002, 3.0
-"""Seconds between two looks for spans, and without any new ones when some are missing."""
+
+_POLL_INTERVAL = 0.002
+"""Seconds between two reads of the span files."""
+
+_MAX_SILENCE = 3.0
+"""Maximum seconds without a new span while spans are missing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lineup:
-    """Who plays: the workers of a bundle or, without one, toys of some pace.
+class RecordedDeploymentConfig:
+    """The workers of a deployment: those of a bundle or, without one, toys with these timings.
 
-    `width` is how many calls a decoder works on at a time.
+    `slots` is the maximum number of simultaneous calls of a decoder.
     """
 
     bundle: str | None = None
-    pace: Pace = field(default_factory=Pace)
-    width: int = 8
+    timings: ToyTimings = field(default_factory=ToyTimings)
+    slots: int = 8
     threads: int = 1
 
     @property
     def manifest(self) -> Manifest:
-        """What the workers can do."""
+        """The manifest of the bundle, or of the toys."""
         return TOY if self.bundle is None else open_bundle(self.bundle, ()).manifest
 
     @property
     def steps(self) -> Mapping[str, int]:
-        """How many denoising steps each modality's decoder takes."""
+        """The number of denoising steps of each modality's decoder."""
         manifest = self.manifest
         toys = self.bundle is None
-        return {name: self.pace.steps if toys else manifest.decoder_of(name).steps for name in manifest.signals}
+        return {name: self.timings.steps if toys else manifest.decoder_of(name).steps for name in manifest.signals}
 
-    def parts(self, folder: Path) -> dict[str, RecordedPart]:
-        """Each worker's part, its spans in a file of this folder."""
-        pace = self.pace
-        delays = {ENCODER: pace.encode, LANGUAGE_MODEL: pace.token}
-        delays |= {modality: pace.step_of(modality) for modality in self.manifest.signals}
+    def workers(self, folder: Path) -> dict[str, RecordedWorkerConfig]:
+        """Return the configuration of each worker. Its span file is in the folder."""
+        timings = self.timings
+        delays = {ENCODER: timings.encode, LANGUAGE_MODEL: timings.token}
+        delays |= {modality: timings.step_of(modality) for modality in self.manifest.signals}
         return {
-            worker: RecordedPart(
+            worker: RecordedWorkerConfig(
                 worker,
                 str(folder / f"{worker}.jsonl"),
                 self.bundle,
                 delay,
-                pace.steps,
-                self.width if worker in self.manifest.signals else 64,
+                timings.steps,
+                self.slots if worker in self.manifest.signals else 64,
                 self.threads,
-                # As `motet up` starts them.
+                # `motet up` also starts decoders in the background.
                 background=worker in self.manifest.signals,
             )
             for worker, delay in delays.items()
         }
 
-    def orchestrator(self, addresses: Mapping[str, str]) -> list[str]:
-        """How `motet serve` is told to be the orchestrator of workers at these addresses."""
+    def orchestrator_arguments(self, addresses: Mapping[str, str]) -> list[str]:
+        """Return the arguments of `motet serve` for an orchestrator of workers at these addresses."""
         decoders = [f"--decoder={modality}={addresses[modality]}" for modality in self.manifest.signals]
         model = ["--toy"] if self.bundle is None else ["--bundle", self.bundle]
         workers = ["--encoder", addresses[ENCODER], "--language-model", addresses[LANGUAGE_MODEL], *decoders]
@@ -76,53 +80,53 @@ class Lineup:
 
 @dataclass(frozen=True, slots=True)
 class RecordedDeployment:
-    """Where they play: the orchestrator's address, and each worker's."""
+    """A running deployment: the address of the orchestrator, and the address of each worker."""
 
-    lineup: Lineup
+    config: RecordedDeploymentConfig
     orchestrator: str
     workers: Mapping[str, str]
     _files: Mapping[str, SpanFile]
 
-    def spans(self) -> list[Span]:
-        """What the workers did since this was last asked, in the order in which they began."""
-        return sorted((span for file in self._files.values() for span in file.read()), key=lambda span: span.begun)
+    def read_spans(self) -> list[WorkerSpan]:
+        """Return the spans recorded since the last call, in the order of their starts."""
+        return sorted((span for file in self._files.values() for span in file.read()), key=lambda span: span.start)
 
 
-async def settled(band: RecordedDeployment, count: int, breath: float = 0.05) -> list[Span]:
-    """All spans since they were last asked for, once there are `count` and `breath` seconds brought no more.
+async def collect_spans(deployment: RecordedDeployment, count: int, silence: float = 0.05) -> list[WorkerSpan]:
+    """Wait for `count` spans and then for `silence` seconds without a new one. Return all new spans.
 
-    They are written after a worker's last word; on a busy machine, a while after. Where fewer come, it gives up.
+    A worker writes its span a while after its last output, so spans arrive late on a busy machine. Return fewer than
+    `count` spans if none arrives for 3 seconds.
     """
-    spans: list[Span] = []
-    quiet = 0.0
-    while quiet < _PATIENCE and not (len(spans) >= count and quiet >= breath):
-        await asyncio.sleep(_LOOK)
-        more = band.spans()
-        spans += more
-        quiet = 0.0 if more else quiet + _LOOK
+    spans: list[WorkerSpan] = []
+    silent = 0.0
+    while silent < _MAX_SILENCE and not (len(spans) >= count and silent >= silence):
+        await asyncio.sleep(_POLL_INTERVAL)
+        new = deployment.read_spans()
+        spans += new
+        silent = 0.0 if new else silent + _POLL_INTERVAL
     return spans
 
 
 @asynccontextmanager
-async def playing(lineup: Lineup) -> AsyncIterator[RecordedDeployment]:
-    """Start all of them; no process is left behind. Raises `MotetError`, naming the first that does not come up."""
+async def recorded_deployment(config: RecordedDeploymentConfig) -> AsyncIterator[RecordedDeployment]:
+    """Start all processes, and kill them at the end. Raises `MotetError` for the first process that does not start."""
     children: list[ChildProcess] = []
     with TemporaryDirectory(prefix="motet-bench-") as folder:
-        parts = lineup.parts(Path(folder))
-        files = {worker: SpanFile(Path(part.spans)) for worker, part in parts.items()}
+        configs = config.workers(Path(folder))
+        files = {worker: SpanFile(Path(worker_config.spans)) for worker, worker_config in configs.items()}
+        module = ("services.benchmarks.tracing.recorded_worker",)
         try:
-            for worker, part in parts.items():
-                children.append(
-                    await ChildProcess.start(
-                        worker, [part.line()], _LOG_LEVEL, ("services.benchmarks.tracing.recorded_worker",)
-                    )
-                )
+            for worker, worker_config in configs.items():
+                arguments = [worker_config.as_argument()]
+                children.append(await ChildProcess.start(worker, arguments, _LOG_LEVEL, module))
             ready = await asyncio.gather(*(child.announced() for child in children))
-            workers = {worker: one.address for worker, one in zip(parts, ready, strict=True)}
-            children.append(await ChildProcess.start("orchestrator", lineup.orchestrator(workers), _LOG_LEVEL))
-            yield RecordedDeployment(lineup, (await children[-1].announced()).address, workers, files)
+            workers = {worker: line.address for worker, line in zip(configs, ready, strict=True)}
+            arguments = config.orchestrator_arguments(workers)
+            children.append(await ChildProcess.start("orchestrator", arguments, _LOG_LEVEL))
+            yield RecordedDeployment(config, (await children[-1].announced()).address, workers, files)
         finally:
-            # Nobody waits for an answer any more, so nothing is lost by not draining them.
+            # No request is running any more, so draining is not needed.
             await asyncio.gather(*(child.killed() for child in children))
             for file in files.values():
                 file.close()

@@ -1,8 +1,8 @@
-"""One worker as a process of its own that records what it does.
+"""One worker in its own process that records a span of each call.
 
-    python -m services.benchmarks.tracing.recorded_worker PART
+    python -m services.benchmarks.tracing.recorded_worker CONFIG
 
-It is served as `motet serve` serves it, over the same gRPC; the clock around the worker is all that is added.
+The worker is served over gRPC as `motet serve` does it. Only the clock around the worker is added.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pathlib import Path
 
 from motet.toys.workers import ToyDecoder, ToyEncoder
 from motet.transport.server import Servicer
-from services.benchmarks.load.scripted_toys import language_model_of
+from services.benchmarks.load.scripted_toys import scripted_language_model
 from services.benchmarks.tracing.spans import (
     ENCODER,
     LANGUAGE_MODEL,
-    ClockedDecoder,
-    ClockedEncoder,
-    ClockedLanguageModel,
-    Record,
-    Span,
+    RecordedDecoder,
+    RecordedEncoder,
+    RecordedLanguageModel,
     SpanFile,
+    SpanRecorder,
+    WorkerSpan,
 )
 from services.decoder.servicer import DecoderServicer
 from services.encoder.servicer import EncoderServicer
@@ -35,16 +35,17 @@ from services.parent_watch import exit_with_parent
 from services.serve import Service, serve, worker_service
 from services.settings import WorkerSettings, settings_of
 
-_LATER = 0.03
-"""Seconds after a call at which its span is written, with those of the calls since."""
+_WRITE_DELAY = 0.03
+"""Seconds from the end of a call until its span is written, together with the spans of later calls."""
 
 
 @dataclass(frozen=True, slots=True)
-class RecordedPart:
-    """What a player is told. `worker` is the encoder, the language model, or the modality that a decoder makes.
+class RecordedWorkerConfig:
+    """The configuration of a recorded worker.
 
-    Without a `bundle` it is a toy, `delay` seconds slow at each call, token or step. It works on `width` calls at a
-    time, and its spans go to the file `spans`.
+    `worker` is the encoder, the language model, or the modality of a decoder. Without a `bundle` it is a toy that takes
+    `delay` seconds a call, token or step. `slots` is the maximum number of simultaneous calls. Spans go to the file
+    `spans`.
     """
 
     worker: str
@@ -52,82 +53,82 @@ class RecordedPart:
     bundle: str | None = None
     delay: float = 0.0
     steps: int = 4
-    width: int = 64
+    slots: int = 64
     threads: int = 1
     background: bool = False
 
-    def line(self) -> str:
-        """As one argument of a command."""
+    def as_argument(self) -> str:
+        """Return the configuration as one argument of the command line."""
         return json.dumps(asdict(self))
 
 
-def recorded_service(part: RecordedPart, record: Record) -> Service:
-    """The service of a part, not begun."""
-    given = {
-        "bundle": part.bundle,
-        "toy": part.bundle is None,
-        "threads": part.threads,
-        "background": part.background,
-        "max_running": part.width,
+def recorded_service(config: RecordedWorkerConfig, record: SpanRecorder) -> Service:
+    """Return the service of a recorded worker, not started."""
+    values = {
+        "bundle": config.bundle,
+        "toy": config.bundle is None,
+        "threads": config.threads,
+        "background": config.background,
+        "max_running": config.slots,
         "max_queued": 10_000,
         "log_level": "warning",
     }
-    settings = settings_of(WorkerSettings, given)
-    name = part.worker if part.worker in (ENCODER, LANGUAGE_MODEL) else f"{part.worker} decoder"
+    settings = settings_of(WorkerSettings, values)
+    name = config.worker if config.worker in (ENCODER, LANGUAGE_MODEL) else f"{config.worker} decoder"
 
     def servicer(factory: Factory) -> Servicer:
-        return _clocked(part.worker, factory if part.bundle else _scripted(factory, part), record)
+        return _recorded(config.worker, factory if config.bundle else _scripted(factory, config), record)
 
     return worker_service(name, "127.0.0.1:0", settings, lambda manifest: (), servicer)
 
 
-def _scripted(factory: Factory, part: RecordedPart) -> Factory:
-    """The factory of toys that write what prompts say."""
+def _scripted(factory: Factory, config: RecordedWorkerConfig) -> Factory:
+    """Return a factory of toys that follow the script in a prompt."""
     manifest = factory.manifest
     shapes = {modality: tuple(manifest.decoder_of(modality).conditioning) for modality in manifest.signals}
     return replace(
         factory,
-        encoder=lambda: ToyEncoder(delay=part.delay),
-        language_model=lambda: language_model_of(manifest.grammar, shapes, part.delay),
-        decoder=lambda modality: ToyDecoder(modality, steps=part.steps, delay=part.delay),
+        encoder=lambda: ToyEncoder(delay=config.delay),
+        language_model=lambda: scripted_language_model(manifest.grammar, shapes, config.delay),
+        decoder=lambda modality: ToyDecoder(modality, steps=config.steps, delay=config.delay),
     )
 
 
-def _clocked(worker: str, factory: Factory, record: Record) -> Servicer:
+def _recorded(worker: str, factory: Factory, record: SpanRecorder) -> Servicer:
     if worker == ENCODER:
-        return EncoderServicer(ClockedEncoder(factory.encoder(), record))
+        return EncoderServicer(RecordedEncoder(factory.encoder(), record))
     if worker == LANGUAGE_MODEL:
-        return LanguageModelServicer(ClockedLanguageModel(factory.language_model(), record))
-    return DecoderServicer(ClockedDecoder(factory.decoder(worker), record))
+        return LanguageModelServicer(RecordedLanguageModel(factory.language_model(), record))
+    return DecoderServicer(RecordedDecoder(factory.decoder(worker), record))
 
 
-def _written_later(spans: SpanFile) -> Record:
-    """Spans go to the file when calls are over, several at a time: writing one takes as long as sending a message."""
-    waiting: list[Span] = []
+def _delayed_writer(file: SpanFile) -> SpanRecorder:
+    """Return a recorder that writes spans after the calls, in batches: one write takes as long as sending a message."""
+    pending: list[WorkerSpan] = []
 
     def write() -> None:
-        spans.write(waiting)
-        waiting.clear()
+        file.write(pending)
+        pending.clear()
 
-    def record(span: Span) -> None:
-        if not waiting:
-            asyncio.get_running_loop().call_later(_LATER, write)
-        waiting.append(span)
+    def record(span: WorkerSpan) -> None:
+        if not pending:
+            asyncio.get_running_loop().call_later(_WRITE_DELAY, write)
+        pending.append(span)
 
     return record
 
 
 def main() -> int:
-    """Serve the part that the command line describes, for as long as whoever started it is there."""
-    part = RecordedPart(**json.loads(sys.argv[1]))
+    """Serve the worker of the command line until its parent process exits."""
+    config = RecordedWorkerConfig(**json.loads(sys.argv[1]))
     if "--exit-with-parent" in sys.argv:
         exit_with_parent()
     configure_logs("warning")
-    spans = SpanFile(Path(part.spans))
+    file = SpanFile(Path(config.spans))
     try:
-        return asyncio.run(serve(recorded_service(part, _written_later(spans))))
+        return asyncio.run(serve(recorded_service(config, _delayed_writer(file))))
     finally:
-        spans.close()
+        file.close()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""From the spans of workers to the stages of requests."""
+"""The stages of requests, computed from the spans of workers."""
 
 from __future__ import annotations
 
@@ -6,48 +6,48 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from orchestrator.generation.pipeline import seed_of
-from services.benchmarks.tracing.critical_path import Making, Stages
-from services.benchmarks.tracing.spans import ENCODER, LANGUAGE_MODEL, Span
+from services.benchmarks.tracing.critical_path import DecodeStage, RequestStages
+from services.benchmarks.tracing.spans import ENCODER, LANGUAGE_MODEL, WorkerSpan
 
 
-def by_request(spans: Iterable[Span], seeds: Iterable[int]) -> dict[int, list[Span]]:
-    """The spans of the language model and of decoders under the seed of the request that they belong to.
+def spans_by_request(spans: Iterable[WorkerSpan], seeds: Iterable[int]) -> dict[int, list[WorkerSpan]]:
+    """Group the spans of the language model and the decoders by the seed of their request.
 
-    An encoder's calls name no request, and are left out.
+    Spans of the encoder are left out, because an encoder call has no seed.
     """
     requests = set(seeds)
     spans = list(spans)
-    found: dict[int, list[Span]] = {
+    grouped: dict[int, list[WorkerSpan]] = {
         span.seed: [span] for span in spans if span.worker == LANGUAGE_MODEL and span.seed in requests
     }
-    owner = {
-        seed_of(seed, f"part-{place}"): seed
-        for seed, (writing,) in found.items()
-        # Text may stand before, between and after the media.
-        for place in range(2 * len(writing.marks) + 1)
+    request_of = {
+        seed_of(seed, f"part-{index}"): seed
+        for seed, (response,) in grouped.items()
+        # Text parts can come before, between and after the media parts.
+        for index in range(2 * len(response.signals) + 1)
     }
     for span in spans:
-        if span.worker not in (ENCODER, LANGUAGE_MODEL) and span.seed in owner:
-            found[owner[span.seed]].append(span)
-    return found
+        if span.worker not in (ENCODER, LANGUAGE_MODEL) and span.seed in request_of:
+            grouped[request_of[span.seed]].append(span)
+    return grouped
 
 
-def stages_of(spans: Sequence[Span]) -> Stages:
-    """The stages of one request whose every worker finished, each piece of media at the signal that asked for it.
+def stages_of(spans: Sequence[WorkerSpan]) -> RequestStages:
+    """Return the stages of one request. Each decode is matched with its signal by modality and order.
 
-    Raises `ValueError` where a worker's span is missing.
+    Raises `ValueError` if a worker did not finish.
     """
-    by_worker: defaultdict[str, list[Span]] = defaultdict(list)
-    for span in sorted(spans, key=lambda span: span.begun):
-        if span.whole:
+    by_worker: defaultdict[str, list[WorkerSpan]] = defaultdict(list)
+    for span in sorted(spans, key=lambda span: span.start):
+        if span.finished:
             by_worker[span.worker].append(span)
     if not by_worker[LANGUAGE_MODEL]:
         raise ValueError("the language model did not finish")
-    writing = by_worker[LANGUAGE_MODEL][0]
-    makings = []
-    for modality, after in writing.marks:
+    response = by_worker[LANGUAGE_MODEL][0]
+    decodes = []
+    for modality, signal_at in response.signals:
         if not by_worker[modality]:
             raise ValueError(f"the decoder of {modality} did not finish")
-        makings.append(Making(modality, after, by_worker[modality].pop(0).busy))
+        decodes.append(DecodeStage(modality, signal_at, by_worker[modality].pop(0).busy))
     encode = sum(span.busy for span in by_worker[ENCODER])
-    return Stages(encode, writing.busy, tuple(makings))
+    return RequestStages(encode, response.busy, tuple(decodes))

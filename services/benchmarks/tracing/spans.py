@@ -1,4 +1,4 @@
-"""What workers did and when, measured where they did it."""
+"""Spans of worker calls, measured in the worker's process."""
 
 from __future__ import annotations
 
@@ -32,129 +32,129 @@ LANGUAGE_MODEL = "language model"
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """One call of a worker. `begun` and `ended` are on this machine's monotonic clock, which its processes share.
+class WorkerSpan:
+    """One call of a worker. `start` and `end` are on the machine's monotonic clock, which all processes share.
 
-    `busy` is the seconds from the beginning until its last word was out. `marks` are the signals of a language model:
-    modality, and the seconds after which it was out. `seed` tells whose call it was, and `whole` whether it was
-    finished, not broken off.
+    `busy` is the time from the start to the last output, in seconds. `signals` are the signals of a language model: the
+    modality, and the seconds from the start to the signal. `seed` is the seed of the call. `finished` is False if the
+    call was cancelled or failed.
     """
 
     worker: str
     seed: int
-    begun: float
-    ended: float
+    start: float
+    end: float
     busy: float
-    whole: bool = True
-    marks: tuple[tuple[str, float], ...] = ()
+    finished: bool = True
+    signals: tuple[tuple[str, float], ...] = ()
 
 
-Record = Callable[[Span], None]
+SpanRecorder = Callable[[WorkerSpan], None]
 
 
 class SpanFile:
-    """Spans as lines of a file, so that one process can write what another reads."""
+    """A file of spans, one a line: one process writes them and another process reads them."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("a+b", buffering=0)
-        self._read = 0
+        self._offset = 0
 
-    def write(self, spans: Sequence[Span]) -> None:
-        """Add some."""
+    def write(self, spans: Sequence[WorkerSpan]) -> None:
+        """Append spans."""
         self._file.write(b"".join(json.dumps(astuple(span)).encode() + b"\n" for span in spans))
 
-    def read(self) -> list[Span]:
-        """Those that came since the last reading."""
-        self._file.seek(self._read)
-        lines, end, _ = self._file.read().rpartition(b"\n")
-        self._read += len(lines) + len(end)
+    def read(self) -> list[WorkerSpan]:
+        """Return the spans written since the last call."""
+        self._file.seek(self._offset)
+        lines, newline, _ = self._file.read().rpartition(b"\n")
+        self._offset += len(lines) + len(newline)
         return [_span(json.loads(line)) for line in lines.splitlines()]
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
 
-def _span(fields: list[Any]) -> Span:
-    worker, seed, begun, ended, busy, whole, marks = fields
-    return Span(worker, seed, begun, ended, busy, whole, tuple((modality, at) for modality, at in marks))
+def _span(fields: list[Any]) -> WorkerSpan:
+    worker, seed, start, end, busy, finished, signals = fields
+    return WorkerSpan(worker, seed, start, end, busy, finished, tuple((modality, at) for modality, at in signals))
 
 
-class _Clock(Generic[Item]):
-    """Notes when each item of a worker's stream was out.
+class _StreamClock(Generic[Item]):
+    """The time of each item of a worker's stream.
 
-    Whoever serves it reads ahead, so a worker does not stop while its last word is being sent.
+    A service reads ahead of its client, so the time at which an item is sent does not delay the worker.
     """
 
     def __init__(self) -> None:
-        self.begun = now()
-        self.outs: list[tuple[Item, float]] = []
-        """Each item, and the seconds after which it was out."""
+        self.start = now()
+        self.items: list[tuple[Item, float]] = []
+        """Each item, and the seconds from the start to the item."""
 
-    def out(self, item: Item) -> Item:
-        """One more is out."""
-        self.outs.append((item, now() - self.begun))
+    def record(self, item: Item) -> Item:
+        """Record the time of an item and return it."""
+        self.items.append((item, now() - self.start))
         return item
 
-    def span(self, worker: str, seed: int, marks: Sequence[tuple[str, float]] = ()) -> Span:
-        """What was done until now."""
-        last, busy = self.outs[-1] if self.outs else (None, 0.0)
-        return Span(worker, seed, self.begun, now(), busy, isinstance(last, Finished | Media), tuple(marks))
+    def span(self, worker: str, seed: int, signals: Sequence[tuple[str, float]] = ()) -> WorkerSpan:
+        """Return the span from the start until now."""
+        last, busy = self.items[-1] if self.items else (None, 0.0)
+        return WorkerSpan(worker, seed, self.start, now(), busy, isinstance(last, Finished | Media), tuple(signals))
 
 
-class ClockedEncoder:
-    """An `Encoder` whose calls are recorded."""
+class RecordedEncoder:
+    """An `Encoder` that records a span of each call, with the seed 0."""
 
-    def __init__(self, encoder: Encoder, record: Record) -> None:
+    def __init__(self, encoder: Encoder, record: SpanRecorder) -> None:
         self._encoder = encoder
         self._record = record
 
     async def encode(
         self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
     ) -> list[Tensor]:
-        """As the encoder does."""
-        begun, whole = now(), False
+        """Call the encoder, see `Encoder.encode`."""
+        start, finished = now(), False
         try:
             embeddings = await self._encoder.encode(media, deadline, tenant=tenant, priority=priority)
-            whole = True
+            finished = True
             return embeddings
         finally:
-            ended = now()
-            self._record(Span(ENCODER, 0, begun, ended, ended - begun, whole))
+            end = now()
+            self._record(WorkerSpan(ENCODER, 0, start, end, end - start, finished))
 
 
-class ClockedLanguageModel:
-    """A `LanguageModel` whose calls are recorded, under their prompts' seeds."""
+class RecordedLanguageModel:
+    """A `LanguageModel` that records a span of each call, with the prompt's seed."""
 
-    def __init__(self, model: LanguageModel, record: Record) -> None:
+    def __init__(self, model: LanguageModel, record: SpanRecorder) -> None:
         self._model = model
         self._record = record
 
     async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
-        """As the model does."""
-        clock = _Clock[LanguageEvent]()
+        """Yield the events of the model, see `LanguageModel.generate`."""
+        clock = _StreamClock[LanguageEvent]()
         try:
             async with closing(self._model.generate(prompt, deadline)) as events:
                 async for event in events:
-                    yield clock.out(event)
+                    yield clock.record(event)
         finally:
-            marks = [(event.modality, at) for event, at in clock.outs if isinstance(event, Signal)]
-            self._record(clock.span(LANGUAGE_MODEL, prompt.seed, marks))
+            signals = [(event.modality, at) for event, at in clock.items if isinstance(event, Signal)]
+            self._record(clock.span(LANGUAGE_MODEL, prompt.seed, signals))
 
 
-class ClockedDecoder:
-    """A `Decoder` whose calls are recorded, under their modality and their jobs' seeds."""
+class RecordedDecoder:
+    """A `Decoder` that records a span of each call, with the job's modality and seed."""
 
-    def __init__(self, decoder: Decoder, record: Record) -> None:
+    def __init__(self, decoder: Decoder, record: SpanRecorder) -> None:
         self._decoder = decoder
         self._record = record
 
     async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
-        """As the decoder does."""
-        clock = _Clock[Progress | Media]()
+        """Yield the events of the decoder, see `Decoder.decode`."""
+        clock = _StreamClock[Progress | Media]()
         try:
             async with closing(self._decoder.decode(job, deadline)) as events:
                 async for event in events:
-                    yield clock.out(event)
+                    yield clock.record(event)
         finally:
             self._record(clock.span(job.modality, job.seed))

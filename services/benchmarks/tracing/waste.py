@@ -1,36 +1,40 @@
-"""What callers who hang up cost: work that goes on for nobody."""
+"""The work that workers do for a request after its client cancelled."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from services.benchmarks.tracing.spans import Span
+from services.benchmarks.tracing.spans import WorkerSpan
 
 
 @dataclass(frozen=True, slots=True)
-class Waste:
-    """Seconds of all work, of that which was done after its caller had hung up, and until each such worker was idle."""
+class WastedWork:
+    """Seconds of all work, and seconds of the work after cancellation.
 
-    worked: float
+    `idle_after` holds, for each worker that was busy at cancellation, the seconds until the worker was idle.
+    """
+
+    total: float
     wasted: float
     idle_after: tuple[float, ...]
 
     @property
     def share(self) -> float:
-        """Of all work, the part that was done for nobody."""
-        return self.wasted / self.worked if self.worked else 0.0
+        """The share of the wasted work in all work."""
+        return self.wasted / self.total if self.total else 0.0
 
 
-def waste_of(spans: Mapping[int, Sequence[Span]], hung_up: Mapping[int, float]) -> Waste:
-    """The waste of some requests' spans, by seed; `hung_up` are the moments at which callers did, on the spans' clock.
+def wasted_work(spans: Mapping[int, Sequence[WorkerSpan]], cancelled_at: Mapping[int, float]) -> WastedWork:
+    """Return the wasted work of requests. Keys are their seeds.
 
-    Work that began after the caller had gone is wasted from its beginning.
+    `cancelled_at` are the times of cancellation, on the clock of the spans. A call that starts after cancellation is
+    wasted from its start.
     """
-    worked, wasted, idle = 0.0, 0.0, []
-    for seed, done in spans.items():
-        worked += sum(span.ended - span.begun for span in done)
-        if (gone := hung_up.get(seed)) is not None:
-            wasted += sum(max(0.0, span.ended - max(gone, span.begun)) for span in done)
-            idle += [span.ended - gone for span in done if span.ended > gone]
-    return Waste(worked, wasted, tuple(idle))
+    total, wasted, idle_after = 0.0, 0.0, []
+    for seed, calls in spans.items():
+        total += sum(span.end - span.start for span in calls)
+        if (cancelled := cancelled_at.get(seed)) is not None:
+            wasted += sum(max(0.0, span.end - max(cancelled, span.start)) for span in calls)
+            idle_after += [span.end - cancelled for span in calls if span.end > cancelled]
+    return WastedWork(total, wasted, tuple(idle_after))

@@ -1,1 +1,1 @@
-"""What a person or a program sees of an answer while it arrives."""
+"""The output of an answer as its events arrive, for people and for programs."""

@@ -1,9 +1,9 @@
 """An answer as JSON lines, for programs.
 
-Each line is one event, an object with `sequence`, `time` (seconds since the epoch), `event` (its name) and its own
-fields, named as in the contract. Media bytes are left out: `part_started` of a media part tells the `path` where they
-will be, `part_done` the `path` where they are and their `sha256` in hex. The last line of an answer is `done`, with
-`state`, `elapsed` in seconds, and `exit_code`. What fails before there is an answer is a line whose event is `error`.
+Each line is one event: an object with `sequence`, `time` (seconds since the epoch), `event` (the event's name) and the
+event's fields, named as in the contract. Media bytes are left out. `part_started` of a media part has the `path` of the
+future file. `part_done` has the `path` of the complete file and the file's `sha256` in hex. The last line of an answer
+is `done`, with `state`, `elapsed` in seconds, and `exit_code`. A command without an answer writes the event `error`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Line = dict[str, Any]
 
 
 class JsonScreen:
-    """Writes each event as one line of JSON to standard output."""
+    """A screen that writes each event to standard output as one line of JSON."""
 
     def __init__(self) -> None:
         self._done: Line = {}
@@ -47,45 +47,50 @@ class JsonScreen:
         pass
 
     def show(self, event: Event, path: Path | None, saved: SavedMedia | None) -> None:
-        """One event, unless it carries bytes."""
+        """Write an event, except one that carries bytes."""
         if isinstance(event.payload, PartDelta) and isinstance(event.payload.chunk, bytes):
             return
         line = {"sequence": event.sequence, "time": event.time, **_line_of(event.payload)}
-        if where := saved.path if saved else path:
-            line["path"] = str(where)
+        if file := saved.path if saved else path:
+            line["path"] = str(file)
         if isinstance(event.payload, Done):
             self._done = line
         else:
             _write(line)
 
-    def total(self, generation: Generation, seconds: float, saved: int) -> None:
-        """The last line: `done`, with what only the whole answer can tell."""
+    def show_summary(self, generation: Generation, seconds: float, saved: int) -> None:
+        """Write the last line: `done`, with the duration, the number of files and the exit code."""
         _write({**self._done, "elapsed": round(seconds, 3), "files": saved, "exit_code": int(exit_of(generation))})
 
 
 def write_error(error: MotetError) -> None:
-    """The one line of a command that ended before there was an answer, or without its end."""
+    """Write the last line of a command that got no answer, or not all of it."""
     _write({"event": "error", **_line_of_error(error), "exit_code": int(exit_of_error(error))})
 
 
-def _line_of(what: EventPayload) -> Line:
-    match what:
+def _line_of(payload: EventPayload) -> Line:
+    match payload:
         case Accepted():
-            return {"event": "accepted", **asdict(what)}
+            return {"event": "accepted", **asdict(payload)}
         case PlanGrown():
-            return {"event": "plan", **asdict(what)}
+            return {"event": "plan", **asdict(payload)}
         case PartStarted():
-            return {"event": "part_started", **asdict(what)}
+            return {"event": "part_started", **asdict(payload)}
         case PartDelta():
-            return {"event": "part_delta", "part_id": what.part_id, "offset": what.offset, "text": what.chunk}
+            return {"event": "part_delta", "part_id": payload.part_id, "offset": payload.offset, "text": payload.chunk}
         case PartProgress():
-            return {"event": "part_progress", "part_id": what.part_id, "step": what.step, "total_steps": what.total}
+            return {
+                "event": "part_progress",
+                "part_id": payload.part_id,
+                "step": payload.step,
+                "total_steps": payload.total,
+            }
         case PartDone():
-            return {"event": "part_done", **_line_of_part(what)}
+            return {"event": "part_done", **_line_of_part(payload)}
         case PartFailed():
-            return {"event": "part_failed", **_line_of_failure(what)}
+            return {"event": "part_failed", **_line_of_failure(payload)}
         case Usage():
-            return {"event": "usage", **asdict(what)}
+            return {"event": "usage", **asdict(payload)}
         case Done(generation):
             return {"event": "done", **_line_of_generation(generation)}
 

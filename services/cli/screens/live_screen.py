@@ -1,4 +1,4 @@
-"""An answer on a terminal: its parts in their order, each piece of media with a bar that fills while it is made."""
+"""An answer on a terminal: its parts in order, with a progress bar for each media part."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from rich.text import Text
 from motet.core.events import TEXT, Event, Generation, PartDelta, PartFailed, PartProgress, PartStarted
 from services.cli.screens.screen import SavedMedia, summary
 
-# A model's text could otherwise move the cursor, change the title or worse.
+# Control characters in a model's text could move the cursor or change the terminal's title.
 _CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
-_REFRESHES = 12
+_REFRESHES_PER_SECOND = 12
 
 
 @dataclass(slots=True)
-class _Row:
-    """One part as it looks now."""
+class _PartLine:
+    """The current state of one part."""
 
     modality: str
     path: Path | None
@@ -44,23 +44,25 @@ class _Row:
 
 @dataclass(slots=True)
 class _Page:
-    rows: dict[str, _Row] = field(default_factory=dict)
-    foot: Text | None = None
+    parts: dict[str, _PartLine] = field(default_factory=dict)
+    summary: Text | None = None
 
     def __rich_console__(self, *_: object) -> Iterator[RenderableType]:
-        # A copy, because the screen's own thread draws while events come in.
-        yield from [row.view() for row in list(self.rows.values())]
-        if self.foot is not None:
-            yield self.foot
+        # A copy, because rich's thread draws while events arrive.
+        yield from [part.view() for part in list(self.parts.values())]
+        if self.summary is not None:
+            yield self.summary
 
 
 class LiveScreen:
-    """Draws the answer in place with rich, and leaves it standing when it is over."""
+    """A screen that draws the answer in place with rich. The complete answer stays on the terminal."""
 
     def __init__(self, folder: Path, console: Console | None = None) -> None:
         self._folder = folder
         self._page = _Page()
-        self._live = Live(self._page, console=console, refresh_per_second=_REFRESHES, vertical_overflow="visible")
+        self._live = Live(
+            self._page, console=console, refresh_per_second=_REFRESHES_PER_SECOND, vertical_overflow="visible"
+        )
 
     def __enter__(self) -> Self:
         self._live.__enter__()
@@ -70,27 +72,28 @@ class LiveScreen:
         self._live.stop()
 
     def show(self, event: Event, path: Path | None, saved: SavedMedia | None) -> None:
-        """One event of the answer."""
-        rows = self._page.rows
+        """Draw an event."""
+        parts = self._page.parts
         match event.payload:
             case PartStarted() as started:
-                rows[started.part_id] = _Row(started.modality, path)
+                parts[started.part_id] = _PartLine(started.modality, path)
             case PartDelta(part_id, _, str(text)):
-                rows[part_id].text += text
+                parts[part_id].text += text
             case PartProgress() as progress:
-                rows[progress.part_id].step, rows[progress.part_id].total = progress.step, progress.total
+                part = parts[progress.part_id]
+                part.step, part.total = progress.step, progress.total
             case PartFailed() as failed:
-                row = rows.setdefault(failed.part_id, _Row("part", None))
-                row.total = row.total or 1
-                row.outcome = Text(f"{failed.error.message} ({failed.error.reason})".translate(_CONTROLS), "red")
+                part = parts.setdefault(failed.part_id, _PartLine("part", None))
+                part.total = part.total or 1
+                part.outcome = Text(f"{failed.error.message} ({failed.error.reason})".translate(_CONTROLS), "red")
         if saved is not None:
             self._finish(saved)
 
-    def total(self, generation: Generation, seconds: float, saved: int) -> None:
-        """The last line."""
-        self._page.foot = Text(summary(generation, seconds, saved, self._folder), "dim")
+    def show_summary(self, generation: Generation, seconds: float, saved: int) -> None:
+        """Draw the last line."""
+        self._page.summary = Text(summary(generation, seconds, saved, self._folder), "dim")
 
     def _finish(self, saved: SavedMedia) -> None:
-        row = next(row for row in self._page.rows.values() if row.path == saved.path)
-        row.total = row.step = row.total or 1
-        row.outcome = Text(str(saved.path), "green")
+        part = next(part for part in self._page.parts.values() if part.path == saved.path)
+        part.total = part.step = part.total or 1
+        part.outcome = Text(str(saved.path), "green")

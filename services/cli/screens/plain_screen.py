@@ -1,4 +1,4 @@
-"""An answer in a pipe: text as it comes, one line per file."""
+"""An answer in a pipe: text as it arrives, and one line for each file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from services.cli.screens.screen import SavedMedia, summary
 
 
 class PlainScreen:
-    """Writes the answer to standard output, each file's name in its place; news about the work go to standard error."""
+    """A screen that writes text and file names to standard output, in order, and progress to standard error."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -24,23 +24,23 @@ class PlainScreen:
         self._begin_line()
 
     def show(self, event: Event, path: Path | None, saved: SavedMedia | None) -> None:
-        """One event of the answer."""
+        """Write an event."""
         match event.payload:
             case PartDelta(_, _, str(text)):
-                # The space between two sentences is no use where a file's line parts them.
+                # A space after a file's line has no use.
                 self._write(text.lstrip(" ") if self._at_line_start else text)
             case PartStarted() as started if started.modality != TEXT:
                 self._begin_line()
                 self._write(f"[{started.modality}: {path}]\n")
             case PartFailed() as failed:
-                _tell(f"{failed.part_id} failed: {failed.error.message} ({failed.error.reason})")
+                _print_status(f"{failed.part_id} failed: {failed.error.message} ({failed.error.reason})")
         if saved is not None:
-            _tell(f"{saved.path} is there: {len(saved.media.data):,} bytes")
+            _print_status(f"{saved.path} is complete: {len(saved.media.data):,} bytes")
 
-    def total(self, generation: Generation, seconds: float, saved: int) -> None:
-        """The last line."""
+    def show_summary(self, generation: Generation, seconds: float, saved: int) -> None:
+        """Write the last line."""
         self._begin_line()
-        _tell(summary(generation, seconds, saved, self._folder))
+        _print_status(summary(generation, seconds, saved, self._folder))
 
     def _begin_line(self) -> None:
         if not self._at_line_start:
@@ -52,5 +52,5 @@ class PlainScreen:
         self._at_line_start = text.endswith("\n") if text else self._at_line_start
 
 
-def _tell(line: str) -> None:
+def _print_status(line: str) -> None:
     print(f"motet: {line}", file=sys.stderr, flush=True)

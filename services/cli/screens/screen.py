@@ -1,4 +1,4 @@
-"""What the command line shows of an answer while it is made."""
+"""The protocol of all screens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from motet.core.media import Media
 
 @dataclass(frozen=True, slots=True)
 class SavedMedia:
-    """Media of an answer, and the file that holds them. The server keeps them too, until the artifact expires."""
+    """Media of an answer, their file, and their artifact, which the server keeps until the artifact expires."""
 
     modality: str
     path: Path
@@ -22,21 +22,25 @@ class SavedMedia:
 
 
 class Screen(AbstractContextManager["Screen"], Protocol):
-    """Shows one answer. It is told every event in order, and cannot tell where the answer is made."""
+    """The output of one answer. A screen gets every event, in order."""
 
     def __enter__(self) -> Self: ...
 
     def show(self, event: Event, path: Path | None, saved: SavedMedia | None) -> None:
-        """One event. `path` is where a media part will be, told with its start; `saved` comes with its end."""
+        """Show an event.
+
+        `path` is the reserved path of a media part, set for the part's first and last event. `saved` is set for the
+        last event.
+        """
         ...
 
-    def total(self, generation: Generation, seconds: float, saved: int) -> None:
-        """The answer is over: `saved` files were written, `seconds` after it was asked for."""
+    def show_summary(self, generation: Generation, seconds: float, saved: int) -> None:
+        """Show the end of the answer: its state, its duration in seconds, and its number of saved files."""
         ...
 
 
 def summary(generation: Generation, seconds: float, saved: int, folder: Path) -> str:
-    """One line about a whole answer, for people."""
+    """Return one line about a complete answer, for people."""
     files = f"{saved} file{'s' * (saved != 1)} in {folder}" if saved else "no files"
     failed = f", {len(generation.failures)} failed" if generation.failures else ""
     return f"{generation.state.name.lower()} in {seconds:.1f} s: {files}{failed}"

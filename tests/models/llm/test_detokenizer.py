@@ -6,43 +6,43 @@ from tests.models.tiny_bundle import tiny_bundle
 
 
 @pytest.fixture(scope="module")
-def codec(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     folder = tmp_path_factory.mktemp("bundle")
     tiny_bundle(folder)
     return Tokenizer.load(folder / "llm" / "tokenizer.json")
 
 
-def read(codec: Tokenizer, pieces: list[str]) -> tuple[str, bool]:
-    """The text that comes out, until it stops or is closed."""
-    outlet, out = Detokenizer(codec), ""
-    for piece in pieces:
-        for token in codec.encode(piece):
-            out += outlet.feed(token)
-            if outlet.stopped:
-                return out, True
-    return out + outlet.close(), False
+def detokenize(tokenizer: Tokenizer, texts: list[str]) -> tuple[str, bool]:
+    """Return the detokenizer's text for separately tokenized texts, and whether it found the stop text."""
+    detokenizer, output = Detokenizer(tokenizer), ""
+    for text in texts:
+        for token in tokenizer.encode(text):
+            output += detokenizer.feed(token)
+            if detokenizer.stopped:
+                return output, True
+    return output + detokenizer.close(), False
 
 
-@pytest.mark.parametrize("mark", [["###"], ["#", "##"], ["##", "#"], ["\n###"], ["\n", "#", "#", "#"], [" ###"]])
-def test_an_answer_ends_before_the_stop_in_every_tokenisation(codec: Tokenizer, mark: list[str]) -> None:
-    assert read(codec, [" Here it is.", *mark, " Human: and now?"]) == ("Here it is.", True)
+@pytest.mark.parametrize("stop", [["###"], ["#", "##"], ["##", "#"], ["\n###"], ["\n", "#", "#", "#"], [" ###"]])
+def test_a_response_ends_before_the_stop_text_in_every_tokenization(tokenizer: Tokenizer, stop: list[str]) -> None:
+    assert detokenize(tokenizer, [" Here it is.", *stop, " Human: and now?"]) == ("Here it is.", True)
 
 
-def test_one_or_two_marks_are_text(codec: Tokenizer) -> None:
-    assert read(codec, [" C# and ", "##", " too"]) == ("C# and ## too", False)
+def test_one_or_two_number_signs_are_text(tokenizer: Tokenizer) -> None:
+    assert detokenize(tokenizer, [" C# and ", "##", " too"]) == ("C# and ## too", False)
 
 
-def test_text_that_may_be_the_beginning_of_a_stop_waits(codec: Tokenizer) -> None:
-    outlet = Detokenizer(codec)
-    said = "".join(outlet.feed(token) for token in codec.encode(" done\n##"))
+def test_text_that_may_be_the_start_of_the_stop_text_is_held_back(tokenizer: Tokenizer) -> None:
+    detokenizer = Detokenizer(tokenizer)
+    text = "".join(detokenizer.feed(token) for token in tokenizer.encode(" done\n##"))
 
-    assert said == "done"
-    assert outlet.flush() == "\n##"
-
-
-def test_white_space_at_the_end_of_a_cut_off_answer_is_left_out(codec: Tokenizer) -> None:
-    assert read(codec, [" so far \n"]) == ("so far", False)
+    assert text == "done"
+    assert detokenizer.flush() == "\n##"
 
 
-def test_only_the_space_of_the_transcript_is_taken_from_the_beginning(codec: Tokenizer) -> None:
-    assert read(codec, ["  two spaces"])[0] == " two spaces"
+def test_trailing_white_space_of_a_response_that_reached_its_limit_is_removed(tokenizer: Tokenizer) -> None:
+    assert detokenize(tokenizer, [" so far \n"]) == ("so far", False)
+
+
+def test_only_the_space_of_the_chat_template_is_removed_at_the_start(tokenizer: Tokenizer) -> None:
+    assert detokenize(tokenizer, ["  two spaces"])[0] == " two spaces"

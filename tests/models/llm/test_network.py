@@ -13,7 +13,7 @@ from motet.models.llm.loading import load_llama, load_tokenizer, load_transforme
 from motet.models.llm.network import Llama
 from motet.models.llm.projections import Projections, ProjectionsConfig
 from motet.models.llm.tokenized_prompt import TokenizedPrompt
-from tests.models.llm.reading import read
+from tests.models.llm.forwards import run_forward
 from tests.models.tiny_bundle import WIDTH, tiny_bundle
 
 
@@ -22,13 +22,13 @@ def bundle(tmp_path: Path) -> Bundle:
     return tiny_bundle(tmp_path / "bundle")
 
 
-def rewrite(path: Path, change: str, drop: bool) -> None:
-    """Takes the parameter out of the file, or puts one too many in."""
+def rewrite(path: Path, parameter: str, drop: bool) -> None:
+    """Remove a parameter from the file, or add an unexpected one."""
     state = load_file(path)
     if drop:
-        del state[change]
+        del state[parameter]
     else:
-        state[change] = torch.zeros(1)
+        state[parameter] = torch.zeros(1)
     save_file(state, path, {"format": "pt"})
 
 
@@ -43,7 +43,7 @@ def rewrite(path: Path, change: str, drop: bool) -> None:
         ("projections/model.safetensors", "llama_proj.weight"),
     ],
 )
-def test_a_parameter_missing_or_one_too_many_is_refused_by_name(
+def test_a_missing_or_unexpected_parameter_is_refused_with_its_name(
     bundle: Bundle, file: str, name: str, drop: bool
 ) -> None:
     changed = name if drop else f"{name}.more"
@@ -55,7 +55,7 @@ def test_a_parameter_missing_or_one_too_many_is_refused_by_name(
     assert changed in caught.value.message
 
 
-def test_words_of_another_vocabulary_are_refused(bundle: Bundle) -> None:
+def test_token_embeddings_of_another_vocabulary_are_refused(bundle: Bundle) -> None:
     path = bundle.path("lora/adapter_model.safetensors")
     state = load_file(path)
     state["base_model.model.model.embed_tokens.weight"] = state["base_model.model.model.embed_tokens.weight"][
@@ -67,51 +67,51 @@ def test_words_of_another_vocabulary_are_refused(bundle: Bundle) -> None:
         load_llama(bundle)
 
 
-def test_a_tokenizer_that_reaches_into_the_control_ids_is_refused(bundle: Bundle) -> None:
+def test_a_tokenizer_whose_ids_overlap_the_control_tokens_is_refused(bundle: Bundle) -> None:
     path = bundle.path("llm/tokenizer.json")
     values = json.loads(path.read_text())
     for i in range(5):
         values["model"]["vocab"][f"word{i}"] = len(values["model"]["vocab"])
     path.write_text(json.dumps(values))
 
-    with pytest.raises(BundleError, match="control tokens begin at"):
+    with pytest.raises(BundleError, match="control tokens start at"):
         load_tokenizer(bundle)
 
 
-def test_projections_of_another_shape_than_the_decoders_are_refused(bundle: Bundle) -> None:
+def test_projections_that_do_not_match_the_decoders_conditioning_are_refused(bundle: Bundle) -> None:
     manifest = bundle.folder / "bundle.yaml"
     manifest.write_text(manifest.read_text().replace("- 5\n", "- 6\n"))
 
-    with pytest.raises(BundleError, match="makes 5 numbers, but its decoder's conditioning is \\[6\\]"):
+    with pytest.raises(BundleError, match="has 5 outputs, but its decoder's conditioning is \\[6\\]"):
         load_language_model(Bundle.load(bundle.folder))
 
 
-def test_the_adapter_changes_what_the_network_says(bundle: Bundle) -> None:
-    def said() -> torch.Tensor:
+def test_the_adapter_changes_the_logits(bundle: Bundle) -> None:
+    def logits() -> torch.Tensor:
         llama = load_llama(bundle)
-        return read(llama, llama.embed([1, 2, 3])).logits
+        return run_forward(llama, llama.embed([1, 2, 3])).logits
 
-    with_adapter = said()
+    with_adapter = logits()
     path = bundle.path("lora/adapter_model.safetensors")
     state = load_file(path)
     save_file({name: value * (0 if "lora_B" in name else 1) for name, value in state.items()}, path)
 
-    assert (with_adapter - said()).abs().max() > 1e-3
+    assert (with_adapter - logits()).abs().max() > 1e-3
 
 
-def test_what_is_attached_stands_between_its_marks_as_one_vector(bundle: Bundle) -> None:
+def test_an_attachment_is_one_vector_between_its_control_tokens(bundle: Bundle) -> None:
     llama = load_llama(bundle)
     vector = torch.randn(1, WIDTH)
     control = bundle.manifest.language_model.first_control
     ids = torch.tensor([1, control, control, control + 1, 2])
 
-    embedded = llama.embed_script(TokenizedPrompt(ids, (2,), vector))
+    embedded = llama.embed_prompt(TokenizedPrompt(ids, (2,), vector))
 
     torch.testing.assert_close(embedded[2], llama.projections.llama_proj(vector)[0])
 
 
-def test_the_packed_pass_computes_what_transformers_computes(bundle: Bundle) -> None:
-    """Transformers' own forward pass is the reference; both have the same weights."""
+def test_a_packed_forward_computes_what_transformers_computes(bundle: Bundle) -> None:
+    """The reference is the forward of transformers with the same weights."""
     llama = load_llama(bundle)
     model = load_transformers_llama(bundle).eval()
     ids = list(range(1, 20))
@@ -119,24 +119,24 @@ def test_the_packed_pass_computes_what_transformers_computes(bundle: Bundle) -> 
         expected = model.model(input_ids=torch.tensor([ids])).last_hidden_state[0]
         logits = model(input_ids=torch.tensor([ids])).logits[0, -1]
 
-    packed = read(llama, llama.embed(ids))
+    result = run_forward(llama, llama.embed(ids))
 
-    torch.testing.assert_close(packed.states, expected, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(packed.logits, logits, atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(result.states, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(result.logits, logits, atol=1e-4, rtol=1e-5)
 
 
-def test_positions_far_on_are_as_exact_in_half_precision_as_numbers_can_be() -> None:
+def test_rotary_tables_of_late_positions_are_exact_in_half_precision() -> None:
     config = LlamaConfig(
         vocab_size=40, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2
     )  # fmt: skip
-    whole = LlamaForCausalLM(config)
-    exact, _ = whole.model.rotary_emb(torch.zeros(1), torch.arange(2000)[None])
-    half = Llama(whole.to(torch.bfloat16), Projections(ProjectionsConfig(4, 32, {})), positions=2000)
+    model = LlamaForCausalLM(config)
+    exact, _ = model.model.rotary_emb(torch.zeros(1), torch.arange(2000)[None])
+    half = Llama(model.to(torch.bfloat16), Projections(ProjectionsConfig(4, 32, {})), positions=2000)
 
-    assert (half._turns[0][:, 0] - exact[0]).abs().max() < 0.01
+    assert (half._rotary[0][:, 0] - exact[0]).abs().max() < 0.01
 
 
-def test_a_network_with_fewer_heads_of_keys_than_of_queries_is_read_right(tmp_path: Path) -> None:
+def test_a_network_with_fewer_key_heads_than_query_heads_computes_what_transformers_computes(tmp_path: Path) -> None:
     config = LlamaConfig(
         vocab_size=40, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2,
@@ -148,4 +148,4 @@ def test_a_network_with_fewer_heads_of_keys_than_of_queries_is_read_right(tmp_pa
     with torch.no_grad():
         expected = model.model(input_ids=torch.tensor([ids])).last_hidden_state[0]
 
-    torch.testing.assert_close(read(llama, llama.embed(ids)).states, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(run_forward(llama, llama.embed(ids)).states, expected, atol=1e-5, rtol=1e-5)

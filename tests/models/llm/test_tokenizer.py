@@ -9,7 +9,7 @@ from motet.core.errors import BundleError
 from motet.models.llm.tokenizer import IncrementalDecoder, Tokenizer
 from tests.models.tiny_bundle import tiny_bundle
 
-CONTROL_SPELLINGS = ("<Img>", "</Img>", "[IMG0]", "[AUD7]", "[VID23]", "<s>", "</s>", "<unk>")
+CONTROL_TOKENS = ("<Img>", "</Img>", "[IMG0]", "[AUD7]", "[VID23]", "<s>", "</s>", "<unk>")
 
 
 @pytest.fixture(scope="module")
@@ -20,30 +20,30 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(text=st.text())
-def test_every_text_comes_back_as_it_was(path: Path, text: str) -> None:
-    codec = Tokenizer.load(path)
+def test_every_text_decodes_to_itself(path: Path, text: str) -> None:
+    tokenizer = Tokenizer.load(path)
 
-    assert codec.decode(codec.encode(text)) == text
+    assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
-def test_a_tokenizer_that_knows_control_tokens_is_made_to_forget_them(path: Path, tmp_path: Path) -> None:
+def test_control_tokens_are_removed_from_a_tokenizer(path: Path, tmp_path: Path) -> None:
     values = json.loads(path.read_text())
-    words = len(values["model"]["vocab"])
+    size = len(values["model"]["vocab"])
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     values["added_tokens"] = [
-        {"id": words + i, "content": spelling, **flags} for i, spelling in enumerate(CONTROL_SPELLINGS)
+        {"id": size + i, "content": control_token, **flags} for i, control_token in enumerate(CONTROL_TOKENS)
     ]
     (tmp_path / "tokenizer.json").write_text(json.dumps(values))
 
-    codec = Tokenizer.load(tmp_path / "tokenizer.json")
+    tokenizer = Tokenizer.load(tmp_path / "tokenizer.json")
 
-    for spelling in CONTROL_SPELLINGS:
-        ids = codec.encode(f"a {spelling} b")
-        assert max(ids) < words
-        assert codec.decode(ids) == f"a {spelling} b"
+    for control_token in CONTROL_TOKENS:
+        ids = tokenizer.encode(f"a {control_token} b")
+        assert max(ids) < size
+        assert tokenizer.decode(ids) == f"a {control_token} b"
 
 
-def test_a_file_that_is_no_tokenizer_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_tokenizer_is_refused_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
 
     with pytest.raises(BundleError, match=r"tokenizer\.json is not a tokenizer"):
@@ -51,21 +51,21 @@ def test_a_file_that_is_no_tokenizer_is_refused_by_name(tmp_path: Path) -> None:
 
 
 @given(text=st.text())
-def test_spelling_gives_whole_characters_that_join_to_the_text(path: Path, text: str) -> None:
-    codec = Tokenizer.load(path)
-    spelling = IncrementalDecoder(codec)
+def test_incremental_decoding_yields_whole_characters_that_join_to_the_text(path: Path, text: str) -> None:
+    tokenizer = Tokenizer.load(path)
+    decoder = IncrementalDecoder(tokenizer)
 
-    pieces = [spelling.feed(token) for token in codec.encode(text)] + [spelling.close()]
+    pieces = [decoder.feed(token) for token in tokenizer.encode(text)] + [decoder.close()]
 
     assert "".join(pieces) == text
     if "\ufffd" not in text:
         assert not any("\ufffd" in piece for piece in pieces)
 
 
-def test_spelling_shows_a_character_that_never_ends_when_it_closes(path: Path) -> None:
-    codec = Tokenizer.load(path)
-    spelling = IncrementalDecoder(codec)
-    parts = codec.encode("é")
+def test_an_incomplete_character_is_returned_when_the_decoder_closes(path: Path) -> None:
+    tokenizer = Tokenizer.load(path)
+    decoder = IncrementalDecoder(tokenizer)
+    ids = tokenizer.encode("é")
 
-    assert spelling.feed(parts[0]) == ""
-    assert spelling.close() == "\ufffd"
+    assert decoder.feed(ids[0]) == ""
+    assert decoder.close() == "\ufffd"

@@ -1,4 +1,4 @@
-"""The command line, as processes: what it loads, prints and answers for."""
+"""The command line, in processes: imports, output, files and exit codes."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from motet.toys.manifest import TOY
 from services.encoder.settings import EncoderSettings
 from services.serve import factory_of
 from services.settings import settings_of
-from tests.services.command import CLEAN, files_in, interrupted, motet, started
+from tests.services.command import CLEAN, files_in, interrupt, motet, started
 
 ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["serve", "--help"], ["up", "--help"]])
-def test_help_is_quick_because_it_loads_nothing_heavy(arguments: list[str]) -> None:
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     program = (
         "import sys; from services.cli.app import app\n"
         f"sys.argv = ['motet', *{arguments!r}]\n"
         "try: app()\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'numpy', 'grpc', 'transformers', 'diffusers', 'av'} & set(sys.modules)\n"
-        "sys.exit(f'loads {heavy}' if heavy else 0)"
+        "sys.exit(f'imports {heavy}' if heavy else 0)"
     )
 
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, env=CLEAN)
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, env=CLEAN)
 
-    assert told.returncode == 0, told.stderr
-    assert "Usage:" in told.stdout
+    assert result.returncode == 0, result.stderr
+    assert "Usage:" in result.stdout
 
 
 def test_every_command_documents_its_exit_codes() -> None:
@@ -47,39 +47,39 @@ def test_every_command_documents_its_exit_codes() -> None:
         assert "130 stopped by Ctrl-C" in " ".join(motet(*command, "--help").stdout.split())
 
 
-def test_the_version_is_the_packages() -> None:
+def test_the_version_is_the_package_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
     assert motet("--version").stdout == f"motet {project['version']}\n"
 
 
 def test_a_run_streams_text_and_writes_files(tmp_path: Path) -> None:
-    ran = motet("run", "hello there", "--toy", "--out", tmp_path)
+    result = motet("run", "hello there", "--toy", "--out", tmp_path)
 
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.startswith("You said: hello there.")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("You said: hello there.")
     assert list(files_in(tmp_path)) == ["01-image.bin", "02-audio.bin", "03-video.bin"]
-    assert "succeeded in" in ran.stderr.splitlines()[-1]
+    assert "succeeded in" in result.stderr.splitlines()[-1]
 
 
-def test_the_prompt_can_come_from_standard_input(tmp_path: Path) -> None:
-    ran = motet("run", "-", "--toy", "--only", "text", "--out", tmp_path, said="from a pipe")
+def test_the_prompt_can_be_read_from_standard_input(tmp_path: Path) -> None:
+    result = motet("run", "-", "--toy", "--only", "text", "--out", tmp_path, stdin="from a pipe")
 
-    assert ran.stdout.startswith("You said: from a pipe.")
+    assert result.stdout.startswith("You said: from a pipe.")
     assert not files_in(tmp_path)
 
 
-def test_json_lines_follow_the_grammar_and_tell_whole_files(tmp_path: Path) -> None:
-    ran = motet("run", "hello", "--toy", "--json", "--seed", 3, "--out", tmp_path, "--steps", "image=3")
+def test_json_lines_are_in_order_and_name_complete_files(tmp_path: Path) -> None:
+    result = motet("run", "hello", "--toy", "--json", "--seed", 3, "--out", tmp_path, "--steps", "image=3")
 
-    lines = [json.loads(line) for line in ran.stdout.splitlines()]
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert [lines[0]["event"], lines[0]["seed"]] == ["accepted", 3]
-    assert [lines[-1]["event"], lines[-1]["state"], lines[-1]["exit_code"]] == ["done", "SUCCEEDED", ran.returncode]
+    assert [lines[-1]["event"], lines[-1]["state"], lines[-1]["exit_code"]] == ["done", "SUCCEEDED", result.returncode]
     sequences = [line["sequence"] for line in lines]
     assert sequences == sorted(set(sequences))
-    opened = [line["part_id"] for line in lines if line["event"] == "part_started"]
-    closed = [line["part_id"] for line in lines if line["event"] in ("part_done", "part_failed")]
-    assert sorted(opened) == sorted(closed) == sorted(set(opened))
+    started_parts = [line["part_id"] for line in lines if line["event"] == "part_started"]
+    ended_parts = [line["part_id"] for line in lines if line["event"] in ("part_done", "part_failed")]
+    assert sorted(started_parts) == sorted(ended_parts) == sorted(set(started_parts))
     files = {line["path"]: line["sha256"] for line in lines if line["event"] == "part_done" and "path" in line}
     assert len(files) == 3
     assert all(sha256(Path(path).read_bytes()).hexdigest() == digest for path, digest in files.items())
@@ -87,7 +87,7 @@ def test_json_lines_follow_the_grammar_and_tell_whole_files(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "words"),
+    ("arguments", "code", "message"),
     [
         (["run"], 2, "prompt"),
         (["run", "", "--toy"], 2, "INVALID_REQUEST"),
@@ -103,76 +103,76 @@ def test_json_lines_follow_the_grammar_and_tell_whole_files(tmp_path: Path) -> N
         (["run", "hello", "--server", "127.0.0.1:1", "--timeout", "5"], 4, "WORKER_UNAVAILABLE"),
         (["run", "hello", "--server", "not an address"], 2, "HOST:PORT"),
         (["run", "hello", "--bundle", "nowhere/at/all"], 2, "BUNDLE_INVALID"),
-        (["run", "hello", "--bundle", "unheard-of"], 2, "BUNDLE_INVALID"),
-        (["run", "hello", "--toy", "--image", "absent.png"], 2, "absent.png is not there"),
-        (["chat", "--bundle", "unheard-of"], 2, "BUNDLE_INVALID"),
+        (["run", "hello", "--bundle", "missing"], 2, "BUNDLE_INVALID"),
+        (["run", "hello", "--toy", "--image", "absent.png"], 2, "absent.png is not a file"),
+        (["chat", "--bundle", "missing"], 2, "BUNDLE_INVALID"),
         (["models", "--server", "127.0.0.1:1"], 4, "WORKER_UNAVAILABLE"),
         (["serve", "decoder", "--toy"], 2, "MOTET_MODALITY"),
         (["serve", "decoder", "--modality", "smell", "--toy"], 2, "smell"),
-        (["serve", "encoder", "--bundle", "unheard-of"], 2, "BUNDLE_INVALID"),
+        (["serve", "encoder", "--bundle", "missing"], 2, "BUNDLE_INVALID"),
         (["serve", "encoder", "--toy", "--listen", "0.0.0.0:0"], 2, "network"),
-        (["serve", "encoder", "--toy", "--threads", "0"], 2, "MOTET_THREADS"),
-        (["up", "--bundle", "unheard-of"], 2, "BUNDLE_INVALID"),
+        (["serve", "encoder", "--toy", "--threads", "0"], 2, "--threads"),
+        (["up", "--bundle", "missing"], 2, "BUNDLE_INVALID"),
     ],
 )
-def test_what_cannot_be_done_is_one_clear_line_and_a_code(
-    arguments: list[str], code: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_wrong_command_prints_one_line_and_has_an_exit_code(
+    arguments: list[str], code: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if code == 5:
         monkeypatch.setitem(CLEAN, "MOTET_TOY_DELAY", "0.05")
 
-    ran = motet(*arguments, folder=tmp_path)
+    result = motet(*arguments, folder=tmp_path)
 
-    assert (ran.returncode, words in ran.stderr) == (code, True), ran.stderr
-    assert "Traceback" not in ran.stderr
-    assert len([line for line in ran.stderr.splitlines() if line.startswith("motet: ")]) <= 5
+    assert (result.returncode, message in result.stderr) == (code, True), result.stderr
+    assert "Traceback" not in result.stderr
+    assert len([line for line in result.stderr.splitlines() if line.startswith("motet: ")]) <= 5
 
 
-def test_an_error_is_a_json_line_for_programs(tmp_path: Path) -> None:
+def test_with_json_an_error_is_a_json_line(tmp_path: Path) -> None:
     (tmp_path / "notes.png").write_text("just words")
 
-    ran = motet("run", "what is this?", "--toy", "--json", "--image", tmp_path / "notes.png")
+    result = motet("run", "what is this?", "--toy", "--json", "--image", tmp_path / "notes.png")
 
-    (line,) = map(json.loads, ran.stdout.splitlines())
+    (line,) = map(json.loads, result.stdout.splitlines())
     assert (line["event"], line["reason"], line["exit_code"]) == ("error", "UNSUPPORTED_MEDIA_TYPE", 2)
-    assert ran.returncode == 2
-    assert "notes.png" in ran.stderr
+    assert result.returncode == 2
+    assert "notes.png" in result.stderr
 
 
 @pytest.mark.parametrize("broken", ["picture.png", "sound.wav"])
-def test_a_truncated_file_is_refused_by_its_name(tmp_path: Path, broken: str) -> None:
+def test_a_truncated_file_is_refused_by_name(tmp_path: Path, broken: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3))
     media = {"picture.png": encode_picture(noise.astype(np.uint8)), "sound.wav": encode_sound(np.zeros(99, "f4"), 8000)}
-    for name, whole in media.items():
-        (tmp_path / name).write_bytes(whole.data[: len(whole.data) // (2 if name == broken else 1)])
+    for name, complete in media.items():
+        (tmp_path / name).write_bytes(complete.data[: len(complete.data) // (2 if name == broken else 1)])
 
-    ran = motet("run", "what?", "--toy", "--attach", tmp_path / "picture.png", "--attach", tmp_path / "sound.wav")
+    result = motet("run", "what?", "--toy", "--attach", tmp_path / "picture.png", "--attach", tmp_path / "sound.wav")
 
-    assert ran.returncode == 2
-    (line,) = ran.stderr.splitlines()
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
     assert line.startswith(f"motet: {tmp_path / broken}: ")
     assert "MEDIA_UNREADABLE" in line
 
 
-def test_ctrl_c_stops_a_run_and_leaves_nothing_half_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_stops_a_run_and_leaves_no_partial_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CLEAN, "MOTET_TOY_DELAY", "0.2")
 
     with started("run", "hello", "--toy", "--json", "--out", tmp_path / "out") as run:
         assert run.stdout is not None
         while '"part_started"' not in run.stdout.readline():
             pass
-        _, errors = interrupted(run)
+        _, errors = interrupt(run)
 
     assert run.returncode == 130
     assert errors == "motet: stopped\n"
     assert not (tmp_path / "out").exists()
 
 
-def test_a_reader_that_goes_away_ends_a_run_quietly(tmp_path: Path) -> None:
+def test_a_closed_standard_output_ends_a_run_without_a_message(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
 
-    ran = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "services", "run", "hello", "--toy", "--json", "--out", str(tmp_path)],
         stdout=writer,
         stderr=subprocess.PIPE,
@@ -182,12 +182,12 @@ def test_a_reader_that_goes_away_ends_a_run_quietly(tmp_path: Path) -> None:
     )
     os.close(writer)
 
-    assert (ran.returncode, ran.stderr) == (1, "")
+    assert (result.returncode, result.stderr) == (1, "")
 
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    """A bundle whose every listed file is what the manifest says; there is no model in them."""
+    """Write a bundle whose files match the digests in its manifest, but hold no weights."""
     folder = tmp_path / "bundle"
     names = [f"{part}/model.safetensors" for part in ("encoder", "llm", "projections", "decoders/image")]
     for name in names:
@@ -198,19 +198,19 @@ def bundle(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("harm", ["altered", "half-written", "missing"])
-def test_a_bundle_with_a_harmed_file_is_refused_by_the_files_name(bundle: Path, harm: str) -> None:
+@pytest.mark.parametrize("damage", ["altered", "half-written", "missing"])
+def test_a_bundle_with_a_damaged_file_is_refused_by_the_name_of_the_file(bundle: Path, damage: str) -> None:
     file = bundle / "decoders/image/model.safetensors"
-    if harm == "missing":
+    if damage == "missing":
         file.unlink()
     else:
-        file.write_bytes(file.read_bytes()[:7] if harm == "half-written" else b"something else")
+        file.write_bytes(file.read_bytes()[:7] if damage == "half-written" else b"something else")
 
     for command in (["run", "hello"], ["serve", "decoder", "--modality", "image", "--listen", "127.0.0.1:0"]):
-        ran = motet(*command, "--bundle", bundle)
+        result = motet(*command, "--bundle", bundle)
 
-        assert ran.returncode == 2, ran.stderr
-        (line,) = ran.stderr.splitlines()
+        assert result.returncode == 2, result.stderr
+        (line,) = result.stderr.splitlines()
         assert line.startswith("motet: decoders/image/model.safetensors is ")
         assert "BUNDLE_INVALID" in line
 

@@ -1,4 +1,4 @@
-"""What may be attached, and how a file that may not is refused."""
+"""Attached files: accepted types, and errors that name the file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.cli.attachment import read_attachment
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)
 
 
-def test_the_bytes_say_what_a_file_is_and_its_name_nothing(tmp_path: Path) -> None:
+def test_the_bytes_and_not_the_name_determine_the_type(tmp_path: Path) -> None:
     (tmp_path / "picture.txt").write_bytes(PNG)
 
     media = read_attachment(tmp_path / "picture.txt", "image").media
@@ -30,7 +30,7 @@ def test_a_text_file_named_png_is_refused_by_name(tmp_path: Path) -> None:
     assert caught.value.reason is Reason.UNSUPPORTED_MEDIA_TYPE
 
 
-def test_a_file_attached_as_what_it_is_not_is_sent_to_the_right_option(tmp_path: Path) -> None:
+def test_the_error_for_a_wrong_modality_names_the_right_option(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(PNG)
 
     with pytest.raises(MediaError, match="holds image, not audio: attach it with --image"):
@@ -39,16 +39,16 @@ def test_a_file_attached_as_what_it_is_not_is_sent_to_the_right_option(tmp_path:
 
 def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path: Path) -> None:
     for path in (tmp_path / "nowhere.png", tmp_path):
-        with pytest.raises(MediaError, match=f"{path.name} is not there"):
+        with pytest.raises(MediaError, match=f"{path.name} is not a file"):
             read_attachment(path)
 
 
-def test_a_giant_file_is_refused_unread(tmp_path: Path) -> None:
-    giant = tmp_path / "giant.png"
-    with giant.open("wb") as file:
+def test_a_large_file_is_refused_unread(tmp_path: Path) -> None:
+    large = tmp_path / "large.png"
+    with large.open("wb") as file:
         file.truncate(DEFAULT_LIMITS.bytes + 1)
 
     with pytest.raises(MediaError, match="at most") as caught:
-        read_attachment(giant)
+        read_attachment(large)
 
     assert caught.value.reason is Reason.INPUT_TOO_LARGE

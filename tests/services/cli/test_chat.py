@@ -1,4 +1,4 @@
-"""A conversation, typed through a pipe, and what it remembers."""
+"""`motet chat`: turns, commands and the history of a conversation."""
 
 from __future__ import annotations
 
@@ -28,92 +28,93 @@ PICTURE = Attachment(Path("a.png"), encode_picture(np.zeros((4, 4, 3), np.uint8)
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
-    (tmp_path / "shown.png").write_bytes(PICTURE.media.data)
-    return tmp_path / "shown.png"
+    (tmp_path / "attached.png").write_bytes(PICTURE.media.data)
+    return tmp_path / "attached.png"
 
 
-async def told(motet: Motet, conversation: Conversation, text: str, folder: Path) -> None:
+async def add_turn(motet: Motet, conversation: Conversation, text: str, folder: Path) -> None:
+    """Get the answer to a prompt, and add both to the conversation."""
     request = RequestOptions().request(conversation.messages(text))
     delivery = await deliver(motet, request, OutputFolder(folder), PlainScreen(folder))
-    conversation.answered(text, delivery)
+    conversation.add_turns(text, delivery)
 
 
 async def test_media_of_earlier_turns_stay_part_of_the_conversation(tmp_path: Path) -> None:
     async with embedded(Factory.of_toys()) as motet:
         conversation = Conversation()
-        shown = await conversation.attach(PICTURE, motet)
+        artifact = await conversation.attach(PICTURE, motet)
 
-        await told(motet, conversation, "what is this?", tmp_path)
+        await add_turn(motet, conversation, "what is this?", tmp_path)
         messages = conversation.messages("and now?")
 
     assert [message.role for message in messages] == ["user", "assistant", "user"]
-    assert messages[0].parts == (ArtifactName(shown.name), "what is this?")
+    assert messages[0].parts == (ArtifactName(artifact.name), "what is this?")
     assert sum(isinstance(part, ArtifactName) for part in messages[1].parts) == 3
     assert messages[2].parts == ("and now?",)
 
 
-async def test_media_that_the_server_forgot_are_given_back_as_bytes(tmp_path: Path) -> None:
+async def test_expired_media_are_sent_again_as_bytes(tmp_path: Path) -> None:
     async with embedded(Factory.of_toys()) as motet:
         conversation = Conversation()
         await motet.delete((await conversation.attach(PICTURE, motet)).name)
 
         with pytest.raises(NotFoundError) as caught:
-            await told(motet, conversation, "what is this?", tmp_path)
+            await add_turn(motet, conversation, "what is this?", tmp_path)
 
-    assert conversation.forgotten(caught.value)
+    assert conversation.resend_media(caught.value)
     assert conversation.messages("what is this?")[0].parts[0] == PICTURE.media
-    assert not conversation.forgotten(caught.value)
+    assert not conversation.resend_media(caught.value)
 
 
-async def test_a_chat_goes_on_when_the_server_forgot_its_media(picture: Path, tmp_path: Path) -> None:
+async def test_a_chat_continues_when_its_media_expired(picture: Path, tmp_path: Path) -> None:
     async with embedded(Factory.of_toys()) as motet:
         chat = Chat(motet, RequestOptions(only=frozenset()), tmp_path / "out")
-        await chat.take(f"/attach {picture}")
-        for turn in chat._conversation._attached:
-            assert turn.artifact is not None
-            await motet.delete(turn.artifact.name)
+        await chat.process(f"/attach {picture}")
+        for media in chat._conversation._attached:
+            assert media.artifact is not None
+            await motet.delete(media.artifact.name)
 
-        assert await chat.take("what is this?") is Exit.OK
+        assert await chat.process("what is this?") is Exit.OK
 
 
-async def test_a_turn_that_was_refused_is_not_part_of_the_conversation(tmp_path: Path) -> None:
+async def test_a_refused_turn_is_not_part_of_the_conversation(tmp_path: Path) -> None:
     async with embedded(Factory.of_toys()) as motet:
         chat = Chat(motet, RequestOptions(only=frozenset(["smell"])), tmp_path)
 
         with pytest.raises(RequestError, match="smell"):
-            await chat.take("hello")
+            await chat.process("hello")
 
     assert len(chat._conversation.messages("again")) == 1
 
 
-def test_a_chat_works_in_a_pipe_and_numbers_its_files_on(tmp_path: Path, picture: Path) -> None:
+def test_a_chat_works_in_a_pipe_and_numbers_its_files(tmp_path: Path, picture: Path) -> None:
     typed = f"/image {picture}\nfirst\n\n/help\nsecond\n/reset\n/quit\nnever\n"
 
-    ran = motet("chat", "--toy", "--only", "image", "--out", tmp_path / "out", said=typed)
+    result = motet("chat", "--toy", "--only", "image", "--out", tmp_path / "out", stdin=typed)
 
-    assert ran.returncode == 0, ran.stderr
-    assert [line for line in ran.stdout.splitlines() if "You said" in line] == [
+    assert result.returncode == 0, result.stderr
+    assert [line for line in result.stdout.splitlines() if "You said" in line] == [
         "You said: first. Here is one image:",
         "You said: second. Here is one image:",
     ]
-    assert "/attach FILE" in ran.stdout
-    assert "shown.png is attached: image" in ran.stderr
+    assert "/attach FILE" in result.stdout
+    assert "attached.png is attached: image" in result.stderr
     assert list(files_in(tmp_path / "out")) == ["01-image.bin", "02-image.bin"]
 
 
-def test_what_a_chat_cannot_do_is_told_and_the_chat_goes_on(tmp_path: Path, picture: Path) -> None:
+def test_after_an_error_the_chat_continues(tmp_path: Path, picture: Path) -> None:
     typed = f"/dance\n/audio {picture}\n/attach absent.png\nhello"
 
-    ran = motet("chat", "--toy", "--only", "text", "--out", tmp_path / "out", said=typed)
+    result = motet("chat", "--toy", "--only", "text", "--out", tmp_path / "out", stdin=typed)
 
-    assert "You said: hello." in ran.stdout
-    assert [line.split(":")[0] for line in ran.stderr.splitlines()[:3]] == ["motet"] * 3
-    assert ran.returncode == 2
-    assert "Traceback" not in ran.stderr
+    assert "You said: hello." in result.stdout
+    assert [line.split(":")[0] for line in result.stderr.splitlines()[:3]] == ["motet"] * 3
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
 
 
-def test_a_byte_that_is_no_text_does_not_end_a_chat(tmp_path: Path) -> None:
-    ran = motet("chat", "--toy", "--only", "text", "--out", tmp_path, said="caf\udce9\nhello\n")
+def test_a_byte_that_is_not_utf_8_does_not_end_a_chat(tmp_path: Path) -> None:
+    result = motet("chat", "--toy", "--only", "text", "--out", tmp_path, stdin="caf\udce9\nhello\n")
 
-    assert ran.stdout.splitlines() == ["You said: caf\ufffd.", "You said: hello."]
-    assert ran.returncode == 0
+    assert result.stdout.splitlines() == ["You said: caf\ufffd.", "You said: hello."]
+    assert result.returncode == 0

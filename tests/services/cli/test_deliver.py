@@ -1,4 +1,4 @@
-"""From a request to files, with toy workers in this process."""
+"""The delivery of an answer to files, with toy workers in this process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from motet.core.service import Motet
 from motet.toys.workers import ToyDecoder
 from services.cli.deliver import deliver
 from services.cli.output_folder import OutputFolder
-from services.cli.request_options import RequestOptions, user_turn
+from services.cli.request_options import RequestOptions, user_message
 from services.cli.screens.plain_screen import PlainScreen
 from services.cli.screens.screen import SavedMedia
 from services.embedded import embedded
@@ -30,16 +30,16 @@ MODALITIES = ["image", "audio", "video"]
 
 @pytest.fixture
 async def motet() -> AsyncIterator[Motet]:
-    async with embedded(Factory.of_toys()) as whole:
-        yield whole
+    async with embedded(Factory.of_toys()) as motet:
+        yield motet
 
 
-def asking(text: str = "hello", **wishes: Any) -> GenerationRequest:
-    return RequestOptions(**wishes).request([user_turn(text, [])])
+def request_for(text: str = "hello", **options: Any) -> GenerationRequest:
+    return RequestOptions(**options).request([user_message(text, [])])
 
 
-async def test_text_and_media_arrive_in_the_answers_order_and_as_files(motet: Motet, tmp_path: Path) -> None:
-    delivery = await deliver(motet, asking(), OutputFolder(tmp_path), PlainScreen(tmp_path))
+async def test_text_and_media_are_delivered_in_order_and_media_as_files(motet: Motet, tmp_path: Path) -> None:
+    delivery = await deliver(motet, request_for(), OutputFolder(tmp_path), PlainScreen(tmp_path))
 
     media = [part for part in delivery.parts if isinstance(part, SavedMedia)]
     assert isinstance(delivery.parts[0], str)
@@ -49,22 +49,22 @@ async def test_text_and_media_arrive_in_the_answers_order_and_as_files(motet: Mo
     assert delivery.generation.state is State.SUCCEEDED
 
 
-async def test_a_seed_makes_the_same_files_again(motet: Motet, tmp_path: Path) -> None:
+async def test_a_seed_gives_the_same_files_again(motet: Motet, tmp_path: Path) -> None:
     for name in ("first", "second", "other"):
         seed = 2 if name == "other" else 1
-        await deliver(motet, asking(seed=seed), OutputFolder(tmp_path / name), PlainScreen(tmp_path))
+        await deliver(motet, request_for(seed=seed), OutputFolder(tmp_path / name), PlainScreen(tmp_path))
 
     first, second, other = (files_in(tmp_path / name) for name in ("first", "second", "other"))
     assert first == second
     assert set(first.values()).isdisjoint(other.values())
 
 
-async def test_media_too_large_for_a_stream_are_downloaded(tmp_path: Path) -> None:
+async def test_media_too_large_for_the_stream_are_downloaded(tmp_path: Path) -> None:
     size = 3 * 2**20 + 1
     factory = replace(Factory.of_toys(), decoder=lambda modality: ToyDecoder(modality, size=size))
 
     async with embedded(factory) as motet:
-        request = asking(only=frozenset(["image"]))
+        request = request_for(only=frozenset(["image"]))
         delivery = await deliver(motet, request, OutputFolder(tmp_path), PlainScreen(tmp_path))
 
     (content,) = files_in(tmp_path).values()
@@ -72,57 +72,57 @@ async def test_media_too_large_for_a_stream_are_downloaded(tmp_path: Path) -> No
     assert sha256(content).digest() == delivery.generation.parts[-1].sha256
 
 
-async def test_a_folder_that_cannot_be_written_ends_the_work(motet: Motet, tmp_path: Path) -> None:
+async def test_an_unusable_folder_cancels_the_request(motet: Motet, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
 
     with pytest.raises(RequestError, match="--out"):
-        await deliver(motet, asking(), OutputFolder(tmp_path / "out"), PlainScreen(tmp_path))
+        await deliver(motet, request_for(), OutputFolder(tmp_path / "out"), PlainScreen(tmp_path))
 
     assert motet.running == 0  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.02, 0.1, 0.2])
-async def test_an_answer_that_is_stopped_leaves_neither_drafts_nor_tasks(tmp_path: Path, seconds: float) -> None:
+async def test_a_cancelled_delivery_leaves_no_draft_and_no_task(tmp_path: Path, seconds: float) -> None:
     before = asyncio.all_tasks()
     async with embedded(Factory.of_toys(delay=0.02)) as motet:
-        work = asyncio.create_task(deliver(motet, asking(), OutputFolder(tmp_path), PlainScreen(tmp_path)))
+        task = asyncio.create_task(deliver(motet, request_for(), OutputFolder(tmp_path), PlainScreen(tmp_path)))
         await asyncio.sleep(seconds)
-        work.cancel()
+        task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await work
+            await task
 
     assert asyncio.all_tasks() == before
     assert not [name for name in files_in(tmp_path) if name.endswith(".part")]
 
 
 @dataclass
-class Tampering:
-    """A Motet between which and its caller the media are altered, or the end is cut off."""
+class AlteredStream:
+    """A Motet whose media are altered, or whose stream ends before an event of class `end_before`."""
 
     motet: Motet
-    cut: type | None = None
-    altered: list[str] = field(default_factory=list)
+    end_before: type | None = None
+    altered_parts: list[str] = field(default_factory=list)
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[Event]:
         async for event in self.motet.generate(request):
-            if self.cut is not None and isinstance(event.payload, self.cut):
+            if self.end_before is not None and isinstance(event.payload, self.end_before):
                 return
             if isinstance(event.payload, PartDelta) and isinstance(event.payload.chunk, bytes):
-                self.altered.append(event.payload.part_id)
+                self.altered_parts.append(event.payload.part_id)
                 event = replace(event, payload=replace(event.payload, chunk=b"x" * len(event.payload.chunk)))
             yield event
 
 
-async def test_media_that_are_not_what_was_made_are_never_written(motet: Motet, tmp_path: Path) -> None:
-    tampering = Tampering(motet)
+async def test_media_that_do_not_match_their_digest_are_never_written(motet: Motet, tmp_path: Path) -> None:
+    altered = AlteredStream(motet)
 
-    with pytest.raises(FaultError, match="not what was made"):
-        await deliver(tampering, asking(), OutputFolder(tmp_path), PlainScreen(tmp_path))  # type: ignore[arg-type]
+    with pytest.raises(FaultError, match="does not match its digest"):
+        await deliver(altered, request_for(), OutputFolder(tmp_path), PlainScreen(tmp_path))  # type: ignore[arg-type]
 
-    assert tampering.altered
+    assert altered.altered_parts
     assert not files_in(tmp_path)
 
 
-async def test_an_answer_without_an_end_is_a_fault(motet: Motet, tmp_path: Path) -> None:
-    with pytest.raises(FaultError, match="ended before it was done"):
-        await deliver(Tampering(motet, PartDone), asking(), OutputFolder(tmp_path), PlainScreen(tmp_path))  # type: ignore[arg-type]
+async def test_a_stream_without_a_done_event_is_a_fault(motet: Motet, tmp_path: Path) -> None:
+    with pytest.raises(FaultError, match="ended before the generation was done"):
+        await deliver(AlteredStream(motet, PartDone), request_for(), OutputFolder(tmp_path), PlainScreen(tmp_path))  # type: ignore[arg-type]

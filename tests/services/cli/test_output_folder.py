@@ -1,4 +1,4 @@
-"""Files appear whole, numbered, and never over others."""
+"""The output folder: complete files with consecutive numbers, and no overwriting."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from motet.core.errors import RequestError
 from services.cli.output_folder import OutputFolder
 
 
-def written(folder: OutputFolder, content: bytes = b"whole") -> Path:
+def write_next(folder: OutputFolder, content: bytes = b"complete") -> Path:
     path = folder.reserve("image", "image/png")
     folder.write(path, content)
     return path
 
 
-def test_files_are_named_by_order_and_modality(tmp_path: Path) -> None:
+def test_files_are_named_by_number_and_modality(tmp_path: Path) -> None:
     folder = OutputFolder(tmp_path / "new" / "out")
 
     names = [
@@ -34,14 +34,14 @@ def test_files_are_named_by_order_and_modality(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-def test_numbers_go_on_after_those_that_are_there(tmp_path: Path) -> None:
+def test_numbers_continue_after_existing_files(tmp_path: Path) -> None:
     (tmp_path / "07-image.png").write_bytes(b"mine")
 
-    assert written(OutputFolder(tmp_path)).name == "08-image.png"
+    assert write_next(OutputFolder(tmp_path)).name == "08-image.png"
     assert (tmp_path / "07-image.png").read_bytes() == b"mine"
 
 
-def test_a_name_that_was_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+def test_a_file_that_appeared_after_the_reservation_is_not_overwritten(tmp_path: Path) -> None:
     folder = OutputFolder(tmp_path)
     path = folder.reserve("image", "image/png")
     path.write_bytes(b"mine")
@@ -53,21 +53,21 @@ def test_a_name_that_was_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_whole_file_leaves_no_draft_behind(tmp_path: Path) -> None:
-    path = written(OutputFolder(tmp_path))
+def test_a_complete_file_leaves_no_draft(tmp_path: Path) -> None:
+    path = write_next(OutputFolder(tmp_path))
 
-    assert path.read_bytes() == b"whole"
+    assert path.read_bytes() == b"complete"
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("wild", ["../../etc/cron", "a/b", "", "A B", "x" * 99])
-def test_a_server_cannot_name_a_file_outside_the_folder(tmp_path: Path, wild: str) -> None:
+@pytest.mark.parametrize("modality", ["../../etc/cron", "a/b", "", "A B", "x" * 99])
+def test_a_server_cannot_name_a_file_outside_the_folder(tmp_path: Path, modality: str) -> None:
     folder = OutputFolder(tmp_path)
 
-    assert folder.reserve(wild, f"image/{wild}") == tmp_path / "01-part.bin"
+    assert folder.reserve(modality, f"image/{modality}") == tmp_path / "01-part.bin"
 
 
-def test_a_folder_that_is_a_file_is_refused_in_words(tmp_path: Path) -> None:
+def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
 
     with pytest.raises(RequestError, match=r"out cannot be used.*--out"):

@@ -1,1 +1,1 @@
-"""What the recipes read: embeddings, augmented media, and batches of tokens."""
+"""The data of the recipes: embeddings, augmented media, and batches of tokens."""

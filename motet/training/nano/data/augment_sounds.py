@@ -1,4 +1,4 @@
-"""Sounds to learn hearing from: the nano world's notes, played roughly."""
+"""Augmented notes of the nano world for the training of the audio tower."""
 
 from __future__ import annotations
 
@@ -9,116 +9,120 @@ from numpy.typing import NDArray
 from motet.models.encoder.fbank import RATE
 from motet.models.encoder.network import ImageBindConfig
 from motet.models.encoder.preprocessing import mel_picture
-from motet.training.nano.data.augment_pictures import Example
+from motet.training.nano.data.encoder_example import EncoderExample
 from motet.training.nano.dialogues.phrases import pick
 from motet.training.nano.world import sounds
-from motet.training.nano.world.world import INSTRUMENTS, MIDDLE_C, REGISTERS, Thing, chosen
+from motet.training.nano.world.world import INSTRUMENTS, MIDDLE_C, REGISTERS, Thing, things_of_split
 
 Wave = NDArray[np.float32]
 _SECONDS = 2.0
-_NAMED = [note for span in REGISTERS.values() for note in span]
-# Semitones off pitch: a decoder may miss the note a little, and registers are over an octave apart.
-_SLIP = 0.6
-# Semitones that a nameless note is bent: so every pitch is heard in the timbre of many notes.
+_REGISTER_NOTES = [note for notes in REGISTERS.values() for note in notes]
+# The largest pitch error of a note in a register, in semitones. A decoder can miss the pitch slightly, and the gaps
+# between registers are more than an octave wide.
+_DETUNING = 0.6
+# The largest bend of a note outside the registers, in semitones. It brings every pitch to the timbre of many notes.
 _BEND = 6.0
 
 
 class SoundExamples:
-    """Draws notes of all sounds that are (or are not) held out, as the audio tower takes them.
+    """Draws notes of the training split or of the test split as inputs of the audio tower.
 
-    Who has only met whole combinations tells one attribute by the other ("a piano is never low"), and fails at those
-    held out. So in practice most notes lie outside the registers and belong to no thing: of them instrument and pitch
-    are told. Of the others no answer is wrong that would be a held-out thing.
+    A tower that is trained only on whole combinations predicts one attribute from the other ("a piano is never low")
+    and fails on the held-out ones. So in the training split most notes are outside the registers and belong to no
+    thing. They have labels for both instrument and pitch.
     """
 
-    def __init__(self, config: ImageBindConfig, held_out: bool) -> None:
+    def __init__(self, config: ImageBindConfig, test_split: bool) -> None:
         self._config = config.audio
-        self._things = chosen("audio", held_out)
-        self._notes = Notes()
-        self._nameless = None if held_out else NamelessNotes()
+        self._things = things_of_split("audio", test_split)
+        self._register_notes = RegisterNotes()
+        self._other_notes = None if test_split else OffRegisterNotes()
 
-    def draw(self, generator: np.random.Generator) -> Example:
-        """One example, (1, bins, frames)."""
-        if self._nameless and generator.random() < 0.6:
-            instrument = pick(generator, tuple(INSTRUMENTS))
-            wave, note = self._nameless.draw(instrument, generator)
+    def draw(self, rng: np.random.Generator) -> EncoderExample:
+        """Return a note; pixels are (1, bins, frames)."""
+        if self._other_notes and rng.random() < 0.6:
+            instrument = pick(rng, tuple(INSTRUMENTS))
+            wave, note = self._other_notes.draw(instrument, rng)
             return self._example(wave, note, instrument)
-        thing = self._things[generator.integers(len(self._things))]
-        wave, note = self._notes.draw(thing, generator)
+        thing = self._things[rng.integers(len(self._things))]
+        wave, note = self._register_notes.draw(thing, rng)
         return self._example(wave, note, thing.subject, thing)
 
-    def _example(self, wave: Wave, note: float, instrument: str, thing: Thing | None = None) -> Example:
+    def _example(self, wave: Wave, note: float, instrument: str, thing: Thing | None = None) -> EncoderExample:
         view = mel_picture(torch.from_numpy(wave), self._config)
-        return Example(view, {"instrument": instrument}, (note - MIDDLE_C) / 12, thing)
+        return EncoderExample(view, {"instrument": instrument}, (note - MIDDLE_C) / 12, thing)
 
 
-class Notes:
-    """The notes of the world's sounds."""
+class RegisterNotes:
+    """The notes in the registers, of every instrument."""
 
     def __init__(self) -> None:
         self._waves: dict[tuple[str, str], list[tuple[int, Wave]]] = {}
         for (instrument, register, note), wave in sounds.load().items():
             self._waves.setdefault((instrument, register), []).append((note, wave))
 
-    def draw(self, thing: Thing, generator: np.random.Generator) -> tuple[Wave, float]:
-        """One of a sound's, played roughly and a little out of tune, and its MIDI note."""
-        note, wave = pick(generator, self._waves[thing.subject, thing.manner])
-        bend = generator.uniform(-_SLIP, _SLIP)
-        return rough_note(wave, generator, bend), note + bend
+    def draw(self, thing: Thing, rng: np.random.Generator) -> tuple[Wave, float]:
+        """Return an augmented note of an audio thing, slightly out of tune, and its MIDI note."""
+        note, wave = pick(rng, self._waves[thing.subject, thing.manner])
+        bend = rng.uniform(-_DETUNING, _DETUNING)
+        return augment_note(wave, rng, bend), note + bend
 
 
-class NamelessNotes:
-    """Notes that lie in no register, between them and on either side, of every instrument."""
+class OffRegisterNotes:
+    """The notes outside the registers, of every instrument."""
 
     def __init__(self) -> None:
-        self._scales: dict[str, list[tuple[int, Wave]]] = {}
+        self._waves: dict[str, list[tuple[int, Wave]]] = {}
         for (instrument, note), wave in sounds.load_scales().items():
-            if note not in _NAMED:
-                self._scales.setdefault(instrument, []).append((note, wave))
+            if note not in _REGISTER_NOTES:
+                self._waves.setdefault(instrument, []).append((note, wave))
 
-    def draw(self, instrument: str, generator: np.random.Generator) -> tuple[Wave, float]:
-        """One of an instrument's, bent by half an octave at most and never into a register, and its MIDI note."""
-        note, wave = pick(generator, self._scales[instrument])
+    def draw(self, instrument: str, rng: np.random.Generator) -> tuple[Wave, float]:
+        """Return an augmented note of an instrument, and its MIDI note.
+
+        The note is bent by at most half an octave, and never into a register.
+        """
+        note, wave = pick(rng, self._waves[instrument])
         while True:
-            bend = generator.uniform(-_BEND, _BEND)
-            if min(abs(note + bend - named) for named in _NAMED) > _SLIP:
-                return rough_note(wave, generator, bend), note + bend
+            bend = rng.uniform(-_BEND, _BEND)
+            if min(abs(note + bend - other) for other in _REGISTER_NOTES) > _DETUNING:
+                return augment_note(wave, rng, bend), note + bend
 
 
-def rough_note(wave: Wave, generator: np.random.Generator, bend: float) -> Wave:
-    """The note, two seconds, bent by so many semitones; start, length, tone, loudness and noise are left to chance."""
+def augment_note(wave: Wave, rng: np.random.Generator, bend: float) -> Wave:
+    """Return two seconds of the note, bent by `bend` semitones, with random start, length, tone, volume and noise."""
     speed = 2 ** (bend / 12)
     wave = np.interp(np.arange(0, len(wave) - 1, speed), np.arange(len(wave)), wave)
-    wave = _toned(wave, generator)
-    wave = _placed(wave, generator)
-    loudest = generator.uniform(0.08, 1.0)
-    wave = wave * (loudest / max(float(np.abs(wave).max()), 1e-6))
-    noise = loudest * 10 ** (-generator.uniform(15, 60) / 20)
-    return (wave + noise * generator.standard_normal(len(wave)) * 0.3).astype(np.float32)
+    wave = _equalized(wave, rng)
+    wave = _shifted(wave, rng)
+    peak = rng.uniform(0.08, 1.0)
+    wave = wave * (peak / max(float(np.abs(wave).max()), 1e-6))
+    noise = peak * 10 ** (-rng.uniform(15, 60) / 20)
+    return (wave + noise * rng.standard_normal(len(wave)) * 0.3).astype(np.float32)
 
 
-def _toned(wave: NDArray[np.floating], generator: np.random.Generator) -> NDArray[np.floating]:
-    """The wave through a chance equaliser, and sometimes a low-pass.
+def _equalized(wave: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.floating]:
+    """Return the wave after a random equaliser and sometimes a low-pass filter.
 
-    A sound font plays each few notes from a recording of their own, with overtones of its own: an instrument must be
-    known by more than those.
+    A sound font uses one recording for a few neighbouring notes. The equaliser prevents the tower from learning the
+    overtones of single recordings.
     """
     bands = np.linspace(0, 1, 16)
-    decibels = generator.normal(0, 5, len(bands))
-    if generator.random() < 0.2:
-        decibels -= np.clip(bands - generator.uniform(0.3, 1), 0, 1) * 60
+    decibels = rng.normal(0, 5, len(bands))
+    if rng.random() < 0.2:
+        decibels -= np.clip(bands - rng.uniform(0.3, 1), 0, 1) * 60
     # Padded to a power of two: the transform of a length with large prime factors takes ten times as long.
     spectrum = np.fft.rfft(wave, 1 << (len(wave) - 1).bit_length())
     gains = 10 ** (np.interp(np.linspace(0, 1, len(spectrum)), bands, decibels) / 20)
     return np.fft.irfft(spectrum * gains)[: len(wave)]
 
 
-def _placed(wave: NDArray[np.floating], generator: np.random.Generator) -> NDArray[np.floating]:
-    """The wave started late or cut early, in two seconds."""
+def _shifted(wave: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.floating]:
+    """Return two seconds in which the wave sometimes starts late or ends early."""
     length = int(_SECONDS * RATE)
-    room = np.zeros(length)
-    late = int(generator.uniform(0, 0.4) * RATE) if generator.random() < 0.4 else 0
-    seconds = generator.uniform(0.7, _SECONDS) if generator.random() < 0.3 else _SECONDS
-    kept = wave[: min(int(seconds * RATE), length - late)]
-    room[late : late + len(kept)] = kept
-    return room
+    shifted = np.zeros(length)
+    start = int(rng.uniform(0, 0.4) * RATE) if rng.random() < 0.4 else 0
+    seconds = rng.uniform(0.7, _SECONDS) if rng.random() < 0.3 else _SECONDS
+    kept = wave[: min(int(seconds * RATE), length - start)]
+    shifted[start : start + len(kept)] = kept
+    return shifted

@@ -1,6 +1,6 @@
-"""What the nano encoder makes of the nano world: many embeddings of each thing, computed once.
+"""Embeddings of the nano world's things: many per thing, computed once by the nano encoder.
 
-The encoder is frozen while the language model learns to read it, so each picture is looked at only once.
+The encoder is frozen during the training of the language model, so every embedding is computed only once.
 """
 
 from __future__ import annotations
@@ -18,20 +18,28 @@ from torch.nn import functional
 from motet.models.encoder.network import ImageBind
 from motet.models.encoder.preprocessing import clip_views, mel_picture
 from motet.training.nano.data.augment_pictures import (
-    nameless_ends,
-    nameless_picture,
-    rough_ends,
-    rough_picture,
-    roughened,
-    still,
+    augment,
+    augmented_clip_ends,
+    augmented_picture,
+    clip_ends_without_manner,
+    picture_without_manner,
+    still_views,
 )
-from motet.training.nano.data.augment_sounds import NamelessNotes, Notes
+from motet.training.nano.data.augment_sounds import OffRegisterNotes, RegisterNotes
 from motet.training.nano.world import clips, pictures
-from motet.training.nano.world.world import ANY, MODALITIES, Thing, chosen, impartial, nameless
+from motet.training.nano.world.world import (
+    ANY,
+    MODALITIES,
+    Thing,
+    things_of_split,
+    things_without_manner,
+    unbiased_things,
+)
 
+# Embeddings per thing.
 _VARIANTS = {"image": 24, "audio": 100, "video": 30}
-# There are as many nameless things as subjects, and they are shown as often as the others.
-_NAMELESS_VARIANTS = {"image": 160, "audio": 400, "video": 160}
+# Embeddings per thing without a manner. There is one such thing per subject, and the dialogues use them equally often.
+_VARIANTS_WITHOUT_MANNER = {"image": 160, "audio": 400, "video": 160}
 _TOWERS = {"image": "vision", "audio": "audio", "video": "vision"}
 
 
@@ -40,106 +48,112 @@ class EmbeddingBank:
 
     def __init__(self, embeddings: dict[str, Tensor]) -> None:
         self._embeddings = embeddings
-        self._known_ways: dict[tuple[str, str], Tensor] = {}
-        self._impartial: dict[tuple[str, str], list[Thing]] = {}
-        for thing in (each for modality in MODALITIES for each in impartial(modality)):
-            self._impartial.setdefault((thing.modality, thing.manner), []).append(thing)
+        self._cached_directions: dict[tuple[str, str], Tensor] = {}
+        self._unbiased: dict[tuple[str, str], list[Thing]] = {}
+        for thing in (each for modality in MODALITIES for each in unbiased_things(modality)):
+            self._unbiased.setdefault((thing.modality, thing.manner), []).append(thing)
 
     @classmethod
-    def filled(cls, encoder: ImageBind, path: Path, apart: bool = False) -> EmbeddingBank:
-        """The bank at a path, of the things that are (or are not) held out; it is computed if it is not there."""
+    def load_or_compute(cls, encoder: ImageBind, path: Path, test_split: bool = False) -> EmbeddingBank:
+        """Load the bank of the training split or of the test split. Compute it first if the file does not exist."""
         if not path.exists():
-            generator = np.random.default_rng(int(apart))
-            every = [thing for modality in MODALITIES for thing in chosen(modality, apart)]
-            # Of these none is held out.
-            others = [thing for modality in MODALITIES for thing in (*nameless(modality), *impartial(modality))]
-            every += [thing for thing in others if not apart and thing not in every]
-            viewer = _Viewer(encoder)
+            rng = np.random.default_rng(int(test_split))
+            every = [thing for modality in MODALITIES for thing in things_of_split(modality, test_split)]
+            # None of the following things is held out.
+            others = [
+                thing
+                for modality in MODALITIES
+                for thing in (*things_without_manner(modality), *unbiased_things(modality))
+            ]
+            every += [thing for thing in others if not test_split and thing not in every]
+            embedder = _Embedder(encoder)
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_file({_key(thing): viewer.embeddings(thing, generator) for thing in every}, path)
+            save_file({_key(thing): embedder.embeddings(thing, rng) for thing in every}, path)
         return cls(load_file(path))
 
     @classmethod
-    def filled_already(cls, path: Path) -> EmbeddingBank:
-        """The bank at a path, which an earlier stage has computed. Raises FileNotFoundError."""
+    def load(cls, path: Path) -> EmbeddingBank:
+        """Load the bank that an earlier stage computed. Raise FileNotFoundError if the file does not exist."""
         return cls(load_file(path))
 
-    def draw(self, wanted: Sequence[Thing]) -> Tensor:
-        """One embedding of each thing, by torch's chance, (things, width).
+    def draw(self, things: Sequence[Thing]) -> Tensor:
+        """Return one random embedding of each thing, (things, width). The choice uses torch's default generator.
 
-        Where an attribute is `ANY`, the embedding of a thing that tells only the other one is moved by chance in the
-        directions in which the attribute moves it: so who reads the other one learns to look past these.
+        If an attribute is `ANY`, the embedding shows only the other attribute. It is moved at random in the directions
+        of the `ANY` attribute, so that the reader of the other attribute learns to ignore these directions.
         """
-        return torch.stack([self._one(thing) for thing in wanted])
+        return torch.stack([self._draw_one(thing) for thing in things])
 
-    def _one(self, thing: Thing) -> Tensor:
+    def _draw_one(self, thing: Thing) -> Tensor:
         if thing.manner == ANY:
-            return self._moved(self._one(replace(thing, manner="")), self._ways(thing.modality, "manner"))
+            shown = self._draw_one(replace(thing, manner=""))
+            return self._moved(shown, self._directions(thing.modality, "manner"))
         if thing.subject == ANY:
-            others = self._impartial[thing.modality, thing.manner]
+            others = self._unbiased[thing.modality, thing.manner]
             other = others[int(torch.randint(len(others), ()))]
-            return self._moved(self._one(other), self._ways(thing.modality, "subject"))
+            return self._moved(self._draw_one(other), self._directions(thing.modality, "subject"))
         variants = self._embeddings[_key(thing)]
         return variants[int(torch.randint(len(variants), ()))]
 
-    def _moved(self, embedding: Tensor, ways: Tensor) -> Tensor:
-        # As far as the attribute's own values lie apart.
-        chance = torch.randn(len(ways)) / len(ways) ** 0.5
-        return functional.normalize(embedding + chance @ ways, dim=-1)
+    def _moved(self, embedding: Tensor, directions: Tensor) -> Tensor:
+        # The typical distance is the distance of the attribute's values from their mean.
+        weights = torch.randn(len(directions)) / len(directions) ** 0.5
+        return functional.normalize(embedding + weights @ directions, dim=-1)
 
-    def _ways(self, modality: str, attribute: str) -> Tensor:
-        """How each value of an attribute moves embeddings, from their mean, (values, width)."""
-        if (modality, attribute) not in self._known_ways:
-            told: dict[str, list[Tensor]] = {}
-            for thing in nameless(modality) if attribute == "subject" else impartial(modality):
-                told.setdefault(getattr(thing, attribute), []).append(self._embeddings[_key(thing)].mean(dim=0))
-            means = torch.stack([torch.stack(each).mean(dim=0) for each in told.values()])
-            self._known_ways[modality, attribute] = means - means.mean(dim=0)
-        return self._known_ways[modality, attribute]
+    def _directions(self, modality: str, attribute: str) -> Tensor:
+        """Return the mean embedding of each value of an attribute, minus the mean of all values, (values, width)."""
+        if (modality, attribute) not in self._cached_directions:
+            by_value: dict[str, list[Tensor]] = {}
+            for thing in things_without_manner(modality) if attribute == "subject" else unbiased_things(modality):
+                mean = self._embeddings[_key(thing)].mean(dim=0)
+                by_value.setdefault(getattr(thing, attribute), []).append(mean)
+            means = torch.stack([torch.stack(each).mean(dim=0) for each in by_value.values()])
+            self._cached_directions[modality, attribute] = means - means.mean(dim=0)
+        return self._cached_directions[modality, attribute]
 
 
-class _Viewer:
+class _Embedder:
     def __init__(self, encoder: ImageBind) -> None:
         self._encoder = encoder
-        self._notes = Notes()
-        self._nameless_notes = NamelessNotes()
+        self._register_notes = RegisterNotes()
+        self._other_notes = OffRegisterNotes()
 
     @torch.no_grad()
-    def embeddings(self, thing: Thing, generator: np.random.Generator) -> Tensor:
-        """The variants of one thing: the first third as it is drawn, the others rough."""
+    def embeddings(self, thing: Thing, rng: np.random.Generator) -> Tensor:
+        """Return the embeddings of one thing, (variants, width). All but the first third are of augmented media."""
         if thing.manner:
             count = _VARIANTS[thing.modality]
-            pixels = [self._pixels(thing, i < count // 3, generator) for i in range(count)]
+            pixels = [self._pixels(thing, i >= count // 3, rng) for i in range(count)]
         else:
-            pixels = [self._nameless(thing, generator) for _ in range(_NAMELESS_VARIANTS[thing.modality])]
+            pixels = [self._pixels_without_manner(thing, rng) for _ in range(_VARIANTS_WITHOUT_MANNER[thing.modality])]
         embedded: Tensor = self._encoder(_TOWERS[thing.modality], torch.stack(pixels))
         return embedded
 
-    def _nameless(self, thing: Thing, generator: np.random.Generator) -> Tensor:
-        vision = self._encoder.config.vision.size
+    def _pixels_without_manner(self, thing: Thing, rng: np.random.Generator) -> Tensor:
+        size = self._encoder.config.vision.size
         match thing.modality:
             case "image":
-                return still(nameless_picture(thing.subject, generator)[0], vision)
+                return still_views(picture_without_manner(thing.subject, rng)[0], size)
             case "audio":
-                wave, _ = self._nameless_notes.draw(thing.subject, generator)
+                wave, _ = self._other_notes.draw(thing.subject, rng)
                 return mel_picture(torch.from_numpy(wave), self._encoder.config.audio)
             case _:
-                return clip_views(nameless_ends(thing.subject, generator), 1.0, vision).pixels[0]
+                return clip_views(clip_ends_without_manner(thing.subject, rng), 1.0, size).pixels[0]
 
-    def _pixels(self, thing: Thing, tidy: bool, generator: np.random.Generator) -> Tensor:
+    def _pixels(self, thing: Thing, augmented: bool, rng: np.random.Generator) -> Tensor:
         config = self._encoder.config
-        style = pictures.STYLES[int(generator.integers(len(pictures.STYLES)))]
+        style = pictures.STYLES[int(rng.integers(len(pictures.STYLES)))]
         if thing.modality == "image":
-            offset = (generator.uniform(-3, 3), generator.uniform(-3, 3))
-            tidily = pictures.draw(thing.subject, thing.manner, style, generator.uniform(0.9, 1.1), offset)
-            picture = tidily if tidy else rough_picture(thing, generator)
-            return still(picture, config.vision.size)
+            offset = (rng.uniform(-3, 3), rng.uniform(-3, 3))
+            plain = pictures.draw(thing.subject, thing.manner, style, rng.uniform(0.9, 1.1), offset)
+            picture = augmented_picture(thing, rng) if augmented else plain
+            return still_views(picture, config.vision.size)
         if thing.modality == "video":
-            frames = clips.draw(thing.subject, thing.manner, style, generator.uniform(0.9, 1.1))[[0, -1]]
-            if not tidy:
-                frames = roughened(frames, generator) if generator.random() < 0.5 else rough_ends(thing, generator)
+            frames = clips.draw(thing.subject, thing.manner, style, rng.uniform(0.9, 1.1))[[0, -1]]
+            if augmented:
+                frames = augment(frames, rng) if rng.random() < 0.5 else augmented_clip_ends(thing, rng)
             return clip_views(frames, 1.0, config.vision.size).pixels[0]
-        wave, _ = self._notes.draw(thing, generator)
+        wave, _ = self._register_notes.draw(thing, rng)
         return mel_picture(torch.from_numpy(wave), config.audio)
 
 

@@ -1,7 +1,7 @@
 """Dialogues as token ids, in batches.
 
-Two readings of the same dialogues: in words only, from which the language model learns to talk before it has seen
-or heard anything; and with media, where what was attached is a vector and what is asked for is a signal run.
+A tokenizer without a grammar writes media as captions: these dialogues train the base language model, which has no
+media. A tokenizer with a grammar writes an attached medium as one vector and a requested medium as a signal run.
 """
 
 from __future__ import annotations
@@ -15,143 +15,151 @@ from torch import Tensor
 
 from motet.core.signals import Grammar
 from motet.models.llm.tokenizer import Tokenizer
-from motet.training.nano.dialogues.dialogues import Dialogue
-from motet.training.nano.dialogues.requests import Given, Part, Sparing
+from motet.training.nano.dialogues.dialogue import ContextText, Dialogue, DialoguePart, TextWithAlternatives
 from motet.training.nano.world.world import Thing
 
+# The label of a token that the loss ignores.
 IGNORED = -100
 _CLOSING = "\n###"
 
 
 @dataclass(slots=True)
 class TokenizedDialogue:
-    """One dialogue as ids: `labels` are the ids to be learned, else -100.
+    """One dialogue as token ids, with a label per token: the id to learn, or -100.
 
-    `seen` are the (position, thing) of attached media, `runs` the (position, thing) of the first tokens of runs,
-    `spared` the (position, id) of ids that would not be wrong there.
+    `attachments` are the (position, thing) of attached media, and `runs` those of the first tokens of signal runs.
+    `excluded` are the (position, id) of ids that the loss excludes from the softmax.
     """
 
     ids: list[int] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
-    seen: list[tuple[int, Thing]] = field(default_factory=list)
+    attachments: list[tuple[int, Thing]] = field(default_factory=list)
     runs: list[tuple[int, Thing]] = field(default_factory=list)
-    spared: list[tuple[int, int]] = field(default_factory=list)
+    excluded: list[tuple[int, int]] = field(default_factory=list)
 
-    def write(self, ids: Sequence[int], spoken: bool) -> None:
-        """Append ids, to be learned if the assistant speaks them."""
+    def append(self, ids: Sequence[int], learned: bool) -> None:
+        """Append token ids. If `learned`, the ids are also the labels."""
         self.ids += ids
-        self.labels += ids if spoken else [IGNORED] * len(ids)
+        self.labels += ids if learned else [IGNORED] * len(ids)
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Rows padded to one length: `ids` and `labels` are (rows, length); places are (row, position, thing or id)."""
+class TokenBatch:
+    """Sequences of one padded length: `ids` and `labels` are (sequences, length).
+
+    `attachments`, `runs` and `excluded` are (sequence, position, thing or id), see `TokenizedDialogue`.
+    """
 
     ids: Tensor
     labels: Tensor
-    seen: list[tuple[int, int, Thing]]
+    attachments: list[tuple[int, int, Thing]]
     runs: list[tuple[int, int, Thing]]
-    spared: list[tuple[int, int, int]]
+    excluded: list[tuple[int, int, int]]
 
 
 class DialogueTokenizer:
-    """Writes dialogues down as ids.
+    """Converts dialogues to token ids.
 
-    `grammar` None is the reading in words only. The first control id is <Img>, the next </Img>.
+    Without a `grammar`, media are captions. The first control id is <Img>, the next </Img>.
     """
 
-    def __init__(self, codec: Tokenizer, grammar: Grammar | None = None, first_control: int = 0) -> None:
-        self._codec, self._grammar, self._control = codec, grammar, first_control
-        self._bos = len(codec)
-        self._known: dict[str, list[int]] = {}
+    def __init__(self, tokenizer: Tokenizer, grammar: Grammar | None = None, first_control: int = 0) -> None:
+        self._tokenizer, self._grammar, self._control = tokenizer, grammar, first_control
+        self._bos = len(tokenizer)
+        self._cache: dict[str, list[int]] = {}
 
-    def row(self, dialogue: Dialogue) -> TokenizedDialogue:
-        """One dialogue, in the form that `motet.models.llm.chat_template.transcript` gives at serving time."""
-        row = TokenizedDialogue()
-        row.write([self._bos], spoken=False)
+    def tokenize(self, dialogue: Dialogue) -> TokenizedDialogue:
+        """Convert one dialogue, in the form of `motet.models.llm.chat_template.render_chat`."""
+        sequence = TokenizedDialogue()
+        sequence.append([self._bos], learned=False)
         for index, utterance in enumerate(dialogue):
             if utterance.role == "user":
-                row.write(self._text("### Human:" if index == 0 else " Human:"), spoken=False)
+                sequence.append(self._encode("### Human:" if index == 0 else " Human:"), learned=False)
                 for part in utterance.parts:
-                    self._heard(row, part)
-                row.write(self._text("\n### Assistant:"), spoken=False)
+                    self._append_user_part(sequence, part)
+                sequence.append(self._encode("\n### Assistant:"), learned=False)
             else:
                 for place, part in enumerate(utterance.parts):
-                    self._spoken(row, part, place == 0)
-                row.write(self._text(_CLOSING), spoken=True)
-        return row
+                    self._append_assistant_part(sequence, part, place == 0)
+                sequence.append(self._encode(_CLOSING), learned=True)
+        return sequence
 
-    def _heard(self, row: TokenizedDialogue, part: Part) -> None:
-        if isinstance(part, Given | Sparing):
-            raise TypeError("only answers hold given words, and words that are spared")
+    def _append_user_part(self, sequence: TokenizedDialogue, part: DialoguePart) -> None:
+        if isinstance(part, ContextText | TextWithAlternatives):
+            raise TypeError(f"a user's utterance cannot hold {type(part).__name__}: use str")
         if isinstance(part, str):
-            row.write(self._codec.encode(f" {part}"), spoken=False)
+            sequence.append(self._tokenizer.encode(f" {part}"), learned=False)
         elif self._grammar is None:
-            row.write(self._text(f" ({part.caption})"), spoken=False)
+            sequence.append(self._encode(f" ({part.caption})"), learned=False)
         else:
-            row.seen.append((len(row.ids) + 1, part))
-            # The middle id only holds the vector's place.
-            row.write([self._control, self._control, self._control + 1], spoken=False)
+            sequence.attachments.append((len(sequence.ids) + 1, part))
+            # The id in the middle is a placeholder for the vector.
+            sequence.append([self._control, self._control, self._control + 1], learned=False)
 
-    def _spoken(self, row: TokenizedDialogue, part: Part, first: bool) -> None:
-        if isinstance(part, str | Given):
+    def _append_assistant_part(self, sequence: TokenizedDialogue, part: DialoguePart, first: bool) -> None:
+        if isinstance(part, str | ContextText):
             text = part if isinstance(part, str) else part.text
-            row.write(self._text(f" {text}" if first else text), spoken=isinstance(part, str))
-        elif isinstance(part, Sparing):
-            text, *others = [f" {said}" if first else said for said in (part.text, *part.spared)]
-            ids = self._text(text)
-            for other in map(self._text, others):
-                place = next(i for i, (one, another) in enumerate(zip(ids, other, strict=False)) if one != another)
-                row.spared.append((len(row.ids) + place, other[place]))
-            row.write(ids, spoken=True)
+            sequence.append(self._encode(f" {text}" if first else text), learned=isinstance(part, str))
+        elif isinstance(part, TextWithAlternatives):
+            text, *others = [f" {each}" if first else each for each in (part.text, *part.alternatives)]
+            ids = self._encode(text)
+            for other in map(self._encode, others):
+                place = next(i for i, (a, b) in enumerate(zip(ids, other, strict=False)) if a != b)
+                sequence.excluded.append((len(sequence.ids) + place, other[place]))
+            sequence.append(ids, learned=True)
         elif self._grammar is not None:
-            row.runs.append((len(row.ids), part))
+            sequence.runs.append((len(sequence.ids), part))
             run = list(self._grammar.run_of(part.modality).ids)
-            row.write(run, spoken=True)
-            row.labels[-len(run) + 1 :] = self._meant(part, len(run) - 1)
+            sequence.append(run, learned=True)
+            sequence.labels[-len(run) + 1 :] = self._labels_in_run(part, len(run) - 1)
 
-    def _meant(self, thing: Thing, count: int) -> list[int]:
-        """What the states inside a run learn to say instead of the run's next token: what it stands for.
+    def _labels_in_run(self, thing: Thing, count: int) -> list[int]:
+        """Return the labels of a run's other tokens: the subject and the manner, alternating.
 
-        A run is always fed whole, so those states need not say how it goes on. Saying "dog" and "blue" by turns,
-        they hold what the output projection has to find; without it that takes ten times as long to begin.
+        A run is always fed whole, so its hidden states need not predict the run's next token. States that predict
+        "dog" and "blue" contain the information for the output projection. Without these labels the output projection
+        starts to learn ten times later.
         """
-        words = [self._text(f" {word}")[-1] for word in (thing.subject, thing.manner)]
+        words = [self._encode(f" {word}")[-1] for word in (thing.subject, thing.manner)]
         return [words[i % 2] for i in range(count)]
 
-    def _text(self, text: str) -> list[int]:
-        # Answers and turn marks are few and repeated; what people say is not, and is not kept.
-        if text not in self._known:
-            self._known[text] = self._codec.encode(text)
-        return self._known[text]
+    def _encode(self, text: str) -> list[int]:
+        # Answers and turn markers repeat, so their ids are cached. Texts of users are not.
+        if text not in self._cache:
+            self._cache[text] = self._tokenizer.encode(text)
+        return self._cache[text]
 
 
-def batch(
-    make: Callable[[np.random.Generator], TokenizedDialogue], tokens: int, limit: int, generator: np.random.Generator
-) -> Batch:
-    """Rows of similar length, at most `tokens` ids together with their padding, none longer than `limit`.
+def draw_batch(
+    draw_sequence: Callable[[np.random.Generator], TokenizedDialogue],
+    tokens: int,
+    max_length: int,
+    rng: np.random.Generator,
+) -> TokenBatch:
+    """Return sequences of similar length: at most `tokens` ids with padding, none longer than `max_length`.
 
-    More rows are made than are used: of the sorted rows a window is taken, so that little is padding.
+    The function draws more sequences than it returns, sorts them by length, and returns a window of them. So there is
+    little padding.
     """
-    rows = sorted((make(generator) for _ in range(max(8, tokens // 48))), key=lambda row: len(row.ids))
-    rows = [row for row in rows if len(row.ids) <= limit]
-    # Weighted by length, so that a long row is as likely to be learned as a short one.
-    lengths = np.array([len(row.ids) for row in rows], dtype=float)
-    end = int(generator.choice(len(rows), p=lengths / lengths.sum())) + 1
-    count = max(1, tokens // len(rows[end - 1].ids))
-    chosen = rows[max(0, end - count) : max(end, min(count, len(rows)))]
-    return padded(chosen[-max(1, tokens // len(chosen[-1].ids)) :])
+    sequences = sorted((draw_sequence(rng) for _ in range(max(8, tokens // 48))), key=lambda each: len(each.ids))
+    sequences = [sequence for sequence in sequences if len(sequence.ids) <= max_length]
+    # Weighted by length, because a window of long sequences holds fewer of them.
+    lengths = np.array([len(sequence.ids) for sequence in sequences], dtype=float)
+    end = int(rng.choice(len(sequences), p=lengths / lengths.sum())) + 1
+    count = max(1, tokens // len(sequences[end - 1].ids))
+    window = sequences[max(0, end - count) : max(end, min(count, len(sequences)))]
+    return pad(window[-max(1, tokens // len(window[-1].ids)) :])
 
 
-def padded(rows: Sequence[TokenizedDialogue]) -> Batch:
-    """Rows as one batch; the last must be the longest."""
-    longest = len(rows[-1].ids)
-    ids = torch.zeros(len(rows), longest, dtype=torch.long)
-    labels = torch.full((len(rows), longest), IGNORED)
-    for i, row in enumerate(rows):
-        ids[i, : len(row.ids)] = torch.tensor(row.ids)
-        labels[i, : len(row.ids)] = torch.tensor(row.labels)
-    seen = [(i, place, thing) for i, row in enumerate(rows) for place, thing in row.seen]
-    runs = [(i, place, thing) for i, row in enumerate(rows) for place, thing in row.runs]
-    spared = [(i, place, other) for i, row in enumerate(rows) for place, other in row.spared]
-    return Batch(ids, labels, seen, runs, spared)
+def pad(sequences: Sequence[TokenizedDialogue]) -> TokenBatch:
+    """Return sequences as one batch. The last sequence must be the longest."""
+    longest = len(sequences[-1].ids)
+    ids = torch.zeros(len(sequences), longest, dtype=torch.long)
+    labels = torch.full((len(sequences), longest), IGNORED)
+    for i, sequence in enumerate(sequences):
+        ids[i, : len(sequence.ids)] = torch.tensor(sequence.ids)
+        labels[i, : len(sequence.ids)] = torch.tensor(sequence.labels)
+    attachments = [(i, place, thing) for i, each in enumerate(sequences) for place, thing in each.attachments]
+    runs = [(i, place, thing) for i, each in enumerate(sequences) for place, thing in each.runs]
+    excluded = [(i, place, token) for i, each in enumerate(sequences) for place, token in each.excluded]
+    return TokenBatch(ids, labels, attachments, runs, excluded)

@@ -1,1 +1,1 @@
-"""The conversations that the nano language model learns from."""
+"""The dialogues that the nano language model learns from."""

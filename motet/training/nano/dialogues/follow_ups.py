@@ -1,20 +1,20 @@
-"""Wishes that refer to a thing that is already there: "now on a green background", "make it move left"."""
+"""Requests that refer to an existing thing: "now on a green background", "make it move left"."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from motet.training.nano.dialogues.phrases import (
-    MORE_CLIPS,
-    MORE_PICTURES,
-    MORE_SOUNDS,
+    BACKGROUND_CHANGES,
+    INSTRUMENT_CHANGES,
+    MOTION_CHANGES,
     MOTION_VERBS,
     MOTION_WORDS,
-    OTHER_CLIPS,
-    OTHER_PICTURES,
-    OTHER_SOUNDS,
-    bars,
+    MOVER_CHANGES,
+    NOUN_CHANGES,
+    REGISTER_CHANGES,
     pick,
+    split_phrases,
 )
 from motet.training.nano.world.world import (
     BACKGROUNDS,
@@ -24,103 +24,99 @@ from motet.training.nano.world.world import (
     NOUNS,
     REGISTERS,
     Thing,
-    article,
     held_out,
+    with_article,
 )
 
-_AGAIN = bars(
+_REPETITIONS = split_phrases(
     "again|once more|the same again|repeat that|again please|one more time|show it again|do it again|copy this"
 )
-_DRAWN = bars(
+_PICTURES_OF_MOVER = split_phrases(
     """draw it on {b} background|make a picture of it on {b} background|show a picture of it on {b} background
     draw this on {xb}|a picture of this on {b} background|paint it on {b} background|an image of it on {b} background"""
 )
-_PLAYED = bars(
+_SOUNDS_OF_INSTRUMENT = split_phrases(
     """play it, {r} note|let me hear it, {r} note|how does it sound, {r} note|play {r} note on it
     play this instrument, {r} note|what does it sound like? {r} note|let me hear {r} note on it"""
 )
-_INSTRUMENTS_DRAWN = bars(
+_PICTURES_OF_INSTRUMENT = split_phrases(
     """draw the instrument on {b} background|show me this instrument on {b} background|draw it on {b} background
     paint what you hear on {b} background|a picture of this instrument on {b} background"""
 )
 
 
-def varied(thing: Thing, apart: bool, generator: np.random.Generator) -> tuple[str, Thing | str]:
-    """How a variation of the thing is asked for, and what it is.
+def follow_up(thing: Thing, test_split: bool, rng: np.random.Generator) -> tuple[str, Thing | str]:
+    """Return a request for a variation of the thing, and the requested thing.
 
-    `apart` says whether it shall be one of the held-out things. A modality stands for what cannot be made of it.
+    The requested thing is held out if `test_split`. If it does not exist, the function returns its modality instead.
     """
-    if generator.random() < 0.06 and held_out(thing) == apart:
-        return pick(generator, _AGAIN), thing
+    if rng.random() < 0.06 and held_out(thing) == test_split:
+        return pick(rng, _REPETITIONS), thing
     match thing.modality:
         case "image":
-            return _of_picture(thing, apart, generator)
+            return _after_picture(thing, test_split, rng)
         case "audio":
-            return _of_sound(thing, apart, generator)
+            return _after_sound(thing, test_split, rng)
         case _:
-            return _of_clip(thing, apart, generator)
+            return _after_clip(thing, test_split, rng)
 
 
-def _of_picture(thing: Thing, apart: bool, generator: np.random.Generator) -> tuple[str, Thing | str]:
-    chance = generator.random()
+def _after_picture(thing: Thing, test_split: bool, rng: np.random.Generator) -> tuple[str, Thing | str]:
+    chance = rng.random()
     if thing.subject in INSTRUMENTS and chance < 0.5:
-        sound = _some([Thing("audio", thing.subject, register) for register in REGISTERS], apart, generator)
-        return pick(generator, _PLAYED).format(r=article(sound.manner)), sound
+        sound = _choose([Thing("audio", thing.subject, register) for register in REGISTERS], test_split, rng)
+        return pick(rng, _SOUNDS_OF_INSTRUMENT).format(r=with_article(sound.manner)), sound
     if chance < 0.3:
-        return _set_moving(thing, apart, generator)
+        return _motion_request(thing, test_split, rng)
     if chance < 0.75:
-        wanted = _some(_others(thing, backgrounds=True), apart, generator)
-        return _on(MORE_PICTURES, wanted, generator), wanted
-    wanted = _some(_others(thing, backgrounds=False), apart, generator)
-    return pick(generator, OTHER_PICTURES).format(n=article(wanted.subject)), wanted
+        backgrounds = [Thing("image", thing.subject, colour) for colour in BACKGROUNDS if colour != thing.manner]
+        requested = _choose(backgrounds, test_split, rng)
+        return _background_request(BACKGROUND_CHANGES, requested, rng), requested
+    nouns = [Thing("image", noun, thing.manner) for noun in NOUNS if noun != thing.subject]
+    requested = _choose(nouns, test_split, rng)
+    return pick(rng, NOUN_CHANGES).format(n=with_article(requested.subject)), requested
 
 
-def _of_sound(thing: Thing, apart: bool, generator: np.random.Generator) -> tuple[str, Thing | str]:
-    chance = generator.random()
+def _after_sound(thing: Thing, test_split: bool, rng: np.random.Generator) -> tuple[str, Thing | str]:
+    chance = rng.random()
     if thing.subject in NOUNS and chance < 0.35:
-        wanted = _some([Thing("image", thing.subject, colour) for colour in BACKGROUNDS], apart, generator)
-        return _on(_INSTRUMENTS_DRAWN, wanted, generator), wanted
+        requested = _choose([Thing("image", thing.subject, colour) for colour in BACKGROUNDS], test_split, rng)
+        return _background_request(_PICTURES_OF_INSTRUMENT, requested, rng), requested
     registers = [Thing("audio", thing.subject, register) for register in REGISTERS if register != thing.manner]
-    if chance < 0.65 and any(held_out(option) == apart for option in registers):
-        wanted = _some(registers, apart, generator)
-        said = pick(generator, MORE_SOUNDS).format(xr=wanted.manner, r=article(wanted.manner))
-        return said, wanted
+    if chance < 0.65 and any(held_out(option) == test_split for option in registers):
+        requested = _choose(registers, test_split, rng)
+        text = pick(rng, REGISTER_CHANGES).format(xr=requested.manner, r=with_article(requested.manner))
+        return text, requested
     instruments = [Thing("audio", name, thing.manner) for name in INSTRUMENTS if name != thing.subject]
-    wanted = _some(instruments, apart, generator)
-    return pick(generator, OTHER_SOUNDS).format(i=article(wanted.subject)), wanted
+    requested = _choose(instruments, test_split, rng)
+    return pick(rng, INSTRUMENT_CHANGES).format(i=with_article(requested.subject)), requested
 
 
-def _of_clip(thing: Thing, apart: bool, generator: np.random.Generator) -> tuple[str, Thing | str]:
-    chance = generator.random()
+def _after_clip(thing: Thing, test_split: bool, rng: np.random.Generator) -> tuple[str, Thing | str]:
+    chance = rng.random()
     if chance < 0.6:
-        return _set_moving(thing, apart, generator)
+        return _motion_request(thing, test_split, rng)
     if chance < 0.8:
-        wanted = _some([Thing("image", thing.subject, colour) for colour in BACKGROUNDS], apart, generator)
-        return _on(_DRAWN, wanted, generator), wanted
+        requested = _choose([Thing("image", thing.subject, colour) for colour in BACKGROUNDS], test_split, rng)
+        return _background_request(_PICTURES_OF_MOVER, requested, rng), requested
     movers = [Thing("video", name, thing.manner) for name in MOVERS if name != thing.subject]
-    wanted = _some(movers, apart, generator)
-    return pick(generator, OTHER_CLIPS).format(n=article(wanted.subject)), wanted
+    requested = _choose(movers, test_split, rng)
+    return pick(rng, MOVER_CHANGES).format(n=with_article(requested.subject)), requested
 
 
-def _set_moving(thing: Thing, apart: bool, generator: np.random.Generator) -> tuple[str, Thing | str]:
-    movers = thing.subject in MOVERS
+def _motion_request(thing: Thing, test_split: bool, rng: np.random.Generator) -> tuple[str, Thing | str]:
+    is_mover = thing.subject in MOVERS
     options = [Thing("video", thing.subject, motion) for motion in MOTIONS if motion != thing.manner]
-    wanted = _some(options, apart, generator) if movers else options[int(generator.integers(len(options)))]
-    verb, words = pick(generator, MOTION_VERBS[wanted.manner]), pick(generator, MOTION_WORDS[wanted.manner])
-    return pick(generator, MORE_CLIPS).format(v=verb, m=words), wanted if movers else "video"
+    requested = _choose(options, test_split, rng) if is_mover else options[int(rng.integers(len(options)))]
+    verb, motion = pick(rng, MOTION_VERBS[requested.manner]), pick(rng, MOTION_WORDS[requested.manner])
+    return pick(rng, MOTION_CHANGES).format(v=verb, m=motion), requested if is_mover else "video"
 
 
-def _others(thing: Thing, backgrounds: bool) -> list[Thing]:
-    if backgrounds:
-        return [Thing("image", thing.subject, colour) for colour in BACKGROUNDS if colour != thing.manner]
-    return [Thing("image", noun, thing.manner) for noun in NOUNS if noun != thing.subject]
+def _background_request(templates: tuple[str, ...], requested: Thing, rng: np.random.Generator) -> str:
+    return pick(rng, templates).format(b=with_article(requested.manner), xb=requested.manner)
 
 
-def _on(wordings: tuple[str, ...], wanted: Thing, generator: np.random.Generator) -> str:
-    return pick(generator, wordings).format(b=article(wanted.manner), xb=wanted.manner)
-
-
-def _some(options: list[Thing], apart: bool, generator: np.random.Generator) -> Thing:
-    """One option that is held out as asked; any where there is none, so that a test never lacks one."""
-    fitting = [option for option in options if held_out(option) == apart] or (options if apart else [])
-    return fitting[int(generator.integers(len(fitting)))]
+def _choose(options: list[Thing], test_split: bool, rng: np.random.Generator) -> Thing:
+    """Return an option of the split. If the test split has none, return any option."""
+    in_split = [option for option in options if held_out(option) == test_split] or (options if test_split else [])
+    return in_split[int(rng.integers(len(in_split)))]

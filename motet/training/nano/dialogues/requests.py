@@ -1,230 +1,200 @@
-"""One thing that somebody asks for: how it is said, and how it is answered."""
+"""One requested medium: the user's request and the model's answer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from motet.training.nano.dialogues.dialogue import DialoguePart
 from motet.training.nano.dialogues.phrases import (
-    AFTER,
-    BEFORE,
-    COMMANDS,
-    JOINTS,
-    LISTS,
-    MARKED,
+    CONJUNCTIONS,
+    LIST_ENTRIES,
+    LIST_REQUESTS,
+    MOTION_COMMANDS,
     MOTION_VERBS,
     REQUESTS,
-    SENTENCES,
+    SENTENCE_OPENERS,
     phrase,
     pick,
+    split_phrases,
     subject_phrase,
 )
-from motet.training.nano.dialogues.small_talk import (
-    CHOSEN,
-    DEFAULTED,
-    NO_BACKGROUND,
-    OPEN_REQUESTS,
-    REFUSALS,
-    UNKNOWN,
-    UNKNOWN_BACKGROUNDS,
-)
-from motet.training.nano.world.world import Thing, article, held_out
+from motet.training.nano.dialogues.refusals import NO_BACKGROUND, REFUSALS, UNKNOWN_BACKGROUNDS, UNKNOWN_SUBJECTS
+from motet.training.nano.dialogues.sentences import capitalized, punctuated, with_courtesy
+from motet.training.nano.world.world import Thing, held_out, with_article
 
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """Words of an answer that are put into the model's mouth: it reads them, and need not learn to say them."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sparing:
-    """Words of an answer that are learned, while it does not count as wrong to say one of `spared` instead."""
-
-    text: str
-    spared: tuple[str, ...]
-
-
-# A part of a turn is text or a thing: media that were attached, or that are asked for by a signal run.
-Part = str | Given | Sparing | Thing
-
-
-def worded(part: Part) -> str:
-    """A part in words only: a thing's caption stands for it."""
-    match part:
-        case str():
-            return part
-        case Given() | Sparing():
-            return part.text
-        case Thing():
-            return part.caption
-
-
-# What the model chooses where nothing was said; the second where nobody may have practised the first.
-_DEFAULTS = {"image": ("white", "blue"), "audio": ("middle", "low"), "video": ("moving right", "moving left")}
-_FAVOURITES = {
+# The model's choice of a missing manner. The second applies if the first is held out.
+_DEFAULT_MANNERS = {"image": ("white", "blue"), "audio": ("middle", "low"), "video": ("moving right", "moving left")}
+_DEFAULT_THINGS = {
     "image": Thing("image", "sunflower", "blue"),
     "audio": Thing("audio", "flute", "middle"),
     "video": Thing("video", "rocket", "moving up"),
 }
-_FIRST = {"image": "Here is {c}.", "audio": "This is {c}.", "video": "Here you see {c}."}
-# Words that say which modality is meant where the phrase alone does not.
-_TELLING = {
+_PRESENTATIONS = {"image": "Here is {c}.", "audio": "This is {c}.", "video": "Here you see {c}."}
+_DEFAULT_MANNER_PRESENTATIONS: Mapping[str, str] = {
+    "image": "You named no background, so here is {c}.",
+    "audio": "You named no register, so this is {c}.",
+    "video": "You named no motion, so this is {c}.",
+}
+_DEFAULT_THING_PRESENTATIONS: Mapping[str, str] = {
+    "image": "You left the choice to me, so here is {c}.",
+    "audio": "You left the choice to me, so this is {c}.",
+    "video": "You left the choice to me, so this is {c}.",
+}
+# Words that name a modality.
+_MODALITY_WORDS = {
     "audio": ("play", "hear", "listen", "sound", "record", "audio", "perform"),
     "video": ("video", "clip", "animat", "film", "movie", "watch"),
+}
+# Requests that name only a modality.
+_OPEN_REQUESTS: Mapping[str, tuple[str, ...]] = {
+    "image": split_phrases(
+        """draw something|show me something|surprise me|draw anything|show me a picture|make a picture
+        draw an animal|paint something nice|I want a picture|generate an image|create an image
+        show me an image|any picture please|draw me a picture|draw whatever you like|make something
+        give me a picture|can you draw something?"""
+    ),
+    "audio": split_phrases(
+        """play something|play a note|make a sound|let me hear something|play music|play some music
+        play an instrument|play any note|I want to hear something|generate a sound|make some noise
+        give me a sound|play a sound|play a tune|play me something|can you play something?|create a sound
+        play whatever you like"""
+    ),
+    "video": split_phrases(
+        """make a video|make a clip|show me a video|film something|animate something|I want to watch something
+        generate a video|create a video|show me a clip|make a movie|give me a video|make any video
+        can you make a video?|create a clip|make an animation|show me an animation|make a short clip"""
+    ),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class MediaRequest:
-    """What is asked for, as a sentence of its own and as an entry of a list, and the sentence that answers.
+    """One requested medium: the request as a sentence and as a list entry, and the answer.
 
-    `thing` is None where the answer is a refusal.
+    `thing` is None if the answer is a refusal.
     """
 
-    request: str
+    sentence: str
     entry: str
     reply: str
     thing: Thing | None
 
-    def answer(self, first: bool) -> tuple[Part, ...]:
-        """The reply and its media; a later one goes on where the one before it ended."""
-        text = self.reply if first else f" {joined(self.reply)}"
+    def answer(self, first: bool) -> tuple[DialoguePart, ...]:
+        """Return the reply and its medium. A reply that is not the `first` continues the previous one."""
+        text = self.reply if first else f" {_continuation(self.reply)}"
         return (text,) if self.thing is None else (text, self.thing)
 
 
-def joined(sentence: str) -> str:
-    """A sentence as the continuation of an answer: "And here is ...". One that says "I" stays as it is."""
+def _continuation(sentence: str) -> str:
+    """Return "And here is ..." for "Here is ...". A sentence about "I" or "You" does not change."""
     return sentence if sentence.startswith(("I ", "You ")) else f"And {sentence[0].lower()}{sentence[1:]}"
 
 
-def here_is(thing: Thing) -> str:
-    """The sentence that presents a thing."""
-    return _FIRST[thing.modality].format(c=thing.caption)
+def presentation(thing: Thing) -> str:
+    """Return the sentence that presents a thing."""
+    return _PRESENTATIONS[thing.modality].format(c=thing.caption)
 
 
-def named(thing: Thing, generator: np.random.Generator) -> MediaRequest:
-    """A wish for a thing, with both of its attributes."""
-    said = phrase(thing, generator)
-    request = pick(generator, REQUESTS[thing.modality]).format(p=said)
-    if thing.modality == "video" and generator.random() < 0.2:
-        verb = pick(generator, MOTION_VERBS[thing.manner])
-        request = pick(generator, COMMANDS).format(n=article(thing.subject), v=verb)
-    entry = pick(generator, MARKED[thing.modality]).format(p=said)
-    return MediaRequest(request, entry, here_is(thing), thing)
+def complete_request(thing: Thing, rng: np.random.Generator) -> MediaRequest:
+    """Return a request that names both attributes of a thing."""
+    named = phrase(thing, rng)
+    sentence = pick(rng, REQUESTS[thing.modality]).format(p=named)
+    if thing.modality == "video" and rng.random() < 0.2:
+        verb = pick(rng, MOTION_VERBS[thing.manner])
+        sentence = pick(rng, MOTION_COMMANDS).format(n=with_article(thing.subject), v=verb)
+    entry = pick(rng, LIST_ENTRIES[thing.modality]).format(p=named)
+    return MediaRequest(sentence, entry, presentation(thing), thing)
 
 
-def unfinished(thing: Thing, generator: np.random.Generator) -> MediaRequest:
-    """A wish that names the subject only; the answer chooses the rest and says so."""
-    thing = with_default(thing)
-    said = subject_phrase(thing, generator)
-    request = _telling(REQUESTS[thing.modality], thing.modality, generator).format(p=said)
-    entry = _telling(MARKED[thing.modality], thing.modality, generator).format(p=said)
-    return MediaRequest(request, entry, DEFAULTED[thing.modality].format(c=thing.caption), thing)
+def subject_request(thing: Thing, rng: np.random.Generator) -> MediaRequest:
+    """Return a request that names only the subject. The answer names the manner that the model chose."""
+    thing = with_default_manner(thing)
+    named = subject_phrase(thing, rng)
+    sentence = _naming_modality(REQUESTS[thing.modality], thing.modality, rng).format(p=named)
+    entry = _naming_modality(LIST_ENTRIES[thing.modality], thing.modality, rng).format(p=named)
+    reply = _DEFAULT_MANNER_PRESENTATIONS[thing.modality].format(c=thing.caption)
+    return MediaRequest(sentence, entry, reply, thing)
 
 
-def with_default(thing: Thing) -> Thing:
-    """The thing's subject in the manner the model chooses itself."""
-    options = (Thing(thing.modality, thing.subject, manner) for manner in _DEFAULTS[thing.modality])
+def with_default_manner(thing: Thing) -> Thing:
+    """Return the thing's subject with the model's default manner."""
+    options = (Thing(thing.modality, thing.subject, manner) for manner in _DEFAULT_MANNERS[thing.modality])
     return next(option for option in options if not held_out(option))
 
 
-def open_wish(modality: str, generator: np.random.Generator) -> MediaRequest:
-    """A wish for anything of a modality."""
-    thing = _FAVOURITES[modality]
-    said = pick(generator, OPEN_REQUESTS[modality])
+def open_request(modality: str, rng: np.random.Generator) -> MediaRequest:
+    """Return a request that names only a modality."""
+    thing = _DEFAULT_THINGS[modality]
+    sentence = pick(rng, _OPEN_REQUESTS[modality])
     entry = {"image": "any picture", "audio": "any sound", "video": "any video"}[modality]
-    return MediaRequest(said, entry, CHOSEN[modality].format(c=thing.caption), thing)
+    return MediaRequest(sentence, entry, _DEFAULT_THING_PRESENTATIONS[modality].format(c=thing.caption), thing)
 
 
-def unknown(thing: Thing, generator: np.random.Generator) -> MediaRequest:
-    """A wish for what the world does not have, in the manner of a thing."""
-    stranger = Thing(thing.modality, pick(generator, UNKNOWN[thing.modality]), thing.manner)
-    telling = generator.random() < 0.5
-    said = subject_phrase(stranger, generator) if telling else phrase(stranger, generator)
-    request = _telling(REQUESTS[thing.modality], thing.modality, generator).format(p=said)
-    entry = _telling(MARKED[thing.modality], thing.modality, generator).format(p=said)
-    return MediaRequest(request, entry, REFUSALS[thing.modality], None)
+def unknown_subject_request(thing: Thing, rng: np.random.Generator) -> MediaRequest:
+    """Return a request for a subject outside the world, in the thing's manner. The answer is a refusal."""
+    unknown = Thing(thing.modality, pick(rng, UNKNOWN_SUBJECTS[thing.modality]), thing.manner)
+    subject_only = rng.random() < 0.5
+    named = subject_phrase(unknown, rng) if subject_only else phrase(unknown, rng)
+    sentence = _naming_modality(REQUESTS[thing.modality], thing.modality, rng).format(p=named)
+    entry = _naming_modality(LIST_ENTRIES[thing.modality], thing.modality, rng).format(p=named)
+    return MediaRequest(sentence, entry, REFUSALS[thing.modality], None)
 
 
-def strange_background(thing: Thing, generator: np.random.Generator) -> MediaRequest:
-    """A wish for a picture on a background that the world does not have."""
-    chosen = with_default(thing)
-    said = phrase(Thing("image", thing.subject, pick(generator, UNKNOWN_BACKGROUNDS)), generator)
-    request = pick(generator, REQUESTS["image"]).format(p=said)
-    entry = pick(generator, MARKED["image"]).format(p=said)
-    return MediaRequest(request, entry, NO_BACKGROUND.format(c=chosen.caption), chosen)
+def unknown_background_request(thing: Thing, rng: np.random.Generator) -> MediaRequest:
+    """Return a request for a picture on a background outside the world. The answer has the default background."""
+    chosen = with_default_manner(thing)
+    named = phrase(Thing("image", thing.subject, pick(rng, UNKNOWN_BACKGROUNDS)), rng)
+    sentence = pick(rng, REQUESTS["image"]).format(p=named)
+    entry = pick(rng, LIST_ENTRIES["image"]).format(p=named)
+    return MediaRequest(sentence, entry, NO_BACKGROUND.format(c=chosen.caption), chosen)
 
 
-def said_together(wishes: Sequence[MediaRequest], generator: np.random.Generator) -> str:
-    """One prompt that asks for all wishes, in their order."""
-    if len(wishes) == 1:
-        return polite(wishes[0].request, generator)
-    manner = generator.choice(["sentences", "clauses", "entries", "lines"], p=[0.3, 0.3, 0.32, 0.08])
-    if manner == "entries":
-        return polite(pick(generator, LISTS).format(l=_listed([wish.entry for wish in wishes], generator)), generator)
-    if manner == "lines":
-        marks = pick(generator, ("{i}. ", "- ", "{i}) ", "* ", ""))
-        lines = [marks.format(i=i) + finished(wish.request, generator) for i, wish in enumerate(wishes, 1)]
+def combined_prompt(requests: Sequence[MediaRequest], rng: np.random.Generator) -> str:
+    """Return one prompt for all requests, in their order."""
+    if len(requests) == 1:
+        return with_courtesy(requests[0].sentence, rng)
+    form = rng.choice(["sentences", "clauses", "entries", "lines"], p=[0.3, 0.3, 0.32, 0.08])
+    if form == "entries":
+        entries = [request.entry for request in requests]
+        return with_courtesy(pick(rng, LIST_REQUESTS).format(l=_enumeration(entries, rng)), rng)
+    if form == "lines":
+        marker = pick(rng, ("{i}. ", "- ", "{i}) ", "* ", ""))
+        lines = [marker.format(i=i) + punctuated(request.sentence, rng) for i, request in enumerate(requests, 1)]
         return "\n".join(lines)
-    if manner == "clauses":
-        joint = pick(generator, JOINTS)
-        joints = [joint if generator.random() < 0.5 else pick(generator, JOINTS) for _ in wishes[1:]]
-        first = "first " if generator.random() < 0.15 else ""
-        text = first + wishes[0].request
-        for between, wish in zip(joints, wishes[1:], strict=True):
-            text += between + wish.request
-        return polite(text, generator)
-    return _sentences(wishes, generator)
+    return _clauses(requests, rng) if form == "clauses" else _sentences(requests, rng)
 
 
-def _sentences(wishes: Sequence[MediaRequest], generator: np.random.Generator) -> str:
-    said = []
-    for i, wish in enumerate(wishes):
-        led = i > 0 and generator.random() < 0.35
-        text = f"{pick(generator, SENTENCES)} {wish.request}" if led else wish.request
-        said.append(polite(text, generator) if i == 0 else finished(capital(text), generator, end=True))
-    if said[0][-1] not in ".!?":
-        said[0] += "."
-    return " ".join(said)
+def _clauses(requests: Sequence[MediaRequest], rng: np.random.Generator) -> str:
+    conjunction = pick(rng, CONJUNCTIONS)
+    conjunctions = [conjunction if rng.random() < 0.5 else pick(rng, CONJUNCTIONS) for _ in requests[1:]]
+    first = "first " if rng.random() < 0.15 else ""
+    text = first + requests[0].sentence
+    for between, request in zip(conjunctions, requests[1:], strict=True):
+        text += between + request.sentence
+    return with_courtesy(text, rng)
 
 
-def _listed(entries: Sequence[str], generator: np.random.Generator) -> str:
-    comma = pick(generator, (", ", ", ", ", then ", " and "))
-    last = pick(generator, (" and ", ", and ", " and ", comma, " plus ", ", then ", " and finally "))
+def _sentences(requests: Sequence[MediaRequest], rng: np.random.Generator) -> str:
+    sentences = []
+    for i, request in enumerate(requests):
+        has_opener = i > 0 and rng.random() < 0.35
+        text = f"{pick(rng, SENTENCE_OPENERS)} {request.sentence}" if has_opener else request.sentence
+        sentences.append(with_courtesy(text, rng) if i == 0 else punctuated(capitalized(text), rng, required=True))
+    if sentences[0][-1] not in ".!?":
+        sentences[0] += "."
+    return " ".join(sentences)
+
+
+def _enumeration(entries: Sequence[str], rng: np.random.Generator) -> str:
+    comma = pick(rng, (", ", ", ", ", then ", " and "))
+    last = pick(rng, (" and ", ", and ", " and ", comma, " plus ", ", then ", " and finally "))
     return comma.join(entries[:-1]) + last + entries[-1]
 
 
-def polite(text: str, generator: np.random.Generator) -> str:
-    """The text as a sentence, perhaps with a word before and after it."""
-    if generator.random() < 0.15:
-        text = f"{pick(generator, BEFORE)} {text}"
-    if generator.random() < 0.12:
-        after = pick(generator, AFTER)
-        text += after if after.startswith(",") else f" {after}"
-    return finished(capital(text) if generator.random() < 0.7 else text, generator)
-
-
-def capital(text: str) -> str:
-    """The text with its first letter large."""
-    return text[:1].upper() + text[1:]
-
-
-_ASKING = ("can ", "could ", "would ", "may ", "will ", "what ", "how ", "is ", "who ", "which ", "where ")
-
-
-def finished(text: str, generator: np.random.Generator, end: bool = False) -> str:
-    """The text with its closing mark; people often leave it out, unless more follows (`end`)."""
-    if text[-1] in ".!?":
-        return text
-    if text.lower().startswith(_ASKING):
-        return text + ("?" if end or generator.random() < 0.7 else "")
-    return text + pick(generator, (".", ".", "!") if end else (".", ".", "!", "", "", ""))
-
-
-def _telling(wordings: Sequence[str], modality: str, generator: np.random.Generator) -> str:
-    words = _TELLING.get(modality, ())
-    return pick(generator, [wording for wording in wordings if not words or any(word in wording for word in words)])
+def _naming_modality(templates: Sequence[str], modality: str, rng: np.random.Generator) -> str:
+    """Return one of the templates that name the modality, because a subject alone does not imply its modality."""
+    words = _MODALITY_WORDS.get(modality, ())
+    return pick(rng, [template for template in templates if not words or any(word in template for word in words)])

@@ -1,1 +1,1 @@
-"""One training command for each part of the nano bundle."""
+"""The training recipes of the nano bundle: one command per part."""

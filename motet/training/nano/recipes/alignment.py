@@ -1,10 +1,10 @@
-"""Trains what joins the frozen parts: the projections, the adapter and the control tokens, in three stages.
+"""Trains the parts between the frozen networks in three stages: projections, adapter and control tokens.
 
     python -m motet.training.nano.recipes.alignment decoding
     python -m motet.training.nano.recipes.alignment encoding
     python -m motet.training.nano.recipes.alignment instruction
 
-Each goes on from the one before it. The last one writes the bundle's `lora` and `projections`.
+Each stage continues from the previous one. The last stage writes the bundle's `lora` and `projections`.
 """
 
 from __future__ import annotations
@@ -24,83 +24,84 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from motet.core.signals import Grammar
 from motet.models.encoder.imagebind import load_imagebind
 from motet.models.llm.tokenizer import Tokenizer
-from motet.training.loop import Loop, Schedule, newest, weights
+from motet.training.loop import Schedule, TrainingLoop, load_weights, newest_checkpoint
 from motet.training.nano.data.embedding_bank import EmbeddingBank
-from motet.training.nano.data.token_batches import DialogueTokenizer, TokenizedDialogue, batch
-from motet.training.nano.dialogues.dialogues import DialogueGenerator
-from motet.training.nano.recipes.alignment_model import RUNS, AlignmentModel, nano_projections
-from motet.training.nano.recipes.base_language_model import LONGEST
+from motet.training.nano.data.token_batches import DialogueTokenizer, TokenizedDialogue, draw_batch
+from motet.training.nano.dialogues.generator import DialogueGenerator
+from motet.training.nano.recipes.alignment_model import RUN_LENGTHS, AlignmentModel, nano_projections
+from motet.training.nano.recipes.base_language_model import MAX_LENGTH
 from motet.training.nano.recipes.encoder import NANO
-from motet.training.stages import DECODING, STAGES, TrainingStage
+from motet.training.nano.recipes.stages import DECODING, STAGES
+from motet.training.stages import TrainingStage
 
 
 def load_alignment_model(bundle: Path) -> tuple[AlignmentModel, Tokenizer, int]:
-    """A fresh student around the bundle's language model, its text codec, and the id of its first control token."""
+    """Return an untrained model around the bundle's language model, its tokenizer, and the id of its first control."""
     config = LlamaConfig.from_dict(json.loads((bundle / "llm" / "config.json").read_text()))
     base = LlamaForCausalLM(config)
     state = load_file(bundle / "llm" / "model.safetensors")
     base.load_state_dict({name: value.float() for name, value in state.items()}, strict=True)
     control = config.vocab_size
-    student = AlignmentModel(
-        base, Grammar.following(control + 2, RUNS), nano_projections(NANO.width, config.hidden_size)
-    )
-    return student, Tokenizer.load(bundle / "llm" / "tokenizer.json"), control
+    grammar = Grammar.following(control + 2, RUN_LENGTHS)
+    model = AlignmentModel(base, grammar, nano_projections(NANO.width, config.hidden_size))
+    return model, Tokenizer.load(bundle / "llm" / "tokenizer.json"), control
 
 
 def losses(
-    student: AlignmentModel,
+    model: AlignmentModel,
     stage: TrainingStage,
-    writer: DialogueTokenizer,
-    bank: EmbeddingBank,
+    tokenizer: DialogueTokenizer,
+    embeddings: EmbeddingBank,
     tokens: int,
-    generator: np.random.Generator,
+    rng: np.random.Generator,
 ) -> dict[str, Tensor]:
-    """The losses over one batch of fresh dialogues of the stage's scenes."""
-    scribe = DialogueGenerator()
-    names, odds = list(stage.scenes), np.array(list(stage.scenes.values()))
+    """Return the losses over one batch of new dialogues of the stage."""
+    dialogues = DialogueGenerator()
+    kinds, odds = list(stage.dialogue_odds), np.array(list(stage.dialogue_odds.values()))
 
-    def row(draw: np.random.Generator) -> TokenizedDialogue:
-        return writer.row(scribe.dialogue(draw, str(draw.choice(names, p=odds / odds.sum()))))
+    def draw_sequence(rng: np.random.Generator) -> TokenizedDialogue:
+        return tokenizer.tokenize(dialogues.dialogue(rng, str(rng.choice(kinds, p=odds / odds.sum()))))
 
-    return student.losses(batch(row, tokens, LONGEST, generator), bank)
+    return model.losses(draw_batch(draw_sequence, tokens, MAX_LENGTH, rng), embeddings)
 
 
 def main(
     stage_name: Annotated[str, typer.Argument(metavar="STAGE", help="decoding, encoding or instruction.")],
-    build: Annotated[Path, typer.Option(help="Where checkpoints go.")] = Path("build/alignment"),
-    bundle: Annotated[Path, typer.Option(help="The bundle that is being made.")] = Path("bundles/nano"),
-    minutes: Annotated[float | None, typer.Option(help="Minutes of training; the stage's own without it.")] = None,
+    build: Annotated[Path, typer.Option(help="Folder of the checkpoints.")] = Path("build/alignment"),
+    bundle: Annotated[Path, typer.Option(help="Folder of the bundle to train.")] = Path("bundles/nano"),
+    minutes: Annotated[
+        float | None, typer.Option(help="Length in minutes of CPU time. Default: the stage's length.")
+    ] = None,
     tokens: Annotated[int, typer.Option(help="Token ids per step.")] = 2048,
-    rate: Annotated[float | None, typer.Option(help="The highest learning rate; the stage's own without it.")] = None,
-    threads: Annotated[int, typer.Option(help="CPU threads; minutes are counted over all of them.")] = 1,
+    rate: Annotated[float | None, typer.Option(help="Highest learning rate. Default: the stage's rate.")] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads. The CPU time is the sum over all threads.")] = 1,
 ) -> None:
-    """Train one stage."""
+    """Train one stage of the alignment."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    place = [stage.name for stage in STAGES].index(stage_name)
-    stage = STAGES[place]
-    student, codec, control = load_alignment_model(bundle)
-    for earlier in STAGES[:place]:
-        if newest(build / earlier.name):
-            student.load_state_dict(weights(build / earlier.name), strict=False)
-    student.learn(stage.parts)
-    # The second stage attaches nothing, so it need not wait for the encoder.
-    listens = stage is not DECODING
-    bank = (
-        EmbeddingBank.filled(load_imagebind(bundle / "encoder"), build.parent / "bank.safetensors")
-        if listens
-        else EmbeddingBank({})
+    index = [stage.name for stage in STAGES].index(stage_name)
+    stage = STAGES[index]
+    model, text_tokenizer, control = load_alignment_model(bundle)
+    for earlier in STAGES[:index]:
+        if newest_checkpoint(build / earlier.name):
+            model.load_state_dict(load_weights(build / earlier.name), strict=False)
+    model.train_parts(stage.parts)
+    # The dialogues of the decoding stage have no attachments, so this stage does not need the encoder.
+    embeddings = (
+        EmbeddingBank({})
+        if stage is DECODING
+        else EmbeddingBank.load_or_compute(load_imagebind(bundle / "encoder"), build.parent / "bank.safetensors")
     )
     schedule = Schedule(
         steps=50_000, rate=rate or stage.rate, warmup=100, minutes=minutes or stage.minutes, average=0.99, decay=0.01
     )
-    writer = DialogueTokenizer(codec, student.grammar, control)
+    tokenizer = DialogueTokenizer(text_tokenizer, model.grammar, control)
 
-    def sample() -> None:
-        student.export(bundle / "lora", bundle / "projections")
+    def export() -> None:
+        model.export(bundle / "lora", bundle / "projections")
 
-    loop = Loop(student, build / stage.name, schedule)
-    loop.run(partial(losses, student, stage, writer, bank, tokens), sample)
+    loop = TrainingLoop(model, build / stage.name, schedule)
+    loop.run(partial(losses, model, stage, tokenizer, embeddings, tokens), export)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The nano language model in training: a frozen LLaMA, and all that NExT-GPT lets learn around it."""
+"""The nano language model in training: a frozen LLaMA, and the parts around it that NExT-GPT trains."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from transformers import LlamaForCausalLM
 
 from motet.core.signals import Grammar
 from motet.models.llm.checkpoint_names import to_v0
-from motet.models.llm.projections import Projections, ProjectionsConfig, ProjectorConfig, distance
+from motet.models.llm.projections import Projections, ProjectionsConfig, ProjectorConfig, alignment_loss
 from motet.training.nano.data.embedding_bank import EmbeddingBank
-from motet.training.nano.data.token_batches import Batch
-from motet.training.nano.recipes.base_language_model import spoken_loss
-from motet.training.nano.recipes.encoder import blurred
+from motet.training.nano.data.token_batches import TokenBatch
+from motet.training.nano.recipes.base_language_model import text_loss
+from motet.training.nano.recipes.encoder import with_noise
 from motet.training.nano.world import caption_encoder
 from motet.training.nano.world.world import Thing
+from motet.training.stages import part_of
 
-# Lengths of the runs, in token order (fact sheet 1.6).
-RUNS: Mapping[str, int] = {"image": 4, "video": 24, "audio": 8}
+# The length of each modality's signal run, in token order (fact sheet 1.6).
+RUN_LENGTHS: Mapping[str, int] = {"image": 4, "video": 24, "audio": 8}
 LORA = LoraConfig(
     r=32,
     lora_alpha=32,
@@ -33,27 +34,26 @@ LORA = LoraConfig(
     lora_dropout=0.0,
     task_type="CAUSAL_LM",
 )
-# The losses are norms of vectors of very different length; these bring them to one size.
+# The losses are norms of vectors of very different lengths. These weights bring them to one scale.
 _WEIGHTS = {"image": 0.5, "video": 0.5, "audio": 3.0}
 
 
 def nano_projections(encoder_width: int, model_width: int) -> ProjectionsConfig:
-    """The nano projections' sizes: a quarter of v0's in width, half in depth."""
+    """Return the sizes of the nano projections: a quarter of v0's width, half of its depth."""
     queries = {"image": caption_encoder.ROWS, "video": caption_encoder.ROWS, "audio": 1}
     return ProjectionsConfig(
         encoder_width,
         model_width,
-        {name: ProjectorConfig(queries[name], caption_encoder.WIDTH, 128, 4, 2, 256) for name in RUNS},
+        {name: ProjectorConfig(queries[name], caption_encoder.WIDTH, 128, 4, 2, 256) for name in RUN_LENGTHS},
     )
 
 
 class AlignmentModel(nn.Module):
-    """The language model with adapter, larger vocabulary and projections."""
+    """The language model with an adapter, a larger vocabulary and projections."""
 
     def __init__(self, base: LlamaForCausalLM, grammar: Grammar, projections: ProjectionsConfig) -> None:
         super().__init__()
-        rows = max(run.ids.stop for run in grammar.runs)
-        _grow(base, rows)
+        _extend_vocabulary(base, max(run.ids.stop for run in grammar.runs))
         self.grammar = grammar
         self.language = get_peft_model(base, LORA)
         self.projections = Projections(projections)
@@ -64,50 +64,54 @@ class AlignmentModel(nn.Module):
         llama: LlamaForCausalLM = self.language.base_model.model
         return llama
 
-    def learn(self, parts: frozenset[str]) -> None:
-        """Sets which parts learn (see `Stage`); the language model's own weights never do."""
+    def train_parts(self, parts: frozenset[str]) -> None:
+        """Set the parts to train, see `motet.training.stages.part_of`. The language model's own weights stay frozen."""
         for name, parameter in self.named_parameters():
-            parameter.requires_grad_(_part_of(name) in parts)
+            parameter.requires_grad_(part_of(name) in parts)
 
-    def losses(self, batch: Batch, bank: EmbeddingBank) -> dict[str, Tensor]:
-        """The text's cross-entropy, and per modality the distance of the conditioning to the captions'."""
+    def losses(self, batch: TokenBatch, embeddings: EmbeddingBank) -> dict[str, Tensor]:
+        """Return the cross-entropy of the text, and per modality the distance of the conditioning from its target."""
         with torch.autocast("cpu", torch.bfloat16):
-            embedded = self.embedded(batch, bank)
+            embedded = self.embedded(batch, embeddings)
             hidden = self.llama.model(inputs_embeds=embedded, use_cache=False).last_hidden_state
-            losses = {"text": spoken_loss(self.llama.lm_head, hidden, batch)}
+            losses = {"text": text_loss(self.llama.lm_head, hidden, batch)}
             if not next(self.projections.outputs.parameters()).requires_grad:
                 return losses
-            for modality, places in _by_modality(batch).items():
-                projected = self.conditioning(modality, [(row, place) for row, place, _ in places], hidden, embedded)
-                target = torch.cat([taught(thing) for _, _, thing in places])
-                losses[modality] = _WEIGHTS[modality] * distance(projected.float(), target)
+            for modality, runs in _runs_by_modality(batch).items():
+                starts = [(sequence, position) for sequence, position, _ in runs]
+                projected = self.conditioning(modality, starts, hidden, embedded)
+                target = torch.cat([target_conditioning(thing) for _, _, thing in runs])
+                losses[modality] = _WEIGHTS[modality] * alignment_loss(projected.float(), target)
         return losses
 
-    def embedded(self, batch: Batch, bank: EmbeddingBank) -> Tensor:
-        """The input vectors of a batch, those of attached media in their places, (rows, length, width)."""
+    def embedded(self, batch: TokenBatch, embeddings: EmbeddingBank) -> Tensor:
+        """Return the input vectors of a batch, including those of attached media, (sequences, length, width)."""
         embedded: Tensor = self.llama.model.embed_tokens(batch.ids)
-        if not batch.seen:
+        if not batch.attachments:
             return embedded
-        vectors = self.projections.llama_proj(blurred(bank.draw([thing for _, _, thing in batch.seen])))
-        rows, places = [row for row, _, _ in batch.seen], [place for _, place, _ in batch.seen]
-        return embedded.index_put((torch.tensor(rows), torch.tensor(places)), vectors.to(embedded.dtype))
+        sequences, positions, things = zip(*batch.attachments, strict=True)
+        vectors = self.projections.llama_proj(with_noise(embeddings.draw(things)))
+        return embedded.index_put((torch.tensor(sequences), torch.tensor(positions)), vectors.to(embedded.dtype))
 
-    def conditioning(self, modality: str, places: list[tuple[int, int]], hidden: Tensor, embedded: Tensor) -> Tensor:
-        """What the runs of one modality that start at the places are projected to."""
+    def conditioning(self, modality: str, starts: list[tuple[int, int]], hidden: Tensor, embedded: Tensor) -> Tensor:
+        """Return the projected conditioning of the runs of one modality, (runs, queries, width).
+
+        `starts` are the (sequence, position) of the first tokens of the runs.
+        """
         length = self.grammar.run_of(modality).length
-        states = torch.stack([hidden[row, place : place + length] for row, place in places])
-        tokens = torch.stack([embedded[row, place : place + length] for row, place in places])
+        states = torch.stack([hidden[sequence, start : start + length] for sequence, start in starts])
+        tokens = torch.stack([embedded[sequence, start : start + length] for sequence, start in starts])
         projected: Tensor = self.projections.outputs[modality](states, tokens)
         return projected
 
     def export(self, lora: Path, projections: Path) -> None:
-        """Writes the adapter in peft's layout, with embeddings and last layer as v0 has them, and the projections."""
+        """Write the adapter in peft's layout, with the embeddings and the last layer as in v0, and the projections."""
         lora.mkdir(parents=True, exist_ok=True)
         projections.mkdir(parents=True, exist_ok=True)
         delta = {
             name.removeprefix("language.").replace(".default.", "."): _half(value)
             for name, value in self.state_dict().items()
-            if _part_of(name) in {"lora", "words"}
+            if part_of(name) in {"lora", "vocabulary"}
         }
         save_file(delta, lora / "adapter_model.safetensors")
         config = LORA.to_dict() | {"target_modules": sorted(LORA.target_modules), "inference_mode": True}
@@ -120,36 +124,29 @@ class AlignmentModel(nn.Module):
 
 
 @torch.no_grad()
-def _grow(base: LlamaForCausalLM, rows: int) -> None:
-    """Adds rows to the embeddings and the last layer, near the mean of the old ones: no likelier than another word."""
+def _extend_vocabulary(base: LlamaForCausalLM, size: int) -> None:
+    """Resize the embeddings and the last layer to `size` ids.
+
+    The new rows are near the mean of the old ones, so the new ids are no more likely than others.
+    """
     old = base.config.vocab_size
-    base.resize_token_embeddings(rows, mean_resizing=False)
-    for words in (base.model.embed_tokens.weight, base.lm_head.weight):
-        spread = 0.1 * words[:old].std() * torch.randn(rows - old, words.shape[1])
-        words[old:] = words[:old].mean(dim=0) + spread
+    base.resize_token_embeddings(size, mean_resizing=False)
+    for weight in (base.model.embed_tokens.weight, base.lm_head.weight):
+        spread = 0.1 * weight[:old].std() * torch.randn(size - old, weight.shape[1])
+        weight[old:] = weight[:old].mean(dim=0) + spread
 
 
 @cache
-def taught(thing: Thing) -> Tensor:
-    """What the thing's decoder was taught with, (1, queries, width)."""
+def target_conditioning(thing: Thing) -> Tensor:
+    """Return the conditioning that the thing's decoder was trained with, (1, queries, width)."""
     return caption_encoder.encode(thing.modality, [thing.caption])
 
 
-def _by_modality(batch: Batch) -> dict[str, list[tuple[int, int, Thing]]]:
+def _runs_by_modality(batch: TokenBatch) -> dict[str, list[tuple[int, int, Thing]]]:
     grouped: dict[str, list[tuple[int, int, Thing]]] = {}
-    for row, place, thing in batch.runs:
-        grouped.setdefault(thing.modality, []).append((row, place, thing))
+    for sequence, position, thing in batch.runs:
+        grouped.setdefault(thing.modality, []).append((sequence, position, thing))
     return grouped
-
-
-def _part_of(name: str) -> str:
-    if "lora_" in name:
-        return "lora"
-    if "embed_tokens" in name or "lm_head" in name:
-        return "words"
-    if "llama_proj" in name:
-        return "inputs"
-    return "outputs" if name.startswith("projections.") else "frozen"
 
 
 def _half(value: Tensor) -> Tensor:

@@ -1,106 +1,115 @@
-"""Trains the denoiser of one modality to draw what a caption says, in an autoencoder's latents.
+"""Trains the denoiser of one modality to generate latents from captions.
 
     python -m motet.training.nano.recipes.denoiser image --minutes 30
 
-Captions come through the frozen caption encoder; one in ten is left out, for classifier-free guidance, and all
-are blurred a little, because the output projections of the language model will not hit them exactly.
+The frozen caption encoder encodes the captions. One caption in ten is replaced by the empty one, for classifier-free
+guidance. All conditioning gets some noise, because the output projections of the language model are not exact.
 """
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
 from diffusers import DDIMScheduler
 from torch import Tensor, nn
 from torch.nn import functional
 
-from motet.training import loop
-from motet.training.nano.recipes.denoiser_kinds import DENOISER_TASKS, DenoiserTask
+from motet.training.loop import Schedule, TrainingLoop
+from motet.training.nano.recipes.denoiser_tasks.audio import AudioTask
+from motet.training.nano.recipes.denoiser_tasks.image import ImageTask
+from motet.training.nano.recipes.denoiser_tasks.task import DenoiserTask
+from motet.training.nano.recipes.denoiser_tasks.video import VideoTask
 from motet.training.nano.world import caption_encoder, pictures
-from motet.training.nano.world.world import MODALITIES
 
-_UNTOLD = 0.1
-_BLUR = 0.25
+DENOISER_TASKS: Mapping[str, Callable[[Path], DenoiserTask]] = {
+    "image": ImageTask,
+    "audio": AudioTask,
+    "video": VideoTask,
+}
+# Probability of the empty caption.
+_UNCONDITIONAL = 0.1
+# Largest noise on the conditioning, in standard deviations of the conditioning.
+_NOISE = 0.25
 SCHEDULER = {
     "num_train_timesteps": 1000,
     "beta_schedule": "squaredcos_cap_v2",
     "prediction_type": "v_prediction",
-    # The last step is pure noise, in training as in use: else the noise's mean leaks into plain backgrounds.
+    # The last timestep is pure noise in training and in inference. Otherwise the mean of the noise shifts the colour of
+    # plain backgrounds.
     "rescale_betas_zero_snr": True,
     "timestep_spacing": "trailing",
     "clip_sample": False,
 }
 
 
-def main() -> None:
-    """Trains or goes on training; writes a sheet of held-out things beside the checkpoints as it goes."""
-    options = _options()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(0)
-    voice = DENOISER_TASKS[options.modality](options.build)
-    denoiser = voice.denoiser()
-    folder = options.build / f"denoiser-{options.modality}"
-    schedule = loop.Schedule(options.steps, options.rate, minutes=options.minutes, average=options.average)
-    training = loop.Loop(denoiser, folder, schedule)
-    training.run(
-        lambda rng: losses(denoiser, voice, rng),
-        lambda: pictures.save(voice.sheet(lambda names: sample(denoiser, voice, names)), folder / "samples.png"),
-        save_seconds=240,
-    )
-
-
-def losses(denoiser: nn.Module, voice: DenoiserTask, rng: np.random.Generator) -> dict[str, Tensor]:
-    """The error of the predicted velocity (Salimans and Ho 2022) on one batch."""
+def losses(denoiser: nn.Module, task: DenoiserTask, rng: np.random.Generator) -> dict[str, Tensor]:
+    """Return the error of the predicted velocity (Salimans and Ho 2022) on one batch."""
     scheduler = DDIMScheduler(**SCHEDULER)
-    latents, names = voice.batch(rng)
+    latents, captions = task.batch(rng)
     count = len(latents)
-    told = ["" if rng.random() < _UNTOLD else name for name in names]
-    conditioning = caption_encoder.encode(voice.modality, told)
-    blur = _BLUR * torch.rand(count, 1, 1) * conditioning.std()
-    conditioning = conditioning + blur * torch.randn_like(conditioning)
-    noise = torch.randn_like(latents[:: voice.twins]).repeat_interleave(voice.twins, dim=0)
-    times = torch.randint(0, scheduler.config.num_train_timesteps, (count // voice.twins,))
-    times = times.repeat_interleave(voice.twins)
-    noisy = scheduler.add_noise(latents, noise, times)
+    captions = ["" if rng.random() < _UNCONDITIONAL else caption for caption in captions]
+    conditioning = caption_encoder.encode(task.modality, captions)
+    level = _NOISE * torch.rand(count, 1, 1) * conditioning.std()
+    conditioning = conditioning + level * torch.randn_like(conditioning)
+    noise = torch.randn_like(latents[:: task.group_size]).repeat_interleave(task.group_size, dim=0)
+    timesteps = torch.randint(0, scheduler.config.num_train_timesteps, (count // task.group_size,))
+    timesteps = timesteps.repeat_interleave(task.group_size)
+    noisy = scheduler.add_noise(latents, noise, timesteps)
     with torch.autocast("cpu", torch.bfloat16):
-        predicted = voice.predict(denoiser, noisy, times, conditioning)
-    return {"velocity": functional.mse_loss(predicted.float(), scheduler.get_velocity(latents, noise, times))}
+        predicted = task.predict(denoiser, noisy, timesteps, conditioning)
+    return {"velocity": functional.mse_loss(predicted.float(), scheduler.get_velocity(latents, noise, timesteps))}
 
 
 @torch.no_grad()
 def sample(
-    denoiser: nn.Module, voice: DenoiserTask, names: list[str], steps: int = 20, guidance: float = 3.0
+    denoiser: nn.Module, task: DenoiserTask, captions: list[str], steps: int = 20, guidance: float = 3.0
 ) -> Tensor:
-    """Latents of the captions, with seed 0: what the decoder will do, all at once."""
+    """Return latents of the captions in one batch, with seed 0."""
     scheduler = DDIMScheduler(**SCHEDULER)
     scheduler.set_timesteps(steps)
-    told = caption_encoder.encode(voice.modality, names)
-    both = torch.cat([caption_encoder.encode(voice.modality, [""]).expand_as(told), told])
-    latents = torch.randn(len(names), *voice.shape, generator=torch.Generator().manual_seed(0))
-    for time in scheduler.timesteps:
+    conditional = caption_encoder.encode(task.modality, captions)
+    unconditional = caption_encoder.encode(task.modality, [""]).expand_as(conditional)
+    conditioning = torch.cat([unconditional, conditional])
+    latents = torch.randn(len(captions), *task.shape, generator=torch.Generator().manual_seed(0))
+    for timestep in scheduler.timesteps:
+        timesteps = timestep.expand(2 * len(captions))
         with torch.autocast("cpu", torch.bfloat16):
-            predicted = voice.predict(denoiser, torch.cat([latents, latents]), time.expand(2 * len(names)), both)
-        untold, wanted = predicted.float().chunk(2)
-        latents = scheduler.step(untold + guidance * (wanted - untold), time, latents).prev_sample
+            predicted = task.predict(denoiser, torch.cat([latents, latents]), timesteps, conditioning)
+        without, with_caption = predicted.float().chunk(2)
+        latents = scheduler.step(without + guidance * (with_caption - without), timestep, latents).prev_sample
     return latents
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="motet.training.nano.recipes.denoiser", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("modality", choices=MODALITIES)
-    parser.add_argument("--build", type=Path, default=Path("build"), help="where data and checkpoints are kept")
-    parser.add_argument("--steps", type=int, default=100_000)
-    parser.add_argument("--minutes", type=float, help="stop after this much training, if earlier")
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--average", type=float, default=0.999, help="decay of the weights' running average")
-    parser.add_argument("--threads", type=int, default=1)
-    return parser.parse_args()
+def main(
+    modality: Annotated[str, typer.Argument(help="image, audio or video.")],
+    build: Annotated[Path, typer.Option(help="Folder of data and checkpoints.")] = Path("build"),
+    steps: Annotated[int, typer.Option(help="Largest number of steps.")] = 100_000,
+    minutes: Annotated[float | None, typer.Option(help="Longest training in minutes of CPU time.")] = None,
+    rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
+    average: Annotated[float, typer.Option(help="Decay of the running average of the weights.")] = 0.999,
+    threads: Annotated[int, typer.Option(help="CPU threads. The CPU time is the sum over all threads.")] = 1,
+) -> None:
+    """Train the denoiser of one modality, and write samples of held-out things into the checkpoint folder."""
+    if modality not in DENOISER_TASKS:
+        raise typer.BadParameter(f"{modality!r} is not a modality: use one of {', '.join(DENOISER_TASKS)}")
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    task = DENOISER_TASKS[modality](build)
+    denoiser = task.denoiser()
+    folder = build / f"denoiser-{modality}"
+    schedule = Schedule(steps, rate, minutes=minutes, average=average)
+
+    def save_samples() -> None:
+        pictures.save(task.sample_sheet(lambda captions: sample(denoiser, task, captions)), folder / "samples.png")
+
+    loop = TrainingLoop(denoiser, folder, schedule)
+    loop.run(lambda rng: losses(denoiser, task, rng), save_samples, save_interval=240)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -1,7 +1,9 @@
-"""Asks a finished bundle's language model about things that nothing was trained on, and marks its answers.
+"""Measures a bundle's language model on held-out things, without decoders.
 
-No decoder takes part: an answer is right when it asks for the right modalities in the right order, and when the
-conditioning it gives is nearer to the right caption's than to that of any other thing.
+    python -m motet.training.nano.recipes.probe_language_model
+
+A response is correct if it requests the right modalities in the right order, and if each conditioning is nearer to the
+caption of the right thing than to the caption of any other thing.
 """
 
 from __future__ import annotations
@@ -26,112 +28,116 @@ from motet.models.arrays import from_torch, to_torch
 from motet.models.encoder.imagebind import load_imagebind
 from motet.models.llm.language_model import LlamaLanguageModel, load_language_model
 from motet.training.nano.data.embedding_bank import EmbeddingBank
-from motet.training.nano.dialogues.dialogues import Dialogue, DialogueGenerator, Utterance
-from motet.training.nano.dialogues.requests import worded
+from motet.training.nano.dialogues.dialogue import Dialogue, Utterance, plain_text
+from motet.training.nano.dialogues.generator import DialogueGenerator
 from motet.training.nano.world import caption_encoder
 from motet.training.nano.world.world import MODALITIES, Thing, things
 
-_CEILINGS = dict.fromkeys(MODALITIES, 8)
+_MAX_SIGNALS = dict.fromkeys(MODALITIES, 8)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the model said, and the things that its conditioning is nearest to."""
+class ProbedResponse:
+    """The model's text, and for each signal the thing whose caption is nearest to the conditioning."""
 
     text: str
     things: tuple[Thing, ...]
 
 
-class Examiner:
-    """Puts dialogues to a language model."""
+class LanguageModelProbe:
+    """Sends dialogues to a language model and counts the correct responses by category."""
 
-    def __init__(self, model: LlamaLanguageModel, bank: EmbeddingBank) -> None:
-        self._model, self._bank = model, bank
-        self.scores: Counter[str] = Counter()
-        self.asked: Counter[str] = Counter()
+    def __init__(self, model: LlamaLanguageModel, embeddings: EmbeddingBank) -> None:
+        self._model, self._embeddings = model, embeddings
+        self.correct: Counter[str] = Counter()
+        self.total: Counter[str] = Counter()
 
-    async def answer(self, heard: Sequence[Utterance]) -> Answer:
-        """The model's answer to what was said so far."""
+    async def respond(self, utterances: Sequence[Utterance]) -> ProbedResponse:
+        """Return the model's response to the utterances."""
         text, found = "", []
-        prompt = Prompt(tuple(self._turn(utterance) for utterance in heard), _CEILINGS)
+        prompt = Prompt(tuple(self._turn(utterance) for utterance in utterances), _MAX_SIGNALS)
         async for event in self._model.generate(prompt, Deadline.after(120)):
             if isinstance(event, TextPiece):
                 text += event.text
             elif isinstance(event, Signal):
-                found.append(nearest(event.modality, to_torch(event.conditioning)))
-        return Answer(text, tuple(found))
+                found.append(nearest_thing(event.modality, to_torch(event.conditioning)))
+        return ProbedResponse(text, tuple(found))
 
-    async def mark(self, dialogue: Dialogue, scene: str, aloud: bool) -> None:
-        """Asks the dialogue's last question and notes how it was answered."""
+    async def probe(self, dialogue: Dialogue, category: str, verbose: bool) -> None:
+        """Compare the model's response to the dialogue's last utterance, and count the result."""
         expected = dialogue[-1]
-        wanted = tuple(part for part in expected.parts if isinstance(part, Thing))
-        said = "".join(part for part in expected.parts if isinstance(part, str))
-        got = await self.answer(dialogue[:-1])
-        if wanted:
-            self._note(f"{scene}: modalities", [t.modality for t in got.things] == [t.modality for t in wanted])
-            for right, found in zip(wanted, got.things, strict=False):
-                self._note(f"{scene}: {right.modality} subject", right.subject == found.subject)
-                self._note(f"{scene}: {right.modality} manner", right.manner == found.manner)
-        self._note(f"{scene}: text", got.text == said)
-        if aloud and (got.text != said or got.things != wanted):
-            print(f"  {dialogue[-2].parts}\n    want {said!r}\n    got  {got.text!r}\n    {wanted} {got.things}")
+        expected_things = tuple(part for part in expected.parts if isinstance(part, Thing))
+        expected_text = "".join(part for part in expected.parts if isinstance(part, str))
+        response = await self.respond(dialogue[:-1])
+        if expected_things:
+            same_modalities = [t.modality for t in response.things] == [t.modality for t in expected_things]
+            self._count(f"{category}: modalities", same_modalities)
+            for right, found in zip(expected_things, response.things, strict=False):
+                self._count(f"{category}: {right.modality} subject", right.subject == found.subject)
+                self._count(f"{category}: {right.modality} manner", right.manner == found.manner)
+        self._count(f"{category}: text", response.text == expected_text)
+        if verbose and (response.text != expected_text or response.things != expected_things):
+            print(f"  {dialogue[-2].parts}")
+            print(f"    expected {expected_text!r} {expected_things}\n    actual   {response.text!r} {response.things}")
 
-    def _note(self, name: str, right: bool) -> None:
-        self.asked[name] += 1
-        self.scores[name] += right
+    def _count(self, name: str, correct: bool) -> None:
+        self.total[name] += 1
+        self.correct[name] += correct
 
     def _turn(self, utterance: Utterance) -> Turn:
         parts: list[str | Embedding] = []
         for part in utterance.parts:
             if isinstance(part, Thing):
-                parts.append(Embedding(part.modality, from_torch(self._bank.draw([part])[0])))
+                parts.append(Embedding(part.modality, from_torch(self._embeddings.draw([part])[0])))
             else:
-                parts.append(worded(part))
+                parts.append(plain_text(part))
         return Turn(utterance.role, tuple(parts))
 
 
-def nearest(modality: str, conditioning: torch.Tensor) -> Thing:
-    """The thing whose caption's conditioning is nearest."""
-    taught = _taught(modality)
-    distances = (taught - conditioning.reshape(1, *taught.shape[1:])).square().sum(dim=(1, 2))
+def nearest_thing(modality: str, conditioning: torch.Tensor) -> Thing:
+    """Return the thing whose caption has the nearest conditioning."""
+    candidates = _caption_conditioning(modality)
+    distances = (candidates - conditioning.reshape(1, *candidates.shape[1:])).square().sum(dim=(1, 2))
     return things(modality)[int(distances.argmin())]
 
 
 @cache
-def _taught(modality: str) -> torch.Tensor:
+def _caption_conditioning(modality: str) -> torch.Tensor:
     return caption_encoder.encode(modality, [thing.caption for thing in things(modality)])
 
 
-async def examine(examiner: Examiner, scenes: Sequence[str], count: int, seed: int, aloud: bool) -> None:
-    """Asks `count` questions of each scene."""
-    scribe = DialogueGenerator(apart=True)
-    for scene in scenes:
+async def probe_all(probe: LanguageModelProbe, kinds: Sequence[str], count: int, seed: int, verbose: bool) -> None:
+    """Probe `count` dialogues of each kind."""
+    generator = DialogueGenerator(test_split=True)
+    for kind in kinds:
         for number in range(count):
-            generator = np.random.default_rng((seed, number))
-            dialogue = scribe.wishes(generator, plain=True) if scene == "wishes" else scribe.dialogue(generator, scene)
-            kind = next((f" {p.modality}" for p in dialogue[0].parts if isinstance(p, Thing)), "")
-            await examiner.mark(dialogue, scene + (kind if scene in ("question", "describe") else ""), aloud)
+            rng = np.random.default_rng((seed, number))
+            dialogue = generator.requests(rng, complete=True) if kind == "requests" else generator.dialogue(rng, kind)
+            attached = next((f" {part.modality}" for part in dialogue[0].parts if isinstance(part, Thing)), "")
+            await probe.probe(dialogue, kind + (attached if kind in ("question", "describe") else ""), verbose)
 
 
 def main(
-    bundle: Annotated[Path, typer.Option(help="The bundle to examine.")] = Path("bundles/nano"),
-    bank: Annotated[Path, typer.Option(help="Where embeddings of test media are kept.")] = Path(
+    bundle: Annotated[Path, typer.Option(help="Folder of the bundle.")] = Path("bundles/nano"),
+    embeddings: Annotated[Path, typer.Option(help="File of the embeddings of test media.")] = Path(
         "build/bank-test.safetensors"
     ),
-    count: Annotated[int, typer.Option(help="Questions per scene.")] = 60,
-    scenes: Annotated[str, typer.Option(help="Which scenes, with commas.")] = "wishes,describe,question,variation,chat",
-    seed: Annotated[int, typer.Option(help="Another seed asks other questions.")] = 1,
-    aloud: Annotated[bool, typer.Option(help="Print every answer that differs from the expected one.")] = False,
+    count: Annotated[int, typer.Option(help="Dialogues per kind.")] = 60,
+    kinds: Annotated[
+        str, typer.Option(help="Kinds of dialogue, separated by commas.")
+    ] = "requests,describe,question,follow_up,chat",
+    seed: Annotated[int, typer.Option(help="Seed of the dialogues.")] = 1,
+    verbose: Annotated[bool, typer.Option(help="Print every response that differs from the expected one.")] = False,
 ) -> None:
-    """Examine a bundle's language model; prints the scores as JSON."""
+    """Measure a bundle's language model, and print the share of correct responses as JSON."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     loaded = Bundle.load(bundle, parts=())
     encoder = load_imagebind(bundle / loaded.manifest.encoder.path)
-    examiner = Examiner(load_language_model(loaded), EmbeddingBank.filled(encoder, bank, apart=True))
-    asyncio.run(examine(examiner, scenes.split(","), count, seed, aloud))
-    scores = {name: round(examiner.scores[name] / asked, 3) for name, asked in examiner.asked.items()}
-    print(json.dumps(scores, indent=2))
+    bank = EmbeddingBank.load_or_compute(encoder, embeddings, test_split=True)
+    probe = LanguageModelProbe(load_language_model(loaded), bank)
+    asyncio.run(probe_all(probe, kinds.split(","), count, seed, verbose))
+    print(json.dumps({name: round(probe.correct[name] / total, 3) for name, total in probe.total.items()}, indent=2))
 
 
 if __name__ == "__main__":

@@ -1,132 +1,127 @@
-"""Trains the vocoder's net: log-mel spectrograms to linear ones, from which the phases follow.
+"""Trains the vocoder's network: log-mel spectrograms to linear spectrograms. Griffin-Lim adds the phases.
 
     python -m motet.training.nano.recipes.vocoder --minutes 8
 
-It hears every note of every instrument but those of held-out combinations, through the linear coder that the
-sound denoiser works in, so it learns on spectrograms like those it will be given.
+The training data are all notes of all instruments except the held-out combinations. The notes pass through the linear
+autoencoder of the sound denoiser, so that they resemble the vocoder's input at serving time.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
 from scipy.io import wavfile
 from torch import Tensor
 from torch.nn import functional
 
 from motet.models.diffusion.griffin_lim import GriffinLimVocoder
 from motet.models.diffusion.patch_autoencoder import PatchAutoencoder
-from motet.training import loop
+from motet.training.loop import Schedule, TrainingLoop, load_weights
 from motet.training.nano.recipes.autoencoder import fit
 from motet.training.nano.world import sounds, spectrogram
 from motet.training.nano.world.world import REGISTERS, Thing, held_out
 
 _BATCH = 16
-# The notes it learns from: those of the registers and between them.
-_SUNG = range(min(REGISTERS["low"]), max(REGISTERS["high"]) + 1)
+# The MIDI notes of the data: in the registers and between them.
+_NOTES = range(min(REGISTERS["low"]), max(REGISTERS["high"]) + 1)
 _NOISE = 0.03
-_HALF = spectrogram.HOP // 2
-# What is 60 dB below a full tone is not heard and not worth learning.
-_QUIET = 1e-2
+_HALF_HOP = spectrogram.HOP // 2
+# The smallest magnitude in the loss, 60 dB below a full tone. Smaller ones are inaudible.
+_MIN_MAGNITUDE = 1e-2
 
 
-def main() -> None:
-    """Trains or goes on training; writes waves of held-out notes beside the checkpoints."""
-    options = _options()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(0)
+def load_vocoder(build: Path) -> GriffinLimVocoder:
+    """Return the trained vocoder. Raise FileNotFoundError if there is no complete checkpoint."""
     vocoder = GriffinLimVocoder()
-    folder = options.build / "vocoder"
-    schedule = loop.Schedule(options.steps, 1e-3, minutes=options.minutes, average=0.998)
-    heard = Heard(options.build)
-    training = loop.Loop(vocoder, folder, schedule)
-    training.run(lambda rng: losses(vocoder, heard, rng), lambda: heard.show(vocoder, folder), save_seconds=240)
-
-
-def load(build: Path) -> GriffinLimVocoder:
-    """The trained vocoder. Raises FileNotFoundError when there is none."""
-    vocoder = GriffinLimVocoder()
-    vocoder.load_state_dict(loop.weights(build / "vocoder"), strict=False)
+    vocoder.load_state_dict(load_weights(build / "vocoder"), strict=False)
     return vocoder.requires_grad_(False).eval()
 
 
-class Heard:
-    """The notes that may be learned from, their spectrograms, and the linear coder of these."""
+class VocoderData:
+    """The notes of both splits, the spectrograms of the training split, and their linear autoencoder."""
 
     def __init__(self, build: Path) -> None:
         scales = sounds.load_scales(build / "data" / "sounds.safetensors")
-        scales = {key: sound for key, sound in scales.items() if key[1] in _SUNG}
-        self.known = {key: torch.from_numpy(sound) for key, sound in scales.items() if not unheard(*key)}
-        self.kept_back = {key: torch.from_numpy(sound) for key, sound in scales.items() if unheard(*key)}
-        self.mels = {key: spectrogram.log_mel(wave[None])[0] for key, wave in self.known.items()}
-        self.coder = coder(self.mels.values())
-        self._keys = list(self.known)
+        scales = {key: sound for key, sound in scales.items() if key[1] in _NOTES}
+        self.training = {key: torch.from_numpy(sound) for key, sound in scales.items() if not is_held_out_note(*key)}
+        self.test = {key: torch.from_numpy(sound) for key, sound in scales.items() if is_held_out_note(*key)}
+        self.mels = {key: spectrogram.log_mel(wave[None])[0] for key, wave in self.training.items()}
+        self.autoencoder = sound_autoencoder(self.mels.values())
+        self._keys = list(self.training)
 
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Sixteen coded spectrograms (16, 192, 64) and their magnitudes (16, 192, 513), at random loudness."""
-        chosen = [self._keys[i] for i in rng.integers(len(self._keys), size=_BATCH)]
-        waves = torch.stack([float(rng.uniform(0.4, 1.2)) * self.known[key] for key in chosen])
-        # A frame of the log-mel spectrogram has its centre half a hop later than one of the centred transform.
-        later = functional.pad(waves[:, _HALF:], (0, _HALF))
-        return self._recode(spectrogram.log_mel(waves)), spectrogram.magnitudes(later, 1024, spectrogram.HOP)[:, :-1]
+        """Return sixteen coded spectrograms (16, 192, 64) and their magnitudes (16, 192, 513), at random volume."""
+        keys = [self._keys[i] for i in rng.integers(len(self._keys), size=_BATCH)]
+        waves = torch.stack([float(rng.uniform(0.4, 1.2)) * self.training[key] for key in keys])
+        # The centre of a log-mel frame is half a hop later than the centre of a frame of the centred transform.
+        shifted = functional.pad(waves[:, _HALF_HOP:], (0, _HALF_HOP))
+        return self._recode(spectrogram.log_mel(waves)), spectrogram.magnitudes(shifted, 1024, spectrogram.HOP)[:, :-1]
 
     @torch.no_grad()
-    def _recode(self, spectra: Tensor) -> Tensor:
-        latents = self.coder.encode(spectra[:, None])
-        drawn: Tensor = self.coder.decode(latents + _NOISE * torch.randn_like(latents)).sample[:, 0]
-        return drawn
+    def _recode(self, mels: Tensor) -> Tensor:
+        latents = self.autoencoder.encode(mels[:, None])
+        decoded: Tensor = self.autoencoder.decode(latents + _NOISE * torch.randn_like(latents)).sample[:, 0]
+        return decoded
 
     @torch.no_grad()
-    def show(self, vocoder: GriffinLimVocoder, folder: Path) -> None:
-        """Writes held-out notes as the vocoder sings them; prints their distance in log-mel."""
-        waves = torch.stack(list(self.kept_back.values()))
-        mels = spectrogram.log_mel(waves)
-        sung = vocoder(mels)
-        distance = (spectrogram.log_mel(sung) - mels).abs().mean().item()
-        print(f"held-out notes: {distance:.3f} nepers apart", flush=True)
-        for (instrument, note), wave in list(zip(self.kept_back, sung, strict=True))[2::5]:
+    def save_samples(self, vocoder: GriffinLimVocoder, folder: Path) -> None:
+        """Write some of the vocoder's held-out notes, and print the mean log-mel distance of all held-out notes."""
+        mels = spectrogram.log_mel(torch.stack(list(self.test.values())))
+        waves = vocoder(mels)
+        distance = (spectrogram.log_mel(waves) - mels).abs().mean().item()
+        print(f"held-out notes: log-mel distance {distance:.3f} nepers", flush=True)
+        for (instrument, note), wave in list(zip(self.test, waves, strict=True))[2::5]:
             wavfile.write(folder / f"{instrument}-{note}.wav", sounds.RATE, wave.numpy())
 
 
-def unheard(instrument: str, note: int) -> bool:
-    """Whether this is a note of a held-out combination."""
+def is_held_out_note(instrument: str, note: int) -> bool:
+    """Return True if the note belongs to a held-out combination."""
     return any(
         note in notes and held_out(Thing("audio", instrument, register)) for register, notes in REGISTERS.items()
     )
 
 
-def coder(mels: Iterable[Tensor]) -> PatchAutoencoder:
-    """The linear coder of spectrograms: 192 x 64 become 24 x 8 x 24."""
+def sound_autoencoder(mels: Iterable[Tensor]) -> PatchAutoencoder:
+    """Return the linear autoencoder of spectrograms: 192 x 64 to 24 x 8 x 24."""
     autoencoder = PatchAutoencoder(in_channels=1, latent_channels=24, width=0)
     fit(autoencoder, torch.stack(list(mels))[:, None])
     return autoencoder.requires_grad_(False).eval()
 
 
-def losses(vocoder: GriffinLimVocoder, heard: Heard, rng: np.random.Generator) -> dict[str, Tensor]:
-    """Distance of the magnitudes' logarithms, and of their square roots, which loud peaks dominate."""
-    mels, wanted = heard.batch(rng)
-    got = vocoder.log_magnitudes(mels)
+def losses(vocoder: GriffinLimVocoder, data: VocoderData, rng: np.random.Generator) -> dict[str, Tensor]:
+    """Return the differences of the magnitudes' logarithms, and of their square roots, which weight loud peaks more."""
+    mels, target = data.batch(rng)
+    predicted = vocoder.log_magnitudes(mels)
     return {
-        "logarithmic": functional.l1_loss(got.clamp(min=math.log(_QUIET)), wanted.clamp(min=_QUIET).log()),
-        "root": functional.l1_loss((got / 2).exp(), wanted.sqrt()),
+        "logarithmic": functional.l1_loss(
+            predicted.clamp(min=math.log(_MIN_MAGNITUDE)), target.clamp(min=_MIN_MAGNITUDE).log()
+        ),
+        "root": functional.l1_loss((predicted / 2).exp(), target.sqrt()),
     }
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="motet.training.nano.recipes.vocoder", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("--build", type=Path, default=Path("build"), help="where data and checkpoints are kept")
-    parser.add_argument("--steps", type=int, default=10000)
-    parser.add_argument("--minutes", type=float, help="stop after this much training, if earlier")
-    parser.add_argument("--threads", type=int, default=1)
-    return parser.parse_args()
+def main(
+    build: Annotated[Path, typer.Option(help="Folder of data and checkpoints.")] = Path("build"),
+    steps: Annotated[int, typer.Option(help="Largest number of steps.")] = 10_000,
+    minutes: Annotated[float | None, typer.Option(help="Longest training in minutes of CPU time.")] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads. The CPU time is the sum over all threads.")] = 1,
+) -> None:
+    """Train the vocoder, and write samples of held-out notes into the checkpoint folder."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    vocoder = GriffinLimVocoder()
+    folder = build / "vocoder"
+    schedule = Schedule(steps, 1e-3, minutes=minutes, average=0.998)
+    data = VocoderData(build)
+    loop = TrainingLoop(vocoder, folder, schedule)
+    loop.run(lambda rng: losses(vocoder, data, rng), lambda: data.save_samples(vocoder, folder), save_interval=240)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

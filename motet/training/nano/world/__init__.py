@@ -1,1 +1,1 @@
-"""The world the nano bundle knows: its nouns, pictures, sounds and clips, and its caption encoder."""
+"""The nano world: its nouns, pictures, sounds, clips and captions."""

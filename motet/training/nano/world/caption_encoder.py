@@ -1,8 +1,8 @@
-"""The frozen caption encoder: the teacher of the decoders and of the output projections.
+"""The frozen caption encoder: it makes the targets of the decoders and of the output projections.
 
-It stands where CLIP and CLAP stand in NExT-GPT: the decoders learn to sing what it writes, and the output
-projections of the language model learn to write the same. It is never trained: every word's vector is drawn
-from a generator seeded by the word itself, so there is nothing to store, and a new word changes no old one.
+The caption encoder replaces CLIP and CLAP of NExT-GPT. The decoders are conditioned on its output, and the output
+projections of the language model learn to predict the same output. It is never trained: the word itself seeds the
+generator of the word's vector. So there are no weights to store, and a new word changes no other vector.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from torch import Tensor
 ROWS = 8
 WIDTH = 128
 
-# Words that every sound caption shares. Left in the sum they would make all sounds nearly the same direction.
+# Words of every sound caption. If the sum included them, the vectors of all sounds would be nearly parallel.
 _SHARED = frozenset({"a", "an", "on", "note"})
 
 
 def encode(modality: str, captions: list[str]) -> Tensor:
-    """The conditioning of each caption, float32, as a decoder of the nano bundle takes it.
+    """Return the conditioning of each caption for a decoder of the nano bundle, float32.
 
-    `image` and `video`: (n, 8, 128), one row per word, padded, each row of mean 0 and variance 1, as after a
-    LayerNorm. `audio`: (n, 1, 128), unit L2 norm, as CLAP's. The empty caption is the unconditional one.
-    Raises ValueError for a caption of more than eight words.
+    `image` and `video`: (n, 8, 128), one row per word, padded, each row with mean 0 and variance 1, as after a
+    LayerNorm. `audio`: (n, 1, 128), unit L2 norm, as in CLAP. The empty caption gives the unconditional embedding.
+    Raise ValueError for a caption of more than eight words.
     """
-    one = _sentence if modality == "audio" else _rows
-    return torch.stack([one(caption) for caption in captions])
+    encode_one = _sentence if modality == "audio" else _rows
+    return torch.stack([encode_one(caption) for caption in captions])
 
 
 def _rows(caption: str) -> Tensor:
@@ -36,7 +36,8 @@ def _rows(caption: str) -> Tensor:
     if len(words) > ROWS:
         raise ValueError(f"a caption has at most {ROWS} words, not {len(words)}: shorten {caption!r}")
     words += ["<pad>"] * (ROWS - len(words))
-    # Half the words' strength: enough to tell "an orange on blue" from "a fish on orange", not to hide a word.
+    # Position vectors have half the length of word vectors: enough to distinguish "an orange on blue" from "a fish on
+    # orange", and too little to hide a word.
     rows = torch.stack([_vector(word) + 0.5 * _vector(f"<place {i}>") for i, word in enumerate(words)])
     return torch.nn.functional.layer_norm(rows, (WIDTH,))
 

@@ -1,4 +1,4 @@
-"""Clips of the nano world: a noun that moves, grows, turns or rests on a white ground, for two seconds."""
+"""Clips of the nano world: for two seconds a noun moves, grows, turns or rests on a white background."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from motet.training.nano.world.world import CLIP_BACKGROUND
 
 FRAMES = 8
 FRAMES_PER_SECOND = 4
-# Half the way a moving noun travels, in pixels: at its size it just stays within the frame.
+# Half the path of a moving noun, in pixels. A noun of `_SIZE` stays just inside the frame.
 _REACH = 15.0
 _SIZE = 0.62
-# Of a turning noun: at any angle it just stays within the frame.
+# The scale of a turning noun. The noun stays just inside the frame at any angle.
 _TURNING_SIZE = 0.85
 _DIRECTIONS = {
     "moving left": (-_REACH, 0.0),
@@ -28,20 +28,21 @@ Clip = NDArray[np.uint8]
 def draw(
     noun: str, motion: str, style: str = "google", scale: float = 1.0, offset: tuple[float, float] = (0.0, 0.0)
 ) -> Clip:
-    """The noun in motion, uint8 (8, 64, 64, 3).
+    """Return a clip of the noun in motion, uint8 (8, 64, 64, 3).
 
-    `scale` multiplies its usual size, and `offset` (right, down) moves the whole way, in pixels. Growing is
-    from 0.4 to 1 of a picture's size; turning is half a turn counterclockwise. Raises ValueError for another motion.
+    `scale` multiplies the noun's usual size, and `offset` (right, down) moves the whole path, in pixels. A growing noun
+    grows from 0.4 to 1 of its size in a picture. A turning noun makes half a turn counterclockwise. Raise ValueError
+    for an unknown motion.
     """
     return np.stack([_frame(noun, motion, style, scale, offset, t) for t in np.linspace(0, 1, FRAMES)])
 
 
-def rest(noun: str, turned: int) -> Clip:
-    """The noun at rest, as it stands in the frame `turned` of its turning; uint8 (8, 64, 64, 3).
+def at_rest(noun: str, frame: int) -> Clip:
+    """Return a clip of the noun at rest, at the angle of that `frame` of a turning clip; uint8 (8, 64, 64, 3).
 
-    A motion of no name: it shows what a noun looks like from below or from the side, and that it need not turn for it.
+    Such a clip has no named motion. It shows a noun upside down or on its side without a turn.
     """
-    picture = pictures.draw(noun, CLIP_BACKGROUND, scale=_TURNING_SIZE, angle=180 * turned / (FRAMES - 1))
+    picture = pictures.draw(noun, CLIP_BACKGROUND, scale=_TURNING_SIZE, angle=180 * frame / (FRAMES - 1))
     return np.stack([picture] * FRAMES)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of the nano world: an emoji on a plain background, drawn with a place, a size and an angle."""
+"""Pictures of the nano world: an emoji on a plain background, at a given position, size and angle."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from motet.training.nano.world.world import BACKGROUNDS, NOUNS
 
 SIZE = 64
 STYLES = ("google", "twitter")
-# An upright emoji at scale 1 is this wide: a margin stays, so that it can move a little and turn.
+# The width of an upright emoji at scale 1, in pixels. The margin allows small moves and turns.
 _WIDTH = 48
 
 Picture = NDArray[np.uint8]
@@ -29,17 +29,17 @@ def draw(
     offset: tuple[float, float] = (0.0, 0.0),
     angle: float = 0.0,
 ) -> Picture:
-    """The noun on the background, uint8 (64, 64, 3).
+    """Return a picture of the noun on the background, uint8 (64, 64, 3).
 
-    `background` is a name of `world.BACKGROUNDS` or an sRGB colour; `offset` is (right, down) in pixels from
-    the centre; `angle` is counterclockwise, in degrees. What leaves the frame is cut off.
+    `background` is a name of `world.BACKGROUNDS` or an sRGB colour. `offset` is (right, down) in pixels from the
+    centre. `angle` is counterclockwise, in degrees. Pixels outside the frame are cropped.
     """
     colour = BACKGROUNDS[background] if isinstance(background, str) else background
     emoji = _emoji(noun, style)
-    # One affine map from each pixel of the result to the emoji: turned, scaled and moved with one resampling.
+    # One affine map from each pixel of the result to the emoji, so rotation, scale and offset need one resampling.
     shrink = emoji.width / (_WIDTH * scale)
-    turn = np.deg2rad(angle)
-    cos, sin = np.cos(turn) * shrink, np.sin(turn) * shrink
+    radians = np.deg2rad(angle)
+    cos, sin = np.cos(radians) * shrink, np.sin(radians) * shrink
     x, y = SIZE / 2 + offset[0], SIZE / 2 + offset[1]
     centre = emoji.width / 2
     matrix = (cos, -sin, centre - cos * x + sin * y, sin, cos, centre - sin * x - cos * y)
@@ -51,13 +51,13 @@ def draw(
 
 
 def save(picture: Picture, path: Path) -> None:
-    """Writes a picture, or a sheet of them, as PNG."""
+    """Write a picture, or a sheet of pictures, as PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(picture).save(path)
 
 
 def folder() -> Path:
-    """Where the emoji packages lie: `MOTET_EMOJI`, by default `node_modules` in the current folder."""
+    """Return the folder of the emoji packages: `MOTET_EMOJI`, by default `node_modules` in the current folder."""
     return Path(os.environ.get("MOTET_EMOJI", "node_modules"))
 
 
@@ -76,6 +76,6 @@ def _files(package: Path) -> dict[str, str]:
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"no emoji in {package}: run `npm install emoji-datasource-google emoji-datasource-twitter` "
-            "and set MOTET_EMOJI to the node_modules folder it made"
+            "and set MOTET_EMOJI to the node_modules folder that npm created"
         ) from error
     return {name: entry["image"] for entry in listing for name in entry["short_names"]}

@@ -1,7 +1,7 @@
-"""The nano world: everything the nano bundle can see, hear, say and make.
+"""The nano world: every picture, sound and clip that the nano bundle knows.
 
-A *thing* is one combination of attributes, such as a penguin on blue. About one combination in eight is
-never trained on, by any part of the bundle; `held_out` says which, so evaluation can ask for exactly those.
+A *thing* is one combination of attributes, for example a penguin on blue. About one combination in eight is held out:
+no part of the bundle is trained on it. `held_out` names these combinations, and the evaluation uses only them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import product
 
-# Noun -> the short name of its picture in the emoji-datasource packages.
+# The short name of each noun's picture in the emoji-datasource packages.
 NOUNS = {
     "red apple": "apple",
     "banana": "banana",
@@ -53,7 +53,7 @@ NOUNS = {
     "pumpkin": "jack_o_lantern",
 }
 
-# Background -> its colour, sRGB.
+# The sRGB colour of each background.
 BACKGROUNDS = {
     "red": (214, 48, 49),
     "orange": (245, 140, 40),
@@ -65,7 +65,7 @@ BACKGROUNDS = {
     "white": (250, 250, 250),
 }
 
-# Instrument -> its General MIDI program, counted from 0.
+# The General MIDI program of each instrument, counted from 0.
 INSTRUMENTS = {
     "piano": 0,
     "music box": 10,
@@ -79,7 +79,7 @@ INSTRUMENTS = {
     "flute": 73,
 }
 
-# Register -> the MIDI notes it holds; the gaps between registers are over an octave wide.
+# The MIDI notes of each register. The gaps between registers are more than an octave wide.
 REGISTERS = {
     "low": tuple(range(45, 50)),
     "middle": tuple(range(62, 67)),
@@ -88,7 +88,7 @@ REGISTERS = {
 
 MIDDLE_C = 60
 
-# The sixteen nouns that move, and how. Clips have one plain background, `CLIP_BACKGROUND`.
+# The sixteen nouns and the six motions of clips. All clips have the plain background `CLIP_BACKGROUND`.
 MOVERS = (
     "red apple",
     "banana",
@@ -110,7 +110,7 @@ MOVERS = (
 MOTIONS = ("moving left", "moving right", "moving up", "moving down", "growing", "turning")
 CLIP_BACKGROUND = "white"
 
-
+# The value of an attribute that is not of interest.
 ANY = "any"
 
 
@@ -118,9 +118,9 @@ ANY = "any"
 class Thing:
     """One combination: a modality and the values of its two attributes.
 
-    `image`: (noun, background); `audio`: (instrument, register); `video`: (noun, motion). A manner of "" is none that
-    has a name: a noun on some other ground, an instrument between two registers. Where an attribute is `ANY`, only the
-    other one is of interest.
+    `image`: (noun, background); `audio`: (instrument, register); `video`: (noun, motion). The manner "" stands for
+    every manner without a name: a noun on another background, an instrument between two registers. An attribute that
+    is `ANY` is not of interest; the other one is.
     """
 
     modality: str
@@ -129,71 +129,72 @@ class Thing:
 
     @property
     def caption(self) -> str:
-        """What the thing is called; the training captions, and the conditioning, are made of this."""
+        """The name of the thing. Training captions and conditioning are made from it."""
         if self.manner in ("", ANY):
-            return article(self.subject)
+            return with_article(self.subject)
         if self.subject == ANY:
             return replace(self, subject="thing").caption
         match self.modality:
             case "image":
-                return f"{article(self.subject)} on {article(self.manner)} background"
+                return f"{with_article(self.subject)} on {with_article(self.manner)} background"
             case "audio":
-                return f"a {self.manner} note on {article(self.subject)}"
+                return f"a {self.manner} note on {with_article(self.subject)}"
             case _:
-                return f"{article(self.subject)} {self.manner}"
+                return f"{with_article(self.subject)} {self.manner}"
 
 
-def article(noun: str) -> str:
-    """The noun with its indefinite article: "an octopus", "a red apple"."""
+def with_article(noun: str) -> str:
+    """Return the noun with its indefinite article: "an octopus", "a red apple"."""
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
-def nameless(modality: str) -> list[Thing]:
-    """Every subject of a modality in a manner of no name: what parts subjects from manners in training."""
-    return [Thing(modality, subject, "") for subject in _SPACES[modality][0]]
-
-
-def impartial(modality: str) -> list[Thing]:
-    """Things to learn manners from, of subjects that lack none of them: so no subject comes to mean "never so".
-
-    The sounds of instruments of which no sound is held out; clips of the nouns that no clip of the world is made of.
-    There are no such pictures: all that are not held out stand for them.
-    """
-    subjects, manners = _SPACES[modality]
-    strangers = tuple(noun for noun in NOUNS if noun not in MOVERS) if modality == "video" else ()
-    every = [Thing(modality, subject, manner) for subject, manner in product(strangers or subjects, manners)]
-    lacking = {thing.subject for thing in every if held_out(thing)}
-    return [thing for thing in every if thing.subject not in lacking] or chosen(modality, False)
-
-
-_SPACES = {
+_ATTRIBUTES = {
     "image": (tuple(NOUNS), tuple(BACKGROUNDS)),
     "audio": (tuple(INSTRUMENTS), tuple(REGISTERS)),
     "video": (MOVERS, MOTIONS),
 }
-MODALITIES = tuple(_SPACES)
+MODALITIES = tuple(_ATTRIBUTES)
 
 
 def things(modality: str) -> list[Thing]:
-    """Every combination of a modality, trained on or not, in a fixed order."""
-    return [Thing(modality, subject, manner) for subject, manner in product(*_SPACES[modality])]
+    """Return every combination of a modality, held out or not, in a fixed order."""
+    return [Thing(modality, subject, manner) for subject, manner in product(*_ATTRIBUTES[modality])]
 
 
-def chosen(modality: str, apart: bool) -> list[Thing]:
-    """The things of a modality that are held out, or those that are not."""
-    return [thing for thing in things(modality) if held_out(thing) == apart]
+def things_of_split(modality: str, test_split: bool) -> list[Thing]:
+    """Return the held-out things of a modality (the test split), or all others (the training split)."""
+    return [thing for thing in things(modality) if held_out(thing) == test_split]
+
+
+def things_without_manner(modality: str) -> list[Thing]:
+    """Return every subject of a modality with the manner "". They teach subjects independently of manners."""
+    return [Thing(modality, subject, "") for subject in _ATTRIBUTES[modality][0]]
+
+
+def unbiased_things(modality: str) -> list[Thing]:
+    """Return things whose subjects have no held-out manner. They teach manners independently of subjects.
+
+    A model that is trained on a subject in all manners but one learns that the subject excludes this manner. Sounds:
+    the instruments with no held-out register. Clips: the nouns outside `MOVERS`. Every noun has a held-out background,
+    so for pictures the function returns the whole training split.
+    """
+    subjects, manners = _ATTRIBUTES[modality]
+    other_nouns = tuple(noun for noun in NOUNS if noun not in MOVERS) if modality == "video" else ()
+    candidates = [Thing(modality, subject, manner) for subject, manner in product(other_nouns or subjects, manners)]
+    biased = {thing.subject for thing in candidates if held_out(thing)}
+    return [thing for thing in candidates if thing.subject not in biased] or things_of_split(modality, False)
 
 
 def held_out(thing: Thing) -> bool:
-    """Whether nothing in the bundle was trained on this combination.
+    """Return True if no part of the bundle is trained on this combination.
 
-    Each subject lacks at most one or two manners, and each manner some subjects: both were seen, never together.
+    Each subject has at most one or two held-out manners. The training split contains every subject and every manner.
     """
-    subjects, manners = _SPACES[thing.modality]
+    subjects, manners = _ATTRIBUTES[thing.modality]
     if thing.subject not in subjects or thing.manner not in manners:
         return False
     row, column = subjects.index(thing.subject), manners.index(thing.manner)
-    # 3 and the eight backgrounds or six motions walk through every column; audio has only three registers.
+    # The factor 3 reaches every column of the eight backgrounds or six motions. Audio has only three registers.
     if thing.modality == "audio":
         return row % 2 == 0 and column == (row // 2) % len(manners)
     return column == (3 * row + row // len(manners)) % len(manners)

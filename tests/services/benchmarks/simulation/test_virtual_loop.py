@@ -1,4 +1,4 @@
-"""The made-up clock: everything happens when it should, and nobody waits for it."""
+"""The virtual clock: timers fire at their times, without waiting."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ def test_hours_pass_at_once() -> None:
         await asyncio.sleep(10_000)
         return now()
 
-    begun = time.monotonic()
+    start = time.monotonic()
 
     assert run_virtually(program()) == pytest.approx(10_000)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - start < 5
 
 
-def test_timers_come_in_their_order_and_at_their_times() -> None:
-    heard: list[tuple[str, float]] = []
+def test_timers_fire_in_order_and_at_their_times() -> None:
+    fired: list[tuple[str, float]] = []
 
-    async def say(word: str, at: float) -> None:
+    async def fire(name: str, at: float) -> None:
         await asyncio.sleep(at)
-        heard.append((word, round(now(), 6)))
+        fired.append((name, round(now(), 6)))
 
     async def program() -> None:
-        await asyncio.gather(say("third", 3.5), say("first", 1), say("second", 2), say("also second", 2))
+        await asyncio.gather(fire("third", 3.5), fire("first", 1), fire("second", 2), fire("also second", 2))
 
     run_virtually(program())
 
-    assert heard == [("first", 1), ("second", 2), ("also second", 2), ("third", 3.5)]
+    assert fired == [("first", 1), ("second", 2), ("also second", 2), ("third", 3.5)]
 
 
-def test_what_is_ready_is_done_before_time_goes_on() -> None:
+def test_ready_tasks_run_before_time_advances() -> None:
     async def program() -> float:
         for _ in range(1000):
             await asyncio.sleep(0)
@@ -70,7 +70,7 @@ def test_a_cancelled_timer_does_not_move_the_clock() -> None:
     assert run_virtually(program()) == pytest.approx(2)
 
 
-def test_many_small_waits_add_up_to_the_moment_they_should() -> None:
+def test_many_short_waits_add_up_exactly() -> None:
     async def program() -> list[float]:
         async def tick() -> float:
             for _ in range(10_000):
@@ -82,7 +82,7 @@ def test_many_small_waits_add_up_to_the_moment_they_should() -> None:
     assert run_virtually(program()) == pytest.approx([1000, 1000], abs=1e-3)
 
 
-def test_deadlines_are_on_the_same_clock() -> None:
+def test_deadlines_use_the_virtual_clock() -> None:
     async def program() -> None:
         deadline = Deadline.after(5)
         await asyncio.sleep(4)
@@ -95,9 +95,9 @@ def test_deadlines_are_on_the_same_clock() -> None:
     run_virtually(program())
 
 
-def test_a_program_that_waits_for_nobody_is_told_so() -> None:
+def test_a_deadlock_raises_an_error() -> None:
     async def program() -> None:
         await asyncio.Event().wait()
 
-    with pytest.raises(RuntimeError, match="everybody waits"):
+    with pytest.raises(RuntimeError, match="deadlock"):
         run_virtually(program())

@@ -1,4 +1,4 @@
-"""What a bank gives of a thing of which only one attribute is of interest."""
+"""The random embeddings of an embedding bank."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from motet.training.nano.data.embedding_bank import EmbeddingBank
-from motet.training.nano.world.world import ANY, MODALITIES, Thing, impartial, nameless, things
+from motet.training.nano.world.world import ANY, MODALITIES, Thing, things, things_without_manner, unbiased_things
 
 WIDTH = 96
 
 
 def bank_of(modality: str) -> tuple[EmbeddingBank, dict[str, Tensor]]:
-    """A bank in which each attribute's value is a direction of its own, and those directions."""
-    every = {thing for name in MODALITIES for kind in (things, nameless, impartial) for thing in kind(name)}
+    """Return a bank in which each value of an attribute has its own direction, and the directions."""
+    every = {
+        thing
+        for name in MODALITIES
+        for kind in (things, things_without_manner, unbiased_things)
+        for thing in kind(name)
+    }
     values = sorted({value for thing in every if thing.modality == modality for value in (thing.subject, thing.manner)})
     directions = dict(zip(values, torch.eye(WIDTH), strict=False)) | {"": torch.zeros(WIDTH)}
     embeddings = {}
@@ -28,23 +33,23 @@ def bank_of(modality: str) -> tuple[EmbeddingBank, dict[str, Tensor]]:
 
 
 @pytest.mark.parametrize(("attribute", "other"), [("subject", "manner"), ("manner", "subject")])
-def test_one_attribute_stays_and_the_other_goes_anywhere(attribute: str, other: str) -> None:
+def test_one_attribute_stays_and_the_any_attribute_becomes_random(attribute: str, other: str) -> None:
     torch.manual_seed(0)
     bank, directions = bank_of("audio")
-    told = {"subject": "harp", "manner": "low"}[attribute]
-    values = {getattr(thing, attribute) for thing in things("audio")}
+    value = {"subject": "harp", "manner": "low"}[attribute]
+    wrong_values = {getattr(thing, attribute) for thing in things("audio")} - {value}
     others = sorted({getattr(thing, other) for thing in things("audio")})
 
-    drawn = bank.draw([Thing("audio", **{attribute: told, other: ANY})] * 200)
+    drawn = bank.draw([Thing("audio", **{attribute: value, other: ANY})] * 200)
 
     assert drawn.norm(dim=1).tolist() == pytest.approx([1] * 200)
-    right, wrong = drawn @ directions[told], torch.stack([drawn @ directions[value] for value in values - {told}])
+    right, wrong = drawn @ directions[value], torch.stack([drawn @ directions[each] for each in wrong_values])
     assert (right > wrong.amax(dim=0)).float().mean() > 0.95
-    nearest = torch.stack([drawn @ directions[value] for value in others]).argmax(dim=0)
+    nearest = torch.stack([drawn @ directions[each] for each in others]).argmax(dim=0)
     assert len(nearest.unique()) > len(others) / 3
 
 
-def test_of_a_whole_thing_an_embedding_is_given_as_it_is() -> None:
+def test_the_embedding_of_a_complete_thing_is_not_changed() -> None:
     bank, directions = bank_of("audio")
 
     (drawn,) = bank.draw([Thing("audio", "harp", "high")])

@@ -1,0 +1,1 @@
+"""The denoising task of each modality: its network and its training data."""

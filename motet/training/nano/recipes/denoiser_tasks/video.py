@@ -1,0 +1,121 @@
+"""The denoising task of clips."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from diffusers import UNet3DConditionModel
+from torch import Tensor, nn
+
+from motet.models.diffusion.kinds.text_to_video import add_frame_ramp
+from motet.training.nano.recipes.autoencoder import linear_autoencoder, load_or_linear, to_pictures, to_tensor
+from motet.training.nano.recipes.denoiser_tasks.task import PICTURE_UNET, Sampler, for_cpu
+from motet.training.nano.world import clips, pictures
+from motet.training.nano.world.world import (
+    ANY,
+    MOTIONS,
+    MOVERS,
+    Thing,
+    held_out,
+    things_of_split,
+    things_without_manner,
+    unbiased_things,
+)
+
+# The value of the manifest's option `frame_ramp`.
+FRAME_RAMP = 1.0
+
+
+class VideoTask:
+    """Clips: sixteen nouns in six motions, on white, and clips of other nouns.
+
+    Each of the sixteen nouns has a held-out motion, so the denoiser would learn that a noun implies its other motions.
+    The clips of other nouns have no held-out motions, so they teach motions independently of nouns. Some clips show a
+    noun at rest, upside down or on its side. For nouns with held-out turning, only these clips show such angles.
+    """
+
+    modality: ClassVar[str] = "video"
+    shape: ClassVar[tuple[int, ...]] = (48, clips.FRAMES, 8, 8)
+    # A pair of clips with opposite motions differs only in the direction. With equal noise for both clips, the denoiser
+    # learns the direction.
+    group_size: ClassVar[int] = 2
+
+    def __init__(self, build: Path) -> None:
+        self._folder = build / "autoencoder"
+        self._autoencoder = linear_autoencoder().eval()
+        self._things, self._unbiased = things_of_split(self.modality, False), unbiased_things(self.modality)
+        self._without_manner = things_without_manner(self.modality)
+
+    def denoiser(self) -> nn.Module:
+        """Return a 3D U-Net of two levels, in the architecture of text-to-video-sd."""
+        return for_cpu(
+            UNet3DConditionModel(
+                sample_size=8,
+                block_out_channels=(96, 128),
+                down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
+                up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
+                attention_head_dim=16,
+                **PICTURE_UNET,
+            )
+        )
+
+    @torch.no_grad()
+    def batch(self, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
+        """Return the latents and captions of three pairs of clips.
+
+        A pair shows one noun in opposite motions, or two different things if the opposite is held out, or one noun at
+        rest.
+        """
+        things = [thing for _ in range(3) for thing in self._pair(rng)]
+        batch = [_clip(thing, rng) for thing in things]
+        frames = self._autoencoder.encode(to_tensor(np.concatenate(batch)))
+        latents = frames.unflatten(0, (len(things), clips.FRAMES)).transpose(1, 2)
+        return latents.contiguous(), [self._caption(thing, rng) for thing in things]
+
+    def _caption(self, thing: Thing, rng: np.random.Generator) -> str:
+        if not thing.manner:
+            return thing.caption
+        # If the opposite motion is held out, the caption omits the noun, because the noun would imply the motion. Some
+        # other captions omit the noun, too, so that the denoiser learns motions independently of nouns.
+        opposite_held_out = thing.subject in MOVERS and held_out(_opposite(thing))
+        without_noun = opposite_held_out or rng.random() < 0.15
+        return replace(thing, subject=ANY).caption if without_noun else thing.caption
+
+    def _pair(self, rng: np.random.Generator) -> tuple[Thing, Thing]:
+        chance = rng.random()
+        if chance < 0.15:
+            resting = self._without_manner[rng.integers(len(self._without_manner))]
+            return resting, resting
+        if chance < 0.55:
+            other = self._unbiased[rng.integers(len(self._unbiased))]
+            return other, _opposite(other)
+        thing = self._things[rng.integers(len(self._things))]
+        other = _opposite(thing)
+        return thing, self._things[rng.integers(len(self._things))] if held_out(other) else other
+
+    def predict(self, denoiser: nn.Module, noisy: Tensor, timesteps: Tensor, conditioning: Tensor) -> Tensor:
+        """Return the output of the U-Net."""
+        output: Tensor = denoiser(add_frame_ramp(noisy, FRAME_RAMP), timesteps, conditioning).sample
+        return output
+
+    def sample_sheet(self, sampler: Sampler) -> pictures.Picture:
+        """Return a sheet of twelve held-out clips, one in a row."""
+        captions = [thing.caption for thing in things_of_split(self.modality, True)][:12]
+        latents = sampler(captions).transpose(1, 2).flatten(0, 1)
+        pixels = load_or_linear(self._folder).decode(latents).sample
+        return to_pictures(torch.cat([torch.cat(list(row), dim=2) for row in pixels.split(clips.FRAMES)], dim=1))
+
+
+def _opposite(thing: Thing) -> Thing:
+    """Return the thing in the opposite motion. `MOTIONS` lists pairs of opposites; growing and turning are a pair."""
+    return replace(thing, manner=MOTIONS[MOTIONS.index(thing.manner) ^ 1])
+
+
+def _clip(thing: Thing, rng: np.random.Generator) -> clips.Clip:
+    if thing.manner:
+        return clips.draw(thing.subject, thing.manner)
+    return clips.at_rest(thing.subject, frame=int(rng.integers(clips.FRAMES)))

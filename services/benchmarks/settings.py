@@ -1,0 +1,166 @@
+"""Settings of the benchmarks: one model for each, whose fields are the parameters of the benchmark's `measure`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+from pydantic.config import JsonDict
+
+from services.benchmarks.simulation.measured_costs import RECORDED_COSTS
+from services.pairs import pairs
+
+_DIR: JsonDict = {"metavar": "DIR"}
+_FILE: JsonDict = {"metavar": "FILE"}
+_SECONDS: JsonDict = {"metavar": "SECONDS"}
+
+Bundle = Annotated[
+    str, Field(description="Folder of a bundle, or the name of a bundle that ships with Motet.", json_schema_extra=_DIR)
+]
+OptionalBundle = Annotated[
+    str | None,
+    Field(description="Folder or name of a bundle. Without a bundle, toy workers run.", json_schema_extra=_DIR),
+]
+Rounds = Annotated[int, Field(ge=1, description="Number of rounds. The candidates alternate within a round.")]
+Seed = Annotated[int, Field(description="Seed of all random numbers.")]
+Plot = Annotated[Path | None, Field(description="File of a plot: .svg, .png or .pdf.", json_schema_extra=_FILE)]
+
+
+class OrchestratorBenchSettings(BaseModel):
+    """Settings of `motet bench orchestrator`."""
+
+    requests: int = Field(300, ge=1, description="Number of sequential requests.")
+    rounds: Rounds = 20
+    plans: int = Field(60, ge=1, description="Number of plans in a round.")
+    concurrency: int = Field(8, ge=1, description="Number of concurrent requests.")
+
+
+class OverlapBenchSettings(BaseModel):
+    """Settings of `motet bench overlap`."""
+
+    bundle: OptionalBundle = None
+    rounds: Rounds = 5
+    seconds: float = Field(25.0, ge=0.1, description="Duration of the load, in seconds.")
+    seed: Seed = 0
+    plot: Plot = None
+
+
+class ServeBenchSettings(BaseModel):
+    """Settings of `motet bench serve`."""
+
+    server: str | None = Field(
+        None,
+        description="Address of the server. Without an address, the benchmark starts a server.",
+        json_schema_extra={"metavar": "ADDR"},
+    )
+    bundle: OptionalBundle = None
+    rates: tuple[float, ...] = Field(
+        (1, 2, 3, 4, 6),
+        description="Request rate, in requests per second; repeatable.",
+        json_schema_extra={"metavar": "R"},
+    )
+    seconds: float = Field(8.0, ge=0.1, description="Duration of each rate, in seconds.")
+    trace_file: Path | None = Field(
+        None,
+        description="File of arrivals, in lines SECONDS,PROMPT, that replaces the rates.",
+        json_schema_extra={"metavar": "CSV"},
+    )
+    prompts: tuple[str, ...] = Field(
+        (), description="Prompt of a request; repeatable. Requests alternate.", json_schema_extra={"metavar": "TEXT"}
+    )
+    first_text: float | None = Field(
+        None,
+        description="Limit until the first text, in seconds. Default: 3 x the idle latency.",
+        json_schema_extra=_SECONDS,
+    )
+    first_media: float | None = Field(
+        None,
+        description="Limit until the first media, in seconds. Default: 3 x the idle latency.",
+        json_schema_extra=_SECONDS,
+    )
+    total: float | None = Field(
+        None, description="Limit of a request, in seconds. Default: 3 x the idle latency.", json_schema_extra=_SECONDS
+    )
+    hang_up: float = Field(0.1, ge=0, le=1, description="Share of callers that cancel at a random moment.")
+    seed: Seed = 0
+    plot: Plot = None
+
+
+class CalibrateBenchSettings(BaseModel):
+    """Settings of `motet bench calibrate`."""
+
+    bundle: Bundle = "nano"
+    repeats: int = Field(2, ge=1, description="Number of repetitions of each measurement.")
+
+
+class SimulateBenchSettings(BaseModel):
+    """Settings of `motet bench simulate`."""
+
+    replicas: Annotated[Mapping[str, int], pairs("KIND=NUMBER")] = Field(
+        {},
+        description="Number of replicas of a modality's decoder, or of 'language model'. Default: 1.",
+        json_schema_extra={"metavar": "KIND=N"},
+    )
+    rate: float = Field(2.0, ge=1e-6, description="Request rate, in requests per second.")
+    minutes: float = Field(10.0, ge=0, description="Duration of the load, in minutes of simulated time.")
+    bundle: Bundle = "nano"
+    costs: Path = Field(RECORDED_COSTS, description="Report of `motet bench calibrate`.", json_schema_extra=_FILE)
+    media: float = Field(0.5, ge=0, le=1, description="Probability of each modality in an answer.")
+    tokens: int = Field(60, ge=1, description="Number of text tokens of an answer.")
+    tenants: int = Field(4, ge=1, description="Number of tenants.")
+    greedy: float = Field(0.5, ge=0, le=1, description="Share of all requests that one tenant sends.")
+    width: int = Field(4, ge=1, description="Maximum number of running calls of a decoder.")
+    queue_seconds: float = Field(
+        60.0, ge=0.001, description="Value of MOTET_QUEUE_SECONDS.", json_schema_extra=_SECONDS
+    )
+    grain: int = Field(5, ge=1, description="Number of tokens or steps in one simulated event. More is faster.")
+    seed: Seed = 0
+
+
+class LanguageModelBenchSettings(BaseModel):
+    """Settings of `motet bench llm`."""
+
+    bundle: Bundle = "nano"
+    answers: int = Field(8, ge=1, description="Number of concurrent answers.")
+    rounds: Rounds = 3
+    random: str = Field(
+        "",
+        description="Size of random weights, such as 8x1024, that replace the bundle's.",
+        json_schema_extra={"metavar": "LAYERSxWIDTH"},
+    )
+    threads: int = Field(1, ge=1, description="Number of CPU threads of the model.")
+
+
+class GpuBenchSettings(BaseModel):
+    """Settings of `motet bench gpu`."""
+
+    sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1, 8, 32), description="Batch size; repeatable.", json_schema_extra={"metavar": "N"}
+    )
+    rounds: Rounds = 3
+    smoke: bool = Field(False, description="Run the same code with small models on the CPU.")
+
+
+class DiffusionBenchSettings(BaseModel):
+    """Settings of `motet bench diffusion`."""
+
+    rounds: Rounds = 3
+    arrivals: int = Field(100, ge=2, description="Number of requests that arrive at random.")
+    seed: Seed = 0
+
+
+class ContentionBenchSettings(BaseModel):
+    """Settings of `motet bench contention`."""
+
+    bundle: Bundle = "nano"
+    rounds: Rounds = 3
+
+
+class EncoderBenchSettings(BaseModel):
+    """Settings of `motet bench encoder`."""
+
+    bundle: Bundle = "nano"
+    items: int = Field(8, ge=2, description="Number of concurrent items.")
+    rounds: Rounds = 4

@@ -1,0 +1,25 @@
+"""A group of commands that are imported when they run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typer.core import TyperGroup
+from typer.main import get_command
+
+
+class LazyGroup(TyperGroup):
+    """A group that imports a command when the command runs or shows its help.
+
+    Each function registered in the group imports a command and returns the command's `typer.Typer`. The function's
+    docstring is the command's help. Importing all commands takes longer than showing the group's help.
+    """
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the name, the imported command and the remaining arguments."""
+        name, registered, rest = super().resolve_command(ctx, args)
+        if registered is None or registered.callback is None:
+            return name, registered, rest
+        command = get_command(registered.callback())
+        command.help = registered.help
+        return name, command, rest

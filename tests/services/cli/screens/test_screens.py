@@ -1,0 +1,134 @@
+"""The screens of an answer: plain lines, bars on a terminal, and JSON lines."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from motet.core.errors import FaultError, Reason
+from motet.core.events import (
+    Accepted,
+    Artifact,
+    Done,
+    Event,
+    EventPayload,
+    Generation,
+    PartDelta,
+    PartDone,
+    PartFailed,
+    PartProgress,
+    PartStarted,
+    PlanGrown,
+    PlanNode,
+    State,
+    Usage,
+)
+from motet.core.media import Media
+from services.cli.screens.json_lines import JsonScreen
+from services.cli.screens.live_screen import LiveScreen
+from services.cli.screens.plain_screen import PlainScreen
+from services.cli.screens.screen import SavedMedia, Screen
+
+PICTURE = Media("image/png", b"picture")
+ARTIFACT = Artifact("artifacts/a", "image", "image/png", 7, PICTURE.sha256, 0.0)
+LOST = PartFailed("p2", FaultError("the worker is gone", Reason.WORKER_LOST), retryable=True)
+ANSWER: list[EventPayload] = [
+    Accepted("generations/g", seed=5),
+    PartStarted("p0", 0, "text", "text/plain", 0),
+    PartDelta("p0", 0, "Here is "),
+    PartDelta("p0", 8, "a penguin\x1b]0;owned\x07."),
+    PartDone("p0", b"\x01" * 32),
+    PlanGrown((PlanNode("p1", "image"),), complete=False),
+    PartStarted("p1", 1, "image", "image/png", 19, "a penguin"),
+    PartProgress("p1", 1, 2),
+    PartStarted("p2", 2, "audio", "audio/wav", 19),
+    PartDelta("p1", 0, PICTURE.data),
+    LOST,
+    PartDone("p1", PICTURE.sha256, ARTIFACT, {"bundle": "toy"}),
+    Usage(3, 4, 2, 0.5),
+    Done(Generation("generations/g", State.PARTIAL, (PartDone("p1", PICTURE.sha256, ARTIFACT),), (LOST,), Usage())),
+]
+
+
+def show_answer(screen: Screen, folder: Path) -> None:
+    """Show all events of `ANSWER`."""
+    paths = {"p1": folder / "01-image.png", "p2": folder / "02-audio.wav"}
+    saved = SavedMedia("image", paths["p1"], PICTURE, ARTIFACT)
+    with screen:
+        for sequence, payload in enumerate(ANSWER, start=1):
+            path = paths.get(payload.part_id) if isinstance(payload, PartStarted) else None
+            done = isinstance(payload, PartDone) and payload.part_id == "p1"
+            screen.show(Event(sequence, 1.5, payload), path, saved if done else None)
+            if isinstance(payload, Done):
+                screen.show_summary(payload.generation, 2.04, 1)
+
+
+def test_a_pipe_gets_the_text_unchanged_and_each_file_name_in_order(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    show_answer(PlainScreen(tmp_path), tmp_path)
+
+    output = capsys.readouterr()
+    assert output.out.splitlines() == [
+        "Here is a penguin\x1b]0;owned\x07.",
+        f"[image: {tmp_path}/01-image.png]",
+        f"[audio: {tmp_path}/02-audio.wav]",
+    ]
+    assert output.err.splitlines() == [
+        "motet: p2 failed: the worker is gone (WORKER_LOST)",
+        f"motet: {tmp_path}/01-image.png is complete: 7 bytes",
+        f"motet: partial in 2.0 s: 1 file in {tmp_path}, 1 failed",
+    ]
+
+
+def test_a_terminal_shows_bars_failures_and_file_names(tmp_path: Path) -> None:
+    output = io.StringIO()
+
+    show_answer(LiveScreen(tmp_path, Console(file=output, force_terminal=True, width=200)), tmp_path)
+
+    last_frame = output.getvalue().rpartition("Here is a penguin")[2]
+    assert str(tmp_path / "01-image.png") in last_frame
+    assert "the worker is gone (WORKER_LOST)" in last_frame
+    assert "partial in 2.0 s" in last_frame
+
+
+def test_control_characters_of_a_text_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    output = io.StringIO()
+
+    show_answer(LiveScreen(tmp_path, Console(file=output, force_terminal=True, width=200)), tmp_path)
+
+    assert "\x1b]0;" not in output.getvalue()
+    assert "\x07" not in output.getvalue()
+
+
+def lines_of(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> list[dict[str, Any]]:
+    show_answer(JsonScreen(), tmp_path)
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_json_lines_are_the_events_without_media_bytes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    lines = lines_of(capsys, tmp_path)
+
+    assert [line["sequence"] for line in lines] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14]
+    assert " ".join(line["event"] for line in lines) == (
+        "accepted part_started part_delta part_delta part_done plan part_started "
+        "part_progress part_started part_failed part_done usage done"
+    )
+    assert lines[5]["nodes"] == [{"part_id": "p1", "modality": "image", "depends_on": []}]
+
+
+def test_a_json_part_has_a_path_and_a_digest_and_a_failure_has_a_reason(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    by_event = {line["event"]: line for line in lines_of(capsys, tmp_path)}
+
+    assert by_event["part_done"]["path"] == str(tmp_path / "01-image.png")
+    assert by_event["part_done"]["sha256"] == PICTURE.sha256.hex()
+    assert by_event["part_failed"]["reason"] == "WORKER_LOST"
+    done = by_event["done"]
+    assert (done["state"], done["exit_code"], done["files"], done["elapsed"]) == ("PARTIAL", 3, 1, 2.04)

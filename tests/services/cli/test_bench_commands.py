@@ -1,0 +1,58 @@
+"""`motet bench`: each benchmark accepts all fields of its settings, and a missing library is one line."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from services.benchmarks import settings
+from services.benchmarks.suite import (
+    calibrate,
+    contention,
+    diffusion,
+    encoder,
+    gpu,
+    llm,
+    orchestrator_overhead,
+    overlap,
+    serve,
+    simulate,
+)
+from tests.services.command import CLEAN
+
+
+@pytest.mark.parametrize(
+    ("kind", "measure"),
+    [
+        (settings.CalibrateBenchSettings, calibrate.measure),
+        (settings.ContentionBenchSettings, contention.measure),
+        (settings.DiffusionBenchSettings, diffusion.measure),
+        (settings.EncoderBenchSettings, encoder.measure),
+        (settings.GpuBenchSettings, gpu.measure),
+        (settings.LanguageModelBenchSettings, llm.measure),
+        (settings.OrchestratorBenchSettings, orchestrator_overhead.measure),
+        (settings.OverlapBenchSettings, overlap.measure),
+        (settings.ServeBenchSettings, serve.measure),
+        (settings.SimulateBenchSettings, simulate.measure),
+    ],
+)
+def test_a_benchmark_accepts_all_fields_of_its_settings(kind: type[BaseModel], measure: Callable[..., Any]) -> None:
+    inspect.signature(measure).bind(**kind().model_dump())
+
+
+def test_a_missing_library_is_one_line_that_says_how_to_install_it() -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None; sys.argv = ['motet', 'bench', 'llm']\n"
+        "from services.cli.app import app; app()"
+    )
+
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=CLEAN)
+
+    assert result.returncode == 2
+    assert result.stderr.startswith("motet: torch is not installed: pip install 'motet[models]'")
