@@ -6,6 +6,11 @@ import os
 from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Without limits on an example's time, the tests do not depend on the load of the machine.
+settings.register_profile("motet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("motet")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -20,7 +20,8 @@ NAME = "generations/g1"
 PICTURE = Media("image/png", bytes(range(256)) * 10)
 MODEL = Model("toy", "a scripted model", "Apache-2.0", "0" * 64, ("image",), (), 64, 60.0, 2**24, 4)
 
-Script = list[ev.EventPayload | float | MotetError]
+Item = ev.EventPayload | float | asyncio.Event | MotetError
+Script = list[Item]
 
 
 def text_part(number: int, text: str) -> Script:
@@ -58,14 +59,18 @@ def done(state: ev.State = ev.State.SUCCEEDED, error: MotetError | None = None) 
 
 
 class Stage:
-    """A `Motet` that runs a script of event payloads, pauses in seconds, and errors. It records its inputs."""
+    """A `Motet` that runs a script: event payloads, pauses in seconds, `asyncio.Event`s to wait for, and errors.
 
-    def __init__(self, *script: ev.EventPayload | float | MotetError) -> None:
+    It records its inputs.
+    """
+
+    def __init__(self, *script: Item) -> None:
         self.script: Script = [ev.Accepted(NAME, 7), *script]
         self.requests: list[GenerationRequest] = []
         self.watched: list[int] = []
         self.cancelled: list[str] = []
         self.cancelled_streams = 0
+        self.completed_streams = 0
         self.artifacts: dict[str, Media] = {}
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[ev.Event]:
@@ -117,9 +122,13 @@ class Stage:
                 if isinstance(item, float):
                     await asyncio.sleep(item if sequence >= after else 0)
                     continue
+                if isinstance(item, asyncio.Event):
+                    await item.wait()
+                    continue
                 sequence += 1
                 if sequence > after:
                     yield ev.Event(sequence, 1.5e9, item)
+            self.completed_streams += 1
         except (GeneratorExit, asyncio.CancelledError):
             self.cancelled_streams += 1
             raise

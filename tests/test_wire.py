@@ -143,8 +143,11 @@ async def test_a_hanging_decoder_is_cancelled_at_the_deadline_and_the_other_part
     remote = toys(a=Trouble(Pause()))
 
     async with deployed(remote) as (client, _):
-        events = [event async for event in client.generate(ask(timeout=1.0))]
-        await until(lambda: remote.running == 0)
+        for timeout in (1.0, 4.0, 16.0):  # On a busy machine, the other parts may take longer than a short timeout.
+            events = [event async for event in client.generate(ask(timeout=timeout))]
+            await until(lambda: remote.running == 0)
+            if ending(events).state is State.PARTIAL:
+                break
 
     (failed,) = said(events, PartFailed)
     assert failed.error.reason is Reason.DEADLINE_EXCEEDED

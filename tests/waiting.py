@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from services.benchmarks.simulation.virtual_loop import run_virtually
 
 
 async def turns(times: int = 10) -> None:
@@ -13,7 +17,27 @@ async def turns(times: int = 10) -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until the condition is true. Raise `TimeoutError` after 10 seconds."""
-    async with asyncio.timeout(10):
+    """Wait until the condition is true. Raise `TimeoutError` after 30 seconds."""
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.002)
+
+
+async def unchanged(value: Callable[[], object], seconds: float = 0.3) -> None:
+    """Wait until the value has been the same for some seconds."""
+    loop = asyncio.get_running_loop()
+    latest, since = value(), loop.time()
+    while loop.time() - since < seconds:
+        await asyncio.sleep(0.01)
+        if value() != latest:
+            latest, since = value(), loop.time()
+
+
+def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run an asynchronous test on a virtual clock, see `run_virtually`: the load of the machine has no effect."""
+
+    @functools.wraps(test)
+    def run(*arguments: Any, **options: Any) -> None:
+        run_virtually(test(*arguments, **options))
+
+    return run

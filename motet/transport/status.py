@@ -115,8 +115,7 @@ def error_from_status_proto(status: status_pb2.Status) -> MotetError:
         return _error_of_code(_code_of_number(status.code), received=False, peer="the service")
     reason, metadata = _REASONS[info.reason], dict(info.metadata)
     if retry.HasField("retry_delay"):
-        after = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
-        return OverloadedError(status.message, reason, metadata, after)
+        return OverloadedError(status.message, reason, metadata, retry.retry_delay.ToNanoseconds() / 1e9)
     return error_of(reason, status.message, metadata)
 
 

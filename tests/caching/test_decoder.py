@@ -17,7 +17,7 @@ from motet.core.errors import DeadlineError, OverloadedError, Reason
 from motet.core.media import Media
 from motet.core.workers import DecodeJob, Decoder, Progress
 from motet.toys.workers import Pause, ToyDecoder, Trouble, tensor_of
-from tests.waiting import turns
+from tests.waiting import in_virtual_time, turns
 
 NEVER = Deadline(None)
 JOB = DecodeJob("a", tensor_of(b"conditioning", (4,)), seed=7, tenant="t")
@@ -223,6 +223,7 @@ async def test_a_job_does_not_join_a_job_of_lower_priority() -> None:
     await asyncio.wait(callers)
 
 
+@in_virtual_time
 async def test_each_caller_waits_until_its_own_deadline() -> None:
     stepped = SteppedDecoder()
     decoder = decoder_of(stepped)
@@ -237,6 +238,7 @@ async def test_each_caller_waits_until_its_own_deadline() -> None:
     assert (await long)[-1] == Media("x/a", b"result")
 
 
+@in_virtual_time
 async def test_the_job_has_the_first_callers_deadline_and_restarts_with_the_latest_deadline() -> None:
     toy = ToyDecoder("a", steps=4, delay=0.02)
     reserving = ReservingDecoder(toy)
@@ -297,6 +299,7 @@ async def test_a_job_with_min_steps_runs_alone_under_its_own_deadline_and_is_not
     assert len(toy.seen) == 2, "the media of a job with min_steps are not cached"
 
 
+@in_virtual_time
 async def test_a_hanging_decoder_is_cancelled_at_the_last_deadline() -> None:
     toy = ToyDecoder("a", trouble=Trouble(Pause()))
     decoder = decoder_of(toy)

@@ -16,6 +16,7 @@ from motet.core.errors import DeadlineError, MediaError
 from motet.core.media import Media
 from motet.core.tensors import Tensor
 from motet.toys.workers import UNREADABLE, ToyEncoder, tensor_of
+from tests.waiting import until
 
 NEVER = Deadline(None)
 ONE, TWO, BROKEN = Media("", b"one"), Media("", b"two"), Media("", UNREADABLE)
@@ -34,8 +35,7 @@ async def concurrent_callers(encoder: CachingEncoder, callers: int) -> list[asyn
     """Start this number of callers of the same media. Return when all have joined."""
     before = count("joined")
     tasks = [asyncio.create_task(encoder.encode([ONE], NEVER)) for _ in range(callers)]
-    while count("joined") < before + callers - 1:
-        await asyncio.sleep(0.001)
+    await until(lambda: count("joined") == before + callers - 1)
     return tasks
 
 
@@ -44,14 +44,18 @@ class BlockedEncoder:
 
     def __init__(self) -> None:
         self.media: list[Media] = []
+        self.priorities: list[int] = []
         self.stopped = 0
         self._permits = asyncio.Semaphore(0)
 
     def allow(self) -> None:
         self._permits.release()
 
-    async def encode(self, media: Sequence[Media], deadline: Deadline, **options: Any) -> list[Tensor]:
+    async def encode(
+        self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
+    ) -> list[Tensor]:
         self.media.extend(media)
+        self.priorities.append(priority)
         try:
             await self._permits.acquire()
             return [tensor_of(item.data, (4,)) for item in media]
@@ -94,15 +98,18 @@ async def test_concurrent_equal_media_are_encoded_once() -> None:
 
 
 async def test_a_call_does_not_join_an_encoding_of_lower_priority() -> None:
-    toy = ToyEncoder(delay=0.05)
-    encoder = encoder_of(toy)
+    blocked = BlockedEncoder()
+    encoder = encoder_of(blocked)
+    joined = count("joined")
+    callers = [asyncio.create_task(encoder.encode([ONE], NEVER, priority=priority)) for priority in (0, 1, 0)]
+    await until(lambda: len(blocked.media) == 2 and count("joined") == joined + 1)
+    blocked.allow()
+    blocked.allow()
 
-    normal, urgent, normal_again = await asyncio.gather(
-        *(encoder.encode([ONE], NEVER, priority=priority) for priority in (0, 1, 0))
-    )
+    normal, urgent, normal_again = await asyncio.gather(*callers)
 
     assert normal == urgent == normal_again
-    assert sorted(toy.whose) == [("", 0), ("", 1)]
+    assert sorted(blocked.priorities) == [0, 1]
 
 
 async def test_another_version_of_the_encoder_is_a_miss() -> None:

@@ -13,7 +13,7 @@ import pytest
 from motet.caching.shared_streams import SharedStreams
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError
-from tests.waiting import turns
+from tests.waiting import in_virtual_time, turns
 
 NEVER = Deadline.never()
 
@@ -169,6 +169,7 @@ async def test_an_error_reaches_all_subscribers_and_the_next_subscriber_starts_a
     assert broken.starts == 2
 
 
+@in_virtual_time
 async def test_each_subscription_ends_at_its_own_deadline() -> None:
     streams, source = SharedStreams[int](), Source()
     short = asyncio.create_task(all_of(streams, source, deadline=Deadline.after(0.02)))
@@ -182,6 +183,7 @@ async def test_each_subscription_ends_at_its_own_deadline() -> None:
     assert await long == [1, 2, 3]
 
 
+@in_virtual_time
 async def test_the_last_deadline_stops_the_stream() -> None:
     streams, source = SharedStreams[int](), Source()
 

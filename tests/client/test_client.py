@@ -168,12 +168,15 @@ async def test_an_unknown_name_raises_not_found(connect: Connect) -> None:
     assert generation.value.reason is Reason.GENERATION_NOT_FOUND
 
 
-async def test_the_client_does_not_cancel_the_call_after_the_last_event() -> None:
-    scripted = Stage(done(), 0.05)
+async def test_the_client_does_not_cancel_the_call_after_the_last_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("motet.transport.client_call._END_TIMEOUT", 60)
+    client_is_done = asyncio.Event()
+    scripted = Stage(done(), client_is_done)
 
     async with serving(scripted) as server, Client(server.address) as client:
         await all_of(client.generate(ASK))
-        await asyncio.sleep(0.1)
+        client_is_done.set()
+        await until(lambda: scripted.completed_streams + scripted.cancelled_streams == 1)
 
     assert scripted.cancelled_streams == 0
 
@@ -219,7 +222,8 @@ async def test_heartbeats_are_not_events() -> None:
 
 
 async def test_a_detached_generation_continues_after_a_lost_connection() -> None:
-    scripted = Stage(*text_part(0, "one"), 0.2, *text_part(1, "two"), done())
+    restarted = asyncio.Event()
+    scripted = Stage(*text_part(0, "one"), restarted, *text_part(1, "two"), done())
     received: list[ev.Event] = []
 
     async with serving(scripted) as first, Client(first.address) as client:
@@ -230,6 +234,7 @@ async def test_a_detached_generation_continues_after_a_lost_connection() -> None
                 await first.stop()
                 second = serving(scripted, first.address)
                 await second.__aenter__()
+                restarted.set()
         await second.__aexit__(None, None, None)
 
     assert [event.sequence for event in received] == list(range(1, 9))

@@ -1,4 +1,4 @@
-"""Real servers on free ports."""
+"""Servers of workers on free ports, for tests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ JOB = DecodeJob("image", Tensor("uint8", (1,), b"1"), seed=1)
 async def served(
     *workers: Any, limiter: ConcurrencyLimiter | None = None, **options: Any
 ) -> AsyncIterator[tuple[Server, grpc.aio.Channel]]:
-    """A server of the workers, and a channel to it."""
+    """Serve workers. Yield the server and a channel to it."""
     limiter = limiter or ConcurrencyLimiter()
     servicers = [*chain.from_iterable(map(_servicers, workers)), CapacityServicer(limiter, "sha256:toy")]
     async with Server(servicers, limiter=limiter, **options) as server, open_channel(server.address) as channel:

@@ -1,4 +1,4 @@
-"""No call of the library is made outside a guard: a call that is merely dropped may never be cancelled."""
+"""Every call on a stub is in `open_stream` or `unary`: gRPC may never cancel a call that is merely dropped."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ SOURCES = [
     for path in (Path(motet.__file__).parents[1] / folder).rglob("*.py")
     if "_pb2" not in path.name and "benchmarks" not in path.parts
 ]
-GUARDS = {"open_stream", "unary", "_events"}
+GUARD_NAMES = {"open_stream", "unary", "_events"}
 
 
-def rpcs(function: ast.AST) -> Iterator[str]:
-    """The rpcs that a function calls on a stub, `self._stub.Encode(...)`."""
+def stub_calls(function: ast.AST) -> Iterator[str]:
+    """Yield the names of the methods that a function calls on a stub, such as `self._stub.Encode(...)`."""
     for node in ast.walk(function):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr[:1].isupper():
             owner = node.func.value
@@ -27,17 +27,18 @@ def rpcs(function: ast.AST) -> Iterator[str]:
 
 
 def names(function: ast.AST) -> set[str]:
-    """What a function mentions."""
+    """Return all names and attributes in a function."""
     return {getattr(node, "attr", getattr(node, "id", "")) for node in ast.walk(function)}
 
 
 def test_every_call_on_a_stub_is_guarded() -> None:
-    guarded, bare = [], []
+    guarded, unguarded = [], []
     for path in SOURCES:
         for function in ast.walk(ast.parse(path.read_text())):
             if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-                calls = list(rpcs(function))
-                (guarded if names(function) & GUARDS else bare).extend(f"{path.name}: {call}" for call in calls)
+                calls = list(stub_calls(function))
+                functions = guarded if names(function) & GUARD_NAMES else unguarded
+                functions.extend(f"{path.name}: {call}" for call in calls)
 
-    assert bare == []
+    assert unguarded == []
     assert len(guarded) >= 12

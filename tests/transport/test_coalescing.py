@@ -1,4 +1,4 @@
-"""What is ready at the same moment goes on together; silence is filled, and slow readers are waited for."""
+"""Tests of coalescing: lists of the items that are ready at the same moment, heartbeats, and slow readers."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 
 from motet.core.errors import RequestError
 from motet.transport.coalescing import coalesced
-from tests.waiting import turns
+from tests.waiting import in_virtual_time, turns
 
 
-class Tap:
-    """A stream that tells what it has said so far, and whether it was closed."""
+class RecordedStream:
+    """A stream that pauses `pause` seconds before each item. It records the produced items, and its closing."""
 
     def __init__(self, *items, pause=None):
-        self.items, self.pause, self.said, self.closed = items, pause, [], False
+        self.items, self.pause, self.produced, self.closed = items, pause, [], False
 
     async def run(self):
         try:
@@ -25,78 +25,88 @@ class Tap:
                     await asyncio.sleep(self.pause)
                 if isinstance(item, Exception):
                     raise item
-                self.said.append(item)
+                self.produced.append(item)
                 yield item
         finally:
             self.closed = True
 
 
-async def test_what_was_said_since_the_last_bunch_is_heard_at_once():
-    async with aclosing(coalesced(Tap(*range(9), pause=0).run())) as bunches:
-        first = await anext(bunches)
+@in_virtual_time
+async def test_a_list_has_all_items_since_the_last_list():
+    async with aclosing(coalesced(RecordedStream(*range(9), pause=0).run())) as lists:
+        first = await anext(lists)
         await turns(30)
-        rest = [bunch async for bunch in bunches]
+        others = [items async for items in lists]
 
     assert first == [0]
-    assert rest == [list(range(1, 9))]
+    assert others == [list(range(1, 9))]
 
 
-async def test_nothing_waits_for_company():
-    assert [bunch async for bunch in coalesced(Tap(1, 2, pause=0.01).run())] == [[1], [2]]
+@in_virtual_time
+async def test_without_a_minimum_interval_an_item_does_not_wait_for_the_next_item():
+    assert [items async for items in coalesced(RecordedStream(1, 2, pause=0.01).run())] == [[1], [2]]
 
 
-async def test_before_each_bunch_it_rests_and_what_is_said_meanwhile_goes_on_together():
-    heard = [bunch async for bunch in coalesced(Tap(*range(30), pause=0.01).run(), min_interval=0.1)]
+@in_virtual_time
+async def test_items_within_the_minimum_interval_are_in_one_list():
+    received = [items async for items in coalesced(RecordedStream(*range(30), pause=0.01).run(), min_interval=0.1)]
 
-    assert len(heard[0]) > 1
-    assert len(heard) < 15
-    assert [item for bunch in heard for item in bunch] == list(range(30))
+    assert len(received[0]) > 1
+    assert len(received) < 15
+    assert [item for items in received for item in items] == list(range(30))
 
 
-async def test_the_end_of_a_stream_ends_the_rest():
+@in_virtual_time
+async def test_the_end_of_the_stream_ends_the_minimum_interval():
     async with asyncio.timeout(2):
-        assert [bunch async for bunch in coalesced(Tap(1, 2, pause=0.01).run(), min_interval=60)] == [[1, 2]]
+        received = [items async for items in coalesced(RecordedStream(1, 2, pause=0.01).run(), min_interval=60)]
+
+    assert received == [[1, 2]]
 
 
-async def test_a_pulse_fills_silence_and_changes_nothing_else():
-    heard = [bunch async for bunch in coalesced(Tap(1, 2, pause=0.03).run(), heartbeat=0.01)]
+@in_virtual_time
+async def test_heartbeats_are_empty_lists_during_silence_and_change_no_other_list():
+    received = [items async for items in coalesced(RecordedStream(1, 2, pause=0.03).run(), heartbeat=0.01)]
 
-    assert [bunch for bunch in heard if bunch] == [[1], [2]]
-    assert heard.count([]) >= 2
-    assert heard[-1] == [2]
+    assert [items for items in received if items] == [[1], [2]]
+    assert received.count([]) >= 2
+    assert received[-1] == [2]
 
 
-async def test_a_stream_that_never_pauses_waits_for_room():
-    tap = Tap(*[100] * 50)
-    async with aclosing(coalesced(tap.run(), size_of=lambda item: item, max_bytes=250)) as bunches:
+@in_virtual_time
+async def test_a_stream_without_pauses_waits_while_the_unread_items_take_max_bytes():
+    stream = RecordedStream(*[100] * 50)
+    async with aclosing(coalesced(stream.run(), size_of=lambda item: item, max_bytes=250)) as lists:
         sizes = []
-        async for bunch in bunches:
+        async for items in lists:
             await turns(30)
-            sizes.append(len(bunch))
-            assert len(tap.said) <= sum(sizes) + 3
+            sizes.append(len(items))
+            assert len(stream.produced) <= sum(sizes) + 3
 
     assert sum(sizes) == 50
     assert max(sizes) == 3
 
 
-async def test_closing_bunches_closes_the_stream_they_wait_for():
-    for tap, room in ((Tap(1, 2, pause=60), 9.0), (Tap(1, 2), 0.0)):
+@in_virtual_time
+async def test_closing_the_lists_closes_a_pausing_stream_and_a_waiting_stream():
+    for stream, max_bytes in ((RecordedStream(1, 2, pause=60), 9.0), (RecordedStream(1, 2), 0.0)):
         before = asyncio.all_tasks()
-        async with asyncio.timeout(2), aclosing(coalesced(tap.run(), max_bytes=room, heartbeat=0.005)) as bunches:
-            await anext(bunches)
+        async with asyncio.timeout(2), aclosing(coalesced(stream.run(), max_bytes=max_bytes, heartbeat=0.005)) as lists:
+            await anext(lists)
 
-        assert tap.closed
+        assert stream.closed
         assert asyncio.all_tasks() == before
 
 
-async def told(bunches, heard):
-    async for bunch in bunches:
-        heard += bunch
+async def append_to(received, lists):
+    async for items in lists:
+        received += items
 
 
-async def test_what_the_stream_raises_comes_after_what_it_said():
-    heard = []
+@in_virtual_time
+async def test_the_error_of_a_stream_comes_after_its_items():
+    received = []
     with pytest.raises(RequestError):
-        await told(coalesced(Tap(1, 2, RequestError("no")).run(), heartbeat=1), heard)
+        await append_to(received, coalesced(RecordedStream(1, 2, RequestError("no")).run(), heartbeat=1))
 
-    assert heard == [1, 2]
+    assert received == [1, 2]

@@ -1,4 +1,4 @@
-"""How a limiter tells its load."""
+"""Tests of the limiter's reports of its load."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from services.benchmarks.simulation.virtual_loop import run_virtually
 
 
-def test_a_load_that_changes_all_the_time_is_told_twenty_times_a_second() -> None:
+def test_a_load_that_always_changes_is_reported_twenty_times_a_second() -> None:
     async def program() -> int:
-        limiter, told = ConcurrencyLimiter(4, 4), 0
+        limiter, reports = ConcurrencyLimiter(4, 4), 0
 
-        async def busy() -> None:
+        async def call_repeatedly() -> None:
             while now() < 1:
                 async with limiter.admitted():
                     await asyncio.sleep(0.001)
 
-        working = asyncio.create_task(busy())
+        calls = asyncio.create_task(call_repeatedly())
         async with aclosing(limiter.watch()) as loads:
             async for _ in loads:
-                told += 1
+                reports += 1
                 if now() >= 1:
                     break
-        await working
-        return told
+        await calls
+        return reports
 
-    told = run_virtually(program())
+    reports = run_virtually(program())
 
-    assert 18 <= told <= 22
+    assert 18 <= reports <= 22
 
 
-def test_a_load_that_does_not_change_is_told_now_and_then() -> None:
+def test_a_load_that_does_not_change_is_reported_every_five_seconds() -> None:
     async def program() -> list[float]:
         async with aclosing(ConcurrencyLimiter().watch()) as loads:
             return [(await anext(loads), now())[1] for _ in range(4)]
@@ -43,7 +43,7 @@ def test_a_load_that_does_not_change_is_told_now_and_then() -> None:
     assert run_virtually(program()) == pytest.approx([0, 5.05, 10.1, 15.15])
 
 
-def test_work_is_predicted_from_how_long_calls_took() -> None:
+def test_the_seconds_of_a_load_are_predicted_from_the_durations_of_calls() -> None:
     async def program() -> float:
         limiter = ConcurrencyLimiter(2, 4)
         for _ in range(50):

@@ -1,8 +1,9 @@
-"""What crosses a wire and comes back is what it was."""
+"""Tests of the conversion to and from protos: every value survives the round trip."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import protovalidate
@@ -38,9 +39,9 @@ NAME = st.text("abcdefgh", min_size=1, max_size=8)
 COUNT = st.integers(0, 2**31 - 1)
 POSITIVE = st.integers(1, 2**31 - 1)
 SEED = st.integers(0, 2**64 - 1)
-# The wire has nanoseconds; a moment of this century is coarser than that as a float, so it comes back as it was.
-MOMENT = st.floats(1e9, 4e9)
-SPAN = st.integers(0, 10**15).map(lambda nanos: nanos // 10**9 + nanos % 10**9 / 10**9)
+# A float of a time in this century is coarser than the nanoseconds of the proto, so the round trip keeps it.
+TIME = st.floats(1e9, 4e9)
+DURATION = st.integers(0, 10**15).map(lambda nanoseconds: nanoseconds / 10**9)
 FRACTION = st.floats(0.001, 1.0)
 SCALE = st.floats(1.0, 50.0)
 PRIORITY = st.sampled_from(PRIORITIES)
@@ -53,12 +54,12 @@ TENSOR = st.lists(st.integers(0, 3), max_size=3).flatmap(
 METADATA = st.dictionaries(NAME, TEXT, max_size=3)
 ERROR = st.one_of(
     st.builds(error_of, st.sampled_from([r for r in Reason if r != Reason.QUEUE_FULL]), TEXT, METADATA),
-    st.builds(OverloadedError, TEXT, st.just(Reason.QUEUE_FULL), METADATA, SPAN),
+    st.builds(OverloadedError, TEXT, st.just(Reason.QUEUE_FULL), METADATA, DURATION),
 )
-ARTIFACT = st.builds(ev.Artifact, NAME, NAME, NAME, COUNT, st.binary(max_size=32), MOMENT)
+ARTIFACT = st.builds(ev.Artifact, NAME, NAME, NAME, COUNT, st.binary(max_size=32), TIME)
 PART_DONE = st.builds(ev.PartDone, NAME, st.binary(max_size=32), st.none() | ARTIFACT, METADATA)
 PART_FAILED = st.builds(ev.PartFailed, NAME, ERROR, st.booleans(), NAME)
-USAGE = st.builds(ev.Usage, COUNT, COUNT, COUNT, SPAN)
+USAGE = st.builds(ev.Usage, COUNT, COUNT, COUNT, DURATION)
 GENERATION = st.builds(
     ev.Generation,
     NAME,
@@ -67,13 +68,13 @@ GENERATION = st.builds(
     st.lists(PART_FAILED, max_size=2).map(tuple),
     USAGE,
     st.none() | ERROR,
-    MOMENT,
-    st.none() | MOMENT,
+    TIME,
+    st.none() | TIME,
     COUNT,
 )
 NODE = st.builds(ev.PlanNode, NAME, NAME, st.lists(NAME, max_size=2).map(tuple))
-HAPPENING = st.one_of(
-    st.builds(ev.Accepted, NAME, SEED, st.none() | MOMENT, st.booleans()),
+PAYLOAD = st.one_of(
+    st.builds(ev.Accepted, NAME, SEED, st.none() | TIME, st.booleans()),
     st.builds(ev.PlanGrown, st.lists(NODE, max_size=3).map(tuple), st.booleans()),
     st.builds(ev.PartStarted, NAME, COUNT, NAME, NAME, COUNT, TEXT),
     st.builds(ev.PartDelta, NAME, COUNT, TEXT | st.binary(max_size=30)),
@@ -102,7 +103,7 @@ REQUEST = st.builds(
     previews=st.booleans(),
     max_output_tokens=st.none() | POSITIVE,
     max_parts=st.dictionaries(NAME, COUNT, max_size=2),
-    timeout=st.none() | SPAN,
+    timeout=st.none() | DURATION,
     temperature=st.floats(0, 5),
     top_p=FRACTION,
     decoder_options=st.dictionaries(
@@ -149,78 +150,77 @@ JOB = st.builds(
     PRIORITY,
     st.none() | POSITIVE,
 )
-LOAD = st.builds(Load, COUNT, COUNT, COUNT, st.booleans(), NAME, COUNT, SPAN)
+LOAD = st.builds(Load, COUNT, COUNT, COUNT, st.booleans(), NAME, COUNT, DURATION)
 OUTPUT = st.builds(Output, NAME, NAME, COUNT, SCALE, COUNT)
 MODEL = st.builds(
-    Model, NAME, TEXT, NAME, NAME, st.lists(NAME).map(tuple), st.lists(OUTPUT).map(tuple), COUNT, SPAN, COUNT, COUNT
+    Model, NAME, TEXT, NAME, NAME, st.lists(NAME).map(tuple), st.lists(OUTPUT).map(tuple), COUNT, DURATION, COUNT, COUNT
 )
 
 
 def _size(shape: list[int]) -> int:
-    size = 1
-    for one in shape:
-        size *= one
-    return size
+    return math.prod(shape)
 
 
-def told(value: Any) -> Any:
-    """A value with its errors, which compare by identity, as what they tell."""
+def comparable(value: Any) -> Any:
+    """Return the value with its errors as tuples of their contents: errors compare by identity."""
     if isinstance(value, MotetError):
         return (type(value), value.message, value.reason, value.metadata, getattr(value, "retry_after", None))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return (type(value), [told(getattr(value, field.name)) for field in dataclasses.fields(value)])
-    return [told(one) for one in value] if isinstance(value, tuple) else value
+        return (type(value), [comparable(getattr(value, field.name)) for field in dataclasses.fields(value)])
+    return [comparable(element) for element in value] if isinstance(value, tuple) else value
 
 
-def copied(message: Any) -> Any:
-    """The message after a journey."""
+def parsed_again(message: Any) -> Any:
+    """Serialize the message and parse it again."""
     return type(message).FromString(message.SerializeToString())
 
 
 @given(REQUEST)
-def test_a_request_comes_back_as_it_was(request: GenerationRequest) -> None:
-    assert convert.request_from_proto(copied(convert.request_to_proto(request))) == request
+def test_a_request_survives_the_round_trip(request: GenerationRequest) -> None:
+    assert convert.request_from_proto(parsed_again(convert.request_to_proto(request))) == request
 
 
-@given(st.builds(ev.Event, COUNT, MOMENT, HAPPENING))
-def test_an_event_comes_back_as_it_was(event: ev.Event) -> None:
-    assert told(convert.event_from_proto(copied(convert.event_to_proto(event)))) == told(event)
+@given(st.builds(ev.Event, COUNT, TIME, PAYLOAD))
+def test_an_event_survives_the_round_trip(event: ev.Event) -> None:
+    assert comparable(convert.event_from_proto(parsed_again(convert.event_to_proto(event)))) == comparable(event)
 
 
 @given(GENERATION)
-def test_a_generation_comes_back_as_it_was(generation: ev.Generation) -> None:
-    assert told(convert.generation_from_proto(copied(convert.generation_to_proto(generation)))) == told(generation)
+def test_a_generation_survives_the_round_trip(generation: ev.Generation) -> None:
+    result = convert.generation_from_proto(parsed_again(convert.generation_to_proto(generation)))
+
+    assert comparable(result) == comparable(generation)
 
 
 @given(ARTIFACT, MODEL)
-def test_artifacts_and_models_come_back_as_they_were(artifact: ev.Artifact, model: Model) -> None:
-    assert convert.artifact_from_proto(copied(convert.artifact_to_proto(artifact))) == artifact
-    assert convert.model_from_proto(copied(convert.model_to_proto(model))) == model
+def test_artifacts_and_models_survive_the_round_trip(artifact: ev.Artifact, model: Model) -> None:
+    assert convert.artifact_from_proto(parsed_again(convert.artifact_to_proto(artifact))) == artifact
+    assert convert.model_from_proto(parsed_again(convert.model_to_proto(model))) == model
 
 
 @given(PROMPT, LANGUAGE_EVENT)
-def test_what_is_told_to_and_by_a_language_model_comes_back_as_it_was(prompt: Prompt, event: Any) -> None:
-    assert convert.prompt_from_proto(copied(convert.prompt_to_proto(prompt))) == prompt
-    assert convert.language_event_from_proto(copied(convert.language_event_to_proto(event))) == event
+def test_prompts_and_language_events_survive_the_round_trip(prompt: Prompt, event: Any) -> None:
+    assert convert.prompt_from_proto(parsed_again(convert.prompt_to_proto(prompt))) == prompt
+    assert convert.language_event_from_proto(parsed_again(convert.language_event_to_proto(event))) == event
 
 
 @given(JOB, st.builds(Progress, COUNT, POSITIVE, st.none() | MEDIA))
-def test_decode_jobs_and_progress_come_back_as_they_were(job: DecodeJob, progress: Progress) -> None:
-    assert convert.decode_job_from_proto(copied(convert.decode_job_to_proto(job))) == job
-    assert convert.progress_from_proto(copied(convert.progress_to_proto(progress)).progress) == progress
+def test_decode_jobs_and_progress_survive_the_round_trip(job: DecodeJob, progress: Progress) -> None:
+    assert convert.decode_job_from_proto(parsed_again(convert.decode_job_to_proto(job))) == job
+    assert convert.progress_from_proto(parsed_again(convert.progress_to_proto(progress)).progress) == progress
 
 
 @given(LOAD)
-def test_a_load_comes_back_as_it_was(load: Load) -> None:
-    assert told(convert.load_from_proto(copied(convert.load_to_proto(load)))) == told(load)
+def test_a_load_survives_the_round_trip(load: Load) -> None:
+    assert comparable(convert.load_from_proto(parsed_again(convert.load_to_proto(load)))) == comparable(load)
 
 
 @given(ERROR)
-def test_an_error_comes_back_as_it_was(error: MotetError) -> None:
-    assert told(error_from_status_proto(copied(error_to_status_proto(error)))) == told(error)
+def test_an_error_survives_the_round_trip(error: MotetError) -> None:
+    assert comparable(error_from_status_proto(parsed_again(error_to_status_proto(error)))) == comparable(error)
 
 
-def test_text_only_is_not_mistaken_for_everything() -> None:
+def test_a_request_of_only_text_does_not_become_a_request_of_all_modalities() -> None:
     text_only = GenerationRequest((Message("user", ("hi",)),), allowed_modalities=frozenset())
 
     message = convert.request_to_proto(text_only)
@@ -229,21 +229,21 @@ def test_text_only_is_not_mistaken_for_everything() -> None:
     assert convert.request_from_proto(message).allowed_modalities == frozenset()
 
 
-def test_an_ordinary_request_is_valid_by_the_contract() -> None:
+def test_a_converted_request_is_valid() -> None:
     request = GenerationRequest((Message("user", ("hi", Media("", b"1"))),), timeout=5.0, seed=2**64 - 1)
 
     protovalidate.validate(convert.request_to_proto(request))
 
 
 @pytest.mark.parametrize("change", [{"seed": -1}, {"seed": 2**64}, {"max_output_tokens": 2**40}, {"model": "\ud800"}])
-def test_a_request_that_fits_no_message_is_the_callers_to_change(change: dict[str, Any]) -> None:
+def test_a_request_that_the_proto_cannot_represent_is_refused(change: dict[str, Any]) -> None:
     request = dataclasses.replace(GenerationRequest((Message("user", ("hi",)),)), **change)
 
     with pytest.raises(RequestError, match="cannot be sent"):
         convert.request_to_proto(request)
 
 
-def test_heartbeats_and_events_of_the_future_are_skipped() -> None:
+def test_heartbeats_and_unknown_events_are_skipped() -> None:
     assert convert.event_from_proto(convert.heartbeat_to_proto(7, 1e9)) is None
     assert convert.event_from_proto(event_pb2.Event(sequence=8)) is None
 
@@ -255,7 +255,7 @@ def test_a_turn_without_a_role_is_refused() -> None:
         convert.request_from_proto(message)
 
 
-def test_a_tensor_whose_sizes_disagree_is_refused() -> None:
+def test_a_tensor_whose_shape_does_not_match_its_bytes_is_refused() -> None:
     message = convert.tensor_to_proto(Tensor("float32", (2,), b"12345678"))
     message.shape[0] = 3
 
@@ -263,7 +263,7 @@ def test_a_tensor_whose_sizes_disagree_is_refused() -> None:
         convert.tensor_from_proto(message)
 
 
-def test_an_error_of_a_reason_not_known_here_is_its_senders_fault() -> None:
+def test_an_error_with_an_unknown_reason_becomes_a_fault() -> None:
     status = error_to_status_proto(RequestError("hm"))
     status.details[0].value = status.details[0].value.replace(b"INVALID_REQUEST", b"FROM_THE_FUTURE")
 

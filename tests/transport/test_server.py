@@ -1,4 +1,4 @@
-"""A server's life: binding, health, admission, draining."""
+"""Tests of the server: binding, health, admission, draining."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import signal
 import sys
 import urllib.request
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -17,6 +19,8 @@ from motet.core.capacity import Load
 from motet.core.deadline import Deadline
 from motet.core.errors import MotetError, OverloadedError, Reason, SettingsError
 from motet.core.media import Media
+from motet.core.tensors import Tensor
+from motet.core.workers import DecodeJob, Progress
 from motet.internal.v1 import (
     decoder_service_pb2,
     decoder_service_pb2_grpc,
@@ -37,22 +41,47 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-async def made(decoder: RemoteDecoder) -> Media:
-    """What comes of the job."""
-    *_, last = [event async for event in decoder.decode(JOB, Deadline.after(5))]
+class BlockedDecoder(ToyDecoder):
+    """A decoder that starts no job before `may_start` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_start = asyncio.Event()
+
+    async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
+        await self.may_start.wait()
+        async for event in super().decode(job, deadline):
+            yield event
+
+
+class BlockedEncoder(ToyEncoder):
+    """An encoder that encodes nothing before `may_start` is set."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.may_start = asyncio.Event()
+
+    async def encode(self, media: Sequence[Media], deadline: Deadline, **caller: Any) -> list[Tensor]:
+        await self.may_start.wait()
+        return await super().encode(media, deadline, **caller)
+
+
+async def decoded(decoder: RemoteDecoder) -> Media:
+    """Return the media of a job."""
+    *_, last = [event async for event in decoder.decode(JOB, Deadline.after(30))]
     assert isinstance(last, Media)
     return last
 
 
 def details_of(error: grpc.aio.AioRpcError, kind: type) -> list:
-    """The details of one kind in a status."""
+    """Return the details of one kind in a status."""
     trailers = dict(error.trailing_metadata() or ())
-    found = []
+    details = []
     for detail in status_pb2.Status.FromString(trailers[DETAILS_KEY]).details:
         message = kind()
         if detail.Unpack(message):
-            found.append(message)
-    return found
+            details.append(message)
+    return details
 
 
 async def test_a_port_in_use_is_refused_naming_the_address() -> None:
@@ -69,42 +98,42 @@ async def test_a_metrics_port_in_use_is_refused_naming_the_address() -> None:
             await Server([], metrics=first.address).start()
 
 
-async def test_an_address_that_is_none_is_refused() -> None:
+async def test_an_invalid_address_is_refused() -> None:
     with pytest.raises(SettingsError, match="write HOST:PORT"):
         await Server([], address="nonsense").start()
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "example.test:1", ":1"])
-def test_plain_text_beyond_this_machine_is_refused(address: str) -> None:
+def test_an_insecure_address_that_other_machines_can_reach_is_refused(address: str) -> None:
     with pytest.raises(SettingsError, match="can be reached from the network"):
         check_local(address)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "[::1]:1", "localhost:1", "127.8.9.1:1", "unix:/run/x"])
-def test_plain_text_on_this_machine_is_served(address: str) -> None:
+def test_an_insecure_address_that_only_this_machine_can_reach_is_allowed(address: str) -> None:
     check_local(address)
 
 
-async def test_plain_text_is_served_anywhere_when_asked_for_in_words() -> None:
+async def test_insecure_anywhere_allows_an_insecure_address_on_the_network() -> None:
     with pytest.raises(SettingsError):
         await Server([], address="0.0.0.0:0").start()
     async with Server([], address="0.0.0.0:0", insecure_anywhere=True) as server:
         assert not server.address.endswith(":0")
 
 
-async def test_health_names_each_service_and_no_other() -> None:
+async def test_health_is_reported_for_each_service_and_for_no_other() -> None:
     async with served(ToyDecoder()) as (_, channel):
         stub = health_pb2_grpc.HealthStub(channel)
         for name in ("", "motet.internal.v1.DecoderService", "motet.internal.v1.WorkerService"):
-            answer = await stub.Check(health_pb2.HealthCheckRequest(service=name))
-            assert answer.status == SERVING
+            response = await stub.Check(health_pb2.HealthCheckRequest(service=name))
+            assert response.status == SERVING
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.Check(health_pb2.HealthCheckRequest(service="motet.internal.v1.EncoderService"))
 
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_who_watches_health_sees_a_drain_begin() -> None:
+async def test_a_health_watcher_receives_not_serving_when_a_drain_starts() -> None:
     async with served(ToyDecoder()) as (server, channel):
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=""))
         assert (await watch.read()).status == SERVING
@@ -113,36 +142,38 @@ async def test_who_watches_health_sees_a_drain_begin() -> None:
         watch.cancel()
 
 
-async def test_a_drain_finishes_what_has_begun_and_refuses_what_has_not() -> None:
-    async with served(ToyDecoder(delay=0.15)) as (server, channel):
+async def test_a_drain_completes_running_calls_and_refuses_new_calls() -> None:
+    blocked = BlockedDecoder()
+    async with served(blocked) as (server, channel):
         decoder = RemoteDecoder(channel)
-        begun = asyncio.create_task(made(decoder))
+        running = asyncio.create_task(decoded(decoder))
         await until(lambda: server.limiter.load.running == 1)
 
-        drained = asyncio.create_task(server.drain(5))
+        drain = asyncio.create_task(server.drain(30))
         await until(lambda: server.limiter.load.draining)
         with pytest.raises(MotetError) as caught:
-            await made(decoder)
+            await decoded(decoder)
 
         assert caught.value.reason is Reason.DRAINING
-        assert isinstance(await begun, Media)
-        assert await drained == 0
+        blocked.may_start.set()
+        assert isinstance(await running, Media)
+        assert await drain == 0
 
 
-async def test_a_drain_gives_up_after_its_grace() -> None:
+async def test_a_drain_ends_after_its_grace() -> None:
     async with served(ToyDecoder(trouble=Trouble(Pause()))) as (server, channel):
-        begun = asyncio.create_task(made(RemoteDecoder(channel)))
+        running = asyncio.create_task(decoded(RemoteDecoder(channel)))
         await until(lambda: server.limiter.load.running == 1)
 
         assert await server.drain(0.05) == 1
         await server.stop()
 
         with pytest.raises(MotetError) as caught:
-            await begun
+            await running
         assert caught.value.reason in (Reason.WORKER_UNAVAILABLE, Reason.WORKER_LOST)
 
 
-async def test_a_drain_waits_for_work_that_has_outlived_its_call() -> None:
+async def test_a_drain_waits_for_work_that_outlives_its_call() -> None:
     finished = []
 
     async def finish() -> None:
@@ -150,21 +181,21 @@ async def test_a_drain_waits_for_work_that_has_outlived_its_call() -> None:
         finished.append(True)
 
     async with served(finish=finish) as (server, _):
-        assert await server.drain(5) == 0
+        assert await server.drain(30) == 0
         assert finished == [True]
         assert await server.drain(0.001) == 1
 
 
-async def test_a_drained_server_stops_for_all_its_watchers(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Nothing is on its way out, so nothing is waited for, however long it could be.
+async def test_a_drained_server_stops_at_once_and_ends_its_watchers_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    # All responses are sent, so the server does not wait for the timeout.
     monkeypatch.setattr("motet.transport.server._FLUSH_TIMEOUT", 3600.0)
     async with served(ToyDecoder()) as (server, channel):
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=""))
         assert (await watch.read()).status == SERVING
         loads = RemoteWorker(channel).watch_load()
         await anext(loads)
-        assert isinstance(await made(RemoteDecoder(channel)), Media)
-        async with asyncio.timeout(10):
+        assert isinstance(await decoded(RemoteDecoder(channel)), Media)
+        async with asyncio.timeout(30):
             await server.drain()
             await server.stop()
 
@@ -172,18 +203,23 @@ async def test_a_drained_server_stops_for_all_its_watchers(monkeypatch: pytest.M
             [load async for load in loads]
 
 
-async def test_answers_that_are_on_their_way_when_a_drain_is_over_arrive_whole() -> None:
-    async with served(ToyEncoder(width=2**16, delay=0.2)) as (server, channel):
-        item = Media("", b"x")
-        begun = [asyncio.create_task(RemoteEncoder(channel).encode([item], Deadline.never())) for _ in range(8)]
+async def test_responses_that_are_being_sent_at_the_end_of_a_drain_arrive_complete(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("motet.transport.server._FLUSH_TIMEOUT", 30.0)
+    blocked = BlockedEncoder(width=2**16)
+    async with served(blocked) as (server, channel):
+        encoder = RemoteEncoder(channel)
+        running = [asyncio.create_task(encoder.encode([Media("", b"x")], Deadline.never())) for _ in range(8)]
         await until(lambda: server.limiter.load.running == 8)
+        blocked.may_start.set()
         await server.drain()
         await server.stop()
 
-        assert [answer.shape for (answer,) in await asyncio.gather(*begun)] == [(2**16,)] * 8
+        assert [embedding.shape for (embedding,) in await asyncio.gather(*running)] == [(2**16,)] * 8
 
 
-async def test_a_worker_can_be_drained_from_afar_and_stays_to_say_so() -> None:
+async def test_a_remotely_drained_worker_still_reports_its_load_and_health() -> None:
     async with served(ToyDecoder()) as (_, channel):
         worker = RemoteWorker(channel)
 
@@ -197,30 +233,41 @@ async def test_a_worker_can_be_drained_from_afar_and_stays_to_say_so() -> None:
         assert health.status == NOT_SERVING
 
 
-async def test_capacity_is_told_after_each_change() -> None:
-    async with served(ToyDecoder(delay=0.05), limiter=ConcurrencyLimiter(1, 1)) as (_, channel):
+async def test_the_load_is_reported_after_each_change() -> None:
+    blocked = BlockedDecoder()
+    async with served(blocked, limiter=ConcurrencyLimiter(1, 1)) as (_, channel):
         loads = RemoteWorker(channel).watch_load()
         assert await anext(loads) == Load(limit=2, slots=1, bundle_digest="sha256:toy")
-        begun = asyncio.create_task(made(RemoteDecoder(channel)))
-        seen = [await anext(loads) for _ in range(2)]
-        await begun
+        running = asyncio.create_task(decoded(RemoteDecoder(channel)))
+        changed = await next_load(loads, running=1)
+        blocked.may_start.set()
+        await running
+        ended = await next_load(loads, running=0)
         await loads.aclose()
 
-    assert Load(running=1, limit=2, slots=1, bundle_digest="sha256:toy") in seen
-    assert seen[-1].queued == 0
+    assert changed == Load(running=1, limit=2, slots=1, bundle_digest="sha256:toy")
+    assert ended.queued == 0
 
 
-async def test_a_full_worker_refuses_at_once_and_says_when_to_come_back() -> None:
+async def next_load(loads: AsyncIterator[Load], running: int) -> Load:
+    """Return the next reported load with this number of running calls."""
+    async with asyncio.timeout(30):
+        async for load in loads:
+            if load.running == running:
+                return load
+    raise AssertionError("the worker stopped")
+
+
+async def test_a_full_worker_refuses_at_once_with_a_retry_delay() -> None:
     toy = ToyDecoder(trouble=Trouble(Pause()))
     async with served(toy, limiter=ConcurrencyLimiter(1, 1)) as (server, channel):
         decoder = RemoteDecoder(channel)
-        tasks = [asyncio.create_task(made(decoder)) for _ in range(2)]
+        tasks = [asyncio.create_task(decoded(decoder)) for _ in range(2)]
         await until(lambda: server.limiter.load == Load(1, 1, 2, slots=1))
 
-        began = asyncio.get_running_loop().time()
         with pytest.raises(OverloadedError) as caught:
-            await made(decoder)
-        assert asyncio.get_running_loop().time() - began < 0.5
+            await decoded(decoder)
+        assert server.limiter.load == Load(1, 1, 2, slots=1), "the refused call waited for no other call"
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -231,9 +278,9 @@ async def test_a_full_worker_refuses_at_once_and_says_when_to_come_back() -> Non
     assert toy.running == 0
 
 
-async def test_a_status_holds_one_error_info_and_overload_a_retry_info() -> None:
+async def test_a_status_has_one_error_info_and_a_retry_info_if_the_worker_is_full() -> None:
     async with served(ToyDecoder(trouble=Trouble(Pause())), limiter=ConcurrencyLimiter(1, 0)) as (server, channel):
-        task = asyncio.create_task(made(RemoteDecoder(channel)))
+        task = asyncio.create_task(decoded(RemoteDecoder(channel)))
         await until(lambda: server.limiter.load.running == 1)
         request = decoder_service_pb2.DecodeRequest(modality="image", conditioning={"dtype": "uint8"})
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -248,7 +295,7 @@ async def test_a_status_holds_one_error_info_and_overload_a_retry_info() -> None
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-async def test_a_message_that_breaks_the_contract_is_refused_field_by_field() -> None:
+async def test_the_status_of_an_invalid_message_names_every_invalid_field() -> None:
     toy = ToyDecoder()
     async with served(toy) as (_, channel):
         request = decoder_service_pb2.DecodeRequest(modality="x" * 33, conditioning={"dtype": "float8"}, steps=-1)
@@ -257,13 +304,13 @@ async def test_a_message_that_breaks_the_contract_is_refused_field_by_field() ->
 
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     (bad,) = details_of(caught.value, error_details_pb2.BadRequest)
-    assert {one.field for one in bad.field_violations} == {"modality", "conditioning.dtype", "steps"}
+    assert {violation.field for violation in bad.field_violations} == {"modality", "conditioning.dtype", "steps"}
     assert [info.reason for info in details_of(caught.value, error_details_pb2.ErrorInfo)] == ["INVALID_REQUEST"]
     assert not toy.seen
 
 
 @pytest.mark.parametrize("frames", [[{"chunk": b"x"}], [{}], [{"header": {}}, {"chunk": b""}]])
-async def test_each_message_of_a_clients_stream_is_held_to_the_contract(frames: list[dict]) -> None:
+async def test_every_message_of_a_request_stream_is_validated(frames: list[dict]) -> None:
     toy = ToyEncoder()
     async with served(toy) as (_, channel):
         stub = encoder_service_pb2_grpc.EncoderServiceStub(channel)
@@ -274,10 +321,10 @@ async def test_each_message_of_a_clients_stream_is_held_to_the_contract(frames: 
     assert not toy.seen
 
 
-async def test_metrics_tell_each_call_by_method_and_outcome() -> None:
+async def test_metrics_count_calls_by_method_and_status_code() -> None:
     async with served(ToyDecoder("smell"), metrics="127.0.0.1:0") as (server, channel):
         with pytest.raises(MotetError):
-            await made(RemoteDecoder(channel))
+            await decoded(RemoteDecoder(channel))
         assert server._metrics is not None
         url = f"http://{server._metrics.address}/metrics"
         text = await asyncio.to_thread(lambda: urllib.request.urlopen(url).read().decode())
@@ -287,7 +334,7 @@ async def test_metrics_tell_each_call_by_method_and_outcome() -> None:
     assert "motet_calls_running 0.0" in text
 
 
-async def test_reflection_is_there_only_when_asked_for() -> None:
+async def test_reflection_is_served_only_with_the_option() -> None:
     path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
     codes = []
     for reflection in (False, True):
@@ -306,21 +353,21 @@ from motet.transport.server import Server
 from services.decoder.servicer import DecoderServicer
 
 server = Server([DecoderServicer(ToyDecoder(delay=0.2))])
-raise SystemExit(asyncio.run(server.run(5, lambda bound: print(bound.address, flush=True))))
+raise SystemExit(asyncio.run(server.run(30, lambda server: print(server.address, flush=True))))
 """
 
 
-async def test_sigterm_finishes_what_has_begun_and_exits_with_zero() -> None:
+async def test_sigterm_completes_running_calls_and_exits_with_zero() -> None:
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", PROCESS, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
     address = (await process.stdout.readline()).decode().strip()
     async with open_channel(address) as channel:
-        events = RemoteDecoder(channel).decode(JOB, Deadline.after(10))
+        events = RemoteDecoder(channel).decode(JOB, Deadline.after(30))
         await anext(events)
         process.send_signal(signal.SIGTERM)
-        rest = [event async for event in events]
+        remaining = [event async for event in events]
 
-    assert isinstance(rest[-1], Media)
+    assert isinstance(remaining[-1], Media)
     assert await process.wait() == 0
 
 

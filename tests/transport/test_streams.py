@@ -1,4 +1,4 @@
-"""Streams of workers on the wire: who stalls is waited for, and who has said the last word is not."""
+"""Tests of workers' streams over gRPC: the end of a call, and readers that stall."""
 
 from __future__ import annotations
 
@@ -17,107 +17,114 @@ from motet.core.media import Media
 from motet.core.workers import DecodeJob, Finished, LanguageEvent, Progress, Prompt, TextPiece, Turn
 from motet.transport.clients import RemoteDecoder, RemoteLanguageModel
 from tests.transport.serving import JOB, served
-from tests.waiting import until
+from tests.waiting import unchanged, until
 
 PROMPT = Prompt((Turn("user", ("hi",)),))
 
-either = pytest.mark.parametrize("stream", ["decode", "generate"])
-"""A decoder's stream, and a language model's."""
+both_workers = pytest.mark.parametrize("stream", ["decode", "generate"])
+"""Run a test with the stream of a decoder and with the stream of a language model."""
 
 
-class Lingerer:
-    """A decoder and a language model that are there for so many seconds after their last word."""
+class SlowEnding:
+    """A decoder and a language model that yield their final event and then run until `may_end` is set."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self) -> None:
+        self.may_end = asyncio.Event()
         self.endings: list[str] = []
-        self._seconds = seconds
+        """For each call, "ended" or the name of the exception that ended it."""
 
     async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
         yield Media("image/toy", b"x" * 2**19)
-        await self._linger()
+        await self._end()
 
     async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
         yield Finished("stop", 1, 1)
-        await self._linger()
+        await self._end()
 
-    async def _linger(self) -> None:
+    async def _end(self) -> None:
         try:
-            await asyncio.sleep(self._seconds)
-            self.endings.append("left")
+            await self.may_end.wait()
+            self.endings.append("ended")
         except BaseException as error:
             self.endings.append(type(error).__name__)
             raise
 
 
 @asynccontextmanager
-async def last_words(lingerer: Lingerer, stream: str) -> AsyncIterator[LanguageEvent | Progress | Media]:
-    """The last word of either worker, just heard; its stream is closed."""
-    async with served(lingerer) as (_, channel):
-        decoded = RemoteDecoder(channel).decode(JOB, Deadline.after(10))
-        written = RemoteLanguageModel(channel).generate(PROMPT, Deadline.after(10))
-        async with closing(decoded if stream == "decode" else written) as events:
-            last = await anext(events)
-        yield last
+async def final_event(worker: SlowEnding, stream: str) -> AsyncIterator[LanguageEvent | Progress | Media]:
+    """Serve a worker, read its final event, and close the stream."""
+    async with served(worker) as (_, channel):
+        decoded = RemoteDecoder(channel).decode(JOB, Deadline.after(30))
+        generated = RemoteLanguageModel(channel).generate(PROMPT, Deadline.after(30))
+        async with closing(decoded if stream == "decode" else generated) as events:
+            event = await anext(events)
+        yield event
 
 
 def calls() -> Counter[str]:
-    """How many calls that answer with a stream are in memory, of clients and of servers."""
+    """Count the calls with a response stream that are in memory, in clients and in servers."""
     return Counter(
         kind for one in gc.get_objects() if (kind := type(one).__name__) in ("UnaryStreamCall", "_ServicerContext")
     )
 
 
-class Torrent:
-    """A language model that writes 16 MiB as fast as anybody lets it, 256 KiB at a time."""
+class FastLanguageModel:
+    """A language model that generates 16 MiB without pauses, 256 KiB at a time."""
 
     def __init__(self) -> None:
-        self.pieces = 0
+        self.produced = 0
+        """The number of yielded events."""
 
     async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
-        while self.pieces < 64:
-            self.pieces += 1
+        while self.produced < 64:
+            self.produced += 1
             yield TextPiece("x" * 2**18)
 
 
-class Gallery:
-    """A decoder that shows 16 MiB of previews as fast as anybody lets it, 256 KiB at a time."""
+class FastDecoder:
+    """A decoder that yields 16 MiB of previews without pauses, 256 KiB at a time."""
 
     def __init__(self) -> None:
-        self.pieces = 0
+        self.produced = 0
+        """The number of yielded events."""
 
     async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
-        while self.pieces < 64:
-            self.pieces += 1
+        while self.produced < 64:
+            self.produced += 1
             yield Progress(1, 2, Media("image/toy", b"x" * 2**18))
 
 
-@either
-async def test_who_has_said_the_last_word_is_not_waited_for_and_not_cancelled(stream: str) -> None:
-    lingerer = Lingerer(0.3)
+@both_workers
+async def test_the_client_does_not_wait_for_the_end_after_the_final_event_and_does_not_cancel(
+    stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("motet.transport.client_call._END_TIMEOUT", 60)
+    worker = SlowEnding()
 
-    async with last_words(lingerer, stream) as last:
-        assert isinstance(last, Media | Finished)
-        assert lingerer.endings == []
-        await until(lambda: lingerer.endings != [])
+    async with final_event(worker, stream) as event:
+        assert isinstance(event, Media | Finished)
+        assert worker.endings == []
+        worker.may_end.set()
+        await until(lambda: worker.endings != [])
 
-    assert lingerer.endings == ["left"]
+    assert worker.endings == ["ended"]
 
 
-@either
-async def test_who_does_not_leave_after_the_last_word_is_cancelled(
+@both_workers
+async def test_a_worker_that_does_not_end_after_the_final_event_is_cancelled(
     stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("motet.transport.client_call._END_TIMEOUT", 0.05)
-    lingerer = Lingerer(60)
+    worker = SlowEnding()
 
-    async with last_words(lingerer, stream):
-        await until(lambda: lingerer.endings != [])
+    async with final_event(worker, stream):
+        await until(lambda: worker.endings != [])
 
-    assert lingerer.endings == ["CancelledError"]
+    assert worker.endings == ["CancelledError"]
 
 
-@either
-async def test_a_call_that_is_over_leaves_nothing_to_the_garbage_collector(
+@both_workers
+async def test_an_ended_call_is_freed_without_the_garbage_collector(
     stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("motet.transport.client_call._END_TIMEOUT", 0.2)
@@ -125,27 +132,33 @@ async def test_a_call_that_is_over_leaves_nothing_to_the_garbage_collector(
     before = calls()
     gc.disable()
     try:
-        async with last_words(Lingerer(0.05), stream):
+        worker = SlowEnding()
+        async with final_event(worker, stream):
             assert (calls() - before).keys() == {"UnaryStreamCall", "_ServicerContext"}
+            worker.may_end.set()
             await until(lambda: calls() == before)
     finally:
         gc.enable()
 
 
 @pytest.mark.parametrize(
-    ("torrent", "stream"),
+    ("worker_class", "stream"),
     [
-        (Torrent(), lambda channel: RemoteLanguageModel(channel).generate(PROMPT, Deadline.after(10))),
-        (Gallery(), lambda channel: RemoteDecoder(channel).decode(JOB, Deadline.after(10))),
+        (FastLanguageModel, lambda channel: RemoteLanguageModel(channel).generate(PROMPT, Deadline.after(30))),
+        (FastDecoder, lambda channel: RemoteDecoder(channel).decode(JOB, Deadline.after(30))),
     ],
     ids=["text", "previews"],
 )
-async def test_a_stalled_reader_holds_less_than_a_megabyte(torrent: Torrent | Gallery, stream: Any) -> None:
-    async with served(torrent) as (_, channel):
+async def test_a_stalled_reader_holds_less_than_a_megabyte(
+    worker_class: type[FastLanguageModel | FastDecoder], stream: Any
+) -> None:
+    worker = worker_class()
+
+    async with served(worker) as (_, channel):
         events = stream(channel)
         await anext(events)
-        await asyncio.sleep(0.3)
-        held = (torrent.pieces - 1) * 2**18
+        await unchanged(lambda: worker.produced)
+        held = (worker.produced - 1) * 2**18
         await events.aclose()
 
     assert held <= 10**6

@@ -1,4 +1,4 @@
-"""Encrypted, and with both sides authenticated: certificates are made for the occasion."""
+"""Tests of TLS, with and without client certificates. The certificates are generated."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ from services.orchestrator.servicer import GenerationServicer
 from tests.stage import Stage, done, text_part
 from tests.transport.serving import JOB
 
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl, to make certificates")
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="generating certificates needs openssl")
 
 
 @dataclass(frozen=True)
-class Papers:
-    """An authority's certificate, and the keys and certificates that it gave a server and a client."""
+class Certificates:
+    """The certificate of an authority, and a key and a certificate each for a server and a client."""
 
     authority: bytes
     server: tuple[bytes, bytes]
     client: tuple[bytes, bytes]
 
-    def of_server(self, *, asking: bool = False) -> grpc.ServerCredentials:
-        """What a server shows; `asking`, it wants to see a client's, too."""
-        return grpc.ssl_server_credentials([self.server], self.authority if asking else None, asking)
+    def server_credentials(self, *, mutual: bool = False) -> grpc.ServerCredentials:
+        """Return the server's credentials. If `mutual`, the server requires a client certificate."""
+        return grpc.ssl_server_credentials([self.server], self.authority if mutual else None, mutual)
 
-    def of_client(self, *, showing: bool = False) -> grpc.ChannelCredentials:
-        """What a client trusts, and what it shows."""
-        return grpc.ssl_channel_credentials(self.authority, *(self.client if showing else (None, None)))
+    def client_credentials(self, *, mutual: bool = False) -> grpc.ChannelCredentials:
+        """Return the client's credentials. If `mutual`, they have the client certificate."""
+        return grpc.ssl_channel_credentials(self.authority, *(self.client if mutual else (None, None)))
 
 
-def made_in(folder: Path) -> Papers:
-    """Papers, made in a folder."""
+def generate_certificates(folder: Path) -> Certificates:
+    """Generate an authority and its certificates in a folder."""
 
     def openssl(*arguments: str) -> None:
         subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
@@ -65,73 +65,78 @@ def made_in(folder: Path) -> Papers:
     def pair(name: str) -> tuple[bytes, bytes]:
         return (folder / f"{name}.key").read_bytes(), (folder / f"{name}.pem").read_bytes()
 
-    return Papers((folder / "authority.pem").read_bytes(), pair("server"), pair("client"))
+    return Certificates((folder / "authority.pem").read_bytes(), pair("server"), pair("client"))
 
 
 @pytest.fixture(scope="module")
-def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
-    return made_in(tmp_path_factory.mktemp("papers"))
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return generate_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(scope="module")
-def others(tmp_path_factory: pytest.TempPathFactory) -> Papers:
-    """Papers of an authority that nobody here trusts."""
-    return made_in(tmp_path_factory.mktemp("others"))
+def untrusted(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Certificates of an authority that the other certificates' owners do not trust."""
+    return generate_certificates(tmp_path_factory.mktemp("untrusted"))
 
 
-async def drained(address: str, credentials: grpc.ChannelCredentials | None) -> object:
-    """The last that a decoder at an address says."""
+async def last_event(address: str, credentials: grpc.ChannelCredentials | None) -> object:
+    """Return the last event of a job of the decoder at an address."""
     async with open_channel(address, credentials, health="") as channel:
-        return [event async for event in RemoteDecoder(channel).decode(JOB, Deadline.after(10))][-1]
+        return [event async for event in RemoteDecoder(channel).decode(JOB, Deadline.after(30))][-1]
 
 
-def serving(papers: Papers, *, asking: bool = False) -> Server:
-    return Server([DecoderServicer(ToyDecoder())], credentials=papers.of_server(asking=asking))
+def decoder_server(certificates: Certificates, *, mutual: bool = False) -> Server:
+    return Server([DecoderServicer(ToyDecoder())], credentials=certificates.server_credentials(mutual=mutual))
 
 
-async def test_a_call_goes_through_an_encrypted_connection(papers: Papers) -> None:
-    async with serving(papers) as server:
-        assert isinstance(await drained(server.address, papers.of_client()), Media)
+async def test_a_call_over_an_encrypted_connection_succeeds(certificates: Certificates) -> None:
+    async with decoder_server(certificates) as server:
+        assert isinstance(await last_event(server.address, certificates.client_credentials()), Media)
 
 
-async def test_a_client_that_shows_who_it_is_is_served_where_that_is_asked_for(papers: Papers) -> None:
-    async with serving(papers, asking=True) as server:
-        assert isinstance(await drained(server.address, papers.of_client(showing=True)), Media)
+async def test_a_client_with_a_certificate_is_served_if_the_server_requires_it(certificates: Certificates) -> None:
+    async with decoder_server(certificates, mutual=True) as server:
+        assert isinstance(await last_event(server.address, certificates.client_credentials(mutual=True)), Media)
 
 
-@pytest.mark.parametrize("who", ["plain text", "shows nothing", "strangers' certificate"])
-async def test_nobody_is_served_who_does_not_show_who_it_is(papers: Papers, others: Papers, who: str) -> None:
-    stranger = grpc.ssl_channel_credentials(papers.authority, *others.client)
-    credentials = {"plain text": None, "shows nothing": papers.of_client()}.get(who, stranger)
-    async with serving(papers, asking=True) as server:
+@pytest.mark.parametrize("client", ["plain text", "no certificate", "untrusted certificate"])
+async def test_a_client_without_a_trusted_certificate_is_refused_if_the_server_requires_it(
+    certificates: Certificates, untrusted: Certificates, client: str
+) -> None:
+    credentials = {
+        "plain text": None,
+        "no certificate": certificates.client_credentials(),
+        "untrusted certificate": grpc.ssl_channel_credentials(certificates.authority, *untrusted.client),
+    }[client]
+    async with decoder_server(certificates, mutual=True) as server:
         with pytest.raises(RetryableError) as caught:
-            await drained(server.address, credentials)
+            await last_event(server.address, credentials)
 
     assert caught.value.reason is Reason.WORKER_UNAVAILABLE
 
 
-async def test_a_server_that_nobody_trusts_is_not_spoken_to(papers: Papers, others: Papers) -> None:
-    async with serving(others) as server:
+async def test_the_client_refuses_an_untrusted_server(certificates: Certificates, untrusted: Certificates) -> None:
+    async with decoder_server(untrusted) as server:
         with pytest.raises(RetryableError) as caught:
-            await drained(server.address, papers.of_client())
+            await last_event(server.address, certificates.client_credentials())
 
     assert caught.value.reason is Reason.WORKER_UNAVAILABLE
 
 
-async def test_the_public_client_speaks_to_an_authenticating_server(papers: Papers) -> None:
-    stage = Stage(*text_part(0, "hello"), done())
+async def test_the_public_client_connects_to_a_server_that_requires_a_certificate(certificates: Certificates) -> None:
+    scripted = Stage(*text_part(0, "hello"), done())
     request = GenerationRequest((Message("user", ("hi",)),))
     async with (
-        Server([GenerationServicer(stage)], credentials=papers.of_server(asking=True)) as server,
-        Client(server.address, credentials=papers.of_client(showing=True)) as client,
+        Server([GenerationServicer(scripted)], credentials=certificates.server_credentials(mutual=True)) as server,
+        Client(server.address, credentials=certificates.client_credentials(mutual=True)) as client,
     ):
         answer = await client.answer(request)
 
     assert (answer.text, answer.generation.state) == ("hello", State.SUCCEEDED)
 
 
-async def test_with_credentials_a_server_may_be_reached_from_the_network(papers: Papers) -> None:
+async def test_a_server_with_credentials_may_have_an_address_on_the_network(certificates: Certificates) -> None:
     with pytest.raises(SettingsError):
         await Server([], address="0.0.0.0:0").start()
-    async with Server([], address="0.0.0.0:0", credentials=papers.of_server()) as server:
+    async with Server([], address="0.0.0.0:0", credentials=certificates.server_credentials()) as server:
         assert not server.address.endswith(":0")
