@@ -1,4 +1,4 @@
-"""Writes the list of a bundle's files, each with its sha256, into the bundle's manifest.
+"""Write the list of a bundle's files, each with its sha256, into the bundle's manifest.
 
     python -m motet.training.seal_bundle bundles/nano
 

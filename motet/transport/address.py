@@ -31,8 +31,8 @@ def check_local(address: str) -> None:
         local = False
     if not local:
         raise SettingsError(
-            f"{address} can be reached from the network, and the connection would be neither encrypted nor "
-            "authenticated: give TLS credentials, listen at 127.0.0.1, or allow an insecure address",
+            f"{address} can be reached from the network, and connections would not be encrypted or authenticated: "
+            "use TLS credentials, listen at 127.0.0.1, or set --allow-insecure",
             metadata={"address": address},
         )
 

@@ -9,10 +9,8 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 from pydantic.config import JsonDict
 
+from services.benchmarks.simulation.measured_costs import RECORDED_COSTS
 from services.pairs import pairs
-
-COSTS = Path(__file__).parents[2] / "docs" / "benchmarks" / "calibration.json"
-"""The default file of measured costs, written by `motet bench calibrate`."""
 
 _DIR: JsonDict = {"metavar": "DIR"}
 _FILE: JsonDict = {"metavar": "FILE"}
@@ -108,7 +106,7 @@ class SimulateBenchSettings(BaseModel):
     rate: float = Field(2.0, ge=1e-6, description="Request rate, in requests per second.")
     minutes: float = Field(10.0, ge=0, description="Duration of the load, in minutes of simulated time.")
     bundle: Bundle = "nano"
-    costs: Path = Field(COSTS, description="Report of `motet bench calibrate`.", json_schema_extra=_FILE)
+    costs: Path = Field(RECORDED_COSTS, description="Report of `motet bench calibrate`.", json_schema_extra=_FILE)
     media: float = Field(0.5, ge=0, le=1, description="Probability of each modality in an answer.")
     tokens: int = Field(60, ge=1, description="Number of text tokens of an answer.")
     tenants: int = Field(4, ge=1, description="Number of tenants.")

@@ -77,7 +77,7 @@ async def test_the_batch_tolerance_of_a_decoder_comes_from_its_options(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     service = decoder_service({"modality": "audio", "listen": "127.0.0.1:0", **options})
     async with service.opened() as opened:
-        curve = opened.servicers[0]._decoder._choir._curve_of(2)  # type: ignore[attr-defined]
+        curve = opened.servicers[0]._decoder._engine._curve_of(2)  # type: ignore[attr-defined]
 
     while curve.to_try(2):
         curve.learn(2, 1.0, 2.0, 0.4)

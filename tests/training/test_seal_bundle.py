@@ -1,4 +1,4 @@
-"""Sealing lists the files of a bundle with their digests."""
+"""The list of a sealed bundle's files and digests."""
 
 from pathlib import Path
 

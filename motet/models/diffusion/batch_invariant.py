@@ -1,9 +1,10 @@
-"""A network whose rows do not hear each other: a row comes out the same whatever it is batched with.
+"""Batch-invariant layers for CPU: a row's result does not depend on the other rows.
 
-torch chooses how to sum by the number of rows, and other sums end in other last bits. Matrix products do so where a row
-of the batch is one row of the matrix, as in the embeddings of a timestep: these are computed a row at a time.
-Convolutions do so for a single row, and from sixteen on: these always go the way that torch takes for a few, oneDNN's.
-Whether anything else depends on the batch, `CostCurve` sees.
+torch chooses the order of a sum by the number of rows, and another order changes the last bits. Two kinds of layers are
+affected. Matrix products change if a row of the batch is one row of the matrix, as in timestep embeddings:
+`BatchInvariantLinear` computes one row at a time. Convolutions change for one row and for 16 or more rows: the
+convolutions here always use oneDNN, which torch uses for 2 to 15 rows. `CostCurve` measures whether any other layer
+depends on the batch.
 """
 
 from __future__ import annotations
@@ -15,42 +16,42 @@ from torch import Tensor, nn
 
 
 class BatchInvariantLinear(nn.Linear):
-    """An `nn.Linear` that computes each row of an input (rows, features) by itself; other inputs as ever."""
+    """An `nn.Linear` that computes each row of an input (rows, features) alone. Other inputs are computed as usual."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """See `nn.Linear.forward`."""
+        """Override `nn.Linear.forward`."""
         if input.ndim != 2 or len(input) == 1:
             return super().forward(input)
         return torch.cat([super(BatchInvariantLinear, self).forward(row) for row in torch.split(input, 1)])
 
 
 class BatchInvariantConv2d(nn.Conv2d):
-    """An `nn.Conv2d` that goes one way for any number of rows."""
+    """An `nn.Conv2d` that uses oneDNN for any number of rows."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """See `nn.Conv2d.forward`."""
-        return _one_way(self, input)
+        """Override `nn.Conv2d.forward`."""
+        return _onednn_convolution(self, input)
 
 
 class BatchInvariantConv3d(nn.Conv3d):
-    """An `nn.Conv3d` that goes one way for any number of rows."""
+    """An `nn.Conv3d` that uses oneDNN for any number of rows."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """See `nn.Conv3d.forward`."""
-        return _one_way(self, input)
+        """Override `nn.Conv3d.forward`."""
+        return _onednn_convolution(self, input)
 
 
 def make_batch_invariant(network: nn.Module) -> None:
-    """Has a network on a CPU compute so; its weights and names stay as they are."""
-    kinds: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: BatchInvariantLinear}
+    """Replace the layers of a network on a CPU by batch-invariant ones. Weights and their names do not change."""
+    replacements: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: BatchInvariantLinear}
     if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        kinds |= {nn.Conv2d: BatchInvariantConv2d, nn.Conv3d: BatchInvariantConv3d}
+        replacements |= {nn.Conv2d: BatchInvariantConv2d, nn.Conv3d: BatchInvariantConv3d}
     for module in network.modules():
-        module.__class__ = kinds.get(type(module), type(module))
+        module.__class__ = replacements.get(type(module), type(module))
 
 
-def _one_way(own: Any, input: Tensor) -> Tensor:
-    convolved: Tensor = torch.mkldnn_convolution(
-        input, own.weight, own.bias, own.padding, own.stride, own.dilation, own.groups
+def _onednn_convolution(layer: Any, input: Tensor) -> Tensor:
+    output: Tensor = torch.mkldnn_convolution(
+        input, layer.weight, layer.bias, layer.padding, layer.stride, layer.dilation, layer.groups
     )
-    return convolved
+    return output

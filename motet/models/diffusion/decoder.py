@@ -1,13 +1,12 @@
-"""The decoder worker: diffusion models behind the `Decoder` protocol."""
+"""The decoder worker: diffusion models that implement the `Decoder` protocol."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -16,7 +15,6 @@ from motet.core.deadline import Deadline
 from motet.core.errors import BundleError, Reason, RequestError
 from motet.core.media import Media
 from motet.core.workers import DecodeJob, Progress
-from motet.media import encode
 from motet.models.arrays import to_torch
 from motet.models.device import device_of
 from motet.models.diffusion import loading
@@ -24,49 +22,57 @@ from motet.models.diffusion.cost_curve import CostCurve, subject_of
 from motet.models.diffusion.engine import DiffusionEngine
 from motet.models.diffusion.job import JobEvent, RunningJob
 from motet.models.diffusion.kinds.audioldm import AudioLDM
+from motet.models.diffusion.kinds.base import LatentDiffusion
 from motet.models.diffusion.kinds.stable_diffusion import StableDiffusion
 from motet.models.diffusion.kinds.text_to_video import TextToVideo
 from motet.models.diffusion.model import Array, DiffusionModel
 from motet.models.event_queue import EventQueue
 
+KINDS: Mapping[str, type[LatentDiffusion]] = {
+    "stable-diffusion": StableDiffusion,
+    "text-to-video-sd": TextToVideo,
+    "audioldm": AudioLDM,
+}
+"""The class of each `kind` that a manifest can name."""
+
 
 class DiffusionDecoder:
-    """A `Decoder`. Jobs that come together share steps where that pays and changes nothing, and take turns elsewhere.
+    """A `Decoder`. Concurrent jobs share steps if batches are faster and change no result, and else alternate.
 
-    A job whose deadline passes, whose task is cancelled or whose generator is closed takes no step that has not begun.
-    `curves` gives the cost curve for songs of so many rows, where one was kept. The event loop never computes.
+    No further step of a job begins after its deadline has passed, its task is cancelled or its generator is closed.
+    `curves` returns the cost curve of states with a given number of rows. The event loop never computes.
     """
 
     def __init__(
         self,
         modality: str,
         entry: DecoderEntry,
-        singer: DiffusionModel,
+        model: DiffusionModel,
         to_media: Callable[[Array], Media],
         curves: Callable[[int], CostCurve] = lambda rows: CostCurve(),
     ) -> None:
         self.modality = modality
         self._entry = entry
-        self._choir = DiffusionEngine(modality, singer, to_media, curves)
+        self._engine = DiffusionEngine(modality, model, to_media, curves)
         self._numbers = itertools.count()
 
     async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
-        """See `Decoder.decode`. Previews come about three times, where the kind of model has any."""
+        """Implement `Decoder.decode`. A job with previews gets about three, if the kind of model has previews."""
         events: EventQueue[JobEvent] = EventQueue()
-        seat = self._seat(job, deadline, events)
+        running = self._running_job(job, deadline, events)
         deadline.check("the decoder was about to begin")
-        self._choir.join(seat)
+        self._engine.submit(running)
         try:
             async for event in events:
                 yield event if isinstance(event, Progress) else await asyncio.wrap_future(event)
         finally:
-            seat.gone = True
+            running.cancelled = True
 
     def close(self) -> None:
-        """Ends the threads; the step that is being computed is waited for."""
-        self._choir.close()
+        """Stop all jobs and the threads. Wait for the step that is being computed."""
+        self._engine.close()
 
-    def _seat(self, job: DecodeJob, deadline: Deadline, events: EventQueue[JobEvent]) -> RunningJob:
+    def _running_job(self, job: DecodeJob, deadline: Deadline, events: EventQueue[JobEvent]) -> RunningJob:
         conditioning, steps, guidance = self._checked(job)
         return RunningJob(
             number=next(self._numbers),
@@ -83,18 +89,18 @@ class DiffusionDecoder:
         )
 
     def _checked(self, job: DecodeJob) -> tuple[torch.Tensor, int, float]:
-        """The job's conditioning, steps and guidance. Raises `RequestError` for what this decoder cannot do."""
+        """Return the job's conditioning, steps and guidance. Raises `RequestError` if a field is invalid."""
         if job.modality != self.modality:
             raise RequestError(
                 f"this decoder makes {self.modality}, not {job.modality!r}",
                 Reason.MODALITY_NOT_SUPPORTED,
                 {"modality": job.modality, "supported": self.modality},
             )
-        wanted, got = self._entry.conditioning, list(job.conditioning.shape)
-        if got != wanted or job.conditioning.dtype not in ("float32", "float16"):
+        expected, shape = self._entry.conditioning, list(job.conditioning.shape)
+        if shape != expected or job.conditioning.dtype not in ("float32", "float16"):
             raise RequestError(
-                f"the {self.modality} decoder takes float32 conditioning of shape {wanted}, "
-                f"not {job.conditioning.dtype} of shape {got}",
+                f"the {self.modality} decoder takes float32 conditioning of shape {expected}, "
+                f"not {job.conditioning.dtype} of shape {shape}",
                 Reason.CONDITIONING_INVALID,
             )
         conditioning = to_torch(job.conditioning).float()
@@ -114,51 +120,36 @@ class DiffusionDecoder:
 def load_decoder(
     bundle: Bundle, modality: str, device: str = "auto", batch_tolerance: float = 0.0, costs: Path | None = None
 ) -> DiffusionDecoder:
-    """The decoder of a modality, ready to decode, on the device of that setting (`device_of`).
+    """Return the decoder of a modality on the device that the setting `device` names, see `device_of`.
 
-    Its folder is laid out as diffusers does: `unet`, `vae`, `scheduler` and for sounds `vocoder`, each of which the
-    manifest's `shared` may place elsewhere, and `unconditional.safetensors`. `batch_tolerance` is the largest
-    difference that the rest of a batch may make to a value of the network's output; with 0 a result never depends on
-    the batch. Measured costs of steps are stored in the folder `costs`, if it is given. Raises `BundleError`, naming
-    the file, and `NotFoundError` for a modality that the bundle does not have.
+    The decoder's folder has the layout of diffusers: `unet`, `vae`, `scheduler`, for sounds `vocoder`, and
+    `unconditional.safetensors`. The manifest's `shared` can give other folders for the networks and the scheduler.
+    `batch_tolerance` is the maximum difference that batching may make to a value of the network's output; with 0, a
+    result never depends on the batch. Measured costs of steps are stored in the folder `costs`, if it is given. Raises
+    `BundleError`, which names the file, and `NotFoundError` if the bundle does not have the modality.
     """
     entry = bundle.manifest.decoder_of(modality)
-    singer, to_media = _loaded(bundle, modality, entry, device_of(device))
-    subject = subject_of(bundle.digest, modality, singer.device)
+    model = _load_model(bundle, modality, entry, device_of(device))
+    subject = subject_of(bundle.digest, modality, model.device)
 
     def curve(rows: int) -> CostCurve:
         return CostCurve(batch_tolerance, costs, {**subject, "rows": str(rows)})
 
-    return DiffusionDecoder(modality, entry, singer, to_media, curve)
+    return DiffusionDecoder(modality, entry, model, model.to_media, curve)
 
 
-def _loaded(
-    bundle: Bundle, modality: str, entry: DecoderEntry, device: torch.device
-) -> tuple[DiffusionModel, Callable[[Array], Media]]:
+def _load_model(bundle: Bundle, modality: str, entry: DecoderEntry, device: torch.device) -> LatentDiffusion:
+    kind = KINDS.get(entry.kind)
+    if kind is None:
+        raise BundleError(
+            f"the manifest gives the {modality} decoder the kind {entry.kind!r}; known are {', '.join(KINDS)}"
+        )
     folder = bundle.path(entry.path)
-    places = {name: bundle.path(path) for name, path in entry.shared.items()}
-
-    def network(name: str) -> Any:
-        return loading.load_component(places.get(name, folder / name)).to(device)
-
-    parts: dict[str, Any] = {
-        "unet": network("unet"),
-        "vae": network("vae"),
-        "scheduler": loading.load_scheduler(places.get("scheduler", folder / "scheduler")),
-        "unconditional": loading.load_unconditional(folder, tuple(entry.conditioning)),
-        "options": entry.options,
-    }
-    match entry.kind:
-        case "stable-diffusion":
-            return StableDiffusion(**parts), encode.encode_picture
-        case "text-to-video-sd":
-            speed = entry.options.get("frames_per_second", 8.0)
-            return TextToVideo(**parts), lambda frames: encode.encode_clip(frames, speed)
-        case "audioldm":
-            sounds = AudioLDM(network("vocoder"), **parts)
-            return sounds, lambda wave: encode.encode_sound(wave, sounds.rate)
-        case kind:
-            raise BundleError(
-                f"the manifest gives the {modality} decoder the kind {kind!r}; known are "
-                "stable-diffusion, text-to-video-sd and audioldm"
-            )
+    shared = {name: bundle.path(path) for name, path in entry.shared.items()}
+    networks = {name: loading.load_component(shared.get(name, folder / name)).to(device) for name in kind.networks}
+    return kind(
+        **networks,
+        scheduler=loading.load_scheduler(shared.get("scheduler", folder / "scheduler")),
+        unconditional=loading.load_unconditional(folder, tuple(entry.conditioning)),
+        options=entry.options,
+    )

@@ -1,16 +1,16 @@
-"""The loop of a diffusion decoder: songs that come together are sung together, a step at a time."""
+"""The engine of a diffusion decoder: it batches the denoising steps of many jobs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext, suppress
-from time import perf_counter
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 import torch
 from torch import Tensor
 
 from motet.core import metrics
+from motet.core.clock import now
 from motet.core.errors import DeadlineError, FaultError
 from motet.core.media import Media
 from motet.core.workers import Progress
@@ -19,255 +19,260 @@ from motet.models.diffusion.cost_curve import CostCurve
 from motet.models.diffusion.job import JobEvent, RunningJob
 from motet.models.diffusion.model import Array, DenoisingState, DiffusionModel
 from motet.models.diffusion.scheduling import StepScheduler
-from motet.models.engine_thread import EngineThread
+from motet.models.engine_thread import EngineThread, engine_error
 from motet.scheduling.moving_average import MovingAverage
 
-_PREVIEWS = 4
-_FINISHING = 2
-"""Threads that decode latents and encode media meanwhile: one may wait for the network while the other encodes."""
-_CAUTION, _FIRST_CAUTION = 1.1, 1.5
-"""Predicted seconds are taken so many times when steps must fit into a deadline; the latter after one rehearsal."""
+_PREVIEW_INTERVALS = 4
+"""Number of equal intervals that previews divide the steps of a job into."""
+_FINISH_THREADS = 2
+"""Number of threads that decode latents and encode media. One can use the network while the other one encodes."""
+_SAFETY_FACTOR, _FIRST_SAFETY_FACTOR = 1.1, 1.5
+"""Factors of predicted seconds when steps must fit into a deadline. The second one is for a single measured step."""
 
 
 class DiffusionEngine:
     """Take denoising steps of many jobs on one thread until all jobs are finished.
 
-    Jobs join and leave between steps. `StepScheduler` chooses the job whose step is next, `CostCurve` the batch size.
-    Previews and media are encoded on other threads during the next steps. An error in one job ends that job alone.
+    Jobs start and stop between steps. `StepScheduler` chooses the jobs of the next step, `CostCurve` the batch size.
+    `curves` returns the cost curve of states with a given number of rows. Previews and media are encoded on other
+    threads during the next steps. An error in one job stops that job alone.
     """
 
     def __init__(
         self,
         modality: str,
-        singer: DiffusionModel,
+        model: DiffusionModel,
         to_media: Callable[[Array], Media],
         curves: Callable[[int], CostCurve],
     ) -> None:
-        self._modality, self._singer, self._to_media = modality, singer, to_media
+        self._modality, self._name = modality, f"{modality} decoder"
+        self._model, self._to_media = model, to_media
         self._curve_of, self._curves = curves, dict[int, CostCurve]()
-        self._turns = StepScheduler[RunningJob]()
-        self._finishing_seconds = MovingAverage()
-        self._seats: list[RunningJob] = []
-        self._thread: EngineThread[RunningJob] = EngineThread(f"{modality} decoder", self._step, self._fail)
-        self._others = ThreadPoolExecutor(_FINISHING, f"{modality}-decoder-finish")
-        cuda = singer.device.type == "cuda"
-        self._stream = torch.cuda.Stream(singer.device) if cuda else None  # type: ignore[no-untyped-call]
+        self._scheduler = StepScheduler[RunningJob]()
+        self._finish_seconds = MovingAverage()
+        self._jobs: list[RunningJob] = []
+        self._thread: EngineThread[RunningJob] = EngineThread(self._name, self._step, self._fail)
+        self._finish_threads = ThreadPoolExecutor(_FINISH_THREADS, f"{modality}-decoder-finish")
+        cuda = model.device.type == "cuda"
+        self._stream = torch.cuda.Stream(model.device) if cuda else None  # type: ignore[no-untyped-call]
 
-    def join(self, seat: RunningJob) -> None:
-        """Include a job from the next step on, from any thread. Set `seat.gone` to cancel it."""
-        self._thread.submit(seat)
+    def submit(self, job: RunningJob) -> None:
+        """Include a job from the next step on, from any thread. Set `job.cancelled` to cancel it."""
+        self._thread.submit(job)
 
     @property
     def idle(self) -> bool:
-        """Whether no job is left."""
+        """True if no job is left."""
         return self._thread.idle
 
     def close(self) -> None:
-        """End all jobs with a `RetryableError`, and the threads. Wait for the step that is being computed."""
+        """Stop all jobs with a `RetryableError`, and the threads. Wait for the step that is being computed."""
         self._thread.close()
-        self._others.shutdown(wait=True, cancel_futures=True)
+        self._finish_threads.shutdown(wait=True, cancel_futures=True)
 
     def _step(self, arrived: list[RunningJob], closed: bool) -> bool:
-        self._seats += arrived
-        for seat in self._seats:
-            if closed and not seat.over:
-                _end(seat, self._thread.closed_error())
-            elif not (seat.over or seat.gone):
-                _check(seat)
-        self._seats = [seat for seat in self._seats if not (seat.over or seat.gone)]
-        if self._seats:
-            self._turn(self._seats)
+        """Implement the `step` of `EngineThread`: check all jobs, then take one denoising step."""
+        self._jobs += arrived
+        for job in self._jobs:
+            if closed and not job.finished:
+                self._close(job, self._thread.closed_error())
+            elif job.active:
+                self._check_deadline(job)
+        self._jobs = [job for job in self._jobs if job.active]
+        if self._jobs:
+            self._denoise(self._jobs)
         else:
-            self._count(0, 0)
-        return bool(self._seats)
+            self._report_jobs(0, 0)
+        return bool(self._jobs)
 
     def _fail(self, error: BaseException) -> None:
-        """End all jobs, because the engine itself failed."""
-        fault = FaultError(f"the {self._modality} decoder failed")
+        """Stop all jobs, because the engine itself failed."""
+        fault = FaultError(f"the {self._name} failed")
         fault.__cause__ = error
-        jobs, self._seats = self._seats, []
-        for seat in jobs:
-            _end(seat, fault)
+        jobs, self._jobs = self._jobs, []
+        for job in jobs:
+            self._close(job, fault)
 
-    def _turn(self, seats: Sequence[RunningJob]) -> None:
-        """One step of those whose turn it is."""
-        pace = self._curve(seats[0].group).pace(len(seats)) or 0.0
-        chosen = self._turns.next(seats, lambda group, waiting: self._curve(group).size(waiting), pace)
-        began = perf_counter()
-        batch = [(seat, song) for seat in chosen if (song := self._song(seat, len(seats)))]
-        self._count(len(batch), len(seats) - len(batch))
-        predictions = self._predicted(chosen[0].group, [song for _, song in batch]) if batch else []
-        for (seat, song), predicted in zip(batch, predictions, strict=True):
-            self._advance(seat, song, predicted)
-        seconds = perf_counter() - began
-        self._turns.charge(chosen, seconds)
+    def _denoise(self, jobs: Sequence[RunningJob]) -> None:
+        """Take one step of the jobs that the scheduler chooses."""
+        step_seconds = self._curve(jobs[0].group).step_seconds(len(jobs)) or 0.0
+        chosen = self._scheduler.next(jobs, lambda group, waiting: self._curve(group).size(waiting), step_seconds)
+        started = now()
+        batch = [(job, state) for job in chosen if (state := self._prepare(job, len(jobs)))]
+        self._report_jobs(len(batch), len(jobs) - len(batch))
+        outputs = self._predict(chosen[0].group, [state for _, state in batch]) if batch else []
+        for (job, state), output in zip(batch, outputs, strict=True):
+            self._advance(job, state, output)
+        seconds = now() - started
+        self._scheduler.charge(chosen, seconds)
         if batch:
             metrics.DECODER_BATCH_SIZE.labels(self._modality).observe(len(batch))
             metrics.DECODER_STEP_SECONDS.labels(self._modality).observe(seconds)
 
-    def _song(self, seat: RunningJob, present: int) -> DenoisingState | None:
-        """The seat's song, prepared before its first step; None if that failed."""
-        if seat.song is None:
+    def _prepare(self, job: RunningJob, running: int) -> DenoisingState | None:
+        """Return the job's state. Prepare it before the first step, and return None if that fails."""
+        if job.state is None:
             try:
-                steps = self._affordable(seat, present)
-                seat.song = self._singer.prepare(seat.conditioning, seat.seed, steps, seat.guidance)
+                steps = self._affordable_steps(job, running)
+                job.state = self._model.prepare(job.conditioning, job.seed, steps, job.guidance)
             except Exception as error:
-                _end(seat, error)
-        return seat.song
+                self._close(job, error)
+        return job.state
 
-    def _affordable(self, seat: RunningJob, present: int) -> int:
-        """The steps that a job wants, or where it may take fewer, as many as its deadline allows."""
-        left = seat.deadline.remaining()
-        if seat.min_steps is None or left is None or seat.min_steps >= seat.steps:
-            return seat.steps
-        curve, caution = self._curve(seat.group), _CAUTION
-        if curve.pace(present) is None:
-            self._rehearse(seat, curve)
-            left, caution = seat.deadline.remaining() or 0.0, _FIRST_CAUTION
-        pace = (curve.pace(present) or 0.0) * caution
-        fitting = int((left - (self._finishing_seconds.value or 0.0) * _CAUTION) / pace) if pace else seat.steps
-        return max(seat.min_steps, min(fitting, seat.steps))
+    def _affordable_steps(self, job: RunningJob, running: int) -> int:
+        """Return the job's steps, or the number that its deadline allows if the job accepts fewer steps."""
+        left = job.deadline.remaining()
+        if job.min_steps is None or left is None or job.min_steps >= job.steps:
+            return job.steps
+        curve, factor = self._curve(job.group), _SAFETY_FACTOR
+        if curve.step_seconds(running) is None:
+            self._measure_step(job, curve)
+            left, factor = job.deadline.remaining() or 0.0, _FIRST_SAFETY_FACTOR
+        step_seconds = (curve.step_seconds(running) or 0.0) * factor
+        finish_seconds = (self._finish_seconds.value or 0.0) * _SAFETY_FACTOR
+        affordable = int((left - finish_seconds) / step_seconds) if step_seconds else job.steps
+        return max(job.min_steps, min(affordable, job.steps))
 
-    def _rehearse(self, seat: RunningJob, curve: CostCurve) -> None:
-        """Find out what a step takes where none was ever taken; the first prediction is slower than those after."""
-        song = self._singer.prepare(seat.conditioning, seat.seed, 1, seat.guidance)
+    def _measure_step(self, job: RunningJob, curve: CostCurve) -> None:
+        """Measure the seconds of a step on a state that is then dropped. The first of its two predictions is slower."""
+        state = self._model.prepare(job.conditioning, job.seed, 1, job.guidance)
         for _ in range(2):
-            _, seconds = self._timed([song])
+            _, seconds = self._timed_forward([state])
         curve.observe(1, seconds)
 
-    def _predicted(self, group: int, songs: list[DenoisingState]) -> list[Tensor | Exception]:
-        """What the network says of each song, or why it cannot."""
+    def _predict(self, group: int, states: list[DenoisingState]) -> list[Tensor | Exception]:
+        """Return the network's output for each state, or the error that prevented it."""
         curve = self._curve(group)
-        if len(songs) > 1 and curve.to_try(len(songs)):
-            return self._tried(curve, songs)
-        if not curve.allows(len(songs)):
-            # One of those that were chosen could not be prepared.
-            return self._apart(songs)
+        if len(states) > 1 and curve.to_try(len(states)):
+            return self._run_trial(curve, states)
+        if not curve.allows(len(states)):
+            # The preparation of a chosen job failed, which made the batch smaller.
+            return self._predict_sequentially(states)
         try:
-            predicted, seconds = self._timed(songs)
+            outputs, seconds = self._timed_forward(states)
         except Exception as error:
-            return [error] if len(songs) == 1 else self._apart(songs)
-        curve.observe(len(songs), seconds)
-        return [*predicted]
+            return [error] if len(states) == 1 else self._predict_sequentially(states)
+        curve.observe(len(states), seconds)
+        return [*outputs]
 
-    def _tried(self, curve: CostCurve, songs: list[DenoisingState]) -> list[Tensor | Exception]:
-        """What the network says of each song alone; and the curve learns what together would have been."""
-        began = perf_counter()
-        alone = self._apart(songs)
-        apart = perf_counter() - began
-        sound = [each for each in alone if isinstance(each, Tensor)]
-        if len(sound) < len(songs) or not all(torch.isfinite(each).all() for each in sound):
-            return alone
+    def _run_trial(self, curve: CostCurve, states: list[DenoisingState]) -> list[Tensor | Exception]:
+        """Return the outputs of one forward per state, and compare them with one batch for the curve."""
+        started = now()
+        outputs = self._predict_sequentially(states)
+        sequential_seconds = now() - started
+        valid = [output for output in outputs if isinstance(output, Tensor)]
+        if len(valid) < len(states) or not all(torch.isfinite(output).all() for output in valid):
+            return outputs
         try:
-            together, seconds = self._timed(songs)
+            batched, batched_seconds = self._timed_forward(states)
         except Exception:
-            # As a rule because memory does not suffice: this many do not go together here.
-            curve.learn(len(songs), float("inf"), apart, float("inf"))
-            return alone
-        influence = max(float((one - other).abs().max()) for one, other in zip(sound, together, strict=True))
-        curve.learn(len(songs), seconds, apart, influence)
-        curve.observe(1, apart / len(songs))
-        return alone
+            # The usual cause is a lack of memory for a batch of this size.
+            curve.learn(len(states), float("inf"), sequential_seconds, float("inf"))
+            return outputs
+        difference = max(float((one - other).abs().max()) for one, other in zip(valid, batched, strict=True))
+        curve.learn(len(states), batched_seconds, sequential_seconds, difference)
+        curve.observe(1, sequential_seconds / len(states))
+        return outputs
 
-    def _apart(self, songs: list[DenoisingState]) -> list[Tensor | Exception]:
-        predicted: list[Tensor | Exception] = []
-        for song in songs:
+    def _predict_sequentially(self, states: list[DenoisingState]) -> list[Tensor | Exception]:
+        outputs: list[Tensor | Exception] = []
+        for state in states:
             try:
-                predicted += self._timed([song])[0]
+                outputs += self._timed_forward([state])[0]
             except Exception as error:
-                predicted.append(error)
-        return predicted
+                outputs.append(error)
+        return outputs
 
-    def _timed(self, songs: list[DenoisingState]) -> tuple[list[Tensor], float]:
-        began = perf_counter()
-        predicted = self._singer.predict(songs)
-        if self._singer.device.type == "cuda":
-            # Otherwise steps would pile up on the device, where nobody can cancel them.
-            torch.cuda.current_stream(self._singer.device).synchronize()
-        return predicted, perf_counter() - began
+    def _timed_forward(self, states: list[DenoisingState]) -> tuple[list[Tensor], float]:
+        """Return the outputs of one forward, and its seconds."""
+        started = now()
+        outputs = self._model.predict(states)
+        if self._model.device.type == "cuda":
+            # Without this wait, steps would queue on the device, where they cannot be cancelled.
+            torch.cuda.current_stream(self._model.device).synchronize()
+        return outputs, now() - started
 
-    def _advance(self, seat: RunningJob, song: DenoisingState, predicted: Tensor | Exception) -> None:
-        """The song's step, and what its listener is told of it."""
-        if isinstance(predicted, Exception):
-            _end(seat, predicted)
-            return
+    def _advance(self, job: RunningJob, state: DenoisingState, output: Tensor | Exception) -> None:
+        """Take the job's step and send its events."""
         try:
-            self._singer.advance(song, predicted)
+            if isinstance(output, Exception):
+                raise output
+            self._model.advance(state, output)
         except Exception as error:
-            _end(seat, error)
+            self._close(job, error)
             return
-        step, total, guess = song.step, song.total, song.guess
-        if seat.previews and guess is not None and step < total and step % max(1, total // _PREVIEWS) == 0:
-            _tell(seat, self._others.submit(self._previewed, seat, step, total, guess))
+        step, total, sample = state.step, state.total, state.pred_original_sample
+        if job.previews and sample is not None and step < total and step % max(1, total // _PREVIEW_INTERVALS) == 0:
+            _send(job, self._finish_threads.submit(self._preview, job, step, total, sample))
         else:
-            _tell(seat, Progress(step, total))
+            _send(job, Progress(step, total))
         if step == total:
-            _tell(seat, self._others.submit(self._finished, seat, song))
-            _end(seat)
+            _send(job, self._finish_threads.submit(self._finish, job, state))
+            self._close(job)
 
-    def _previewed(self, seat: RunningJob, step: int, total: int, guess: Tensor) -> Progress | Media:
-        _still_wanted(seat)
-        try:
-            with self._aside():
-                picture = self._singer.preview(guess)
-        except FloatingPointError as error:
-            raise self._not_finite() from error
-        return Progress(step, total, None if picture is None else encode.encode_preview(picture))
+    def _preview(self, job: RunningJob, step: int, total: int, sample: Tensor) -> Progress | Media:
+        _check_cancelled(job)
+        with self._finishing():
+            picture = self._model.preview(sample)
+            return Progress(step, total, None if picture is None else encode.encode_preview(picture))
 
-    def _finished(self, seat: RunningJob, song: DenoisingState) -> Progress | Media:
-        _still_wanted(seat)
-        seat.deadline.check("the decoder was finishing")
-        began = perf_counter()
-        try:
-            with self._aside():
-                made = self._singer.finish(song)
-            media = self._to_media(made)
-        except FloatingPointError as error:
-            raise self._not_finite() from error
-        self._finishing_seconds.add(perf_counter() - began)
+    def _finish(self, job: RunningJob, state: DenoisingState) -> Progress | Media:
+        _check_cancelled(job)
+        job.deadline.check("the decoder was finishing")
+        started = now()
+        with self._finishing():
+            media = self._to_media(self._model.finish(state))
+        self._finish_seconds.add(now() - started)
         return media
 
-    def _aside(self) -> AbstractContextManager[object]:
-        """On a GPU, what is computed here goes on beside the steps, after those that have been taken."""
+    @contextmanager
+    def _finishing(self) -> Iterator[None]:
+        """Compute on the side stream, and translate its errors. Raises `FaultError` if a result is not finite."""
+        try:
+            with self._side_stream():
+                yield
+        except FloatingPointError as error:
+            raise FaultError(f"the {self._name}'s result is not finite; try another seed") from error
+        except torch.OutOfMemoryError as error:
+            raise engine_error(error, self._name) from error
+
+    def _side_stream(self) -> AbstractContextManager[object]:
+        """Return a context that computes on a GPU at the same time as later steps, after all earlier steps."""
         if self._stream is None:
             return nullcontext()
-        self._stream.wait_stream(torch.cuda.default_stream(self._singer.device))
+        self._stream.wait_stream(torch.cuda.default_stream(self._model.device))
         return torch.cuda.stream(self._stream)
-
-    def _not_finite(self) -> FaultError:
-        return FaultError(f"the {self._modality} decoder's result is not finite; try another seed")
 
     def _curve(self, group: int) -> CostCurve:
         if group not in self._curves:
             self._curves[group] = self._curve_of(group)
         return self._curves[group]
 
-    def _count(self, running: int, waiting: int) -> None:
-        for state, count in (("running", running), ("waiting", waiting)):
-            metrics.DECODER_JOBS.labels(self._modality, state).set(count)
+    def _report_jobs(self, running: int, waiting: int) -> None:
+        for status, count in (("running", running), ("waiting", waiting)):
+            metrics.DECODER_JOBS.labels(self._modality, status).set(count)
+
+    def _check_deadline(self, job: RunningJob) -> None:
+        try:
+            job.deadline.check(job.phase)
+        except DeadlineError as error:
+            self._close(job, error)
+
+    def _close(self, job: RunningJob, error: Exception | None = None) -> None:
+        """Close the job's events, with the error that stopped the job if there is one."""
+        job.finished = True
+        with suppress(RuntimeError):  # The event loop of the reader is closed.
+            job.events.close(None if error is None else engine_error(error, self._name))
 
 
-def _check(seat: RunningJob) -> None:
-    try:
-        seat.deadline.check(seat.doing)
-    except DeadlineError as error:
-        _end(seat, error)
-
-
-def _still_wanted(seat: RunningJob) -> None:
-    if seat.gone:
+def _check_cancelled(job: RunningJob) -> None:
+    if job.cancelled:
         raise CancelledError
 
 
-def _tell(seat: RunningJob, event: JobEvent) -> None:
+def _send(job: RunningJob, event: JobEvent) -> None:
     try:
-        seat.events.put(event)
+        job.events.put(event)
     except RuntimeError:
         # The event loop of the reader is closed.
-        seat.gone = True
-
-
-def _end(seat: RunningJob, error: Exception | None = None) -> None:
-    seat.over = True
-    with suppress(RuntimeError):  # The event loop of the reader is closed.
-        seat.events.close(error)
+        job.cancelled = True

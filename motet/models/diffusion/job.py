@@ -1,4 +1,4 @@
-"""A job's place in a decoder's choir."""
+"""A job in the engine of a decoder."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ JobEvent = Progress | Future[Progress | Media]
 
 @dataclass(eq=False, slots=True)
 class RunningJob:
-    """A job in the engine. `song` is set from its first step on. `events` gets its events in order, the media last.
+    """A job in the engine.
 
-    `min_steps` is as in `DecodeJob`. `gone` is set by whoever does not listen any more, `over` by the choir.
+    `events` gets the job's events in order, the media last. `min_steps` is the field of `DecodeJob`. `state` is set
+    before the first step. `skipped_steps` belongs to `StepScheduler`. The reader of `events` sets `cancelled`, and the
+    engine sets `finished`.
     """
 
     number: int
@@ -35,29 +37,34 @@ class RunningJob:
     tenant: str = ""
     priority: int = 0
     min_steps: int | None = None
-    song: DenoisingState | None = None
-    passed: int = 0
-    gone: bool = False
-    over: bool = False
+    state: DenoisingState | None = None
+    skipped_steps: int = 0
+    cancelled: bool = False
+    finished: bool = False
+
+    @property
+    def active(self) -> bool:
+        """True if the job needs more steps."""
+        return not (self.finished or self.cancelled)
 
     @property
     def group(self) -> int:
-        """Songs of equally many rows can share a step: what comes of one is compared with its rows alone."""
+        """The number of batch rows of a step. Only jobs with an equal number can share a batch."""
         return rows_of(self.guidance)
 
     @property
     def due(self) -> float | None:
-        """See `Waiting.due`."""
+        """The deadline, see `Schedulable.due`."""
         return self.deadline.at
 
     @property
     def remaining(self) -> int:
-        """See `Waiting.remaining`."""
-        return self.steps if self.song is None else self.song.total - self.song.step
+        """The number of remaining steps."""
+        return self.steps if self.state is None else self.state.total - self.state.step
 
     @property
-    def doing(self) -> str:
-        """Completes "the deadline passed while ..."."""
-        if self.song is None:
+    def phase(self) -> str:
+        """The end of the sentence "the deadline passed while ..."."""
+        if self.state is None:
             return "the job waited for the decoder"
-        return f"the decoder was at step {self.song.step + 1} of {self.song.total}"
+        return f"the decoder was at step {self.state.step + 1} of {self.state.total}"

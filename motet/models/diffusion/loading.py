@@ -1,4 +1,4 @@
-"""Parts of a decoder, from folders as diffusers lays them out: `config.json` and safetensors beside it."""
+"""The loading of a decoder's components from folders in the layout of diffusers: `config.json` and safetensors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from motet.core.errors import BundleError
 from motet.models.diffusion.griffin_lim import GriffinLimVocoder
 from motet.models.diffusion.patch_autoencoder import PatchAutoencoder
 
-# Class names a folder may ask for. A folder may not name any other: what it says is data, not a program.
 _NETWORKS: dict[str, Any] = {
     "AutoencoderKL": diffusers.AutoencoderKL,
     "GriffinLimVocoder": GriffinLimVocoder,
@@ -26,42 +25,44 @@ _NETWORKS: dict[str, Any] = {
     "UNet2DConditionModel": diffusers.UNet2DConditionModel,
     "UNet3DConditionModel": diffusers.UNet3DConditionModel,
 }
+"""The classes that a config may name. Other classes are refused, because a config is data and not a program."""
 _WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors", "model.safetensors")
 
 
 def load_component(folder: Path) -> Any:
-    """The network in a folder, in float32, for inference.
+    """Return the network of a folder, in float32, for inference.
 
-    The class is the config's `_class_name` (diffusers) or first of `architectures` (transformers). Raises
-    `BundleError`, naming the file that is missing, unknown or does not fit.
+    Its class is the config's `_class_name` (diffusers) or the first of its `architectures` (transformers). Raises
+    `BundleError`, which names the file, if a file is missing, names an unknown class or does not fit.
     """
     config = _read(folder / "config.json")
     name = config.get("_class_name") or config.get("architectures", [""])[0]
     if name not in _NETWORKS:
         raise BundleError(f"{_short(folder)}/config.json names the class {name!r}; known are {', '.join(_NETWORKS)}")
     with torch.device("meta"):
-        network = _made(_NETWORKS[name], config)
+        network = _new_network(_NETWORKS[name], config)
     weights = next((folder / file for file in _WEIGHTS if (folder / file).exists()), None)
     if weights is None:
         raise BundleError(f"{_short(folder)}/{_WEIGHTS[0]} is missing: convert the weights to safetensors")
-    _fill(network, weights)
+    _load_weights(network, weights)
     return network.requires_grad_(False).eval()
 
 
 def load_scheduler(folder: Path) -> Any:
-    """The scheduler that `scheduler_config.json` describes. Raises `BundleError`."""
+    """Return the scheduler that `scheduler_config.json` describes. Raises `BundleError`."""
     config = _read(folder / "scheduler_config.json")
     name = config.get("_class_name", "")
-    kind = getattr(diffusers, name, None) if name.endswith("Scheduler") else None
-    if kind is None:
-        raise BundleError(f"{_short(folder)}/scheduler_config.json names {name!r}, which is no scheduler of diffusers")
-    return kind.from_config(config)
+    scheduler = getattr(diffusers, name, None) if name.endswith("Scheduler") else None
+    if scheduler is None:
+        file = f"{_short(folder)}/scheduler_config.json"
+        raise BundleError(f"{file} names {name!r}, which is not a scheduler of diffusers")
+    return scheduler.from_config(config)
 
 
 def load_unconditional(folder: Path, shape: tuple[int, ...]) -> Tensor:
-    """What the decoder is conditioned on where guidance asks for no prompt: the text encoder's output for "".
+    """Return the unconditional embedding for guidance, float32 of `shape`: the text encoder's output for "".
 
-    float32 of `shape`, from the tensor `unconditional` of `unconditional.safetensors`. Raises `BundleError`.
+    It is the tensor `unconditional` of `unconditional.safetensors`. Raises `BundleError`.
     """
     path = folder / "unconditional.safetensors"
     if not path.exists():
@@ -72,7 +73,7 @@ def load_unconditional(folder: Path, shape: tuple[int, ...]) -> Tensor:
     return unconditional.float()
 
 
-def _made(kind: Any, config: dict[str, Any]) -> nn.Module:
+def _new_network(kind: Any, config: dict[str, Any]) -> nn.Module:
     if issubclass(kind, transformers.PreTrainedModel):
         network: nn.Module = kind(kind.config_class.from_dict(config))
     else:
@@ -80,12 +81,12 @@ def _made(kind: Any, config: dict[str, Any]) -> nn.Module:
     return network
 
 
-def _fill(network: nn.Module, path: Path) -> None:
+def _load_weights(network: nn.Module, path: Path) -> None:
     state = {name: tensor.float() for name, tensor in _tensors(path).items()}
     try:
         network.load_state_dict(state, assign=True)
     except RuntimeError as error:
-        # The first line only names the class; the second, the first parameter that is in the wrong.
+        # The first line names the class. The second line names the first wrong parameter.
         lines = str(error).splitlines()
         raise BundleError(f"{_short(path)} does not fit its config.json: {' '.join(lines[1:2]).strip()}") from error
 
@@ -108,5 +109,5 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _short(path: Path) -> str:
-    """The end of a path, which names the file within its bundle and nothing of this machine."""
+    """Return the end of a path. It names the file in its bundle, but no folder of this machine."""
     return "/".join(path.parts[-3:])

@@ -1,4 +1,4 @@
-"""One piece of media between its noise and its end, and the contract of those who sing it."""
+"""The state of one denoising process, and the protocol of the models that advance it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ Array = NDArray[Any]
 
 @dataclass(slots=True)
 class DenoisingState:
-    """One piece of media between its noise and its end.
+    """The state of one job between two steps.
 
-    `latents` is (1, channels, ...); `scheduler` is this song's own, because schedulers remember earlier steps;
-    `embeddings` is (2, ...), without and with the prompt, or (1, ...) where guidance is 1; `guess` is what the
-    last step took the end to be, if the scheduler says.
+    `latents` has shape (1, channels, ...). `scheduler` belongs to this state alone, because schedulers remember
+    earlier steps. `embeddings` has shape (2, ...), unconditional and conditional, or (1, ...), conditional, if
+    `guidance` is 1. `pred_original_sample` is the last step's estimate of the final latents, or None if the scheduler
+    has no estimate.
     """
 
     latents: Tensor
@@ -28,59 +29,59 @@ class DenoisingState:
     guidance: float
     generator: torch.Generator
     step: int = 0
-    guess: Tensor | None = None
+    pred_original_sample: Tensor | None = None
 
     @property
     def total(self) -> int:
-        """How many steps there are; some schedulers take one more than were asked for."""
+        """The number of steps. Some schedulers take one step more than requested."""
         return len(self.scheduler.timesteps)
 
     @property
-    def time(self) -> Tensor:
-        """The timestep of the next step, without axes."""
-        time: Tensor = self.scheduler.timesteps[self.step]
-        return time
+    def timestep(self) -> Tensor:
+        """The timestep of the next step, a tensor without axes."""
+        timestep: Tensor = self.scheduler.timesteps[self.step]
+        return timestep
 
     @property
     def rows(self) -> int:
-        """How many rows of a batch it takes."""
+        """The number of batch rows that a step of this state needs."""
         return rows_of(self.guidance)
 
 
 def rows_of(guidance: float) -> int:
-    """How many rows of a batch a song takes: one with the prompt, and one without where there is guidance."""
+    """Return the number of batch rows that a step needs: 2 with guidance, 1 without it (`guidance` is 1)."""
     return 1 if guidance == 1 else 2
 
 
 class DiffusionModel(Protocol):
-    """A diffusion model of one kind, as a contract of steps. It holds networks and no requests.
+    """A diffusion model that takes one step at a time. It holds networks and no requests.
 
-    So songs can be interleaved, stopped between steps, and stacked into one batch, each at a step of its own: songs of
-    equally many rows may be given to `predict` together. All methods compute for long and belong on a thread of their
-    own; `preview` and `finish` may run on another one than `predict`.
+    Jobs can be interleaved, stopped between steps, and batched at different steps: `predict` takes any states with an
+    equal number of rows. All methods compute for a long time and must not run on the event loop. `preview` and
+    `finish` may run on another thread than `predict`.
     """
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device of the networks."""
         ...
 
     def prepare(self, conditioning: Tensor, seed: int, steps: int, guidance: float) -> DenoisingState:
-        """Noise, which `seed` alone decides, and all that the steps need. `conditioning` has no batch axis."""
+        """Return the state before the first step. `seed` alone decides the noise. `conditioning` has no batch axis."""
         ...
 
-    def predict(self, songs: Sequence[DenoisingState]) -> list[Tensor]:
-        """What the network says of each song's next step, in one call for all. Changes no song."""
+    def predict(self, states: Sequence[DenoisingState]) -> list[Tensor]:
+        """Return the network's output for the next step of each state, from one forward. Changes no state."""
         ...
 
-    def advance(self, song: DenoisingState, predicted: Tensor) -> None:
-        """Takes the song's next step, of `song.total`, with what `predict` said of it."""
+    def advance(self, state: DenoisingState, output: Tensor) -> None:
+        """Take the state's next step with its output of `predict`."""
         ...
 
-    def preview(self, guess: Tensor) -> Array | None:
-        """A picture of a song's `guess`, uint8 (height, width, 3), or None where there is none."""
+    def preview(self, pred_original_sample: Tensor) -> Array | None:
+        """Return a picture of the estimated final latents, uint8 (height, width, 3), or None if the kind has none."""
         ...
 
-    def finish(self, song: DenoisingState) -> Array:
-        """The media: uint8 (height, width, 3) or (frames, height, width, 3), or float32 (samples,)."""
+    def finish(self, state: DenoisingState) -> Array:
+        """Return the media: uint8 (height, width, 3) or (frames, height, width, 3), or float32 (samples,)."""
         ...

@@ -1,8 +1,8 @@
-"""An autoencoder for machines without a GPU: a linear coder of patches, and a small net that mends its picture.
+"""An autoencoder for machines without a GPU: a linear code of patches, and a small network that refines the picture.
 
-A full variational autoencoder takes hours of two cores to get crisp. The best linear code of a small world's patches
-(its principal components) takes seconds, is nearly as good, and its latents are there before anything is trained;
-what it loses is smooth, and a few convolutions put that back.
+A full variational autoencoder needs hours of training on two cores for sharp pictures. The best linear code of the
+patches of a small world (their principal components) is computed in seconds and nearly as good, and its latents exist
+before any training. A few convolutions restore the smooth details that the linear code loses.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from torch.nn import functional
 
 
 class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Codes each `patch` x `patch` square of pixels by itself; decodes all of them together.
+    """An autoencoder that encodes each `patch` x `patch` square of pixels alone, and decodes all squares in one pass.
 
-    It is used like diffusers' `AutoencoderKL`: divide latents by `config.scaling_factor` before `decode`. `width`
-    is that of the mending net, 0 for none. Sides of the picture must be multiples of `patch`, which must be even.
+    Its interface is that of diffusers' `AutoencoderKL`: divide latents by `config.scaling_factor` before `decode`.
+    `width` is the width of the refining network; 0 means no such network. The sides of a picture must be multiples of
+    `patch`, and `patch` must be even.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -34,21 +35,24 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         super().__init__()
         self.analysis = nn.Conv2d(in_channels, latent_channels, patch, patch)
         self.synthesis = nn.ConvTranspose2d(latent_channels, in_channels, patch, patch)
-        self.mend = _Mend(in_channels, latent_channels, patch, width) if width else None
+        self.mend = _Refiner(in_channels, latent_channels, patch, width) if width else None
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """(n, in_channels, height, width) from -1 to 1 -> (n, latent_channels, height / patch, width / patch)."""
+        """Encode pixels from -1 to 1.
+
+        Shape: (n, in_channels, height, width) -> (n, latent_channels, height / patch, width / patch).
+        """
         latents: Tensor = self.analysis(pixels)
         return latents
 
     def decode(self, latents: Tensor) -> DecoderOutput:
-        """The pixels, as `sample`; not clipped."""
+        """Return the pixels in the field `sample`. They can exceed the range from -1 to 1."""
         pixels = self.synthesis(latents)
         return DecoderOutput(sample=pixels if self.mend is None else pixels + self.mend(latents, pixels))
 
 
-class _Mend(nn.Module):
-    """What the linear code lost, guessed from the latents of a patch and of those around it."""
+class _Refiner(nn.Module):
+    """A network that estimates the error of the linear code from the latents of a patch and its neighbours."""
 
     def __init__(self, channels: int, latent_channels: int, patch: int, width: int) -> None:
         super().__init__()
@@ -67,8 +71,8 @@ class _Mend(nn.Module):
 
     def forward(self, latents: Tensor, pixels: Tensor) -> Tensor:
         details = self.fine(self.middle(self.coarse(latents)))
-        change: Tensor = self.out(functional.silu(self.blend(torch.cat([details, pixels], dim=1))))
-        return change
+        correction: Tensor = self.out(functional.silu(self.blend(torch.cat([details, pixels], dim=1))))
+        return correction
 
 
 class _Residual(nn.Module):

@@ -1,129 +1,147 @@
-"""Whose turn it is: which of the waiting take the next step together."""
+"""The order of denoising steps: the choice of the jobs that take the next step in one batch."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from math import inf
 from typing import Generic, Protocol, TypeVar
 
 from motet.core.clock import now
 
-PATIENCE = 16
-"""Who was passed over so many times gets ahead: a tenant's jobs of one priority go up by one priority until any of them
-has a step, and a job goes ahead of that tenant's others until it has one."""
+AGEING_STEPS = 16
+"""Number of skipped steps that raise a priority by one.
+
+All jobs of one tenant and one priority rise together until one of them takes a step. A job that has skipped this number
+of steps also precedes its tenant's other jobs of equal priority until it takes a step.
+"""
 
 
 class Schedulable(Protocol):
-    """What decides when a job is served. `passed` belongs to `StepScheduler`, which counts there."""
+    """A job that takes steps. `StepScheduler` counts its `skipped_steps`."""
 
-    passed: int
+    skipped_steps: int
 
     @property
     def group(self) -> int:
-        """Only jobs of one group can share a step."""
+        """The batch group. Only jobs of one group can share a step."""
         ...
 
     @property
     def tenant(self) -> str:
-        """On whose behalf."""
+        """The tenant that is charged for the steps."""
         ...
 
     @property
     def priority(self) -> int:
-        """Higher goes first."""
+        """The priority. A higher number is served first."""
         ...
 
     @property
     def due(self) -> float | None:
-        """When it must be done, on the clock of `motet.core.clock`."""
+        """The deadline in seconds on the clock of `motet.core.clock`, or None."""
         ...
 
     @property
     def remaining(self) -> int:
-        """Steps until it is done."""
+        """The number of remaining steps."""
         ...
 
     @property
     def number(self) -> int:
-        """Jobs are numbered as they come."""
+        """The number of the job. Later jobs have higher numbers."""
         ...
 
 
-W = TypeVar("W", bound=Schedulable)
+J = TypeVar("J", bound=Schedulable)
 
 
-class StepScheduler(Generic[W]):
-    """Decides who goes next, step by step.
+class StepScheduler(Generic[J]):
+    """The choice of the jobs that take the next step.
 
-    The higher priority goes first, and waiting raises it, so nobody waits for ever. Within a priority, groups get equal
-    time and then tenants equally many steps, whatever they ask for. Of one tenant's jobs, those go first that would
-    miss their deadline otherwise, the earliest first; then those that are soonest done, so that the mean wait is least.
+    The highest priority is first, and waiting raises a priority, so no job starves. Within a priority, groups get equal
+    time, then tenants get an equal number of steps. Of one tenant's jobs, jobs in danger of missing their deadline are
+    first, ordered by deadline. The other jobs are ordered by remaining steps, fewest first, which minimises the mean
+    waiting time.
+
+    A `FairQueue` cannot replace this class: jobs stay until their last step, and their order within a tenant changes
+    with every step. Ageing counts steps and not seconds, because the duration of a step differs by orders of magnitude
+    between devices.
     """
 
     def __init__(self) -> None:
         self._groups = _Shares()
         self._tenants = _Shares()
 
-    def next(self, waiting: Sequence[W], size: Callable[[int, int], int], pace: float) -> list[W]:
-        """Who takes the next step, of one group. `size` says how many of so many of a group go together; `pace` is
-        about how many seconds a step takes. There must be somebody waiting.
+    def next(self, jobs: Sequence[J], batch_size: Callable[[int, int], int], step_seconds: float) -> list[J]:
+        """Return the jobs of the next step, all of one group. `jobs` must not be empty.
+
+        `batch_size(group, count)` returns the batch size for `count` waiting jobs of a group. `step_seconds` is the
+        predicted time between two steps of a job, in seconds.
         """
-        self._groups.keep(each.group for each in waiting)
-        self._tenants.keep(each.tenant for each in waiting)
-        levels = _levels(waiting)
-        leading = min(
-            waiting, key=lambda each: (-levels[_class(each)], self._groups.had(each.group), *self._place(each, pace))
+        self._groups.keep(job.group for job in jobs)
+        self._tenants.keep(job.tenant for job in jobs)
+        priorities = _aged_priorities(jobs)
+        first = min(
+            jobs,
+            key=lambda job: (-priorities[_line(job)], self._groups.used(job.group), *self._rank(job, step_seconds)),
         )
-        peers = [each for each in waiting if each.group == leading.group]
-        served: list[W] = []
-        given: Counter[str] = Counter()
-        for _ in range(size(leading.group, len(peers))):
-            others = (each for each in peers if each not in served)
-            best = min(others, key=lambda each: (-levels[_class(each)], *self._place(each, pace, given[each.tenant])))
-            given[best.tenant] += 1
-            served.append(best)
-        for each in waiting:
-            each.passed = 0 if each in served else each.passed + 1
-        return served
+        candidates = [job for job in jobs if job.group == first.group]
+        chosen: list[J] = []
+        charged: Counter[str] = Counter()
+        for _ in range(batch_size(first.group, len(candidates))):
+            best = min(
+                (job for job in candidates if job not in chosen),
+                key=lambda job: (-priorities[_line(job)], *self._rank(job, step_seconds, charged[job.tenant])),
+            )
+            charged[best.tenant] += 1
+            chosen.append(best)
+        for job in jobs:
+            job.skipped_steps = 0 if job in chosen else job.skipped_steps + 1
+        return chosen
 
-    def charge(self, served: Sequence[W], seconds: float) -> None:
-        """Account for a step that these have taken together."""
-        for group in {each.group for each in served}:
+    def charge(self, batch: Sequence[J], seconds: float) -> None:
+        """Account for one step of a batch that took `seconds`."""
+        for group in {job.group for job in batch}:
             self._groups.add(group, seconds)
-        for each in served:
-            self._tenants.add(each.tenant, 1)
+        for job in batch:
+            self._tenants.add(job.tenant, 1)
 
-    def _place(self, each: W, pace: float, given: int = 0) -> tuple[float, ...]:
-        pressed = each.due is not None and each.due - now() < 2 * each.remaining * pace
-        due = each.due if pressed and each.due is not None else float("inf")
-        return (self._tenants.had(each.tenant) + given, due, -(each.passed // PATIENCE), each.remaining, each.number)
-
-
-def _class(each: Schedulable) -> tuple[str, int]:
-    return each.tenant, each.priority
+    def _rank(self, job: J, step_seconds: float, charged: int = 0) -> tuple[float, ...]:
+        """Return the sort key of a job. `charged` is the number of its tenant's jobs in the batch."""
+        urgent = job.due is not None and job.due - now() < 2 * job.remaining * step_seconds
+        due = job.due if urgent and job.due is not None else inf
+        aged = job.skipped_steps // AGEING_STEPS
+        return (self._tenants.used(job.tenant) + charged, due, -aged, job.remaining, job.number)
 
 
-def _levels(waiting: Sequence[Schedulable]) -> dict[tuple[str, int], int]:
-    passed: dict[tuple[str, int], int] = {}
-    for each in waiting:
-        passed[_class(each)] = min(each.passed, passed.get(_class(each), each.passed))
-    return {(tenant, priority): priority + turns // PATIENCE for (tenant, priority), turns in passed.items()}
+def _line(job: Schedulable) -> tuple[str, int]:
+    """Return the tenant and the priority, which age together."""
+    return job.tenant, job.priority
+
+
+def _aged_priorities(jobs: Sequence[Schedulable]) -> dict[tuple[str, int], int]:
+    """Return the priority of each line, raised by the steps that all of its jobs have skipped."""
+    skipped: dict[tuple[str, int], int] = {}
+    for job in jobs:
+        skipped[_line(job)] = min(job.skipped_steps, skipped.get(_line(job), job.skipped_steps))
+    return {(tenant, priority): priority + steps // AGEING_STEPS for (tenant, priority), steps in skipped.items()}
 
 
 class _Shares:
-    """What each of those present has had. Who comes, or comes back, is taken to have had as little as any of them."""
+    """The service used by each present name. A name that arrives, or returns, starts level with the least service."""
 
     def __init__(self) -> None:
-        self._had: dict[Hashable, float] = {}
+        self._used: dict[Hashable, float] = {}
 
-    def keep(self, present: Iterable[Hashable]) -> None:
-        """Forget all others."""
-        names = set(present)
-        least = min((had for name, had in self._had.items() if name in names), default=0.0)
-        self._had = {name: self._had.get(name, least) for name in names}
+    def keep(self, names: Iterable[Hashable]) -> None:
+        """Forget all names except these, and add the missing ones."""
+        present = set(names)
+        least = min((used for name, used in self._used.items() if name in present), default=0.0)
+        self._used = {name: self._used.get(name, least) for name in present}
 
-    def had(self, name: Hashable) -> float:
-        return self._had[name]
+    def used(self, name: Hashable) -> float:
+        return self._used[name]
 
     def add(self, name: Hashable, amount: float) -> None:
-        self._had[name] = self._had.get(name, 0.0) + amount
+        self._used[name] = self._used.get(name, 0.0) + amount

@@ -1,4 +1,4 @@
-"""What waits for one of the encoder's towers."""
+"""The batches of one of the encoder's networks."""
 
 from __future__ import annotations
 
@@ -12,34 +12,37 @@ import torch
 from motet.core.tensors import Tensor
 from motet.models.arrays import from_torch
 from motet.models.encoder.preprocessing import Views
-from motet.models.engine_thread import EngineThread
+from motet.models.engine_thread import EngineThread, engine_error
 from motet.scheduling.fair_semaphore import FairSemaphore
 
 _ROWS = 8
-_ROOM = 2 * _ROWS
+"""Maximum number of views per forward, unless a batcher is created with another value."""
+_SLOTS = 2 * _ROWS
+"""Number of items that are decoded, preprocessed or embedded at the same time."""
 
 _priority = attrgetter("priority")
 
 
 class Batcher:
-    """Takes views of many items through one network, on a thread of its own.
+    """Compute the views of many items with one network, on one thread.
 
-    Views that wait at the same moment go through together, at most `rows` of them, the most urgent first; of items that
-    are as urgent, one of each, then another of each, so that an item of many views does not hold up the others.
+    Each forward takes at most `rows` waiting views. The items of the highest priority are first. Items of equal
+    priority alternate view by view, so an item with many views does not delay the others.
     """
 
     def __init__(self, name: str, network: Callable[[torch.Tensor], torch.Tensor], rows: int = _ROWS) -> None:
         self._network = network
         self._rows = rows
         self._waiting: list[_Item] = []
-        self._thread: EngineThread[_Item] = EngineThread(f"{name} encoder", self._step, self._fail)
-        self.room = FairSemaphore(_ROOM)
-        """Held from before an item is decoded until it is embedded: decoded media take memory."""
+        self._name = f"{name} encoder"
+        self._thread: EngineThread[_Item] = EngineThread(self._name, self._step, self._fail)
+        self.slots = FairSemaphore(_SLOTS)
+        """Limits the memory for decoded media. Hold a slot from before an item is decoded until it is embedded."""
 
     async def embedding(self, views: Views, priority: int = 0) -> Tensor:
-        """The weighted mean of what the network makes of the views: float32 of shape (width,).
+        """Return the weighted mean of the network's outputs for the views: float32 of shape (width,).
 
-        Cancelling takes back the views that are not under way.
+        If the caller is cancelled, the views that no forward has taken yet are dropped.
         """
         item = _Item(views, priority)
         self._thread.submit(item)
@@ -51,7 +54,7 @@ class Batcher:
         return self._thread.arrived + len(self._waiting)
 
     def close(self) -> None:
-        """End the thread. Wait for the current forward, and cancel the items that need another one."""
+        """Stop the thread. Wait for the current forward, and cancel the items that need another one."""
         self._thread.close()
 
     @torch.inference_mode()
@@ -62,57 +65,57 @@ class Batcher:
             for item in self._waiting:
                 item.embedding.cancel()
             self._waiting.clear()
-        if chosen := self._chosen():
+        if batch := self._next_batch():
             try:
-                rows = self._network(torch.stack([item.views.pixels[row] for item, row in chosen]))  # (rows, width)
+                outputs = self._network(torch.stack([item.views.pixels[view] for item, view in batch]))  # (rows, width)
             except Exception as error:
-                for item, _ in chosen:
-                    item.fail(error)
+                for item, _ in batch:
+                    item.fail(engine_error(error, self._name))
             else:
-                for (item, _), embedded in zip(chosen, rows, strict=True):
-                    item.take(embedded)
+                for (item, _), output in zip(batch, outputs, strict=True):
+                    item.add_output(output)
         return bool(self._waiting)
 
     def _fail(self, error: BaseException) -> None:
-        """End all items, because the thread itself failed."""
+        """Fail all items, because the thread itself failed."""
         for item in self._waiting:
             item.fail(error)
         self._waiting.clear()
 
-    def _chosen(self) -> list[tuple[_Item, int]]:
-        """The items whose views go together now, and which of their views: a row of `Views.pixels` each."""
-        chosen: list[tuple[_Item, int]] = []
-        while self._waiting and len(chosen) < self._rows:
-            item = max(self._waiting, key=_priority)  # of several, the one that came first
+    def _next_batch(self) -> list[tuple[_Item, int]]:
+        """Return the views of the next forward: for each view its item and its index in `Views.pixels`."""
+        batch: list[tuple[_Item, int]] = []
+        while self._waiting and len(batch) < self._rows:
+            item = max(self._waiting, key=_priority)  # the first of several items
             self._waiting.remove(item)
             if item.embedding.done():
                 continue
-            chosen.append((item, item.begun))
-            item.begun += 1
-            if item.begun < len(item.views.pixels):
+            batch.append((item, item.started))
+            item.started += 1
+            if item.started < len(item.views.pixels):
                 self._waiting.append(item)
-        return chosen
+        return batch
 
 
 class _Item:
-    """One item's views on their way."""
+    """An item whose views are being encoded."""
 
     def __init__(self, views: Views, priority: int) -> None:
         self.views = views
         self.priority = priority
         self.embedding: Future[Tensor] = Future()
-        self.begun = 0
-        """How many views are under way, or done."""
-        self._rows: list[torch.Tensor] = []
+        self.started = 0
+        """The number of views that a forward has taken."""
+        self._outputs: list[torch.Tensor] = []
 
-    def take(self, row: torch.Tensor) -> None:
-        """What the network made of the next view."""
-        self._rows.append(row)
-        if len(self._rows) == len(self.views.pixels) and self.embedding.set_running_or_notify_cancel():
-            mean = (self.views.weights[:, None] * torch.stack(self._rows)).sum(dim=0)
+    def add_output(self, output: torch.Tensor) -> None:
+        """Add the network's output for the next view. The last output completes the embedding."""
+        self._outputs.append(output)
+        if len(self._outputs) == len(self.views.pixels) and self.embedding.set_running_or_notify_cancel():
+            mean = (self.views.weights[:, None] * torch.stack(self._outputs)).sum(dim=0)
             self.embedding.set_result(from_torch(mean))
 
     def fail(self, error: BaseException) -> None:
-        """The network failed."""
+        """Complete the embedding with an error, unless it is complete or cancelled."""
         if not self.embedding.done() and self.embedding.set_running_or_notify_cancel():
             self.embedding.set_exception(error)

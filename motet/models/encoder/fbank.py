@@ -1,7 +1,7 @@
-"""Kaldi's log-mel filter bank in torch, with the options ImageBind was trained with.
+"""Kaldi's log-mel filter bank in torch, with the options of ImageBind's training.
 
-Written from the definition (Kaldi's feature-fbank, as torchaudio's `compliance.kaldi.fbank` computes it) because
-ImageBind's sounds must be read exactly so, and one function does not justify a dependency.
+It follows the definition (Kaldi's feature-fbank, as torchaudio's `compliance.kaldi.fbank` computes it), because
+ImageBind was trained with exactly this input. One function does not justify a dependency on torchaudio.
 """
 
 from __future__ import annotations
@@ -13,34 +13,36 @@ import torch
 from torch import Tensor
 
 RATE = 16_000
-_WINDOW = 400  # 25 ms
-_HOP = 160  # 10 ms
-_FFT = 512
+"""Samples per second."""
+_WINDOW = 400  # samples, 25 ms
+_HOP = 160  # samples, 10 ms
+_FFT = 512  # samples
 _LOWEST = 20.0  # Hz
 _PREEMPHASIS = 0.97
 
 
 def fbank(sound: Tensor, bins: int) -> Tensor:
-    """The natural log of the mel energies of a 16 kHz sound in [-1, 1].
+    """Return the natural log of the mel energies of a 16 kHz sound in [-1, 1].
 
-    Shape: (samples,) -> (frames, bins) with frames = 1 + (samples - 400) // 160. No dither, no energy column;
-    Hann window, power spectrum, mel bands from 20 Hz to 8 kHz. A sound of under 25 ms is padded to one frame.
+    Shape: (samples,) -> (frames, bins) with frames = 1 + (samples - 400) // 160. The options are: Hann window, power
+    spectrum, mel bands from 20 Hz to 8 kHz, no dither, no energy column. A sound shorter than 25 ms is padded to one
+    frame.
     """
     if len(sound) < _WINDOW:
         sound = torch.nn.functional.pad(sound, (0, _WINDOW - len(sound)))
     frames = sound.float().unfold(0, _WINDOW, _HOP)  # (frames, window)
     frames = frames - frames.mean(dim=1, keepdim=True)
-    before = torch.cat([frames[:, :1], frames[:, :-1]], dim=1)
-    frames = (frames - _PREEMPHASIS * before) * torch.hann_window(_WINDOW, periodic=False)
+    previous = torch.cat([frames[:, :1], frames[:, :-1]], dim=1)
+    frames = (frames - _PREEMPHASIS * previous) * torch.hann_window(_WINDOW, periodic=False)
     power = torch.fft.rfft(frames, _FFT).abs().square()  # (frames, 257)
-    # Kaldi leaves out the Nyquist bin.
-    energies = power[:, : _FFT // 2] @ _bank(bins).T
+    # Kaldi ignores the Nyquist bin.
+    energies = power[:, : _FFT // 2] @ _mel_filters(bins).T
     return energies.clamp(min=torch.finfo(torch.float32).eps).log()
 
 
 @cache
-def _bank(bins: int) -> Tensor:
-    """The triangular filters, (bins, 256), evenly spaced and straight-sided in mel."""
+def _mel_filters(bins: int) -> Tensor:
+    """Return the triangular filters, (bins, 256). Their spacing is uniform and their sides are straight in mel."""
     low, high = _mel(_LOWEST), _mel(RATE / 2)
     edges = torch.linspace(low, high, bins + 2, dtype=torch.float64)
     left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]

@@ -1,8 +1,8 @@
-"""ImageBind's network: one tower of transformer blocks per kind of input, all ending in one space.
+"""ImageBind's network: one transformer encoder per modality, with a joint embedding space.
 
-Written from the facts of the reference implementation (facebookresearch/ImageBind, 53680b0): its state-dict names,
-its order of operations, its epsilons. Only the towers that NExT-GPT needs are here, vision and audio. Sizes come
-from a config, so `imagebind_huge` and the nano encoder are the same code.
+It follows the reference implementation (facebookresearch/ImageBind, 53680b0): its state-dict names, its order of
+operations, its epsilons. It has only the modalities that NExT-GPT needs, vision and audio. The sizes come from a
+config, so `imagebind_huge` and the nano encoder share this code.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.nn import functional
 
 @dataclass(frozen=True, slots=True)
 class VisionConfig:
-    """The tower for pictures and clips. Lengths are in pixels; `huge` has 1280, 32, 16, 14 and 224."""
+    """The sizes of the vision encoder. Lengths are in pixels. `imagebind_huge` has 1280, 32, 16, 14 and 224."""
 
     width: int
     blocks: int
@@ -28,15 +28,15 @@ class VisionConfig:
 
     @property
     def patches(self) -> int:
-        """How many patches a picture is cut into."""
+        """The number of patches of a picture."""
         return (self.size // self.patch) ** 2
 
 
 @dataclass(frozen=True, slots=True)
 class SoundConfig:
-    """The tower for sounds, read as pictures of `bins` mel bands by `frames` frames of 10 ms.
+    """The sizes of the audio encoder. Its input is a spectrogram of `bins` mel bands and `frames` frames of 10 ms.
 
-    `mean` and `deviation` are those of the training set's log-mel values, which they normalise.
+    `mean` and `deviation` normalise the log-mel values. They were measured on the training set.
     """
 
     width: int
@@ -51,13 +51,13 @@ class SoundConfig:
 
     @property
     def patches(self) -> int:
-        """How many overlapping patches a sound is cut into."""
+        """The number of overlapping patches of a sound."""
         return ((self.bins - self.kernel) // self.stride + 1) * ((self.frames - self.kernel) // self.stride + 1)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageBindConfig:
-    """The sizes of an ImageBind; `width` is that of the common space, 1024 for `huge`."""
+    """The sizes of an ImageBind. `width` is the width of the joint space, 1024 for `imagebind_huge`."""
 
     width: int
     vision: VisionConfig
@@ -65,16 +65,16 @@ class ImageBindConfig:
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> ImageBindConfig:
-        """The config a bundle's `encoder/config.json` states. Raises TypeError or KeyError for a wrong entry."""
+        """Read the values of a bundle's `encoder/config.json`. Raises TypeError or KeyError for a wrong entry."""
         return cls(values["width"], VisionConfig(**values["vision"]), SoundConfig(**values["audio"]))
 
 
 class Linear(nn.Linear):
-    """As `nn.Linear`; in evaluation, what it makes of one row of a batch depends on no other, to the last bit.
+    """An `nn.Linear` that is batch-invariant in evaluation on a CPU: a row's bits do not depend on the other rows.
 
-    A matrix product sums in an order that depends on its size, so the rows of a larger batch would come out a little
-    different. One row's tokens fill a CPU's units already: multiplying row by row costs no time there. Elsewhere the
-    number of calls is what costs, so rows go together, and differ by float error.
+    The order of the sums in a matrix product depends on its size, so the batch size would change the last bits. On a
+    CPU, one row has enough tokens for full speed, so one product per row costs no time. On other devices, each call has
+    a cost, so one product takes all rows, and the results differ by float error.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, training: bool) -> T
 class Attention(nn.Module):
     """Multi-head self-attention with the parameters of `nn.MultiheadAttention`.
 
-    With `extra`, one learned key and value stand behind those of the sequence (`add_bias_kv`).
+    With `extra`, one learned key and one learned value follow those of the sequence (`add_bias_kv`).
     Shape: (batch, tokens, width) -> the same.
     """
 
@@ -148,7 +148,7 @@ class Block(nn.Module):
 
 
 class Trunk(nn.Module):
-    """The blocks of a tower; the vision tower normalises before the first."""
+    """The transformer blocks of one modality. The vision trunk has a layer norm before its first block."""
 
     def __init__(self, config: VisionConfig | SoundConfig) -> None:
         super().__init__()
@@ -163,7 +163,7 @@ class Trunk(nn.Module):
 
 
 class Positions(nn.Module):
-    """One learned vector per token, the class token's first."""
+    """The position embedding: one learned vector per token. The class token's vector is the first."""
 
     def __init__(self, tokens: int, width: int) -> None:
         super().__init__()
@@ -171,14 +171,17 @@ class Positions(nn.Module):
 
 
 class TwoFrames(nn.Module):
-    """A still picture as a clip of two equal frames: (batch, 3, size, size) -> (batch, 3, 2, size, size)."""
+    """Repeat a picture as a clip of two equal frames: (batch, 3, size, size) -> (batch, 3, 2, size, size).
+
+    A clip is returned unchanged.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return x if x.ndim == 5 else x.unsqueeze(2).expand(-1, -1, 2, -1, -1)
 
 
 class VisionStem(nn.Module):
-    """Cuts two frames into patches. Shape: (batch, 3[, 2], size, size) -> (batch, patches, width)."""
+    """Embed the patches of two frames. Shape: (batch, 3[, 2], size, size) -> (batch, patches, width)."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
@@ -191,7 +194,7 @@ class VisionStem(nn.Module):
 
 
 class SoundStem(nn.Module):
-    """Cuts a mel spectrogram into patches. Shape: (batch, 1, bins, frames) -> (batch, patches, width)."""
+    """Embed the patches of a mel spectrogram. Shape: (batch, 1, bins, frames) -> (batch, patches, width)."""
 
     def __init__(self, config: SoundConfig) -> None:
         super().__init__()
@@ -204,7 +207,7 @@ class SoundStem(nn.Module):
 
 
 class Preprocessor(nn.Module):
-    """From pixels or mel values to tokens, the class token first."""
+    """Convert pixels or mel values to tokens. The class token is the first."""
 
     def __init__(self, stem: VisionStem | SoundStem, patches: int, width: int) -> None:
         super().__init__()
@@ -220,7 +223,7 @@ class Preprocessor(nn.Module):
 
 
 class ClassToken(nn.Module):
-    """Keeps the class token alone. Shape: (batch, tokens, width) -> (batch, width)."""
+    """Return the class token. Shape: (batch, tokens, width) -> (batch, width)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x[:, 0]
@@ -231,10 +234,11 @@ def _head(width: int, out: int) -> nn.Sequential:
 
 
 class ImageBind(nn.Module):
-    """Both towers. The names of the parameters are those of the reference's checkpoints.
+    """The vision encoder and the audio encoder. The parameters have the names of the reference's checkpoints.
 
-    `vision` takes (batch, 3, size, size) or (batch, 3, 2, size, size), `audio` (batch, 1, bins, frames), all
-    normalised; the answer is (batch, width) of unit length. As in NExT-GPT v0, sounds are not scaled by 20.
+    The modality `vision` takes (batch, 3, size, size) or (batch, 3, 2, size, size), `audio` takes
+    (batch, 1, bins, frames). Inputs are normalised. The output is (batch, width) of unit length. Unlike the reference,
+    and like NExT-GPT v0, sounds are not scaled by 20.
     """
 
     def __init__(self, config: ImageBindConfig) -> None:
@@ -252,6 +256,6 @@ class ImageBind(nn.Module):
             {"vision": _head(vision.width, config.width), "audio": _head(audio.width, config.width)}
         )
 
-    def forward(self, tower: str, x: Tensor) -> Tensor:
-        tokens = self.modality_trunks[tower](self.modality_preprocessors[tower](x))
-        return functional.normalize(self.modality_heads[tower](tokens), dim=-1)
+    def forward(self, modality: str, x: Tensor) -> Tensor:
+        tokens = self.modality_trunks[modality](self.modality_preprocessors[modality](x))
+        return functional.normalize(self.modality_heads[modality](tokens), dim=-1)

@@ -1,8 +1,8 @@
-"""From decoded media to the views ImageBind looks at, as its reference preprocessing cuts them.
+"""ImageBind's preprocessing, which follows the reference: decoded media become the views that the network encodes.
 
-One piece of media becomes several views (clips of a sound, crops of clips of a video), whose embeddings are
-averaged. Short or square media give many equal views; each is computed once and carries its weight, which
-leaves the mean what it was.
+One item has several views: clips of a sound, or crops of clips of a video. The item's embedding is the mean of its
+views' embeddings. Short or square media have equal views. Equal views are computed once and have a weight, which does
+not change the mean.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from torch.nn import functional
 
 from motet.models.encoder.fbank import RATE, fbank
 from motet.models.encoder.network import SoundConfig
-from motet.models.encoder.resample import resampled
+from motet.models.encoder.resample import resample
 
 EDITION = 1
-"""Goes up with every change here, or in what is used here, that makes other views of the same media."""
+"""The edition of the views. Increase it with every change, here or in an imported function, that changes views."""
 
 # CLIP's channel statistics, sRGB in [0, 1].
 _MEAN = torch.tensor((0.48145466, 0.4578275, 0.40821073))
 _DEVIATION = torch.tensor((0.26862954, 0.26130258, 0.27577711))
 
-_SECONDS = 2.0  # the length of a clip
+_SECONDS = 2.0  # length of a clip
 _SOUND_CLIPS = 3
 _VIDEO_CLIPS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """The different views of one piece of media.
+    """The different views of one item.
 
-    `pixels` is what a tower takes, one view per row; `weights` (views,) sums to 1.
+    `pixels` is the input of the network, one view per row. `weights` (views,) sums to 1.
     """
 
     pixels: Tensor
@@ -46,7 +46,7 @@ class Views:
 
 
 def picture_views(picture: NDArray[np.uint8], size: int) -> Views:
-    """A picture, (height, width, 3): the shorter side scaled to `size` (bicubic), the centre cut out."""
+    """Return one view of a picture (height, width, 3): shorter side scaled to `size` (bicubic), centre crop."""
     height, width = picture.shape[:2]
     scale = size / min(height, width)
     scaled = Image.fromarray(picture).resize(
@@ -59,24 +59,24 @@ def picture_views(picture: NDArray[np.uint8], size: int) -> Views:
 
 
 def sound_views(sound: NDArray[np.float32], rate: int, config: SoundConfig) -> Views:
-    """A mono sound: three clips of two seconds, spread evenly, each as a normalised log-mel picture."""
-    wave = resampled(torch.from_numpy(np.ascontiguousarray(sound)), rate, RATE)
+    """Return the views of a mono sound: normalised log-mel spectrograms of three evenly spaced clips of two seconds."""
+    wave = resample(torch.from_numpy(np.ascontiguousarray(sound)), rate, RATE)
     starts = Counter(clip_starts(len(wave) / RATE, _SOUND_CLIPS))
     clips = [mel_picture(wave[int(start * RATE) : int((start + _SECONDS) * RATE)], config) for start in starts]
     return Views(torch.stack(clips), _weights(starts))
 
 
 def mel_picture(wave: Tensor, config: SoundConfig) -> Tensor:
-    """A 16 kHz clip as the audio tower takes it, (1, bins, frames): padded with zeros or cut, then normalised."""
+    """Return the audio encoder's input for a 16 kHz clip, (1, bins, frames): zero-padded or cut, then normalised."""
     mels = fbank(wave - wave.mean(), config.bins).T[:, : config.frames]
     padded = functional.pad(mels, (0, config.frames - mels.shape[1]))
     return ((padded - config.mean) / config.deviation)[None]
 
 
 def clip_views(frames: NDArray[np.uint8], rate: float, size: int) -> Views:
-    """A video, (frames, height, width, 3) at `rate` frames a second: five clips of two seconds, three crops each.
+    """Return the views of a video (frames, height, width, 3) at `rate` frames per second.
 
-    Of each clip only the first and the last frame are looked at.
+    They are five clips of two seconds with three crops each. A view has only the first and the last frame of its clip.
     """
     pairs: Counter[tuple[int, int]] = Counter()
     for start in clip_starts(len(frames) / rate, _VIDEO_CLIPS):
@@ -96,16 +96,16 @@ def clip_views(frames: NDArray[np.uint8], rate: float, size: int) -> Views:
 
 
 def clip_starts(seconds: float, clips: int) -> list[float]:
-    """When each of `clips` clips of two seconds begins, so that they cover a recording evenly.
+    """Return the start, in seconds, of each of `clips` evenly spaced clips of two seconds.
 
-    A recording of two seconds or less gives equal clips, all from its start.
+    If the recording is not longer than two seconds, all clips start at 0.
     """
     last = max(seconds - _SECONDS, 0.0)
     return [last * i / max(clips - 1, 1) for i in range(clips)]
 
 
 def _short_side(frame: NDArray[np.uint8], size: int) -> Tensor:
-    """The frame scaled to a shorter side of `size` (bilinear, not antialiased) and normalised, (3, h, w)."""
+    """Scale a frame's shorter side to `size` (bilinear, without antialiasing), and normalise it: (3, height, width)."""
     height, width = frame.shape[:2]
     long = math.floor(max(height, width) / min(height, width) * size)
     shape = (long, size) if width < height else (size, long)
@@ -115,7 +115,7 @@ def _short_side(frame: NDArray[np.uint8], size: int) -> Tensor:
 
 
 def _corners(height: int, width: int, size: int) -> list[tuple[int, int]]:
-    """The (top, left) of the three crops along the longer side: its start, its middle and its end."""
+    """Return (top, left) of the three crops along the longer side: at its start, in its middle and at its end."""
     top, left = math.ceil((height - size) / 2), math.ceil((width - size) / 2)
     if height > width:
         return [(0, left), (top, left), (height - size, left)]

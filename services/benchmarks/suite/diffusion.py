@@ -71,8 +71,8 @@ class _DiffusionBenchmark:
         self.bundle, self.random = bundle, random.Random(seed)
         self.shape = tuple(bundle.manifest.decoder_of(PICTURE).conditioning)
         self.decoder = load_decoder(bundle, PICTURE)
-        self.engine = self.decoder._choir
-        self.model: Any = self.engine._singer
+        self.engine = self.decoder._engine
+        self.model: Any = self.engine._model
         # 50 steps are enough for the engine to try every batch size.
         asyncio.run(self.decode_all([self.job(number, 50) for number in range(_CONCURRENCY)]))
         self.curve = self.engine._curves[2]
@@ -134,7 +134,7 @@ class _DiffusionBenchmark:
         """Compare the mean latency with batches of whole requests, for the same arrivals."""
         costs = self.curve.costs
         size = max(filter(self.curve.allows, costs), key=lambda size: costs[size].gain, default=1)
-        step = costs[size].together if size in costs else self.curve.pace(1) or 1.0
+        step = costs[size].batched_seconds if size in costs else self.curve.step_seconds(1) or 1.0
         rate = _LOAD * size / (step * sum(_STEP_COUNTS) / len(_STEP_COUNTS))
         at, arrivals = 0.0, []
         for number in range(count):

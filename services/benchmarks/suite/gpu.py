@@ -198,7 +198,7 @@ def _measure_media(
             ]
     finally:
         decoder.close()
-    largest = max((cost.influence for size, cost in curve.costs.items() if curve.allows(size)), default=0.0)
+    largest = max((cost.difference for size, cost in curve.costs.items() if curve.allows(size)), default=0.0)
     return [*figures, Figure(f"{modality}: difference of the network's output in a batch and alone", largest, "")]
 
 

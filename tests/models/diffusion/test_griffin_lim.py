@@ -1,4 +1,4 @@
-"""The vocoder's algorithm, without its net."""
+"""The vocoder's phase reconstruction, without its network."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from motet.models.diffusion.griffin_lim import GriffinLimVocoder, steady_phases
 RATE, HOP, WINDOW, FRAMES = 16000, 160, 1024, 60
 
 
-class Known(GriffinLimVocoder):  # type: ignore[misc]
-    """One whose net already knows the magnitudes."""
+class ExactVocoder(GriffinLimVocoder):  # type: ignore[misc]
+    """A vocoder whose network is replaced by the exact magnitudes."""
 
     def __init__(self, magnitudes: torch.Tensor, **config: int) -> None:
         super().__init__(**config)
@@ -41,27 +41,27 @@ def pitch(wave: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("hertz", [110.0, 293.66, 783.99, 2637.0])
 @torch.no_grad()
-def test_a_tone_keeps_its_pitch_and_its_loudness(hertz: float) -> None:
-    wanted = tone(hertz)
-    made = Known(magnitudes(wanted))(torch.zeros(1, FRAMES, 64))
-    assert made.shape == wanted.shape
-    assert pitch(made[0]) == pytest.approx(hertz, abs=0.7)
-    assert made[:, 1000:-1000].std().item() == pytest.approx(wanted.std().item(), rel=0.05)
+def test_a_tone_keeps_its_pitch_and_loudness(hertz: float) -> None:
+    expected = tone(hertz)
+    wave = ExactVocoder(magnitudes(expected))(torch.zeros(1, FRAMES, 64))
+    assert wave.shape == expected.shape
+    assert pitch(wave[0]) == pytest.approx(hertz, abs=0.7)
+    assert wave[:, 1000:-1000].std().item() == pytest.approx(expected.std().item(), rel=0.05)
 
 
 @torch.no_grad()
-def test_many_tones_at_once_come_back_with_nearly_the_spectrum_they_had() -> None:
-    wanted = magnitudes(tone(110, 220, 330, 550, 880))
-    made = magnitudes(Known(wanted)(torch.zeros(1, FRAMES, 64)))
-    assert (made - wanted).norm() < 0.1 * wanted.norm()
+def test_the_spectrum_of_several_tones_is_nearly_unchanged() -> None:
+    expected = magnitudes(tone(110, 220, 330, 550, 880))
+    actual = magnitudes(ExactVocoder(expected)(torch.zeros(1, FRAMES, 64)))
+    assert (actual - expected).norm() < 0.1 * expected.norm()
 
 
 @torch.no_grad()
 def test_five_iterations_are_enough_for_steady_tones() -> None:
-    # Begun from phases of zero instead, they leave a third of the spectrum wrong.
-    wanted = magnitudes(tone(440, 660))
-    made = magnitudes(Known(wanted, iterations=5)(torch.zeros(1, FRAMES, 64)))
-    assert (made - wanted)[:, 5:-5].norm() < 0.05 * wanted[:, 5:-5].norm()
+    # Starting from zero phases, five iterations leave an error of one third of the spectrum.
+    expected = magnitudes(tone(440, 660))
+    actual = magnitudes(ExactVocoder(expected, iterations=5)(torch.zeros(1, FRAMES, 64)))
+    assert (actual - expected)[:, 5:-5].norm() < 0.05 * expected[:, 5:-5].norm()
 
 
 @torch.no_grad()
@@ -69,9 +69,9 @@ def test_silence_and_noise_are_finite() -> None:
     for loudness in (0.0, 1.0):
         noise = loudness * torch.rand(1, 513, 10, generator=torch.Generator().manual_seed(0))
         assert torch.isfinite(steady_phases(noise, HOP)).all()
-        assert torch.isfinite(Known(noise.transpose(1, 2))(torch.zeros(1, 10, 64))).all()
+        assert torch.isfinite(ExactVocoder(noise.transpose(1, 2))(torch.zeros(1, 10, 64))).all()
 
 
 @torch.no_grad()
-def test_its_net_takes_the_log_mel_of_any_number_of_sounds() -> None:
+def test_the_network_accepts_several_sounds() -> None:
     assert GriffinLimVocoder(iterations=1)(torch.full((2, 12, 64), -6.0)).shape == (2, 12 * HOP)

@@ -1,4 +1,4 @@
-"""The autoencoder of patches."""
+"""The patch autoencoder."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from motet.training.nano.recipes.autoencoder import fit
 
 
 def smooth(count: int, channels: int = 3) -> torch.Tensor:
-    """Smooth random pictures: few components hold nearly all of them."""
+    """Return smooth random pictures, which a few principal components describe almost completely."""
     coarse = torch.randn(count, channels, 2, 2, generator=torch.Generator().manual_seed(0))
     return torch.nn.functional.interpolate(coarse, size=(16, 16), mode="bilinear")
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @torch.no_grad()
-def test_its_linear_half_is_exact_when_every_component_is_kept(channels: int) -> None:
+def test_the_linear_code_is_exact_with_all_components(channels: int) -> None:
     pixels = torch.rand(50, channels, 16, 16, generator=torch.Generator().manual_seed(0))
     autoencoder = PatchAutoencoder(channels, 16 * channels, patch=4, width=0)
     fit(autoencoder, pixels)
@@ -28,7 +28,7 @@ def test_its_linear_half_is_exact_when_every_component_is_kept(channels: int) ->
 
 
 @torch.no_grad()
-def test_few_components_hold_most_of_smooth_pictures_and_latents_have_unit_variance() -> None:
+def test_few_components_describe_smooth_pictures_and_latents_have_unit_variance() -> None:
     pixels = smooth(200)
     autoencoder = PatchAutoencoder(latent_channels=12, patch=4, width=0)
     fit(autoencoder, pixels)
@@ -40,14 +40,14 @@ def test_few_components_hold_most_of_smooth_pictures_and_latents_have_unit_varia
 
 
 @torch.no_grad()
-def test_an_untrained_mending_net_changes_nothing() -> None:
+def test_an_untrained_refining_network_changes_nothing() -> None:
     latents = torch.randn(2, 48, 2, 2, generator=torch.Generator().manual_seed(0))
     autoencoder = PatchAutoencoder(width=16)
     assert torch.equal(autoencoder.decode(latents).sample, autoencoder.synthesis(latents))
 
 
 @torch.no_grad()
-def test_it_survives_being_written_and_loaded(tmp_path: Path) -> None:
+def test_a_saved_autoencoder_can_be_loaded(tmp_path: Path) -> None:
     autoencoder = PatchAutoencoder(latent_channels=8, patch=4, width=16)
     autoencoder.save_pretrained(tmp_path)
     loaded = loading.load_component(tmp_path)

@@ -1,4 +1,7 @@
-"""Tiny random decoders in diffusers' layout: the picture one is Stable Diffusion 1.5's in every option but size."""
+"""Tiny decoders with random weights in the layout of diffusers.
+
+The image decoder has all options of Stable Diffusion 1.5 except its sizes.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +24,16 @@ _KINDS = {
 
 
 def write(folder: Path) -> None:
-    """Writes the three decoders' folders; the same every time."""
+    """Write the folders of the three decoders. The weights are the same every time."""
     torch.manual_seed(0)
-    for modality, fill in (("image", _painter), ("audio", _musician), ("video", _animator)):
-        place = folder / "decoders" / modality
-        fill(place)
-        save_file({"unconditional": torch.zeros(CONDITIONING[modality])}, place / "unconditional.safetensors")
+    for modality, write_networks in (("image", _write_image), ("audio", _write_audio), ("video", _write_video)):
+        path = folder / "decoders" / modality
+        write_networks(path)
+        save_file({"unconditional": torch.zeros(CONDITIONING[modality])}, path / "unconditional.safetensors")
 
 
 def bundle(folder: Path, kind: str | None = None) -> Bundle:
-    """A bundle whose decoders can be loaded; its encoder and language model are only named."""
+    """Return a bundle with loadable decoders. Its encoder and its language model are only names."""
     decoders = {name: _entry(name, kind if name == "image" else None) for name in CONDITIONING}
     manifest = Manifest(
         name="tiny",
@@ -48,9 +51,9 @@ def bundle(folder: Path, kind: str | None = None) -> Bundle:
 
 
 def _entry(modality: str, kind: str | None) -> DecoderEntry:
-    own, media_type, options = _KINDS[modality]
+    default_kind, media_type, options = _KINDS[modality]
     return DecoderEntry(
-        kind=kind or own,
+        kind=kind or default_kind,
         path=f"decoders/{modality}",
         conditioning=CONDITIONING[modality],
         media_type=media_type,
@@ -60,7 +63,7 @@ def _entry(modality: str, kind: str | None) -> DecoderEntry:
     )
 
 
-def _painter(folder: Path) -> None:
+def _write_image(folder: Path) -> None:
     unet = diffusers.UNet2DConditionModel(
         sample_size=8,
         block_out_channels=(8, 8, 8, 8),
@@ -79,7 +82,7 @@ def _painter(folder: Path) -> None:
     scheduler.save_pretrained(folder / "scheduler")
 
 
-def _animator(folder: Path) -> None:
+def _write_video(folder: Path) -> None:
     unet = diffusers.UNet3DConditionModel(
         sample_size=4,
         block_out_channels=(8, 8),
@@ -95,7 +98,7 @@ def _animator(folder: Path) -> None:
     diffusers.DDIMScheduler(clip_sample=False).save_pretrained(folder / "scheduler")
 
 
-def _musician(folder: Path) -> None:
+def _write_audio(folder: Path) -> None:
     unet = diffusers.UNet2DConditionModel(
         sample_size=4,
         block_out_channels=(8, 8),
@@ -119,7 +122,7 @@ def _musician(folder: Path) -> None:
         resblock_kernel_sizes=[3],
         resblock_dilation_sizes=[[1, 3]],
         normalize_before=False,
-        # With its own range an untrained one is so quiet that 16 bits round every sound to silence.
+        # With the default range, random weights make sounds so quiet that 16 bits round them to silence.
         initializer_range=0.3,
     )
     SpeechT5HifiGan(config).save_pretrained(folder / "vocoder")

@@ -1,4 +1,4 @@
-"""How views of several items share passes through one network."""
+"""Batches of views of several items."""
 
 from __future__ import annotations
 
@@ -9,31 +9,33 @@ from collections.abc import AsyncIterator
 import pytest
 import torch
 
+from motet.core.errors import OverloadedError, Reason
 from motet.models.arrays import to_torch
 from motet.models.encoder.batcher import Batcher
 from motet.models.encoder.preprocessing import Views
 
 
 class Network:
-    """Doubles numbers; keeps what it was given, and does nothing before it may."""
+    """A network that doubles its inputs, and records them. It blocks until `allowed` is set."""
 
     def __init__(self) -> None:
-        self.passes: list[list[float]] = []
-        self.busy = threading.Event()
-        self.may_go_on = threading.Event()
-        self.broken_by: float | None = None
+        self.batches: list[list[float]] = []
+        self.started = threading.Event()
+        self.allowed = threading.Event()
+        self.failing_input: float | None = None
+        self.error: Exception = RuntimeError("the network failed")
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
-        self.busy.set()
-        self.may_go_on.wait(30)
-        self.passes.append(rows[:, 0].tolist())
-        if self.broken_by in self.passes[-1]:
-            raise RuntimeError("out of memory")
+        self.started.set()
+        self.allowed.wait(50)
+        self.batches.append(rows[:, 0].tolist())
+        if self.failing_input in self.batches[-1]:
+            raise self.error
         return 2 * rows
 
 
 def views(*numbers: float) -> Views:
-    """An item whose views are numbers, all of the same weight."""
+    """Return the views of an item: numbers with equal weights."""
     return Views(torch.tensor([[number] for number in numbers]), torch.full((len(numbers),), 1 / len(numbers)))
 
 
@@ -43,81 +45,90 @@ def network() -> Network:
 
 
 @pytest.fixture
-async def queue(network: Network) -> AsyncIterator[Batcher]:
-    """A queue of four rows a pass, whose network is kept busy by the item 0 until it may go on."""
-    queue = Batcher("test", network, rows=4)
-    first = asyncio.create_task(queue.embedding(views(0)))
-    await asyncio.to_thread(network.busy.wait, 30)
-    yield queue
-    network.may_go_on.set()
+async def batcher(network: Network) -> AsyncIterator[Batcher]:
+    """A batcher of four rows per forward. Its network computes the item 0 until `network.allowed` is set."""
+    batcher = Batcher("test", network, rows=4)
+    first = asyncio.create_task(batcher.embedding(views(0)))
+    await asyncio.to_thread(network.started.wait, 50)
+    yield batcher
+    network.allowed.set()
     await asyncio.wait([first])
-    queue.close()
+    batcher.close()
 
 
-async def all_of(queue: Batcher, network: Network, *items: Views) -> list[float]:
-    """The embeddings of items that come while the network is busy."""
-    tasks = [asyncio.create_task(queue.embedding(item)) for item in items]
+async def embed(batcher: Batcher, network: Network, *items: Views) -> list[float]:
+    """Return the embeddings of items that arrive during the current forward."""
+    tasks = [asyncio.create_task(batcher.embedding(item)) for item in items]
     await asyncio.sleep(0)
-    network.may_go_on.set()
+    network.allowed.set()
     return [to_torch(await task).item() for task in tasks]
 
 
-async def test_items_that_wait_go_through_the_network_together(queue: Batcher, network: Network) -> None:
-    assert await all_of(queue, network, views(1), views(2), views(3)) == [2, 4, 6]
-    assert network.passes == [[0], [1, 2, 3]]
+async def test_waiting_items_share_a_forward(batcher: Batcher, network: Network) -> None:
+    assert await embed(batcher, network, views(1), views(2), views(3)) == [2, 4, 6]
+    assert network.batches == [[0], [1, 2, 3]]
 
 
-async def test_a_pass_takes_no_more_rows_than_it_may(queue: Batcher, network: Network) -> None:
-    assert await all_of(queue, network, *map(views, range(1, 7))) == [2, 4, 6, 8, 10, 12]
-    assert network.passes == [[0], [1, 2, 3, 4], [5, 6]]
+async def test_a_forward_takes_no_more_views_than_the_limit(batcher: Batcher, network: Network) -> None:
+    assert await embed(batcher, network, *map(views, range(1, 7))) == [2, 4, 6, 8, 10, 12]
+    assert network.batches == [[0], [1, 2, 3, 4], [5, 6]]
 
 
-async def test_an_item_of_many_views_gets_their_mean_and_does_not_hold_up_the_next(
-    queue: Batcher, network: Network
+async def test_an_item_of_many_views_gets_their_mean_and_does_not_delay_the_next_item(
+    batcher: Batcher, network: Network
 ) -> None:
-    assert await all_of(queue, network, views(1, 2, 3, 4, 5, 6), views(10)) == [7, 20]
-    assert network.passes == [[0], [1, 10, 2, 3], [4, 5, 6]]
+    assert await embed(batcher, network, views(1, 2, 3, 4, 5, 6), views(10)) == [7, 20]
+    assert network.batches == [[0], [1, 10, 2, 3], [4, 5, 6]]
 
 
-async def test_the_urgent_go_first_and_those_that_are_equally_so_by_turns(queue: Batcher, network: Network) -> None:
-    usual = asyncio.create_task(queue.embedding(views(1, 2)))
-    urgent = [asyncio.create_task(queue.embedding(item, priority=1)) for item in (views(3, 4, 5), views(6, 7))]
+async def test_the_highest_priority_is_first_and_items_of_equal_priority_alternate(
+    batcher: Batcher, network: Network
+) -> None:
+    normal = asyncio.create_task(batcher.embedding(views(1, 2)))
+    urgent = [asyncio.create_task(batcher.embedding(item, priority=1)) for item in (views(3, 4, 5), views(6, 7))]
     await asyncio.sleep(0)
 
-    assert await all_of(queue, network, views(8)) == [16]
-    await asyncio.gather(usual, *urgent)
-    assert network.passes == [[0], [3, 6, 4, 7], [5, 1, 8, 2]]
+    assert await embed(batcher, network, views(8)) == [16]
+    await asyncio.gather(normal, *urgent)
+    assert network.batches == [[0], [3, 6, 4, 7], [5, 1, 8, 2]]
 
 
-async def test_what_is_cancelled_is_not_computed(queue: Batcher, network: Network) -> None:
-    unwanted = asyncio.create_task(queue.embedding(views(1)))
+async def test_a_cancelled_item_is_not_computed(batcher: Batcher, network: Network) -> None:
+    cancelled = asyncio.create_task(batcher.embedding(views(1)))
     await asyncio.sleep(0)
-    unwanted.cancel()
-    await asyncio.wait([unwanted])
+    cancelled.cancel()
+    await asyncio.wait([cancelled])
 
-    assert await all_of(queue, network, views(2)) == [4]
-    assert network.passes == [[0], [2]]
+    assert await embed(batcher, network, views(2)) == [4]
+    assert network.batches == [[0], [2]]
 
 
-async def test_a_pass_that_fails_fails_the_items_in_it_and_no_other(queue: Batcher, network: Network) -> None:
-    network.broken_by = 2
-    broken = [asyncio.create_task(queue.embedding(item)) for item in (views(1, 1, 1), views(2), views(3), views(4))]
+async def test_a_failed_forward_fails_its_items_and_no_others(batcher: Batcher, network: Network) -> None:
+    network.failing_input = 2
+    failed = [asyncio.create_task(batcher.embedding(item)) for item in (views(1, 1, 1), views(2), views(3), views(4))]
     await asyncio.sleep(0)
 
-    assert await all_of(queue, network, views(5)) == [10]
-    assert [str(task.exception()) for task in broken] == ["out of memory"] * 4
-    assert network.passes == [[0], [1, 2, 3, 4], [5]], "an item that failed is not looked at any further"
+    assert await embed(batcher, network, views(5)) == [10]
+    assert [str(task.exception()) for task in failed] == ["the network failed"] * 4
+    assert network.batches == [[0], [1, 2, 3, 4], [5]], "the other views of a failed item are not computed"
 
 
-async def test_who_still_waits_when_the_queue_is_closed_is_cancelled(network: Network) -> None:
-    queue = Batcher("test", network, rows=1)
-    begun, waiting = (asyncio.create_task(queue.embedding(views(number))) for number in (1, 2))
-    await asyncio.to_thread(network.busy.wait, 30)
+async def test_a_lack_of_memory_is_an_overload(batcher: Batcher, network: Network) -> None:
+    network.failing_input, network.error = 1, torch.OutOfMemoryError("not enough memory")
+    with pytest.raises(OverloadedError) as raised:
+        await embed(batcher, network, views(1))
+    assert raised.value.reason is Reason.OUT_OF_MEMORY
 
-    closing = asyncio.create_task(asyncio.to_thread(queue.close))
+
+async def test_closing_cancels_the_waiting_items_and_completes_the_current_forward(network: Network) -> None:
+    batcher = Batcher("test", network, rows=1)
+    current, waiting = (asyncio.create_task(batcher.embedding(views(number))) for number in (1, 2))
+    await asyncio.to_thread(network.started.wait, 50)
+
+    closing = asyncio.create_task(asyncio.to_thread(batcher.close))
     await asyncio.wait([waiting])
-    network.may_go_on.set()
+    network.allowed.set()
     await closing
 
     assert waiting.cancelled()
-    assert to_torch(await begun).item() == 2
+    assert to_torch(await current).item() == 2

@@ -1,3 +1,5 @@
+"""Kaldi's filter bank."""
+
 import numpy as np
 import torch
 
@@ -5,7 +7,7 @@ from motet.models.encoder.fbank import RATE, fbank
 
 
 def by_definition(sound: np.ndarray, bins: int) -> np.ndarray:
-    """Kaldi's filter bank written out frame by frame and filter by filter, in double precision."""
+    """Compute Kaldi's filter bank frame by frame and filter by filter, in double precision."""
     mel = lambda hertz: 1127 * np.log(1 + hertz / 700)  # noqa: E731
     edges = np.linspace(mel(20), mel(8000), bins + 2)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 399)
@@ -27,13 +29,13 @@ def by_definition(sound: np.ndarray, bins: int) -> np.ndarray:
     return np.array(rows)
 
 
-def test_the_filter_bank_is_the_one_of_its_definition() -> None:
+def test_the_filter_bank_matches_its_definition() -> None:
     sound = np.random.default_rng(0).normal(0, 0.1, 1200).astype(np.float32)
 
-    found = fbank(torch.from_numpy(sound), 24)
+    actual = fbank(torch.from_numpy(sound), 24)
 
-    assert found.shape == (6, 24)
-    np.testing.assert_allclose(found.numpy(), by_definition(sound, 24), atol=2e-3)
+    assert actual.shape == (6, 24)
+    np.testing.assert_allclose(actual.numpy(), by_definition(sound, 24), atol=2e-3)
 
 
 def test_two_seconds_have_198_frames() -> None:
@@ -47,5 +49,5 @@ def test_a_higher_tone_has_its_peak_in_a_higher_band() -> None:
     assert peaks == sorted(set(peaks))
 
 
-def test_a_sound_shorter_than_a_frame_still_has_one() -> None:
+def test_a_sound_shorter_than_a_frame_has_one_frame() -> None:
     assert fbank(torch.ones(10), 128).shape == (1, 128)

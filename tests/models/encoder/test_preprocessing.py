@@ -1,3 +1,5 @@
+"""ImageBind's preprocessing."""
+
 import numpy as np
 import pytest
 import torch
@@ -12,66 +14,66 @@ SOUND = SoundConfig(16, 1, 2)
     ("seconds", "clips", "starts"),
     [(1.5, 3, [0, 0, 0]), (2, 5, [0] * 5), (4, 3, [0, 1, 2]), (10, 5, [0, 2, 4, 6, 8])],
 )
-def test_clips_cover_a_recording_evenly(seconds: float, clips: int, starts: list[float]) -> None:
+def test_clips_are_evenly_spaced(seconds: float, clips: int, starts: list[float]) -> None:
     assert clip_starts(seconds, clips) == starts
 
 
-def test_a_picture_is_scaled_by_its_shorter_side_and_cut_in_the_middle() -> None:
+def test_a_picture_is_scaled_by_its_shorter_side_and_cropped_at_the_centre() -> None:
     picture = np.zeros((40, 120, 3), np.uint8)
     picture[:, 40:80] = 255
 
     views = picture_views(picture, 20)
 
     assert views.pixels.shape == (1, 3, 20, 20)
-    # The middle third is white: after CLIP's normalisation all of it is one bright value per channel.
+    # The middle third is white. After CLIP's normalisation, white is one high value per channel.
     assert views.pixels[0, :, 2:-2, 2:-2].amin() > 1.9
 
 
-def test_a_short_sound_is_looked_at_once() -> None:
+def test_a_short_sound_has_one_view() -> None:
     views = sound_views(np.random.default_rng(0).normal(0, 0.1, 30_000).astype(np.float32), 16_000, SOUND)
 
     assert views.pixels.shape == (1, 1, 128, 204)
     assert views.weights.tolist() == [1.0]
 
 
-def test_a_long_sound_is_heard_in_three_clips() -> None:
+def test_a_long_sound_has_three_views() -> None:
     views = sound_views(np.random.default_rng(0).normal(0, 0.1, 64_000).astype(np.float32), 16_000, SOUND)
 
     assert views.pixels.shape == (3, 1, 128, 204)
     torch.testing.assert_close(views.weights, torch.full((3,), 1 / 3))
 
 
-def test_sounds_are_padded_with_zeros_before_they_are_normalised() -> None:
+def test_sounds_are_padded_with_zeros_before_their_normalisation() -> None:
     views = sound_views(np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32), 16_000, SOUND)
 
     assert views.pixels[0, 0, :, -1].unique().item() == pytest.approx(4.268 / 9.138)
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
-def test_a_tone_sounds_the_same_at_every_sample_rate(rate: int) -> None:
+def test_a_tone_has_equal_views_at_every_sample_rate(rate: int) -> None:
     def tone(rate: int) -> np.ndarray:
         return np.sin(2 * np.pi * 440 * np.arange(2 * rate) / rate).astype(np.float32)
 
-    found = sound_views(tone(rate), rate, SOUND).pixels[0, 0, :60, 10:190]
+    actual = sound_views(tone(rate), rate, SOUND).pixels[0, 0, :60, 10:190]
     expected = sound_views(tone(16_000), 16_000, SOUND).pixels[0, 0, :60, 10:190]
 
-    assert int(found.mean(1).argmax()) == int(expected.mean(1).argmax())
-    assert found.amax() == pytest.approx(expected.amax().item(), abs=0.03)
+    assert int(actual.mean(1).argmax()) == int(expected.mean(1).argmax())
+    assert actual.amax() == pytest.approx(expected.amax().item(), abs=0.03)
 
 
-def test_a_square_clip_of_two_seconds_is_looked_at_once() -> None:
+def test_a_square_clip_of_two_seconds_has_one_view() -> None:
     frames = np.random.default_rng(0).integers(0, 255, (8, 32, 32, 3)).astype(np.uint8)
 
     views = clip_views(frames, 4.0, 16)
 
     assert views.pixels.shape == (1, 3, 2, 16, 16)
-    # The first and the last frame, none between.
+    # The view has only the first and the last frame.
     first = clip_views(frames[[0, 0]], 1.0, 16).pixels[0, :, 0]
     last = clip_views(frames[[7, 7]], 1.0, 16).pixels[0, :, 0]
     torch.testing.assert_close(views.pixels[0], torch.stack([first, last], dim=1))
 
 
-def test_a_long_wide_clip_is_looked_at_in_five_clips_of_three_crops() -> None:
+def test_a_long_wide_clip_has_views_of_five_clips_with_three_crops_each() -> None:
     frames = np.random.default_rng(0).integers(0, 255, (40, 20, 60, 3)).astype(np.uint8)
 
     views = clip_views(frames, 4.0, 16)
@@ -80,7 +82,7 @@ def test_a_long_wide_clip_is_looked_at_in_five_clips_of_three_crops() -> None:
     torch.testing.assert_close(views.weights, torch.full((15,), 1 / 15))
 
 
-def test_a_clip_of_one_frame_is_a_still_picture() -> None:
+def test_a_clip_of_one_frame_has_the_view_of_a_picture() -> None:
     frames = np.full((1, 20, 30, 3), 128, np.uint8)
 
     views = clip_views(frames, 25.0, 16)

@@ -1,1 +1,1 @@
-"""The kinds of diffusion model: one class for each `kind` a manifest may name."""
+"""The kinds of diffusion model: one module for each `kind` that a manifest can name."""

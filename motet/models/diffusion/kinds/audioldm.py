@@ -1,4 +1,4 @@
-"""Sounds."""
+"""The kind `audioldm`, which makes sounds."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from motet.core.media import Media
+from motet.media import encode
 from motet.models.diffusion.kinds.base import LatentDiffusion, check_finite
 from motet.models.diffusion.model import Array, DenoisingState
 
 
 class AudioLDM(LatentDiffusion):
-    """Sounds: a 2D U-Net over log-mel latents, whose conditioning is one vector given as class labels; an
-    autoencoder of spectrograms; and a vocoder.
+    """Sounds, from a 2D U-Net over log-mel latents, an autoencoder of spectrograms, and a vocoder.
 
-    Options: `seconds`; without it, what the U-Net was trained for.
+    The conditioning is one vector, which the U-Net gets as class labels. Options: `seconds`. Its default is the length
+    that the U-Net was trained for.
     """
 
-    media: ClassVar[str] = "sound"
+    networks: ClassVar[tuple[str, ...]] = (*LatentDiffusion.networks, "vocoder")
 
     def __init__(self, vocoder: Any, **components: Any) -> None:
         self.vocoder = vocoder
@@ -28,40 +30,46 @@ class AudioLDM(LatentDiffusion):
 
     @property
     def rate(self) -> int:
-        """Samples a second."""
+        """The sample rate, in samples per second."""
         return int(self.vocoder.config.sampling_rate)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(channels, frames, bands), as latents."""
+        """The shape (channels, frames, bands) of the latents."""
         size = self.unet.config.sample_size
         height = size if isinstance(size, int) else size[0]
         if seconds := self.options.get("seconds"):
-            height = -(-int(seconds * self.rate / self._hop) // self._shrinks)
-        return (self.unet.config.in_channels, int(height), self.vocoder.config.model_in_dim // self._shrinks)
+            height = -(-int(seconds * self.rate / self._hop) // self._vae_scale_factor)
+        bands = self.vocoder.config.model_in_dim // self._vae_scale_factor
+        return (self.unet.config.in_channels, int(height), bands)
 
     @property
     def _hop(self) -> int:
+        """The number of samples per spectrogram frame."""
         config = self.vocoder.config
         return int(config.hop if hasattr(config, "hop") else prod(config.upsample_rates))
 
-    def _predict(self, noisy: Tensor, times: Tensor, embeddings: Tensor) -> Tensor:
-        # CLAP's vectors have unit length; a projection's length says nothing, so it is taken away.
+    def _predict(self, noisy: Tensor, timesteps: Tensor, embeddings: Tensor) -> Tensor:
+        # CLAP's vectors have unit length, so the length of a projected vector has no meaning.
         vectors = functional.normalize(embeddings.flatten(1), dim=-1)
-        return self._asked(noisy, times, encoder_hidden_states=None, class_labels=vectors.to(self.unet.dtype))
+        return self._call_unet(noisy, timesteps, encoder_hidden_states=None, class_labels=vectors.to(self.unet.dtype))
 
-    def preview(self, guess: Tensor) -> Array | None:
-        """None: a sound has no picture."""
+    def preview(self, pred_original_sample: Tensor) -> Array | None:
+        """Return None: a sound has no picture."""
         return None
 
     @torch.inference_mode()
-    def finish(self, song: DenoisingState) -> Array:
-        """float32 (samples,)."""
-        mel = self._decoded(song.latents)[:, 0]
+    def finish(self, state: DenoisingState) -> Array:
+        """Return the sound, float32 (samples,)."""
+        mel = self._decode_latents(state.latents)[:, 0]
         wave = check_finite(self.vocoder(mel.to(self.vocoder.dtype))).float().flatten()
-        # Latents come in whole patches, and a vocoder may add a few samples: the end is cut to what was meant.
+        # Latents have whole patches, and a vocoder may add a few samples. Cut the sound to its exact length.
         seconds = self.options.get("seconds")
         wave = wave[: int(seconds * self.rate) if seconds else mel.shape[1] * self._hop]
-        # Guidance overshoots in loudness too; made quieter as a whole, nothing is clipped.
+        # Guidance can make the sound too loud. Scale all samples to avoid clipping.
         samples: Array = (wave / wave.abs().max().clamp(min=1)).cpu().numpy()
         return samples
+
+    def to_media(self, array: Array) -> Media:
+        """Encode the sound as a file."""
+        return encode.encode_sound(array, self.rate)

@@ -1,60 +1,66 @@
-"""Clips."""
+"""The kind `text-to-video-sd`, which makes clips."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from motet.core.media import Media
+from motet.media import encode
 from motet.models.diffusion.kinds.stable_diffusion import StableDiffusion
 from motet.models.diffusion.model import Array, DenoisingState
 
 
 class TextToVideo(StableDiffusion):
-    """Clips: a 3D U-Net, and an autoencoder of single frames.
+    """Clips, from a 3D U-Net and an autoencoder of single frames.
 
-    Options: also `frames`, 16 without it, and `frame_ramp`, 0 without it: see `add_frame_ramp`.
+    Options: those of `StableDiffusion`, `frames` (default 16), `frames_per_second` (default 8), and `frame_ramp`
+    (default 0), see `add_frame_ramp`.
     """
-
-    media: ClassVar[str] = "clip"
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(channels, frames, height, width)."""
+        """The shape (channels, frames, height, width) of the latents."""
         channels, height, width = super().shape
         return (channels, int(self.options.get("frames", 16)), height, width)
 
-    def _predict(self, noisy: Tensor, times: Tensor, embeddings: Tensor) -> Tensor:
-        return super()._predict(add_frame_ramp(noisy, self.options.get("frame_ramp", 0.0)), times, embeddings)
+    def _predict(self, noisy: Tensor, timesteps: Tensor, embeddings: Tensor) -> Tensor:
+        return super()._predict(add_frame_ramp(noisy, self.options.get("frame_ramp", 0.0)), timesteps, embeddings)
 
-    def _stepped(self, song: DenoisingState, predicted: Tensor, time: Tensor, seeded: dict[str, Any]) -> Any:
-        # Schedulers know pictures: frames are handed to them as a batch, and every step treats each value alone.
-        made = song.scheduler.step(_frames(predicted), time, _frames(song.latents), **seeded)
-        made.prev_sample = _clip(made.prev_sample)
-        if getattr(made, "pred_original_sample", None) is not None:
-            made.pred_original_sample = _clip(made.pred_original_sample)
-        return made
-
-    @torch.inference_mode()
-    def preview(self, guess: Tensor) -> Array | None:
-        """The middle frame."""
-        return super().preview(guess[:, :, guess.shape[2] // 2])
+    def _scheduler_step(self, state: DenoisingState, output: Tensor, generator: dict[str, Any]) -> Any:
+        # Schedulers accept only pictures, so frames become the batch axis. A step computes each value independently.
+        result = state.scheduler.step(_to_frames(output), state.timestep, _to_frames(state.latents), **generator)
+        result.prev_sample = _to_clip(result.prev_sample)
+        if getattr(result, "pred_original_sample", None) is not None:
+            result.pred_original_sample = _to_clip(result.pred_original_sample)
+        return result
 
     @torch.inference_mode()
-    def finish(self, song: DenoisingState) -> Array:
-        """uint8 (frames, height, width, 3)."""
-        # One frame at a time: at full size, all of them at once would not fit.
-        frames: Array = np.concatenate([self._pixels(frame[None]) for frame in _frames(song.latents)])
+    def preview(self, pred_original_sample: Tensor) -> Array | None:
+        """Return the middle frame, uint8 (height, width, 3)."""
+        return super().preview(pred_original_sample[:, :, pred_original_sample.shape[2] // 2])
+
+    @torch.inference_mode()
+    def finish(self, state: DenoisingState) -> Array:
+        """Return the clip, uint8 (frames, height, width, 3)."""
+        # Decode one frame at a time: at full size, all frames at once would need too much memory.
+        frames: Array = np.concatenate([self._to_pixels(frame[None]) for frame in _to_frames(state.latents)])
         return frames
+
+    def to_media(self, array: Array) -> Media:
+        """Encode the clip as a file."""
+        return encode.encode_clip(array, self.options.get("frames_per_second", 8.0))
 
 
 def add_frame_ramp(noisy: Tensor, height: float) -> Tensor:
-    """What a 3D U-Net is shown of latents (n, channels, frames, ...): half the channels rise from -height to height.
+    """Add a linear ramp over the frames to half of the channels of latents (n, channels, frames, ...).
 
-    A 3D U-Net knows the place of a frame only from where its neighbours end, and takes long to learn which of two
-    opposite motions is which; a ramp over the frames tells it. Models that were trained without take 0.
+    The ramp rises from -height to height. A 3D U-Net sees the position of a frame only at the borders of the clip, and
+    learns slowly to distinguish two opposite motions. The ramp shows it the position. Use 0 for models that were
+    trained without a ramp.
     """
     if not height:
         return noisy
@@ -63,10 +69,11 @@ def add_frame_ramp(noisy: Tensor, height: float) -> Tensor:
     return torch.cat([noisy[:, :half], noisy[:, half:] + frames], dim=1)
 
 
-def _frames(clip: Tensor) -> Tensor:
-    """(1, channels, frames, height, width) -> (frames, channels, height, width)."""
+def _to_frames(clip: Tensor) -> Tensor:
+    """Reshape (1, channels, frames, height, width) to (frames, channels, height, width)."""
     return clip[0].transpose(0, 1)
 
 
-def _clip(frames: Tensor) -> Tensor:
+def _to_clip(frames: Tensor) -> Tensor:
+    """Invert `_to_frames`."""
     return frames.transpose(0, 1)[None]

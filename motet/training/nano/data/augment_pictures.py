@@ -45,7 +45,7 @@ class Pose:
 
 
 class VisionExamples:
-    """Draws pictures, and the first and last frames of clips, of the training split or of the test split.
+    """A source of pictures, and of first and last frames of clips, from the training split or from the test split.
 
     A tower that is trained only on whole combinations learns the list of them ("a trumpet is never on yellow") and
     fails on the held-out ones. So in the training split most nouns have a background and a motion without a name, most

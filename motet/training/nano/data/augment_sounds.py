@@ -25,7 +25,7 @@ _BEND = 6.0
 
 
 class SoundExamples:
-    """Draws notes of the training split or of the test split as inputs of the audio tower.
+    """A source of notes from the training split or from the test split, as inputs of the audio tower.
 
     A tower that is trained only on whole combinations predicts one attribute from the other ("a piano is never low")
     and fails on the held-out ones. So in the training split most notes are outside the registers and belong to no

@@ -58,7 +58,7 @@ class TokenBatch:
 
 
 class DialogueTokenizer:
-    """Converts dialogues to token ids.
+    """A tokenizer of dialogues.
 
     Without a `grammar`, media are captions. The first control id is <Img>, the next </Img>.
     """

@@ -11,14 +11,14 @@ from motet.training.nano.world.world import Thing
 
 @dataclass(frozen=True, slots=True)
 class ContextText:
-    """Text of an answer that the model reads but does not learn to write: its tokens have no labels."""
+    """A text of an answer that the model reads but does not learn to write: its tokens have no labels."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class TextWithAlternatives:
-    """Text of an answer that the model learns, with alternatives that do not count as wrong.
+    """A text of an answer that the model learns, with alternatives that do not count as wrong.
 
     The loss ignores the token that distinguishes an alternative from the text.
     """

@@ -53,7 +53,7 @@ _ODDS = (0.40, 0.20, 0.09, 0.07, 0.16, 0.05, 0.03)
 
 
 class DialogueGenerator:
-    """Generates dialogues about the things of the training split or of the test split (the held-out things)."""
+    """A generator of dialogues about the things of the training split, or of the test split (the held-out things)."""
 
     def __init__(self, test_split: bool = False) -> None:
         self._test_split = test_split

@@ -1,4 +1,4 @@
-"""Answers about a thing that teach nothing against the held-out things."""
+"""Answers about a thing. They do not teach that a held-out thing is impossible."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from motet.training.nano.world.world import ANY, MODALITIES, Thing, things_of_sp
 
 
 class UnbiasedAnswers:
-    """Builds answers about things of the training split or of the test split.
+    """A builder of answers about things of the training split or of the test split.
 
     A model that is trained only on whole combinations learns the list of them ("a piano is never low") and mistakes
     held-out things for others. In the training split most answers therefore teach one attribute only:

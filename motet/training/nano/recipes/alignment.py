@@ -1,4 +1,4 @@
-"""Trains the parts between the frozen networks in three stages: projections, adapter and control tokens.
+"""Train the parts between the frozen networks in three stages: projections, adapter and control tokens.
 
     python -m motet.training.nano.recipes.alignment decoding
     python -m motet.training.nano.recipes.alignment encoding

@@ -1,4 +1,4 @@
-"""Trains the autoencoder of pictures. The picture decoder and the clip decoder share it.
+"""Train the autoencoder of pictures. The picture decoder and the clip decoder share it.
 
     python -m motet.training.nano.recipes.autoencoder --out build/autoencoder
 

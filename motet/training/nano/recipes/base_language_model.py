@@ -1,4 +1,4 @@
-"""Trains the base language model of the nano bundle: a small LLaMA, on dialogues as plain text.
+"""Train the base language model of the nano bundle: a small LLaMA, on dialogues as plain text.
 
     python -m motet.training.nano.recipes.base_language_model
 

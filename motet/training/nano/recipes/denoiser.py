@@ -1,4 +1,4 @@
-"""Trains the denoiser of one modality to generate latents from captions.
+"""Train the denoiser of one modality to generate latents from captions.
 
     python -m motet.training.nano.recipes.denoiser image --minutes 30
 

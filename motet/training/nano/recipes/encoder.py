@@ -1,4 +1,4 @@
-"""Trains the nano encoder: a small ImageBind that recognises the attributes of the nano world.
+"""Train the nano encoder: a small ImageBind that recognises the attributes of the nano world.
 
     python -m motet.training.nano.recipes.encoder vision
     python -m motet.training.nano.recipes.encoder audio

@@ -1,4 +1,4 @@
-"""Writes the trained decoders into a bundle, in the folder layout of diffusers and in half precision.
+"""Write the trained decoders into a bundle, in the folder layout of diffusers and in half precision.
 
 python -m motet.training.nano.recipes.export_decoders --out bundles/nano/decoders
 """

@@ -1,4 +1,4 @@
-"""Trains the output projections on the hidden states of the trained language model, after all other stages.
+"""Train the output projections on the hidden states of the trained language model, after all other stages.
 
     python -m motet.training.nano.recipes.output_projections image
 

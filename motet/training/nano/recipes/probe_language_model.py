@@ -1,4 +1,4 @@
-"""Measures a bundle's language model on held-out things, without decoders.
+"""Measure a bundle's language model on held-out things, without decoders.
 
     python -m motet.training.nano.recipes.probe_language_model
 
@@ -45,7 +45,7 @@ class ProbedResponse:
 
 
 class LanguageModelProbe:
-    """Sends dialogues to a language model and counts the correct responses by category."""
+    """A probe that sends dialogues to a language model and counts the correct responses by category."""
 
     def __init__(self, model: LlamaLanguageModel, embeddings: EmbeddingBank) -> None:
         self._model, self._embeddings = model, embeddings

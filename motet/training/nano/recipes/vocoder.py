@@ -1,4 +1,4 @@
-"""Trains the vocoder's network: log-mel spectrograms to linear spectrograms. Griffin-Lim adds the phases.
+"""Train the vocoder's network: log-mel spectrograms to linear spectrograms. Griffin-Lim adds the phases.
 
     python -m motet.training.nano.recipes.vocoder --minutes 8
 
