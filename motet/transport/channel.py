@@ -44,6 +44,9 @@ _CLIENT_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_reconnect_backoff_ms", 5_000),
     # Despite its name, this is the timeout of an attempt to connect.
     ("grpc.min_reconnect_backoff_ms", 5_000),
+    # Channels do not share connections. Otherwise a new channel inherits the backoff of another channel to the address,
+    # also shortly after that channel was closed, and its calls fail without an attempt to connect (grpc#17282).
+    ("grpc.use_local_subchannel_pool", 1),
 )
 
 # gRPC retries a call only until its first response arrives, so it never replays a stream that has begun. The throttling

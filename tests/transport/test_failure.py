@@ -38,7 +38,9 @@ from motet.transport import convert
 from motet.transport.channel import HOP, open_channel
 from motet.transport.client_call import open_stream
 from motet.transport.clients import RemoteDecoder, RemoteEncoder
+from motet.transport.server import Server
 from motet.transport.status import CODE_OF
+from services.decoder.servicer import DecoderServicer
 from tests.transport.serving import JOB, served
 from tests.waiting import until
 
@@ -275,6 +277,22 @@ async def reconnected(decoder: RemoteDecoder) -> None:
                 await asyncio.sleep(0.05)
             else:
                 return
+
+
+async def test_a_new_channel_connects_at_once_while_another_channel_to_the_address_is_in_backoff() -> None:
+    async with served(ToyDecoder()) as (stopped, channel):
+        await stopped.stop()
+        for _ in range(20):
+            assert (await failure_of(RemoteDecoder(channel))).reason is Reason.WORKER_UNAVAILABLE
+            await asyncio.sleep(0.05)
+        async with (
+            Server([DecoderServicer(ToyDecoder())], address=stopped.address) as restarted,
+            open_channel(restarted.address) as new_channel,
+        ):
+            decoder = RemoteDecoder(new_channel)
+            results = await asyncio.gather(*(drained(decoder) for _ in range(20)))
+
+    assert all(isinstance(events[-1], Media) for events in results)
 
 
 async def test_a_call_waits_for_a_connection_that_is_established_slowly() -> None:
