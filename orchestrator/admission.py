@@ -81,7 +81,7 @@ class Admission:
             priority=min(request.priority, self._settings.max_priority),
         )
 
-    async def recognise(self, media: Media) -> AdmittedMedia:
+    async def admit_upload(self, media: Media) -> AdmittedMedia:
         """Return media with the modality and type of their bytes, see `Probe`. Raise `MediaError` or `RequestError`."""
         self._check_size(media)
         return await self._probe_media(media)
@@ -146,7 +146,7 @@ class Admission:
         _check_bytes("an attachment", len(media.data), self._settings.max_media_bytes)
 
     def _ceilings(self, request: GenerationRequest) -> dict[str, int]:
-        limit = self._settings.max_parts_each
+        limit = self._settings.max_parts_per_modality
         return {
             modality: min(limit, request.max_parts.get(modality, limit))
             for modality in self._outputs

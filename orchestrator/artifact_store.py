@@ -8,7 +8,6 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from hashlib import sha256
 
 from motet.core.errors import NotFoundError, Reason, RequestError
 from motet.core.events import Artifact
@@ -52,7 +51,7 @@ class ArtifactStore:
                 Reason.INPUT_TOO_LARGE,
                 {"size": str(size), "limit": str(self._max_bytes)},
             )
-        digest = media.sha256 if size <= INLINE else await asyncio.to_thread(lambda: sha256(media.data).digest())
+        digest = media.sha256 if size <= INLINE else await asyncio.to_thread(lambda: media.sha256)
         name = f"artifacts/{secrets.token_hex(16)}"
         artifact = Artifact(name, modality, media.media_type, size, digest, time.time() + self._ttl)
         chunks = tuple(media.data[start : start + CHUNK] for start in range(0, size, CHUNK))

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Self
 
-from motet.caching.decoder import CachingDecoder, Finished
+from motet.caching.decoder import CachingDecoder, MediaCache
 from motet.core.bundle import Manifest
 from motet.core.errors import RequestError
 from motet.core.events import Accepted, Artifact, Event, Generation
@@ -107,7 +107,7 @@ class Orchestrator:
 
     async def upload(self, media: Media) -> Artifact:
         """Store media for use in prompts."""
-        admitted = await self._admission.recognise(media)
+        admitted = await self._admission.admit_upload(media)
         artifact, _ = await self._artifacts.keep(admitted.modality, admitted.media)
         return artifact
 
@@ -139,7 +139,7 @@ class Orchestrator:
 
     def _output(self, modality: str) -> Output:
         entry = self._manifest.decoder_of(modality)
-        return Output(modality, entry.media_type, entry.steps, entry.guidance, self._settings.max_parts_each)
+        return Output(modality, entry.media_type, entry.steps, entry.guidance, self._settings.max_parts_per_modality)
 
     def _create_pipeline(self, request: AdmittedRequest, writer: EventWriter) -> Pipeline:
         return Pipeline(
@@ -155,9 +155,9 @@ class Orchestrator:
 
 def _cached(workers: Workers, digest: str, settings: OrchestratorSettings) -> Workers:
     """Return the workers with a media cache in front of each decoder pool, so that all replicas share the cache."""
-    if not settings.reuse_bytes:
+    if not settings.media_cache_bytes:
         return workers
-    finished = Finished(settings.reuse_bytes)
+    finished = MediaCache(settings.media_cache_bytes)
     decoders = {name: CachingDecoder(decoder, digest, finished) for name, decoder in workers.decoders.items()}
     return replace(workers, decoders=decoders)
 

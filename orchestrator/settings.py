@@ -52,7 +52,7 @@ class OrchestratorSettings(BaseSettings):
     max_duration: Seconds = Field(
         default=300.0, description="Maximum duration of a generation, from `accepted` to `done`, in seconds."
     )
-    step_timeout: Seconds = Field(
+    media_job_timeout: Seconds = Field(
         default=120.0, description="Timeout of one media part, in seconds, including a retry."
     )
     deadline_margin: Seconds = Field(
@@ -66,7 +66,7 @@ class OrchestratorSettings(BaseSettings):
     max_output_tokens: Count | None = Field(
         default=None, description="Maximum tokens of an answer. By default, the limit of the model's manifest."
     )
-    max_parts_each: Count = Field(default=8, description="Maximum media parts of one modality in an answer.")
+    max_parts_per_modality: Count = Field(default=8, description="Maximum media parts of one modality in an answer.")
     max_parts: Count = Field(default=16, description="Maximum media parts in an answer, failed ones included.")
     max_refused_signals: Count = Field(
         default=8, description="Maximum broken or refused signals in an answer. One more stops the language model."
@@ -117,7 +117,7 @@ class OrchestratorSettings(BaseSettings):
         default=512 * MEBI,
         description="Maximum size of all artifacts in bytes. The least recently used ones are removed first.",
     )
-    reuse_bytes: Annotated[int, Field(ge=0)] = Field(
+    media_cache_bytes: Annotated[int, Field(ge=0)] = Field(
         default=64 * MEBI,
         description="Size of the cache of finished media, in bytes. A tenant's equal jobs with equal seeds are cache "
         "hits. With 0, there is no cache, and equal jobs that run at the same time are not shared.",

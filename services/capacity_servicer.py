@@ -14,10 +14,10 @@ from motet.internal.v1 import worker_service_pb2_grpc as pb_grpc
 from motet.transport import convert
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 
-ROOM = 64 * 2**10
+MAX_BUFFERED_BYTES = 64 * 2**10
 """Maximum size of a stream's buffer for a slow reader, in bytes, besides gRPC's own. The worker waits at this size."""
 
-LEAST = 64
+EVENT_BYTES = 64
 """Estimated size of an event without text and data, in bytes."""
 
 

@@ -46,7 +46,7 @@ class ChildProcess:
         )
         return cls(name, process)
 
-    async def announced(self) -> ReadyLine:
+    async def wait_ready(self) -> ReadyLine:
         """Wait until the service is ready, and return its addresses. Raises `MotetError` if the process ends first."""
         assert self._process.stdout is not None
         while line := await self._process.stdout.readline():
@@ -66,7 +66,7 @@ class ChildProcess:
             async with asyncio.timeout(grace):
                 await self._process.wait()
 
-    async def killed(self) -> None:
+    async def kill(self) -> None:
         """Kill the process, if it still runs, and wait until it ends."""
         if self._process.returncode is None:
             self._process.kill()

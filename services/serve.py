@@ -44,7 +44,7 @@ async def _nothing() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class ReadyService:
     """A service that is ready for calls. `finish` waits for work that outlives its call."""
 
     servicers: Sequence[Servicer]
@@ -55,14 +55,14 @@ class Opened:
 class Service:
     """A service that is not running yet.
 
-    `name` is for people. `opened` loads the service, which takes seconds, and closes it on exit.
+    `name` is for people. `open` loads the service, which takes seconds, and closes it on exit.
     """
 
     name: str
     listen: str
     settings: ServiceSettings
     limiter: ConcurrencyLimiter
-    opened: Callable[[], AbstractAsyncContextManager[Opened]]
+    open: Callable[[], AbstractAsyncContextManager[ReadyService]]
 
 
 def worker_service(
@@ -81,13 +81,13 @@ def worker_service(
     limiter = ConcurrencyLimiter(settings.max_running, settings.max_queued)
 
     @asynccontextmanager
-    async def opened() -> AsyncIterator[Opened]:
+    async def opened() -> AsyncIterator[ReadyService]:
         def load() -> tuple[Servicer, str]:
             factory = factory_of(settings, parts, settings.device, engine_config, batch_tolerance)
             return servicer(factory), factory.digest
 
         worker, digest = await LazyWorker(load, name).ready(Deadline.never())
-        yield Opened([worker, CapacityServicer(limiter, digest)])
+        yield ReadyService([worker, CapacityServicer(limiter, digest)])
 
     return Service(name, listen, settings, limiter, opened)
 
@@ -137,12 +137,12 @@ async def _run(service: Service) -> int:
     metrics = MetricsServer(settings.metrics, settings.allow_insecure)
     metrics.start()
     try:
-        async with service.opened() as opened:
+        async with service.open() as opened:
             server = Server(
                 opened.servicers,
                 address=service.listen,
                 limiter=service.limiter,
-                insecure_anywhere=settings.allow_insecure,
+                allow_insecure=settings.allow_insecure,
                 finish=opened.finish,
             )
             return await server.run(

@@ -138,7 +138,7 @@ class LocalDeployment:
                 await self._children[ORCHESTRATOR].drain(grace)
             await asyncio.gather(*(child.drain(grace) for child in self._children.values()))
         finally:
-            await asyncio.gather(*(child.killed() for child in self._children.values()))
+            await asyncio.gather(*(child.kill() for child in self._children.values()))
 
 
 async def up(deployment: Deployment) -> Exit:
@@ -175,7 +175,7 @@ async def up(deployment: Deployment) -> Exit:
 
 
 async def _ready(child: ChildProcess) -> ReadyLine:
-    ready_line = await child.announced()
+    ready_line = await child.wait_ready()
     _print_status(f"{child.name} is ready")
     return ready_line
 

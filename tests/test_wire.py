@@ -15,7 +15,7 @@ from motet.core.events import Accepted, Done, PartFailed, PartProgress, State
 from motet.core.media import Media
 from motet.core.request import GenerationRequest, Message
 from motet.core.workers import Workers
-from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel, Trouble
+from motet.toys.workers import InjectedFault, Pause, ToyDecoder, ToyEncoder, ToyLanguageModel
 from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel
 from motet.transport.server import Server
 from orchestrator.orchestrator import Orchestrator
@@ -54,9 +54,9 @@ class Toys:
         return self.language_model.running + sum(decoder.running for decoder in self.decoders.values())
 
 
-def toys(delay: float = 0.0, **troubles: Trouble) -> Toys:
+def toys(delay: float = 0.0, **faults: InjectedFault) -> Toys:
     decoders = {
-        name: ToyDecoder(name, media_type=f"x/{name}", size=300_000, delay=delay, trouble=troubles.get(name))
+        name: ToyDecoder(name, media_type=f"x/{name}", size=300_000, delay=delay, fault=faults.get(name))
         for name in ("a", "b")
     }
     return Toys(ToyEncoder(), ToyLanguageModel(MANIFEST.grammar, SCRIPT, delay=delay), decoders)
@@ -114,7 +114,7 @@ async def test_closing_the_stream_after_any_event_stops_all_workers(after: int) 
 
 
 async def test_a_remote_cancel_returns_when_every_worker_is_idle() -> None:
-    remote = toys(a=Trouble(Pause(60), after=1), b=Trouble(Pause(60)))
+    remote = toys(a=InjectedFault(Pause(60), after=1), b=InjectedFault(Pause(60)))
 
     async with deployed(remote) as (client, motet), aclosing(client.generate(request_of())) as events:
         first = await anext(events)
@@ -133,25 +133,25 @@ async def test_a_remote_cancel_returns_when_every_worker_is_idle() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trouble", "reason"),
+    ("fault", "reason"),
     [
         (FaultError("the step came out as NaN"), Reason.WORKER_FAULT),
         (RetryableError("out of memory", Reason.OUT_OF_MEMORY), Reason.OUT_OF_MEMORY),
         (RequestError("wrong shape", Reason.CONDITIONING_INVALID), Reason.CONDITIONING_INVALID),
     ],
 )
-async def test_a_failing_decoder_fails_only_its_part(trouble: FaultError, reason: Reason) -> None:
-    async with deployed(toys(a=Trouble(trouble, after=1))) as (client, _):
+async def test_a_failing_decoder_fails_only_its_part(fault: FaultError, reason: Reason) -> None:
+    async with deployed(toys(a=InjectedFault(fault, after=1))) as (client, _):
         events = [event async for event in client.generate(request_of())]
 
     (failed,) = payloads_of(events, PartFailed)
-    assert (failed.error.reason, failed.error.message) == (reason, trouble.message)
+    assert (failed.error.reason, failed.error.message) == (reason, fault.message)
     assert record_of(events).state is State.PARTIAL
     assert len(media_of(events)) == 1
 
 
 async def test_a_hanging_decoder_is_cancelled_at_the_deadline_and_the_other_parts_arrive() -> None:
-    remote = toys(a=Trouble(Pause()))
+    remote = toys(a=InjectedFault(Pause()))
 
     async with deployed(remote) as (client, _):
         for timeout in (1.0, 4.0, 16.0):  # On a busy machine, the other parts may take longer than a short timeout.
@@ -185,7 +185,7 @@ async def test_a_request_over_the_message_limit_is_refused_and_the_next_request_
 
 
 async def test_progress_arrives_while_the_decoder_runs() -> None:
-    remote = toys(a=Trouble(Pause(60), after=1))
+    remote = toys(a=InjectedFault(Pause(60), after=1))
 
     async with deployed(remote) as (client, _), aclosing(client.generate(request_of())) as events:
         async for event in events:

@@ -10,7 +10,7 @@ from typing import Any
 from services.benchmarks.simulation.virtual_loop import run_virtually
 
 
-async def turns(times: int = 10) -> None:
+async def run_ready_tasks(times: int = 10) -> None:
     """Yield to the event loop, so that all ready tasks run."""
     for _ in range(times):
         await asyncio.sleep(0)

@@ -18,7 +18,7 @@ from motet.core.media import Media
 from motet.core.metrics import labelled
 from motet.core.workers import DecodeJob, Decoder, Progress, Reservation, reservable
 
-Finished = LruCache[bytes, Media]
+MediaCache = LruCache[bytes, Media]
 
 _HASHED_FIELDS = {"conditioning", "inputs"}
 _IGNORED_FIELDS = {"previews", "priority", "min_steps"}
@@ -36,7 +36,7 @@ class CachingDecoder:
     and its result is not cached, because the deadline affects the result.
     """
 
-    def __init__(self, decoder: Decoder, model: str, cache: Finished) -> None:
+    def __init__(self, decoder: Decoder, model: str, cache: MediaCache) -> None:
         self._decoder = decoder
         self._model = model
         self._cache = cache

@@ -78,10 +78,10 @@ class Answer:
 async def collect_answer(motet: Motet, request: GenerationRequest) -> Answer:
     """Send a request and wait for the complete answer.
 
-    Raise the errors of `Motet.generate` and `Collected.add`, and the generation's error if it failed or was cancelled.
-    A partial generation raises no error.
+    Raise the errors of `Motet.generate` and `AnswerBuilder.add`, and the generation's error if it failed or was
+    cancelled. A partial generation raises no error.
     """
-    collected = Collected(motet)
+    collected = AnswerBuilder(motet)
     async with closing(motet.generate(request)) as events:
         async for event in events:
             await collected.add(event)
@@ -90,7 +90,7 @@ async def collect_answer(motet: Motet, request: GenerationRequest) -> Answer:
     raise FaultError("the event stream ended before the generation was done")
 
 
-class Collected:
+class AnswerBuilder:
     """A collector of a generation's complete parts."""
 
     def __init__(self, motet: Motet) -> None:

@@ -107,7 +107,7 @@ class Manifest(_Entry):
         """The signal grammar. `<Img>` and `</Img>` have the two ids before the runs, as in NExT-GPT v0."""
         lengths = {modality: signal.run for modality, signal in self.signals.items()}
         tokens = {modality: signal.token for modality, signal in self.signals.items()}
-        return Grammar.following(self.language_model.first_control + 2, lengths, tokens)
+        return Grammar.from_lengths(self.language_model.first_control + 2, lengths, tokens)
 
     def decoder_of(self, modality: str) -> DecoderEntry:
         """Return the decoder of a modality. Raise `NotFoundError` if the modality has no signal run."""
@@ -135,10 +135,10 @@ class Bundle:
         return self.folder / relative
 
     @classmethod
-    def load(cls, folder: Path, parts: Iterable[str] | None = None) -> Bundle:
+    def load(cls, folder: Path, folders: Iterable[str] | None = None) -> Bundle:
         """Read and verify a bundle: every listed file must exist and have the listed sha256.
 
-        `parts` limits the verification to the files in these relative folders, for a process that uses only them.
+        `folders` limits the verification to the files in these relative folders, for a process that uses only them.
         Raise `BundleError` that names the file.
         """
         folder = folder.resolve()
@@ -153,7 +153,7 @@ class Bundle:
             first = error.errors(include_url=False)[0]
             place = ".".join(map(str, first["loc"])) or MANIFEST
             raise BundleError(f"{folder.name}/{MANIFEST}: {place}: {first['msg']}") from error
-        _verify(folder, manifest, None if parts is None else tuple(parts))
+        _verify(folder, manifest, None if folders is None else tuple(folders))
         return cls(folder, manifest, hashlib.sha256(raw).hexdigest())
 
 

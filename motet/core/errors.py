@@ -37,7 +37,6 @@ class Reason(StrEnum):
     MODEL_NOT_FOUND = "MODEL_NOT_FOUND"
     GENERATION_NOT_FOUND = "GENERATION_NOT_FOUND"
     ARTIFACT_NOT_FOUND = "ARTIFACT_NOT_FOUND"
-    SEQUENCE_EXPIRED = "SEQUENCE_EXPIRED"
     REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
     QUEUE_FULL = "QUEUE_FULL"
     DRAINING = "DRAINING"
@@ -153,7 +152,6 @@ _CLASS_OF: Mapping[Reason, type[MotetError]] = {
             Reason.LIMIT_EXCEEDED,
             Reason.INPUT_TOO_LARGE,
             Reason.CONDITIONING_INVALID,
-            Reason.SEQUENCE_EXPIRED,
             Reason.REQUEST_ID_REUSED,
         ),
         RequestError,

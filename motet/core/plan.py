@@ -31,17 +31,17 @@ class Plan:
     This order proves that a plan has no cycle and no missing job. Raise `FaultError` for any other order.
     """
 
-    steps: tuple[MediaJob, ...] = ()
+    jobs: tuple[MediaJob, ...] = ()
 
     def __post_init__(self) -> None:
         earlier: set[str] = set()
-        for job in self.steps:
+        for job in self.jobs:
             if job.id in earlier:
                 raise FaultError(f"two media jobs have the id {job.id!r}")
             if missing := set(job.needs) - earlier:
                 raise FaultError(f"media job {job.id!r} needs {sorted(missing)}, which no earlier job makes")
             earlier.add(job.id)
 
-    def then(self, job: MediaJob) -> Plan:
+    def with_job(self, job: MediaJob) -> Plan:
         """Return this plan with one more job at its end."""
-        return Plan((*self.steps, job))
+        return Plan((*self.jobs, job))

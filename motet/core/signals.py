@@ -52,7 +52,7 @@ class Grammar:
                 seen[token] = run.modality
 
     @classmethod
-    def following(cls, first: int, lengths: Mapping[str, int], tokens: Mapping[str, str] | None = None) -> Grammar:
+    def from_lengths(cls, first: int, lengths: Mapping[str, int], tokens: Mapping[str, str] | None = None) -> Grammar:
         """Return the grammar of consecutive runs from id `first`, in the order of `lengths` (modality -> length).
 
         `tokens` maps a modality to the spelling of its tokens, by default "[MODALITY{i}]".
@@ -68,7 +68,7 @@ class Grammar:
         """Return the run of a modality. Raise `KeyError` for an unknown modality."""
         return {run.modality: run for run in self.runs}[modality]
 
-    def run_holding(self, token: int) -> Run | None:
+    def run_containing(self, token: int) -> Run | None:
         """Return the run that contains a token id, or None for a text token."""
         return next((run for run in self.runs if token in run.ids), None)
 
@@ -142,7 +142,7 @@ class SignalParser:
         return [broken]
 
     def _open(self, token: int) -> list[SignalEvent]:
-        run = self._grammar.run_holding(token)
+        run = self._grammar.run_containing(token)
         if run is None:
             return [TextToken(token)]
         if token != run.first:

@@ -48,7 +48,7 @@ class Pause:
 
     seconds: float | None = None
 
-    async def passes(self, deadline: Deadline, doing: str) -> None:
+    async def wait(self, deadline: Deadline, doing: str) -> None:
         """Wait for the pause to end. Raise `DeadlineError` at the deadline. Only a cancellation ends a hang."""
         if self.seconds is None:
             await asyncio.Event().wait()
@@ -68,7 +68,7 @@ Script = Callable[["Prompt"], Iterable[Token]]
 
 def grammar_of(*modalities: str, length: int = 4) -> Grammar:
     """Return a grammar with one run of `length` tokens per modality, from `FIRST_SIGNAL`."""
-    return Grammar.following(FIRST_SIGNAL, dict.fromkeys(modalities, length))
+    return Grammar.from_lengths(FIRST_SIGNAL, dict.fromkeys(modalities, length))
 
 
 def tensor_of(seed: bytes, shape: tuple[int, ...]) -> Tensor:
@@ -82,7 +82,7 @@ class ToyEncoder:
 
     def __init__(self, width: int = 16, delay: float = 0.0) -> None:
         self.seen: deque[tuple[Media, ...]] = deque(maxlen=HISTORY)
-        self.whose: deque[tuple[str, int]] = deque(maxlen=HISTORY)
+        self.callers: deque[tuple[str, int]] = deque(maxlen=HISTORY)
         """Tenant and priority of each call in `seen`."""
         self._width = width
         self._pause = Pause(delay)
@@ -92,8 +92,8 @@ class ToyEncoder:
     ) -> list[Tensor]:
         """Return one float32 embedding of shape (width,) per item, after `delay` seconds in total."""
         self.seen.append(tuple(media))
-        self.whose.append((tenant, priority))
-        await self._pause.passes(deadline, "encoding")
+        self.callers.append((tenant, priority))
+        await self._pause.wait(deadline, "encoding")
         for index, item in enumerate(media):
             if not item.data or item.data.startswith(UNREADABLE):
                 raise MediaError(f"item {index} of the media cannot be read", metadata={"index": str(index)})
@@ -134,11 +134,11 @@ class ToyLanguageModel:
                 if isinstance(token, MotetError):
                     raise token
                 if isinstance(token, Pause):
-                    await token.passes(deadline, "writing")
+                    await token.wait(deadline, "writing")
                     continue
                 if count == prompt.max_tokens:
                     break
-                await self._pause.passes(deadline, "writing")
+                await self._pause.wait(deadline, "writing")
                 count += 1
                 for event in parser.feed(token):
                     yield self._to_language_event(event, prompt, count)
@@ -173,7 +173,7 @@ def _size_of(prompt: Prompt) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class InjectedFault:
     """An injected fault of a toy decoder after `after` steps: an error to raise, or a pause.
 
     The fault occurs in the first `times` jobs. None means every job.
@@ -202,7 +202,7 @@ class ToyDecoder:
         delay: float = 0.0,
         size: int = 64,
         shape: tuple[int, ...] | None = None,
-        trouble: Trouble | None = None,
+        fault: InjectedFault | None = None,
     ) -> None:
         self.seen: deque[DecodeJob] = deque(maxlen=HISTORY)
         self.running = 0
@@ -212,22 +212,22 @@ class ToyDecoder:
         self._pause = Pause(delay)
         self._size = size
         self._shape = shape
-        self._trouble = trouble
-        self._trouble_count = 0
+        self._fault = fault
+        self._fault_count = 0
 
     async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
         """Yield one `Progress` per step, then exactly one `Media`."""
         self.seen.append(job)
         self._check(job)
-        trouble = self._next_trouble()
+        fault = self._next_fault()
         total = self._steps_of(job, deadline)
         seed = repr((job.modality, job.conditioning, job.seed, total, job.guidance, job.inputs)).encode()
         with _running(self):
             for step in range(total + 1):
-                if trouble and trouble.after == step:
-                    await _inject(trouble, deadline)
+                if fault and fault.after == step:
+                    await _inject(fault, deadline)
                 if step < total:
-                    await self._pause.passes(deadline, f"making {job.modality}")
+                    await self._pause.wait(deadline, f"making {job.modality}")
                     yield Progress(step + 1, total, self._preview(job, step))
             yield Media(self._media_type, shake_256(seed).digest(self._size))
 
@@ -249,21 +249,21 @@ class ToyDecoder:
             return steps
         return min(steps, max(job.min_steps, int(left / (self._pause.seconds or 1))))
 
-    def _next_trouble(self) -> Trouble | None:
-        if self._trouble is None or self._trouble_count == self._trouble.times:
+    def _next_fault(self) -> InjectedFault | None:
+        if self._fault is None or self._fault_count == self._fault.times:
             return None
-        self._trouble_count += 1
-        return self._trouble
+        self._fault_count += 1
+        return self._fault
 
     def _preview(self, job: DecodeJob, step: int) -> Media | None:
         return Media(self._media_type, b"preview %d" % (step + 1)) if job.previews else None
 
 
-async def _inject(trouble: Trouble, deadline: Deadline) -> None:
-    if isinstance(trouble.what, Pause):
-        await trouble.what.passes(deadline, "a fault was injected")
+async def _inject(fault: InjectedFault, deadline: Deadline) -> None:
+    if isinstance(fault.what, Pause):
+        await fault.what.wait(deadline, "a fault was injected")
     else:
-        raise trouble.what
+        raise fault.what
 
 
 @contextmanager

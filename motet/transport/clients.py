@@ -10,12 +10,11 @@ from hashlib import sha256
 
 import grpc.aio
 
-from motet.core.capacity import Load
 from motet.core.deadline import Deadline
 from motet.core.errors import FaultError
 from motet.core.media import Media
 from motet.core.tensors import Tensor
-from motet.core.workers import DecodeJob, Finished, LanguageEvent, Progress, Prompt
+from motet.core.workers import DecodeJob, Finished, LanguageEvent, Load, Progress, Prompt
 from motet.internal.v1 import (
     decoder_service_pb2,
     decoder_service_pb2_grpc,

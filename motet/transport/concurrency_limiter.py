@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 
 from motet.core import metrics
-from motet.core.capacity import REPORT_INTERVAL, Load
 from motet.core.clock import now
 from motet.core.errors import OverloadedError, Reason, RetryableError
+from motet.core.workers import REPORT_INTERVAL, Load
 from motet.scheduling.moving_average import MovingAverage
 
 _SHORTEST_WAIT, _LONGEST_WAIT = 0.1, 60.0

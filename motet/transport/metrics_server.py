@@ -10,9 +10,9 @@ from motet.transport.address import bind_error, check_local, split_address
 class MetricsServer:
     """An HTTP server for `/metrics` at HOST:PORT, on a thread of its own."""
 
-    def __init__(self, address: str, insecure_anywhere: bool = False) -> None:
+    def __init__(self, address: str, allow_insecure: bool = False) -> None:
         self.address = address
-        self._insecure_anywhere = insecure_anywhere
+        self._insecure_anywhere = allow_insecure
 
     def start(self) -> None:
         """Bind and serve. Then `address` holds the bound port, also if port 0 was given.

@@ -56,7 +56,7 @@ class Server:
     """A server of servicers at one address. `async with` starts and stops it; `run` also handles signals.
 
     Health is reported under "" and under each servicer's name. Without credentials, only this machine can connect,
-    unless `insecure_anywhere` is set. `metrics` is the HOST:PORT of the metrics server, or "" for none. `finish` is
+    unless `allow_insecure` is set. `metrics` is the HOST:PORT of the metrics server, or "" for none. `finish` is
     awaited during a drain once no call is left, for work that outlives its call.
     """
 
@@ -69,7 +69,7 @@ class Server:
         metrics: str = "",
         reflection: bool = False,
         credentials: grpc.ServerCredentials | None = None,
-        insecure_anywhere: bool = False,
+        allow_insecure: bool = False,
         finish: Callable[[], Awaitable[None]] = _no_cleanup,
     ) -> None:
         self.limiter = limiter or ConcurrencyLimiter()
@@ -77,9 +77,9 @@ class Server:
         self._servicers = tuple(servicers)
         self._reflection = reflection
         self._credentials = credentials
-        self._insecure_anywhere = insecure_anywhere
+        self._insecure_anywhere = allow_insecure
         self._finish = finish
-        self._metrics = MetricsServer(metrics, insecure_anywhere) if metrics else None
+        self._metrics = MetricsServer(metrics, allow_insecure) if metrics else None
         self._health = health.HealthServicer()
 
     async def start(self) -> None:

@@ -54,7 +54,6 @@ CODE_OF: Mapping[Reason, grpc.StatusCode] = {
     Reason.MODEL_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     Reason.GENERATION_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     Reason.ARTIFACT_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
-    Reason.SEQUENCE_EXPIRED: grpc.StatusCode.OUT_OF_RANGE,
     Reason.REQUEST_ID_REUSED: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.QUEUE_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.DRAINING: grpc.StatusCode.UNAVAILABLE,

@@ -35,7 +35,7 @@ async def execute(media_jobs: AsyncIterator[MediaJob], runner: JobRunner) -> Pla
     try:
         async with asyncio.TaskGroup() as group, closing(media_jobs):
             async for media_job in media_jobs:
-                plan = plan.then(media_job)
+                plan = plan.with_job(media_job)
                 needs = [tasks[need] for need in media_job.needs]
                 tasks[media_job.id] = group.create_task(_run(media_job, needs, runner), name=f"job {media_job.id}")
     except BaseExceptionGroup as failures:

@@ -85,7 +85,7 @@ class Pipeline:
     async def run_job(self, media_job: MediaJob, inputs: tuple[Media, ...]) -> Media:
         """Implement `JobRunner.run_job`: decode the media, store them and write the part's events."""
         job = self._decode_job(media_job, inputs)
-        timeout = self._settings.step_timeout
+        timeout = self._settings.media_job_timeout
         try:
             async with asyncio.timeout(timeout):
                 with measured_job(media_job.modality):
@@ -199,7 +199,7 @@ class Pipeline:
         steps = self._requested_steps(job)
         decoder = self._reservations.pop(media_job.id, self._workers.decoders[job.modality])
         name = f"the decoder of {job.modality}"
-        deadline = self._request.deadline.within(self._settings.step_timeout)
+        deadline = self._request.deadline.within(self._settings.media_job_timeout)
         async with worker_stream(name, decoder.decode(job, deadline)) as events:
             async for event in events:
                 if isinstance(event, Media):

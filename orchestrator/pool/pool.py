@@ -49,8 +49,8 @@ class Pool(Generic[Worker]):
     `RetryableError` is sent once more, to another replica if there is one.
 
     A pool is a context manager: it watches its replicas' loads until it is closed. A pool whose members all have no
-    `loads` also works outside its context. `name` is used in messages and metrics. `guess` is the duration of a unit of
-    work in seconds, used until one was measured.
+    `loads` also works outside its context. `name` is used in messages and metrics. `initial_estimate` is the duration
+    of a unit of work in seconds, used until one was measured.
     """
 
     def __init__(
@@ -59,13 +59,13 @@ class Pool(Generic[Worker]):
         members: Sequence[Member[Worker]],
         settings: OrchestratorSettings,
         *,
-        guess: float = 1.0,
+        initial_estimate: float = 1.0,
         random: Random | None = None,
     ) -> None:
         random = random or Random()
         self._name = name
         self._settings = settings
-        self._estimate = DurationEstimate(guess)
+        self._estimate = DurationEstimate(initial_estimate)
         self._replicas = [
             Replica(
                 member.worker,

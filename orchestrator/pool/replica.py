@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from random import Random
 from typing import Generic, TypeVar
 
-from motet.core.capacity import REPORT_INTERVAL, Load
 from motet.core.closing import closing
 from motet.core.errors import MotetError, OverloadedError, Reason, RetryableError
+from motet.core.workers import REPORT_INTERVAL, Load
 from orchestrator.pool.circuit_breaker import CircuitBreaker
 from orchestrator.pool.duration_estimate import DurationEstimate
 from orchestrator.pool.queued_call import QueuedCall

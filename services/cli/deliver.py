@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from motet.core.answer import Collected
+from motet.core.answer import AnswerBuilder
 from motet.core.closing import closing
 from motet.core.errors import FaultError
 from motet.core.events import TEXT, Done, Generation, PartDone, PartStarted
@@ -32,7 +32,7 @@ async def deliver(motet: Motet, request: GenerationRequest, folder: OutputFolder
     early or media do not match their digest.
     """
     start = time.monotonic()
-    collected = Collected(motet)
+    collected = AnswerBuilder(motet)
     paths: dict[str, Path] = {}
     saved: dict[int, SavedMedia] = {}
     async with closing(motet.generate(request)) as events:

@@ -16,7 +16,7 @@ from motet.transport import convert
 from motet.transport.channel import chunks
 from motet.transport.coalescing import coalesced
 from motet.transport.interceptor import deadline_of
-from services.capacity_servicer import LEAST, ROOM
+from services.capacity_servicer import EVENT_BYTES, MAX_BUFFERED_BYTES
 
 
 class DecoderServicer(pb_grpc.DecoderServiceServicer):
@@ -35,7 +35,7 @@ class DecoderServicer(pb_grpc.DecoderServiceServicer):
         """Yield the events of a job. Media are split into chunks."""
         job = convert.decode_job_from_proto(request)
         events = self._decoder.decode(job, deadline_of(context))
-        async with aclosing(coalesced(events, size_of=_size_of, max_bytes=ROOM)) as batches:
+        async with aclosing(coalesced(events, size_of=_size_of, max_bytes=MAX_BUFFERED_BYTES)) as batches:
             async for batch in batches:
                 for messages in _to_messages(batch):
                     yield pb.DecodeResponse(events=messages)
@@ -43,7 +43,7 @@ class DecoderServicer(pb_grpc.DecoderServiceServicer):
 
 def _size_of(event: Progress | Media) -> int:
     media = event.preview if isinstance(event, Progress) else event
-    return LEAST if media is None else LEAST + len(media.data)
+    return EVENT_BYTES if media is None else EVENT_BYTES + len(media.data)
 
 
 def _to_messages(events: Sequence[Progress | Media]) -> Iterator[list[pb.DecodeResponse.Event]]:

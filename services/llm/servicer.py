@@ -14,7 +14,7 @@ from motet.internal.v1 import language_model_service_pb2_grpc as pb_grpc
 from motet.transport import convert
 from motet.transport.coalescing import coalesced
 from motet.transport.interceptor import deadline_of
-from services.capacity_servicer import LEAST, ROOM
+from services.capacity_servicer import EVENT_BYTES, MAX_BUFFERED_BYTES
 
 MIN_INTERVAL = 0.001
 """Minimum interval between messages of a stream, in seconds. It is shorter than a token takes.
@@ -41,7 +41,7 @@ class LanguageModelServicer(pb_grpc.LanguageModelServiceServicer):
         prompt = convert.prompt_from_proto(request)
         events = self._language_model.generate(prompt, deadline_of(context))
         async with aclosing(
-            coalesced(events, size_of=_size_of, max_bytes=ROOM, min_interval=self._min_interval)
+            coalesced(events, size_of=_size_of, max_bytes=MAX_BUFFERED_BYTES, min_interval=self._min_interval)
         ) as batches:
             async for batch in batches:
                 yield pb.GenerateResponse(events=map(convert.language_event_to_proto, batch))
@@ -50,8 +50,8 @@ class LanguageModelServicer(pb_grpc.LanguageModelServiceServicer):
 def _size_of(event: LanguageEvent) -> int:
     match event:
         case TextPiece(text):
-            return LEAST + len(text)
+            return EVENT_BYTES + len(text)
         case Signal(_, conditioning):
-            return LEAST + len(conditioning.data)
+            return EVENT_BYTES + len(conditioning.data)
         case _:
-            return LEAST
+            return EVENT_BYTES

@@ -38,7 +38,7 @@ async def pooled_workers(settings: OrchestratorSettings, manifest: Manifest, sta
         for address in (addresses,) if isinstance(addresses, str) else addresses:
             channel = await stack.enter_async_context(open_channel(address, health="", retries=False))
             members.append(Member(client(channel), RemoteWorker(channel).watch_load))
-        return await stack.enter_async_context(Pool(name, members, settings, guess=estimate))
+        return await stack.enter_async_context(Pool(name, members, settings, initial_estimate=estimate))
 
     encoders: Pool[Encoder] = await pool("encoder", RemoteEncoder, settings.encoder, _INITIAL_ESTIMATE)
     language_models: Pool[LanguageModel] = await pool(

@@ -12,7 +12,7 @@ from orchestrator.orchestrator import Orchestrator
 from services.orchestrator.pools import pooled_workers
 from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
 from services.orchestrator.settings import OrchestratorServiceSettings, addresses_of
-from services.serve import Opened, Service, factory_of
+from services.serve import ReadyService, Service, factory_of
 from services.settings import settings_of
 
 _POLL_INTERVAL = 0.05
@@ -27,7 +27,7 @@ def orchestrator_service(options: dict[str, Any]) -> Service:
     settings = settings_of(OrchestratorServiceSettings, options | {"decoders": addresses_of(options.get("decoders"))})
 
     @asynccontextmanager
-    async def opened() -> AsyncIterator[Opened]:
+    async def opened() -> AsyncIterator[ReadyService]:
         # The orchestrator reads only the manifest, so no weights are verified.
         factory = factory_of(settings, lambda manifest: ())
         async with AsyncExitStack() as stack:
@@ -40,6 +40,6 @@ def orchestrator_service(options: dict[str, Any]) -> Service:
                     await asyncio.sleep(_POLL_INTERVAL)
 
             generations = GenerationServicer(motet, settings.heartbeat)
-            yield Opened([generations, ArtifactServicer(motet), ModelServicer(motet)], finish)
+            yield ReadyService([generations, ArtifactServicer(motet), ModelServicer(motet)], finish)
 
     return Service("orchestrator", settings.listen, settings, ConcurrencyLimiter(), opened)

@@ -10,21 +10,21 @@ from typing import Any
 
 import pytest
 
-from motet.caching.decoder import CachingDecoder, Finished
+from motet.caching.decoder import CachingDecoder, MediaCache
 from motet.core import metrics
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, OverloadedError, Reason
 from motet.core.media import Media
 from motet.core.workers import DecodeJob, Decoder, Progress
-from motet.toys.workers import Pause, ToyDecoder, Trouble, tensor_of
-from tests.waiting import in_virtual_time, turns
+from motet.toys.workers import InjectedFault, Pause, ToyDecoder, tensor_of
+from tests.waiting import in_virtual_time, run_ready_tasks
 
 NEVER = Deadline(None)
 JOB = DecodeJob("a", tensor_of(b"conditioning", (4,)), seed=7, tenant="t")
 
 
-def decoder_of(inner: Any, cache: Finished | None = None, model: str = "m") -> CachingDecoder:
-    return CachingDecoder(inner, model, Finished(1000) if cache is None else cache)
+def decoder_of(inner: Any, cache: MediaCache | None = None, model: str = "m") -> CachingDecoder:
+    return CachingDecoder(inner, model, MediaCache(1000) if cache is None else cache)
 
 
 async def events_of(decoder: Decoder, job: DecodeJob = JOB, deadline: Deadline = NEVER) -> list[Progress | Media]:
@@ -125,7 +125,7 @@ async def test_a_job_that_differs_only_in_an_ignored_field_is_a_hit(field: str) 
 
 
 async def test_media_of_other_weights_are_a_miss() -> None:
-    toy, cache = ToyDecoder("a"), Finished(1000)
+    toy, cache = ToyDecoder("a"), MediaCache(1000)
 
     for model in ("old", "new"):
         await events_of(decoder_of(toy, cache, model=model))
@@ -135,7 +135,7 @@ async def test_media_of_other_weights_are_a_miss() -> None:
 
 async def test_media_larger_than_the_cache_are_decoded_again() -> None:
     toy = ToyDecoder("a", size=64)
-    decoder = decoder_of(toy, Finished(63))
+    decoder = decoder_of(toy, MediaCache(63))
 
     first, second = await events_of(decoder), await events_of(decoder)
 
@@ -147,7 +147,7 @@ async def test_concurrent_equal_jobs_run_once_and_all_callers_get_all_events() -
     stepped = SteppedDecoder()
     decoder = decoder_of(stepped)
     callers = [asyncio.create_task(events_of(decoder)) for _ in range(8)]
-    await turns()
+    await run_ready_tasks()
     stepped.allow(3)
 
     received = await asyncio.gather(*callers)
@@ -161,12 +161,12 @@ async def test_a_late_caller_gets_the_latest_progress_and_all_later_events() -> 
     stepped = SteppedDecoder()
     decoder = decoder_of(stepped)
     first = asyncio.create_task(events_of(decoder))
-    await turns()
+    await run_ready_tasks()
     stepped.allow(2)
-    await turns()
+    await run_ready_tasks()
 
     late = asyncio.create_task(events_of(decoder))
-    await turns()
+    await run_ready_tasks()
     stepped.allow()
 
     assert await late == [Progress(2, 3), Progress(3, 3), Media("x/a", b"result")]
@@ -177,9 +177,9 @@ async def test_a_caller_that_cancels_does_not_stop_the_job_of_the_others() -> No
     stepped = SteppedDecoder()
     decoder = decoder_of(stepped)
     first, second = (asyncio.create_task(events_of(decoder)) for _ in range(2))
-    await turns()
+    await run_ready_tasks()
     stepped.allow()
-    await turns()
+    await run_ready_tasks()
 
     first.cancel()
     await asyncio.wait([first])
@@ -193,7 +193,7 @@ async def test_the_job_stops_when_the_last_caller_cancels() -> None:
     stepped = SteppedDecoder()
     decoder = decoder_of(stepped)
     callers = [asyncio.create_task(events_of(decoder)) for _ in range(2)]
-    await turns()
+    await run_ready_tasks()
 
     for caller in callers:
         caller.cancel()
@@ -216,7 +216,7 @@ async def test_a_job_does_not_join_a_job_of_lower_priority() -> None:
     stepped = SteppedDecoder()
     decoder = decoder_of(stepped)
     callers = [asyncio.create_task(events_of(decoder, replace(JOB, priority=priority))) for priority in (0, 1)]
-    await turns()
+    await run_ready_tasks()
 
     assert [job.priority for job in stepped.jobs] == [0, 1]
     stepped.allow(6)
@@ -228,7 +228,7 @@ async def test_each_caller_waits_until_its_own_deadline() -> None:
     stepped = SteppedDecoder()
     decoder = decoder_of(stepped)
     short = asyncio.create_task(events_of(decoder, deadline=Deadline.after(0.05)))
-    await turns()
+    await run_ready_tasks()
     long = asyncio.create_task(events_of(decoder))
 
     with pytest.raises(DeadlineError):
@@ -270,7 +270,7 @@ async def test_events_after_the_media_are_ignored() -> None:
 
 async def test_an_error_reaches_all_callers_and_is_not_cached() -> None:
     full = OverloadedError("full", retry_after=3.0)
-    toy = ToyDecoder("a", trouble=Trouble(full, after=1, times=1), delay=0.01)
+    toy = ToyDecoder("a", fault=InjectedFault(full, after=1, times=1), delay=0.01)
     decoder = decoder_of(toy)
 
     failed = await asyncio.gather(*(events_of(decoder) for _ in range(3)), return_exceptions=True)
@@ -287,7 +287,7 @@ async def test_a_job_with_min_steps_runs_alone_under_its_own_deadline_and_is_not
     deadlines = [Deadline.after(seconds) for seconds in (30, 20, 10)]
     jobs = zip((JOB, reducible, reducible), deadlines, strict=True)
     callers = [asyncio.create_task(events_of(decoder, job, deadline)) for job, deadline in jobs]
-    await turns()
+    await run_ready_tasks()
     assert set(stepped.deadlines) == set(deadlines)
 
     stepped.allow(9)
@@ -301,7 +301,7 @@ async def test_a_job_with_min_steps_runs_alone_under_its_own_deadline_and_is_not
 
 @in_virtual_time
 async def test_a_hanging_decoder_is_cancelled_at_the_last_deadline() -> None:
-    toy = ToyDecoder("a", trouble=Trouble(Pause()))
+    toy = ToyDecoder("a", fault=InjectedFault(Pause()))
     decoder = decoder_of(toy)
 
     with pytest.raises(DeadlineError):

@@ -68,7 +68,7 @@ async def test_the_encoder_gets_tenant_and_priority() -> None:
 
     await encoder_of(toy).encode([ONE], NEVER, tenant="acme", priority=1)
 
-    assert list(toy.whose) == [("acme", 1)]
+    assert list(toy.callers) == [("acme", 1)]
 
 
 async def test_cached_media_are_not_encoded_again() -> None:

@@ -13,7 +13,7 @@ import pytest
 from motet.caching.shared_streams import SharedStreams
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError
-from tests.waiting import in_virtual_time, turns
+from tests.waiting import in_virtual_time, run_ready_tasks
 
 NEVER = Deadline.never()
 
@@ -61,7 +61,7 @@ async def all_of(
 async def test_eight_subscribers_share_one_stream_and_receive_all_items() -> None:
     streams, source = SharedStreams[int](), Source()
     subscribers = [asyncio.create_task(all_of(streams, source)) for _ in range(8)]
-    await turns()
+    await run_ready_tasks()
     source.allow(3)
 
     assert await asyncio.gather(*subscribers) == [[1, 2, 3]] * 8
@@ -84,13 +84,13 @@ async def test_different_keys_are_different_streams() -> None:
 async def test_a_late_subscriber_gets_the_latest_item_and_all_later_items() -> None:
     streams, source, early = SharedStreams[int](), Source(), []
     first = asyncio.create_task(all_of(streams, source, early))
-    await turns()
+    await run_ready_tasks()
     source.allow(2)
-    await turns()
+    await run_ready_tasks()
     assert early == [1, 2]
 
     late = asyncio.create_task(all_of(streams, source))
-    await turns()
+    await run_ready_tasks()
     source.allow()
 
     assert await late == [2, 3]
@@ -100,10 +100,10 @@ async def test_a_late_subscriber_gets_the_latest_item_and_all_later_items() -> N
 async def test_the_others_receive_all_items_after_the_first_subscriber_cancels() -> None:
     streams, source = SharedStreams[int](), Source()
     first, second = (asyncio.create_task(all_of(streams, source)) for _ in range(2))
-    await turns()
+    await run_ready_tasks()
 
     first.cancel()
-    await turns()
+    await run_ready_tasks()
     assert source.stopped == 0
     source.allow(3)
 
@@ -113,7 +113,7 @@ async def test_the_others_receive_all_items_after_the_first_subscriber_cancels()
 async def test_the_stream_stops_when_the_last_subscriber_cancels() -> None:
     streams, source = SharedStreams[int](), Source()
     subscribers = [asyncio.create_task(all_of(streams, source)) for _ in range(2)]
-    await turns()
+    await run_ready_tasks()
 
     for subscriber in subscribers:
         subscriber.cancel()
@@ -147,7 +147,7 @@ async def test_a_subscriber_during_the_stop_of_a_stream_gets_a_new_stream() -> N
     async with aclosing(streams.join("key", slow_to_stop, NEVER)) as items:
         await anext(items)
         closing = asyncio.create_task(items.aclose())
-        await turns()
+        await run_ready_tasks()
         source = Source()
         source.allow(3)
         assert await all_of(streams, source) == [1, 2, 3]
@@ -158,7 +158,7 @@ async def test_a_subscriber_during_the_stop_of_a_stream_gets_a_new_stream() -> N
 async def test_an_error_reaches_all_subscribers_and_the_next_subscriber_starts_a_new_stream() -> None:
     streams, broken = SharedStreams[int](), Source(ValueError("broken"))
     subscribers = [asyncio.create_task(all_of(streams, broken)) for _ in range(3)]
-    await turns()
+    await run_ready_tasks()
     broken.allow(3)
     await asyncio.wait(subscribers)
 
@@ -197,7 +197,7 @@ async def test_a_stream_after_its_deadline_restarts_with_the_latest_deadline() -
     streams, source = SharedStreams[int](), Source(DeadlineError("out of time"))
     deadlines = [Deadline.after(seconds) for seconds in (10, 30, 20)]
     subscribers = [asyncio.create_task(all_of(streams, source, deadline=deadline)) for deadline in deadlines]
-    await turns()
+    await run_ready_tasks()
     source.allow(6)
     await asyncio.wait(subscribers)
 
@@ -224,7 +224,7 @@ async def test_the_latest_item_is_freed_after_the_last_subscription() -> None:
             async for _ in items:
                 pass
         del items, _
-        await turns()
+        await run_ready_tasks()
         assert [reference() for reference in references] == [None]
     finally:
         gc.enable()

@@ -30,17 +30,17 @@ from motet.core.errors import (
 from motet.core.media import Media
 from motet.core.request import ArtifactName, GenerationRequest, Message
 from motet.core.service import Motet
-from tests.stage import MODEL, NAME, PICTURE, Stage, artifact_of, done, media_part, serving, text_part
+from tests.scripted_motet import MODEL, NAME, PICTURE, ScriptedMotet, artifact_of, done, media_part, serving, text_part
 from tests.waiting import until
 
 ASK = GenerationRequest((Message("user", ("hi",)),))
-Connect = Callable[[Stage], AbstractAsyncContextManager[Motet]]
+Connect = Callable[[ScriptedMotet], AbstractAsyncContextManager[Motet]]
 
 
 @pytest.fixture(params=["embedded", "grpc"])
 def connect(request: pytest.FixtureRequest) -> Connect:
     @asynccontextmanager
-    async def connected(server_motet: Stage) -> AsyncIterator[Motet]:
+    async def connected(server_motet: ScriptedMotet) -> AsyncIterator[Motet]:
         if request.param == "embedded":
             yield server_motet
         else:
@@ -56,7 +56,7 @@ async def all_of(stream: Any) -> list[Any]:
 
 async def test_an_answer_is_collected_in_order_with_the_bytes_of_its_media(connect: Connect) -> None:
     text, picture = text_part(0, "Höre: "), media_part(1, PICTURE)
-    scripted = Stage(*text[:1], *picture[:2], *text[1:], *text_part(2, "."), *picture[2:], done())
+    scripted = ScriptedMotet(*text[:1], *picture[:2], *text[1:], *text_part(2, "."), *picture[2:], done())
 
     async with connect(scripted) as motet:
         answer = await collect_answer(motet, ASK)
@@ -72,7 +72,7 @@ async def test_an_answer_is_collected_in_order_with_the_bytes_of_its_media(conne
 
 async def test_media_without_deltas_are_downloaded(connect: Connect) -> None:
     large = Media("image/png", bytes(2**20 + 1))
-    scripted = Stage(*media_part(0, large, inline=False), done())
+    scripted = ScriptedMotet(*media_part(0, large, inline=False), done())
     await scripted.upload(large)
 
     async with connect(scripted) as motet:
@@ -85,14 +85,14 @@ async def test_content_that_does_not_match_its_digest_is_refused(connect: Connec
     script = media_part(0, PICTURE)
     script[2] = ev.PartDelta("part-0", 0, b"something else")
 
-    async with connect(Stage(*script, done())) as motet:
+    async with connect(ScriptedMotet(*script, done())) as motet:
         with pytest.raises(FaultError, match="does not match its digest"):
             await collect_answer(motet, ASK)
 
 
 async def test_a_partial_answer_raises_no_error(connect: Connect) -> None:
     failed = ev.PartFailed("part-1", RetryableError("lost", Reason.WORKER_LOST), retryable=True)
-    scripted = Stage(*text_part(0, "well"), media_part(1, PICTURE)[0], failed, done(ev.State.PARTIAL))
+    scripted = ScriptedMotet(*text_part(0, "well"), media_part(1, PICTURE)[0], failed, done(ev.State.PARTIAL))
 
     async with connect(scripted) as motet:
         answer = await collect_answer(motet, ASK)
@@ -102,7 +102,7 @@ async def test_a_partial_answer_raises_no_error(connect: Connect) -> None:
 
 
 async def test_a_failed_generation_raises_its_error(connect: Connect) -> None:
-    async with connect(Stage(done(ev.State.FAILED, OverloadedError("full", retry_after=2.5)))) as motet:
+    async with connect(ScriptedMotet(done(ev.State.FAILED, OverloadedError("full", retry_after=2.5)))) as motet:
         with pytest.raises(OverloadedError) as caught:
             await collect_answer(motet, ASK)
 
@@ -110,14 +110,14 @@ async def test_a_failed_generation_raises_its_error(connect: Connect) -> None:
 
 
 async def test_the_events_report_a_failed_generation_in_done(connect: Connect) -> None:
-    async with connect(Stage(done(ev.State.FAILED, FaultError("no")))) as motet:
+    async with connect(ScriptedMotet(done(ev.State.FAILED, FaultError("no")))) as motet:
         events = await all_of(motet.generate(ASK))
 
     assert events[-1].payload.generation.error.message == "no"
 
 
 async def test_a_refused_request_raises_before_any_event(connect: Connect) -> None:
-    scripted = Stage()
+    scripted = ScriptedMotet()
     scripted.script = [RequestError("the text is empty", metadata={"turn": "0"})]
 
     async with connect(scripted) as motet:
@@ -128,7 +128,7 @@ async def test_a_refused_request_raises_before_any_event(connect: Connect) -> No
 
 
 async def test_closing_the_events_cancels_the_generation(connect: Connect) -> None:
-    scripted = Stage(60.0, done())
+    scripted = ScriptedMotet(60.0, done())
 
     async with connect(scripted) as motet:
         events = motet.generate(ASK)
@@ -138,7 +138,7 @@ async def test_closing_the_events_cancels_the_generation(connect: Connect) -> No
 
 
 async def test_every_other_call_reaches_its_method(connect: Connect) -> None:
-    scripted = Stage(*text_part(0, "x"), done())
+    scripted = ScriptedMotet(*text_part(0, "x"), done())
 
     async with connect(scripted) as motet:
         artifact = await motet.upload(PICTURE)
@@ -158,7 +158,7 @@ async def test_every_other_call_reaches_its_method(connect: Connect) -> None:
 
 
 async def test_an_unknown_name_raises_not_found(connect: Connect) -> None:
-    async with connect(Stage()) as motet:
+    async with connect(ScriptedMotet()) as motet:
         with pytest.raises(NotFoundError) as artifact:
             await all_of(motet.download("artifacts/none"))
         with pytest.raises(NotFoundError) as generation:
@@ -171,7 +171,7 @@ async def test_an_unknown_name_raises_not_found(connect: Connect) -> None:
 async def test_the_client_does_not_cancel_the_call_after_the_last_event(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("motet.transport.client_call._END_TIMEOUT", 60)
     client_is_done = asyncio.Event()
-    scripted = Stage(done(), client_is_done)
+    scripted = ScriptedMotet(done(), client_is_done)
 
     async with serving(scripted) as server, Client(server.address) as client:
         await all_of(client.generate(ASK))
@@ -183,7 +183,7 @@ async def test_the_client_does_not_cancel_the_call_after_the_last_event(monkeypa
 
 async def test_large_media_are_uploaded_once_and_replaced_by_their_name() -> None:
     large, small = Media("image/png", bytes(2**20 + 1)), Media("image/png", b"small")
-    scripted = Stage(done())
+    scripted = ScriptedMotet(done())
 
     async with serving(scripted) as server, Client(server.address) as client:
         await client.generate(GenerationRequest((Message("user", (large, small, "hi", large)),))).__anext__()
@@ -195,7 +195,7 @@ async def test_large_media_are_uploaded_once_and_replaced_by_their_name() -> Non
 
 async def test_media_beyond_the_total_limit_of_a_message_are_uploaded() -> None:
     media = [Media("image/png", bytes([n]) * 900_000) for n in range(6)]
-    scripted = Stage(done())
+    scripted = ScriptedMotet(done())
 
     async with serving(scripted) as server, Client(server.address) as client:
         await all_of(client.generate(GenerationRequest((Message("user", (*media, "hi")),))))
@@ -204,7 +204,7 @@ async def test_media_beyond_the_total_limit_of_a_message_are_uploaded() -> None:
 
 
 async def test_every_request_gets_its_own_id() -> None:
-    scripted = Stage(done())
+    scripted = ScriptedMotet(done())
 
     async with serving(scripted) as server, Client(server.address) as client:
         for _ in range(2):
@@ -215,7 +215,7 @@ async def test_every_request_gets_its_own_id() -> None:
 
 
 async def test_heartbeats_are_not_events() -> None:
-    async with serving(Stage(0.1, done()), heartbeat=0.02) as server, Client(server.address) as client:
+    async with serving(ScriptedMotet(0.1, done()), heartbeat=0.02) as server, Client(server.address) as client:
         events = await all_of(client.generate(ASK))
 
     assert [event.sequence for event in events] == [1, 2]
@@ -223,7 +223,7 @@ async def test_heartbeats_are_not_events() -> None:
 
 async def test_a_detached_generation_continues_after_a_lost_connection() -> None:
     restarted = asyncio.Event()
-    scripted = Stage(*text_part(0, "one"), restarted, *text_part(1, "two"), done())
+    scripted = ScriptedMotet(*text_part(0, "one"), restarted, *text_part(1, "two"), done())
     received: list[ev.Event] = []
 
     async with serving(scripted) as first, Client(first.address) as client:
@@ -242,7 +242,7 @@ async def test_a_detached_generation_continues_after_a_lost_connection() -> None
 
 
 async def test_a_lost_connection_raises_an_error_without_detach() -> None:
-    scripted = Stage(60.0, done())
+    scripted = ScriptedMotet(60.0, done())
 
     async with serving(scripted) as server, Client(server.address) as client:
         events = client.generate(ASK)
@@ -271,7 +271,7 @@ def test_an_invalid_address_raises_at_once() -> None:
 
 @pytest.fixture
 async def address() -> AsyncIterator[str]:
-    scripted = Stage(*text_part(0, "hi"), *media_part(1, PICTURE), 0.01, done())
+    scripted = ScriptedMotet(*text_part(0, "hi"), *media_part(1, PICTURE), 0.01, done())
     async with serving(scripted) as server:
         yield server.address
 

@@ -93,9 +93,9 @@ def test_weights_that_the_manifest_does_not_list_are_refused(folder: Path) -> No
 def test_a_process_verifies_only_the_folders_that_it_uses(folder: Path) -> None:
     (folder / WEIGHTS).write_bytes(b"changed")
 
-    assert Bundle.load(folder, parts=["llm"]).manifest.name == "tiny"
+    assert Bundle.load(folder, folders=["llm"]).manifest.name == "tiny"
     with pytest.raises(BundleError):
-        Bundle.load(folder, parts=["encoder"])
+        Bundle.load(folder, folders=["encoder"])
 
 
 @pytest.mark.parametrize(

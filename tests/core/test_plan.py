@@ -16,8 +16,8 @@ def job(name: str, *needs: str) -> MediaJob:
 def test_a_plan_grows_by_one_job_and_the_old_plan_does_not_change() -> None:
     first = Plan((job("a"),))
 
-    assert first.then(job("b", "a")).steps == (job("a"), job("b", "a"))
-    assert first.steps == (job("a"),)
+    assert first.with_job(job("b", "a")).jobs == (job("a"), job("b", "a"))
+    assert first.jobs == (job("a"),)
 
 
 def test_two_jobs_must_not_have_the_same_id() -> None:

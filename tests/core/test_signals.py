@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from motet.core.errors import BundleError
 from motet.core.signals import Grammar, Run, RunBroken, RunComplete, RunStarted, SignalEvent, SignalParser, TextToken
 
-GRAMMAR = Grammar.following(100, {"sight": 4, "motion": 3, "tone": 1})
+GRAMMAR = Grammar.from_lengths(100, {"sight": 4, "motion": 3, "tone": 1})
 SIGHT, MOTION, TONE = (list(run.ids) for run in GRAMMAR.runs)
 SIGHT_RUN = GRAMMAR.run_of("sight")
 
@@ -88,7 +88,7 @@ def test_for_arbitrary_ids_every_run_that_starts_ends_exactly_once(tokens: list[
                 assert open_runs == 0
     assert open_runs == 0
     assert [event.token for event in events if isinstance(event, TextToken)] == [
-        token for token in tokens if GRAMMAR.run_holding(token) is None
+        token for token in tokens if GRAMMAR.run_containing(token) is None
     ]
 
 

@@ -7,17 +7,16 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from random import Random
 
-from motet.core.capacity import REPORT_INTERVAL, Load
 from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import Reason, RetryableError
 from motet.core.media import Media
-from motet.core.workers import DecodeJob
-from motet.toys.workers import ToyDecoder, Trouble, tensor_of
+from motet.core.workers import REPORT_INTERVAL, DecodeJob, Load
+from motet.toys.workers import InjectedFault, ToyDecoder, tensor_of
 from orchestrator.pool.pool import Member, Pool
 from orchestrator.pool.workers import PooledDecoder
 from orchestrator.settings import OrchestratorSettings
-from tests.waiting import turns
+from tests.waiting import run_ready_tasks
 
 STEPS = 10
 LOST = RetryableError("gone", Reason.WORKER_LOST)
@@ -52,13 +51,13 @@ class LoadFeed:
 
 
 class PoolHarness:
-    """A pool of one decoder for each trouble, each with a load feed. A denoising step takes `delay` seconds."""
+    """A pool of one decoder for each fault, each with a load feed. A denoising step takes `delay` seconds."""
 
-    def __init__(self, *troubles: Trouble | None, slots: int = 1, delay: float = 0.1, **options) -> None:
-        self.toys = [ToyDecoder(steps=STEPS, delay=delay, trouble=trouble) for trouble in troubles]
-        self.feeds = [LoadFeed(slots) for _ in troubles]
+    def __init__(self, *faults: InjectedFault | None, slots: int = 1, delay: float = 0.1, **options) -> None:
+        self.toys = [ToyDecoder(steps=STEPS, delay=delay, fault=fault) for fault in faults]
+        self.feeds = [LoadFeed(slots) for _ in faults]
         members = [Member(toy, feed.loads) for toy, feed in zip(self.toys, self.feeds, strict=True)]
-        self.pool = Pool("a", members, OrchestratorSettings(**options), guess=delay, random=Random(1))
+        self.pool = Pool("a", members, OrchestratorSettings(**options), initial_estimate=delay, random=Random(1))
         self.decoder = PooledDecoder(self.pool, STEPS)
 
     async def __aenter__(self):
@@ -106,4 +105,4 @@ async def decode_to_end(decoder, job, deadline):
 
 async def settle() -> None:
     """Run all tasks that can run without time passing."""
-    await turns(20)
+    await run_ready_tasks(20)

@@ -124,7 +124,7 @@ async def test_a_request_with_values_at_the_limits_is_served():
 async def test_values_beyond_the_servers_limits_are_lowered_to_these_limits():
     model = ToyLanguageModel(MANIFEST.grammar, script_of("x"))
 
-    orchestrator = orchestrator_of(model, max_parts_each=3, max_output_tokens=40, max_priority=1)
+    orchestrator = orchestrator_of(model, max_parts_per_modality=3, max_output_tokens=40, max_priority=1)
     await run_generation(orchestrator, request_of(max_parts={"a": 9}, max_output_tokens=4000, priority=2))
 
     assert dict(model.seen[0].ceilings) == {"a": 3, "b": 3}

@@ -18,7 +18,7 @@ from motet.core.errors import (
 from motet.core.events import PartFailed, PartProgress, PartStarted, State
 from motet.core.media import Media
 from motet.core.workers import Finished, Progress, Signal, SignalBroken, SignalStarted, TextPiece
-from motet.toys.workers import UNREADABLE, Pause, ToyDecoder, Trouble, tensor_of
+from motet.toys.workers import UNREADABLE, InjectedFault, Pause, ToyDecoder, tensor_of
 from tests.orchestrator.pipeline_harness import (
     media_of,
     modalities_of,
@@ -68,22 +68,22 @@ def failure_reasons(events):
 
 
 FAILURES = {
-    "raises": (Trouble(FaultError("broken")), Reason.WORKER_FAULT),
-    "dies midway": (Trouble(RetryableError("gone", Reason.WORKER_LOST), after=1), Reason.WORKER_LOST),
-    "hangs": (Trouble(Pause()), Reason.DEADLINE_EXCEEDED),
-    "hangs midway": (Trouble(Pause(), after=1), Reason.DEADLINE_EXCEEDED),
-    "is out of memory": (Trouble(RetryableError("full", Reason.OUT_OF_MEMORY)), Reason.OUT_OF_MEMORY),
-    "refuses": (Trouble(RequestError("no", Reason.CONDITIONING_INVALID)), Reason.CONDITIONING_INVALID),
+    "raises": (InjectedFault(FaultError("broken")), Reason.WORKER_FAULT),
+    "dies midway": (InjectedFault(RetryableError("gone", Reason.WORKER_LOST), after=1), Reason.WORKER_LOST),
+    "hangs": (InjectedFault(Pause()), Reason.DEADLINE_EXCEEDED),
+    "hangs midway": (InjectedFault(Pause(), after=1), Reason.DEADLINE_EXCEEDED),
+    "is out of memory": (InjectedFault(RetryableError("full", Reason.OUT_OF_MEMORY)), Reason.OUT_OF_MEMORY),
+    "refuses": (InjectedFault(RequestError("no", Reason.CONDITIONING_INVALID)), Reason.CONDITIONING_INVALID),
 }
 
 
 @pytest.mark.parametrize("failure", FAILURES)
 @in_virtual_time
 async def test_a_failed_decoder_fails_its_part_with_its_reason_and_the_other_parts_arrive(failure):
-    trouble, reason = FAILURES[failure]
-    failing = ToyDecoder("a", trouble=trouble)
+    fault, reason = FAILURES[failure]
+    failing = ToyDecoder("a", fault=fault)
 
-    events = await run_generation(orchestrator_of(BOTH, toy_decoders(a=failing), step_timeout=0.1))
+    events = await run_generation(orchestrator_of(BOTH, toy_decoders(a=failing), media_job_timeout=0.1))
 
     assert failure_reasons(events) == {"part-1": reason}
     assert list(media_of(events)) == ["part-3"]
@@ -139,7 +139,7 @@ async def test_progress_that_does_not_advance_is_skipped():
 
 @in_virtual_time
 async def test_a_job_is_retried_once_if_its_worker_was_unreachable_and_sent_nothing():
-    decoder = ToyDecoder("a", trouble=Trouble(RetryableError("not there"), times=1))
+    decoder = ToyDecoder("a", fault=InjectedFault(RetryableError("not there"), times=1))
 
     events = await run_generation(orchestrator_of(BOTH, toy_decoders(a=decoder)))
 
@@ -149,17 +149,17 @@ async def test_a_job_is_retried_once_if_its_worker_was_unreachable_and_sent_noth
 
 
 @pytest.mark.parametrize(
-    ("trouble", "attempts"),
+    ("fault", "attempts"),
     [
-        (Trouble(RetryableError("not there")), 2),
-        (Trouble(RetryableError("gone", Reason.WORKER_LOST), after=1), 1),
-        (Trouble(FaultError("broken")), 1),
-        (Trouble(DeadlineError("late")), 1),
+        (InjectedFault(RetryableError("not there")), 2),
+        (InjectedFault(RetryableError("gone", Reason.WORKER_LOST), after=1), 1),
+        (InjectedFault(FaultError("broken")), 1),
+        (InjectedFault(DeadlineError("late")), 1),
     ],
 )
 @in_virtual_time
-async def test_a_job_has_at_most_two_attempts_and_one_after_it_sent_an_event(trouble, attempts):
-    decoder = ToyDecoder("a", trouble=trouble)
+async def test_a_job_has_at_most_two_attempts_and_one_after_it_sent_an_event(fault, attempts):
+    decoder = ToyDecoder("a", fault=fault)
 
     await run_generation(orchestrator_of(BOTH, toy_decoders(a=decoder)))
 
@@ -168,8 +168,8 @@ async def test_a_job_has_at_most_two_attempts_and_one_after_it_sent_an_event(tro
 
 @in_virtual_time
 async def test_a_retry_waits_for_the_time_that_an_overloaded_decoder_names():
-    overload = Trouble(OverloadedError("busy", retry_after=0.05), times=1)
-    events = await run_generation(orchestrator_of(BOTH, toy_decoders(a=ToyDecoder("a", trouble=overload))))
+    overload = InjectedFault(OverloadedError("busy", retry_after=0.05), times=1)
+    events = await run_generation(orchestrator_of(BOTH, toy_decoders(a=ToyDecoder("a", fault=overload))))
 
     assert record_of(events).state is State.SUCCEEDED
     assert record_of(events).usage.elapsed >= 0.05
@@ -179,7 +179,9 @@ async def test_a_retry_waits_for_the_time_that_an_overloaded_decoder_names():
 async def test_a_failed_part_says_whether_it_may_succeed_later():
     retryable = {}
     for error in (RetryableError("x"), DeadlineError("x"), FaultError("x"), RequestError("x")):
-        events = await run_generation(orchestrator_of(BOTH, toy_decoders(a=ToyDecoder("a", trouble=Trouble(error)))))
+        events = await run_generation(
+            orchestrator_of(BOTH, toy_decoders(a=ToyDecoder("a", fault=InjectedFault(error))))
+        )
         retryable[type(error)] = payloads_of(events, PartFailed)[0].retryable
 
     assert retryable == {RetryableError: True, DeadlineError: True, FaultError: False, RequestError: False}
@@ -312,7 +314,7 @@ async def test_the_request_limits_the_number_of_parts():
 @in_virtual_time
 async def test_the_server_limits_the_number_of_parts():
     events = await run_generation(
-        orchestrator_of(script_of(*[signal_run("a"), signal_run("b")] * 3), max_parts=3, max_parts_each=2)
+        orchestrator_of(script_of(*[signal_run("a"), signal_run("b")] * 3), max_parts=3, max_parts_per_modality=2)
     )
 
     assert len(media_of(events)) == 3

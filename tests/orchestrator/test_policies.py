@@ -9,7 +9,7 @@ import pytest
 from motet.core.errors import CancelledError, FaultError, Reason
 from motet.core.events import TEXT, PartDelta, PartFailed, PartStarted, State
 from motet.core.request import FailurePolicy
-from motet.toys.workers import Pause, ToyDecoder, ToyLanguageModel, Trouble
+from motet.toys.workers import InjectedFault, Pause, ToyDecoder, ToyLanguageModel
 from tests.orchestrator.pipeline_harness import (
     MANIFEST,
     media_of,
@@ -100,8 +100,8 @@ async def test_text_fallback_replaces_a_failed_part_by_its_caption(failing):
 @in_virtual_time
 async def test_all_or_nothing_stops_the_language_model_and_the_other_decoders_at_once():
     model = ToyLanguageModel(MANIFEST.grammar, script_of("x", signal_run("b"), signal_run("a"), "then", Pause()))
-    hanging = ToyDecoder("b", trouble=Trouble(Pause()))
-    broken = ToyDecoder("a", trouble=Trouble(FaultError("broken")))
+    hanging = ToyDecoder("b", fault=InjectedFault(Pause()))
+    broken = ToyDecoder("a", fault=InjectedFault(FaultError("broken")))
 
     events = await run_generation(
         orchestrator_of(model, toy_decoders(a=broken, b=hanging)),
@@ -139,7 +139,7 @@ async def test_all_or_nothing_also_applies_to_failures_of_the_language_model(scr
 async def test_a_part_without_a_caption_has_no_fallback():
     events = await run_generation(
         orchestrator_of(
-            script_of(signal_run("a"), "Text."), toy_decoders(a=ToyDecoder("a", trouble=Trouble(FaultError("no"))))
+            script_of(signal_run("a"), "Text."), toy_decoders(a=ToyDecoder("a", fault=InjectedFault(FaultError("no"))))
         ),
         request_of(failure_policy=FailurePolicy.TEXT_FALLBACK),
     )
@@ -150,7 +150,7 @@ async def test_a_part_without_a_caption_has_no_fallback():
 
 @in_virtual_time
 async def test_an_answer_with_a_fallback_only_is_partial():
-    broken = ToyDecoder("a", trouble=Trouble(FaultError("no")))
+    broken = ToyDecoder("a", fault=InjectedFault(FaultError("no")))
 
     events = await run_generation(
         orchestrator_of(script_of("A. ", signal_run("a")), toy_decoders(a=broken)),
@@ -162,7 +162,7 @@ async def test_an_answer_with_a_fallback_only_is_partial():
 
 @in_virtual_time
 async def test_an_answer_without_a_usable_part_fails_with_the_error_of_its_first_part():
-    broken = ToyDecoder("a", trouble=Trouble(FaultError("no")))
+    broken = ToyDecoder("a", fault=InjectedFault(FaultError("no")))
 
     events = await run_generation(orchestrator_of(script_of(signal_run("a")), toy_decoders(a=broken)))
 

@@ -13,7 +13,7 @@ from motet.core.events import PartStarted, State
 from motet.core.media import Media
 from motet.core.request import FailurePolicy
 from motet.core.workers import Finished, Signal, SignalBroken, SignalStarted, TextPiece
-from motet.toys.workers import Pause, ToyDecoder, ToyLanguageModel, Trouble, tensor_of
+from motet.toys.workers import InjectedFault, Pause, ToyDecoder, ToyLanguageModel, tensor_of
 from tests.orchestrator.event_grammar import check_events
 from tests.orchestrator.pipeline_harness import (
     MANIFEST,
@@ -54,10 +54,10 @@ language_events = st.one_of(
 tokens = st.one_of(
     st.integers(97, 122), *(st.sampled_from(list(MANIFEST.grammar.run_of(name).ids)) for name in "ab"), errors
 )
-troubles = st.one_of(
+faults = st.one_of(
     st.none(),
     st.builds(
-        Trouble,
+        InjectedFault,
         st.one_of(errors, st.just(Pause()), st.just(Pause(TINY))),
         st.integers(0, 2),
         st.sampled_from([None, 1]),
@@ -84,21 +84,21 @@ class AnyLanguageModel:
         for event in self.events:
             match event:
                 case Pause():
-                    await event.passes(deadline, "generating")
+                    await event.wait(deadline, "generating")
                 case Exception():
                     raise event
                 case _:
                     yield event
 
 
-def deployment(model, *troubles):
-    """Return toy decoders with troubles, and an orchestrator over them and the model."""
+def deployment(model, *faults):
+    """Return toy decoders with faults, and an orchestrator over them and the model."""
     decoders = {
-        name: ToyDecoder(name, media_type=f"x/{name}", delay=TINY, trouble=trouble)
-        for name, trouble in zip("ab", troubles, strict=True)
+        name: ToyDecoder(name, media_type=f"x/{name}", delay=TINY, fault=fault)
+        for name, fault in zip("ab", faults, strict=True)
     }
     return decoders, orchestrator_of(
-        model, decoders, step_timeout=0.02, max_parts=6, max_refused_signals=4, deadline_margin=0.001
+        model, decoders, media_job_timeout=0.02, max_parts=6, max_refused_signals=4, deadline_margin=0.001
     )
 
 
@@ -117,7 +117,7 @@ async def events_of(orchestrator, request, turns=None):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(language_events, max_size=14), troubles, troubles, requests)
+@given(st.lists(language_events, max_size=14), faults, faults, requests)
 @in_virtual_time
 async def test_no_order_of_language_events_breaks_the_grammar(events, a, b, options):
     decoders, orchestrator = deployment(AnyLanguageModel(events), a, b)
@@ -133,7 +133,7 @@ async def test_no_order_of_language_events_breaks_the_grammar(events, a, b, opti
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(tokens, max_size=40), troubles, troubles, requests, st.integers(0, 120))
+@given(st.lists(tokens, max_size=40), faults, faults, requests, st.integers(0, 120))
 @in_virtual_time
 async def test_no_point_of_cancellation_breaks_the_grammar(script, a, b, options, turns):
     decoders, orchestrator = deployment(ToyLanguageModel(MANIFEST.grammar, script), a, b)

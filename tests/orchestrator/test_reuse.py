@@ -8,7 +8,7 @@ from contextlib import aclosing
 from motet.core.errors import Reason, RetryableError
 from motet.core.events import PartDone, PartFailed, PartProgress, State
 from motet.core.request import DecoderOptions
-from motet.toys.workers import Pause, ToyDecoder, Trouble
+from motet.toys.workers import InjectedFault, Pause, ToyDecoder
 from tests.orchestrator.pipeline_harness import (
     media_of,
     orchestrator_of,
@@ -61,7 +61,7 @@ async def test_another_seed_another_tenant_and_other_steps_are_no_cache_hits() -
 @in_virtual_time
 async def test_without_a_cache_equal_jobs_are_decoded_each_time() -> None:
     toy = ToyDecoder("a")
-    orchestrator = orchestrator_of(SCRIPT, toy_decoders(a=toy), reuse_bytes=0)
+    orchestrator = orchestrator_of(SCRIPT, toy_decoders(a=toy), media_cache_bytes=0)
 
     await asyncio.gather(run_generation(orchestrator), run_generation(orchestrator))
 
@@ -97,7 +97,7 @@ async def test_a_caller_that_cancels_does_not_stop_a_shared_job() -> None:
 
 @in_virtual_time
 async def test_a_shared_job_stops_when_all_its_callers_have_cancelled() -> None:
-    toy = ToyDecoder("a", trouble=Trouble(Pause(), after=1))
+    toy = ToyDecoder("a", fault=InjectedFault(Pause(), after=1))
     orchestrator = orchestrator_of(SCRIPT, toy_decoders(a=toy))
 
     async def cancel_early() -> None:
@@ -116,7 +116,7 @@ async def test_a_shared_job_stops_when_all_its_callers_have_cancelled() -> None:
 @in_virtual_time
 async def test_a_shared_job_is_retried_once_for_all_its_callers() -> None:
     lost = RetryableError("the worker is gone", Reason.WORKER_LOST)
-    toy = ToyDecoder("a", delay=0.02, trouble=Trouble(lost, times=1))
+    toy = ToyDecoder("a", delay=0.02, fault=InjectedFault(lost, times=1))
 
     orchestrator = orchestrator_of(SCRIPT, toy_decoders(a=toy))
 
@@ -129,7 +129,7 @@ async def test_a_shared_job_is_retried_once_for_all_its_callers() -> None:
 @in_virtual_time
 async def test_a_failure_is_not_cached() -> None:
     lost = RetryableError("the worker is gone", Reason.WORKER_LOST)
-    toy = ToyDecoder("a", trouble=Trouble(lost, times=2))
+    toy = ToyDecoder("a", fault=InjectedFault(lost, times=2))
     orchestrator = orchestrator_of(SCRIPT, toy_decoders(a=toy))
 
     first, repeated = await run_generation(orchestrator), await run_generation(orchestrator)

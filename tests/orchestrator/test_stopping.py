@@ -11,7 +11,7 @@ from motet.core.errors import Reason
 from motet.core.events import PartFailed, State
 from motet.core.media import Media
 from motet.core.workers import Finished, TextPiece
-from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel, Trouble
+from motet.toys.workers import InjectedFault, Pause, ToyDecoder, ToyEncoder, ToyLanguageModel
 from tests.orchestrator.event_grammar import check_events
 from tests.orchestrator.pipeline_harness import (
     MANIFEST,
@@ -113,7 +113,7 @@ async def test_a_deadline_at_any_point_fails_the_open_parts_and_the_end_comes_in
 
 @in_virtual_time
 async def test_a_hanging_part_fails_before_the_callers_deadline_and_other_parts_stay():
-    hanging = ToyDecoder("b", trouble=Trouble(Pause()))
+    hanging = ToyDecoder("b", fault=InjectedFault(Pause()))
     loop = asyncio.get_running_loop()
     started = loop.time()
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from motet.scheduling.fair_semaphore import FairSemaphore
-from tests.waiting import turns
+from tests.waiting import run_ready_tasks
 
 
 class Holders:
@@ -42,11 +42,11 @@ class Holders:
 async def test_no_more_slots_are_held_than_there_are() -> None:
     holders = Holders(2)
     tasks = [await holders.start(name) for name in "abc"]
-    await turns()
+    await run_ready_tasks()
     assert holders.acquired == ["a", "b"]
 
     holders.release("a")
-    await turns()
+    await run_ready_tasks()
     assert holders.acquired == ["a", "b", "c"]
     await holders.release_all(*tasks)
 
@@ -69,7 +69,7 @@ async def test_a_cancelled_waiter_takes_no_slot(free: bool) -> None:
         holders.release("first")
         await asyncio.sleep(0)  # The second has acquired the slot, but has not resumed yet.
     second.cancel()
-    await turns()
+    await run_ready_tasks()
 
     assert await holders.release_all(first, await holders.start("third")) == ["first", "third"]
 

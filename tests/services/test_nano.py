@@ -30,7 +30,7 @@ def digests(folder: Path, *options: object) -> list[tuple[str, str]]:
 def test_a_seed_gives_the_same_bytes_embedded_through_services_and_when_repeated(tmp_path: Path) -> None:
     embedded = digests(tmp_path / "embedded")
     # Without a media cache: cached media prove nothing.
-    with started("up", "--port", 0, reuse_bytes="0") as up:
+    with started("up", "--port", 0, media_cache_bytes="0") as up:
         address, metrics = table_of(up)["orchestrator"]
         remote, repeated = (digests(tmp_path / name, "--server", address) for name in ("remote", "repeated"))
         with urlopen(f"http://{metrics}/metrics") as page:

@@ -19,7 +19,7 @@ from services.encoder.service import encoder_service
 from services.exit_codes import Exit
 from services.llm.service import language_model_service
 from services.ready_line import ReadyLine
-from services.serve import Opened, Service, serve
+from services.serve import ReadyService, Service, serve
 from services.settings import ServiceSettings
 from tests.models.tiny_bundle import tiny_bundle
 
@@ -31,11 +31,11 @@ async def test_sigterm_during_loading_stops_a_service_at_once() -> None:
     closed = asyncio.Event()
 
     @asynccontextmanager
-    async def opened() -> AsyncIterator[Opened]:
+    async def opened() -> AsyncIterator[ReadyService]:
         loading.set()
         try:
             await asyncio.Event().wait()
-            yield Opened([])
+            yield ReadyService([])
         finally:
             closed.set()
 
@@ -49,9 +49,9 @@ async def test_sigterm_during_loading_stops_a_service_at_once() -> None:
 
 async def test_a_service_prints_its_ready_line_and_exits_with_0(capsys: pytest.CaptureFixture[str]) -> None:
     @asynccontextmanager
-    async def opened() -> AsyncIterator[Opened]:
+    async def opened() -> AsyncIterator[ReadyService]:
         asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), signal.SIGTERM)
-        yield Opened([])
+        yield ReadyService([])
 
     code = await serve(Service("image decoder", "127.0.0.1:0", SETTINGS, ConcurrencyLimiter(), opened))
 
@@ -76,7 +76,7 @@ async def test_the_batch_tolerance_of_a_decoder_comes_from_its_options(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     service = decoder_service({"modality": "audio", "listen": "127.0.0.1:0", **options})
-    async with service.opened() as opened:
+    async with service.open() as opened:
         curve = opened.servicers[0]._decoder._engine._curve_of(2)  # type: ignore[attr-defined]
 
     while curve.to_try(2):
@@ -95,5 +95,5 @@ async def test_a_missing_device_is_refused_when_a_worker_is_loaded(kind: str, tm
     options |= {"modality": "image"} if kind == "decoder" else {}
 
     with pytest.raises(SettingsError, match="there is no cuda:99"):
-        async with services[kind](options).opened():
+        async with services[kind](options).open():
             pass

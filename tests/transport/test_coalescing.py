@@ -9,7 +9,7 @@ import pytest
 
 from motet.core.errors import RequestError
 from motet.transport.coalescing import coalesced
-from tests.waiting import in_virtual_time, turns
+from tests.waiting import in_virtual_time, run_ready_tasks
 
 
 class RecordedStream:
@@ -35,7 +35,7 @@ class RecordedStream:
 async def test_a_list_has_all_items_since_the_last_list():
     async with aclosing(coalesced(RecordedStream(*range(9), pause=0).run())) as lists:
         first = await anext(lists)
-        await turns(30)
+        await run_ready_tasks(30)
         others = [items async for items in lists]
 
     assert first == [0]
@@ -79,7 +79,7 @@ async def test_a_stream_without_pauses_waits_while_the_unread_items_take_max_byt
     async with aclosing(coalesced(stream.run(), size_of=lambda item: item, max_bytes=250)) as lists:
         sizes = []
         async for items in lists:
-            await turns(30)
+            await run_ready_tasks(30)
             sizes.append(len(items))
             assert len(stream.produced) <= sum(sizes) + 3
 

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motet.core import events as ev
-from motet.core.capacity import Load
 from motet.core.errors import FaultError, MotetError, OverloadedError, Reason, RequestError, error_of
 from motet.core.media import Media
 from motet.core.request import PRIORITIES, ArtifactName, DecoderOptions, FailurePolicy, GenerationRequest, Message
@@ -22,6 +21,7 @@ from motet.core.workers import (
     DecodeJob,
     Embedding,
     Finished,
+    Load,
     Progress,
     Prompt,
     Signal,

@@ -33,7 +33,7 @@ from motet.core.media import Media
 from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Progress
 from motet.internal.v1 import decoder_service_pb2_grpc
-from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, Trouble
+from motet.toys.workers import InjectedFault, Pause, ToyDecoder, ToyEncoder
 from motet.transport import convert
 from motet.transport.channel import HOP, open_channel
 from motet.transport.client_call import open_stream
@@ -90,7 +90,7 @@ def test_every_reason_has_a_status_code_and_an_error() -> None:
 
 
 async def test_a_call_is_tried_again_before_its_first_response() -> None:
-    toy = ToyDecoder(trouble=Trouble(LOST, after=0, times=2))
+    toy = ToyDecoder(fault=InjectedFault(LOST, after=0, times=2))
 
     async with served(toy) as (_, channel):
         events = await drained(RemoteDecoder(channel))
@@ -100,7 +100,7 @@ async def test_a_call_is_tried_again_before_its_first_response() -> None:
 
 
 async def test_a_call_is_not_tried_again_after_its_first_response() -> None:
-    toy = ToyDecoder(trouble=Trouble(LOST, after=1, times=1))
+    toy = ToyDecoder(fault=InjectedFault(LOST, after=1, times=1))
 
     async with served(toy) as (_, channel):
         error = await failure_of(RemoteDecoder(channel))
@@ -113,7 +113,7 @@ async def test_a_call_is_not_tried_again_after_its_first_response() -> None:
     "error", [OverloadedError("full"), FaultError("no"), RequestError("no"), DeadlineError("late")]
 )
 async def test_nothing_but_unavailable_is_tried_again(error: MotetError) -> None:
-    toy = ToyDecoder(trouble=Trouble(error))
+    toy = ToyDecoder(fault=InjectedFault(error))
 
     async with served(toy) as (_, channel):
         assert type(await failure_of(RemoteDecoder(channel))) is type(error)
@@ -192,7 +192,7 @@ async def test_media_are_sent_again_when_the_first_encoder_was_not_there() -> No
 async def test_an_error_with_a_large_message_and_many_metadata_arrives(text: str) -> None:
     error = RequestError(text, metadata={str(number) + text: text for number in range(50)})
 
-    async with served(ToyDecoder(trouble=Trouble(error))) as (_, channel):
+    async with served(ToyDecoder(fault=InjectedFault(error))) as (_, channel):
         received = await failure_of(RemoteDecoder(channel))
 
     assert (type(received), received.reason) == (RequestError, Reason.INVALID_REQUEST)
@@ -204,7 +204,7 @@ async def test_an_error_with_a_large_message_and_many_metadata_arrives(text: str
 @given(data=st.binary(min_size=1, max_size=200))
 def test_bytes_that_are_no_message_are_an_invalid_argument(data: bytes) -> None:
     async def status_code() -> grpc.StatusCode:
-        async with served(ToyDecoder(trouble=Trouble(RequestError("the bytes are a message")))) as (_, channel):
+        async with served(ToyDecoder(fault=InjectedFault(RequestError("the bytes are a message")))) as (_, channel):
             call = channel.unary_stream("/motet.internal.v1.DecoderService/Decode")(data + b"\x07")
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await call.read()
@@ -248,7 +248,7 @@ async def start_decoder(address: str, worker: str) -> tuple[asyncio.subprocess.P
 
 
 async def test_a_worker_killed_during_a_call_is_lost_and_is_found_again_after_its_restart() -> None:
-    process, address = await start_decoder("127.0.0.1:0", "ToyDecoder(trouble=Trouble(Pause(), after=1))")
+    process, address = await start_decoder("127.0.0.1:0", "ToyDecoder(fault=Trouble(Pause(), after=1))")
     async with open_channel(address) as channel:
         decoder = RemoteDecoder(channel)
         events = decoder.decode(JOB, Deadline.after(30))
@@ -376,7 +376,7 @@ async def test_embeddings_that_are_fewer_than_the_media_are_an_error() -> None:
 
 
 async def test_a_timeout_of_the_reader_stops_a_hanging_worker() -> None:
-    toy = ToyDecoder(trouble=Trouble(Pause()))
+    toy = ToyDecoder(fault=InjectedFault(Pause()))
 
     async with served(toy) as (_, channel):
         with pytest.raises(TimeoutError):

@@ -15,19 +15,18 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from motet.core.capacity import Load
 from motet.core.deadline import Deadline
 from motet.core.errors import MotetError, OverloadedError, Reason, SettingsError
 from motet.core.media import Media
 from motet.core.tensors import Tensor
-from motet.core.workers import DecodeJob, Progress
+from motet.core.workers import DecodeJob, Load, Progress
 from motet.internal.v1 import (
     decoder_service_pb2,
     decoder_service_pb2_grpc,
     encoder_service_pb2,
     encoder_service_pb2_grpc,
 )
-from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, Trouble
+from motet.toys.workers import InjectedFault, Pause, ToyDecoder, ToyEncoder
 from motet.transport.address import check_local
 from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteWorker
@@ -117,7 +116,7 @@ def test_an_insecure_address_that_only_this_machine_can_reach_is_allowed(address
 async def test_insecure_anywhere_allows_an_insecure_address_on_the_network() -> None:
     with pytest.raises(SettingsError):
         await Server([], address="0.0.0.0:0").start()
-    async with Server([], address="0.0.0.0:0", insecure_anywhere=True) as server:
+    async with Server([], address="0.0.0.0:0", allow_insecure=True) as server:
         assert not server.address.endswith(":0")
 
 
@@ -161,7 +160,7 @@ async def test_a_drain_completes_running_calls_and_refuses_new_calls() -> None:
 
 
 async def test_a_drain_ends_after_its_grace() -> None:
-    async with served(ToyDecoder(trouble=Trouble(Pause()))) as (server, channel):
+    async with served(ToyDecoder(fault=InjectedFault(Pause()))) as (server, channel):
         running = asyncio.create_task(decoded(RemoteDecoder(channel)))
         await until(lambda: server.limiter.load.running == 1)
 
@@ -259,7 +258,7 @@ async def next_load(loads: AsyncIterator[Load], running: int) -> Load:
 
 
 async def test_a_full_worker_refuses_at_once_with_a_retry_delay() -> None:
-    toy = ToyDecoder(trouble=Trouble(Pause()))
+    toy = ToyDecoder(fault=InjectedFault(Pause()))
     async with served(toy, limiter=ConcurrencyLimiter(1, 1)) as (server, channel):
         decoder = RemoteDecoder(channel)
         tasks = [asyncio.create_task(decoded(decoder)) for _ in range(2)]
@@ -279,7 +278,7 @@ async def test_a_full_worker_refuses_at_once_with_a_retry_delay() -> None:
 
 
 async def test_a_status_has_one_error_info_and_a_retry_info_if_the_worker_is_full() -> None:
-    async with served(ToyDecoder(trouble=Trouble(Pause())), limiter=ConcurrencyLimiter(1, 0)) as (server, channel):
+    async with served(ToyDecoder(fault=InjectedFault(Pause())), limiter=ConcurrencyLimiter(1, 0)) as (server, channel):
         task = asyncio.create_task(decoded(RemoteDecoder(channel)))
         await until(lambda: server.limiter.load.running == 1)
         request = decoder_service_pb2.DecodeRequest(modality="image", conditioning={"dtype": "uint8"})
@@ -372,8 +371,8 @@ async def test_sigterm_completes_running_calls_and_exits_with_zero() -> None:
 
 
 async def test_a_second_signal_ends_the_process_at_once() -> None:
-    code = PROCESS.replace("delay=0.2", "trouble=Trouble(Pause(60), after=1)").replace(
-        "workers import", "workers import Pause, Trouble,"
+    code = PROCESS.replace("delay=0.2", "fault=Trouble(Pause(60), after=1)").replace(
+        "workers import", "workers import Pause, InjectedFault,"
     )
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None

@@ -23,7 +23,7 @@ from motet.transport.clients import RemoteDecoder
 from motet.transport.server import Server
 from services.decoder.servicer import DecoderServicer
 from services.orchestrator.servicer import GenerationServicer
-from tests.stage import Stage, done, text_part
+from tests.scripted_motet import ScriptedMotet, done, text_part
 from tests.transport.serving import JOB
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="generating certificates needs openssl")
@@ -124,7 +124,7 @@ async def test_the_client_refuses_an_untrusted_server(certificates: Certificates
 
 
 async def test_the_public_client_connects_to_a_server_that_requires_a_certificate(certificates: Certificates) -> None:
-    scripted = Stage(*text_part(0, "hello"), done())
+    scripted = ScriptedMotet(*text_part(0, "hello"), done())
     request = GenerationRequest((Message("user", ("hi",)),))
     async with (
         Server([GenerationServicer(scripted)], credentials=certificates.server_credentials(mutual=True)) as server,

@@ -29,11 +29,11 @@ from motet.core.workers import (
 from motet.internal.v1 import decoder_service_pb2_grpc, language_model_service_pb2_grpc
 from motet.toys.workers import (
     UNREADABLE,
+    InjectedFault,
     Pause,
     ToyDecoder,
     ToyEncoder,
     ToyLanguageModel,
-    Trouble,
     grammar_of,
 )
 from motet.transport import convert
@@ -98,7 +98,7 @@ async def test_an_encoder_receives_the_tenant_and_the_priority(connect: Connect)
         await encoder.encode(media, deadline(), tenant="acme", priority=-2)
         await encoder.encode(media, deadline())
 
-    assert list(toy.whose) == [("acme", -2), ("", 0)]
+    assert list(toy.callers) == [("acme", -2), ("", 0)]
 
 
 async def test_encode_returns_one_embedding_per_item_in_order(connect: Connect) -> None:
@@ -253,7 +253,7 @@ async def test_decode_refuses_conditioning_of_another_shape(connect: Connect) ->
 async def test_an_error_after_the_first_event_reaches_the_caller_unchanged(connect: Connect) -> None:
     fault = FaultError("the step came out as NaN", metadata={"step": "1"})
 
-    async with connect(ToyDecoder(trouble=Trouble(fault, after=1))) as decoder:
+    async with connect(ToyDecoder(fault=InjectedFault(fault, after=1))) as decoder:
         events = decoder.decode(JOB, deadline())
         first = await anext(events)
         error = await failure_of(events)
@@ -263,9 +263,9 @@ async def test_an_error_after_the_first_event_reaches_the_caller_unchanged(conne
 
 
 async def test_a_call_after_a_temporary_error_succeeds(connect: Connect) -> None:
-    fault = Trouble(RetryableError("lost", Reason.WORKER_LOST), after=1, times=1)
+    fault = InjectedFault(RetryableError("lost", Reason.WORKER_LOST), after=1, times=1)
 
-    async with connect(ToyDecoder(trouble=fault)) as decoder:
+    async with connect(ToyDecoder(fault=fault)) as decoder:
         assert (await failure_of(decoder.decode(JOB, deadline()))).reason is Reason.WORKER_LOST
         assert len(await all_of(decoder.decode(JOB, deadline()))) == 3
 
@@ -274,7 +274,7 @@ async def test_a_call_after_a_temporary_error_succeeds(connect: Connect) -> None
 async def test_a_call_ends_at_its_deadline(connect: Connect, pause: Pause, request: pytest.FixtureRequest) -> None:
     if pause.seconds is None and "embedded" in request.node.name:
         pause = Pause(60)  # Only a call over gRPC ends at its deadline if the worker hangs.
-    toy = ToyDecoder(trouble=Trouble(pause, after=1))
+    toy = ToyDecoder(fault=InjectedFault(pause, after=1))
 
     async with connect(toy) as decoder:
         error = await failure_of(decoder.decode(JOB, Deadline.after(0.2)))
@@ -296,7 +296,7 @@ async def test_closing_the_stream_stops_the_worker(connect: Connect) -> None:
 
 
 async def test_cancelling_the_reader_stops_the_worker(connect: Connect) -> None:
-    toy = ToyDecoder(trouble=Trouble(Pause()))
+    toy = ToyDecoder(fault=InjectedFault(Pause()))
 
     async with connect(toy) as decoder:
         task = asyncio.create_task(all_of(decoder.decode(JOB, deadline())))

@@ -82,7 +82,7 @@ class ResponseState:
         self.pending, self.run = (), None
         if token == self.context.llama.eos_token_id:
             return self._finish("stop")
-        run = self.context.grammar.run_holding(token)
+        run = self.context.grammar.run_containing(token)
         if run is not None:
             self.pending, self.run = run.ids, run
             self._output_tokens += run.length

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from motet.core.capacity import Load
+from motet.core.workers import Load
 from motet.internal.v1 import worker_service_pb2 as pb
 
 

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from motet.core.capacity import Load
 from motet.core.deadline import Deadline
 from motet.core.errors import FaultError
 from motet.core.media import Media
@@ -16,6 +15,7 @@ from motet.core.workers import (
     DecodeJob,
     Finished,
     LanguageEvent,
+    Load,
     Progress,
     Prompt,
     Signal,

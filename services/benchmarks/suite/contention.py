@@ -187,7 +187,9 @@ async def _deployment(bundle: str, background: bool) -> AsyncIterator[Contention
             decoders = {}
             for modality in deployment.manifest.signals:
                 address = ready[f"{modality} decoder"].address
-                decoders[modality] = RemoteDecoder(await stack.enter_async_context(open_channel(address, health="")))
+                decoders[modality] = RemoteDecoder(
+                    await stack.enter_async_context(open_channel(address, health="", retries=False))
+                )
             yield ContentionDeployment(motet, decoders, long_jobs(deployment.manifest))
     finally:
         await processes.drain()

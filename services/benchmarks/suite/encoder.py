@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from motet.caching.decoder import CachingDecoder, Finished
+from motet.caching.decoder import CachingDecoder, MediaCache
 from motet.caching.encoder import CachingEncoder, EmbeddingCache
 from motet.core.bundle import Bundle
 from motet.core.closing import closing
@@ -136,7 +136,7 @@ async def _embedding_cache(network: ImageBind, version: str, items: int, rounds:
 async def _media_cache(bundle: Bundle, items: int, rounds: int) -> list[Figure]:
     modality = next(iter(bundle.manifest.signals))
     inner = load_decoder(bundle, modality)
-    decoder = CachingDecoder(inner, bundle.digest, Finished(_CACHE_BYTES))
+    decoder = CachingDecoder(inner, bundle.digest, MediaCache(_CACHE_BYTES))
     shape = bundle.manifest.decoder_of(modality).conditioning
     job = DecodeJob(modality, from_torch(torch.zeros(shape)), seed=0, steps=_STEPS)
     seeds = count(1)

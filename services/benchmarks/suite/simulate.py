@@ -188,7 +188,11 @@ async def _orchestrator(
     """Yield an orchestrator and its simulated workers by kind."""
     # Stores expire entries by the real clock, which hardly advances here. Limits of number and bytes apply.
     settings = OrchestratorSettings(
-        queue_seconds=queue_seconds, max_generations=10**6, max_results=100, max_duration=_NEVER, step_timeout=_NEVER
+        queue_seconds=queue_seconds,
+        max_generations=10**6,
+        max_results=100,
+        max_duration=_NEVER,
+        media_job_timeout=_NEVER,
     )
 
     models, decoders = _simulated_workers(manifest, costs, size, rng)
@@ -203,7 +207,7 @@ async def _orchestrator(
                 modality,
                 [Member(replica, replica.loads) for replica in replicas],
                 settings,
-                guess=0.1,
+                initial_estimate=0.1,
                 random=_new_rng(rng),
             )
             steps = manifest.decoder_of(modality).steps

@@ -86,7 +86,7 @@ async def bare_stubs(deployment: RecordedDeployment) -> AsyncIterator[BareStubs]
     manifest = deployment.config.manifest
     async with AsyncExitStack() as stack:
         channels = {
-            worker: await stack.enter_async_context(open_channel(address, health=""))
+            worker: await stack.enter_async_context(open_channel(address, health="", retries=False))
             for worker, address in deployment.workers.items()
         }
         stubs = {

@@ -120,13 +120,13 @@ async def recorded_deployment(config: RecordedDeploymentConfig) -> AsyncIterator
             for worker, worker_config in configs.items():
                 arguments = [worker_config.as_argument()]
                 children.append(await ChildProcess.start(worker, arguments, _LOG_LEVEL, module))
-            ready = await asyncio.gather(*(child.announced() for child in children))
+            ready = await asyncio.gather(*(child.wait_ready() for child in children))
             workers = {worker: line.address for worker, line in zip(configs, ready, strict=True)}
             arguments = config.orchestrator_arguments(workers)
             children.append(await ChildProcess.start("orchestrator", arguments, _LOG_LEVEL))
-            yield RecordedDeployment(config, (await children[-1].announced()).address, workers, files)
+            yield RecordedDeployment(config, (await children[-1].wait_ready()).address, workers, files)
         finally:
             # No request is running any more, so draining is not needed.
-            await asyncio.gather(*(child.killed() for child in children))
+            await asyncio.gather(*(child.kill() for child in children))
             for file in files.values():
                 file.close()

@@ -4,7 +4,7 @@ from motet.core.signals import Grammar
 from motet.models.llm.token_masks import TokenMasks
 
 MASKS = TokenMasks(
-    Grammar.following(8, {"image": 2, "audio": 3}), first_control=6, bos_token_id=0, device=torch.device("cpu")
+    Grammar.from_lengths(8, {"image": 2, "audio": 3}), first_control=6, bos_token_id=0, device=torch.device("cpu")
 )
 
 

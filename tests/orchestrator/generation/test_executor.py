@@ -67,7 +67,7 @@ async def test_a_job_starts_before_later_jobs_arrive():
     await until(lambda: "end one" in runner.log)
     known.set()
 
-    assert [job.id for job in (await running).steps] == ["one"]
+    assert [job.id for job in (await running).jobs] == ["one"]
 
 
 async def test_a_job_waits_for_the_jobs_it_needs_and_gets_their_media_in_order():

@@ -7,7 +7,7 @@ from prometheus_client import REGISTRY
 from motet.core.errors import FaultError, RetryableError
 from motet.core.media import Media
 from motet.core.workers import Finished, Signal
-from motet.toys.workers import ToyDecoder, Trouble, tensor_of
+from motet.toys.workers import InjectedFault, ToyDecoder, tensor_of
 from tests.orchestrator.pipeline_harness import (
     orchestrator_of,
     request_of,
@@ -51,7 +51,7 @@ async def test_parts_steps_tokens_and_bytes_are_counted_by_modality():
         Difference("motet_generations_running"): 0,
         Difference("motet_media_jobs_running", modality="a"): 0,
     }
-    broken = ToyDecoder("b", trouble=Trouble(FaultError("broken")))
+    broken = ToyDecoder("b", fault=InjectedFault(FaultError("broken")))
 
     await run_generation(orchestrator_of(SCRIPT, toy_decoders(b=broken)), request_of("x", Media("x/b", b"12345")))
 
@@ -63,7 +63,7 @@ async def test_a_retry_is_counted():
     retries = Difference("motet_media_job_retries_total", modality="a")
 
     await run_generation(
-        orchestrator_of(SCRIPT, toy_decoders(a=ToyDecoder("a", trouble=Trouble(RetryableError("gone"), times=1))))
+        orchestrator_of(SCRIPT, toy_decoders(a=ToyDecoder("a", fault=InjectedFault(RetryableError("gone"), times=1))))
     )
 
     assert retries.by == 1

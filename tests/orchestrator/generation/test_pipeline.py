@@ -266,7 +266,7 @@ async def test_tenant_and_priority_reach_every_worker():
         request_of(Media("x/a", b"a thing"), tenant="acme", priority=-1),
     )
 
-    assert list(encoder.whose) == [("acme", -1)]
+    assert list(encoder.callers) == [("acme", -1)]
     calls = [*model.seen, *decoders["a"].seen, *decoders["b"].seen]
     assert {(call.tenant, call.priority) for call in calls} == {("acme", -1)}
 

@@ -7,13 +7,12 @@ from contextlib import suppress
 
 import pytest
 
-from motet.core.capacity import REPORT_INTERVAL
 from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, FaultError, OverloadedError, Reason, RequestError, RetryableError
 from motet.core.media import Media
-from motet.core.workers import Prompt, Turn
-from motet.toys.workers import Pause, ToyEncoder, ToyLanguageModel, Trouble, grammar_of
+from motet.core.workers import REPORT_INTERVAL, Prompt, Turn
+from motet.toys.workers import InjectedFault, Pause, ToyEncoder, ToyLanguageModel, grammar_of
 from orchestrator.pool.pool import Member, Pool
 from orchestrator.pool.workers import PooledEncoder, PooledLanguageModel
 from orchestrator.settings import OrchestratorSettings
@@ -157,7 +156,7 @@ async def test_an_unreachable_replica_is_preferred_to_a_draining_one():
 
 @in_virtual_time
 async def test_if_all_replicas_are_unreachable_the_call_raises_the_error():
-    async with PoolHarness(Trouble(UNREACHABLE)) as harness:
+    async with PoolHarness(InjectedFault(UNREACHABLE)) as harness:
         harness.feeds[0].disconnect()
         await settle()
         with pytest.raises(RetryableError, match="not there"):
@@ -168,7 +167,7 @@ async def test_if_all_replicas_are_unreachable_the_call_raises_the_error():
 
 @in_virtual_time
 async def test_a_job_that_fails_midway_is_repeated_on_another_replica_with_the_same_bytes():
-    async with PoolHarness(Trouble(LOST, after=4), None) as harness:
+    async with PoolHarness(InjectedFault(LOST, after=4), None) as harness:
         retried, _ = await harness.start(seed=3)
         async with PoolHarness(None) as other:
             expected, _ = await other.start(seed=3)
@@ -181,7 +180,7 @@ async def test_a_job_that_fails_midway_is_repeated_on_another_replica_with_the_s
 @in_virtual_time
 async def test_a_failed_call_is_retried_once():
     for replicas in (3, 1):
-        async with PoolHarness(*[Trouble(LOST)] * replicas) as harness:
+        async with PoolHarness(*[InjectedFault(LOST)] * replicas) as harness:
             with pytest.raises(RetryableError, match="gone"):
                 await harness.start()
             assert sum(harness.counts) == 2
@@ -191,7 +190,7 @@ async def test_a_failed_call_is_retried_once():
 @in_virtual_time
 async def test_the_only_replica_gets_a_call_again_unless_an_item_was_yielded():
     for after, attempts in ((0, 2), (1, 1)):
-        async with PoolHarness(Trouble(LOST, after=after, times=1)) as harness:
+        async with PoolHarness(InjectedFault(LOST, after=after, times=1)) as harness:
             with suppress(RetryableError):
                 await harness.start()
             assert harness.counts == [attempts]
@@ -201,10 +200,10 @@ async def test_the_only_replica_gets_a_call_again_unless_an_item_was_yielded():
 @in_virtual_time
 async def test_an_overloaded_only_replica_gets_a_media_job_again_after_the_time_that_it_names():
     busy = OverloadedError("busy", retry_after=3.0)
-    async with PoolHarness(Trouble(busy, times=1)) as harness:
+    async with PoolHarness(InjectedFault(busy, times=1)) as harness:
         _, at = await harness.start()
         assert at == pytest.approx(4.0), "three seconds of waiting and one of work"
-    async with PoolHarness(Trouble(busy, times=1)) as harness:
+    async with PoolHarness(InjectedFault(busy, times=1)) as harness:
         began = now()
         with pytest.raises(OverloadedError):
             await harness.start(deadline=Deadline.after(2.0))
@@ -228,7 +227,7 @@ async def test_an_overloaded_only_language_model_refuses_at_once():
 @pytest.mark.parametrize("error", [FaultError("broken"), RequestError("no"), DeadlineError("late")])
 def test_an_error_that_is_not_retryable_is_not_retried(error):
     async def program():
-        async with PoolHarness(Trouble(error), None) as harness:
+        async with PoolHarness(InjectedFault(error), None) as harness:
             with pytest.raises(type(error)):
                 await harness.start()
             assert harness.counts == [1, 0]
@@ -265,7 +264,7 @@ async def test_an_encoder_call_is_retried_on_another_replica():
 
 @in_virtual_time
 async def test_a_replica_with_consecutive_failures_is_ejected_then_probed_and_readmitted():
-    async with PoolHarness(Trouble(LOST, times=3), None, slots=8, eject_for=10) as harness:
+    async with PoolHarness(InjectedFault(LOST, times=3), None, slots=8, eject_for=10) as harness:
         await asyncio.gather(*(harness.start(seed=number) for number in range(6)))
         assert harness.counts[0] == 3
         await asyncio.gather(*(harness.start() for _ in range(5)))
@@ -286,7 +285,7 @@ async def test_a_replica_with_consecutive_failures_is_ejected_then_probed_and_re
 async def test_a_refusal_is_no_failure():
     refusals = [OverloadedError("busy"), RetryableError("stopping", Reason.DRAINING)]
     for error in refusals:
-        async with PoolHarness(Trouble(error, times=5), None, slots=8) as harness:
+        async with PoolHarness(InjectedFault(error, times=5), None, slots=8) as harness:
             for _ in range(6):
                 await harness.start()
             assert harness.counts[0] == 6, "the idle replica is tried first every time"
@@ -294,7 +293,7 @@ async def test_a_refusal_is_no_failure():
 
 @in_virtual_time
 async def test_a_waiting_call_becomes_the_probe_as_soon_as_one_is_allowed():
-    async with PoolHarness(Trouble(LOST, times=1), None, eject_after=1, eject_for=1) as harness:
+    async with PoolHarness(InjectedFault(LOST, times=1), None, eject_after=1, eject_for=1) as harness:
         long = harness.start(steps=100)
         await settle()
         assert harness.counts == [1, 1]

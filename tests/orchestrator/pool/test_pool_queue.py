@@ -14,7 +14,7 @@ from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, OverloadedError, Reason, RetryableError
 from motet.core.workers import Progress
-from motet.toys.workers import Trouble
+from motet.toys.workers import InjectedFault
 from services.benchmarks.simulation.virtual_loop import run_virtually
 from tests.orchestrator.pool_harness import LOST, UNREACHABLE, PoolHarness, decode_to_end, job_of, settle
 from tests.waiting import in_virtual_time
@@ -205,7 +205,7 @@ async def test_the_metrics_of_a_pool():
         return REGISTRY.get_sample_value(f"motet_pool_{name}", {"pool": "a", **labels})
 
     refused, ejected = value("refused_total") or 0, value("ejections_total", replica="0") or 0
-    async with PoolHarness(Trouble(LOST, times=1), None, eject_after=1, queue_seconds=0.5) as harness:
+    async with PoolHarness(InjectedFault(LOST, times=1), None, eject_after=1, queue_seconds=0.5) as harness:
         tasks = [harness.start(tenant=f"t{number}") for number in range(3)]
         await settle()
 
@@ -230,10 +230,12 @@ async def test_the_metrics_of_a_pool():
         max_size=20,
     ),
     st.lists(
-        st.sampled_from([None, Trouble(LOST, after=2, times=4), Trouble(UNREACHABLE, times=3)]), min_size=1, max_size=3
+        st.sampled_from([None, InjectedFault(LOST, after=2, times=4), InjectedFault(UNREACHABLE, times=3)]),
+        min_size=1,
+        max_size=3,
     ),
 )
-def test_no_work_is_left_after_any_sequence_of_calls(arrivals, troubles):
+def test_no_work_is_left_after_any_sequence_of_calls(arrivals, faults):
     async def run_one(harness, at, tenant, priority, timeout, action):
         await asyncio.sleep(at)
         job = job_of(1, tenant=tenant, priority=priority)
@@ -254,7 +256,7 @@ def test_no_work_is_left_after_any_sequence_of_calls(arrivals, troubles):
             await task
 
     async def program():
-        async with PoolHarness(*troubles, queue_seconds=5) as harness:
+        async with PoolHarness(*faults, queue_seconds=5) as harness:
             await asyncio.gather(*(run_one(harness, *arrival) for arrival in arrivals))
             assert harness.idle
             assert not any(toy.running for toy in harness.toys)

@@ -30,5 +30,5 @@ def test_the_default_engine_config_depends_on_the_model() -> None:
 async def test_the_service_passes_the_limits_to_the_engine(tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "bundle")
 
-    async with language_model_service({"bundle": str(bundle.folder), "kv_tokens": 345}).opened():
+    async with language_model_service({"bundle": str(bundle.folder), "kv_tokens": 345}).open():
         assert REGISTRY.get_sample_value("motet_llm_kv_tokens_limit") == 345

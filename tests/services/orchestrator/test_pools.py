@@ -18,7 +18,7 @@ from motet.core.errors import OverloadedError, Reason, RetryableError, SettingsE
 from motet.core.events import PartProgress, State
 from motet.core.media import Media
 from motet.core.workers import DecodeJob, Progress, Workers
-from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel, Trouble, tensor_of
+from motet.toys.workers import InjectedFault, Pause, ToyDecoder, ToyEncoder, ToyLanguageModel, tensor_of
 from motet.transport import convert
 from motet.transport.channel import open_channel
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
@@ -131,7 +131,7 @@ async def test_the_answer_does_not_show_that_a_replica_died() -> None:
     async with deployed() as replicas:
         workers = await replicas.workers(HoldingDecoder(steps=10), HoldingDecoder(steps=10))
         # With a cache, the second answer would have the media of the first.
-        settings = OrchestratorSettings(reuse_bytes=0)
+        settings = OrchestratorSettings(media_cache_bytes=0)
         async with Orchestrator(workers, MANIFEST, DIGEST, settings, probe) as motet:
             expected = [event async for event in motet.generate(request_of())]
             for decoder in replicas.decoders:
@@ -233,7 +233,7 @@ async def test_an_unreachable_worker_fails_the_call_without_a_wait() -> None:
 
 
 async def test_a_failing_worker_gets_a_call_twice_because_only_the_pool_retries() -> None:
-    failing = ToyDecoder("a", trouble=Trouble(RetryableError("away", Reason.WORKER_UNAVAILABLE)))
+    failing = ToyDecoder("a", fault=InjectedFault(RetryableError("away", Reason.WORKER_UNAVAILABLE)))
     async with deployed() as replicas:
         workers = await replicas.workers(failing)
         with pytest.raises(RetryableError, match="away"):

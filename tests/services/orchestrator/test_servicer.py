@@ -15,7 +15,7 @@ from motet.core.events import PartFailed, State
 from motet.core.media import Media
 from motet.core.request import ArtifactName
 from motet.core.workers import Finished, TextPiece, Workers
-from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel, Trouble
+from motet.toys.workers import InjectedFault, Pause, ToyDecoder, ToyEncoder, ToyLanguageModel
 from motet.transport import convert
 from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel
@@ -129,7 +129,7 @@ async def test_an_answer_over_grpc_equals_the_embedded_answer_also_with_remote_w
 
 
 async def test_a_partial_answer_ends_with_ok():
-    broken = ToyDecoder("a", trouble=Trouble(FaultError("broken")))
+    broken = ToyDecoder("a", fault=InjectedFault(FaultError("broken")))
     async with deployed(orchestrator_of(SCRIPT, toy_decoders(a=broken))) as stubs:
         events = await stubs.generate(request_of())
 

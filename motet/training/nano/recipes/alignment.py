@@ -42,7 +42,7 @@ def load_alignment_model(bundle: Path) -> tuple[AlignmentModel, Tokenizer, int]:
     state = load_file(bundle / "llm" / "model.safetensors")
     base.load_state_dict({name: value.float() for name, value in state.items()}, strict=True)
     control = config.vocab_size
-    grammar = Grammar.following(control + 2, RUN_LENGTHS)
+    grammar = Grammar.from_lengths(control + 2, RUN_LENGTHS)
     model = AlignmentModel(base, grammar, nano_projections(NANO.width, config.hidden_size))
     return model, Tokenizer.load(bundle / "llm" / "tokenizer.json"), control
 

@@ -132,7 +132,7 @@ def main(
     """Measure a bundle's language model, and print the share of correct responses as JSON."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    loaded = Bundle.load(bundle, parts=())
+    loaded = Bundle.load(bundle, folders=())
     encoder = load_imagebind(bundle / loaded.manifest.encoder.path)
     bank = EmbeddingBank.load_or_compute(encoder, embeddings, test_split=True)
     probe = LanguageModelProbe(load_language_model(loaded), bank)

@@ -12,7 +12,7 @@ from motet.core.deadline import Deadline
 from motet.core.errors import FaultError
 from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Prompt, Turn
-from motet.toys.workers import Pause, ToyDecoder, ToyLanguageModel, Trouble, grammar_of
+from motet.toys.workers import InjectedFault, Pause, ToyDecoder, ToyLanguageModel, grammar_of
 from motet.transport.coalescing import coalesced
 from services.benchmarks.tracing.spans import (
     LANGUAGE_MODEL,
@@ -54,7 +54,7 @@ async def test_the_span_of_a_cancelled_decode_is_not_finished() -> None:
 
 async def test_a_recorded_worker_raises_the_errors_of_the_worker() -> None:
     spans: list[WorkerSpan] = []
-    toy = ToyDecoder("a", trouble=Trouble(FaultError("out of paint"), after=1))
+    toy = ToyDecoder("a", fault=InjectedFault(FaultError("out of paint"), after=1))
 
     with pytest.raises(FaultError, match="out of paint"):
         _ = [event async for event in RecordedDecoder(toy, spans.append).decode(JOB, Deadline.never())]

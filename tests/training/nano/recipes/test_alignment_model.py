@@ -33,7 +33,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def untrained_model(bundle: Bundle) -> AlignmentModel:
     torch.manual_seed(0)
     base = LlamaForCausalLM.from_pretrained(bundle.path("llm"))
-    grammar = Grammar.following(bundle.manifest.language_model.first_control + 2, RUN_LENGTHS)
+    grammar = Grammar.from_lengths(bundle.manifest.language_model.first_control + 2, RUN_LENGTHS)
     return AlignmentModel(base, grammar, nano_projections(WIDTH, base.config.hidden_size))
 
 

@@ -58,7 +58,7 @@ def done(state: ev.State = ev.State.SUCCEEDED, error: MotetError | None = None) 
     return ev.Done(ev.Generation(NAME, state, error=error, create_time=1.5e9))
 
 
-class Stage:
+class ScriptedMotet:
     """A `Motet` that runs a script: event payloads, pauses in seconds, `asyncio.Event`s to wait for, and errors.
 
     It records its inputs.
@@ -139,7 +139,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def serving(motet: Stage, address: str = "127.0.0.1:0", heartbeat: float = 10.0) -> AsyncIterator[Server]:
+async def serving(motet: ScriptedMotet, address: str = "127.0.0.1:0", heartbeat: float = 10.0) -> AsyncIterator[Server]:
     """Serve a scripted `Motet`."""
     servicers = [GenerationServicer(motet, heartbeat), ArtifactServicer(motet), ModelServicer(motet)]
     async with Server(servicers, address=address) as server:
