@@ -108,7 +108,7 @@ def open_channel(
     UNAVAILABLE before their first response, up to three attempts, which is for calls that are safe to repeat. The
     orchestrator's channels to its workers have none, because its pools retry.
 
-    Raises `SettingsError` for what is not an address.
+    Raises `SettingsError` for an invalid address.
     """
     config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
     if retries:

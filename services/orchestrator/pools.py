@@ -26,7 +26,7 @@ _INITIAL_ESTIMATE = 0.1
 async def pooled_workers(settings: OrchestratorSettings, manifest: Manifest, stack: AsyncExitStack) -> Workers:
     """Return pools over the workers at the settings' addresses. They are closed with the stack.
 
-    Raises `SettingsError` for an address that is none, and for a decoder of a modality that the manifest does not have.
+    Raises `SettingsError` for an invalid address, and for a decoder of a modality that the manifest does not have.
     """
     if unknown := settings.decoders.keys() - manifest.signals.keys():
         raise SettingsError(f"{manifest.name} does not generate {', '.join(sorted(unknown))}")
