@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from motet.caching.lru import LruCache
 from motet.core.errors import NotFoundError, Reason, RequestError
 from motet.core.events import Artifact
 from motet.core.media import Media
@@ -34,10 +35,13 @@ class ArtifactStore:
     def __init__(self, ttl: float, max_bytes: int) -> None:
         self._ttl = ttl
         self._max_bytes = max_bytes
-        self._artifacts: OrderedDict[str, StoredArtifact] = OrderedDict()
-        """By name, least recently used first."""
+        self._artifacts: LruCache[str, StoredArtifact] = LruCache(max_bytes)
         self._expiries: deque[tuple[float, str]] = deque()
-        self.size_bytes = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """The total size of the stored media, in bytes."""
+        return self._artifacts.size
 
     async def keep(self, modality: str, media: Media) -> tuple[Artifact, tuple[bytes, ...]]:
         """Store media. Return the artifact, and its bytes in chunks unless they are larger than `INLINE`.
@@ -55,15 +59,14 @@ class ArtifactStore:
         name = f"artifacts/{secrets.token_hex(16)}"
         artifact = Artifact(name, modality, media.media_type, size, digest, time.time() + self._ttl)
         chunks = tuple(media.data[start : start + CHUNK] for start in range(0, size, CHUNK))
-        self._evict(size)
-        self._artifacts[name] = StoredArtifact(artifact, chunks)
+        self._remove_expired()
+        self._artifacts.put(name, StoredArtifact(artifact, chunks), size)
         self._expiries.append((artifact.expire_time, name))
-        self.size_bytes += size
         return artifact, chunks if size <= INLINE else ()
 
     def find(self, name: str) -> StoredArtifact:
         """Return an artifact and its bytes. Raises `NotFoundError` if it does not exist or has expired."""
-        self._evict(0)
+        self._remove_expired()
         stored = self._artifacts.get(name)
         if stored is None:
             raise NotFoundError(
@@ -71,7 +74,6 @@ class ArtifactStore:
                 Reason.ARTIFACT_NOT_FOUND,
                 {"name": name},
             )
-        self._artifacts.move_to_end(name)
         return stored
 
     async def download(self, name: str, offset: int = 0) -> AsyncIterator[bytes]:
@@ -83,14 +85,9 @@ class ArtifactStore:
 
     def delete(self, name: str) -> None:
         """Remove an artifact, if it exists."""
-        stored = self._artifacts.pop(name, None)
-        if stored is not None:
-            self.size_bytes -= stored.artifact.size_bytes
+        self._artifacts.pop(name)
 
-    def _evict(self, size: int) -> None:
-        """Remove expired artifacts, then the least recently used ones until `size` more bytes fit."""
+    def _remove_expired(self) -> None:
         # All artifacts are kept for the same time, so they expire in order of arrival.
         while self._expiries and self._expiries[0][0] <= time.time():
             self.delete(self._expiries.popleft()[1])
-        while self.size_bytes + size > self._max_bytes:
-            self.delete(next(iter(self._artifacts)))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Collection
 
+from motet.caching.lru import LruCache
 from motet.core.errors import CancelledError, NotFoundError, OverloadedError, Reason, RequestError
 from motet.core.events import Generation
 from motet.core.request import FailurePolicy, GenerationRequest
@@ -44,12 +45,11 @@ class GenerationStore:
         self._tasks: dict[str, GenerationTask] = {}
         """By name, oldest first."""
         self._by_request_id: dict[str, GenerationTask] = {}
-        self._ended: OrderedDict[str, GenerationTask] = OrderedDict()
-        """By name, least recently used first."""
+        self._ended: LruCache[str, GenerationTask] = LruCache(settings.max_result_bytes, settings.max_results)
+        """By name."""
         self._expiries: deque[tuple[float, str]] = deque()
         """Expiry time and name of the ended generations, in order of time."""
         self._count = 0
-        self._size_bytes = 0
         self._mean_seconds = MovingAverage(1.0)
         self._page_tokens = PageTokens()
 
@@ -63,7 +63,7 @@ class GenerationStore:
 
         Raises `RequestError` if the earlier request with this id was different.
         """
-        self._evict()
+        self._remove_expired()
         task = self._by_request_id.get(request.request_id) if request.request_id else None
         if task is None:
             return None
@@ -108,7 +108,7 @@ class GenerationStore:
 
     def find(self, name: str) -> GenerationTask:
         """Return a generation. Raises `NotFoundError` if the name is unknown or its generation was removed."""
-        self._evict()
+        self._remove_expired()
         task = self._tasks.get(name)
         if task is None:
             raise NotFoundError(
@@ -116,8 +116,7 @@ class GenerationStore:
                 Reason.GENERATION_NOT_FOUND,
                 {"name": name},
             )
-        if name in self._ended:
-            self._ended.move_to_end(name)
+        self._ended.get(name)  # Marks the generation as used.
         return task
 
     def page(self, size: int, token: str) -> tuple[list[Generation], str]:
@@ -129,7 +128,7 @@ class GenerationStore:
             raise RequestError(f"page_size must not be negative, got {size}")
         size = min(size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
         before = self._page_tokens.read(token) if token else self._count
-        self._evict()
+        self._remove_expired()
         listed = [task for task in reversed(self._tasks.values()) if task.number < before]
         next_token = self._page_tokens.write(listed[size - 1].number) if len(listed) > size else ""
         return [task.record for task in listed[:size]], next_token
@@ -149,24 +148,18 @@ class GenerationStore:
 
     def _on_end(self, task: GenerationTask) -> None:
         record = task.record
-        self._ended[task.name] = task
-        self._expiries.append((record.expire_time or 0.0, task.name))
-        self._size_bytes += task.log.size_bytes
         self._mean_seconds.add(record.usage.elapsed)
-        self._evict()
+        self._remove_expired()
+        self._expiries.append((record.expire_time or 0.0, task.name))
+        for evicted in self._ended.put(task.name, task, task.log.size_bytes):
+            self._remove(evicted)
 
-    def _evict(self) -> None:
-        """Remove expired generations, then the least recently used ones until the limits hold."""
+    def _remove_expired(self) -> None:
         while self._expiries and self._expiries[0][0] <= time.time():
-            self._remove(self._expiries.popleft()[1])
-        while self._size_bytes > self._settings.max_result_bytes or len(self._ended) > self._settings.max_results:
-            self._remove(next(iter(self._ended)))
+            if (task := self._ended.pop(self._expiries.popleft()[1])) is not None:
+                self._remove(task)
 
-    def _remove(self, name: str) -> None:
-        task = self._ended.pop(name, None)
-        if task is None:
-            return
-        del self._tasks[name]
-        self._size_bytes -= task.log.size_bytes
+    def _remove(self, task: GenerationTask) -> None:
+        del self._tasks[task.name]
         if self._by_request_id.get(task.request_id) is task:
             del self._by_request_id[task.request_id]

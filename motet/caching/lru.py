@@ -1,8 +1,9 @@
-"""An LRU cache with a limit in bytes."""
+"""An LRU cache with limits in bytes and entries."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from math import inf
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
@@ -10,10 +11,11 @@ Value = TypeVar("Value")
 
 
 class LruCache(Generic[Key, Value]):
-    """A cache of at most `limit` bytes. It evicts the least recently used values first."""
+    """A cache of at most `limit` bytes and `max_entries` entries. It evicts the least recently used values first."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, max_entries: float = inf) -> None:
         self._limit = limit
+        self._max_entries = max_entries
         self._entries: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
         """Key -> value and its size in bytes, the least recently used entry first."""
         self._size = 0
@@ -23,6 +25,12 @@ class LruCache(Generic[Key, Value]):
         """The total size of the cached values, in bytes."""
         return self._size
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._entries
+
     def get(self, key: Key) -> Value | None:
         """Return the value of a key, or None on a cache miss."""
         if key not in self._entries:
@@ -30,16 +38,22 @@ class LruCache(Generic[Key, Value]):
         self._entries.move_to_end(key)
         return self._entries[key][0]
 
-    def put(self, key: Key, value: Value, size: int) -> None:
-        """Cache a value of `size` bytes and replace the key's old value. Drop a value larger than the limit."""
+    def put(self, key: Key, value: Value, size: int) -> list[Value]:
+        """Cache a value of `size` bytes and replace the key's old value. Return the evicted values.
+
+        A value larger than the limit is not cached, and counts as evicted.
+        """
         self.pop(key)
         if size > self._limit:
-            return
+            return [value]
         self._entries[key] = (value, size)
         self._size += size
-        while self._size > self._limit:
-            _, (_, evicted) = self._entries.popitem(last=False)
-            self._size -= evicted
+        evicted = []
+        while self._size > self._limit or len(self._entries) > self._max_entries:
+            _, (oldest, freed) = self._entries.popitem(last=False)
+            self._size -= freed
+            evicted.append(oldest)
+        return evicted
 
     def pop(self, key: Key) -> Value | None:
         """Remove a key and return its value, or return None on a cache miss."""

@@ -53,3 +53,25 @@ def test_a_popped_value_is_a_miss_and_frees_its_bytes() -> None:
     assert cache.pop("a") is None
     assert cache.get("a") is None
     assert cache.size == 0
+
+
+def test_put_returns_the_evicted_values() -> None:
+    cache: LruCache[str, str] = LruCache(10)
+    assert cache.put("a", "A", 4) == []
+    assert cache.put("b", "B", 4) == []
+
+    assert cache.put("c", "C", 9) == ["A", "B"]
+    assert cache.put("d", "D", 11) == ["D"]
+    assert cache.size == 9
+
+
+def test_the_number_of_entries_is_limited() -> None:
+    cache: LruCache[str, str] = LruCache(10, max_entries=2)
+    cache.put("a", "A", 1)
+    cache.put("b", "B", 1)
+    cache.get("a")
+
+    assert cache.put("c", "C", 1) == ["B"]
+    assert len(cache) == 2
+    assert "a" in cache
+    assert "b" not in cache
