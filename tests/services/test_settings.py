@@ -33,7 +33,7 @@ def test_an_option_takes_precedence_over_the_environment(monkeypatch: pytest.Mon
         (ServiceSettings, "LOG_LEVEL", "loud"),
         (ServiceSettings, "TOY", "perhaps"),
         (LanguageModelSettings, "KV_TOKENS", "0"),
-        (LanguageModelSettings, "PREFIX_TOKENS", "-1"),
+        (LanguageModelSettings, "PREFIX_CACHE_TOKENS", "-1"),
         (LanguageModelSettings, "MAX_BATCHED_TOKENS", "none"),
     ],
 )

@@ -236,7 +236,7 @@ async def start_decoder(address: str, worker: str) -> tuple[asyncio.subprocess.P
     """Start the process of a decoder. Return it and the address that it serves."""
     code = (
         "import asyncio, sys\n"
-        "from motet.toys.workers import Pause, ToyDecoder, Trouble\n"
+        "from motet.toys.workers import Pause, ToyDecoder, InjectedFault\n"
         "from motet.transport.server import Server\n"
         "from services.decoder.servicer import DecoderServicer\n"
         f"server = Server([DecoderServicer({worker})], address=sys.argv[1])\n"
@@ -248,7 +248,7 @@ async def start_decoder(address: str, worker: str) -> tuple[asyncio.subprocess.P
 
 
 async def test_a_worker_killed_during_a_call_is_lost_and_is_found_again_after_its_restart() -> None:
-    process, address = await start_decoder("127.0.0.1:0", "ToyDecoder(fault=Trouble(Pause(), after=1))")
+    process, address = await start_decoder("127.0.0.1:0", "ToyDecoder(fault=InjectedFault(Pause(), after=1))")
     async with open_channel(address) as channel:
         decoder = RemoteDecoder(channel)
         events = decoder.decode(JOB, Deadline.after(30))

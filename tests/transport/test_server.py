@@ -371,7 +371,7 @@ async def test_sigterm_completes_running_calls_and_exits_with_zero() -> None:
 
 
 async def test_a_second_signal_ends_the_process_at_once() -> None:
-    code = PROCESS.replace("delay=0.2", "fault=Trouble(Pause(60), after=1)").replace(
+    code = PROCESS.replace("delay=0.2", "fault=InjectedFault(Pause(60), after=1)").replace(
         "workers import", "workers import Pause, InjectedFault,"
     )
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)

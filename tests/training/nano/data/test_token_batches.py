@@ -44,7 +44,7 @@ def test_training_and_serving_tokenize_a_dialogue_equally(bundle: Bundle, tokeni
     ]
 
     sequence = tokenizer.tokenize(DIALOGUE)
-    prompt = builder.write(turns[:-1], 1000)
+    prompt = builder.build(turns[:-1], 1000)
 
     length = len(prompt.ids)
     assert sequence.ids[:length] == prompt.ids.tolist()
