@@ -12,13 +12,7 @@ from dataclasses import dataclass
 from motet.caching.lru import LruCache
 from motet.core.errors import NotFoundError, Reason, RequestError
 from motet.core.events import Artifact
-from motet.core.media import Media
-
-CHUNK = 256 * 1024
-"""Maximum size of a chunk in bytes."""
-
-INLINE = 1024 * 1024
-"""Maximum size of a result that is sent in events, in bytes. Callers download larger ones."""
+from motet.core.media import MAX_INLINE_BYTES, Media, chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +38,7 @@ class ArtifactStore:
         return self._artifacts.size
 
     async def keep(self, modality: str, media: Media) -> tuple[Artifact, tuple[bytes, ...]]:
-        """Store media. Return the artifact, and its bytes in chunks unless they are larger than `INLINE`.
+        """Store media. Return the artifact, and its bytes in chunks unless they are larger than `MAX_INLINE_BYTES`.
 
         Raises `RequestError` for media larger than the whole store.
         """
@@ -55,14 +49,14 @@ class ArtifactStore:
                 Reason.INPUT_TOO_LARGE,
                 {"size": str(size), "limit": str(self._max_bytes)},
             )
-        digest = media.sha256 if size <= INLINE else await asyncio.to_thread(lambda: media.sha256)
+        digest = media.sha256 if size <= MAX_INLINE_BYTES else await asyncio.to_thread(lambda: media.sha256)
         name = f"artifacts/{secrets.token_hex(16)}"
         artifact = Artifact(name, modality, media.media_type, size, digest, time.time() + self._ttl)
-        chunks = tuple(media.data[start : start + CHUNK] for start in range(0, size, CHUNK))
+        data_chunks = tuple(chunks(media.data))
         self._remove_expired()
-        self._artifacts.put(name, StoredArtifact(artifact, chunks), size)
+        self._artifacts.put(name, StoredArtifact(artifact, data_chunks), size)
         self._expiries.append((artifact.expire_time, name))
-        return artifact, chunks if size <= INLINE else ()
+        return artifact, data_chunks if size <= MAX_INLINE_BYTES else ()
 
     def find(self, name: str) -> StoredArtifact:
         """Return an artifact and its bytes. Raises `NotFoundError` if it does not exist or has expired."""
@@ -77,7 +71,7 @@ class ArtifactStore:
         return stored
 
     async def download(self, name: str, offset: int = 0) -> AsyncIterator[bytes]:
-        """Yield the bytes from an offset in chunks of at most `CHUNK` bytes. Raises `NotFoundError`."""
+        """Yield the bytes from an offset in chunks of at most `CHUNK_BYTES` bytes. Raises `NotFoundError`."""
         for chunk in self.find(name).chunks:
             if offset < len(chunk):
                 yield chunk[offset:]

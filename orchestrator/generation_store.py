@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 
 from motet.caching.lru import LruCache
-from motet.core.errors import CancelledError, NotFoundError, OverloadedError, Reason, RequestError
+from motet.core.errors import CancelledError, NotFoundError, OverloadedError, Reason, RequestError, retry_delay
 from motet.core.events import Generation
 from motet.core.request import FailurePolicy, GenerationRequest
 from motet.scheduling.moving_average import MovingAverage
@@ -82,7 +82,7 @@ class GenerationStore:
             raise OverloadedError(
                 f"{limit} generations are running, which is this server's limit; try again later",
                 metadata={"limit": str(limit)},
-                retry_after=max(0.1, (self._mean_seconds.value or 0.0) / limit),
+                retry_after=retry_delay((self._mean_seconds.value or 0.0) / limit),
             )
 
     def start(self, request: GenerationRequest, admitted: AdmittedRequest) -> GenerationTask:

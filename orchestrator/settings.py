@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from motet.core.media import MAX_MEDIA_BYTES, MEBI
 from motet.core.request import PRIORITIES
 from motet.scheduling.fair_queue import AGEING
 
@@ -17,7 +18,6 @@ Bytes = Annotated[int, Field(ge=1)]
 Addresses = str | Annotated[tuple[str, ...], Field(min_length=1)]
 """One address, or the addresses of several replicas."""
 
-MEBI = 1024 * 1024
 
 HEARTBEAT = 10.0
 """Default interval of heartbeats on a silent stream, in seconds. Some networks drop connections that are silent."""
@@ -78,7 +78,7 @@ class OrchestratorSettings(BaseSettings):
     max_text_bytes: Bytes = Field(default=256 * 1024, description="Maximum size of a piece of text in bytes of UTF-8.")
     max_input_media: Count = Field(default=32, description="Maximum pieces of media in a conversation.")
     max_media_bytes: Bytes = Field(
-        default=32 * MEBI, description="Maximum size of a piece of media in bytes, for input and for output."
+        default=MAX_MEDIA_BYTES, description="Maximum size of a piece of media in bytes, for input and for output."
     )
     max_input_bytes: Bytes = Field(
         default=64 * MEBI, description="Maximum size of all media in a conversation, in bytes."

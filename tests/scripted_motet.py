@@ -9,10 +9,9 @@ from hashlib import sha256
 
 from motet.core import events as ev
 from motet.core.errors import MotetError, NotFoundError, Reason
-from motet.core.media import Media
+from motet.core.media import Media, chunks
 from motet.core.request import GenerationRequest
 from motet.core.service import Model
-from motet.transport.channel import chunks
 from motet.transport.server import Server
 from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
 

@@ -8,9 +8,8 @@ import grpc.aio
 
 from motet.core.errors import FaultError
 from motet.core.events import Artifact
-from motet.core.media import Media
+from motet.core.media import Media, chunks
 from motet.transport import convert
-from motet.transport.channel import chunks
 from motet.transport.client_call import open_stream, unary
 from motet.v1 import artifact_service_pb2 as pb
 from motet.v1 import artifact_service_pb2_grpc

@@ -16,7 +16,7 @@ from motet.client.artifacts import ArtifactClient
 from motet.core.answer import Answer, collect_answer
 from motet.core.errors import FaultError, Reason, RetryableError
 from motet.core.events import Accepted, Artifact, Done, Event, Generation
-from motet.core.media import Media
+from motet.core.media import MAX_INLINE_BYTES, MEBI, Media
 from motet.core.request import ArtifactName, Content, GenerationRequest, Message
 from motet.core.service import Model
 from motet.transport import convert
@@ -25,10 +25,7 @@ from motet.transport.client_call import StreamCall, open_stream, unary
 from motet.v1 import generation_service_pb2 as pb
 from motet.v1 import generation_service_pb2_grpc, model_service_pb2, model_service_pb2_grpc
 
-MAX_INLINE_BYTES = 2**20
-"""Maximum size of one media part inside a request, in bytes. The client uploads larger media first."""
-
-_MAX_TOTAL_INLINE_BYTES = 3 * 2**20
+_MAX_TOTAL_INLINE_BYTES = 3 * MEBI
 """Maximum size of all media inside a request, in bytes. The rest of a 4 MiB message is for the text."""
 
 _TIMEOUT_MARGIN = 5.0

@@ -93,6 +93,14 @@ class RetryableError(MotetError):
     default = Reason.WORKER_UNAVAILABLE
 
 
+_MIN_RETRY_AFTER, _MAX_RETRY_AFTER = 0.1, 60.0
+
+
+def retry_delay(seconds: float) -> float:
+    """Return the `retry_after` for an expected wait: the wait, but from 0.1 to 60 seconds."""
+    return min(_MAX_RETRY_AFTER, max(_MIN_RETRY_AFTER, seconds))
+
+
 class OverloadedError(RetryableError):
     """The queue is full, or memory is exhausted. The same request may succeed after `retry_after` seconds."""
 

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
+
+MEBI = 1024 * 1024
+
+MAX_MEDIA_BYTES = 32 * MEBI
+"""Default maximum size of one media file, in bytes."""
+
+MAX_INLINE_BYTES = MEBI
+"""Maximum size of media inside a request or an event, in bytes. Larger media are artifacts."""
+
+CHUNK_BYTES = 256 * 1024
+"""Maximum size of a chunk of media, in bytes. It is the fastest size measured, and a stalled reader holds little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +42,9 @@ class Media:
         media = Media(media_type, self.data)
         object.__setattr__(media, "_sha256", self._sha256)
         return media
+
+
+def chunks(data: bytes) -> Iterator[bytes]:
+    """Yield the data in chunks of at most `CHUNK_BYTES` bytes; nothing for empty data."""
+    for start in range(0, len(data), CHUNK_BYTES):
+        yield data[start : start + CHUNK_BYTES]

@@ -6,8 +6,9 @@ import asyncio
 from weakref import WeakKeyDictionary
 
 from motet.caching.lru import LruCache
+from motet.core.media import MEBI
 from motet.media.confined import Facts
-from motet.media.limits import MEBI, MediaLimits
+from motet.media.limits import MediaLimits
 
 MAX_BYTES = 256 * MEBI
 """Maximum bytes of decoded media per event loop. The largest clip that `DEFAULT_LIMITS` allows has 183 MiB."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MEBI = 1024 * 1024
+from motet.core.media import MAX_MEDIA_BYTES, MEBI
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class MediaLimits:
     Hz. `bytes` and `memory` are in bytes.
     """
 
-    bytes: int = 32 * MEBI
+    bytes: int = MAX_MEDIA_BYTES
     pixels: int = 16_000_000
     aspect: int = 32
     seconds: float = 60.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import grpc
@@ -12,18 +12,15 @@ import grpc.aio
 
 from motet.core.errors import SettingsError
 
-LARGEST_MESSAGE = 4 * 2**20
+MAX_MESSAGE_BYTES = 4 * 2**20
 """Maximum size of a message in bytes. It is gRPC's default; larger data is sent in chunks."""
-
-CHUNK = 256 * 2**10
-"""Maximum size of a chunk in bytes. It is the fastest size measured, and a stalled reader holds little of it."""
 
 HOP = 0.05
 """Seconds that each hop subtracts from a deadline, so that the response arrives before its caller's deadline."""
 
 FLOW_OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.max_receive_message_length", LARGEST_MESSAGE),
-    ("grpc.max_send_message_length", LARGEST_MESSAGE),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     # With the probe, the window grows to several MiB for each reader that has stopped reading.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", 64 * 2**10),
@@ -38,7 +35,7 @@ FLOW_OPTIONS: tuple[tuple[str, int], ...] = (
 _CLIENT_OPTIONS: tuple[tuple[str, int], ...] = (
     *FLOW_OPTIONS,
     # Maximum bytes of a request that are kept for a retry. gRPC's default is one chunk.
-    ("grpc.per_rpc_retry_buffer_size", LARGEST_MESSAGE),
+    ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
     # With gRPC's default of up to two minutes, a restarted worker is found late.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 5_000),
@@ -72,12 +69,6 @@ _HOST_PORT = rf"{_HOST}:\d{{1,5}}"
 _ADDRESS = re.compile(
     rf"unix:.+|unix-abstract:.+|(?:dns:(?://[^/]*/)?)?{_HOST_PORT}|ipv[46]:{_HOST_PORT}(?:,{_HOST_PORT})*"
 )
-
-
-def chunks(data: bytes) -> Iterator[bytes]:
-    """Yield the data in pieces of at most `CHUNK` bytes; nothing for empty data."""
-    for start in range(0, len(data), CHUNK):
-        yield data[start : start + CHUNK]
 
 
 def checked_address(address: str) -> str:

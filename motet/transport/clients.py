@@ -12,7 +12,7 @@ import grpc.aio
 
 from motet.core.deadline import Deadline
 from motet.core.errors import FaultError
-from motet.core.media import Media
+from motet.core.media import Media, chunks
 from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Finished, LanguageEvent, Load, Progress, Prompt
 from motet.internal.v1 import (
@@ -25,7 +25,7 @@ from motet.internal.v1 import (
     worker_service_pb2_grpc,
 )
 from motet.transport import convert
-from motet.transport.channel import HOP, chunks
+from motet.transport.channel import HOP
 from motet.transport.client_call import open_stream, unary
 
 

@@ -8,12 +8,9 @@ from contextlib import suppress
 
 from motet.core import metrics
 from motet.core.clock import now
-from motet.core.errors import OverloadedError, Reason, RetryableError
+from motet.core.errors import OverloadedError, Reason, RetryableError, retry_delay
 from motet.core.workers import REPORT_INTERVAL, Load
 from motet.scheduling.moving_average import MovingAverage
-
-_SHORTEST_WAIT, _LONGEST_WAIT = 0.1, 60.0
-"""Minimum and maximum retry delay in the error of a refused call, in seconds."""
 
 _MIN_INTERVAL = 0.05
 """Minimum interval between reports of the load, in seconds. Reporting each change would cost as much as the calls."""
@@ -110,8 +107,7 @@ class ConcurrencyLimiter:
             raise RetryableError("this process is shutting down; use another replica, or retry later", Reason.DRAINING)
         if self._limit and self._running + self._queued >= self._limit:
             metrics.CALLS_REFUSED.labels(Reason.QUEUE_FULL).inc()
-            until_free = (self._call_seconds.value or 0.0) * (self._queued + 1) / self._slots
-            wait = min(_LONGEST_WAIT, max(_SHORTEST_WAIT, until_free))
+            wait = retry_delay((self._call_seconds.value or 0.0) * (self._queued + 1) / self._slots)
             raise OverloadedError(
                 f"the limit of {self._limit} running and queued calls is reached; retry in {wait:.1f} s",
                 metadata={"limit": str(self._limit), "retry_after": f"{wait:.1f}"},

@@ -12,7 +12,7 @@ from motet.core import metrics
 from motet.core.clock import now
 from motet.core.closing import closing
 from motet.core.deadline import Deadline
-from motet.core.errors import DeadlineError, MotetError, OverloadedError, RetryableError
+from motet.core.errors import DeadlineError, MotetError, OverloadedError, RetryableError, retry_delay
 from motet.scheduling.fair_queue import FairQueue
 from orchestrator.pool.circuit_breaker import CircuitBreaker
 from orchestrator.pool.duration_estimate import DurationEstimate
@@ -28,9 +28,6 @@ _MAX_ATTEMPTS = 2
 
 _TENANT_SHARE = 4.0
 """Maximum cost of a tenant's waiting calls, per unit of free space in the queue: alone, a tenant fills four fifths."""
-
-_MIN_RETRY_AFTER, _MAX_RETRY_AFTER = 0.1, 60.0
-"""Minimum and maximum of the `retry_after` of a refused call, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +263,7 @@ class Pool(Generic[Worker]):
         if excess <= 0:
             return
         metrics.POOL_REFUSED.labels(self._name).inc()
-        retry_after = min(_MAX_RETRY_AFTER, max(_MIN_RETRY_AFTER, excess / self._slots()))
+        retry_after = retry_delay(excess / self._slots())
         raise OverloadedError(
             f"{self._queue.cost:.0f} s of work wait for the {self._name} workers; try again in {retry_after:.1f} s",
             metadata={"queued_seconds": f"{self._queue.cost:.1f}", "retry_after": f"{retry_after:.1f}"},

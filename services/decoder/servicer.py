@@ -8,12 +8,11 @@ from typing import Any
 
 import grpc.aio
 
-from motet.core.media import Media
+from motet.core.media import Media, chunks
 from motet.core.workers import Decoder, Progress
 from motet.internal.v1 import decoder_service_pb2 as pb
 from motet.internal.v1 import decoder_service_pb2_grpc as pb_grpc
 from motet.transport import convert
-from motet.transport.channel import chunks
 from motet.transport.coalescing import coalesced
 from motet.transport.interceptor import deadline_of
 from services.capacity_servicer import EVENT_BYTES, MAX_BUFFERED_BYTES

@@ -13,11 +13,10 @@ import grpc.aio
 
 from motet.core.errors import DeadlineError, FaultError, MotetError, NotFoundError, Reason, RequestError
 from motet.core.events import Done, Event, Generation, State
-from motet.core.media import Media
+from motet.core.media import CHUNK_BYTES, Media
 from motet.core.request import GenerationRequest
 from motet.core.service import Motet
 from motet.transport import convert
-from motet.transport.channel import CHUNK
 from motet.transport.coalescing import coalesced
 from motet.transport.interceptor import deadline_of
 from motet.v1 import artifact_service_pb2 as artifact_pb
@@ -193,7 +192,7 @@ def _to_messages(events: Sequence[Event], sequence: int) -> Iterator[list[event_
     size = 0
     for message in map(convert.event_to_proto, events):
         size += message.ByteSize()
-        if batch and size > CHUNK:
+        if batch and size > CHUNK_BYTES:
             yield batch
             batch, size = [], message.ByteSize()
         batch.append(message)

@@ -8,8 +8,8 @@ from hashlib import sha256
 import pytest
 
 from motet.core.errors import NotFoundError, Reason, RequestError
-from motet.core.media import Media
-from orchestrator.artifact_store import CHUNK, ArtifactStore
+from motet.core.media import CHUNK_BYTES, Media
+from orchestrator.artifact_store import ArtifactStore
 from tests.orchestrator.pipeline_harness import orchestrator_of
 
 
@@ -26,12 +26,14 @@ async def test_a_stored_artifact_is_described_and_downloaded_in_chunks():
     assert (artifact.modality, artifact.media_type, artifact.size_bytes) == ("a", "x/a", len(data))
     assert artifact.sha256 == sha256(data).digest()
     assert b"".join(chunks) == b"".join(await download(artifacts, artifact.name)) == data
-    assert {len(chunk) for chunk in chunks[:-1]} == {CHUNK}
+    assert {len(chunk) for chunk in chunks[:-1]} == {CHUNK_BYTES}
 
 
-@pytest.mark.parametrize("offset", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 9, 2 * CHUNK + 10, 10**9])
+@pytest.mark.parametrize(
+    "offset", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 2 * CHUNK_BYTES + 9, 2 * CHUNK_BYTES + 10, 10**9]
+)
 async def test_a_download_starts_at_an_offset(offset):
-    data = bytes(2 * CHUNK) + b"0123456789"
+    data = bytes(2 * CHUNK_BYTES) + b"0123456789"
     artifacts = ArtifactStore(60, 2**20)
     artifact, _ = await artifacts.keep("a", Media("x/a", data))
 

@@ -9,8 +9,9 @@ import pytest
 from motet.core import metrics
 from motet.core.deadline import Deadline
 from motet.core.errors import Reason, SettingsError
+from motet.core.media import CHUNK_BYTES, chunks
 from motet.toys.workers import ToyDecoder
-from motet.transport.channel import CHUNK, checked_address, chunks, open_channel
+from motet.transport.channel import checked_address, open_channel
 from motet.transport.clients import RemoteDecoder
 from motet.transport.server import Server
 from tests.transport.serving import JOB, served
@@ -104,7 +105,7 @@ def test_an_invalid_address_is_refused(address: str) -> None:
 
 
 def test_chunks_are_complete_and_none_is_too_large() -> None:
-    for size in (0, 1, CHUNK, CHUNK + 1, 3 * CHUNK):
+    for size in (0, 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES):
         pieces = list(chunks(bytes(size)))
         assert b"".join(pieces) == bytes(size)
-        assert all(0 < len(piece) <= CHUNK for piece in pieces)
+        assert all(0 < len(piece) <= CHUNK_BYTES for piece in pieces)
