@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
+from motet.scheduling.fair_queue import AGEING
 from motet.scheduling.fair_semaphore import FairSemaphore
-from tests.waiting import run_ready_tasks
+from tests.waiting import in_virtual_time, run_ready_tasks
 
 
 class Holders:
@@ -82,3 +83,20 @@ async def test_a_slot_released_at_the_moment_of_a_cancellation_goes_to_the_next_
     second.cancel()  # The event loop processes both in its next iteration, the release first.
 
     assert await holders.release_all(first, third) == ["first", "third"]
+
+
+@in_virtual_time
+async def test_a_low_priority_does_not_starve_while_higher_priorities_arrive() -> None:
+    holders = Holders(1)
+    tasks = [await holders.start("first"), await holders.start("low", "patient", priority=-2)]
+    previous, number = "first", 0
+    while "low" not in holders.acquired and number < 50:
+        tasks.append(await holders.start(f"high {number}", "busy", priority=2))
+        await asyncio.sleep(AGEING / 4)
+        holders.release(previous)
+        await run_ready_tasks()
+        previous, number = holders.acquired[-1], number + 1
+    await holders.release_all(*tasks)
+
+    # Four priorities are between them, so the wait is about four times the ageing interval.
+    assert 12 <= number <= 20
