@@ -101,3 +101,23 @@ def test_any_other_error_is_reported_unchanged() -> None:
     error = ValueError("broken")
 
     assert engine_error(error, "test engine") is error
+
+
+def test_an_item_that_arrives_during_the_last_step_is_not_lost() -> None:
+    received: list[int] = []
+    finished = threading.Event()
+
+    def step(arrived: list[int], closed: bool) -> bool:
+        received.extend(arrived)
+        if received == [1]:
+            thread.submit(2)  # The step reports no work left, although an item has arrived.
+        if 2 in received:
+            finished.set()
+        return False
+
+    thread: EngineThread[int] = EngineThread("test engine", step, lambda error: received.clear())
+    thread.submit(1)
+
+    assert finished.wait(10)
+    thread.close()
+    assert received == [1, 2]
