@@ -13,12 +13,13 @@ from typing import Self
 from motet.caching.encoder import CachingEncoder, EmbeddingCache
 from motet.core.bundle import Bundle, Manifest, bundle_folder
 from motet.core.errors import BundleError
+from motet.core.media import MEBI
 from motet.core.workers import Decoder, Encoder, LanguageModel
 from motet.models.llm.config import EngineConfig
 
 _LOAD_LOCK = threading.Lock()
 
-_EMBEDDING_CACHE_BYTES = 16 * 2**20
+_EMBEDDING_CACHE_BYTES = 16 * MEBI
 """Size of an encoder's embedding cache, in bytes: 4096 embeddings of the largest size."""
 
 

@@ -28,9 +28,6 @@ class LruCache(Generic[Key, Value]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __contains__(self, key: Key) -> bool:
-        return key in self._entries
-
     def get(self, key: Key) -> Value | None:
         """Return the value of a key, or None on a cache miss."""
         if key not in self._entries:

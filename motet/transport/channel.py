@@ -11,8 +11,9 @@ import grpc
 import grpc.aio
 
 from motet.core.errors import SettingsError
+from motet.core.media import MEBI
 
-MAX_MESSAGE_BYTES = 4 * 2**20
+MAX_MESSAGE_BYTES = 4 * MEBI
 """Maximum size of a message in bytes. It is gRPC's default; larger data is sent in chunks."""
 
 HOP = 0.05

@@ -8,14 +8,14 @@ from typing import Any
 import grpc.aio
 
 from motet.core.errors import Reason, RequestError
-from motet.core.media import Media
+from motet.core.media import MEBI, Media
 from motet.core.workers import Encoder
 from motet.internal.v1 import encoder_service_pb2 as pb
 from motet.internal.v1 import encoder_service_pb2_grpc as pb_grpc
 from motet.transport import convert
 from motet.transport.interceptor import deadline_of
 
-MAX_INPUT_BYTES = 256 * 2**20
+MAX_INPUT_BYTES = 256 * MEBI
 """Maximum size of all media of one call, in bytes. It limits the memory that one caller can use."""
 
 

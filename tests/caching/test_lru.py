@@ -73,5 +73,5 @@ def test_the_number_of_entries_is_limited() -> None:
 
     assert cache.put("c", "C", 1) == ["B"]
     assert len(cache) == 2
-    assert "a" in cache
-    assert "b" not in cache
+    assert cache.get("a") == "A"
+    assert cache.get("b") is None
