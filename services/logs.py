@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
+from typing import TextIO
 
 import structlog
+
+from motet.answers.printable import printable, printable_line
 
 # Local variables may hold prompts and media.
 _TRACEBACKS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
@@ -23,7 +27,7 @@ def configure_logs(level: str = "info") -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderers: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        [_printable_values, structlog.dev.ConsoleRenderer(exception_formatter=_print_traceback)]
         if sys.stderr.isatty()
         else [structlog.processors.ExceptionRenderer(_TRACEBACKS), structlog.processors.JSONRenderer()]
     )
@@ -43,3 +47,14 @@ def configure_logs(level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers = [lines]
     root.setLevel(level.upper())
+
+
+def _printable_values(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Return a log line whose texts cannot control the terminal. Peers and callers send some of them."""
+    return {key: printable_line(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def _print_traceback(target: TextIO, exception: structlog.typing.ExcInfo) -> None:
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, exception)
+    target.write(printable(text.getvalue()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from services.child_process import ChildProcess
 from services.exit_codes import Exit
 from services.factory import open_bundle
 from services.ready_line import ReadyLine
+from services.terminal import print_status
 
 T = TypeVar("T")
 
@@ -165,10 +165,10 @@ async def up(deployment: Deployment) -> Exit:
             await _run_until(stop, processes.wait())
     except MotetError as error:
         # Draining takes time. Print the cause before it.
-        _print_status(f"stopping, because {error.message}")
+        print_status(f"stopping, because {error.message}")
         raise
     finally:
-        _print_status("services finish their running calls")
+        print_status("services finish their running calls")
         draining.append(asyncio.create_task(processes.drain()))
         await asyncio.wait(draining)
     return Exit.OK
@@ -176,7 +176,7 @@ async def up(deployment: Deployment) -> Exit:
 
 async def _ready(child: ChildProcess) -> ReadyLine:
     ready_line = await child.wait_ready()
-    _print_status(f"{child.name} is ready")
+    print_status(f"{child.name} is ready")
     return ready_line
 
 
@@ -201,10 +201,6 @@ async def _run_until(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | N
     working.cancel()
     await asyncio.wait((working,))
     return None
-
-
-def _print_status(line: str) -> None:
-    print(f"motet: {line}", file=sys.stderr, flush=True)
 
 
 def _print_table(ready: Mapping[str, ReadyLine]) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from motet.answers.answer import collect_answer
 from motet.client import Client
-from motet.core.answer import collect_answer
 from motet.core.errors import FaultError, Reason, RequestError, RetryableError
 from motet.core.events import Accepted, Done, PartFailed, PartProgress, State
 from motet.core.media import Media

@@ -12,8 +12,8 @@ from uuid import uuid4
 
 import grpc
 
+from motet.answers.answer import Answer, collect_answer
 from motet.client.artifacts import ArtifactClient
-from motet.core.answer import Answer, collect_answer
 from motet.core.errors import FaultError, Reason, RetryableError
 from motet.core.events import Accepted, Artifact, Done, Event, Generation
 from motet.core.media import MAX_INLINE_BYTES, MEBI, Media

@@ -8,9 +8,9 @@ from typing import Self
 
 import grpc
 
+from motet.answers.answer import Answer
 from motet.client.client import Client
 from motet.client.loop_thread import LoopThread
-from motet.core.answer import Answer
 from motet.core.events import Artifact, Event, Generation
 from motet.core.media import Media
 from motet.core.request import GenerationRequest

@@ -12,6 +12,7 @@ from typing import Any
 
 import typer
 
+from motet.answers.output_folder import OutputFolder
 from motet.core.errors import MotetError, NotFoundError
 from motet.core.service import Motet
 from motet.media.kinds import MODALITIES
@@ -20,12 +21,12 @@ from services.cli.connect import Target, connect
 from services.cli.conversation import Conversation
 from services.cli.deliver import deliver
 from services.cli.exit import exit_after
-from services.cli.output_folder import OutputFolder
 from services.cli.request_options import RequestOptions, request_options_of
 from services.cli.run import screen_for
 from services.cli.typer_options import OUT, Out, Server, options_of, values_of, with_options
 from services.exit_codes import LEGEND, Exit, exit_of, exit_of_error
 from services.settings import ComputeSettings, settings_of
+from services.terminal import print_error, print_status
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -73,13 +74,13 @@ class Chat:
         elif command == "attach" or command in _MODALITIES:
             await self._attach(argument, None if command == "attach" else command)
         else:
-            print(f"motet: there is no /{command}; /help lists the commands", file=sys.stderr)
+            print_status(f"there is no /{command}; /help lists the commands")
             return Exit.REFUSED
         return Exit.OK
 
     async def _attach(self, name: str, modality: str | None) -> None:
         artifact = await self._conversation.attach(read_attachment(Path(name), modality), self._motet)
-        print(f"motet: {name} is attached: {artifact.modality}, {artifact.size_bytes:,} bytes", file=sys.stderr)
+        print_status(f"{name} is attached: {artifact.modality}, {artifact.size_bytes:,} bytes")
 
     async def _answer(self, prompt: str) -> Exit:
         while True:
@@ -114,10 +115,10 @@ def _converse(options: RequestOptions, folder: Path, target: Target) -> Exit:
                 try:
                     code = runner.run(conversation.process(line))
                 except MotetError as error:
-                    print(f"motet: {error.message} ({error.reason})", file=sys.stderr)
+                    print_error(error)
                     code = exit_of_error(error)
                 except KeyboardInterrupt:
-                    print("motet: stopped", file=sys.stderr)
+                    print_status("stopped")
                     code = Exit.OK
                 last = code or last
         finally:
@@ -135,7 +136,7 @@ def _lines() -> Iterator[str]:
         with suppress(ImportError):
             # The import gives `input` line editing.
             import readline  # noqa: F401
-        print("motet: /help lists the commands", file=sys.stderr)
+        print_status("/help lists the commands")
     while True:
         try:
             line = input(prompt).strip()

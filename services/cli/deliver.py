@@ -6,14 +6,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from motet.core.answer import AnswerBuilder
+from motet.answers.answer import AnswerBuilder
+from motet.answers.output_folder import OutputFolder
 from motet.core.closing import closing
 from motet.core.errors import FaultError
 from motet.core.events import TEXT, Done, Generation, PartDone, PartStarted
 from motet.core.media import Media
 from motet.core.request import GenerationRequest
 from motet.core.service import Motet
-from services.cli.output_folder import OutputFolder
 from services.cli.screens.screen import SavedMedia, Screen
 
 

@@ -11,6 +11,7 @@ import typer
 from motet.core.errors import MotetError, SettingsError
 from services.exit_codes import Exit, exit_of_error
 from services.lazy import is_loading
+from services.terminal import print_error, print_status
 
 _OWN_PACKAGES = ("motet", "orchestrator", "services")
 
@@ -34,7 +35,7 @@ def _run(command: Callable[[], Exit], as_json: bool) -> typer.Exit:
     try:
         return typer.Exit(command())
     except KeyboardInterrupt:
-        print("motet: stopped", file=sys.stderr)
+        print_status("stopped")
         return typer.Exit(Exit.INTERRUPTED)
     except BrokenPipeError:
         # The reader of standard output is gone. Without this, the interpreter's last flush fails too.
@@ -53,5 +54,5 @@ def _refuse(error: MotetError, as_json: bool) -> typer.Exit:
         from services.cli.screens.json_lines import write_error
 
         write_error(error)
-    print(f"motet: {error.message} ({error.reason})", file=sys.stderr)
+    print_error(error)
     return typer.Exit(exit_of_error(error))

@@ -7,6 +7,8 @@ from typing import Any
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from motet.answers.printable import printable
+
 
 class LazyGroup(TyperGroup):
     """A group that imports a command when the command runs or shows its help.
@@ -23,3 +25,13 @@ class LazyGroup(TyperGroup):
         command = get_command(registered.callback())
         command.help = registered.help
         return name, command, rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. An argument in the message of a usage error cannot control the terminal."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            # Typer does not export the base class of its usage errors.
+            if isinstance(message := getattr(error, "message", None), str):
+                error.message = printable(message)  # type: ignore[attr-defined]
+            raise

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from motet.answers.printable import printable
 from motet.core.service import Model
 from services.cli.connect import Target, connect
 from services.cli.exit import exit_after
@@ -35,7 +36,7 @@ def models(
 async def _print_models(target: Target, as_json: bool) -> Exit:
     async with connect(target) as motet:
         for model in await motet.models():
-            print(json.dumps(asdict(model)) if as_json else _description(model))
+            print(json.dumps(asdict(model)) if as_json else printable(_description(model)))
     return Exit.OK
 
 

@@ -10,17 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
+from motet.answers.output_folder import OutputFolder
 from motet.core.request import ArtifactName
 from services.cli.attachment import ATTACH_OPTIONS, Attach, Attachment, attachments_of
 from services.cli.connect import Target, connect
 from services.cli.deliver import deliver
 from services.cli.exit import exit_after
-from services.cli.output_folder import OutputFolder
 from services.cli.request_options import RequestOptions, prompt_of, request_options_of, user_message
 from services.cli.screens.screen import Screen
 from services.cli.typer_options import OUT, Json, Out, Server, options_of, values_of, with_options
 from services.exit_codes import LEGEND, Exit, exit_of
 from services.settings import ComputeSettings, settings_of
+from services.terminal import print_error
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -63,7 +64,7 @@ async def _answer(
             delivery = await deliver(motet, request, OutputFolder(folder), screen)
     error = delivery.generation.error
     if error is not None and not as_json:
-        print(f"motet: {error.message} ({error.reason})", file=sys.stderr)
+        print_error(error)
     return exit_of(delivery.generation)
 
 

@@ -14,9 +14,9 @@ from uuid import UUID
 
 import pytest
 
+from motet.answers.answer import Answer, Part, collect_answer
 from motet.client import Client, SyncClient
 from motet.core import events as ev
-from motet.core.answer import Answer, Part, collect_answer
 from motet.core.errors import (
     FaultError,
     MotetError,

@@ -53,3 +53,19 @@ def test_a_traceback_contains_no_prompt(
     if not terminal:
         (line,) = map(json.loads, output.splitlines())
         assert line["exception"][0]["exc_type"] == "ValueError"
+
+
+def test_no_value_or_traceback_controls_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    configure_logs()
+
+    try:
+        raise ValueError("\x1b]0;raised\x07")
+    except ValueError:
+        logging.getLogger("motet").exception("\x1b]0;logged\x07", extra={"peer": "\x1b]0;peer\x07"})
+
+    output = capsys.readouterr().err
+    assert all(f"\\x1b]0;{word}\\x07" in output for word in ("raised", "logged", "peer"))
+    assert "\x07" not in output

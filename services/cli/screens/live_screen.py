@@ -13,11 +13,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from motet.answers.printable import printable, printable_line
 from motet.core.events import TEXT, Event, Generation, PartDelta, PartFailed, PartProgress, PartStarted
 from services.cli.screens.screen import SavedMedia, summary
 
-# Control characters in a model's text could move the cursor or change the terminal's title.
-_CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 _REFRESHES_PER_SECOND = 12
 
 
@@ -34,11 +33,11 @@ class _PartLine:
 
     def view(self) -> RenderableType:
         if self.modality == TEXT:
-            return Text(self.text.strip(" ").translate(_CONTROLS))
+            return Text(printable(self.text.strip(" ")))
         grid = Table.grid(padding=(0, 2))
         state: RenderableType = self.outcome or Text(f"{self.step}/{self.total}" if self.total else "waiting", "dim")
         bar = ProgressBar(total=self.total or None, completed=self.step, width=24, pulse=not self.total)
-        grid.add_row(Text(f"  {self.modality:<8}", "bold"), bar, state)
+        grid.add_row(Text(printable_line(f"  {self.modality:<8}"), "bold"), bar, state)
         return grid
 
 
@@ -85,15 +84,15 @@ class LiveScreen:
             case PartFailed() as failed:
                 part = parts.setdefault(failed.part_id, _PartLine("part", None))
                 part.total = part.total or 1
-                part.outcome = Text(f"{failed.error.message} ({failed.error.reason})".translate(_CONTROLS), "red")
+                part.outcome = Text(printable_line(f"{failed.error.message} ({failed.error.reason})"), "red")
         if saved is not None:
             self._finish(saved)
 
     def show_summary(self, generation: Generation, seconds: float, saved: int) -> None:
         """Draw the last line."""
-        self._page.summary = Text(summary(generation, seconds, saved, self._folder), "dim")
+        self._page.summary = Text(printable_line(summary(generation, seconds, saved, self._folder)), "dim")
 
     def _finish(self, saved: SavedMedia) -> None:
         part = next(part for part in self._page.parts.values() if part.path == saved.path)
         part.total = part.step = part.total or 1
-        part.outcome = Text(str(saved.path), "green")
+        part.outcome = Text(printable_line(str(saved.path)), "green")

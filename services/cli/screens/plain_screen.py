@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 from typing import Self
 
+from motet.answers.printable import printable, printable_line
 from motet.core.events import TEXT, Event, Generation, PartDelta, PartFailed, PartStarted
 from services.cli.screens.screen import SavedMedia, summary
+from services.terminal import print_status
 
 
 class PlainScreen:
@@ -28,19 +30,19 @@ class PlainScreen:
         match event.payload:
             case PartDelta(_, _, str(text)):
                 # A space after a file's line has no use.
-                self._write(text.lstrip(" ") if self._at_line_start else text)
+                self._write(printable(text.lstrip(" ") if self._at_line_start else text))
             case PartStarted() as started if started.modality != TEXT:
                 self._begin_line()
-                self._write(f"[{started.modality}: {path}]\n")
+                self._write(printable_line(f"[{started.modality}: {path}]") + "\n")
             case PartFailed() as failed:
-                _print_status(f"{failed.part_id} failed: {failed.error.message} ({failed.error.reason})")
+                print_status(f"{failed.part_id} failed: {failed.error.message} ({failed.error.reason})")
         if saved is not None:
-            _print_status(f"{saved.path} is complete: {len(saved.media.data):,} bytes")
+            print_status(f"{saved.path} is complete: {len(saved.media.data):,} bytes")
 
     def show_summary(self, generation: Generation, seconds: float, saved: int) -> None:
         """Write the last line."""
         self._begin_line()
-        _print_status(summary(generation, seconds, saved, self._folder))
+        print_status(summary(generation, seconds, saved, self._folder))
 
     def _begin_line(self) -> None:
         if not self._at_line_start:
@@ -50,7 +52,3 @@ class PlainScreen:
         sys.stdout.write(text)
         sys.stdout.flush()
         self._at_line_start = text.endswith("\n") if text else self._at_line_start
-
-
-def _print_status(line: str) -> None:
-    print(f"motet: {line}", file=sys.stderr, flush=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from motet.answers.output_folder import OutputFolder
 from motet.core.errors import NotFoundError, RequestError
 from motet.core.request import ArtifactName
 from motet.core.service import Motet
@@ -15,7 +16,6 @@ from services.cli.attachment import Attachment
 from services.cli.chat import Chat
 from services.cli.conversation import Conversation
 from services.cli.deliver import deliver
-from services.cli.output_folder import OutputFolder
 from services.cli.request_options import RequestOptions
 from services.cli.screens.plain_screen import PlainScreen
 from services.embedded import embedded

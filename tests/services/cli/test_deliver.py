@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
+from motet.answers.output_folder import OutputFolder
 from motet.core.errors import FaultError, RequestError
 from motet.core.events import Event, PartDelta, PartDone, State
 from motet.core.request import GenerationRequest
 from motet.core.service import Motet
 from motet.toys.workers import ToyDecoder
 from services.cli.deliver import deliver
-from services.cli.output_folder import OutputFolder
 from services.cli.request_options import RequestOptions, user_message
 from services.cli.screens.plain_screen import PlainScreen
 from services.cli.screens.screen import SavedMedia

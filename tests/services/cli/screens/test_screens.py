@@ -68,14 +68,14 @@ def show_answer(screen: Screen, folder: Path) -> None:
                 screen.show_summary(payload.generation, 2.04, 1)
 
 
-def test_a_pipe_gets_the_text_unchanged_and_each_file_name_in_order(
+def test_a_pipe_gets_the_text_with_escaped_controls_and_each_file_name_in_order(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     show_answer(PlainScreen(tmp_path), tmp_path)
 
     output = capsys.readouterr()
     assert output.out.splitlines() == [
-        "Here is a penguin\x1b]0;owned\x07.",
+        "Here is a penguin\\x1b]0;owned\\x07.",
         f"[image: {tmp_path}/01-image.png]",
         f"[audio: {tmp_path}/02-audio.wav]",
     ]

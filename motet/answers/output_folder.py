@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from motet.core.answer import file_name
+from motet.answers.answer import file_name
 from motet.core.errors import RequestError
 
 _NUMBERED = re.compile(r"^(\d+)-")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from motet.answers.output_folder import OutputFolder
 from motet.core.errors import RequestError
-from services.cli.output_folder import OutputFolder
 
 
 def write_next(folder: OutputFolder, content: bytes = b"complete") -> Path:
