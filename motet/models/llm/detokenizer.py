@@ -20,7 +20,6 @@ class Detokenizer:
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
         self._decoder = IncrementalDecoder(tokenizer)
         self._held = ""
         self._started = False
@@ -42,8 +41,7 @@ class Detokenizer:
 
     def flush(self) -> str:
         """Return the text that was held back. A run of signal tokens follows, so the text is not a stop text."""
-        held = self._held + self._decoder.close()
-        self._held, self._decoder = "", IncrementalDecoder(self._tokenizer)
+        held, self._held = self._held + self._decoder.close(), ""
         return self._output(held)
 
     def close(self) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import tokenizers
+from tokenizers import decoders
 
 from motet.core.errors import BundleError
 
-_REPLACEMENT = "\ufffd"
+_MAX_INCOMPLETE = 64
+"""Maximum number of tokens that wait for the end of a character. Each further token would take longer to decode."""
 
 
 class Tokenizer:
@@ -24,6 +27,8 @@ class Tokenizer:
         """`adds_space` is true for a vocabulary that puts a space before every text."""
         self._tokenizer = tokenizer
         self._adds_space = adds_space
+        # A SentencePiece vocabulary removes the space before the first token, so decoding needs an earlier token.
+        self._context: list[int] = self.encode(":")
 
     @classmethod
     def load(cls, path: Path) -> Tokenizer:
@@ -33,7 +38,7 @@ class Tokenizer:
             # The library splits a text at added tokens before it applies the vocabulary. Without added tokens,
             # everything is text.
             values["added_tokens"] = []
-            values["post_processor"] = None
+            values["post_processor"] = values["truncation"] = values["padding"] = None
             normalizer = json.dumps(values.get("normalizer"))
             return cls(tokenizers.Tokenizer.from_str(json.dumps(values)), adds_space="Prepend" in normalizer)
         except Exception as error:  # the tokenizers library raises bare Exception
@@ -55,33 +60,50 @@ class Tokenizer:
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=False)
         return text
 
+    def decode_continuation(self, ids: Sequence[int]) -> str:
+        """Return the text of token ids that follow other tokens. A space before the first word is part of it."""
+        return self.decode([*self._context, *ids]).removeprefix(self.decode(self._context))
+
+    def stream(self) -> Callable[[int], str | None]:
+        """Return a function that adds one token, and returns the text that the token completes, or None.
+
+        The function raises Exception if the token changes the text of earlier tokens.
+        """
+        # The library adds the ids to its list.
+        stream = decoders.DecodeStream(ids=list(self._context), skip_special_tokens=False)
+        return partial(stream.step, self._tokenizer)
+
 
 class IncrementalDecoder:
-    """A decoder that gets one token at a time and returns text of whole characters."""
+    """A decoder that gets one token at a time and returns text of whole characters.
+
+    The text continues an earlier text. A SentencePiece vocabulary, which has a space before every text, yields it.
+    """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._ids: list[int] = []
-        self._returned = 0
-        """Number of characters of the text of `_ids` that have been returned."""
+        self._step = tokenizer.stream()
+        self._incomplete: list[int] = []
+        """The tokens whose text was not returned."""
 
     def feed(self, token: int) -> str:
         """Add a token. Return the text that it completes, or "" if the last character is incomplete."""
-        self._ids.append(token)
-        text = self._tokenizer.decode(self._ids)
-        if text.endswith(_REPLACEMENT):
-            return ""
-        return self._new_text(text)
+        self._incomplete.append(token)
+        try:
+            text = self._step(token)
+        except Exception:
+            # An earlier character was complete, and this token makes its bytes invalid. The library raises bare
+            # Exception. The earlier character was returned and stays.
+            return self.close()
+        if text is None:
+            return self.close() if len(self._incomplete) == _MAX_INCOMPLETE else ""
+        self._incomplete = []
+        return text
 
     def close(self) -> str:
-        """Return the rest of the text. An incomplete character becomes U+FFFD."""
-        return self._new_text(self._tokenizer.decode(self._ids)) if self._ids else ""
-
-    def _new_text(self, text: str) -> str:
-        new_text = text[self._returned :]
-        if text[-1:].isspace() or len(self._ids) < 16:
-            self._returned = len(text)
-        else:
-            # Without this reset, each token would be slower to decode than the one before it.
-            self._ids, self._returned = [], 0
-        return new_text
+        """Return the rest of the text. An incomplete character becomes U+FFFD. Further tokens continue the text."""
+        if not self._incomplete:
+            return ""
+        text = self._tokenizer.decode_continuation(self._incomplete)
+        self._step, self._incomplete = self._tokenizer.stream(), []
+        return text

@@ -2,6 +2,7 @@ import pytest
 
 from motet.models.llm.detokenizer import Detokenizer
 from motet.models.llm.tokenizer import Tokenizer
+from tests.models.llm import sentencepiece_tokenizers as sentencepiece
 from tests.models.tiny_bundle import tiny_bundle
 
 
@@ -10,6 +11,11 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     folder = tmp_path_factory.mktemp("bundle")
     tiny_bundle(folder)
     return Tokenizer.load(folder / "llm" / "tokenizer.json")
+
+
+@pytest.fixture(scope="module", params=[sentencepiece.prepend_and_strip, sentencepiece.metaspace])
+def sentencepiece_tokenizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    return Tokenizer.load(sentencepiece.write(request.param(), tmp_path_factory.mktemp("tokenizer")))
 
 
 def detokenize(tokenizer: Tokenizer, texts: list[str]) -> tuple[str, bool]:
@@ -46,3 +52,34 @@ def test_trailing_white_space_of_a_response_that_reached_its_limit_is_removed(to
 
 def test_only_the_space_of_the_chat_template_is_removed_at_the_start(tokenizer: Tokenizer) -> None:
     assert detokenize(tokenizer, ["  two spaces"])[0] == " two spaces"
+
+
+def test_a_long_response_keeps_every_space(sentencepiece_tokenizer: Tokenizer) -> None:
+    text = "the cat sat on  the cat, " * 12 + "\n the end"
+
+    assert detokenize(sentencepiece_tokenizer, [f" {text}"]) == (text, False)
+
+
+def test_text_after_a_signal_run_keeps_its_space(sentencepiece_tokenizer: Tokenizer) -> None:
+    detokenizer, output = Detokenizer(sentencepiece_tokenizer), ""
+    for text in (" the cat", " sat", " on the cat"):
+        output += (
+            "".join(detokenizer.feed(token) for token in sentencepiece_tokenizer.encode(text)) + detokenizer.flush()
+        )
+
+    assert output == "the cat sat on the cat"
+
+
+@pytest.mark.parametrize("stop", [["\u2581###"], ["###"], ["#", "#", "#"], ["<0x0A>", "###"], ["\u2581", "##", "#"]])
+def test_a_response_of_a_sentencepiece_vocabulary_ends_before_the_stop_text(
+    sentencepiece_tokenizer: Tokenizer, stop: list[str]
+) -> None:
+    detokenizer, output = Detokenizer(sentencepiece_tokenizer), ""
+    for token in [*sentencepiece_tokenizer.encode(" the cat"), *map(sentencepiece.token, stop)]:
+        output += detokenizer.feed(token)
+
+    assert (output, detokenizer.stopped) == ("the cat", True)
+
+
+def test_the_second_space_at_the_start_of_a_response_is_text(sentencepiece_tokenizer: Tokenizer) -> None:
+    assert detokenize(sentencepiece_tokenizer, ["  two spaces"])[0] == " two spaces"
