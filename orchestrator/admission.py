@@ -13,7 +13,8 @@ from motet.core.encode_each import run_concurrently
 from motet.core.errors import DeadlineError, NotFoundError, Reason, RequestError
 from motet.core.events import TEXT
 from motet.core.media import Media
-from motet.core.request import PRIORITIES, ArtifactName, GenerationRequest, Message
+from motet.core.request import PRIORITIES, ArtifactName, Content, GenerationRequest, Message
+from motet.core.workers import Role
 from motet.media.decode import ProbeResult
 from orchestrator.artifact_store import ArtifactStore
 from orchestrator.generation.admitted_request import AdmittedMedia, AdmittedRequest, AdmittedTurn
@@ -106,7 +107,7 @@ class Admission:
             for part in turn.parts:
                 if isinstance(part, str):
                     self._check_text(part)
-        media = sum(not isinstance(part, str) for turn in turns for part in turn.parts)
+        media = sum(_is_attachment(turn.role, part) for turn in turns for part in turn.parts)
         _check_count("attachments in a conversation", media, self._settings.max_input_media)
 
     def _check_text(self, text: str) -> None:
@@ -166,8 +167,8 @@ class Admission:
         """Return the turns with admitted attachments. Check the sizes first, then probe concurrently."""
         attachments: list[Media | AdmittedMedia] = []
         size = 0
-        for part in (part for turn in turns for part in turn.parts if not isinstance(part, str)):
-            attachments.append(self._resolve(part))
+        for role, part in ((turn.role, part) for turn in turns for part in turn.parts if not isinstance(part, str)):
+            attachments.append(self._resolve(role, part))
             size += len(_media_of(attachments[-1]).data)
             _check_bytes("the attachments of a conversation", size, self._settings.max_input_bytes)
         admitted = iter(await run_concurrently(map(self._admit_media, attachments)))
@@ -176,12 +177,17 @@ class Admission:
             for turn in turns
         )
 
-    def _resolve(self, part: Media | ArtifactName) -> Media | AdmittedMedia:
-        """Return attached bytes as `Media`. Return an artifact as `AdmittedMedia`, because it needs no probe."""
+    def _resolve(self, role: Role, part: Media | ArtifactName) -> Media | AdmittedMedia:
+        """Return attached bytes as `Media`. Return an artifact as `AdmittedMedia`, because it needs no probe.
+
+        An artifact in a turn of the assistant comes without its bytes: the language model needs only the modality.
+        """
         if isinstance(part, Media):
             self._check_size(part)
             return part
         stored = self._artifacts.find(part.name)
+        if role == "assistant":
+            return AdmittedMedia(stored.artifact.modality, Media(stored.artifact.media_type, b""))
         self._check_input(stored.artifact.modality)
         return AdmittedMedia(stored.artifact.modality, Media(stored.artifact.media_type, b"".join(stored.chunks)))
 
@@ -192,6 +198,11 @@ class Admission:
         result = await self._probe(media)
         self._check_input(result.modality)
         return AdmittedMedia(result.modality, media.with_type(result.media_type))
+
+
+def _is_attachment(role: Role, part: Content) -> bool:
+    """Return whether a part costs a probe or an encoding. Text and artifacts of the assistant do not."""
+    return isinstance(part, Media) or (isinstance(part, ArtifactName) and role == "user")
 
 
 def _media_of(attachment: Media | AdmittedMedia) -> Media:

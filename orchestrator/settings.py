@@ -76,7 +76,9 @@ class OrchestratorSettings(BaseSettings):
     max_turns: Count = Field(default=256, description="Maximum turns in a conversation.")
     max_turn_parts: Count = Field(default=64, description="Maximum pieces of text and media in a turn.")
     max_text_bytes: Bytes = Field(default=256 * 1024, description="Maximum size of a piece of text in bytes of UTF-8.")
-    max_input_media: Count = Field(default=32, description="Maximum pieces of media in a conversation.")
+    max_input_media: Count = Field(
+        default=32, description="Maximum pieces of media that a user attaches to a conversation."
+    )
     max_media_bytes: Bytes = Field(
         default=MAX_MEDIA_BYTES, description="Maximum size of a piece of media in bytes, for input and for output."
     )

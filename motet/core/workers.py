@@ -38,9 +38,13 @@ class Encoder(Protocol):
         ...
 
 
+NOT_ENCODED = Tensor("float32", (0,), b"")
+"""The embedding of media in a turn of the assistant. The model reads the signal run that requested them instead."""
+
+
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """Encoded media in a turn, at the position of the media."""
+    """Encoded media in a turn, at the position of the media. `tensor` is `NOT_ENCODED` in a turn of the assistant."""
 
     modality: str
     tensor: Tensor

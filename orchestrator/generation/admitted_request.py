@@ -50,5 +50,7 @@ class AdmittedRequest:
 
     @property
     def attachments(self) -> tuple[AdmittedMedia, ...]:
-        """All media of the conversation, in order."""
-        return tuple(part for turn in self.turns for part in turn.parts if isinstance(part, AdmittedMedia))
+        """The media of the user's turns, in order. Media of the assistant need no encoding."""
+        return tuple(
+            part for turn in self.turns if turn.role == "user" for part in turn.parts if isinstance(part, AdmittedMedia)
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Protocol
 
@@ -14,8 +14,8 @@ from motet.core.media import Media
 from motet.core.plan import MediaJob
 from motet.core.request import DecoderOptions, FailurePolicy
 from motet.core.tensors import Tensor
-from motet.core.workers import DecodeJob, Embedding, Prompt, Reservation, Turn, Workers, reservable
-from orchestrator.generation.admitted_request import AdmittedRequest
+from motet.core.workers import NOT_ENCODED, DecodeJob, Embedding, Prompt, Reservation, Turn, Workers, reservable
+from orchestrator.generation.admitted_request import AdmittedRequest, AdmittedTurn
 from orchestrator.generation.event_writer import EventWriter
 from orchestrator.generation.executor import execute
 from orchestrator.generation.metrics_observer import measured_job
@@ -110,17 +110,8 @@ class Pipeline:
         if len(embeddings) != len(media):
             raise FaultError(f"the encoder returned {len(embeddings)} embeddings for {len(media)} pieces of media")
         remaining = iter(embeddings)
-        turns = tuple(
-            Turn(
-                turn.role,
-                tuple(
-                    part if isinstance(part, str) else Embedding(part.modality, next(remaining)) for part in turn.parts
-                ),
-            )
-            for turn in request.turns
-        )
         return Prompt(
-            turns=turns,
+            turns=tuple(_encoded_turn(turn, remaining) for turn in request.turns),
             ceilings=request.ceilings,
             max_tokens=request.max_tokens,
             temperature=request.temperature,
@@ -256,6 +247,17 @@ class Pipeline:
             "guidance": f"{job.guidance or guidance:g}",
             **degraded,
         }
+
+
+def _encoded_turn(turn: AdmittedTurn, embeddings: Iterator[Tensor]) -> Turn:
+    """Return a turn with its media replaced by their embeddings, which are the next items of `embeddings`."""
+    parts = (
+        part
+        if isinstance(part, str)
+        else Embedding(part.modality, next(embeddings) if turn.role == "user" else NOT_ENCODED)
+        for part in turn.parts
+    )
+    return Turn(turn.role, tuple(parts))
 
 
 def seed_of(seed: int, part_id: str) -> int:

@@ -140,6 +140,17 @@ async def test_too_large_attachments_are_refused_one_or_in_total():
         assert caught.value.reason is Reason.INPUT_TOO_LARGE
 
 
+async def test_artifacts_in_the_assistants_turns_are_not_attachments():
+    orchestrator = orchestrator_of(script_of("fine"), max_input_media=1, max_input_bytes=10)
+    own = [ArtifactName((await orchestrator.upload(Media("x/a", bytes(9)))).name) for _ in range(2)]
+    turns = (Message("user", ("draw two",)), Message("assistant", tuple(own)), Message("user", ("again",)))
+
+    assert record_of(await run_generation(orchestrator, GenerationRequest(turns))).parts
+    with pytest.raises(RequestError) as caught:
+        await anext(orchestrator.generate(GenerationRequest((Message("user", (*own, "what is this?")),))))
+    assert caught.value.metadata == {"count": "2", "limit": "1"}
+
+
 async def test_a_prompt_may_consist_of_media_only():
     assert record_of(
         await run_generation(orchestrator_of(script_of("I see")), request_of(Media("x/a", b"a thing")))

@@ -10,7 +10,7 @@ from motet.core.errors import FaultError
 from motet.core.events import Accepted, PartDelta, PartDone, PartProgress, PartStarted, PlanGrown, State, Usage
 from motet.core.media import Media
 from motet.core.request import ArtifactName, DecoderOptions, GenerationRequest, Message
-from motet.core.workers import Embedding
+from motet.core.workers import NOT_ENCODED, Embedding
 from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel
 from tests.orchestrator.pipeline_harness import (
     DIGEST,
@@ -187,6 +187,23 @@ async def test_the_encoder_gets_all_media_in_one_call_and_embeddings_take_their_
     assert isinstance(first[0], Embedding)
     assert (first[0].modality, first[1], second) == ("a", "first", ("said",))
     assert [type(part) for part in third] == [str, Embedding, str]
+
+
+@in_virtual_time
+async def test_media_of_the_assistant_are_not_encoded():
+    encoder, model = ToyEncoder(), ToyLanguageModel(MANIFEST.grammar, script_of("ok"))
+    own, given = Media("x/b", b"b own"), Media("x/a", b"a given")
+    request = GenerationRequest(
+        (Message("user", ("draw",)), Message("assistant", ("here", own)), Message("user", (given, "and?"))), seed=1
+    )
+
+    await run_generation(orchestrator_of(model, encoder=encoder), request)
+
+    assert list(encoder.seen) == [(given,)]
+    _, answer, prompt = (turn.parts for turn in model.seen[0].turns)
+    assert answer == ("here", Embedding("b", NOT_ENCODED))
+    assert isinstance(prompt[0], Embedding)
+    assert prompt[0].tensor != NOT_ENCODED
 
 
 @in_virtual_time
