@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from transformers import LlamaForCausalLM
-from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from motet.models.llm.layers.attention import PackedAttention, TokenRange, causal_mask
+from motet.models.llm.layers.checkpoint import rotary_angles
 from motet.models.llm.layers.kv_cache import KvCache
 from motet.models.llm.layers.llama_layer import LlamaLayer, RotaryTables, rotary_tables
 from motet.models.llm.layers.packed_linear import PackedLinear
@@ -34,10 +34,11 @@ class Llama:
     and whole runs.
     """
 
-    def __init__(self, model: LlamaForCausalLM, projections: Projections, positions: int, longest_run: int = 1) -> None:
-        """`positions` is the maximum length of prompt and response together. `longest_run` is the longest signal run.
+    def __init__(self, model: Any, projections: Projections, positions: int, longest_run: int = 1) -> None:
+        """`model` is a `LlamaCheckpoint`, or a `LlamaForCausalLM` of transformers.
 
-        Both are in tokens.
+        `positions` is the maximum length of prompt and response together. `longest_run` is the longest signal run. Both
+        are in tokens.
         """
         model = model.requires_grad_(False).eval()
         self._embedding = model.model.embed_tokens
@@ -51,11 +52,8 @@ class Llama:
         """The shape of the `KvCache`: number of layers, number of key heads, width of a head."""
         self._scale = float(attention.scaling)
         self._causal = causal_mask(max(BLOCK_SIZE, longest_run), positions, self.dtype, self.device)
-        # The model's own frequencies lose precision when the model is cast to half precision, so the rotations of late
-        # positions would be wrong.
-        rotary = LlamaRotaryEmbedding(model.config)
-        cos, sin = rotary(torch.empty(0, dtype=self.dtype), torch.arange(positions)[None])
-        self._rotary = rotary_tables(cos[0].to(self.device), sin[0].to(self.device))
+        cos, sin = rotary_angles(model.config, positions, self.dtype)
+        self._rotary = rotary_tables(cos.to(self.device), sin.to(self.device))
         self._layers = [LlamaLayer(layer) for layer in model.model.layers]
         self.bos_token_id = int(model.config.bos_token_id)
         """The id of the first token of every prompt."""

@@ -1,17 +1,45 @@
-"""The diffusers pipelines around the same networks: the baseline of Motet's engine."""
+"""The libraries that Motet is compared with, around the same weights: transformers with peft, and diffusers."""
 
 from __future__ import annotations
 
+import json
 import warnings
 from typing import Any
 
 import diffusers
 import torch
+from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+from safetensors.torch import load_file
 from torch import Tensor, nn
+from transformers import LlamaForCausalLM
+from transformers.utils import logging
 
+from motet.core.bundle import Bundle
 from services.benchmarks.models.full_size import CLIP, PICTURE, ModelSizes
 
 _GUIDANCE = 7.5
+
+
+def load_transformers_llama(bundle: Bundle) -> LlamaForCausalLM:
+    """Load a bundle's language model with transformers, in float32, and merge its adapter with peft."""
+    logging.disable_progress_bar()
+    entry = bundle.manifest.language_model
+    model = LlamaForCausalLM.from_pretrained(
+        bundle.path(entry.path), dtype=torch.float32, local_files_only=True, use_safetensors=True
+    )
+    tokens = max([entry.first_control + 2, *(run.ids.stop for run in bundle.manifest.grammar.runs)])
+    model.resize_token_embeddings(tokens, mean_resizing=False)
+    if entry.lora is None:
+        return model
+    folder = bundle.path(entry.lora)
+    state = {name: value.float() for name, value in load_file(folder / "adapter_model.safetensors").items()}
+    adapted = get_peft_model(model, LoraConfig(**json.loads((folder / "adapter_config.json").read_text())))
+    weights = [state.pop(f"base_model.model.{name}.weight") for name in ("model.embed_tokens", "lm_head")]
+    set_peft_model_state_dict(adapted, state)
+    merged: LlamaForCausalLM = adapted.merge_and_unload()
+    for module, values in zip((merged.model.embed_tokens, merged.lm_head), weights, strict=True):
+        module.weight.data.copy_(values)
+    return merged
 
 
 class _UnusedTextEncoder(nn.Module):

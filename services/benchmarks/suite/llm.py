@@ -19,7 +19,6 @@ from motet.models.arrays import to_torch
 from motet.models.llm.config import EngineConfig
 from motet.models.llm.language_model import LlamaLanguageModel, load_language_model
 from motet.models.llm.layers.attention import TokenRange
-from motet.models.llm.loading import load_transformers_llama
 from services.benchmarks.load.conversations import (
     QUESTIONS,
     ResponseTrace,
@@ -29,6 +28,7 @@ from services.benchmarks.load.conversations import (
     trace_responses,
 )
 from services.benchmarks.models.full_size import TINY, language_model_of, llama_of
+from services.benchmarks.models.stock_libraries import load_transformers_llama
 from services.benchmarks.reports.report import Baseline, Figure, Report, at_least, at_most
 from services.benchmarks.reports.statistics import alternating, median, seconds_of
 from services.benchmarks.suite.interruptions import (

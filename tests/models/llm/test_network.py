@@ -1,20 +1,31 @@
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from motet.core.bundle import Bundle
 from motet.core.errors import BundleError
 from motet.models.llm.language_model import load_language_model
-from motet.models.llm.loading import load_llama, load_tokenizer, load_transformers_llama
+from motet.models.llm.layers.checkpoint import CheckpointConfig, rotary_angles
+from motet.models.llm.loading import load_checkpoint, load_llama, load_tokenizer
 from motet.models.llm.network import Llama
 from motet.models.llm.projections import Projections, ProjectionsConfig
 from motet.models.llm.tokenized_prompt import TokenizedPrompt
+from services.benchmarks.models.stock_libraries import load_transformers_llama
 from tests.models.llm.forwards import run_forward
 from tests.models.tiny_bundle import WIDTH, tiny_bundle
+
+LINEAR = {"rope_type": "linear", "rope_theta": 1e4, "factor": 2.0}
+LLAMA_3 = {"rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+LLAMA_3["original_max_position_embeddings"] = 128
 
 
 @pytest.fixture
@@ -86,6 +97,56 @@ def test_projections_that_do_not_match_the_decoders_conditioning_are_refused(bun
         load_language_model(Bundle.load(bundle.folder))
 
 
+def test_a_checkpoint_and_its_adapter_have_the_bits_of_transformers_and_peft(bundle: Bundle) -> None:
+    expected = load_transformers_llama(bundle).state_dict()
+
+    loaded = load_checkpoint(bundle).state_dict()
+
+    assert loaded.keys() == expected.keys()
+    assert all(torch.equal(loaded[name], expected[name]) for name in expected)
+
+
+def test_a_checkpoint_in_several_files_is_loaded_as_one(bundle: Bundle) -> None:
+    folder, expected = bundle.path("llm"), load_checkpoint(bundle).state_dict()
+    state = load_file(folder / "model.safetensors")
+    names = sorted(state)
+    files = {name: f"model-0000{1 + (name > names[5])}-of-00002.safetensors" for name in names}
+    for file in set(files.values()):
+        save_file({name: state[name] for name in names if files[name] == file}, folder / file)
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
+
+    loaded = load_checkpoint(bundle).state_dict()
+
+    assert all(torch.equal(loaded[name], expected[name]) for name in expected)
+
+
+def test_loading_a_language_model_imports_neither_transformers_nor_peft() -> None:
+    program = (
+        "import sys; import motet.models.llm.language_model\n"
+        "sys.exit(str({'transformers', 'peft', 'torch._dynamo'} & set(sys.modules) or ''))"
+    )
+
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stderr.strip() == ""
+
+
+@pytest.mark.parametrize("field", [{"use_dora": True}, {"use_rslora": True}, {"bias": "all"}])
+def test_an_adapter_of_another_kind_is_refused_by_the_name_of_the_field(bundle: Bundle, field: dict[str, Any]) -> None:
+    path = bundle.path("lora/adapter_config.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | field))
+
+    with pytest.raises(BundleError, match=next(iter(field))):
+        load_llama(bundle)
+
+
+def test_a_base_without_embeddings_of_the_control_tokens_needs_an_adapter(bundle: Bundle) -> None:
+    manifest = bundle.folder / "bundle.yaml"
+    manifest.write_text(re.sub(r"\n *lora: lora", "", manifest.read_text()))
+
+    with pytest.raises(BundleError, match="lacks the adapter"):
+        load_llama(Bundle.load(bundle.folder))
+
+
 def test_the_adapter_changes_the_logits(bundle: Bundle) -> None:
     def logits() -> torch.Tensor:
         llama = load_llama(bundle)
@@ -123,6 +184,19 @@ def test_a_packed_forward_computes_what_transformers_computes(bundle: Bundle) ->
 
     torch.testing.assert_close(result.states, expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(result.logits, logits, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rope", [{"rope_type": "default", "rope_theta": 5e5}, LINEAR, LLAMA_3])
+def test_rotary_angles_have_the_bits_of_transformers(rope: dict[str, Any]) -> None:
+    config = LlamaConfig(
+        vocab_size=40, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2,
+        rope_parameters=rope,
+    )  # fmt: skip
+    expected = LlamaRotaryEmbedding(config)(torch.zeros(1), torch.arange(300)[None])
+
+    for given in (config, CheckpointConfig.read(config.to_dict())):
+        angles = rotary_angles(given, 300, torch.float32)
+        assert all(torch.equal(ours, theirs[0]) for ours, theirs in zip(angles, expected, strict=True))
 
 
 def test_rotary_tables_of_late_positions_are_exact_in_half_precision() -> None:
