@@ -58,17 +58,23 @@ class ChildProcess:
         """Wait until the process ends, and return an error that names the process and its exit code."""
         return self._exit_error(await self._process.wait())
 
-    async def drain(self, grace: float) -> None:
-        """Send SIGTERM, and wait until the process ends, for at most `grace` seconds."""
-        if self._process.returncode is None:
+    @property
+    def runs(self) -> bool:
+        """True while the process runs."""
+        return self._process.returncode is None
+
+    async def drain(self, seconds: float) -> bool:
+        """Send SIGTERM, and wait up to `seconds` seconds. Return whether the process ended with exit code 0."""
+        if self.runs:
             self._process.terminate()
         with suppress(TimeoutError):
-            async with asyncio.timeout(grace):
+            async with asyncio.timeout(seconds):
                 await self._process.wait()
+        return self._process.returncode == Exit.OK
 
     async def kill(self) -> None:
         """Kill the process, if it still runs, and wait until it ends."""
-        if self._process.returncode is None:
+        if self.runs:
             self._process.kill()
         await self._process.wait()
 

@@ -13,6 +13,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from motet.core.errors import SettingsError
 
 ADDRESS: JsonDict = {"metavar": "HOST:PORT"}
+GRACE = 30.0
+"""Default time to finish running calls after SIGTERM, in seconds."""
 LISTEN = "Address to serve on. Port 0 takes a free port."
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False, json_schema_extra={"metavar": "SECONDS"})]
@@ -44,7 +46,13 @@ class ComputeSettings(BundleSettings):
     device: str = Field("auto", description="Device of each worker: auto (a GPU if present), cpu, cuda, cuda:NUMBER.")
 
 
-class ServiceSettings(BundleSettings):
+class ProcessSettings(BundleSettings):
+    """The bundle of a process that serves, and the end of the process."""
+
+    grace: Seconds = Field(GRACE, description="Maximum time to finish running calls after SIGTERM, in seconds.")
+
+
+class ServiceSettings(ProcessSettings):
     """Settings that the encoder, the language model, a decoder and the orchestrator share."""
 
     metrics: str = Field(
@@ -53,7 +61,6 @@ class ServiceSettings(BundleSettings):
         json_schema_extra=ADDRESS,
     )
     background: bool = Field(False, description="Run at low CPU priority.")
-    grace: Seconds = Field(30.0, description="Maximum time to finish running calls after SIGTERM, in seconds.")
     allow_insecure: bool = Field(False, description="Serve addresses beyond this machine without encryption.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Minimum level of log lines.")
 

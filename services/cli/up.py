@@ -13,15 +13,15 @@ from services.cli.exit import exit_after
 from services.cli.typer_options import options_of, values_of, with_options
 from services.exit_codes import LEGEND, Exit
 from services.pairs import pairs
-from services.settings import BundleSettings, settings_of
-from services.up import deployment_of
-from services.up import up as run_deployment
+from services.settings import ProcessSettings, settings_of
+from services.up.deployment import deployment_of
+from services.up.run import up as run_deployment
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 class UpOptions(BaseModel):
-    """Options of `motet up`, besides the bundle's."""
+    """Options of `motet up`, besides those of every process."""
 
     port: int = Field(50050, ge=0, le=65535, description="Port of the orchestrator. 0 takes a free port.")
     replicas: Annotated[Mapping[str, int], pairs("WORKER=NUMBER")] = Field(
@@ -33,13 +33,13 @@ class UpOptions(BaseModel):
 
 
 @app.command(epilog=LEGEND)
-@with_options(options_of(UpOptions), options_of(BundleSettings))
+@with_options(options_of(UpOptions), options_of(ProcessSettings))
 def up(**options: Any) -> None:
     """Run a deployment until Ctrl-C or SIGTERM."""
 
     def run() -> Exit:
-        bundle = settings_of(BundleSettings, values_of(BundleSettings, options))
+        process = settings_of(ProcessSettings, values_of(ProcessSettings, options))
         up_options = settings_of(UpOptions, values_of(UpOptions, options))
-        return asyncio.run(run_deployment(deployment_of(**bundle.model_dump(), **up_options.model_dump())))
+        return asyncio.run(run_deployment(deployment_of(**process.model_dump(), **up_options.model_dump())))
 
     raise exit_after(run)

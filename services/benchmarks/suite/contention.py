@@ -26,7 +26,8 @@ from services.benchmarks.load.client_trace import text_request, trace_request
 from services.benchmarks.load.conversations import THREE_MEDIA
 from services.benchmarks.reports.report import Baseline, Figure, Report, at_most
 from services.benchmarks.reports.statistics import alternating, median
-from services.up import LocalDeployment, deployment_of
+from services.up.deployment import deployment_of
+from services.up.local_deployment import LocalDeployment
 
 BACKGROUND, NORMAL = "decoders in the background", "decoders at normal priority"
 
@@ -192,7 +193,7 @@ async def _deployment(bundle: str, background: bool) -> AsyncIterator[Contention
                 )
             yield ContentionDeployment(motet, decoders, long_jobs(deployment.manifest))
     finally:
-        await processes.drain()
+        await processes.drain(asyncio.Event())
 
 
 def long_jobs(manifest: Manifest) -> dict[str, DecodeJob]:

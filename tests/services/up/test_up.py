@@ -18,18 +18,9 @@ import pytest
 
 from motet.client import Client
 from motet.core.request import GenerationRequest, Message
-from services.up import deployment_of
+from services.up.deployment import deployment_of
 from tests.services.command import TIMEOUT, eventually, files_in, interrupt, motet, started, table_of
-
-
-def descendants(process: int) -> list[int]:
-    """Return the child processes of a process."""
-    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    return [int(child) for child in children]
-
-
-def ended(processes: list[int]) -> bool:
-    return not any(Path(f"/proc/{process}").exists() for process in processes)
+from tests.services.up.processes import descendants, ended, process_of
 
 
 @pytest.fixture
@@ -99,17 +90,6 @@ def test_ctrl_c_at_a_remote_run_stops_the_work_of_the_server(shared: dict[str, l
     assert time.monotonic() - start < 4
 
 
-def test_a_service_that_ends_is_named_and_the_others_are_stopped(up: subprocess.Popen[str]) -> None:
-    table_of(up)
-    processes = descendants(up.pid)
-
-    os.kill(processes[0], signal.SIGKILL)
-    _, errors = up.communicate(timeout=TIMEOUT)
-
-    assert "motet: encoder was killed by signal 9" in errors
-    assert (up.returncode, ended(processes)) == (1, True)
-
-
 def test_sigkill_leaves_no_process(up: subprocess.Popen[str]) -> None:
     table_of(up)
     processes = descendants(up.pid)
@@ -172,7 +152,7 @@ def test_a_port_in_use_is_reported_in_one_line(tmp_path: Path) -> None:
 
 def test_every_example_runs_against_it(shared: dict[str, list[str]], tmp_path: Path) -> None:
     address = shared["orchestrator"][0]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
 
     for example in sorted((root / "examples").glob("*.py")):
         result = subprocess.run(
@@ -209,11 +189,7 @@ def test_wrong_replicas_are_refused(typed: str) -> None:
 def test_a_killed_decoder_fails_only_its_own_part(tmp_path: Path) -> None:
     with started("up", "--toy", "--toy-delay", 0.02, "--port", 0) as up:
         address = table_of(up)["orchestrator"][0]
-        victim = next(
-            process
-            for process in descendants(up.pid)
-            if b"--modality\0image\0" in Path(f"/proc/{process}/cmdline").read_bytes()
-        )
+        victim = process_of(up.pid, "--modality", "image")
         steps = ("--steps", "image=1000", "--steps", "audio=80", "--steps", "video=80")
         with started("run", "hello", "--json", "--server", address, "--out", tmp_path, *steps) as run:
             assert run.stdout is not None

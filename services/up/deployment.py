@@ -1,0 +1,103 @@
+"""The services of one deployment on this machine, and the arguments of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from motet.core.bundle import Manifest
+from motet.core.errors import SettingsError
+from motet.toys.manifest import TOY
+from services.factory import open_bundle
+from services.settings import GRACE
+from services.up.restarts import RestartPolicy
+
+ANY_PORT = "127.0.0.1:0"
+ORCHESTRATOR = "orchestrator"
+ENCODER = "encoder"
+LANGUAGE_MODEL = "llm"
+MAX_REPLICAS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """The services of a bundle, or of toys, on this machine.
+
+    `port` is the orchestrator's; 0 takes a free port. `replicas` maps a modality, "encoder" or "llm" to its number of
+    replicas. `grace` is each service's time to finish running calls, in seconds. With `background`, decoders run at low
+    CPU priority: a user waits seconds for media, but reads text as it is written.
+    """
+
+    manifest: Manifest
+    bundle: str
+    port: int
+    threads: int
+    toy: bool
+    toy_delay: float
+    background: bool
+    replicas: Mapping[str, int] = field(default_factory=dict)
+    grace: float = GRACE
+    log_level: str = "warning"
+    restart_policy: RestartPolicy = field(default_factory=RestartPolicy)
+
+    def workers(self) -> Mapping[str, list[str]]:
+        """Return the arguments of `motet serve` for each worker, by its name."""
+        return {
+            name: [*arguments, "--listen", ANY_PORT, *self._common()]
+            for names, arguments, _ in self._kinds()
+            for name in names
+        }
+
+    def orchestrator(self, addresses: Mapping[str, str]) -> list[str]:
+        """Return the arguments of `motet serve` for the orchestrator of workers at these addresses."""
+        workers = [f"{option}{addresses[name]}" for names, _, option in self._kinds() for name in names]
+        return [ORCHESTRATOR, "--listen", f"127.0.0.1:{self.port}", *workers, *self._common()]
+
+    def can_serve(self, lost: set[str]) -> bool:
+        """Return whether the deployment can answer any prompt without the lost services: with text, at least."""
+        return ORCHESTRATOR not in lost and not lost.issuperset(self._language_models())
+
+    def _kinds(self) -> Iterator[tuple[list[str], list[str], str]]:
+        """Yield each kind of worker: the replicas' names, their arguments, and the orchestrator's option for them."""
+        yield self._names("encoder", ENCODER), ["encoder"], "--encoder="
+        yield self._language_models(), ["llm"], "--language-model="
+        for modality in self.manifest.signals:
+            names = self._names(f"{modality} decoder", modality)
+            decoder = ["decoder", "--modality", modality, *["--background"] * self.background]
+            yield names, decoder, f"--decoder={modality}="
+
+    def _language_models(self) -> list[str]:
+        return self._names("language model", LANGUAGE_MODEL)
+
+    def _names(self, name: str, key: str) -> list[str]:
+        return [name, *(f"{name} {number}" for number in range(2, self.replicas.get(key, 1) + 1))]
+
+    def _common(self) -> Iterator[str]:
+        yield from ("--bundle", self.bundle, "--metrics", ANY_PORT, "--threads", str(self.threads))
+        yield from ("--grace", str(self.grace))
+        if self.toy:
+            yield from ("--toy", "--toy-delay", str(self.toy_delay))
+
+
+def deployment_of(
+    bundle: str,
+    port: int,
+    threads: int,
+    toy: bool,
+    toy_delay: float,
+    background: bool,
+    replicas: Mapping[str, int] | None = None,
+    grace: float = GRACE,
+) -> Deployment:
+    """Return the deployment of a bundle, or of toys. The services themselves verify the weights.
+
+    Raises `BundleError`, and `SettingsError` for replicas of an unknown worker.
+    """
+    manifest = TOY if toy else open_bundle(bundle, ()).manifest
+    replicas = replicas or {}
+    workers = (ENCODER, LANGUAGE_MODEL, *manifest.signals)
+    for worker, number in replicas.items():
+        if worker not in workers or not 1 <= number <= MAX_REPLICAS:
+            form = f"WORKER=NUMBER, 1 to {MAX_REPLICAS} of {', '.join(workers)}"
+            raise SettingsError(f"--replicas takes {form}, not '{worker}={number}'")
+    return Deployment(manifest, bundle, port, threads, toy, toy_delay, background, replicas, grace)
