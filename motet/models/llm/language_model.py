@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from math import prod
 
 from motet.core.bundle import Bundle
 from motet.core.deadline import Deadline
-from motet.core.errors import BundleError, RequestError
+from motet.core.errors import BundleError, CancelledError, RequestError
 from motet.core.workers import Finished, LanguageEvent, Prompt
 from motet.models.event_queue import EventQueue
 from motet.models.llm.config import EngineConfig
 from motet.models.llm.engine import LanguageModelEngine
 from motet.models.llm.loading import load_llama, load_tokenizer
 from motet.models.llm.projections import ProjectorConfig
+from motet.models.llm.prompt.prompt_builder import PromptBuilder
+from motet.models.llm.prompt.tokenized_prompt import TokenizedPrompt
 from motet.models.llm.response_state import ModelContext, ResponseState
 from motet.models.llm.token_masks import TokenMasks
-from motet.models.llm.tokenized_prompt import PromptBuilder
+
+MAX_SIZE_ON_LOOP = 2048
+"""Maximum size of a prompt that is tokenized on the event loop, in characters. It takes less than a millisecond."""
 
 
 class LlamaLanguageModel:
@@ -37,9 +42,7 @@ class LlamaLanguageModel:
         Raises `RequestError` for a prompt that is too long or has invalid sampling parameters, and `DeadlineError`.
         """
         _check(prompt)
-        deadline.check("the language model received the prompt")
-        # The response has at least one token.
-        prompt_tokens = self._prompt_builder.build(prompt.turns, self._context.positions - 1)
+        prompt_tokens = await self._tokenize(prompt, deadline)
         events: EventQueue[list[LanguageEvent]] = EventQueue()
         sequence = self._engine.add(ResponseState(self._context, prompt_tokens, prompt), deadline, events)
         try:
@@ -51,6 +54,24 @@ class LlamaLanguageModel:
         finally:
             self._engine.cancel(sequence)
             await events.wait_closed()
+
+    async def _tokenize(self, prompt: Prompt, deadline: Deadline) -> TokenizedPrompt:
+        """Tokenize the prompt, on a thread if it is long. The thread stops before the next turn if the call ends."""
+        # The response has at least one token.
+        limit = self._context.positions - 1
+        cancelled = False
+
+        def check() -> None:
+            if cancelled:
+                raise CancelledError("the call was cancelled while its prompt was tokenized")
+            deadline.check("the language model tokenized the prompt")
+
+        if _size_of(prompt) <= MAX_SIZE_ON_LOOP:
+            return self._prompt_builder.build(prompt.turns, limit, check)
+        try:
+            return await asyncio.to_thread(self._prompt_builder.build, prompt.turns, limit, check)
+        finally:
+            cancelled = True
 
     def close(self) -> None:
         """Stop the engine. Wait for the current forward. Unfinished responses fail with a `RetryableError`."""
@@ -75,6 +96,11 @@ def load_language_model(bundle: Bundle, config: EngineConfig | None = None, devi
         tokenizer, manifest.grammar, entry.first_control, llama.bos_token_id, llama.projections.config.encoder_width
     )
     return LlamaLanguageModel(context, prompt_builder, config or EngineConfig())
+
+
+def _size_of(prompt: Prompt) -> int:
+    characters = sum(len(part) for turn in prompt.turns for part in turn.parts if isinstance(part, str))
+    return characters + sum(1 + len(turn.parts) for turn in prompt.turns)
 
 
 def _check(prompt: Prompt) -> None:

@@ -15,7 +15,7 @@ from motet.models.llm.layers.kv_cache import KvCache
 from motet.models.llm.layers.llama_layer import LlamaLayer, RotaryTables, rotary_tables
 from motet.models.llm.layers.packed_linear import PackedLinear
 from motet.models.llm.projections import Projections
-from motet.models.llm.tokenized_prompt import TokenizedPrompt
+from motet.models.llm.prompt.tokenized_prompt import TokenizedPrompt
 
 BLOCK_SIZE = 32
 """Tokens per block of a prompt. Block boundaries are fixed, so a cached block is equal to a computed one."""

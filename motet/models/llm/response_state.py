@@ -13,9 +13,9 @@ from motet.core.workers import Finished, LanguageEvent, Prompt, Signal, SignalSt
 from motet.models.arrays import from_torch
 from motet.models.llm.detokenizer import Detokenizer
 from motet.models.llm.network import Llama
+from motet.models.llm.prompt.tokenized_prompt import TokenizedPrompt
 from motet.models.llm.sampling import Sampler
 from motet.models.llm.token_masks import TokenMasks
-from motet.models.llm.tokenized_prompt import TokenizedPrompt
 from motet.models.llm.tokenizer import Tokenizer
 
 

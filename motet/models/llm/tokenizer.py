@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import tokenizers
-from tokenizers import decoders
+from tokenizers import Regex, decoders, pre_tokenizers
 
 from motet.core.errors import BundleError
 
@@ -33,6 +35,8 @@ class Tokenizer:
     @classmethod
     def load(cls, path: Path) -> Tokenizer:
         """Load a `tokenizer.json`. Raises `BundleError` if the file is not a tokenizer."""
+        # Each call encodes one text, so the library's own threads have no use.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             # The library splits a text at added tokens before it applies the vocabulary. Without added tokens,
@@ -48,11 +52,35 @@ class Tokenizer:
         """The number of text tokens. All their ids are lower."""
         return int(self._tokenizer.get_vocab_size(with_added_tokens=False))
 
+    @property
+    def max_token_bytes(self) -> int:
+        """The maximum number of bytes of text that one token can hold."""
+        return max(len(token.encode()) for token in self._tokenizer.get_vocab(with_added_tokens=False))
+
+    def isolating(self, words: Sequence[str]) -> Tokenizer:
+        """Return a tokenizer for the same vocabulary in which each of the `words` has tokens of its own.
+
+        The words have only ASCII characters without spaces. Decoded, the ids give the same text.
+        """
+        isolating = tokenizers.Tokenizer.from_str(self._tokenizer.to_str())
+        # The step is the last one, because earlier steps may add a space to each piece of text.
+        step = pre_tokenizers.Split(Regex("|".join(map(re.escape, words))), "isolated")
+        before = isolating.pre_tokenizer
+        isolating.pre_tokenizer = step if before is None else pre_tokenizers.Sequence([before, step])
+        return Tokenizer(isolating, self._adds_space)
+
+    def normalized(self, text: str) -> str:
+        """Return the text as the vocabulary receives it."""
+        normalizer = self._tokenizer.normalizer
+        return text if normalizer is None else str(normalizer.normalize_str(text))
+
     def encode(self, text: str) -> list[int]:
-        """Return the token ids of a text."""
+        """Return the token ids of a text. Other threads run meanwhile."""
         # A SentencePiece vocabulary adds a space before the text. A space that is there already must not count twice.
         text = text[1:] if self._adds_space and text.startswith(" ") else text
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        # Unlike `encode`, this method of the library releases the interpreter's lock.
+        [encoding] = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)
+        ids: list[int] = encoding.ids
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -21,9 +21,9 @@ from motet.models.llm.language_model import LlamaLanguageModel
 from motet.models.llm.loading import load_tokenizer
 from motet.models.llm.network import Llama
 from motet.models.llm.projections import Projections, ProjectionsConfig, ProjectorConfig
+from motet.models.llm.prompt.prompt_builder import PromptBuilder
 from motet.models.llm.response_state import ModelContext
 from motet.models.llm.token_masks import TokenMasks
-from motet.models.llm.tokenized_prompt import PromptBuilder
 
 PICTURE, SOUND, CLIP = "image", "audio", "video"
 _CROSS, _PLAIN = ("CrossAttnDownBlock2D", "CrossAttnUpBlock2D"), ("DownBlock2D", "UpBlock2D")

@@ -11,7 +11,7 @@ from motet.core.workers import Finished, LanguageEvent, Prompt, Signal, SignalSt
 from motet.models.arrays import to_torch
 from motet.models.llm.config import EngineConfig
 from motet.models.llm.network import BLOCK_SIZE
-from motet.models.llm.tokenized_prompt import TokenizedPrompt
+from motet.models.llm.prompt.tokenized_prompt import TokenizedPrompt
 from tests.models.llm.engines import (
     LONG_TEXT,
     NO_CEILING,

@@ -18,8 +18,8 @@ from motet.core.workers import Finished, LanguageEvent
 from motet.models.event_queue import EventQueue
 from motet.models.llm.language_model import LlamaLanguageModel
 from motet.models.llm.layers.attention import TokenRange
+from motet.models.llm.prompt.tokenized_prompt import TokenizedPrompt
 from motet.models.llm.response_state import ResponseState
-from motet.models.llm.tokenized_prompt import TokenizedPrompt
 from tests.models.llm.engines import (
     POSITIONS,
     Load,

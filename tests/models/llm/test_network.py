@@ -18,7 +18,7 @@ from motet.models.llm.layers.checkpoint import CheckpointConfig, rotary_angles
 from motet.models.llm.loading import load_checkpoint, load_llama, load_tokenizer
 from motet.models.llm.network import Llama
 from motet.models.llm.projections import Projections, ProjectionsConfig
-from motet.models.llm.tokenized_prompt import TokenizedPrompt
+from motet.models.llm.prompt.tokenized_prompt import TokenizedPrompt
 from services.benchmarks.models.stock_libraries import load_transformers_llama
 from tests.models.llm.forwards import run_forward
 from tests.models.tiny_bundle import WIDTH, tiny_bundle

@@ -6,7 +6,7 @@ from motet.core.bundle import Bundle
 from motet.core.workers import Embedding, Turn
 from motet.models.arrays import from_torch
 from motet.models.llm.loading import load_tokenizer
-from motet.models.llm.tokenized_prompt import PromptBuilder
+from motet.models.llm.prompt.prompt_builder import PromptBuilder
 from motet.training.nano.data.token_batches import IGNORED, DialogueTokenizer, draw_batch
 from motet.training.nano.dialogues.dialogue import ContextText, Dialogue, TextWithAlternatives, Utterance
 from motet.training.nano.dialogues.generator import DialogueGenerator
