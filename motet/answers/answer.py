@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from motet.answers.output_folder import OutputFolder
 from motet.core.closing import closing
-from motet.core.errors import FaultError, RequestError
+from motet.core.errors import FaultError
 from motet.core.events import (
     TEXT,
     Accepted,
@@ -25,23 +25,41 @@ from motet.core.media import Media
 from motet.core.request import GenerationRequest
 from motet.core.service import Motet
 
-_SAFE = re.compile(r"^[a-z0-9_]{1,32}$")
-# Media subtype -> the usual file suffix, if the two differ.
-_SUFFIXES = {"mpeg": "mp3", "octet-stream": "bin"}
-
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A complete part: text, or media with the caption that the language model wrote for them.
+class TextPart:
+    """A complete part with text.
 
     `index` is the part's position in the answer. `text_anchor` is the number of code points of text before the part.
     """
 
     index: int
+    content: str
+    text_anchor: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MediaPart:
+    """A complete part with media, and the caption that the language model wrote for them, see `TextPart`."""
+
+    index: int
     modality: str
-    content: str | Media
+    content: Media
     caption: str = ""
     text_anchor: int = 0
+
+    @property
+    def data(self) -> bytes:
+        """The encoded media file."""
+        return self.content.data
+
+    @property
+    def media_type(self) -> str:
+        """The IANA media type of the file, such as "application/octet-stream"."""
+        return self.content.media_type
+
+
+Part = TextPart | MediaPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +73,22 @@ class Answer:
     @property
     def text(self) -> str:
         """The text of all text parts, joined in order."""
-        return "".join(part.content for part in self.parts if isinstance(part.content, str))
+        return "".join(part.content for part in self.parts if isinstance(part, TextPart))
 
     @property
-    def media(self) -> tuple[Part, ...]:
+    def media(self) -> tuple[MediaPart, ...]:
         """The media parts, in order."""
-        return tuple(part for part in self.parts if isinstance(part.content, Media))
+        return tuple(part for part in self.parts if isinstance(part, MediaPart))
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write each media part to a file named by index and modality, and the text to answer.txt. Return the paths.
+        """Write each media part to a file, then the text. Return the paths, such as "01-smell.bin" and "02-text.txt".
 
-        Create the folder if it does not exist. Raise `RequestError` if a file exists already.
+        Create the folder if it does not exist. Numbers continue after the highest number in the folder, so no file is
+        ever overwritten. Raise `RequestError` if a file cannot be written.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        files = [(_file_name_of(part), part.content.data) for part in self.parts if isinstance(part.content, Media)]
-        if self.text:
-            files.append(("answer.txt", self.text.encode()))
-        return [_write(folder / name, data) for name, data in files]
+        output = OutputFolder(Path(folder))
+        paths = [output.save(part.modality, part.media_type, part.data) for part in self.media]
+        return [*paths, output.save(TEXT, "text/plain", self.text.encode())] if self.text else paths
 
 
 async def collect_answer(motet: Motet, request: GenerationRequest) -> Answer:
@@ -137,29 +153,7 @@ class AnswerBuilder:
         data = b"".join(chunks)
         if sha256(data).digest() != done.sha256:
             raise FaultError(f"the content of {done.part_id} does not match its digest; repeat the request")
-        media_type = done.artifact.media_type if done.artifact else started.media_type
-        content = data.decode() if started.modality == TEXT else Media(media_type, data)
-        return Part(started.index, started.modality, content, started.caption, started.text_anchor)
-
-
-def file_name(number: int, modality: str, media_type: str) -> str:
-    """Return the file name of a media part, such as "02-smell.bin".
-
-    The name has no path separator, whatever the server sends, so that the file stays in its folder.
-    """
-    subtype = media_type.partition("/")[2].removeprefix("x-")
-    suffix = _SUFFIXES.get(subtype, subtype)
-    return f"{number:02}-{modality if _SAFE.match(modality) else 'part'}.{suffix if _SAFE.match(suffix) else 'bin'}"
-
-
-def _file_name_of(part: Part) -> str:
-    return file_name(part.index, part.modality, part.content.media_type if isinstance(part.content, Media) else "")
-
-
-def _write(path: Path, data: bytes) -> Path:
-    try:
-        with path.open("xb") as file:
-            file.write(data)
-    except FileExistsError:
-        raise RequestError(f"{path} exists already; choose another folder") from None
-    return path
+        if started.modality == TEXT:
+            return TextPart(started.index, data.decode(), started.text_anchor)
+        media = Media(done.artifact.media_type if done.artifact else started.media_type, data)
+        return MediaPart(started.index, started.modality, media, started.caption, started.text_anchor)

@@ -6,12 +6,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from motet.answers.answer import AnswerBuilder
+from motet.answers.answer import AnswerBuilder, MediaPart
 from motet.answers.output_folder import OutputFolder
 from motet.core.closing import closing
 from motet.core.errors import FaultError
 from motet.core.events import TEXT, Done, Generation, PartDone, PartStarted
-from motet.core.media import Media
 from motet.core.request import GenerationRequest
 from motet.core.service import Motet
 from services.cli.screens.screen import SavedMedia, Screen
@@ -35,22 +34,23 @@ async def deliver(motet: Motet, request: GenerationRequest, folder: OutputFolder
     collected = AnswerBuilder(motet)
     paths: dict[str, Path] = {}
     saved: dict[int, SavedMedia] = {}
-    async with closing(motet.generate(request)) as events:
-        async for event in events:
-            part = await collected.add(event)
-            path, file = None, None
-            match event.payload:
-                case PartStarted() as started if started.modality != TEXT:
-                    path = paths[started.part_id] = folder.reserve(started.modality, started.media_type)
-                case PartDone() as done if part is not None and isinstance(part.content, Media):
-                    path = paths[done.part_id]
-                    folder.write(path, part.content.data)
-                    file = saved[part.index] = SavedMedia(part.modality, path, part.content, done.artifact)
-            screen.show(event, path, file)
-            if isinstance(event.payload, Done):
-                screen.show_summary(event.payload.generation, time.monotonic() - start, len(saved))
-                return Delivery(
-                    tuple(saved.get(part.index) or str(part.content) for part in collected.parts),
-                    event.payload.generation,
-                )
+    with folder:
+        async with closing(motet.generate(request)) as events:
+            async for event in events:
+                part = await collected.add(event)
+                path, file = None, None
+                match event.payload:
+                    case PartStarted() as started if started.modality != TEXT:
+                        path = paths[started.part_id] = folder.reserve(started.modality, started.media_type)
+                    case PartDone() as done if isinstance(part, MediaPart):
+                        path = paths[done.part_id]
+                        folder.write(path, part.content.data)
+                        file = saved[part.index] = SavedMedia(part.modality, path, part.content, done.artifact)
+                screen.show(event, path, file)
+                if isinstance(event.payload, Done):
+                    screen.show_summary(event.payload.generation, time.monotonic() - start, len(saved))
+                    return Delivery(
+                        tuple(saved.get(part.index) or str(part.content) for part in collected.parts),
+                        event.payload.generation,
+                    )
     raise FaultError("the event stream ended before the generation was done")

@@ -8,13 +8,12 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from motet.answers.answer import Answer, Part, collect_answer
+from motet.answers.answer import Answer, MediaPart, TextPart, collect_answer
 from motet.client import Client, SyncClient
 from motet.core import events as ev
 from motet.core.errors import (
@@ -62,9 +61,9 @@ async def test_an_answer_is_collected_in_order_with_the_bytes_of_its_media(conne
         answer = await collect_answer(motet, ASK)
 
     assert answer.parts == (
-        Part(0, "text", "Höre: "),
-        Part(1, "image", PICTURE, "a penguin", 2),
-        Part(2, "text", "."),
+        TextPart(0, "Höre: "),
+        MediaPart(1, "image", PICTURE, "a penguin", 2),
+        TextPart(2, "."),
     )
     assert (answer.text, answer.seed) == ("Höre: .", 7)
     assert answer.generation.state is ev.State.SUCCEEDED
@@ -300,18 +299,6 @@ async def test_the_blocking_client_has_all_methods_of_the_client(address: str) -
     assert (answer.text, [part.content for part in answer.media]) == ("hi", [PICTURE])
     assert (watched, models) == ([7, 8, 9], ["toy"])
     assert "motet" not in [thread.name for thread in threading.enumerate()]
-
-
-def test_save_does_not_overwrite_files(tmp_path: Path) -> None:
-    parts = (Part(0, "text", "hi"), Part(1, "image", PICTURE), Part(2, "smell", Media("application/x-smell", b"s")))
-    answer = Answer(parts, done().generation, 7)
-
-    paths = answer.save(tmp_path / "new")
-
-    assert [path.name for path in paths] == ["01-image.png", "02-smell.smell", "answer.txt"]
-    assert [path.read_bytes() for path in paths] == [PICTURE.data, b"s", b"hi"]
-    with pytest.raises(RequestError, match="choose another folder"):
-        answer.save(tmp_path / "new")
 
 
 def test_the_client_imports_no_heavy_package() -> None:

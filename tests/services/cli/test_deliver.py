@@ -75,7 +75,7 @@ async def test_media_too_large_for_the_stream_are_downloaded(tmp_path: Path) -> 
 async def test_an_unusable_folder_cancels_the_request(motet: Motet, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
 
-    with pytest.raises(RequestError, match="--out"):
+    with pytest.raises(RequestError, match="choose another folder"):
         await deliver(motet, request_for(), OutputFolder(tmp_path / "out"), PlainScreen(tmp_path))
 
     assert motet.running == 0  # type: ignore[attr-defined]
