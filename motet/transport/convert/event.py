@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, assert_never
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from motet.core.events import (
     Accepted,
@@ -37,37 +37,17 @@ from motet.v1 import media_pb2
 
 def event_to_proto(event: Event) -> pb.Event:
     """Return the event as a message."""
-    message = pb.Event(sequence=event.sequence, time=timestamp_to_proto(event.time))
-    match event.payload:
-        case Accepted() as accepted:
-            message.accepted.CopyFrom(_accepted_to_proto(accepted))
-        case PlanGrown() as plan:
-            message.plan.CopyFrom(_plan_to_proto(plan))
-        case PartStarted() as started:
-            message.part_started.CopyFrom(_started_to_proto(started))
-        case PartDelta() as delta:
-            message.part_delta.CopyFrom(_delta_to_proto(delta))
-        case PartProgress() as progress:
-            message.part_progress.CopyFrom(_progress_to_proto(progress))
-        case PartDone() as done:
-            message.part_done.CopyFrom(part_done_to_proto(done))
-        case PartFailed() as failed:
-            message.part_failed.CopyFrom(part_failed_to_proto(failed))
-        case Usage() as usage:
-            message.usage.CopyFrom(usage_to_proto(usage))
-        case Done(generation):
-            message.done.CopyFrom(pb.Done(generation=generation_to_proto(generation)))
-        case other:
-            assert_never(other)
-    return message
+    time, payload = timestamp_to_proto(event.time), event.payload
+    field, to_proto = _TO_PROTO[type(payload)]
+    return pb.Event(sequence=event.sequence, time=time, **{field: to_proto(payload)})
 
 
 def event_from_proto(message: pb.Event) -> Event | None:
     """Return the event of a message, or None for a heartbeat and for a kind of event that this version lacks."""
-    kind = message.WhichOneof("event")
-    if kind is None or kind not in _FROM_PROTO:
+    field = message.WhichOneof("event")
+    if field is None or field not in _FROM_PROTO:
         return None
-    return Event(message.sequence, timestamp_from_proto(message.time), _FROM_PROTO[kind](getattr(message, kind)))
+    return Event(message.sequence, timestamp_from_proto(message.time), _FROM_PROTO[field](getattr(message, field)))
 
 
 def heartbeat_to_proto(sequence: int, time: float) -> pb.Event:
@@ -147,18 +127,26 @@ def _progress_from_proto(message: pb.PartProgress) -> PartProgress:
     return PartProgress(message.part_id, message.step, message.total_steps, preview)
 
 
+def _done_to_proto(done: Done) -> pb.Done:
+    return pb.Done(generation=generation_to_proto(done.generation))
+
+
 def _done_from_proto(message: pb.Done) -> Done:
     return Done(generation_from_proto(message.generation))
 
 
-_FROM_PROTO: Mapping[str, Callable[[Any], EventPayload]] = {
-    "accepted": _accepted_from_proto,
-    "plan": _plan_from_proto,
-    "part_started": _started_from_proto,
-    "part_delta": _delta_from_proto,
-    "part_progress": _progress_from_proto,
-    "part_done": part_done_from_proto,
-    "part_failed": part_failed_from_proto,
-    "usage": usage_from_proto,
-    "done": _done_from_proto,
-}
+_CODECS: Sequence[tuple[type[EventPayload], str, Callable[[Any], Any], Callable[[Any], EventPayload]]] = (
+    (Accepted, "accepted", _accepted_to_proto, _accepted_from_proto),
+    (PlanGrown, "plan", _plan_to_proto, _plan_from_proto),
+    (PartStarted, "part_started", _started_to_proto, _started_from_proto),
+    (PartDelta, "part_delta", _delta_to_proto, _delta_from_proto),
+    (PartProgress, "part_progress", _progress_to_proto, _progress_from_proto),
+    (PartDone, "part_done", part_done_to_proto, part_done_from_proto),
+    (PartFailed, "part_failed", part_failed_to_proto, part_failed_from_proto),
+    (Usage, "usage", usage_to_proto, usage_from_proto),
+    (Done, "done", _done_to_proto, _done_from_proto),
+)
+"""Each payload's class, its field of `Event`, and its conversions."""
+
+_TO_PROTO = {kind: (field, to_proto) for kind, field, to_proto, _ in _CODECS}
+_FROM_PROTO = {field: from_proto for _, field, _, from_proto in _CODECS}

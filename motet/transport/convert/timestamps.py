@@ -12,29 +12,29 @@ _NANOS = 1_000_000_000
 
 def timestamp_to_proto(seconds: float) -> Timestamp:
     """Return a time, given in seconds since the epoch, as a message."""
-    timestamp = Timestamp()
-    timestamp.FromNanoseconds(_nanoseconds(seconds))
-    return timestamp
+    whole, nanos = _parts(seconds, math.floor(seconds))
+    return Timestamp(seconds=whole, nanos=nanos)
 
 
 def timestamp_from_proto(timestamp: Timestamp) -> float:
     """Return the seconds since the epoch."""
-    return timestamp.ToNanoseconds() / _NANOS
+    return (timestamp.seconds * _NANOS + timestamp.nanos) / _NANOS
 
 
 def duration_to_proto(seconds: float) -> Duration:
     """Return a duration, given in seconds, as a message."""
-    duration = Duration()
-    duration.FromNanoseconds(_nanoseconds(seconds))
-    return duration
+    whole, nanos = _parts(seconds, math.trunc(seconds))  # a negative duration has negative nanoseconds, too
+    return Duration(seconds=whole, nanos=nanos)
 
 
 def duration_from_proto(duration: Duration) -> float:
     """Return the duration in seconds."""
-    return duration.ToNanoseconds() / _NANOS
+    return (duration.seconds * _NANOS + duration.nanos) / _NANOS
 
 
-def _nanoseconds(seconds: float) -> int:
+def _parts(seconds: float, whole: int) -> tuple[int, int]:
+    """Return `seconds` as seconds and nanoseconds. `whole` is `seconds` without its fraction."""
     # Only the fraction is rounded: a float has too few bits for the nanoseconds since the epoch.
-    whole = math.floor(seconds)
-    return whole * _NANOS + round((seconds - whole) * _NANOS)
+    nanos = round((seconds - whole) * _NANOS)
+    carry = int(nanos / _NANOS)
+    return whole + carry, nanos - carry * _NANOS
