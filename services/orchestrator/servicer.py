@@ -7,10 +7,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from hashlib import sha256
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import grpc.aio
 
+from motet.core.closing import closing
 from motet.core.errors import DeadlineError, FaultError, MotetError, NotFoundError, Reason, RequestError
 from motet.core.events import Done, Event, Generation, State
 from motet.core.media import CHUNK_BYTES, Media
@@ -30,6 +32,9 @@ from orchestrator.settings import HEARTBEAT
 
 MIN_INTERVAL = 0.005
 """Minimum interval between messages of a stream, in seconds: see ADR 19. The last message does not wait."""
+
+_MAX_BUFFERED_BYTES = 4 * CHUNK_BYTES
+"""Size of the converted events of a stream at which reading pauses until the reader has taken them."""
 
 
 class GenerationServicer(generation_grpc.GenerationServiceServicer):
@@ -55,20 +60,13 @@ class GenerationServicer(generation_grpc.GenerationServiceServicer):
     ) -> AsyncGenerator[generation_pb.GenerateResponse, None]:
         """Generate an answer. After `done`, the status is OK, or the error of a generation that failed."""
         generation_request = _within_deadline(convert.request_from_proto(request), deadline_of(context).remaining())
-        record: Generation | None = None
-        async with aclosing(
-            coalesced(
-                self._motet.generate(generation_request), heartbeat=self._heartbeat, min_interval=self._min_interval
-            )
-        ) as batches:
-            sequence = 0
-            async for events in batches:
-                for message in _to_messages(events, sequence):
-                    yield generation_pb.GenerateResponse(events=message)
-                if events:
-                    sequence, last = events[-1].sequence, events[-1].payload
-                    record = last.generation if isinstance(last, Done) else None
-        if error := _failure_of(record):
+        last: Event | None = None
+        async with aclosing(self._batches(self._motet.generate(generation_request))) as batches:
+            async for batch in batches:
+                for events in _to_messages(batch, last.sequence if last else 0):
+                    yield generation_pb.GenerateResponse(events=events)
+                last = batch[-1].event if batch else last
+        if last and isinstance(last.payload, Done) and (error := _failure_of(last.payload.generation)):
             raise error
 
     async def WatchGeneration(
@@ -76,12 +74,11 @@ class GenerationServicer(generation_grpc.GenerationServiceServicer):
     ) -> AsyncGenerator[generation_pb.WatchGenerationResponse, None]:
         """Send a generation's events after a sequence number, up to its end."""
         sequence = request.after_sequence
-        stream = self._motet.watch(request.name, sequence)
-        async with aclosing(coalesced(stream, heartbeat=self._heartbeat, min_interval=self._min_interval)) as batches:
-            async for events in batches:
-                for message in _to_messages(events, sequence):
-                    yield generation_pb.WatchGenerationResponse(events=message)
-                sequence = events[-1].sequence if events else sequence
+        async with aclosing(self._batches(self._motet.watch(request.name, sequence))) as batches:
+            async for batch in batches:
+                for events in _to_messages(batch, sequence):
+                    yield generation_pb.WatchGenerationResponse(events=events)
+                sequence = batch[-1].event.sequence if batch else sequence
 
     async def GetGeneration(
         self, request: generation_pb.GetGenerationRequest, context: Any
@@ -105,6 +102,16 @@ class GenerationServicer(generation_grpc.GenerationServiceServicer):
         """Cancel a generation and return its record."""
         record = await self._motet.cancel(request.name)
         return generation_pb.CancelGenerationResponse(generation=convert.generation_to_proto(record))
+
+    def _batches(self, events: AsyncIterator[Event]) -> AsyncGenerator[list[_Converted], None]:
+        """Yield the events that are ready at the same moment, converted, in lists; [] means a heartbeat is due."""
+        return coalesced(
+            _converted(events),
+            size_of=attrgetter("size"),
+            max_bytes=_MAX_BUFFERED_BYTES,
+            heartbeat=self._heartbeat,
+            min_interval=self._min_interval,
+        )
 
 
 class ArtifactServicer(artifact_grpc.ArtifactServiceServicer):
@@ -183,20 +190,36 @@ def _within_deadline(request: GenerationRequest, remaining: float | None) -> Gen
     return replace(request, timeout=remaining if request.timeout is None else min(request.timeout, remaining))
 
 
-def _to_messages(events: Sequence[Event], sequence: int) -> Iterator[list[event_pb2.Event]]:
+class _Converted(NamedTuple):
+    """An event, its message, and the size of the message in bytes."""
+
+    event: Event
+    message: event_pb2.Event
+    size: int
+
+
+async def _converted(events: AsyncIterator[Event]) -> AsyncGenerator[_Converted, None]:
+    """Convert each event when it happens, so that the last message does not wait for earlier events' conversion."""
+    async with closing(events):
+        async for event in events:
+            message = convert.event_to_proto(event)
+            yield _Converted(event, message, message.ByteSize())
+
+
+def _to_messages(batch: Sequence[_Converted], sequence: int) -> Iterator[list[event_pb2.Event]]:
     """Yield the events in lists that fit a message, or a heartbeat after `sequence` if there are no events."""
-    if not events:
+    if not batch:
         yield [convert.heartbeat_to_proto(sequence, time.time())]
         return
-    batch: list[event_pb2.Event] = []
+    events: list[event_pb2.Event] = []
     size = 0
-    for message in map(convert.event_to_proto, events):
-        size += message.ByteSize()
-        if batch and size > CHUNK_BYTES:
-            yield batch
-            batch, size = [], message.ByteSize()
-        batch.append(message)
-    yield batch
+    for each in batch:
+        size += each.size
+        if events and size > CHUNK_BYTES:
+            yield events
+            events, size = [], each.size
+        events.append(each.message)
+    yield events
 
 
 def _failure_of(record: Generation | None) -> MotetError | None:
