@@ -11,8 +11,8 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from motet.core.errors import CancelledError, DeadlineError, FaultError, NotFoundError, Reason, RequestError
-from motet.core.events import PartFailed, State
-from motet.core.media import Media
+from motet.core.events import Event, PartDelta, PartFailed, State
+from motet.core.media import CHUNK_BYTES, Media
 from motet.core.request import ArtifactName
 from motet.core.workers import Finished, TextPiece, Workers
 from motet.toys.workers import InjectedFault, Pause, ToyDecoder, ToyEncoder, ToyLanguageModel
@@ -42,8 +42,9 @@ from tests.orchestrator.pipeline_harness import (
     toy_decoders,
     wait_idle,
 )
+from tests.scripted_motet import NAME, ScriptedMotet
 from tests.transport.serving import served
-from tests.waiting import until
+from tests.waiting import unchanged, until
 
 SCRIPT = script_of("An a: ", signal_run("a"), " and b: ", signal_run("b"), " done")
 
@@ -75,6 +76,17 @@ class Stubs:
                 yield artifact_pb.UploadArtifactRequest(chunk=data[start : start + 262_144])
 
         return (await self.artifact.UploadArtifact(frames())).artifact
+
+
+class EndlessMotet(ScriptedMotet):
+    """A `Motet` whose generation has chunks of media without end. It counts them."""
+
+    produced = 0
+
+    async def watch(self, name, after_sequence=0):
+        while True:
+            self.produced += 1
+            yield Event(self.produced, 1.5e9, PartDelta("part-0", 0, bytes(CHUNK_BYTES)))
 
 
 @asynccontextmanager
@@ -277,6 +289,18 @@ async def test_no_message_is_much_larger_than_a_chunk():
     assert record_of(events).state is State.SUCCEEDED
     assert sum(sizes) > 2 * size
     assert max(sizes) < 2**18 + 1000
+
+
+async def test_a_reader_that_stalls_holds_few_events_beyond_the_log():
+    motet = EndlessMotet()
+    async with deployed(motet) as stubs:
+        call = stubs.generation.WatchGeneration(generation_pb.WatchGenerationRequest(name=NAME))
+        await anext(aiter(call))
+        await unchanged(lambda: motet.produced)
+        held = motet.produced * CHUNK_BYTES
+        call.cancel()
+
+    assert held <= 4 * 2**20
 
 
 async def test_a_call_leaves_no_task_behind():
