@@ -13,17 +13,13 @@ from motet.core.encode_each import run_concurrently
 from motet.core.errors import DeadlineError, NotFoundError, Reason, RequestError
 from motet.core.events import TEXT
 from motet.core.media import Media
-from motet.core.request import PRIORITIES, ArtifactName, Content, GenerationRequest, Message
+from motet.core.request import MAX_OUTPUT_TOKENS, ArtifactName, Content, GenerationRequest, Message, check_numbers
 from motet.core.workers import Role
 from motet.media.decode import ProbeResult
 from orchestrator.artifact_store import ArtifactStore
 from orchestrator.generation.admitted_request import AdmittedMedia, AdmittedRequest, AdmittedTurn
 from orchestrator.settings import OrchestratorSettings
 
-MAX_SEED = 2**64 - 1
-MAX_TEMPERATURE = 5.0
-MAX_STEPS = 1000
-MAX_GUIDANCE = 50.0
 MAX_TENANT_LENGTH = 64
 
 Probe = Callable[[Media], Awaitable[ProbeResult]]
@@ -58,7 +54,8 @@ class Admission:
         """
         self._check_model(request.model)
         self._check_turns(request.turns)
-        self._check_numbers(request)
+        check_numbers(request)
+        _check_count("characters in a tenant's name", len(request.tenant), MAX_TENANT_LENGTH)
         for modalities in (request.allowed_modalities or (), request.max_parts, request.decoder_options):
             self._check_outputs(modalities)
         deadline = self._deadline(request.timeout)
@@ -117,22 +114,6 @@ class Admission:
             raise RequestError("a text part is not valid Unicode: it contains half of a surrogate pair") from error
         _check_bytes("a text part", size, self._settings.max_text_bytes)
 
-    def _check_numbers(self, request: GenerationRequest) -> None:
-        _check_range("seed", request.seed, 0, MAX_SEED)
-        _check_range("temperature", request.temperature, 0, MAX_TEMPERATURE)
-        _check_range("top_p", request.top_p, 0, 1)
-        _check_range("priority", request.priority, PRIORITIES[0], PRIORITIES[-1])
-        _check_count("characters in a tenant's name", len(request.tenant), MAX_TENANT_LENGTH)
-        _check_range("max_output_tokens", request.max_output_tokens, 1, math.inf)
-        for modality, count in request.max_parts.items():
-            _check_range(f"max_parts of {modality}", count, 0, math.inf)
-        for modality, options in request.decoder_options.items():
-            _check_range(f"steps of {modality}", options.steps, 1, MAX_STEPS)
-            _check_range(f"min_steps of {modality}", options.min_steps, 1, MAX_STEPS)
-            _check_range(f"guidance of {modality}", options.guidance, 1, MAX_GUIDANCE)
-        if request.timeout is not None and not request.timeout > 0:
-            raise RequestError(f"timeout must be more than 0 seconds, not {request.timeout}")
-
     def _check_outputs(self, modalities: Collection[str]) -> None:
         for modality in modalities:
             if modality != TEXT and modality not in self._outputs:
@@ -155,7 +136,8 @@ class Admission:
         }
 
     def _max_tokens(self, requested: int | None) -> int:
-        limits = (requested, self._settings.max_output_tokens, self._manifest.language_model.max_tokens)
+        settings, manifest = self._settings.max_output_tokens, self._manifest.language_model.max_tokens
+        limits = (requested, settings, manifest, MAX_OUTPUT_TOKENS)
         return min(limit for limit in limits if limit is not None)
 
     def _deadline(self, timeout: float | None) -> Deadline:
@@ -216,12 +198,6 @@ def _check_count(what: str, count: int, limit: int) -> None:
             Reason.LIMIT_EXCEEDED,
             {"count": str(count), "limit": str(limit)},
         )
-
-
-def _check_range(what: str, value: float | None, minimum: float, maximum: float) -> None:
-    if value is not None and not minimum <= value <= maximum:
-        bounds = f"at least {minimum:g}" if maximum == math.inf else f"from {minimum} to {maximum}"
-        raise RequestError(f"{what} must be {bounds}, not {value}", metadata={"field": what, "value": str(value)})
 
 
 def _check_bytes(what: str, size: int, limit: int) -> None:

@@ -79,12 +79,16 @@ class Factory:
         from motet.toys.manifest import TOY
         from motet.toys.workers import ToyDecoder, ToyEncoder, ToyLanguageModel
 
+        def toy_decoder(modality: str) -> Decoder:
+            entry = TOY.decoder_of(modality)
+            return ToyDecoder(modality, steps=entry.steps, shape=tuple(entry.conditioning), delay=delay)
+
         return cls(
             TOY,
             sha256(TOY.model_dump_json().encode()).hexdigest(),
             lambda: ToyEncoder(delay=delay),
             lambda: ToyLanguageModel(TOY.grammar, delay=delay),
-            lambda modality: ToyDecoder(modality, steps=TOY.decoder_of(modality).steps, delay=delay),
+            toy_decoder,
         )
 
 

@@ -1,4 +1,4 @@
-"""The request of a caller, used by the client and the server."""
+"""The request of a caller, and the bounds of numbers that the client, the server and the workers check alike."""
 
 from __future__ import annotations
 
@@ -6,8 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from motet.core.errors import RequestError
 from motet.core.media import Media
-from motet.core.workers import Role
+from motet.core.workers import DecodeJob, Prompt, Role
+
+MAX_SEED = 2**64 - 1
+MAX_TEMPERATURE = 5.0
+MAX_OUTPUT_TOKENS = 32_768
+MAX_COUNT = 2**31 - 1
+"""Maximum of the other counts: the maximum of their fields. A server lowers a higher limit to its own."""
+MAX_STEPS = 1000
+MAX_GUIDANCE = 50.0
+MIN_TIMEOUT, MAX_TIMEOUT = 0.001, 7 * 86_400.0
+"""Bounds of every timeout, in seconds: a millisecond and a week."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +91,58 @@ class GenerationRequest:
     decoder_options: Mapping[str, DecoderOptions] = field(default_factory=dict)
     tenant: str = ""
     priority: int = 0
+
+
+def check_range(what: str, value: float | None, minimum: float, maximum: float) -> None:
+    """Raise `RequestError` if a value is out of its bounds, or not a number. None passes."""
+    if value is not None and not minimum <= value <= maximum:
+        metadata = {"field": what, "value": str(value)}
+        raise RequestError(f"{what} must be from {minimum} to {maximum}, not {value}", metadata=metadata)
+
+
+def check_timeout(what: str, seconds: float | None) -> None:
+    """Raise `RequestError` for a timeout that no server accepts. None passes."""
+    if seconds is not None and not MIN_TIMEOUT <= seconds <= MAX_TIMEOUT:
+        raise RequestError(
+            f"{what} must be from {MIN_TIMEOUT} to {MAX_TIMEOUT:.0f} seconds (7 days), not {seconds}",
+            metadata={"field": what, "value": str(seconds)},
+        )
+
+
+def check_numbers(request: GenerationRequest) -> None:
+    """Raise `RequestError` if a number of the request is out of the bounds that all servers have."""
+    check_range("seed", request.seed, 0, MAX_SEED)
+    check_range("temperature", request.temperature, 0, MAX_TEMPERATURE)
+    check_range("top_p", request.top_p, 0, 1)
+    check_range("priority", request.priority, PRIORITIES[0], PRIORITIES[-1])
+    check_range("max_output_tokens", request.max_output_tokens, 1, MAX_OUTPUT_TOKENS)
+    check_timeout("timeout", request.timeout)
+    for modality, count in request.max_parts.items():
+        check_range(f"max_parts of {modality}", count, 0, MAX_COUNT)
+    for modality, options in request.decoder_options.items():
+        _check_decoding(f" of {modality}", options)
+
+
+def check_prompt(prompt: Prompt) -> None:
+    """Raise `RequestError` if a number of a language model's prompt is out of its bounds."""
+    check_range("seed", prompt.seed, 0, MAX_SEED)
+    check_range("temperature", prompt.temperature, 0, MAX_TEMPERATURE)
+    if not 0 < prompt.top_p <= 1:
+        raise RequestError(f"top_p must be above 0 and at most 1, not {prompt.top_p}")
+    check_range("priority", prompt.priority, PRIORITIES[0], PRIORITIES[-1])
+    check_range("max_tokens", prompt.max_tokens, 1, MAX_OUTPUT_TOKENS)
+    for modality, count in prompt.ceilings.items():
+        check_range(f"the ceiling of {modality}", count, 0, MAX_COUNT)
+
+
+def check_job(job: DecodeJob) -> None:
+    """Raise `RequestError` if a number of a decoder's job is out of its bounds."""
+    check_range("seed", job.seed, 0, MAX_SEED)
+    check_range("priority", job.priority, PRIORITIES[0], PRIORITIES[-1])
+    _check_decoding("", job)
+
+
+def _check_decoding(where: str, options: DecoderOptions | DecodeJob) -> None:
+    check_range(f"steps{where}", options.steps, 1, MAX_STEPS)
+    check_range(f"min_steps{where}", options.min_steps, 1, MAX_STEPS)
+    check_range(f"guidance{where}", options.guidance, 1, MAX_GUIDANCE)

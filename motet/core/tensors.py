@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from dataclasses import dataclass
 from math import prod
 
@@ -36,3 +38,14 @@ class Tensor:
                 f"a {self.dtype} tensor of shape {self.shape} takes {expected} bytes, got {len(self.data)}",
                 Reason.CONDITIONING_INVALID,
             )
+
+
+_FLOAT_CODES = {"float32": "f", "float16": "e"}
+
+
+def check_finite(tensor: Tensor, what: str) -> None:
+    """Raise `RequestError` if an element is infinite or not a number. `what` names the tensor in the message."""
+    code = _FLOAT_CODES.get(tensor.dtype)
+    # A sum of finite elements cannot overflow, because a Python float has a larger exponent than both dtypes.
+    if code and not math.isfinite(sum(struct.unpack(f"<{prod(tensor.shape)}{code}", tensor.data))):
+        raise RequestError(f"{what} holds values that are not finite", Reason.CONDITIONING_INVALID)

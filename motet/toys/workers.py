@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from motet.core.errors import MediaError, MotetError, Reason, RequestError
 from motet.core.media import Media
+from motet.core.request import check_job, check_prompt
 from motet.core.signals import Grammar, RunBroken, RunComplete, RunStarted, SignalParser, TextToken
-from motet.core.tensors import Tensor
+from motet.core.tensors import Tensor, check_finite
 from motet.core.workers import Finished, Progress, Signal, SignalBroken, SignalStarted, TextPiece
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ class ToyLanguageModel:
 
     async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
         """Yield the events of the script, then exactly one `Finished`."""
+        _check_prompt(prompt)
         self.seen.append(prompt)
         parser = SignalParser(self._grammar)
         count = 0
@@ -168,6 +170,12 @@ class ToyLanguageModel:
                 yield from run.ids
 
 
+def _check_prompt(prompt: Prompt) -> None:
+    check_prompt(prompt)
+    for part in (part for turn in prompt.turns for part in turn.parts if not isinstance(part, str)):
+        check_finite(part.tensor, "an embedding")
+
+
 def _size_of(prompt: Prompt) -> int:
     return sum(len(part) if isinstance(part, str) else 1 for turn in prompt.turns for part in turn.parts)
 
@@ -188,9 +196,9 @@ class ToyDecoder:
     """A `Decoder` whose media, `size` bytes long, depend only on conditioning, seed, steps, guidance and inputs.
 
     `modality` "" accepts all modalities. `delay` is in seconds per step. `shape` is the only valid shape of the
-    conditioning; None accepts any shape. `running` is the number of running jobs. If a job has `min_steps`, the decoder
-    reduces the steps to the number that fits before the deadline. The media equal those of a job with that number of
-    steps.
+    conditioning, of floats; None accepts any shape and dtype. `running` is the number of running jobs. If a job has
+    `min_steps`, the decoder reduces the steps to the number that fits before the deadline. The media equal those of a
+    job with that number of steps.
     """
 
     def __init__(
@@ -217,8 +225,8 @@ class ToyDecoder:
 
     async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
         """Yield one `Progress` per step, then exactly one `Media`."""
-        self.seen.append(job)
         self._check(job)
+        self.seen.append(job)
         fault = self._next_fault()
         total = self._steps_of(job, deadline)
         seed = repr((job.modality, job.conditioning, job.seed, total, job.guidance, job.inputs)).encode()
@@ -232,14 +240,17 @@ class ToyDecoder:
             yield Media(self._media_type, shake_256(seed).digest(self._size))
 
     def _check(self, job: DecodeJob) -> None:
+        check_job(job)
+        check_finite(job.conditioning, "the conditioning")
         if self._modality not in ("", job.modality):
             raise RequestError(
                 f"this decoder makes {self._modality}, not {job.modality}", Reason.MODALITY_NOT_SUPPORTED
             )
-        if self._shape not in (None, job.conditioning.shape):
+        shape, dtype = job.conditioning.shape, job.conditioning.dtype
+        if self._shape is not None and (shape != self._shape or dtype not in ("float32", "float16")):
             raise RequestError(
-                f"conditioning for {self._modality or job.modality} must have shape {self._shape}, "
-                f"not {job.conditioning.shape}",
+                f"conditioning for {self._modality or job.modality} must be float32 of shape {self._shape}, "
+                f"not {dtype} of shape {shape}",
                 Reason.CONDITIONING_INVALID,
             )
 

@@ -15,6 +15,7 @@ import grpc.aio
 
 from motet.core.clock import now
 from motet.core.deadline import Deadline
+from motet.core.errors import Reason, RequestError
 from motet.core.metrics import CALL_SECONDS, labelled
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.status import CODE_OF, abort, public_error
@@ -38,6 +39,9 @@ UNLIMITED = frozenset(
     }
 )
 """Methods that start no work. They are not limited, so that a full or draining process still answers them."""
+
+MAX_STREAM_MESSAGES = 16_384
+"""Maximum number of messages in the request of a stream. The protos of `Encode` and `UploadArtifact` name it."""
 
 _NO_LIMIT = nullcontext()
 
@@ -161,7 +165,15 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
 
 
 async def _validated(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    count = 0
     async for request in requests:
+        count += 1
+        if count > MAX_STREAM_MESSAGES:
+            raise RequestError(
+                f"a stream may have at most {MAX_STREAM_MESSAGES} messages; send larger chunks",
+                Reason.LIMIT_EXCEEDED,
+                {"limit": str(MAX_STREAM_MESSAGES)},
+            )
         validate(request)
         yield request
 

@@ -80,8 +80,10 @@ class MessageError(RequestError):
     `violations` has at least one pair of a field's path and the rule.
     """
 
-    def __init__(self, message: str, violations: tuple[tuple[str, str], ...]) -> None:
-        super().__init__(message, metadata={"field": violations[0][0]})
+    def __init__(
+        self, message: str, violations: tuple[tuple[str, str], ...], reason: Reason = Reason.INVALID_REQUEST
+    ) -> None:
+        super().__init__(message, reason, {"field": violations[0][0]})
         self.violations = violations
 
 

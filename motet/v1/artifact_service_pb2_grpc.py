@@ -57,7 +57,7 @@ class ArtifactServiceServicer:
     """
 
     def UploadArtifact(self, request_iterator, context):
-        """UploadArtifact stores media for use in a prompt. The stream is one header, then chunks.
+        """UploadArtifact stores media for use in a prompt. The stream is one header, then chunks, at most 16384 frames.
 
         Fails if the chunks do not match the header's size or digest, or if the bytes are not readable media.
         """

@@ -34,7 +34,7 @@ class ArtifactServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ArtifactServiceAsyncStub: ...
     UploadArtifact: _grpc.StreamUnaryMultiCallable[_artifact_service_pb2.UploadArtifactRequest, _artifact_service_pb2.UploadArtifactResponse]
-    """UploadArtifact stores media for use in a prompt. The stream is one header, then chunks.
+    """UploadArtifact stores media for use in a prompt. The stream is one header, then chunks, at most 16384 frames.
 
     Fails if the chunks do not match the header's size or digest, or if the bytes are not readable media.
     """
@@ -49,7 +49,7 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     UploadArtifact: _aio.StreamUnaryMultiCallable[_artifact_service_pb2.UploadArtifactRequest, _artifact_service_pb2.UploadArtifactResponse]  # type: ignore[assignment]
-    """UploadArtifact stores media for use in a prompt. The stream is one header, then chunks.
+    """UploadArtifact stores media for use in a prompt. The stream is one header, then chunks, at most 16384 frames.
 
     Fails if the chunks do not match the header's size or digest, or if the bytes are not readable media.
     """
@@ -67,7 +67,7 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_artifact_service_pb2.UploadArtifactRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_artifact_service_pb2.UploadArtifactResponse, _abc.Awaitable[_artifact_service_pb2.UploadArtifactResponse]]:
-        """UploadArtifact stores media for use in a prompt. The stream is one header, then chunks.
+        """UploadArtifact stores media for use in a prompt. The stream is one header, then chunks, at most 16384 frames.
 
         Fails if the chunks do not match the header's size or digest, or if the bytes are not readable media.
         """

@@ -28,7 +28,7 @@ from motet.v1 import event_pb2 as motet_dot_v1_dot_event__pb2
 from motet.v1 import media_pb2 as motet_dot_v1_dot_media__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!motet/v1/generation_service.proto\x12\x08motet.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x14motet/v1/event.proto\x1a\x14motet/v1/media.proto\"\xc1\x04\n\x0fGenerateRequest\x12\x1f\n\nrequest_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x17\n\x05model\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12*\n\x05turns\x18\x03 \x03(\x0b\x32\x0e.motet.v1.TurnB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x02\x12.\n\x12\x61llowed_modalities\x18\x04 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\x10\x18\x01\"\x06r\x04\x10\x01\x18 \x12\x39\n\x0e\x66\x61ilure_policy\x18\x05 \x01(\x0e\x32\x17.motet.v1.FailurePolicyB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x11\n\x04seed\x18\x06 \x01(\x04H\x00\x88\x01\x01\x12\x0e\n\x06\x64\x65tach\x18\x07 \x01(\x08\x12\x10\n\x08previews\x18\x08 \x01(\x08\x12 \n\x06limits\x18\t \x01(\x0b\x32\x10.motet.v1.Limits\x12$\n\x08sampling\x18\n \x01(\x0b\x32\x12.motet.v1.Sampling\x12P\n\x0f\x64\x65\x63oder_options\x18\x0b \x03(\x0b\x32-.motet.v1.GenerateRequest.DecoderOptionsEntryB\x08\xbaH\x05\x9a\x01\x02\x10\x10\x12\x17\n\x06tenant\x18\x0c \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1b\n\x08priority\x18\r \x01(\x11\x42\t\xbaH\x06:\x04\x18\x04(\x03\x1aO\n\x13\x44\x65\x63oderOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.motet.v1.DecoderOptions:\x02\x38\x01\x42\x07\n\x05_seed\"\xdd\x01\n\x06Limits\x12&\n\x11max_output_tokens\x18\x01 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x02(\x00\x12\x44\n\tmax_parts\x18\x02 \x03(\x0b\x32\x1e.motet.v1.Limits.MaxPartsEntryB\x11\xbaH\x0e\x9a\x01\x0b\x10\x10*\x07\x1a\x05\x18\x80\x08(\x00\x12\x34\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\xbaH\x05\xaa\x01\x02*\x00\x1a/\n\rMaxPartsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"`\n\x08Sampling\x12,\n\x0btemperature\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x14@)\x00\x00\x00\x00\x00\x00\x00\x00\x12&\n\x05top_p\x18\x02 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\"x\n\x0e\x44\x65\x63oderOptions\x12\x19\n\x05steps\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12,\n\x08guidance\x18\x02 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00I@)\x00\x00\x00\x00\x00\x00\xf0?\xd8\x01\x01\x12\x1d\n\tmin_steps\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\"3\n\x10GenerateResponse\x12\x1f\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x0f.motet.v1.Event\"m\n\x16WatchGenerationRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f\x32\x1d^generations/[a-z0-9-]{1,63}$\x12\x1f\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\":\n\x17WatchGenerationResponse\x12\x1f\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x0f.motet.v1.Event\"J\n\x14GetGenerationRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f\x32\x1d^generations/[a-z0-9-]{1,63}$\"A\n\x15GetGenerationResponse\x12(\n\ngeneration\x18\x01 \x01(\x0b\x32\x14.motet.v1.Generation\"R\n\x16ListGenerationsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"]\n\x17ListGenerationsResponse\x12)\n\x0bgenerations\x18\x01 \x03(\x0b\x32\x14.motet.v1.Generation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"M\n\x17\x43\x61ncelGenerationRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f\x32\x1d^generations/[a-z0-9-]{1,63}$\"D\n\x18\x43\x61ncelGenerationResponse\x12(\n\ngeneration\x18\x01 \x01(\x0b\x32\x14.motet.v1.Generation*\x94\x01\n\rFailurePolicy\x12\x1e\n\x1a\x46\x41ILURE_POLICY_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x46\x41ILURE_POLICY_BEST_EFFORT\x10\x01\x12!\n\x1d\x46\x41ILURE_POLICY_ALL_OR_NOTHING\x10\x02\x12 \n\x1c\x46\x41ILURE_POLICY_TEXT_FALLBACK\x10\x03\x32\xb7\x03\n\x11GenerationService\x12\x43\n\x08Generate\x12\x19.motet.v1.GenerateRequest\x1a\x1a.motet.v1.GenerateResponse0\x01\x12X\n\x0fWatchGeneration\x12 .motet.v1.WatchGenerationRequest\x1a!.motet.v1.WatchGenerationResponse0\x01\x12P\n\rGetGeneration\x12\x1e.motet.v1.GetGenerationRequest\x1a\x1f.motet.v1.GetGenerationResponse\x12V\n\x0fListGenerations\x12 .motet.v1.ListGenerationsRequest\x1a!.motet.v1.ListGenerationsResponse\x12Y\n\x10\x43\x61ncelGeneration\x12!.motet.v1.CancelGenerationRequest\x1a\".motet.v1.CancelGenerationResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!motet/v1/generation_service.proto\x12\x08motet.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x14motet/v1/event.proto\x1a\x14motet/v1/media.proto\"\xc1\x04\n\x0fGenerateRequest\x12\x1f\n\nrequest_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x17\n\x05model\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12*\n\x05turns\x18\x03 \x03(\x0b\x32\x0e.motet.v1.TurnB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x02\x12.\n\x12\x61llowed_modalities\x18\x04 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\x10\x18\x01\"\x06r\x04\x10\x01\x18 \x12\x39\n\x0e\x66\x61ilure_policy\x18\x05 \x01(\x0e\x32\x17.motet.v1.FailurePolicyB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x11\n\x04seed\x18\x06 \x01(\x04H\x00\x88\x01\x01\x12\x0e\n\x06\x64\x65tach\x18\x07 \x01(\x08\x12\x10\n\x08previews\x18\x08 \x01(\x08\x12 \n\x06limits\x18\t \x01(\x0b\x32\x10.motet.v1.Limits\x12$\n\x08sampling\x18\n \x01(\x0b\x32\x12.motet.v1.Sampling\x12P\n\x0f\x64\x65\x63oder_options\x18\x0b \x03(\x0b\x32-.motet.v1.GenerateRequest.DecoderOptionsEntryB\x08\xbaH\x05\x9a\x01\x02\x10\x10\x12\x17\n\x06tenant\x18\x0c \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1b\n\x08priority\x18\r \x01(\x11\x42\t\xbaH\x06:\x04\x18\x04(\x03\x1aO\n\x13\x44\x65\x63oderOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.motet.v1.DecoderOptions:\x02\x38\x01\x42\x07\n\x05_seed\"\xe4\x01\n\x06Limits\x12&\n\x11max_output_tokens\x18\x01 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x02(\x00\x12\x41\n\tmax_parts\x18\x02 \x03(\x0b\x32\x1e.motet.v1.Limits.MaxPartsEntryB\x0e\xbaH\x0b\x9a\x01\x08\x10\x10*\x04\x1a\x02(\x00\x12>\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\x0c\"\x04\x08\x80\xf5$2\x04\x10\xc0\x84=\x1a/\n\rMaxPartsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"`\n\x08Sampling\x12,\n\x0btemperature\x18\x01 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x14@)\x00\x00\x00\x00\x00\x00\x00\x00\x12&\n\x05top_p\x18\x02 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00\"x\n\x0e\x44\x65\x63oderOptions\x12\x19\n\x05steps\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12,\n\x08guidance\x18\x02 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00I@)\x00\x00\x00\x00\x00\x00\xf0?\xd8\x01\x01\x12\x1d\n\tmin_steps\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\"3\n\x10GenerateResponse\x12\x1f\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x0f.motet.v1.Event\"m\n\x16WatchGenerationRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f\x32\x1d^generations/[a-z0-9-]{1,63}$\x12\x1f\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\":\n\x17WatchGenerationResponse\x12\x1f\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x0f.motet.v1.Event\"J\n\x14GetGenerationRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f\x32\x1d^generations/[a-z0-9-]{1,63}$\"A\n\x15GetGenerationResponse\x12(\n\ngeneration\x18\x01 \x01(\x0b\x32\x14.motet.v1.Generation\"R\n\x16ListGenerationsRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"]\n\x17ListGenerationsResponse\x12)\n\x0bgenerations\x18\x01 \x03(\x0b\x32\x14.motet.v1.Generation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"M\n\x17\x43\x61ncelGenerationRequest\x12\x32\n\x04name\x18\x01 \x01(\tB$\xbaH!r\x1f\x32\x1d^generations/[a-z0-9-]{1,63}$\"D\n\x18\x43\x61ncelGenerationResponse\x12(\n\ngeneration\x18\x01 \x01(\x0b\x32\x14.motet.v1.Generation*\x94\x01\n\rFailurePolicy\x12\x1e\n\x1a\x46\x41ILURE_POLICY_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x46\x41ILURE_POLICY_BEST_EFFORT\x10\x01\x12!\n\x1d\x46\x41ILURE_POLICY_ALL_OR_NOTHING\x10\x02\x12 \n\x1c\x46\x41ILURE_POLICY_TEXT_FALLBACK\x10\x03\x32\xb7\x03\n\x11GenerationService\x12\x43\n\x08Generate\x12\x19.motet.v1.GenerateRequest\x1a\x1a.motet.v1.GenerateResponse0\x01\x12X\n\x0fWatchGeneration\x12 .motet.v1.WatchGenerationRequest\x1a!.motet.v1.WatchGenerationResponse0\x01\x12P\n\rGetGeneration\x12\x1e.motet.v1.GetGenerationRequest\x1a\x1f.motet.v1.GetGenerationResponse\x12V\n\x0fListGenerations\x12 .motet.v1.ListGenerationsRequest\x1a!.motet.v1.ListGenerationsResponse\x12Y\n\x10\x43\x61ncelGeneration\x12!.motet.v1.CancelGenerationRequest\x1a\".motet.v1.CancelGenerationResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -58,9 +58,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LIMITS'].fields_by_name['max_output_tokens']._loaded_options = None
   _globals['_LIMITS'].fields_by_name['max_output_tokens']._serialized_options = b'\272H\010\032\006\030\200\200\002(\000'
   _globals['_LIMITS'].fields_by_name['max_parts']._loaded_options = None
-  _globals['_LIMITS'].fields_by_name['max_parts']._serialized_options = b'\272H\016\232\001\013\020\020*\007\032\005\030\200\010(\000'
+  _globals['_LIMITS'].fields_by_name['max_parts']._serialized_options = b'\272H\013\232\001\010\020\020*\004\032\002(\000'
   _globals['_LIMITS'].fields_by_name['timeout']._loaded_options = None
-  _globals['_LIMITS'].fields_by_name['timeout']._serialized_options = b'\272H\005\252\001\002*\000'
+  _globals['_LIMITS'].fields_by_name['timeout']._serialized_options = b'\272H\017\252\001\014\"\004\010\200\365$2\004\020\300\204='
   _globals['_SAMPLING'].fields_by_name['temperature']._loaded_options = None
   _globals['_SAMPLING'].fields_by_name['temperature']._serialized_options = b'\272H\024\022\022\031\000\000\000\000\000\000\024@)\000\000\000\000\000\000\000\000'
   _globals['_SAMPLING'].fields_by_name['top_p']._loaded_options = None
@@ -83,38 +83,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTGENERATIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\002'
   _globals['_CANCELGENERATIONREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_CANCELGENERATIONREQUEST'].fields_by_name['name']._serialized_options = b'\272H!r\0372\035^generations/[a-z0-9-]{1,63}$'
-  _globals['_FAILUREPOLICY']._serialized_start=1872
-  _globals['_FAILUREPOLICY']._serialized_end=2020
+  _globals['_FAILUREPOLICY']._serialized_start=1879
+  _globals['_FAILUREPOLICY']._serialized_end=2027
   _globals['_GENERATEREQUEST']._serialized_start=153
   _globals['_GENERATEREQUEST']._serialized_end=730
   _globals['_GENERATEREQUEST_DECODEROPTIONSENTRY']._serialized_start=642
   _globals['_GENERATEREQUEST_DECODEROPTIONSENTRY']._serialized_end=721
   _globals['_LIMITS']._serialized_start=733
-  _globals['_LIMITS']._serialized_end=954
-  _globals['_LIMITS_MAXPARTSENTRY']._serialized_start=907
-  _globals['_LIMITS_MAXPARTSENTRY']._serialized_end=954
-  _globals['_SAMPLING']._serialized_start=956
-  _globals['_SAMPLING']._serialized_end=1052
-  _globals['_DECODEROPTIONS']._serialized_start=1054
-  _globals['_DECODEROPTIONS']._serialized_end=1174
-  _globals['_GENERATERESPONSE']._serialized_start=1176
-  _globals['_GENERATERESPONSE']._serialized_end=1227
-  _globals['_WATCHGENERATIONREQUEST']._serialized_start=1229
-  _globals['_WATCHGENERATIONREQUEST']._serialized_end=1338
-  _globals['_WATCHGENERATIONRESPONSE']._serialized_start=1340
-  _globals['_WATCHGENERATIONRESPONSE']._serialized_end=1398
-  _globals['_GETGENERATIONREQUEST']._serialized_start=1400
-  _globals['_GETGENERATIONREQUEST']._serialized_end=1474
-  _globals['_GETGENERATIONRESPONSE']._serialized_start=1476
-  _globals['_GETGENERATIONRESPONSE']._serialized_end=1541
-  _globals['_LISTGENERATIONSREQUEST']._serialized_start=1543
-  _globals['_LISTGENERATIONSREQUEST']._serialized_end=1625
-  _globals['_LISTGENERATIONSRESPONSE']._serialized_start=1627
-  _globals['_LISTGENERATIONSRESPONSE']._serialized_end=1720
-  _globals['_CANCELGENERATIONREQUEST']._serialized_start=1722
-  _globals['_CANCELGENERATIONREQUEST']._serialized_end=1799
-  _globals['_CANCELGENERATIONRESPONSE']._serialized_start=1801
-  _globals['_CANCELGENERATIONRESPONSE']._serialized_end=1869
-  _globals['_GENERATIONSERVICE']._serialized_start=2023
-  _globals['_GENERATIONSERVICE']._serialized_end=2462
+  _globals['_LIMITS']._serialized_end=961
+  _globals['_LIMITS_MAXPARTSENTRY']._serialized_start=914
+  _globals['_LIMITS_MAXPARTSENTRY']._serialized_end=961
+  _globals['_SAMPLING']._serialized_start=963
+  _globals['_SAMPLING']._serialized_end=1059
+  _globals['_DECODEROPTIONS']._serialized_start=1061
+  _globals['_DECODEROPTIONS']._serialized_end=1181
+  _globals['_GENERATERESPONSE']._serialized_start=1183
+  _globals['_GENERATERESPONSE']._serialized_end=1234
+  _globals['_WATCHGENERATIONREQUEST']._serialized_start=1236
+  _globals['_WATCHGENERATIONREQUEST']._serialized_end=1345
+  _globals['_WATCHGENERATIONRESPONSE']._serialized_start=1347
+  _globals['_WATCHGENERATIONRESPONSE']._serialized_end=1405
+  _globals['_GETGENERATIONREQUEST']._serialized_start=1407
+  _globals['_GETGENERATIONREQUEST']._serialized_end=1481
+  _globals['_GETGENERATIONRESPONSE']._serialized_start=1483
+  _globals['_GETGENERATIONRESPONSE']._serialized_end=1548
+  _globals['_LISTGENERATIONSREQUEST']._serialized_start=1550
+  _globals['_LISTGENERATIONSREQUEST']._serialized_end=1632
+  _globals['_LISTGENERATIONSRESPONSE']._serialized_start=1634
+  _globals['_LISTGENERATIONSRESPONSE']._serialized_end=1727
+  _globals['_CANCELGENERATIONREQUEST']._serialized_start=1729
+  _globals['_CANCELGENERATIONREQUEST']._serialized_end=1806
+  _globals['_CANCELGENERATIONRESPONSE']._serialized_start=1808
+  _globals['_CANCELGENERATIONRESPONSE']._serialized_end=1876
+  _globals['_GENERATIONSERVICE']._serialized_start=2030
+  _globals['_GENERATIONSERVICE']._serialized_end=2469
 # @@protoc_insertion_point(module_scope)

@@ -19,6 +19,10 @@ MAX_INPUT_BYTES = 256 * MEBI
 """Maximum size of all media of one call, in bytes. It limits the memory that one caller can use."""
 
 
+MAX_ITEMS = 256
+"""Maximum number of items of one call."""
+
+
 class EncoderServicer(pb_grpc.EncoderServiceServicer):
     """The servicer of one encoder."""
 
@@ -41,11 +45,15 @@ class EncoderServicer(pb_grpc.EncoderServiceServicer):
 
 
 async def _receive(frames: AsyncIterator[pb.EncodeRequest]) -> tuple[list[Media], pb.EncodeRequest.Header]:
-    """Return the media and the first header. Raises `RequestError` for a chunk without a header, or too many bytes."""
+    """Return the media and the first header. Raises `RequestError` for a chunk without a header, or too many."""
     items: list[tuple[pb.EncodeRequest.Header, bytearray]] = []
     size = 0
     async for frame in frames:
         if frame.WhichOneof("frame") == "header":
+            if len(items) == MAX_ITEMS:
+                raise RequestError(
+                    f"one call may have at most {MAX_ITEMS} items", Reason.LIMIT_EXCEEDED, {"limit": str(MAX_ITEMS)}
+                )
             items.append((frame.header, bytearray()))
             continue
         if not items:

@@ -42,6 +42,9 @@ SEED = st.integers(0, 2**64 - 1)
 # A float of a time in this century is coarser than the nanoseconds of the proto, so the round trip keeps it.
 TIME = st.floats(1e9, 4e9)
 DURATION = st.integers(0, 10**15).map(lambda nanoseconds: nanoseconds / 10**9)
+TIMEOUT = st.integers(10**6, 10**15 // 2).map(lambda nanoseconds: nanoseconds / 10**9)
+STEPS = st.integers(1, 1000)
+TOKENS = st.integers(1, 32_768)
 FRACTION = st.floats(0.001, 1.0)
 SCALE = st.floats(1.0, 50.0)
 PRIORITY = st.sampled_from(PRIORITIES)
@@ -101,13 +104,13 @@ REQUEST = st.builds(
     seed=st.none() | SEED,
     detach=st.booleans(),
     previews=st.booleans(),
-    max_output_tokens=st.none() | POSITIVE,
+    max_output_tokens=st.none() | TOKENS,
     max_parts=st.dictionaries(NAME, COUNT, max_size=2),
-    timeout=st.none() | DURATION,
+    timeout=st.none() | TIMEOUT,
     temperature=st.floats(0, 5),
     top_p=FRACTION,
     decoder_options=st.dictionaries(
-        NAME, st.builds(DecoderOptions, st.none() | POSITIVE, st.none() | SCALE, st.none() | POSITIVE), max_size=2
+        NAME, st.builds(DecoderOptions, st.none() | STEPS, st.none() | SCALE, st.none() | STEPS), max_size=2
     ),
     tenant=NAME,
     priority=PRIORITY,
@@ -123,7 +126,7 @@ PROMPT = st.builds(
         max_size=3,
     ).map(tuple),
     st.dictionaries(NAME, COUNT, max_size=2),
-    POSITIVE,
+    TOKENS,
     st.floats(0, 5),
     FRACTION,
     SEED,
@@ -142,13 +145,13 @@ JOB = st.builds(
     NAME,
     TENSOR,
     SEED,
-    st.none() | POSITIVE,
+    st.none() | STEPS,
     st.none() | SCALE,
     st.booleans(),
     st.lists(MEDIA, max_size=2).map(tuple),
     NAME,
     PRIORITY,
-    st.none() | POSITIVE,
+    st.none() | STEPS,
 )
 LOAD = st.builds(Load, COUNT, COUNT, COUNT, st.booleans(), NAME, COUNT, DURATION)
 OUTPUT = st.builds(Output, NAME, NAME, COUNT, SCALE, COUNT)
@@ -235,11 +238,19 @@ def test_a_converted_request_is_valid() -> None:
     protovalidate.validate(convert.request_to_proto(request))
 
 
-@pytest.mark.parametrize("change", [{"seed": -1}, {"seed": 2**64}, {"max_output_tokens": 2**40}, {"model": "\ud800"}])
-def test_a_request_that_the_proto_cannot_represent_is_refused(change: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": -1}, "seed must be from 0"),
+        ({"seed": 2**64}, "seed must be from 0"),
+        ({"max_output_tokens": 2**40}, "max_output_tokens must be from 1"),
+        ({"model": "\ud800"}, "cannot be sent"),
+    ],
+)
+def test_a_request_that_the_proto_cannot_represent_is_refused(change: dict[str, Any], message: str) -> None:
     request = dataclasses.replace(GenerationRequest((Message("user", ("hi",)),)), **change)
 
-    with pytest.raises(RequestError, match="cannot be sent"):
+    with pytest.raises(RequestError, match=message):
         convert.request_to_proto(request)
 
 

@@ -288,7 +288,7 @@ async def test_closing_the_stream_stops_the_worker(connect: Connect) -> None:
 
     for toy, method in ((decoder, "decode"), (language_model, "generate")):
         async with connect(toy) as worker:
-            request = JOB if method == "decode" else prompt("hi", max_tokens=10**6)
+            request = JOB if method == "decode" else prompt("hi", max_tokens=32_768)
             async with closing(getattr(worker, method)(request, deadline())) as events:
                 await anext(events)
                 assert toy.running == 1

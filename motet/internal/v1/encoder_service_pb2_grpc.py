@@ -48,7 +48,8 @@ class EncoderServiceServicer:
 
     def Encode(self, request_iterator, context):
         """Encode embeds all media of a prompt. The stream holds one header and then the chunks for each item. The response
-        has one embedding per item, in order. Encode is deterministic, so a call may be retried.
+        has one embedding per item, in order. Encode is deterministic, so a call may be retried. A call has at most 256
+        items and 16384 frames.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,7 +35,8 @@ class EncoderServiceStub:
     def __new__(cls, channel: _aio.Channel) -> EncoderServiceAsyncStub: ...
     Encode: _grpc.StreamUnaryMultiCallable[_encoder_service_pb2.EncodeRequest, _encoder_service_pb2.EncodeResponse]
     """Encode embeds all media of a prompt. The stream holds one header and then the chunks for each item. The response
-    has one embedding per item, in order. Encode is deterministic, so a call may be retried.
+    has one embedding per item, in order. Encode is deterministic, so a call may be retried. A call has at most 256
+    items and 16384 frames.
     """
 
 @_typing.type_check_only
@@ -45,7 +46,8 @@ class EncoderServiceAsyncStub(EncoderServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Encode: _aio.StreamUnaryMultiCallable[_encoder_service_pb2.EncodeRequest, _encoder_service_pb2.EncodeResponse]  # type: ignore[assignment]
     """Encode embeds all media of a prompt. The stream holds one header and then the chunks for each item. The response
-    has one embedding per item, in order. Encode is deterministic, so a call may be retried.
+    has one embedding per item, in order. Encode is deterministic, so a call may be retried. A call has at most 256
+    items and 16384 frames.
     """
 
 class EncoderServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -58,7 +60,8 @@ class EncoderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_encoder_service_pb2.EncodeResponse, _abc.Awaitable[_encoder_service_pb2.EncodeResponse]]:
         """Encode embeds all media of a prompt. The stream holds one header and then the chunks for each item. The response
-        has one embedding per item, in order. Encode is deterministic, so a call may be retried.
+        has one embedding per item, in order. Encode is deterministic, so a call may be retried. A call has at most 256
+        items and 16384 frames.
         """
 
 def add_EncoderServiceServicer_to_server(servicer: EncoderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

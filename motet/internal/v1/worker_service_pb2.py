@@ -22,24 +22,27 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from motet.internal.buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&motet/internal/v1/worker_service.proto\x12\x11motet.internal.v1\x1a\x1egoogle/protobuf/duration.proto\"\x16\n\x14WatchCapacityRequest\"\x90\x01\n\x15WatchCapacityResponse\x12\x0f\n\x07running\x18\x01 \x01(\x05\x12\x0e\n\x06queued\x18\x02 \x01(\x05\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\x10\n\x08\x64raining\x18\x04 \x01(\x08\x12\x15\n\rbundle_digest\x18\x05 \x01(\t\x12\r\n\x05slots\x18\x06 \x01(\x05\x12\x0f\n\x07seconds\x18\x07 \x01(\x01\"8\n\x0c\x44rainRequest\x12(\n\x05grace\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\"\n\rDrainResponse\x12\x11\n\tremaining\x18\x01 \x01(\x05\x32\xc1\x01\n\rWorkerService\x12\x64\n\rWatchCapacity\x12\'.motet.internal.v1.WatchCapacityRequest\x1a(.motet.internal.v1.WatchCapacityResponse0\x01\x12J\n\x05\x44rain\x12\x1f.motet.internal.v1.DrainRequest\x1a .motet.internal.v1.DrainResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&motet/internal/v1/worker_service.proto\x12\x11motet.internal.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\x16\n\x14WatchCapacityRequest\"\x90\x01\n\x15WatchCapacityResponse\x12\x0f\n\x07running\x18\x01 \x01(\x05\x12\x0e\n\x06queued\x18\x02 \x01(\x05\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\x10\n\x08\x64raining\x18\x04 \x01(\x08\x12\x15\n\rbundle_digest\x18\x05 \x01(\t\x12\r\n\x05slots\x18\x06 \x01(\x05\x12\x0f\n\x07seconds\x18\x07 \x01(\x01\"H\n\x0c\x44rainRequest\x12\x38\n\x05grace\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0e\xbaH\x0b\xaa\x01\x08\"\x04\x08\x80\xf5$2\x00\"\"\n\rDrainResponse\x12\x11\n\tremaining\x18\x01 \x01(\x05\x32\xc1\x01\n\rWorkerService\x12\x64\n\rWatchCapacity\x12\'.motet.internal.v1.WatchCapacityRequest\x1a(.motet.internal.v1.WatchCapacityResponse0\x01\x12J\n\x05\x44rain\x12\x1f.motet.internal.v1.DrainRequest\x1a .motet.internal.v1.DrainResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'motet.internal.v1.worker_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WATCHCAPACITYREQUEST']._serialized_start=93
-  _globals['_WATCHCAPACITYREQUEST']._serialized_end=115
-  _globals['_WATCHCAPACITYRESPONSE']._serialized_start=118
-  _globals['_WATCHCAPACITYRESPONSE']._serialized_end=262
-  _globals['_DRAINREQUEST']._serialized_start=264
-  _globals['_DRAINREQUEST']._serialized_end=320
-  _globals['_DRAINRESPONSE']._serialized_start=322
-  _globals['_DRAINRESPONSE']._serialized_end=356
-  _globals['_WORKERSERVICE']._serialized_start=359
-  _globals['_WORKERSERVICE']._serialized_end=552
+  _globals['_DRAINREQUEST'].fields_by_name['grace']._loaded_options = None
+  _globals['_DRAINREQUEST'].fields_by_name['grace']._serialized_options = b'\272H\013\252\001\010\"\004\010\200\365$2\000'
+  _globals['_WATCHCAPACITYREQUEST']._serialized_start=122
+  _globals['_WATCHCAPACITYREQUEST']._serialized_end=144
+  _globals['_WATCHCAPACITYRESPONSE']._serialized_start=147
+  _globals['_WATCHCAPACITYRESPONSE']._serialized_end=291
+  _globals['_DRAINREQUEST']._serialized_start=293
+  _globals['_DRAINREQUEST']._serialized_end=365
+  _globals['_DRAINRESPONSE']._serialized_start=367
+  _globals['_DRAINRESPONSE']._serialized_end=401
+  _globals['_WORKERSERVICE']._serialized_start=404
+  _globals['_WORKERSERVICE']._serialized_end=597
 # @@protoc_insertion_point(module_scope)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from motet.core.bundle import Bundle, DecoderEntry
 from motet.core.deadline import Deadline
 from motet.core.errors import BundleError, Reason, RequestError
 from motet.core.media import Media
+from motet.core.request import check_job
 from motet.core.workers import DecodeJob, Progress
 from motet.models.arrays import to_torch
 from motet.models.device import device_of
@@ -106,14 +106,9 @@ class DiffusionDecoder:
         conditioning = to_torch(job.conditioning).float()
         if not torch.isfinite(conditioning).all():
             raise RequestError("the conditioning holds values that are not finite", Reason.CONDITIONING_INVALID)
+        check_job(job)
         steps = self._entry.steps if job.steps is None else job.steps
         guidance = self._entry.guidance if job.guidance is None else job.guidance
-        if not 1 <= steps <= 1000:
-            raise RequestError(f"steps must be from 1 to 1000, not {steps}")
-        if job.min_steps is not None and job.min_steps < 1:
-            raise RequestError(f"min_steps must be at least 1, not {job.min_steps}")
-        if not 1 <= guidance < math.inf:
-            raise RequestError(f"guidance must be a finite number from 1 (none) up, not {guidance}")
         return conditioning, steps, guidance
 
 

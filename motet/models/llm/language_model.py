@@ -8,7 +8,8 @@ from math import prod
 
 from motet.core.bundle import Bundle
 from motet.core.deadline import Deadline
-from motet.core.errors import BundleError, CancelledError, RequestError
+from motet.core.errors import BundleError, CancelledError
+from motet.core.request import check_prompt
 from motet.core.workers import Finished, LanguageEvent, Prompt
 from motet.models.event_queue import EventQueue
 from motet.models.llm.config import EngineConfig
@@ -41,7 +42,7 @@ class LlamaLanguageModel:
 
         Raises `RequestError` for a prompt that is too long or has invalid sampling parameters, and `DeadlineError`.
         """
-        _check(prompt)
+        check_prompt(prompt)
         prompt_tokens = await self._tokenize(prompt, deadline)
         events: EventQueue[list[LanguageEvent]] = EventQueue()
         sequence = self._engine.add(ResponseState(self._context, prompt_tokens, prompt), deadline, events)
@@ -101,15 +102,6 @@ def load_language_model(bundle: Bundle, config: EngineConfig | None = None, devi
 def _size_of(prompt: Prompt) -> int:
     characters = sum(len(part) for turn in prompt.turns for part in turn.parts if isinstance(part, str))
     return characters + sum(1 + len(turn.parts) for turn in prompt.turns)
-
-
-def _check(prompt: Prompt) -> None:
-    if prompt.max_tokens < 1:
-        raise RequestError(f"max_tokens must be 1 or more, not {prompt.max_tokens}")
-    if not 0 <= prompt.temperature <= 10:
-        raise RequestError(f"temperature must be from 0 to 10, not {prompt.temperature}")
-    if not 0 < prompt.top_p <= 1:
-        raise RequestError(f"top_p must be above 0 and at most 1, not {prompt.top_p}")
 
 
 def _check_shape(outputs: Mapping[str, ProjectorConfig], modality: str, shape: tuple[int, ...]) -> None:

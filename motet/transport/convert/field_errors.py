@@ -10,11 +10,11 @@ from motet.core.errors import RequestError
 
 @contextmanager
 def field_errors() -> Iterator[None]:
-    """Raise `RequestError` if, inside the context, a number does not fit its field or a text is not valid Unicode."""
+    """Raise `RequestError` if, inside the context, a value does not fit its field, such as invalid Unicode."""
     try:
         yield
     except (ValueError, TypeError) as error:
         raise RequestError(
-            "the request cannot be sent: a seed must be from 0 to 2**64 - 1, other integers must fit 32 bits, "
-            "and text must be valid Unicode without lone surrogates"
+            "the request cannot be sent: its text must be valid Unicode without lone surrogates, and its integers must "
+            "be whole numbers of at most 64 bits"
         ) from error

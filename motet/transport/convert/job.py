@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from motet.core.media import Media
+from motet.core.request import check_job
 from motet.core.workers import DecodeJob, Progress
 from motet.internal.v1 import decoder_service_pb2 as pb
 from motet.transport.convert.field_errors import field_errors
@@ -10,7 +11,8 @@ from motet.transport.convert.tensor import tensor_from_proto, tensor_to_proto
 
 
 def decode_job_to_proto(job: DecodeJob) -> pb.DecodeRequest:
-    """Return the job as a message. Raises `RequestError` for a number that does not fit its field."""
+    """Return the job as a message. Raises `RequestError` for a number that is out of its bounds."""
+    check_job(job)
     with field_errors():
         return pb.DecodeRequest(
             modality=job.modality,

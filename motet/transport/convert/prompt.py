@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal, assert_never
 
 from motet.core.errors import RequestError
+from motet.core.request import check_prompt
 from motet.core.workers import (
     Embedding,
     Finished,
@@ -33,7 +34,8 @@ _CAUSE_OF: Mapping[int, _Cause] = {number: cause for cause, number in _CAUSES.it
 
 
 def prompt_to_proto(prompt: Prompt) -> pb.GenerateRequest:
-    """Return the prompt as a message. Raises `RequestError` for a value that does not fit its field."""
+    """Return the prompt as a message. Raises `RequestError` for a number that is out of its bounds, or invalid text."""
+    check_prompt(prompt)
     with field_errors():
         return pb.GenerateRequest(
             turns=[_turn_to_proto(turn) for turn in prompt.turns],

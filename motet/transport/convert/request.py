@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from motet.core.errors import RequestError
 from motet.core.events import TEXT
 from motet.core.media import Media
-from motet.core.request import ArtifactName, Content, DecoderOptions, FailurePolicy, GenerationRequest, Message
+from motet.core.request import (
+    ArtifactName,
+    Content,
+    DecoderOptions,
+    FailurePolicy,
+    GenerationRequest,
+    Message,
+    check_numbers,
+)
 from motet.core.workers import Role
 from motet.transport.convert.field_errors import field_errors
 from motet.transport.convert.timestamps import duration_from_proto, duration_to_proto
@@ -28,10 +36,11 @@ _POLICY_OF: Mapping[int, FailurePolicy] = {number: policy for policy, number in 
 
 
 def request_to_proto(request: GenerationRequest) -> pb.GenerateRequest:
-    """Return the request as a message. Raises `RequestError` for a value that does not fit its field.
+    """Return the request as a message. Raises `RequestError` for a number that is out of its bounds, or invalid text.
 
     Empty `allowed_modalities` are sent as ["text"], because an empty list on the wire allows all modalities.
     """
+    check_numbers(request)
     allowed = None if request.allowed_modalities is None else sorted(request.allowed_modalities - {TEXT}) or [TEXT]
     with field_errors():
         message = pb.GenerateRequest(

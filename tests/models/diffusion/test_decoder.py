@@ -103,6 +103,10 @@ async def test_a_preview_is_a_small_jpeg_and_is_sent_only_on_request(image_decod
         ({"min_steps": 0}, Reason.INVALID_REQUEST),
         ({"guidance": 0.5}, Reason.INVALID_REQUEST),
         ({"guidance": float("nan")}, Reason.INVALID_REQUEST),
+        ({"guidance": 1e308}, Reason.INVALID_REQUEST),
+        ({"guidance": float("inf")}, Reason.INVALID_REQUEST),
+        ({"min_steps": 1001}, Reason.INVALID_REQUEST),
+        ({"priority": 3}, Reason.INVALID_REQUEST),
     ],
 )
 async def test_an_invalid_job_is_refused_before_any_step(

@@ -182,10 +182,15 @@ async def test_a_turn_that_is_too_long_is_refused_with_its_length(model: LlamaLa
     [
         (Prompt(()), "must end with a user's turn"),
         (Prompt((Turn("user", ("a",)), Turn("assistant", ("b",)))), "must end with a user's turn"),
-        (Prompt(user_turn("a"), max_tokens=0), "max_tokens must be 1 or more"),
-        (Prompt(user_turn("a"), temperature=-1.0), "temperature must be from 0 to 10"),
-        (Prompt(user_turn("a"), temperature=float("nan")), "temperature must be from 0 to 10"),
+        (Prompt(user_turn("a"), max_tokens=0), "max_tokens must be from 1"),
+        (Prompt(user_turn("a"), temperature=-1.0), "temperature must be from 0 to 5"),
+        (Prompt(user_turn("a"), temperature=float("nan")), "temperature must be from 0 to 5"),
         (Prompt(user_turn("a"), top_p=0.0), "top_p must be above 0"),
+        (Prompt(user_turn("a"), temperature=float("inf")), "temperature must be from 0 to 5"),
+        (Prompt(user_turn("a"), max_tokens=2**31 - 1), "max_tokens must be from 1 to 32768"),
+        (Prompt(user_turn("a"), {"image": -1}), "the ceiling of image must be from 0"),
+        (Prompt(user_turn("a"), priority=3), "priority must be from -2 to 2"),
+        (Prompt(user_turn(embedding(float("nan")))), "not finite"),
         (Prompt(user_turn(Embedding("image", Tensor("float32", (1,), b"\0" * 4)))), "use this bundle's encoder"),
     ],
 )

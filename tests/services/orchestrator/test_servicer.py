@@ -366,4 +366,5 @@ async def test_300_parts_are_refused_by_the_validation_of_messages():
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stubs.generation.Generate(generation_pb.GenerateRequest(turns=[turn])).read()
 
-    assert error_of(caught).reason is Reason.INVALID_REQUEST
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert error_of(caught).reason is Reason.LIMIT_EXCEEDED

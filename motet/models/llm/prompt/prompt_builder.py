@@ -13,6 +13,7 @@ from torch import Tensor
 
 from motet.core.errors import Reason, RequestError
 from motet.core.signals import Grammar
+from motet.core.tensors import check_finite
 from motet.core.workers import Embedding, Turn
 from motet.models.arrays import to_torch
 from motet.models.llm.chat_template import FIRST_USER, NEXT_USER, Segment, render_exchange
@@ -139,6 +140,7 @@ class PromptBuilder:
                 f"not {media.tensor.dtype} of shape {media.tensor.shape}: use this bundle's encoder",
                 Reason.CONDITIONING_INVALID,
             )
+        check_finite(media.tensor, "an embedding")
         return to_torch(media.tensor)
 
 
