@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
 
@@ -57,14 +57,28 @@ def done(state: ev.State = ev.State.SUCCEEDED, error: MotetError | None = None) 
     return ev.Done(ev.Generation(NAME, state, error=error, create_time=1.5e9))
 
 
+def _with_plans(script: Iterable[Item]) -> Iterator[Item]:
+    nodes: tuple[ev.PlanNode, ...] = ()
+    for item in script:
+        if isinstance(item, ev.PlanGrown):
+            nodes = item.nodes
+        if isinstance(item, ev.PartStarted) and item.modality != ev.TEXT:
+            node = ev.PlanNode(item.part_id, item.modality)
+            if node not in nodes:
+                nodes = (*nodes, node)
+                yield ev.PlanGrown(nodes, complete=False)
+        yield item
+
+
 class ScriptedMotet:
     """A `Motet` that runs a script: event payloads, pauses in seconds, `asyncio.Event`s to wait for, and errors.
 
-    It records its inputs.
+    A plan is added before each media part that no plan of the script lists. `script` may be replaced by a script that
+    breaks the contract. It records its inputs.
     """
 
     def __init__(self, *script: Item) -> None:
-        self.script: Script = [ev.Accepted(NAME, 7), *script]
+        self.script: Script = [ev.Accepted(NAME, 7), *_with_plans(script)]
         self.requests: list[GenerationRequest] = []
         self.watched: list[int] = []
         self.cancelled: list[str] = []

@@ -123,7 +123,8 @@ class AnswerBuilder:
     async def add(self, event: Event) -> Part | None:
         """Process an event. Return the part that the event completes, or None.
 
-        Raise `FaultError` if a part's content does not match its digest, and the errors of `Motet.download`.
+        Raise `FaultError` if a part's content does not match its digest, or if its first event is missing, and the
+        errors of `Motet.download`.
         """
         match event.payload:
             case Accepted(seed=seed):
@@ -131,7 +132,7 @@ class AnswerBuilder:
             case PartStarted(part_id) as started:
                 self._started[part_id] = started, []
             case PartDelta(part_id, _, chunk):
-                self._started[part_id][1].append(chunk.encode() if isinstance(chunk, str) else chunk)
+                self._started_part(part_id)[1].append(chunk.encode() if isinstance(chunk, str) else chunk)
             case PartFailed(part_id):
                 self._started.pop(part_id, None)
             case PartDone() as done:
@@ -145,8 +146,14 @@ class AnswerBuilder:
             raise generation.error or FaultError("the generation failed without an error message")
         return Answer(self.parts, generation, self._seed)
 
+    def _started_part(self, part_id: str) -> tuple[PartStarted, list[bytes]]:
+        if part_id not in self._started:
+            raise FaultError(f"{part_id} has not started; collect the events of a generation from its first event")
+        return self._started[part_id]
+
     async def _complete(self, done: PartDone) -> Part:
-        started, chunks = self._started.pop(done.part_id)
+        started, chunks = self._started_part(done.part_id)
+        del self._started[done.part_id]
         if done.artifact is not None and not chunks:
             async with closing(self._motet.download(done.artifact.name)) as download:
                 chunks = [chunk async for chunk in download]

@@ -14,6 +14,7 @@ import grpc
 
 from motet.answers.answer import Answer, collect_answer
 from motet.client.artifacts import ArtifactClient
+from motet.client.event_checker import EventChecker
 from motet.core.errors import FaultError, Reason, RetryableError
 from motet.core.events import Accepted, Artifact, Done, Event, Generation
 from motet.core.media import MAX_INLINE_BYTES, MEBI, Media
@@ -90,11 +91,12 @@ class Client:
         """
         message = convert.request_to_proto(await self._prepare(request))
         timeout = None if request.timeout is None or request.detach else request.timeout + _TIMEOUT_MARGIN
-        name, sequence = "", 0
+        name = ""
+        checker = EventChecker(self._peer)
         try:
-            async with aclosing(self._events(self._generations.Generate(message, timeout=timeout))) as events:
+            call = self._generations.Generate(message, timeout=timeout)
+            async with aclosing(self._events(call, checker)) as events:
                 async for event in events:
-                    sequence = event.sequence
                     if isinstance(event.payload, Accepted):
                         name = event.payload.generation
                     yield event
@@ -104,7 +106,7 @@ class Client:
         except RetryableError as error:
             if not (name and request.detach and error.reason is Reason.WORKER_LOST):
                 raise
-        async with aclosing(self._watch(name, sequence, retry=True)) as events:
+        async with aclosing(self._watch(name, checker, retry=True)) as events:
             async for event in events:
                 yield event
 
@@ -113,7 +115,8 @@ class Client:
 
         Closing the iterator does not cancel the generation. Raise `NotFoundError` for an unknown name.
         """
-        async with aclosing(self._watch(name, after_sequence, retry=False)) as events:
+        checker = EventChecker(self._peer, after_sequence)
+        async with aclosing(self._watch(name, checker, retry=False)) as events:
             async for event in events:
                 yield event
 
@@ -150,26 +153,31 @@ class Client:
         call = self._models.ListModels(model_service_pb2.ListModelsRequest(), timeout=self._timeout)
         return [convert.model_from_proto(model) for model in (await unary(call, self._peer)).models]
 
-    async def _events(self, call: StreamCall[Any]) -> AsyncGenerator[Event, None]:
+    async def _events(self, call: StreamCall[Any], checker: EventChecker) -> AsyncGenerator[Event, None]:
         async with open_stream(call, self._peer) as responses:
             async for response in responses:
-                for event in map(convert.event_from_proto, response.events):
-                    if event is not None:
-                        if isinstance(event.payload, Done):
-                            responses.expect_end()
-                        yield event
+                for message in response.events:
+                    event = convert.event_from_proto(message)
+                    if event is None:
+                        checker.skip(message.sequence)
+                        continue
+                    checker.check(event)
+                    if isinstance(event.payload, Done):
+                        responses.expect_end()
+                    yield event
 
-    async def _watch(self, name: str, sequence: int, retry: bool) -> AsyncGenerator[Event, None]:
-        """Yield the events after a sequence number. Reconnect after the first event, or from the start with `retry`."""
+    async def _watch(self, name: str, checker: EventChecker, retry: bool) -> AsyncGenerator[Event, None]:
+        """Yield the events after the checker's. Reconnect after the first event, or from the start with `retry`."""
         loop = asyncio.get_running_loop()
         delay, longest = _RETRY_DELAYS
         last_event = loop.time()
         while True:
-            call = self._generations.WatchGeneration(pb.WatchGenerationRequest(name=name, after_sequence=sequence))
+            request = pb.WatchGenerationRequest(name=name, after_sequence=checker.sequence)
+            call = self._generations.WatchGeneration(request)
             try:
-                async with aclosing(self._events(call)) as events:
+                async with aclosing(self._events(call, checker)) as events:
                     async for event in events:
-                        sequence, last_event, delay, retry = event.sequence, loop.time(), _RETRY_DELAYS[0], True
+                        last_event, delay, retry = loop.time(), _RETRY_DELAYS[0], True
                         yield event
                         if isinstance(event.payload, Done):
                             return

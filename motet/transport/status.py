@@ -66,6 +66,7 @@ CODE_OF: Mapping[Reason, grpc.StatusCode] = {
     Reason.DEPENDENCY_FAILED: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.WORKER_FAULT: grpc.StatusCode.INTERNAL,
     Reason.INTERNAL: grpc.StatusCode.INTERNAL,
+    Reason.EVENTS_INVALID: grpc.StatusCode.INTERNAL,
     Reason.BUNDLE_INVALID: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.SETTINGS_INVALID: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.ADDRESS_IN_USE: grpc.StatusCode.FAILED_PRECONDITION,

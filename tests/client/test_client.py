@@ -290,14 +290,14 @@ async def test_the_blocking_client_has_all_methods_of_the_client(address: str) -
             assert event.sequence == 1
             return (
                 answer,
-                [event.sequence for event in client.watch(NAME, 6)],
+                [event.sequence for event in client.watch(NAME, 7)],
                 [model.name for model in client.models()],
             )
 
     answer, watched, models = await asyncio.to_thread(use)
 
     assert (answer.text, [part.content for part in answer.media]) == ("hi", [PICTURE])
-    assert (watched, models) == ([7, 8, 9], ["toy"])
+    assert (watched, models) == ([8, 9, 10], ["toy"])
     assert "motet" not in [thread.name for thread in threading.enumerate()]
 
 

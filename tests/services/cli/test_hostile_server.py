@@ -12,6 +12,7 @@ import pytest
 from motet.core import events as ev
 from motet.core.errors import FaultError, RequestError
 from services.exit_codes import Exit
+from tests.client.test_event_checker import BROKEN
 from tests.scripted_motet import MODEL, ScriptedMotet, done, serving, text_part
 from tests.services.command import motet
 
@@ -73,3 +74,18 @@ def test_no_name_of_a_file_controls_the_terminal(option: tuple[str, ...], tmp_pa
 
     expect_harmless(result)
     assert result.returncode == Exit.REFUSED
+
+
+@pytest.mark.parametrize("broken", ["bytes as text", "the end of an unknown part", "accepted twice"])
+async def test_a_server_that_breaks_the_grammar_of_events_ends_the_command_in_one_line(
+    broken: str, tmp_path: Path
+) -> None:
+    scripted = ScriptedMotet()
+    scripted.script = [*BROKEN[broken]]
+
+    result = await command(scripted, "run", "hello", "--out", tmp_path)
+
+    expect_harmless(result)
+    assert result.stderr.count("\n") == 1
+    assert "(EVENTS_INVALID)" in result.stderr
+    assert result.returncode == Exit.FAILED
