@@ -26,7 +26,9 @@ HEARTBEAT = 10.0
 class OrchestratorSettings(BaseSettings):
     """Addresses of the workers, and limits of a single request and of all requests together."""
 
-    model_config = SettingsConfigDict(env_prefix="MOTET_", env_nested_delimiter="__", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="MOTET_", env_ignore_empty=True, env_nested_delimiter="__", frozen=True, extra="forbid"
+    )
 
     listen: str = Field(
         default="127.0.0.1:50050",
@@ -47,6 +49,7 @@ class OrchestratorSettings(BaseSettings):
         default_factory=dict,
         description="Modality to the address of its decoder.",
         json_schema_extra={"metavar": "M=ADDR"},
+        examples=[{"MODALITY": "HOST:PORT"}],
     )
 
     max_duration: Seconds = Field(

@@ -16,6 +16,7 @@ from orchestrator.pool.workers import PooledDecoder, PooledEncoder, PooledLangua
 from orchestrator.settings import OrchestratorSettings
 from services.factory import Factory
 from services.lazy import LazyDecoder, LazyEncoder, LazyLanguageModel, LazyWorker
+from services.settings import settings_of
 
 Worker = TypeVar("Worker")
 
@@ -24,11 +25,13 @@ Worker = TypeVar("Worker")
 async def embedded(factory: Factory) -> AsyncIterator[Motet]:
     """Yield an orchestrator over workers of this process. Each worker is loaded when first needed.
 
+    Raises `SettingsError` for a wrong setting in the environment.
+
     The first media load the encoder. The first token of a signal loads the decoder of its modality. A prompt loads no
     worker that it does not use, and the text does not wait for decoders. Each worker is behind a pool of one replica,
     so its calls are retried like those of remote workers.
     """
-    settings, manifest = OrchestratorSettings(), factory.manifest
+    settings, manifest = settings_of(OrchestratorSettings, {}), factory.manifest
 
     def pool_of(name: str, worker: Worker) -> Pool[Worker]:
         return Pool(name, [Member(worker)], settings)

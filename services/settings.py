@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from pydantic.config import JsonDict
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnparsableError
 
 from motet.core.errors import SettingsError
+from motet.models.device import checked_device
 
 ADDRESS: JsonDict = {"metavar": "HOST:PORT"}
 GRACE = 30.0
@@ -24,7 +27,7 @@ Model = TypeVar("Model", bound=BaseModel)
 class BundleSettings(BaseSettings):
     """The bundle whose workers a process runs."""
 
-    model_config = SettingsConfigDict(env_prefix="MOTET_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="MOTET_", env_ignore_empty=True, frozen=True, extra="forbid")
 
     bundle: str = Field(
         "nano",
@@ -43,7 +46,9 @@ class BundleSettings(BaseSettings):
 class ComputeSettings(BundleSettings):
     """A bundle, and the device of its workers."""
 
-    device: str = Field("auto", description="Device of each worker: auto (a GPU if present), cpu, cuda, cuda:NUMBER.")
+    device: Annotated[str, AfterValidator(checked_device)] = Field(
+        "auto", description="Device of each worker: auto (a GPU if present), cpu, cuda, cuda:NUMBER."
+    )
 
 
 class ProcessSettings(BundleSettings):
@@ -83,12 +88,30 @@ def settings_of(kind: type[Model], options: Mapping[str, Any]) -> Model:
         return kind(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
         raise SettingsError(_message(kind, error.errors(include_url=False)[0])) from None
+    except UnparsableError as error:
+        raise SettingsError(_unparsable(kind, str(error))) from None
 
 
 def _message(kind: type[BaseModel], error: ErrorDetails) -> str:
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
-    name = ".".join(map(str, error["loc"]))
+    name, *place = map(str, error["loc"])
+    if error["type"] == "missing":
+        return f"{_setting(kind, name)} is missing: set --{name.replace('_', '-')}"
+    # The names of a union's members follow the place in the value, and are not part of it.
+    within = f" at {place[0]!r}" if place and isinstance(error["input"], str | int | float) else ""
+    return f"{_setting(kind, name)} is wrong{within}: {error['msg']}"
+
+
+def _unparsable(kind: type[BaseModel], message: str) -> str:
+    """Return the error for a variable that is not JSON. The library's message names the field."""
+    name = next((name for name in kind.model_fields if f'"{name}"' in message), "")
+    examples = kind.model_fields[name].examples if name else None
+    example = f", such as '{json.dumps(examples[0])}'" if examples else ""
+    return f"{_setting(kind, name)} is wrong: write JSON{example}"
+
+
+def _setting(kind: type[BaseModel], name: str) -> str:
     if issubclass(kind, BaseSettings):
-        return f"the setting {name} (MOTET_{name.upper()}) is wrong: {error['msg']}"
-    return f"--{name.replace('_', '-')} is wrong: {error['msg']}"
+        return f"the setting {name} (MOTET_{name.upper()})"
+    return f"--{name.replace('_', '-')}"

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import re
-
-import torch
+from typing import TYPE_CHECKING
 
 from motet.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def checked_device(setting: str) -> str:
+    """Return the name of a device. Raises `SettingsError` for a name that no machine has."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", setting):
+        raise SettingsError(f"device (MOTET_DEVICE) must be auto, cpu, cuda or cuda:NUMBER, not {setting!r}")
+    return setting
 
 
 def device_of(setting: str) -> torch.device:
@@ -14,10 +23,11 @@ def device_of(setting: str) -> torch.device:
 
     Raises `SettingsError` for any other name, and for a device that the machine does not have.
     """
-    if setting == "auto":
+    # A command checks its settings before it imports torch, which takes a second.
+    import torch
+
+    if checked_device(setting) == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", setting):
-        raise SettingsError(f"device (MOTET_DEVICE) must be auto, cpu, cuda or cuda:NUMBER, not {setting!r}")
     device, count = torch.device(setting), torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
         raise SettingsError(

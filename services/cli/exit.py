@@ -17,7 +17,7 @@ _OWN_PACKAGES = ("motet", "orchestrator", "services")
 
 
 def exit_after(command: Callable[[], Exit], as_json: bool = False) -> typer.Exit:
-    """Run a command to its end, and return its exit for the caller to raise.
+    """Check the environment, run a command to its end, and return its exit for the caller to raise.
 
     A `MotetError` becomes one line on standard error, and a JSON line with `as_json`. Other errors keep their
     tracebacks.
@@ -33,6 +33,10 @@ def exit_after(command: Callable[[], Exit], as_json: bool = False) -> typer.Exit
 
 def _run(command: Callable[[], Exit], as_json: bool) -> typer.Exit:
     try:
+        # Help needs none of the settings classes, which take a tenth of a second to import.
+        from services.cli.checks.environment import check_environment
+
+        check_environment(os.environ)
         return typer.Exit(command())
     except KeyboardInterrupt:
         print_status("stopped")

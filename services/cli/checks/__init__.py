@@ -1,0 +1,1 @@
+"""Checks of everything that can be known before the work of a command begins."""

@@ -1,0 +1,57 @@
+"""The names of all environment variables that Motet reads."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+
+from motet.core.errors import SettingsError
+from services.decoder.settings import DecoderSettings
+from services.encoder.settings import EncoderSettings
+from services.llm.settings import LanguageModelSettings
+from services.orchestrator.settings import OrchestratorServiceSettings
+from services.settings import ServiceSettings
+
+PREFIX = "MOTET_"
+
+SERVICE_SETTINGS: tuple[type[ServiceSettings], ...] = (
+    EncoderSettings,
+    LanguageModelSettings,
+    DecoderSettings,
+    OrchestratorServiceSettings,
+)
+"""The settings of each kind of service."""
+
+_OTHER_NAMES = frozenset({"MOTET_EMOJI"})
+"""Variables that are not settings of a service. `MOTET_EMOJI` is read by the training of the nano bundle."""
+
+# Kubernetes and Docker add variables about each service, such as MOTET_ENCODER_PORT_50051_TCP_ADDR for a service with
+# the name "motet-encoder".
+_SERVICE_LINK = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
+_LINK_URL = re.compile(r"(tcp|udp|sctp)://")
+
+
+def known_names() -> frozenset[str]:
+    """Return the name of each variable that Motet reads."""
+    return _OTHER_NAMES | {f"{PREFIX}{name.upper()}" for kind in SERVICE_SETTINGS for name in kind.model_fields}
+
+
+def check_environment(environment: Mapping[str, str]) -> None:
+    """Raise `SettingsError` for the first variable that begins with `MOTET_` and that Motet does not read."""
+    known = known_names()
+    for name, value in environment.items():
+        # Pydantic reads the variables of a nested field, such as MOTET_DECODERS__SHAPE, and ignores case.
+        typed = name.upper().partition("__")[0]
+        if not typed.startswith(PREFIX) or typed in known or _is_service_link(name, value):
+            continue
+        raise SettingsError(f"there is no setting {name}{_suggestion(typed, known)}")
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    return bool(_SERVICE_LINK.fullmatch(name)) or (name.endswith("_PORT") and bool(_LINK_URL.match(value)))
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(name.removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in known], 1, 0)
+    return f": the nearest name is {PREFIX}{nearest[0]}; correct it or unset it" if nearest else "; unset it"
