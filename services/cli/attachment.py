@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from services.cli.typer_options import Options
 
 READABLE = ", ".join(media_type.partition("/")[2] for media_type in MODALITIES)
 """The file types that can be attached, for error messages."""
+
+_ATTACH = "attach"
 
 Attach = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Attach a file of any supported type.")]
 
@@ -68,21 +71,30 @@ def read_attachment(path: Path, modality: str | None = None) -> Attachment:
     return Attachment(path, Media(media_type, data))
 
 
-def attachments_of(options: Mapping[str, Any], files: Sequence[Path] | None) -> list[Attachment]:
-    """Read the files of the modalities' options, then `files`. Raises `MediaError`, which names the file."""
-    by_modality = [read_attachment(path, modality) for modality in ATTACH_OPTIONS for path in options[modality] or ()]
-    return [*by_modality, *(read_attachment(path) for path in files or ())]
+def attachments_of(options: Mapping[str, Any], files: Sequence[Path] | None, order: Sequence[str]) -> list[Attachment]:
+    """Read the files of the modalities' options and of `files`, in the order of the command line.
+
+    `order` has the name of the option for each typed file. Raises `MediaError`, which names the file.
+    """
+    typed = {name: iter(options[name] or ()) for name in ATTACH_OPTIONS} | {_ATTACH: iter(files or ())}
+    return [read_attachment(next(typed[name]), None if name == _ATTACH else name) for name in order if name in typed]
 
 
 def _bytes_of(path: Path) -> bytes:
+    limit = DEFAULT_LIMITS.bytes
     try:
-        if not path.is_file():
-            raise MediaError(f"{path} is not a file: name an existing file to attach")
-        if path.stat().st_size > DEFAULT_LIMITS.bytes:
-            raise MediaError(
-                f"{path} has {path.stat().st_size} bytes; at most {DEFAULT_LIMITS.bytes} can be attached",
-                Reason.INPUT_TOO_LARGE,
-            )
-        return path.read_bytes()
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise MediaError(f"{path} is not a file: it is a folder; name a file in it")
+        # A shell's <(command) is a pipe. Other devices may never end.
+        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+            raise MediaError(f"{path} is not a file: it is a device; name a file")
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except FileNotFoundError:
+        raise MediaError(f"{path} is not a file: it does not exist; name an existing file") from None
     except OSError as error:
         raise MediaError(f"{path} cannot be read: {error.strerror}") from error
+    if len(data) > limit:
+        raise MediaError(f"{path} has more than {limit} bytes; at most {limit} can be attached", Reason.INPUT_TOO_LARGE)
+    return data

@@ -17,7 +17,7 @@ from motet.core.errors import MotetError, NotFoundError
 from motet.core.service import Motet
 from motet.media.kinds import MODALITIES
 from services.cli.attachment import read_attachment
-from services.cli.connect import Target, connect
+from services.cli.connect import Target, connect, target_of
 from services.cli.conversation import Conversation
 from services.cli.deliver import deliver
 from services.cli.exit import exit_after
@@ -25,7 +25,7 @@ from services.cli.request_options import RequestOptions, request_options_of
 from services.cli.run import screen_for
 from services.cli.typer_options import OUT, Out, Server, options_of, values_of, with_options
 from services.exit_codes import LEGEND, Exit, exit_of, exit_of_error
-from services.settings import ComputeSettings, settings_of
+from services.settings import ComputeSettings
 from services.terminal import print_error, print_status
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -46,7 +46,7 @@ def chat(out: Out = OUT, server: Server = None, **options: Any) -> None:
 
     def converse() -> Exit:
         request_options = request_options_of(values_of(RequestOptions, options))
-        target = Target(server, settings_of(ComputeSettings, values_of(ComputeSettings, options)))
+        target = target_of(server, options)
         return _converse(request_options, out, target)
 
     raise exit_after(converse)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
+from motet.core.errors import SettingsError
 from motet.core.service import Motet
-from services.settings import ComputeSettings
+from services.cli.typer_options import values_of
+from services.settings import ComputeSettings, settings_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +19,23 @@ class Target:
 
     server: str | None
     settings: ComputeSettings
+
+
+def target_of(server: str | None, options: Mapping[str, Any]) -> Target:
+    """Return the target of typed options. Raises `SettingsError` for an option that has no effect."""
+    typed = values_of(ComputeSettings, options)
+    if server is not None:
+        refuse_ignored("--server", typed, tuple(typed))
+    if typed.get("toy"):
+        refuse_ignored("--toy", typed, ("bundle", "device"))
+    return Target(server, settings_of(ComputeSettings, typed))
+
+
+def refuse_ignored(option: str, typed: Mapping[str, Any], ignored: Collection[str]) -> None:
+    """Raise `SettingsError` if an option is typed that has no effect with another option."""
+    for name in ignored:
+        if typed.get(name) is not None:
+            raise SettingsError(f"--{name.replace('_', '-')} has no effect with {option}: remove one of them")
 
 
 @asynccontextmanager

@@ -11,11 +11,11 @@ import typer
 
 from motet.answers.printable import printable
 from motet.core.service import Model
-from services.cli.connect import Target, connect
+from services.cli.connect import Target, connect, target_of
 from services.cli.exit import exit_after
 from services.cli.typer_options import Server, options_of, with_options
 from services.exit_codes import LEGEND, Exit
-from services.settings import ComputeSettings, settings_of
+from services.settings import ComputeSettings
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -28,9 +28,7 @@ def models(
     **options: Any,
 ) -> None:
     """Print the models and exit."""
-    raise exit_after(
-        lambda: asyncio.run(_print_models(Target(server, settings_of(ComputeSettings, options)), as_json)), as_json
-    )
+    raise exit_after(lambda: asyncio.run(_print_models(target_of(server, options), as_json)), as_json)
 
 
 async def _print_models(target: Target, as_json: bool) -> Exit:

@@ -13,22 +13,24 @@ import typer
 from motet.answers.output_folder import OutputFolder
 from motet.core.request import ArtifactName
 from services.cli.attachment import ATTACH_OPTIONS, Attach, Attachment, attachments_of
-from services.cli.connect import Target, connect
+from services.cli.connect import Target, connect, target_of
 from services.cli.deliver import deliver
 from services.cli.exit import exit_after
+from services.cli.ordered_command import OrderedCommand, typed_order
 from services.cli.request_options import RequestOptions, prompt_of, request_options_of, user_message
 from services.cli.screens.screen import Screen
 from services.cli.typer_options import OUT, Json, Out, Server, options_of, values_of, with_options
 from services.exit_codes import LEGEND, Exit, exit_of
-from services.settings import ComputeSettings, settings_of
+from services.settings import ComputeSettings
 from services.terminal import print_error
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command(epilog=LEGEND)
+@app.command(cls=OrderedCommand, epilog=LEGEND)
 @with_options(ATTACH_OPTIONS, options_of(RequestOptions), options_of(ComputeSettings))
 def run(
+    context: typer.Context,
     prompt: Annotated[str, typer.Argument(help="The prompt. '-' reads it from standard input.")],
     attach: Attach = None,
     out: Out = OUT,
@@ -40,9 +42,9 @@ def run(
 
     def answer_prompt() -> Exit:
         text = prompt_of(prompt)
-        attachments = attachments_of(options, attach)
+        attachments = attachments_of(options, attach, typed_order(context))
         request_options = request_options_of(values_of(RequestOptions, options))
-        target = Target(server, settings_of(ComputeSettings, values_of(ComputeSettings, options)))
+        target = target_of(server, options)
         return asyncio.run(_answer(text, attachments, request_options, out, target, as_json))
 
     raise exit_after(answer_prompt, as_json)

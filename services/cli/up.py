@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import BaseModel, Field
 
+from services.cli.connect import refuse_ignored
 from services.cli.exit import exit_after
 from services.cli.typer_options import options_of, values_of, with_options
 from services.exit_codes import LEGEND, Exit
@@ -38,6 +39,8 @@ def up(**options: Any) -> None:
     """Run a deployment until Ctrl-C or SIGTERM."""
 
     def run() -> Exit:
+        if options["toy"]:
+            refuse_ignored("--toy", options, ("bundle",))
         process = settings_of(ProcessSettings, values_of(ProcessSettings, options))
         up_options = settings_of(UpOptions, values_of(UpOptions, options))
         return asyncio.run(run_deployment(deployment_of(**process.model_dump(), **up_options.model_dump())))

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from motet.core.errors import MediaError, Reason
 from motet.media.limits import DEFAULT_LIMITS
-from services.cli.attachment import read_attachment
+from services.cli.attachment import ATTACH_OPTIONS, Attach, attachments_of, read_attachment
+from services.cli.ordered_command import OrderedCommand, typed_order
+from services.cli.typer_options import with_options
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)
 
@@ -52,3 +58,43 @@ def test_a_large_file_is_refused_unread(tmp_path: Path) -> None:
         read_attachment(large)
 
     assert caught.value.reason is Reason.INPUT_TOO_LARGE
+
+
+def test_a_pipe_can_be_attached_and_a_device_cannot(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "wb") as file:
+        file.write(PNG)
+
+    assert read_attachment(Path(f"/dev/fd/{reader}")).media.data == PNG
+    os.close(reader)
+    with pytest.raises(MediaError, match="zero is not a file: it is a device"):
+        read_attachment(Path("/dev/zero"))
+
+
+def test_a_folder_and_a_missing_file_have_different_errors(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="is not a file: it is a folder"):
+        read_attachment(tmp_path)
+    with pytest.raises(MediaError, match="is not a file: it does not exist"):
+        read_attachment(tmp_path / "nowhere.png")
+
+
+def test_attachments_have_the_order_of_the_command_line(tmp_path: Path) -> None:
+    files = {name: tmp_path / name for name in "abcde"}
+    for file in files.values():
+        file.write_bytes(PNG + file.name.encode())
+    sound = tmp_path / "sound"
+    sound.write_bytes(b"RIFF\x24\0\0\0WAVEfmt " + bytes(20))
+    seen: list[str] = []
+    app = typer.Typer()
+
+    @app.command(cls=OrderedCommand)
+    @with_options(ATTACH_OPTIONS)
+    def attach(context: typer.Context, prompt: str, attach: Attach = None, **options: Any) -> None:
+        """Record the names of the files."""
+        seen.extend(file.path.name for file in attachments_of(options, attach, typed_order(context)))
+
+    typed = ["--audio", sound, "--image", files["b"], "--attach", files["c"], "prompt", "--image", files["a"]]
+    result = CliRunner().invoke(app, [*map(str, typed), "--attach", str(sound)])
+
+    assert result.exit_code == 0, result.output
+    assert seen == ["sound", "b", "c", "a", "sound"]
