@@ -19,7 +19,7 @@ from orchestrator.generation.event_log import EventLog
 from orchestrator.generation.event_writer import EventWriter
 from orchestrator.generation.metrics_observer import MetricsObserver
 from orchestrator.generation.pipeline import Pipeline
-from orchestrator.generation.task import GenerationTask
+from orchestrator.generation.task import GenerationTask, shutdown_error
 from orchestrator.page_tokens import PageTokens
 from orchestrator.settings import OrchestratorSettings
 
@@ -140,10 +140,14 @@ class GenerationStore:
         await task.wait_idle()
         return task.record
 
+    def interrupt(self) -> None:
+        """Stop all running generations with a retryable error."""
+        for task in list(self._tasks.values()):
+            task.stop(shutdown_error())
+
     async def aclose(self) -> None:
         """Stop all running generations and wait until no worker works for them."""
-        for task in list(self._tasks.values()):
-            task.stop(CancelledError("the server is stopping"))
+        self.interrupt()
         await asyncio.gather(*(task.wait_idle() for task in self._tasks.values()))
 
     def _on_end(self, task: GenerationTask) -> None:

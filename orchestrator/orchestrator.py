@@ -60,6 +60,10 @@ class Orchestrator:
         """Number of generations that workers may still work for."""
         return self._generations.running
 
+    def interrupt(self) -> None:
+        """Stop all generations. Each ends with `Done` and a retryable error, and keeps the parts that are complete."""
+        self._generations.interrupt()
+
     async def aclose(self) -> None:
         """Stop all generations and wait until no worker works for them."""
         await self._generations.aclose()

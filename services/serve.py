@@ -43,12 +43,20 @@ async def _nothing() -> None:
     """Do nothing: most services have no work left when their calls have ended."""
 
 
+def _no_final_message() -> None:
+    """Do nothing: the calls of most services end with their status."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReadyService:
-    """A service that is ready for calls. `finish` waits for work that outlives its call."""
+    """A service that is ready for calls.
+
+    `finish` waits for work that outlives its call. `interrupt` ends all work with its final messages.
+    """
 
     servicers: Sequence[Servicer]
     finish: Callable[[], Awaitable[None]] = _nothing
+    interrupt: Callable[[], None] = _no_final_message
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +152,7 @@ async def _run(service: Service) -> int:
                 limiter=service.limiter,
                 allow_insecure=settings.allow_insecure,
                 finish=opened.finish,
+                interrupt=opened.interrupt,
             )
             return await server.run(
                 settings.grace,

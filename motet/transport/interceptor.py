@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -15,7 +15,7 @@ import grpc.aio
 
 from motet.core.clock import now
 from motet.core.deadline import Deadline
-from motet.core.errors import Reason, RequestError
+from motet.core.errors import Reason, RequestError, RetryableError
 from motet.core.metrics import CALL_SECONDS, labelled
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.status import CODE_OF, abort, public_error
@@ -45,6 +45,8 @@ MAX_STREAM_MESSAGES = 16_384
 
 _NO_LIMIT = nullcontext()
 
+_INTERRUPTED = RetryableError("this process is shutting down; use another replica, or retry later", Reason.DRAINING)
+
 if TYPE_CHECKING:
     _Context = grpc.aio.ServicerContext[Any, Any]
     _Handler = grpc.RpcMethodHandler[Any, Any]
@@ -64,17 +66,22 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         self._limiter = limiter
         self._handlers: dict[str, _Handler] = {}
         """The wrapped handlers by method, for methods that have been called."""
-        self._unsent = 0
-        """The number of calls whose handler has returned, but whose response is not sent completely."""
-        self._all_sent: asyncio.Event | None = None
+        self._running: set[asyncio.Task[Any]] = set()
+        """The tasks of calls whose handler runs."""
+        self._unsent: set[asyncio.Task[Any]] = set()
+        """The tasks of calls whose response is not sent completely. The task of a call sends the response last."""
+        self._interrupted = False
+
+    def interrupt(self) -> None:
+        """End all running calls with a retryable status, DRAINING."""
+        self._interrupted = True
+        for task in self._running:
+            task.cancel()
 
     async def flush(self, seconds: float) -> None:
-        """Wait up to `seconds` seconds until the responses of all handled calls are sent."""
+        """Wait up to `seconds` seconds until all responses are sent."""
         if self._unsent:
-            self._all_sent = asyncio.Event()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._all_sent.wait()
+            await asyncio.wait(self._unsent, timeout=seconds)
 
     async def intercept_service(
         self, continuation: _Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -97,9 +104,18 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         async def observed(request: Any, context: _Context) -> Any:
             started = now()
             code = "OK"
+            task = asyncio.current_task()
+            assert task is not None
+            self._running.add(task)
+            self._unsent.add(task)
+            # `context.add_done_callback` would create a reference cycle for each call.
+            task.add_done_callback(self._unsent.discard)
             try:
                 return await handle(request, context)
             except asyncio.CancelledError:
+                if self._interrupted:
+                    code = CODE_OF[_INTERRUPTED.reason].name
+                    await abort(context, _INTERRUPTED)
                 # A swallowed cancellation would leak the call.
                 code = "CANCELLED"
                 raise
@@ -109,22 +125,9 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
                 await abort(context, public)
             finally:
                 labelled(CALL_SECONDS, method, code).observe(now() - started)
-                self._count_unsent()
+                self._running.discard(task)
 
         return observed
-
-    def _count_unsent(self) -> None:
-        """Count a handled call as unsent until its task, which sends the response last, is done."""
-        self._unsent += 1
-        # `context.add_done_callback` would create a reference cycle for each call.
-        task = asyncio.current_task()
-        assert task is not None
-        task.add_done_callback(self._count_sent)
-
-    def _count_sent(self, task: asyncio.Task[Any]) -> None:
-        self._unsent -= 1
-        if not self._unsent and self._all_sent is not None:
-            self._all_sent.set()
 
     def _admitted(self, method: str) -> AbstractAsyncContextManager[None]:
         return _NO_LIMIT if method.rpartition("/")[2] in UNLIMITED else self._limiter.admitted()

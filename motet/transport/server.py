@@ -32,7 +32,9 @@ _GC_THRESHOLD = 10_000
 """`gc.set_threshold` generation 0 (Python's default is 700)."""
 
 _FLUSH_TIMEOUT = 1.0
-"""Maximum time for sending the responses of handled calls after a drain, in seconds."""
+"""Maximum time for the final messages of the remaining calls, and again for sending all responses, in seconds."""
+
+_SIGNALS = signal.SIGTERM, signal.SIGINT
 
 
 class Servicer(Protocol):
@@ -52,12 +54,17 @@ async def _no_cleanup() -> None:
     """Do nothing: most servers have no work that outlives their calls."""
 
 
+def _no_final_message() -> None:
+    """Do nothing: the calls of most servers end with their status."""
+
+
 class Server:
     """A server of servicers at one address. `async with` starts and stops it; `run` also handles signals.
 
     Health is reported under "" and under each servicer's name. Without credentials, only this machine can connect,
     unless `allow_insecure` is set. `metrics` is the HOST:PORT of the metrics server, or "" for none. `finish` is
-    awaited during a drain once no call is left, for work that outlives its call.
+    awaited during a drain once no call is left, for work that outlives its call. `interrupt` is called at the end of
+    the grace period, if calls are left. It may end them with a final message. Other calls end with a status.
     """
 
     def __init__(
@@ -71,6 +78,7 @@ class Server:
         credentials: grpc.ServerCredentials | None = None,
         allow_insecure: bool = False,
         finish: Callable[[], Awaitable[None]] = _no_cleanup,
+        interrupt: Callable[[], None] = _no_final_message,
     ) -> None:
         self.limiter = limiter or ConcurrencyLimiter()
         self.address = address
@@ -79,6 +87,8 @@ class Server:
         self._credentials = credentials
         self._insecure_anywhere = allow_insecure
         self._finish = finish
+        self._interrupt = interrupt
+        self._hurry = asyncio.Event()
         self._metrics = MetricsServer(metrics, allow_insecure) if metrics else None
         self._health = health.HealthServicer()
 
@@ -111,22 +121,27 @@ class Server:
         Health is NOT_SERVING from the start. Methods that start no work are still answered.
         """
         await self._health.enter_graceful_shutdown()
-        deadline = None if grace is None else asyncio.get_running_loop().time() + grace
-        left = await self.limiter.drain(grace)
-        try:
-            async with asyncio.timeout_at(deadline):
-                await self._finish()
-        except TimeoutError:
-            left += 1
+        self.limiter.close()
+        ending, hurrying = asyncio.create_task(self._end_work()), asyncio.create_task(self._hurry.wait())
+        await asyncio.wait({ending, hurrying}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+        hurrying.cancel()
+        if ending.done():
+            ending.result()
+            return 0
+        left = max(1, self.limiter.load.running + self.limiter.load.queued)
+        self._interrupt()
+        await asyncio.wait({ending}, timeout=_FLUSH_TIMEOUT)
+        ending.cancel()
         return left
 
     async def stop(self) -> None:
         """Cancel all remaining calls, and release the address.
 
-        After a drain, the responses of handled calls are sent first.
+        After a drain, the remaining calls end with the status DRAINING, and all responses are sent first.
         """
         self._closing.cancel()
         if self.limiter.load.draining:
+            self._interceptor.interrupt()
             await self._interceptor.flush(_FLUSH_TIMEOUT)
         await self._server.stop(None)
         if self._metrics:
@@ -135,21 +150,27 @@ class Server:
     async def run(self, grace: float = 30.0, ready: Callable[[Server], None] = lambda server: None) -> int:
         """Serve until SIGTERM or SIGINT, then drain and stop. Return the number of calls left after `grace` seconds.
 
-        `ready` is called once health is SERVING. A second signal ends the process at once.
+        `ready` is called once health is SERVING. A second signal ends the grace period, a third one the process.
         """
         freeze_garbage_collector()
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, _stop_once, loop, stop)
+
+        def on_signal() -> None:
+            if stop.is_set():
+                self._hurry.set()
+                _restore_signals(loop)
+            stop.set()
+
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, on_signal)
         try:
             async with self:
                 ready(self)
                 await stop.wait()
                 return await self.drain(grace)
         finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
+            _restore_signals(loop)
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     async def __aenter__(self) -> Self:
@@ -181,6 +202,11 @@ class Server:
 
         reflection.enable_server_reflection((*self._names, reflection.SERVICE_NAME), self._server)
 
+    async def _end_work(self) -> None:
+        """Wait until no call is left, and no work that outlives its call."""
+        await self.limiter.drain()
+        await self._finish()
+
     async def _report_closing(self) -> None:
         """Set health to NOT_SERVING as soon as the limiter is closed."""
         await self.limiter.wait_closed()
@@ -197,8 +223,8 @@ def freeze_garbage_collector() -> None:
     gc.set_threshold(_GC_THRESHOLD)
 
 
-def _stop_once(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    stop.set()
-    for number in (signal.SIGTERM, signal.SIGINT):
+def _restore_signals(loop: asyncio.AbstractEventLoop) -> None:
+    """Let the next signal end the process."""
+    for number in _SIGNALS:
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_DFL)

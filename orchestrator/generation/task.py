@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from motet.core.deadline import Deadline
-from motet.core.errors import CancelledError, DeadlineError, FaultError, MotetError, Reason
+from motet.core.errors import CancelledError, DeadlineError, FaultError, MotetError, Reason, RetryableError
 from motet.core.events import Event, Generation, State
 from motet.core.request import GenerationRequest
 from orchestrator.fingerprint import fingerprint
@@ -108,9 +108,14 @@ class GenerationTask:
         self._idle.set()
 
 
+def shutdown_error() -> MotetError:
+    """Return the error of a generation that the end of this process stopped. The caller did not cancel it."""
+    return RetryableError("the server shut down before the answer was complete; try again", Reason.DRAINING)
+
+
 def _unexpected_end(task: asyncio.Task[None]) -> MotetError:
     """Return the error of a task that ended without `Done`."""
     if task.cancelled():
-        return CancelledError("the server is stopping")
+        return shutdown_error()
     logger.error("a generation failed unexpectedly", exc_info=task.exception())
     return FaultError("the orchestrator failed; the operator's log says why", Reason.INTERNAL)

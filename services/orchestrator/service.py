@@ -16,7 +16,7 @@ from services.serve import ReadyService, Service, factory_of
 from services.settings import settings_of
 
 _POLL_INTERVAL = 0.05
-"""Seconds between two checks whether detached generations have ended."""
+"""Seconds between two checks whether detached generations and watchers have ended."""
 
 
 def orchestrator_service(options: dict[str, Any]) -> Service:
@@ -34,12 +34,13 @@ def orchestrator_service(options: dict[str, Any]) -> Service:
             workers = await pooled_workers(settings, factory.manifest, stack)
             motet = await stack.enter_async_context(Orchestrator(workers, factory.manifest, factory.digest, settings))
 
+            generations = GenerationServicer(motet, settings.heartbeat)
+
             async def finish() -> None:
                 # Detached generations outlive their calls, and no event announces their end.
-                while motet.running:  # noqa: ASYNC110
+                while motet.running or generations.watchers:  # noqa: ASYNC110
                     await asyncio.sleep(_POLL_INTERVAL)
 
-            generations = GenerationServicer(motet, settings.heartbeat)
-            yield ReadyService([generations, ArtifactServicer(motet), ModelServicer(motet)], finish)
+            yield ReadyService([generations, ArtifactServicer(motet), ModelServicer(motet)], finish, motet.interrupt)
 
     return Service("orchestrator", settings.listen, settings, ConcurrencyLimiter(), opened)

@@ -50,6 +50,8 @@ class GenerationServicer(generation_grpc.GenerationServiceServicer):
         self._motet = motet
         self._heartbeat = heartbeat
         self._min_interval = min_interval
+        self.watchers = 0
+        """Number of running calls of `WatchGeneration`, which the server's limit does not count."""
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the service's methods."""
@@ -74,11 +76,15 @@ class GenerationServicer(generation_grpc.GenerationServiceServicer):
     ) -> AsyncGenerator[generation_pb.WatchGenerationResponse, None]:
         """Send a generation's events after a sequence number, up to its end."""
         sequence = request.after_sequence
-        async with aclosing(self._batches(self._motet.watch(request.name, sequence))) as batches:
-            async for batch in batches:
-                for events in _to_messages(batch, sequence):
-                    yield generation_pb.WatchGenerationResponse(events=events)
-                sequence = batch[-1].event.sequence if batch else sequence
+        self.watchers += 1
+        try:
+            async with aclosing(self._batches(self._motet.watch(request.name, sequence))) as batches:
+                async for batch in batches:
+                    for events in _to_messages(batch, sequence):
+                        yield generation_pb.WatchGenerationResponse(events=events)
+                    sequence = batch[-1].event.sequence if batch else sequence
+        finally:
+            self.watchers -= 1
 
     async def GetGeneration(
         self, request: generation_pb.GetGenerationRequest, context: Any

@@ -236,7 +236,8 @@ async def test_closing_the_orchestrator_stops_running_generations():
         await events.aclose()
 
     assert orchestrator.running == 0
-    assert (await orchestrator.get(name)).state is State.CANCELLED
+    record = await orchestrator.get(name)
+    assert (record.state, record.error.reason) == (State.FAILED, Reason.DRAINING)
 
 
 @in_virtual_time

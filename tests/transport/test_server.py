@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import sys
 import urllib.request
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator
 
 import grpc
 import grpc.aio
@@ -15,11 +12,8 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from motet.core.deadline import Deadline
 from motet.core.errors import MotetError, OverloadedError, Reason, SettingsError
-from motet.core.media import Media
-from motet.core.tensors import Tensor
-from motet.core.workers import DecodeJob, Load, Progress
+from motet.core.workers import Load
 from motet.internal.v1 import (
     decoder_service_pb2,
     decoder_service_pb2_grpc,
@@ -28,48 +22,15 @@ from motet.internal.v1 import (
 )
 from motet.toys.workers import InjectedFault, Pause, ToyDecoder, ToyEncoder
 from motet.transport.address import check_local
-from motet.transport.channel import open_channel
-from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteWorker
+from motet.transport.clients import RemoteDecoder, RemoteWorker
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.server import Server
 from motet.transport.status import DETAILS_KEY
-from tests.transport.serving import JOB, served
+from tests.transport.serving import BlockedDecoder, decoded, served
 from tests.waiting import until
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-
-
-class BlockedDecoder(ToyDecoder):
-    """A decoder that starts no job before `may_start` is set."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.may_start = asyncio.Event()
-
-    async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
-        await self.may_start.wait()
-        async for event in super().decode(job, deadline):
-            yield event
-
-
-class BlockedEncoder(ToyEncoder):
-    """An encoder that encodes nothing before `may_start` is set."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__(width)
-        self.may_start = asyncio.Event()
-
-    async def encode(self, media: Sequence[Media], deadline: Deadline, **caller: Any) -> list[Tensor]:
-        await self.may_start.wait()
-        return await super().encode(media, deadline, **caller)
-
-
-async def decoded(decoder: RemoteDecoder) -> Media:
-    """Return the media of a job."""
-    *_, last = [event async for event in decoder.decode(JOB, Deadline.after(30))]
-    assert isinstance(last, Media)
-    return last
 
 
 def details_of(error: grpc.aio.AioRpcError, kind: type) -> list:
@@ -130,106 +91,6 @@ async def test_health_is_reported_for_each_service_and_for_no_other() -> None:
             await stub.Check(health_pb2.HealthCheckRequest(service="motet.internal.v1.EncoderService"))
 
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
-
-
-async def test_a_health_watcher_receives_not_serving_when_a_drain_starts() -> None:
-    async with served(ToyDecoder()) as (server, channel):
-        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=""))
-        assert (await watch.read()).status == SERVING
-        await server.drain(1)
-        assert (await watch.read()).status == NOT_SERVING
-        watch.cancel()
-
-
-async def test_a_drain_completes_running_calls_and_refuses_new_calls() -> None:
-    blocked = BlockedDecoder()
-    async with served(blocked) as (server, channel):
-        decoder = RemoteDecoder(channel)
-        running = asyncio.create_task(decoded(decoder))
-        await until(lambda: server.limiter.load.running == 1)
-
-        drain = asyncio.create_task(server.drain(30))
-        await until(lambda: server.limiter.load.draining)
-        with pytest.raises(MotetError) as caught:
-            await decoded(decoder)
-
-        assert caught.value.reason is Reason.DRAINING
-        blocked.may_start.set()
-        assert isinstance(await running, Media)
-        assert await drain == 0
-
-
-async def test_a_drain_ends_after_its_grace() -> None:
-    async with served(ToyDecoder(fault=InjectedFault(Pause()))) as (server, channel):
-        running = asyncio.create_task(decoded(RemoteDecoder(channel)))
-        await until(lambda: server.limiter.load.running == 1)
-
-        assert await server.drain(0.05) == 1
-        await server.stop()
-
-        with pytest.raises(MotetError) as caught:
-            await running
-        assert caught.value.reason in (Reason.WORKER_UNAVAILABLE, Reason.WORKER_LOST)
-
-
-async def test_a_drain_waits_for_work_that_outlives_its_call() -> None:
-    finished = []
-
-    async def finish() -> None:
-        await asyncio.sleep(0.05)
-        finished.append(True)
-
-    async with served(finish=finish) as (server, _):
-        assert await server.drain(30) == 0
-        assert finished == [True]
-        assert await server.drain(0.001) == 1
-
-
-async def test_a_drained_server_stops_at_once_and_ends_its_watchers_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    # All responses are sent, so the server does not wait for the timeout.
-    monkeypatch.setattr("motet.transport.server._FLUSH_TIMEOUT", 3600.0)
-    async with served(ToyDecoder()) as (server, channel):
-        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=""))
-        assert (await watch.read()).status == SERVING
-        loads = RemoteWorker(channel).watch_load()
-        await anext(loads)
-        assert isinstance(await decoded(RemoteDecoder(channel)), Media)
-        async with asyncio.timeout(30):
-            await server.drain()
-            await server.stop()
-
-        with pytest.raises(MotetError):
-            [load async for load in loads]
-
-
-async def test_responses_that_are_being_sent_at_the_end_of_a_drain_arrive_complete(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("motet.transport.server._FLUSH_TIMEOUT", 30.0)
-    blocked = BlockedEncoder(width=2**16)
-    async with served(blocked) as (server, channel):
-        encoder = RemoteEncoder(channel)
-        running = [asyncio.create_task(encoder.encode([Media("", b"x")], Deadline.never())) for _ in range(8)]
-        await until(lambda: server.limiter.load.running == 8)
-        blocked.may_start.set()
-        await server.drain()
-        await server.stop()
-
-        assert [embedding.shape for (embedding,) in await asyncio.gather(*running)] == [(2**16,)] * 8
-
-
-async def test_a_remotely_drained_worker_still_reports_its_load_and_health() -> None:
-    async with served(ToyDecoder()) as (_, channel):
-        worker = RemoteWorker(channel)
-
-        assert await worker.drain(1) == 0
-        assert await worker.drain() == 0
-
-        loads = worker.watch_load()
-        assert await anext(loads) == Load(draining=True, bundle_digest="sha256:toy")
-        await loads.aclose()
-        health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=""))
-        assert health.status == NOT_SERVING
 
 
 async def test_the_load_is_reported_after_each_change() -> None:
@@ -343,49 +204,3 @@ async def test_reflection_is_served_only_with_the_option() -> None:
             codes.append(await call.code())
 
     assert codes == [grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.OK]
-
-
-PROCESS = """
-import asyncio
-from motet.toys.workers import ToyDecoder
-from motet.transport.server import Server
-from services.decoder.servicer import DecoderServicer
-
-server = Server([DecoderServicer(ToyDecoder(delay=0.2))])
-raise SystemExit(asyncio.run(server.run(30, lambda server: print(server.address, flush=True))))
-"""
-
-
-async def test_sigterm_completes_running_calls_and_exits_with_zero() -> None:
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", PROCESS, stdout=asyncio.subprocess.PIPE)
-    assert process.stdout is not None
-    address = (await process.stdout.readline()).decode().strip()
-    async with open_channel(address) as channel:
-        events = RemoteDecoder(channel).decode(JOB, Deadline.after(30))
-        await anext(events)
-        process.send_signal(signal.SIGTERM)
-        remaining = [event async for event in events]
-
-    assert isinstance(remaining[-1], Media)
-    assert await process.wait() == 0
-
-
-async def test_a_second_signal_ends_the_process_at_once() -> None:
-    code = PROCESS.replace("delay=0.2", "fault=InjectedFault(Pause(60), after=1)").replace(
-        "workers import", "workers import Pause, InjectedFault,"
-    )
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
-    assert process.stdout is not None
-    address = (await process.stdout.readline()).decode().strip()
-
-    async with open_channel(address) as channel:
-        events = RemoteDecoder(channel).decode(JOB, Deadline.after(30))
-        await anext(events)
-        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=""))
-        assert (await watch.read()).status == SERVING
-        process.send_signal(signal.SIGINT)
-        assert (await watch.read()).status == NOT_SERVING
-        process.send_signal(signal.SIGINT)
-        assert await process.wait() == -signal.SIGINT
-        with pytest.raises(MotetError):
-            await anext(events)
