@@ -19,6 +19,12 @@ Without asyncio:
         print(client.answer("Show me a penguin on a blue background.").text)
 """
 
+import os
+
+# With gRPC's support of fork, a forked child of a process with an asyncio client aborts at a random time, even if it
+# never calls gRPC. gRPC reads this variable when it is imported.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
+
 from motet.client.client import Client
 from motet.client.sync import SyncClient
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 
 import grpc.aio
 
@@ -16,20 +16,26 @@ from motet.v1 import artifact_service_pb2_grpc
 
 
 class ArtifactClient:
-    """A client of the artifact service. `timeout` limits uploads and deletions, in seconds. `peer` names the server."""
+    """A client of the artifact service. `timeout` limits uploads and deletions, in seconds. `peer` names the server.
 
-    def __init__(self, channel: grpc.aio.Channel, timeout: float, peer: str) -> None:
+    `check` runs before each call, and raises an error if no call is possible.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, timeout: float, peer: str, check: Callable[[], None]) -> None:
         self._stub = artifact_service_pb2_grpc.ArtifactServiceStub(channel)
         self._timeout = timeout
         self._peer = peer
+        self._check = check
 
     async def upload(self, media: Media) -> Artifact:
         """Upload media. Raise `MediaError` if the server cannot read the media."""
+        self._check()
         call = self._stub.UploadArtifact(_upload_requests(media), timeout=self._timeout)
         return convert.artifact_from_proto((await unary(call, self._peer)).artifact)
 
     async def download(self, name: str, offset: int = 0) -> AsyncGenerator[bytes, None]:
         """Yield the bytes of an artifact from an offset, in chunks. Raise `NotFoundError` for an unknown name."""
+        self._check()
         call = self._stub.DownloadArtifact(pb.DownloadArtifactRequest(name=name, offset=offset))
         async with open_stream(call, self._peer) as responses:
             async for response in responses:
@@ -40,6 +46,7 @@ class ArtifactClient:
 
     async def delete(self, name: str) -> None:
         """Delete an artifact. Do nothing if it does not exist."""
+        self._check()
         await unary(self._stub.DeleteArtifact(pb.DeleteArtifactRequest(name=name), timeout=self._timeout), self._peer)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from types import TracebackType
@@ -15,14 +15,14 @@ import grpc
 from motet.answers.answer import Answer, collect_answer
 from motet.client.artifacts import ArtifactClient
 from motet.client.event_checker import EventChecker
-from motet.core.errors import FaultError, Reason, RetryableError
+from motet.core.errors import FaultError, Reason, RequestError, RetryableError
 from motet.core.events import Accepted, Artifact, Done, Event, Generation
 from motet.core.media import MAX_INLINE_BYTES, MEBI, Media
 from motet.core.request import ArtifactName, Content, GenerationRequest, Message
 from motet.core.service import Model
 from motet.transport import convert
-from motet.transport.channel import open_channel
-from motet.transport.client_call import StreamCall, open_stream, unary
+from motet.transport.channel import check_process, open_channel
+from motet.transport.client_call import StreamCall, UnaryCall, open_stream, unary
 from motet.v1 import generation_service_pb2 as pb
 from motet.v1 import generation_service_pb2_grpc, model_service_pb2, model_service_pb2_grpc
 
@@ -57,7 +57,8 @@ class Client:
         self._channel = open_channel(address, credentials)
         self._generations = generation_service_pb2_grpc.GenerationServiceStub(self._channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
-        self._artifacts = ArtifactClient(self._channel, timeout, self._peer)
+        self._artifacts = ArtifactClient(self._channel, timeout, self._peer, self._check)
+        self._closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -69,6 +70,7 @@ class Client:
 
     async def close(self) -> None:
         """Close the connection and cancel all running calls."""
+        self._closed = True
         await self._channel.close()
 
     async def answer(
@@ -89,6 +91,7 @@ class Client:
         generation. A lost connection cancels the generation, unless `request.detach` is set. With `detach` the client
         reconnects and continues with the next event.
         """
+        self._check()
         message = convert.request_to_proto(await self._prepare(request))
         timeout = None if request.timeout is None or request.detach else request.timeout + _TIMEOUT_MARGIN
         name = ""
@@ -122,19 +125,19 @@ class Client:
 
     async def get(self, name: str) -> Generation:
         """Return the record of a generation. Raise `NotFoundError` for an unknown name."""
-        call = self._generations.GetGeneration(pb.GetGenerationRequest(name=name), timeout=self._timeout)
-        return convert.generation_from_proto((await unary(call, self._peer)).generation)
+        response = await self._unary(self._generations.GetGeneration, pb.GetGenerationRequest(name=name))
+        return convert.generation_from_proto(response.generation)
 
     async def generations(self, page_size: int = 0, page_token: str = "") -> tuple[list[Generation], str]:
         """Return a page of generations, newest first, and the token of the next page, or "" for the last page."""
         request = pb.ListGenerationsRequest(page_size=page_size, page_token=page_token)
-        page = await unary(self._generations.ListGenerations(request, timeout=self._timeout), self._peer)
+        page = await self._unary(self._generations.ListGenerations, request)
         return [convert.generation_from_proto(generation) for generation in page.generations], page.next_page_token
 
     async def cancel(self, name: str) -> Generation:
         """Cancel a generation. Return when no worker runs a call of it. Raise `NotFoundError` for an unknown name."""
-        call = self._generations.CancelGeneration(pb.CancelGenerationRequest(name=name), timeout=self._timeout)
-        return convert.generation_from_proto((await unary(call, self._peer)).generation)
+        response = await self._unary(self._generations.CancelGeneration, pb.CancelGenerationRequest(name=name))
+        return convert.generation_from_proto(response.generation)
 
     async def upload(self, media: Media) -> Artifact:
         """Store media on the server for use in a prompt. Raise `MediaError` if the server cannot read the media."""
@@ -150,8 +153,17 @@ class Client:
 
     async def models(self) -> list[Model]:
         """Return the models of the server."""
-        call = self._models.ListModels(model_service_pb2.ListModelsRequest(), timeout=self._timeout)
-        return [convert.model_from_proto(model) for model in (await unary(call, self._peer)).models]
+        response = await self._unary(self._models.ListModels, model_service_pb2.ListModelsRequest())
+        return [convert.model_from_proto(model) for model in response.models]
+
+    def _check(self) -> None:
+        check_process()
+        if self._closed:
+            raise RequestError("the client is closed; create a new client")
+
+    async def _unary(self, method: Callable[..., UnaryCall[Any]], request: Any) -> Any:
+        self._check()
+        return await unary(method(request, timeout=self._timeout), self._peer)
 
     async def _events(self, call: StreamCall[Any], checker: EventChecker) -> AsyncGenerator[Event, None]:
         async with open_stream(call, self._peer) as responses:
@@ -173,6 +185,7 @@ class Client:
         last_event = loop.time()
         while True:
             request = pb.WatchGenerationRequest(name=name, after_sequence=checker.sequence)
+            self._check()
             call = self._generations.WatchGeneration(request)
             try:
                 async with aclosing(self._events(call, checker)) as events:

@@ -43,9 +43,10 @@ class SyncClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connection, see `Client.close`."""
-        self._thread.run(self._client.close())
-        self._thread.close()
+        """Close the connection, see `Client.close`. Do nothing if it is closed already."""
+        if not self._thread.closed:
+            self._thread.run(self._client.close())
+            self._thread.close()
 
     def answer(
         self, request: GenerationRequest | str, media: Sequence[Media] = (), *, seed: int | None = None

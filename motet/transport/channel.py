@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from motet.core.errors import SettingsError
+from motet.core.errors import RequestError, SettingsError
 from motet.core.media import MEBI
 
 MAX_MESSAGE_BYTES = 4 * MEBI
@@ -86,6 +87,24 @@ def checked_address(address: str) -> str:
     return address
 
 
+_process: int | None = None
+"""The id of the process that opened the first channel. A child process after `fork` inherits it."""
+
+
+def is_forked() -> bool:
+    """Return whether this process was forked from a process that had opened a channel."""
+    return _process not in (None, os.getpid())
+
+
+def check_process() -> None:
+    """Raise `RequestError` in a forked process, because gRPC's threads do not exist there and each call would hang."""
+    if is_forked():
+        raise RequestError(
+            "gRPC was in use when this process was forked, and does not work in the child process: "
+            "start processes with the method 'spawn', or fork before the first client"
+        )
+
+
 def open_channel(
     address: str,
     credentials: grpc.ChannelCredentials | None = None,
@@ -100,8 +119,11 @@ def open_channel(
     UNAVAILABLE before their first response, up to three attempts, which is for calls that are safe to repeat. The
     orchestrator's channels to its workers have none, because its pools retry.
 
-    Raises `SettingsError` for an invalid address.
+    Raises `SettingsError` for an invalid address, and `RequestError` in a forked process, see `check_process`.
     """
+    global _process
+    check_process()
+    _process = os.getpid()
     config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
     if retries:
         config |= _RETRIES
