@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ import structlog
 from motet.core.bundle import Manifest
 from motet.core.deadline import Deadline
 from motet.models.llm.config import EngineConfig
-from motet.transport.address import bind_error, split_address
+from motet.transport.address import check_free, check_local
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.metrics_server import MetricsServer
 from motet.transport.server import Server, Servicer
@@ -126,7 +124,6 @@ async def serve(service: Service) -> Exit:
     assert running is not None
     # The server handles SIGTERM once it serves. Until then, the first process of a container would ignore SIGTERM.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
-    _check_free(service.listen)
     if service.settings.background:
         # Before loading, because threads inherit the niceness.
         os.nice(_NICENESS)
@@ -145,6 +142,10 @@ async def _run(service: Service) -> int:
     metrics = MetricsServer(settings.metrics, settings.allow_insecure)
     metrics.start()
     try:
+        # Loading takes seconds, so the checks come first. The metrics might use the same address.
+        if not settings.allow_insecure:
+            check_local(service.listen)
+        check_free(service.listen)
         async with service.open() as opened:
             server = Server(
                 opened.servicers,
@@ -160,17 +161,3 @@ async def _run(service: Service) -> int:
             )
     finally:
         metrics.stop()
-
-
-def _check_free(address: str) -> None:
-    """Raise `SettingsError` if the port is in use. Loading takes seconds, so the check comes first."""
-    if address.startswith("unix"):
-        return
-    host, port = split_address(address)
-    try:
-        family, kind, protocol, _, socket_address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with contextlib.closing(socket.socket(family, kind, protocol)) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(socket_address)
-    except OSError as error:
-        raise bind_error(address, error) from None

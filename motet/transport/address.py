@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
+import re
 import socket
+from contextlib import suppress
+from pathlib import Path
 
 from motet.core.errors import Reason, SettingsError
 
@@ -37,18 +41,44 @@ def check_local(address: str) -> None:
         )
 
 
-def find_bind_error(address: str) -> SettingsError:
-    """Return the reason why an address cannot be bound, found by binding a socket to it."""
-    if address.startswith("unix"):
-        return SettingsError(f"cannot listen at {address}: the path cannot be created or is in use")
+def check_free(address: str) -> None:
+    """Raise `SettingsError` if no process can listen at the address now. The address stays free."""
+    if address.startswith("unix-abstract:"):
+        return
+    if address.startswith("unix:"):
+        _check_free_path(address, Path(re.sub(r"^unix:(//(?=/))?", "", address)))
+        return
     host, port = split_address(address)
     try:
         family, kind, protocol, _, name = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
+            # gRPC's sockets have this option, so a port of an ended process can be used at once.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(name)
     except OSError as error:
-        return bind_error(address, error)
-    return SettingsError(f"cannot listen at {address}; try another port", metadata={"address": address})
+        raise bind_error(address, error) from None
+
+
+def _check_free_path(address: str, path: Path) -> None:
+    if not (path.parent.is_dir() and os.access(path.parent, os.W_OK | os.X_OK)):
+        raise SettingsError(f"cannot listen at {address}: {path.parent} is not a folder that this process can write to")
+    if not path.exists():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, suppress(OSError):
+        # gRPC replaces the socket of an ended process, but would also replace one that is in use.
+        probe.connect(str(path))
+        raise bind_error(address, OSError(errno.EADDRINUSE, "in use"))
+    if not path.is_socket():
+        raise SettingsError(f"cannot listen at {address}: {path} is a file of another kind; choose another path")
+
+
+def find_bind_error(address: str) -> SettingsError:
+    """Return the reason why an address cannot be bound, found by binding a socket to it."""
+    try:
+        check_free(address)
+    except SettingsError as error:
+        return error
+    return SettingsError(f"cannot listen at {address}; try another one", metadata={"address": address})
 
 
 def bind_error(address: str, error: OSError) -> SettingsError:

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 from pydantic.config import JsonDict
 
 from services.benchmarks.simulation.measured_costs import RECORDED_COSTS
 from services.pairs import pairs
 
+_HEAD_WIDTH = 64
+"""Width of an attention head of a language model with random weights."""
+
 _DIR: JsonDict = {"metavar": "DIR"}
 _FILE: JsonDict = {"metavar": "FILE"}
 _SECONDS: JsonDict = {"metavar": "SECONDS"}
+
+_PLOTS = (".svg", ".png", ".pdf")
+
+
+def _checked_plot(path: Path | None) -> Path | None:
+    if path is not None and path.suffix not in _PLOTS:
+        raise ValueError(f"--plot takes a file with the suffix {', '.join(_PLOTS)}, not {path}")
+    return path
+
+
+def _checked_size(size: str) -> str:
+    match = re.fullmatch(r"[1-9][0-9]*x([1-9][0-9]*)", size)
+    if size and (match is None or int(match[1]) % _HEAD_WIDTH):
+        raise ValueError(f"--random takes LAYERSxWIDTH with a WIDTH divisible by {_HEAD_WIDTH}, not {size!r}")
+    return size
+
 
 Bundle = Annotated[
     str, Field(description="Folder of a bundle, or the name of a bundle that ships with Motet.", json_schema_extra=_DIR)
@@ -25,7 +45,11 @@ OptionalBundle = Annotated[
 ]
 Rounds = Annotated[int, Field(ge=1, description="Number of rounds. The candidates alternate within a round.")]
 Seed = Annotated[int, Field(description="Seed of all random numbers.")]
-Plot = Annotated[Path | None, Field(description="File of a plot: .svg, .png or .pdf.", json_schema_extra=_FILE)]
+Plot = Annotated[
+    Path | None,
+    AfterValidator(_checked_plot),
+    Field(description=f"File of a plot: {', '.join(_PLOTS)}.", json_schema_extra=_FILE),
+]
 
 
 class OrchestratorBenchSettings(BaseModel):
@@ -125,7 +149,7 @@ class LanguageModelBenchSettings(BaseModel):
     bundle: Bundle = "nano"
     answers: int = Field(8, ge=1, description="Number of concurrent answers.")
     rounds: Rounds = 3
-    random: str = Field(
+    random: Annotated[str, AfterValidator(_checked_size)] = Field(
         "",
         description="Size of random weights, such as 8x1024, that replace the bundle's.",
         json_schema_extra={"metavar": "LAYERSxWIDTH"},

@@ -32,6 +32,7 @@ from services.benchmarks.settings import (
     ServeBenchSettings,
     SimulateBenchSettings,
 )
+from services.cli.checks.paths import check_file, check_folder
 from services.cli.exit import exit_after
 from services.cli.typer_options import options_of, with_options
 from services.exit_codes import Exit
@@ -59,7 +60,11 @@ def benchmark(kind: type[BaseModel], **spellings: str) -> Callable[[Benchmark], 
             **options: Any,
         ) -> None:
             def present() -> Exit:
-                report = measure(**settings_of(kind, options).model_dump())
+                settings = settings_of(kind, options).model_dump()
+                for file in (out, settings.get("plot")):
+                    if file is not None:
+                        check_file(file)
+                report = measure(**settings)
                 if out is not None:
                     report.write(out)
                 if as_json:
@@ -169,6 +174,7 @@ def run_all(
     def run() -> Exit:
         from services.benchmarks.run_all import run_all as run_benchmarks
 
+        check_folder(out)
         return Exit.FAILED if run_benchmarks(out, only or ()) else Exit.OK
 
     raise exit_after(run)
@@ -176,9 +182,16 @@ def run_all(
 
 @app.command()
 def table(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the reports.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", exists=True, file_okay=False, help="Folder of the reports.")],
     into: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the table between the marks of FILE.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            writable=True,
+            help="Write the table between the marks of FILE.",
+        ),
     ] = None,
 ) -> None:
     """Print the reports of a folder as Markdown tables, or write the tables into a document."""

@@ -46,6 +46,7 @@ def chat(out: Out = OUT, server: Server = None, **options: Any) -> None:
 
     def converse() -> Exit:
         request_options = request_options_of(values_of(RequestOptions, options))
+        request_options.check_output(out)
         target = target_of(server, options)
         return _converse(request_options, out, target)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -11,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from motet.core.errors import RequestError, SettingsError
 from motet.core.events import TEXT
 from motet.core.request import PRIORITIES, Content, DecoderOptions, GenerationRequest, Message
+from services.cli.checks.paths import check_folder
 from services.pairs import pairs
 from services.settings import settings_of
 
@@ -54,6 +56,11 @@ class RequestOptions(BaseModel):
     priority: int = Field(
         0, ge=PRIORITIES[0], le=PRIORITIES[-1], description="Priority, from -2 (lowest) to 2 (highest)."
     )
+
+    def check_output(self, folder: Path) -> None:
+        """Raise `RequestError` if the answer may have media and the folder cannot hold them."""
+        if self.only is None or self.only - {TEXT}:
+            check_folder(folder)
 
     def request(self, messages: Sequence[Message]) -> GenerationRequest:
         """Return the request for the answer to a conversation."""

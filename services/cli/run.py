@@ -44,6 +44,7 @@ def run(
         text = prompt_of(prompt)
         attachments = attachments_of(options, attach, typed_order(context))
         request_options = request_options_of(values_of(RequestOptions, options))
+        request_options.check_output(out)
         target = target_of(server, options)
         return asyncio.run(_answer(text, attachments, request_options, out, target, as_json))
 

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 from pydantic import BaseModel, Field
 
+from motet.transport.address import check_free
+from services.cli.checks.environment import check_service_settings
 from services.cli.connect import refuse_ignored
 from services.cli.exit import exit_after
 from services.cli.typer_options import options_of, values_of, with_options
@@ -43,6 +45,9 @@ def up(**options: Any) -> None:
             refuse_ignored("--toy", options, ("bundle",))
         process = settings_of(ProcessSettings, values_of(ProcessSettings, options))
         up_options = settings_of(UpOptions, values_of(UpOptions, options))
-        return asyncio.run(run_deployment(deployment_of(**process.model_dump(), **up_options.model_dump())))
+        deployment = deployment_of(**process.model_dump(), **up_options.model_dump())
+        check_service_settings()
+        check_free(f"127.0.0.1:{up_options.port}")
+        return asyncio.run(run_deployment(deployment))
 
     raise exit_after(run)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,24 @@ async def test_sigterm_during_loading_stops_a_service_at_once() -> None:
 
     assert await asyncio.wait_for(serving, 5) is Exit.OK
     assert closed.is_set()
+
+
+@pytest.mark.parametrize("address", ["{taken}", "0.0.0.0:0", "{metrics}", "no address", "unix:{folder}/absent/s"])
+async def test_an_address_that_cannot_be_used_is_refused_before_loading(address: str, tmp_path: Path) -> None:
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[ReadyService]:
+        raise AssertionError("the service loads")
+        yield
+
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken, closing(socket.create_server(("", 0))) as free:
+        ports = [server.getsockname()[1] for server in (taken, free)]
+        free.close()
+        metrics = f"127.0.0.1:{ports[1]}"
+        listen = address.format(taken=f"127.0.0.1:{ports[0]}", metrics=metrics, folder=tmp_path)
+        settings = ServiceSettings(log_level="error", metrics=metrics)
+
+        with pytest.raises(SettingsError, match=re.escape(listen)):
+            await serve(Service("image decoder", listen, settings, ConcurrencyLimiter(), opened))
 
 
 async def test_a_service_prints_its_ready_line_and_exits_with_0(capsys: pytest.CaptureFixture[str]) -> None:

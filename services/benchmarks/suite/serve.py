@@ -73,6 +73,9 @@ def measure(
         raise SettingsError("rates must be more than 0 requests a second")
     if server is not None and bundle is not None:
         raise SettingsError("a server has its own bundle: set either server or bundle")
+    if trace_file is not None:
+        # A wrong line is found before the deployment starts.
+        read_trace(trace_file, random.Random(seed))
     rng = random.Random(seed)
 
     async def measure_loads() -> Report:

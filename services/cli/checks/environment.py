@@ -11,7 +11,7 @@ from services.decoder.settings import DecoderSettings
 from services.encoder.settings import EncoderSettings
 from services.llm.settings import LanguageModelSettings
 from services.orchestrator.settings import OrchestratorServiceSettings
-from services.settings import ServiceSettings
+from services.settings import ServiceSettings, settings_of
 
 PREFIX = "MOTET_"
 
@@ -46,6 +46,13 @@ def check_environment(environment: Mapping[str, str]) -> None:
         if not typed.startswith(PREFIX) or typed in known or _is_service_link(name, value):
             continue
         raise SettingsError(f"there is no setting {name}{_suggestion(typed, known)}")
+
+
+def check_service_settings() -> None:
+    """Raise `SettingsError` if the environment has a wrong setting of any service."""
+    for kind in SERVICE_SETTINGS:
+        # Each service gets the settings without a default as options.
+        settings_of(kind, {name: "" for name, field in kind.model_fields.items() if field.is_required()})
 
 
 def _is_service_link(name: str, value: str) -> bool:

@@ -108,6 +108,8 @@ def test_json_lines_are_in_order_and_name_complete_files(tmp_path: Path) -> None
         (["run", "hello", "--server", "127.0.0.1:1", "--bundle", "missing"], 2, "--bundle has no effect with --server"),
         (["chat", "--server", "127.0.0.1:1", "--device", "cpu"], 2, "--device has no effect with --server"),
         (["models", "--server", "127.0.0.1:1", "--toy"], 2, "--toy has no effect with --server"),
+        (["run", "hello", "--device", "gpu"], 2, "must be auto, cpu, cuda or cuda:NUMBER, not 'gpu'"),
+        (["serve", "llm", "--device", "gpu"], 2, "must be auto, cpu, cuda or cuda:NUMBER, not 'gpu'"),
         (["up", "--toy", "--bundle", "missing"], 2, "--bundle has no effect with --toy"),
         (["chat", "--bundle", "missing"], 2, "BUNDLE_INVALID"),
         (["models", "--server", "127.0.0.1:1"], 4, "WORKER_UNAVAILABLE"),

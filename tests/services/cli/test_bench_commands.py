@@ -6,6 +6,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from services.benchmarks.suite import (
     serve,
     simulate,
 )
-from tests.services.command import CLEAN
+from tests.services.command import CLEAN, motet
 
 
 @pytest.mark.parametrize(
@@ -56,3 +57,25 @@ def test_a_missing_library_is_one_line_that_says_how_to_install_it() -> None:
 
     assert result.returncode == 2
     assert result.stderr.startswith("motet: torch is not installed: pip install 'motet[models]'")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["llm", "--out", "."], "it is a folder"),
+        (["overlap", "--plot", "plot.txt"], "--plot takes a file with the suffix .svg, .png, .pdf"),
+        (["serve", "--trace", "absent.csv"], "absent.csv cannot be read"),
+        (["llm", "--random", "8x100"], "--random takes LAYERSxWIDTH with a WIDTH divisible by 64"),
+        (["all", "--out", "/proc/x"], "/proc/x cannot be written"),
+        (["table", "absent"], "absent"),
+        (["table", ".", "--into", "absent.md"], "absent.md"),
+    ],
+)
+def test_a_wrong_path_or_value_is_refused_before_the_benchmark_runs(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    result = motet("bench", *arguments, folder=tmp_path)
+
+    assert (result.returncode, result.stdout) == (2, "")
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr

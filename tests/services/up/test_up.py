@@ -146,6 +146,8 @@ def test_a_port_in_use_is_reported_in_one_line(tmp_path: Path) -> None:
     assert serve.stderr.splitlines() == [
         f"motet: 127.0.0.1:{port} is in use by another process; stop it or choose another port (ADDRESS_IN_USE)"
     ]
+    # No service was started for nothing.
+    assert up.stderr == serve.stderr
     assert "ADDRESS_IN_USE" in up.stderr
     assert "Traceback" not in up.stderr
 

@@ -134,3 +134,15 @@ def test_a_decoder_without_a_modality_is_refused_with_the_option(monkeypatch: py
 
     assert result.returncode == 2
     assert "the setting modality (MOTET_MODALITY) is missing: set --modality" in result.stderr
+
+
+def test_a_deployment_refuses_a_wrong_setting_of_its_services_before_it_starts_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(CLEAN, "MOTET_KV_TOKENS", "0")
+
+    result = motet("up", "--toy", "--port", 0)
+
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert "MOTET_KV_TOKENS" in line
