@@ -14,8 +14,8 @@ _JITTER = 0.2
 class CircuitBreaker:
     """Ejects a replica after `limit` consecutive failures, for `seconds` at first.
 
-    Each ejection without a success in between lasts twice as long as the one before. After an ejection, one call at a
-    time may probe the replica. The first success readmits it. All times are on the event loop's clock.
+    Each ejection without a success in between lasts twice as long as the one before, up to a minute. After an ejection,
+    one call at a time may probe the replica. The first success readmits it. All times are on the event loop's clock.
     """
 
     def __init__(self, limit: int, seconds: float, random: Random) -> None:
@@ -23,7 +23,7 @@ class CircuitBreaker:
         self._seconds = seconds
         self._random = random
         self._failures = 0
-        self._ejections = 0
+        self._next_ejection = min(_MAX_EJECTION, seconds)
         self._until: float | None = None
         self._probing = False
 
@@ -42,9 +42,19 @@ class CircuitBreaker:
 
     def succeed(self) -> None:
         """Record a successful call."""
-        self._failures = self._ejections = 0
+        self._failures = 0
+        self._next_ejection = min(_MAX_EJECTION, self._seconds)
         self._until = None
         self._probing = False
+
+    def recover(self, now: float) -> None:
+        """Record that the worker is back after it could not be reached. If the replica is ejected, allow a probe now.
+
+        The ejections of the outage do not delay the probe, and do not make the next ejection longer.
+        """
+        self._next_ejection = min(_MAX_EJECTION, self._seconds)
+        if self._until is not None:
+            self._until = min(self._until, now)
 
     def fail(self, now: float) -> bool:
         """Record a failed call and return whether it ejects the replica.
@@ -56,8 +66,8 @@ class CircuitBreaker:
             return False
         if self._until is None and self._failures < self._limit:
             return False
-        seconds = min(_MAX_EJECTION, self._seconds * 2**self._ejections)
-        self._ejections += 1
+        seconds = self._next_ejection
+        self._next_ejection = min(_MAX_EJECTION, 2 * seconds)
         self._until = now + seconds * self._random.uniform(1 - _JITTER, 1 + _JITTER)
         self._probing = False
         return True

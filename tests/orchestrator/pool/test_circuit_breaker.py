@@ -65,3 +65,35 @@ def test_calls_that_were_running_at_the_ejection_do_not_extend_it():
 
     assert not breaker.fail(0.5)
     assert breaker.until == until
+
+
+def test_an_outage_of_any_length_ejects_for_at_most_a_minute():
+    breaker, moment = ejected_breaker(), 0.0
+    for _ in range(5000):
+        breaker.start()
+        assert breaker.fail(moment)
+        assert breaker.until - moment <= 72
+        moment = breaker.until
+
+
+def test_a_replica_that_is_back_after_an_outage_is_probed_at_once():
+    breaker = ejected_breaker()
+    for _ in range(5):
+        breaker.start()
+        breaker.fail(breaker.until)
+    moment = breaker.until - 20
+    assert not breaker.allows(moment)
+    breaker.recover(moment)
+
+    assert breaker.allows(moment)
+    breaker.start()
+    assert not breaker.allows(moment), "one call at a time is a probe"
+    breaker.fail(moment)
+    assert breaker.until - moment <= 1.2, "the ejections of the outage do not count"
+
+
+def test_a_replica_that_was_not_ejected_stays_admitted_when_it_is_back():
+    breaker = new_breaker()
+    breaker.recover(1.0)
+
+    assert breaker.until is None
