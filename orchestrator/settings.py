@@ -107,6 +107,11 @@ class OrchestratorSettings(BaseSettings):
     eject_for: Seconds = Field(
         default=1.0, description="Duration of a replica's first ejection in seconds. Each further one is twice as long."
     )
+    return_timeout: Seconds = Field(
+        default=15.0,
+        description="Time for which calls wait for a worker that was lost or drains, if no other can do them, in "
+        "seconds.",
+    )
     max_generations: Count = Field(
         default=64, description="Maximum concurrent generations. Requests beyond it are refused at once."
     )

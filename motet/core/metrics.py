@@ -55,6 +55,11 @@ POOL_REFUSED = Counter("motet_pool_refused_total", "Calls refused because the qu
 POOL_EJECTIONS = Counter(
     "motet_pool_ejections_total", "Ejections of a replica after consecutive failures.", ["pool", "replica"]
 )
+POOL_HEDGES = Counter(
+    "motet_pool_hedges_total",
+    "Second attempts of calls whose worker was silent. outcome is won (the second attempt led) or lost.",
+    ["pool", "outcome"],
+)
 TOKENS = Counter("motet_llm_tokens_total", "Tokens of the language model. direction is input or output.", ["direction"])
 FORWARDS = Counter(
     "motet_llm_forwards_total", "Forwards of the language model. Output tokens per forward is the mean batch size."

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, Callable
 
 from motet.core.events import Done, Event, EventPayload, PartDelta, PartProgress
+
+logger = logging.getLogger(__name__)
 
 
 class EventLog:
     """The events of one generation, in order.
 
     Appending never waits for a reader, because a reader is a position and holds no copy. `observe` is called with each
-    payload.
+    payload. An exception of `observe` goes to the log only.
     """
 
     def __init__(self, observe: Callable[[EventPayload], None] = lambda payload: None) -> None:
@@ -37,7 +40,10 @@ class EventLog:
         """Append an event and wake the readers that wait for it."""
         self._events.append(Event(len(self._events) + 1, time.time(), payload))
         self.size_bytes += _size_of(payload)
-        self._observe(payload)
+        try:
+            self._observe(payload)
+        except Exception:
+            logger.exception("an event could not be observed")
         readers, self._readers = self._readers, []
         for reader in readers:
             if not reader.done():

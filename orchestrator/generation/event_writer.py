@@ -195,6 +195,10 @@ class EventWriter:
         self._outcome = (state, error, None if kept_for is None else time.time() + kept_for)
         self._log.append(Done(self.record(pending=1)))
 
+    def drop_text(self) -> None:
+        """Forget the text of the open text part. `finish` then fails the part."""
+        self._text = None
+
     def record(self, *, pending: int = 0) -> Generation:
         """Return the generation's record. Its last sequence number includes `pending` events still to be written."""
         state, error, expires = self._outcome or (State.RUNNING, None, None)

@@ -102,7 +102,13 @@ class GenerationTask:
         if self._timer is not None:
             self._timer.cancel()
         if self._pipeline is not None and not self._writer.finished:
-            self._pipeline.stop(_unexpected_end(task))
+            error = _unexpected_end(task)
+            try:
+                self._pipeline.stop(error)
+            except Exception:
+                logger.exception("the events of a generation could not be completed")
+                self._writer.drop_text()  # Only the text was not checked before.
+                self._pipeline.stop(error)
         self._pipeline = self._task = self._timer = None  # they hold the prompt's media, which are not needed any more
         self._on_end(self)
         self._idle.set()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from motet.scheduling.moving_average import MovingAverage
 
+_MAX_GROWTH = 10.0
+"""Maximum ratio of a measurement to the prediction. Longer ones, as of a frozen worker, count as this multiple."""
+
 
 class DurationEstimate:
     """A moving average of seconds per unit of work.
@@ -27,6 +30,8 @@ class DurationEstimate:
         """Add a measurement: `units` units of work took `seconds` seconds."""
         if units <= 0:
             return
+        if self._average.value:
+            seconds = min(seconds, _MAX_GROWTH * self._average.value * units)
         self._average.add(seconds / units)
         if isinstance(self._initial, DurationEstimate):
             self._initial.learn(seconds, units)

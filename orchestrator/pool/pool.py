@@ -10,21 +10,22 @@ from typing import Generic, Self, TypeVar
 
 from motet.core import metrics
 from motet.core.clock import now
-from motet.core.closing import closing
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, MotetError, OverloadedError, RetryableError, retry_delay
 from motet.scheduling.fair_queue import FairQueue
+from orchestrator.pool.attempt import Attempt, Receiver
 from orchestrator.pool.circuit_breaker import CircuitBreaker
 from orchestrator.pool.duration_estimate import DurationEstimate
+from orchestrator.pool.hedges import Hedges
 from orchestrator.pool.queued_call import QueuedCall
-from orchestrator.pool.replica import Loads, Replica
+from orchestrator.pool.replica import Loads, Replica, earliest
 from orchestrator.settings import OrchestratorSettings
 
 Worker = TypeVar("Worker")
 Item = TypeVar("Item")
 
-_MAX_ATTEMPTS = 2
-"""Maximum number of times a call is sent to a worker."""
+_NOTICE = 0.05
+"""Seconds after a failure in which the pool notices that the worker is away."""
 
 _TENANT_SHARE = 4.0
 """Maximum cost of a tenant's waiting calls, per unit of free space in the queue: alone, a tenant fills four fifths."""
@@ -42,8 +43,9 @@ class Pool(Generic[Worker]):
     """Sends each call to the replica that is predicted to finish it first.
 
     A call waits in one fair queue, bounded in seconds of predicted work, until a replica has a free slot. Replicas that
-    are unreachable, draining or ejected get no calls unless there is no other replica. A call that fails with a
-    `RetryableError` is sent once more, to another replica if there is one.
+    are unreachable, draining, stalled or ejected get no calls unless there is no other replica, and none that will
+    probably return. A call that fails with a `RetryableError` is sent again, to another replica if there is one. A call
+    whose worker is silent for too long runs at another replica, too, see `Hedges`.
 
     A pool is a context manager: it watches its replicas' loads until it is closed. A pool whose members all have no
     `loads` also works outside its context. `name` is used in messages and metrics. `initial_estimate` is the duration
@@ -70,9 +72,11 @@ class Pool(Generic[Worker]):
                 self._estimate,
                 CircuitBreaker(settings.eject_after, settings.eject_for, random),
                 random,
+                settings.return_timeout,
             )
             for member in members
         ]
+        self._hedges = Hedges(name, self._replicas, self._end)
         self._queue: FairQueue[QueuedCall] = FairQueue(settings.ageing)
         self._watches: list[asyncio.Task[None]] = []
 
@@ -92,6 +96,11 @@ class Pool(Generic[Worker]):
         await asyncio.gather(*self._watches, return_exceptions=True)
 
     @property
+    def available(self) -> bool:
+        """True if a replica is reachable and does not drain."""
+        return any(replica.present for replica in self._replicas)
+
+    @property
     def waiting(self) -> float:
         """Predicted seconds of work in the queue, reservations included."""
         return self._queue.cost
@@ -102,23 +111,23 @@ class Pool(Generic[Worker]):
         return [replica.outstanding() for replica in self._replicas]
 
     def call(
-        self, tenant: str, priority: int, units: float, *, repeatable: bool = False, reserve: bool = False
+        self, tenant: str, priority: int, units: float, *, patient: bool = False, reserve: bool = False
     ) -> QueuedCall:
         """Return a call of `units` units of work, to be started by `stream`.
 
         With `reserve`, the call gets a position in the queue, and counts as work of a replica, before it starts. It
         takes no slot. A full queue makes no reservation. `release` ends the reservation, and so does a timeout.
         """
-        call = QueuedCall(tenant, priority, units, self._estimate.seconds(units), now(), repeatable)
+        call = QueuedCall(tenant, priority, units, self._estimate.seconds(units), now(), patient)
         if reserve and self._excess(call) <= 0:
-            self._choose(self._usable(), call).reserved[call] = None
+            earliest(self._usable() or self._replicas, call).reserved[call] = None
             self._queue.add(call)
             call.expiry = asyncio.get_running_loop().call_later(self._settings.reservation_timeout, self.release, call)
         return call
 
     def release(self, call: QueuedCall) -> None:
         """End the reservation of a call. Do nothing if the call has started, waits, or has no reservation."""
-        if call.assignment is None and call.started is None:
+        if call.assignment is None and not call.attempts:
             self._dequeue(call)
 
     async def stream(
@@ -126,86 +135,101 @@ class Pool(Generic[Worker]):
         call: QueuedCall,
         deadline: Deadline,
         start: Callable[[Worker], AsyncIterator[Item]],
-        is_last: Callable[[Item], bool],
+        receiver: Receiver[Item],
     ) -> AsyncIterator[Item]:
-        """Yield the items of a call. `is_last` returns whether an item completes the call.
+        """Yield the items of a call that `receiver` returns. One task must read them all.
 
         Raises `OverloadedError` at once if the queue is full, and `DeadlineError` if no slot is free in time.
         """
-        replica = await self._acquire(call, deadline)
+        call.start = start
+        attempt = await self._acquire(call, deadline)
         while True:
-            complete, error = False, None
+            receiver.restart()
+            error: MotetError | None = None
             try:
-                async with closing(start(replica.worker)) as items:
-                    async for item in items:
-                        complete = is_last(item)
+                items, reader = attempt.open(), asyncio.current_task()
+                while attempt.error is None:
+                    attempt.reader = reader
+                    item = await anext(items)
+                    attempt.reader = None
+                    attempt.count += 1
+                    if (received := receiver.receive(item)) is not None:
                         call.yielded = True
-                        yield item
+                        yield received
+                error = attempt.error
+            except StopAsyncIteration:
                 return
             except MotetError as failure:
                 error = failure
+            except asyncio.CancelledError:
+                if not attempt.was_ended():
+                    raise
+                error = attempt.error
             finally:
-                self._end(call, replica, error, complete)
+                await attempt.close()
+                self._end(attempt, error, receiver.complete)
+                if call.hedge is not None and not isinstance(error, RetryableError):
+                    await self._hedges.stop(call)
             assert error is not None
-            replica = await self._next_replica(call, replica, error, deadline)
+            attempt = await self._hedges.take_over(attempt) or await self._next_attempt(attempt, error, deadline)
 
-    async def _acquire(self, call: QueuedCall, deadline: Deadline) -> Replica[Worker]:
-        """Wait until a replica has a free slot, start the call there, and return the replica."""
+    async def _acquire(self, call: QueuedCall, deadline: Deadline) -> Attempt[Worker]:
+        """Wait until a replica has a free slot, and start the call there."""
         if free := self._free():
             return self._assign(call, free)
         if call not in self._queue:
-            self._check_capacity(call)
+            if not call.attempts:
+                self._check_capacity(call)
             self._queue.add(call)
-        call.assignment = assignment = asyncio.get_running_loop().create_future()
+        assignment: asyncio.Future[Attempt[Worker]] = asyncio.get_running_loop().create_future()
+        call.assignment = assignment
         try:
             async with asyncio.timeout_at(deadline.at):
-                replica: Replica[Worker] = await assignment
-                return replica
+                return await assignment
         except BaseException as error:
-            if call.started is None:
+            if assignment.done() and not assignment.cancelled():  # The call was cancelled after it had been assigned.
+                self._end(assignment.result(), None)
+            else:
                 self._dequeue(call)
-            else:  # It was cancelled after it had been assigned.
-                self._end(call, assignment.result(), None, complete=False)
             if isinstance(error, TimeoutError):
                 raise DeadlineError(
-                    f"the deadline passed while the {self._name} workers were busy; allow more time or ask for less"
+                    f"the deadline passed while the {self._name} workers were busy or away; allow more time or ask "
+                    "for less"
                 ) from None
             raise
 
-    async def _next_replica(
-        self, call: QueuedCall, failed: Replica[Worker], error: MotetError, deadline: Deadline
-    ) -> Replica[Worker]:
-        """Start a failed call once more and return its replica. Raise `error` if the call must not be retried.
+    async def _next_attempt(self, attempt: Attempt[Worker], error: MotetError, deadline: Deadline) -> Attempt[Worker]:
+        """Start a failed call once more. Raise `error` if the call must not be retried.
 
-        A retry does not wait in the queue. After its first item, a call is retried only if it is repeatable and there
-        is another replica. If there is only one replica and it is overloaded, a repeatable call is retried after
-        `retry_after` seconds. Other calls fail at once then, so that their callers learn of the overload early.
+        A retry does not wait in the queue, except for a replica that is away and will probably return. If there is only
+        one replica and it is overloaded, a patient call is retried after `retry_after` seconds. Other calls fail at
+        once then, so that their callers learn of the overload early.
         """
-        if not isinstance(error, RetryableError) or call.attempts == _MAX_ATTEMPTS:
-            raise error
-        if call.yielded and not call.repeatable:
+        call, failed = attempt.call, attempt.replica
+        if not call.fail(failed, error):
             raise error
         others = [replica for replica in self._usable() if replica is not failed]
-        if not others:
-            if call.yielded:
+        if not others and isinstance(error, OverloadedError):
+            remaining = deadline.remaining()
+            if not call.patient or (remaining is not None and remaining <= error.retry_after):
                 raise error
-            others = [failed]
-            if isinstance(error, OverloadedError):
-                remaining = deadline.remaining()
-                if not call.repeatable or (remaining is not None and remaining <= error.retry_after):
-                    raise error
-                await asyncio.sleep(error.retry_after)
-        replica = self._choose([replica for replica in others if replica.free] or others, call)
-        replica.start(call, now())
-        return replica
+            await asyncio.sleep(error.retry_after)
+        elif not others:
+            if failed.watched:
+                await asyncio.sleep(_NOTICE)
+            if call.yielded and not failed.returning(now()):
+                raise error
+            return await self._acquire(call, deadline)
+        others = others or [failed]
+        return earliest([replica for replica in others if replica.free] or others, call).start(call, now())
 
-    def _assign(self, call: QueuedCall, free: list[Replica[Worker]]) -> Replica[Worker]:
+    def _assign(self, call: QueuedCall, free: list[Replica[Worker]]) -> Attempt[Worker]:
         """Take a call out of the queue and start it on one of the free replicas."""
         self._dequeue(call)
-        replica, moment = self._choose(free, call), now()
+        replica, moment = earliest(free, call), now()
         self._queue.charge(call, moment)
-        replica.start(call, moment)
-        return replica
+        self._hedges.watch()
+        return replica.start(call, moment)
 
     def _assign_waiting(self) -> None:
         """Assign waiting calls to free replicas, in the queue's order."""
@@ -221,35 +245,30 @@ class Pool(Generic[Worker]):
         for replica in self._replicas:
             replica.reserved.pop(call, None)
 
-    def _end(self, call: QueuedCall, replica: Replica[Worker], error: MotetError | None, complete: bool) -> None:
-        """Release the slot of a call."""
-        if replica.end(call, now(), error, complete):
+    def _end(self, attempt: Attempt[Worker], error: MotetError | None, complete: bool = False) -> None:
+        """Release the slot of an attempt."""
+        replica = attempt.replica
+        if complete:
+            self._hedges.learn(attempt)
+        if replica.end(attempt, now(), error, complete):
             metrics.POOL_EJECTIONS.labels(self._name, str(self._replicas.index(replica))).inc()
             assert replica.circuit_breaker.until is not None
             asyncio.get_running_loop().call_at(replica.circuit_breaker.until, self._assign_waiting)
         self._assign_waiting()
 
     def _usable(self) -> list[Replica[Worker]]:
-        """Return the usable replicas. If there are none, return replicas whose errors will explain why."""
+        """Return the usable replicas.
+
+        If there are none, return none if one will probably return, or else replicas whose errors will explain why.
+        """
         moment = now()
-        return (
-            [replica for replica in self._replicas if replica.usable(moment)]
-            or [replica for replica in self._replicas if not replica.draining]
-            or self._replicas
-        )
+        usable = [replica for replica in self._replicas if replica.usable(moment)]
+        if usable or any(replica.returning(moment) for replica in self._replicas):
+            return usable
+        return [replica for replica in self._replicas if not replica.draining] or self._replicas
 
     def _free(self) -> list[Replica[Worker]]:
         return [replica for replica in self._usable() if replica.free]
-
-    def _choose(self, candidates: list[Replica[Worker]], call: QueuedCall) -> Replica[Worker]:
-        """Return the candidate that is predicted to finish the call first."""
-        if len(candidates) == 1:
-            return candidates[0]
-
-        def key(replica: Replica[Worker]) -> tuple[float, int]:
-            return replica.outstanding(call.units), len(replica.calls)
-
-        return min(candidates, key=key)
 
     def _excess(self, call: QueuedCall) -> float:
         """Return the seconds of work by which a call exceeds the queue's capacity; 0 or less if the call fits."""
@@ -272,4 +291,4 @@ class Pool(Generic[Worker]):
 
     def _slots(self) -> int:
         """Return the number of slots of the usable replicas, at least 1."""
-        return max(1, sum(replica.slots for replica in self._usable()))
+        return max(1, sum(replica.slots for replica in self._usable() or self._replicas))

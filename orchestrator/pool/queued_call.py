@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from typing import Any
+
+from motet.core.errors import MotetError, OverloadedError, Reason, RetryableError
+
+_MAX_LOSSES, _MAX_FAILURES, _MAX_FAILURES_AT_ONE = 2, 4, 2
+"""Failed attempts after which a call fails: those that may have begun, all of them, and all of them at one replica."""
+
+
+def is_refusal(error: MotetError) -> bool:
+    """Return whether a healthy worker may raise this error, because it does not take more calls."""
+    return isinstance(error, OverloadedError) or error.reason is Reason.DRAINING
 
 
 @dataclass(slots=True, eq=False)
@@ -20,19 +31,36 @@ class QueuedCall:
     units: float
     cost: float
     since: float
-    repeatable: bool = False
-    """True if the call may be repeated after some of its items were yielded. The items are then yielded again."""
+    patient: bool = False
+    """True if the call waits while its only replica is overloaded. Other calls fail at once then."""
     done: float = 0.0
     attempts: int = 0
     """Number of times the call was sent to a worker."""
+    failures: list[Any] = field(default_factory=list)
+    """The replica of each failed attempt."""
+    losses: int = 0
+    """Number of failed attempts that may have begun."""
     yielded: bool = False
-    """True once an item was yielded."""
-    started: float | None = None
-    """Start of the latest attempt, or None if the call was never sent to a worker."""
+    """True once the caller has an item."""
+    start: Callable[[Any], AsyncIterator[Any]] = field(init=False)
+    """Starts the call at a worker. It is set before the first attempt."""
+    hedge: Any = None
+    """The attempt that runs besides the one that the caller reads, see `Hedges`."""
     expiry: asyncio.TimerHandle | None = None
     """The timer that releases the reservation, if there is one."""
     assignment: asyncio.Future[Any] | None = None
-    """Set once the call waits in the queue. Its result is the replica that has a free slot for the call."""
+    """Set while the call waits in the queue. Its result is the attempt at the replica that has a free slot."""
+
+    def fail(self, replica: object, error: MotetError) -> bool:
+        """Record a failed attempt at a replica, and return whether the call may be sent once more."""
+        self.failures.append(replica)
+        self.losses += not (is_refusal(error) or error.reason is Reason.WORKER_UNAVAILABLE)
+        return (
+            isinstance(error, RetryableError)
+            and self.losses < _MAX_LOSSES
+            and len(self.failures) < _MAX_FAILURES
+            and self.failures.count(replica) < _MAX_FAILURES_AT_ONE
+        )
 
     @property
     def ready(self) -> bool:

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import math
+from collections.abc import AsyncIterator, Callable, Sequence
 from random import Random
 from typing import Generic, TypeVar
 
+from motet.core.clock import now
 from motet.core.closing import closing
-from motet.core.errors import MotetError, OverloadedError, Reason, RetryableError
+from motet.core.errors import FaultError, MotetError, Reason, RetryableError
 from motet.core.workers import REPORT_INTERVAL, Load
+from orchestrator.pool.attempt import Attempt
 from orchestrator.pool.circuit_breaker import CircuitBreaker
 from orchestrator.pool.duration_estimate import DurationEstimate
-from orchestrator.pool.queued_call import QueuedCall
+from orchestrator.pool.queued_call import QueuedCall, is_refusal
 
 Worker = TypeVar("Worker")
 Loads = Callable[[], AsyncIterator[Load]]
 """Opens the stream of a worker's load. It ends, or raises `MotetError`, when the worker cannot be reached."""
 
-_MIN_BACKOFF, _MAX_BACKOFF = 0.1, 2.0
+_MIN_BACKOFF, _MAX_BACKOFF = 0.1, 0.5
 """Minimum and maximum seconds between two attempts to watch a worker that cannot be reached."""
 
 _LOAD_TIMEOUT = 3 * REPORT_INTERVAL
 """Seconds without a load report after which a worker counts as unreachable."""
+
+
+_MARGIN = 0.01
+"""Margin after a timeout, in seconds: an event loop may wake one clock tick early."""
 
 
 class Replica(Generic[Worker]):
@@ -38,17 +45,23 @@ class Replica(Generic[Worker]):
         estimate: DurationEstimate,
         circuit_breaker: CircuitBreaker,
         random: Random,
+        return_timeout: float,
     ) -> None:
         self.worker = worker
         self.circuit_breaker = circuit_breaker
-        self.calls: dict[QueuedCall, None] = {}
-        """The calls of this pool that the worker runs."""
+        self.attempts: dict[Attempt[Worker], None] = {}
+        """The attempts of this pool's calls that the worker runs."""
         self.reserved: dict[QueuedCall, None] = {}
         """Calls that will probably come. They take no slot."""
+        self.stalled = False
+        """True if a call was silent for too long, until the worker sends an item or a load report."""
         self._loads = loads
         self._estimate = DurationEstimate(initial=estimate)
         self._random = random
+        self._return_timeout = return_timeout
         self._reachable = loads is None
+        self._gone_at = -math.inf
+        """The time at which the worker became unreachable or began to drain."""
         self._load = Load()
         self._foreign_seconds = 0.0
 
@@ -60,41 +73,57 @@ class Replica(Generic[Worker]):
     @property
     def free(self) -> bool:
         """True if the worker has a free slot, as far as this pool knows."""
-        return not self.slots or len(self.calls) < self.slots
+        return not self.slots or len(self.attempts) < self.slots
+
+    @property
+    def watched(self) -> bool:
+        """True if the worker reports its load."""
+        return self._loads is not None
 
     @property
     def draining(self) -> bool:
         """True if the worker refuses calls because it is about to stop."""
         return self._load.draining
 
+    @property
+    def present(self) -> bool:
+        """True if the worker is reachable and not draining."""
+        return self._reachable and not self._load.draining
+
     def usable(self, now: float) -> bool:
-        """Return whether the worker is reachable, not draining and not ejected."""
-        return self._reachable and not self._load.draining and self.circuit_breaker.allows(now)
+        """Return whether the worker is present, not stalled and not ejected."""
+        return self.present and not self.stalled and self.circuit_breaker.allows(now)
+
+    def returning(self, now: float) -> bool:
+        """Return whether the worker will probably be usable soon: it is stalled, or was present shortly before."""
+        return self.stalled if self.present else now < self._gone_at + self._return_timeout
 
     def outstanding(self, units: float = 0.0) -> float:
         """Return the predicted seconds until the worker has finished all its work and `units` more units."""
         # Copies, because metrics are read from another thread.
-        own = sum(max(0.0, call.units - call.done) for call in tuple(self.calls))
+        own = sum(max(0.0, attempt.call.units - attempt.call.done) for attempt in tuple(self.attempts))
         reserved = sum(call.units for call in tuple(self.reserved))
         return self._foreign_seconds + self._estimate.seconds(own + reserved + units)
 
-    def start(self, call: QueuedCall, now: float) -> None:
+    def start(self, call: QueuedCall, now: float) -> Attempt[Worker]:
         """Assign a call to the worker."""
-        call.started, call.done = now, 0.0
+        attempt = Attempt(call, self, now)
+        call.done = 0.0
         call.attempts += 1
-        self.calls[call] = None
+        self.attempts[attempt] = None
         self.circuit_breaker.start()
+        return attempt
 
-    def end(self, call: QueuedCall, now: float, error: MotetError | None, complete: bool) -> bool:
-        """Record the end of a call and return whether it ejects the replica.
+    def end(self, attempt: Attempt[Worker], now: float, error: MotetError | None, complete: bool) -> bool:
+        """Record the end of an attempt and return whether it ejects the replica.
 
-        A call without an error that is not `complete` was stopped by its caller.
+        An attempt without an error that is not `complete` was stopped by its caller.
         """
-        del self.calls[call]
-        if complete and call.started is not None:
-            self._estimate.learn(now - call.started, call.units)
+        del self.attempts[attempt]
+        if complete:
+            self._estimate.learn(now - attempt.started, attempt.call.units)
             self.circuit_breaker.succeed()
-        elif isinstance(error, RetryableError) and not _is_refusal(error):
+        elif isinstance(error, RetryableError) and not is_refusal(error):
             return self.circuit_breaker.fail(now)
         else:
             self.circuit_breaker.ignore()
@@ -104,7 +133,7 @@ class Replica(Generic[Worker]):
         """Watch the worker's load until cancelled, and call `on_change` after each change.
 
         The worker counts as unreachable while its stream cannot be opened, and after `_LOAD_TIMEOUT` seconds without a
-        report, which is how a frozen process looks.
+        report, which is how a frozen process looks. The attempts at a frozen process end.
         """
         if self._loads is None:
             return
@@ -113,29 +142,66 @@ class Replica(Generic[Worker]):
             try:
                 async with closing(self._loads()) as loads:
                     while (load := await _next_load(loads)) is not None:
-                        self._receive(load)
+                        self._receive(load, on_change)
                         backoff = _MIN_BACKOFF
                         on_change()
-            except (MotetError, TimeoutError):
+            except TimeoutError:
+                if self._reachable:
+                    self._end_attempts()
+            except MotetError:
                 pass  # The replica becomes unreachable below, and calls sent to it report the error.
-            self._reachable = False
+            if self._reachable:
+                self._reachable = self.stalled = False
+                self._leave(on_change)
             on_change()
             await asyncio.sleep(backoff * self._random.uniform(0.5, 1.0))
             backoff = min(_MAX_BACKOFF, backoff * 2)
 
-    def _receive(self, load: Load) -> None:
-        self._reachable, self._load = True, load
+    def _receive(self, load: Load, on_change: Callable[[], None]) -> None:
         calls = load.running + load.queued
+        if min(load.running, load.queued, load.slots) < 0 or not 0 <= load.seconds < math.inf:
+            raise FaultError("a worker reported an impossible load")
+        if not self._reachable:
+            self.circuit_breaker.recover(now())
+        if load.draining and not self._load.draining:
+            self._leave(on_change)
+        self._reachable, self.stalled, self._load = True, False, load
         # The worker's report includes this pool's own calls, and the pool knows the progress of those better.
-        self._foreign_seconds = load.seconds * max(0, calls - len(self.calls)) / calls if calls else 0.0
+        self._foreign_seconds = load.seconds * max(0, calls - len(self.attempts)) / calls if calls else 0.0
+
+    def _end_attempts(self) -> None:
+        error = RetryableError("a worker stopped reporting its load; try again", Reason.WORKER_LOST)
+        for attempt in tuple(self.attempts):
+            attempt.end(error)
+
+    def _leave(self, on_change: Callable[[], None]) -> None:
+        """Record that the worker is away, perhaps for a restart. Calls wait for it until `on_change` is called."""
+        self._gone_at = now()
+        asyncio.get_running_loop().call_later(self._return_timeout + _MARGIN, on_change)
+
+
+def earliest(candidates: Sequence[Replica[Worker]], call: QueuedCall) -> Replica[Worker]:
+    """Return the candidate that is predicted to finish a call first."""
+    if len(candidates) == 1:
+        return candidates[0]
+    return min(candidates, key=lambda replica: (replica.outstanding(call.units), len(replica.attempts)))
 
 
 async def _next_load(loads: AsyncIterator[Load]) -> Load | None:
     """Return the next load, or None at the end of the stream. Raises `TimeoutError` after `_LOAD_TIMEOUT` seconds."""
-    async with asyncio.timeout(_LOAD_TIMEOUT):
+
+    async def read() -> Load | None:
         return await anext(loads, None)
 
-
-def _is_refusal(error: RetryableError) -> bool:
-    """Return whether a healthy worker may raise this error."""
-    return isinstance(error, OverloadedError) or error.reason is Reason.DRAINING
+    reading = asyncio.create_task(read())
+    try:
+        # If this process itself stood still, the first wait ends at once, and the second one reads the report.
+        for _ in range(2):
+            await asyncio.wait({reading}, timeout=_LOAD_TIMEOUT / 2)
+            if reading.done():
+                return reading.result()
+        raise TimeoutError
+    finally:
+        if not reading.done():
+            reading.cancel()
+            await asyncio.wait({reading})

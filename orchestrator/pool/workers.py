@@ -10,9 +10,10 @@ from motet.core.deadline import Deadline
 from motet.core.media import Media
 from motet.core.metrics import labelled
 from motet.core.tensors import Tensor
-from motet.core.workers import DecodeJob, Decoder, Encoder, Finished, LanguageEvent, LanguageModel, Progress, Prompt
+from motet.core.workers import DecodeJob, Decoder, Encoder, LanguageEvent, LanguageModel, Progress, Prompt
 from orchestrator.pool.pool import Pool
 from orchestrator.pool.queued_call import QueuedCall
+from orchestrator.pool.receivers import DecodeReceiver, EncodeReceiver, LanguageReceiver
 
 
 class PooledEncoder:
@@ -30,7 +31,7 @@ class PooledEncoder:
             yield await encoder.encode(media, deadline, tenant=tenant, priority=priority)
 
         call = self._pool.call(tenant, priority, len(media))
-        async with closing(self._pool.stream(call, deadline, encode_on, lambda embeddings: True)) as results:
+        async with closing(self._pool.stream(call, deadline, encode_on, EncodeReceiver())) as results:
             return await anext(results)
 
 
@@ -41,15 +42,11 @@ class PooledLanguageModel:
         self._pool = pool
 
     def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
-        """Implement `LanguageModel.generate`. A call that fails after its first event is not retried."""
+        """Implement `LanguageModel.generate`. After a failure another replica repeats the answer and continues it."""
         # The length of a response is unknown beforehand, so each response counts as one unit of work.
         call = self._pool.call(prompt.tenant, prompt.priority, units=1)
-        return self._pool.stream(
-            call,
-            deadline,
-            lambda model: model.generate(prompt, deadline),
-            lambda event: isinstance(event, Finished),
-        )
+        receiver = LanguageReceiver(prompt.max_tokens)
+        return self._pool.stream(call, deadline, lambda model: model.generate(prompt, deadline), receiver)
 
 
 class PooledDecoder:
@@ -61,12 +58,12 @@ class PooledDecoder:
 
     def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
         """Implement `Decoder.decode`. If another replica takes over a job, its progress starts at the first step."""
-        call = self._pool.call(job.tenant, job.priority, job.steps or self._steps, repeatable=True)
+        call = self._pool.call(job.tenant, job.priority, job.steps or self._steps, patient=True)
         return PooledReservation(self._pool, call).decode(job, deadline)
 
     def reserve(self, *, steps: int | None, tenant: str, priority: int) -> PooledReservation:
         """Return a reservation: a position in the queue, which also counts as work of the replica chosen now."""
-        call = self._pool.call(tenant, priority, steps or self._steps, repeatable=True, reserve=True)
+        call = self._pool.call(tenant, priority, steps or self._steps, patient=True, reserve=True)
         return PooledReservation(self._pool, call)
 
 
@@ -86,13 +83,8 @@ class PooledReservation:
                 labelled(metrics.MEDIA_JOB_RETRIES, job.modality).inc()
             return decoder.decode(job, deadline)
 
-        def is_last(event: Progress | Media) -> bool:
-            if isinstance(event, Media):
-                return True
-            call.units, call.done = event.total, event.step
-            return False
-
-        return self._pool.stream(call, deadline, decode_on, is_last)
+        receiver = DecodeReceiver(call, job.modality)
+        return self._pool.stream(call, deadline, decode_on, receiver)
 
     def release(self) -> None:
         """End the reservation."""

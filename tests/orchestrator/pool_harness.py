@@ -11,7 +11,7 @@ from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import Reason, RetryableError
 from motet.core.media import Media
-from motet.core.workers import REPORT_INTERVAL, DecodeJob, Load
+from motet.core.workers import REPORT_INTERVAL, DecodeJob, Load, Progress
 from motet.toys.workers import InjectedFault, ToyDecoder, tensor_of
 from orchestrator.pool.pool import Member, Pool
 from orchestrator.pool.workers import PooledDecoder
@@ -47,14 +47,29 @@ class LoadFeed:
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if self.frozen else REPORT_INTERVAL):
                     load = await self.loads_to_send.get()
+            while self.frozen:
+                await asyncio.sleep(0.01)
         raise UNREACHABLE
+
+
+class FreezableDecoder(ToyDecoder):
+    """A toy decoder that sends nothing while it is `frozen`."""
+
+    frozen = False
+
+    async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
+        async with aclosing(super().decode(job, deadline)) as events:
+            async for event in events:
+                while self.frozen:
+                    await asyncio.sleep(0.01)
+                yield event
 
 
 class PoolHarness:
     """A pool of one decoder for each fault, each with a load feed. A denoising step takes `delay` seconds."""
 
     def __init__(self, *faults: InjectedFault | None, slots: int = 1, delay: float = 0.1, **options) -> None:
-        self.toys = [ToyDecoder(steps=STEPS, delay=delay, fault=fault) for fault in faults]
+        self.toys = [FreezableDecoder(steps=STEPS, delay=delay, fault=fault) for fault in faults]
         self.feeds = [LoadFeed(slots) for _ in faults]
         members = [Member(toy, feed.loads) for toy, feed in zip(self.toys, self.feeds, strict=True)]
         self.pool = Pool("a", members, OrchestratorSettings(**options), initial_estimate=delay, random=Random(1))
@@ -72,6 +87,10 @@ class PoolHarness:
         """Start a job. Return its task, whose result is that of `decode_to_end`."""
         job = job_of(seed, steps=steps, tenant=tenant, priority=priority)
         return asyncio.create_task(decode_to_end(self.decoder, job, deadline or Deadline.never()))
+
+    def freeze(self, number: int, frozen: bool = True) -> None:
+        """Stop a worker, load reports included, or let it continue."""
+        self.toys[number].frozen = self.feeds[number].frozen = frozen
 
     @property
     def idle(self) -> bool:

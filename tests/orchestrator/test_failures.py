@@ -128,13 +128,16 @@ async def test_events_after_the_media_are_ignored():
     assert (decoder.yielded, decoder.closed) == (2, True)
 
 
+@pytest.mark.parametrize("step", [Progress(2, 5), Progress(1, 5), Progress(9, 5), Progress(-1, 5), Progress(3, 10**9)])
 @in_virtual_time
-async def test_progress_that_does_not_advance_is_skipped():
-    steps = [Progress(2, 5), Progress(2, 5), Progress(1, 5), Progress(9, 5), Progress(3, 5), Media("x/a", b"media")]
+async def test_progress_that_is_impossible_fails_its_part_only(step):
+    steps = [Progress(2, 5), step, Progress(5, 5), Media("x/a", b"media")]
 
     events = await run_generation(orchestrator_of(BOTH, toy_decoders(a=ScriptedWorker(*steps))))
 
-    assert [p.step for p in payloads_of(events, PartProgress) if p.part_id == "part-1"] == [2, 3]
+    assert [p.step for p in payloads_of(events, PartProgress) if p.part_id == "part-1"] == [2]
+    assert failure_reasons(events) == {"part-1": Reason.WORKER_FAULT}
+    assert list(media_of(events)) == ["part-3"]
 
 
 @in_virtual_time

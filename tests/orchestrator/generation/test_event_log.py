@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from motet.core.events import Done, Generation, PartDelta, PartProgress, State, Usage
 from motet.core.media import Media
@@ -50,3 +51,15 @@ async def test_the_observer_gets_each_event_once():
     log.append(END)
 
     assert observed == [Usage(), END]
+
+
+def test_an_observer_that_fails_does_not_keep_events_from_readers(caplog):
+    caplog.set_level(logging.CRITICAL)
+
+    def observe(payload):
+        raise ValueError("counters can only increase")
+
+    log = EventLog(observe)
+    log.append(PartDelta("part-0", 0, "x"))
+
+    assert len(log) == 1

@@ -236,22 +236,6 @@ def test_an_error_that_is_not_retryable_is_not_retried(error):
 
 
 @in_virtual_time
-async def test_a_language_model_call_is_retried_only_before_its_first_event():
-    def models(text):
-        failing = ToyLanguageModel(grammar_of("a"), [*map(ord, text), LOST])
-        return [failing, ToyLanguageModel(grammar_of("a"), [ord("y")])]
-
-    for text, attempts in (("", 1), ("x", 0)):
-        toys = models(text)
-        pool = Pool("language model", [Member(toy) for toy in toys], OrchestratorSettings())
-        model = PooledLanguageModel(pool)
-        with suppress(RetryableError):
-            async for _ in model.generate(Prompt((Turn("user", ("hi",)),)), Deadline.never()):
-                pass
-        assert len(toys[1].seen) == attempts
-
-
-@in_virtual_time
 async def test_an_encoder_call_is_retried_on_another_replica():
     class Unreachable:
         async def encode(self, media, deadline, **options):

@@ -1,0 +1,94 @@
+"""One run of a call at a replica."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from motet.core.closing import close, closing
+from motet.core.errors import MotetError
+from orchestrator.pool.queued_call import QueuedCall
+
+if TYPE_CHECKING:
+    from orchestrator.pool.replica import Replica
+
+Worker = TypeVar("Worker")
+Item = TypeVar("Item")
+
+
+class Receiver(Protocol[Item]):
+    """The receiver of a call's items. It checks them, because workers are not trusted."""
+
+    complete: bool
+    """True once an item completed the call."""
+
+    def restart(self) -> None:
+        """Prepare for the first item of an attempt."""
+        ...
+
+    def receive(self, item: Item) -> Item | None:
+        """Return the item for the caller, or None if the caller has it. Raise `MotetError` for an invalid item."""
+        ...
+
+
+class Attempt(Generic[Worker]):
+    """The run of a call at one replica. `end` ends it from outside, also while its reader waits for an item."""
+
+    def __init__(self, call: QueuedCall, replica: Replica[Worker], now: float) -> None:
+        self.call = call
+        self.replica = replica
+        self.started = now
+        self.count = 0
+        """Number of items that were read."""
+        self.reading_ahead: asyncio.Task[bool] | None = None
+        """The task that reads a hedge, see `Hedges`."""
+        self.counted = 0
+        """The value of `count` when the silence was measured last."""
+        self.silence = self.longest_silence = 0.0
+        """Seconds since the latest item, and the longest such time, as measured at intervals."""
+        self.reader: asyncio.Task[Any] | None = None
+        """The task that waits for an item."""
+        self.error: MotetError | None = None
+        """The error of `end`."""
+        self._items: AsyncIterator[Any] | None = None
+
+    def open(self) -> AsyncIterator[Any]:
+        """Return the worker's items, and start the worker at the first call.
+
+        Set `reader` to the task that waits for an item, and to None when the item is there.
+        """
+        if self._items is None:
+            self._items = aiter(self.call.start(self.replica.worker))
+        return self._items
+
+    def put_back(self, items: Sequence[Any]) -> None:
+        """Make `open` return the first items, which were read, once more."""
+        self._items = _chained(items, self.open())
+        self.count = 0
+
+    def was_ended(self) -> bool:
+        """Return whether `end`, and nothing else, cancelled the current read. Call this once after a cancellation."""
+        # As in `asyncio.timeout`, a cancellation by other code takes precedence.
+        return self.error is not None and self.reader is not None and self.reader.uncancel() == 0
+
+    def end(self, error: MotetError) -> None:
+        """Set `error`, and cancel the reader if it waits. It then calls `was_ended`."""
+        if self.error is None and (self.reader is None or not self.reader.cancelling()):
+            self.error = error
+            if self.reader is not None:
+                self.reader.cancel()
+
+    async def close(self) -> None:
+        """Stop the worker."""
+        self.reader = None
+        if self._items is not None:
+            await close(self._items)
+
+
+async def _chained(first: Sequence[Item], rest: AsyncIterator[Item]) -> AsyncIterator[Item]:
+    async with closing(rest):
+        for item in first:
+            yield item
+        async for item in rest:
+            yield item
