@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from motet.answers.output_folder import OutputFolder
-from motet.core.errors import MotetError, NotFoundError
+from motet.core.errors import MotetError, RequestError
 from motet.core.service import Motet
 from motet.media.kinds import MODALITIES
 from services.cli.attachment import read_attachment
@@ -90,8 +90,8 @@ class Chat:
                 with screen_for(self._folder.path) as screen:
                     delivery = await deliver(self._motet, request, self._folder, screen)
                 break
-            except NotFoundError as error:
-                if not self._conversation.resend_media(error):
+            except RequestError as error:
+                if not self._conversation.recover(error):
                     raise
         if delivery.parts:
             self._conversation.add_turns(prompt, delivery)

@@ -1,50 +1,25 @@
-"""The history of a conversation: its turns and their media."""
+"""The conversation of `motet chat`: its history, and the attachments of its next turn."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 
-from motet.core.errors import NotFoundError, Reason
+from motet.answers.history import History, HistoryPart, StoredMedia
+from motet.core.errors import NotFoundError, RequestError
 from motet.core.events import Artifact
-from motet.core.media import Media
-from motet.core.request import ArtifactName, Content, Message
+from motet.core.request import Message
 from motet.core.service import Motet
-from motet.core.workers import Role
 from services.cli.attachment import Attachment
 from services.cli.deliver import Delivery
-from services.cli.screens.screen import SavedMedia
-
-
-@dataclass(frozen=True, slots=True)
-class StoredMedia:
-    """Media of a conversation, and their artifact on the server. The artifact may have expired."""
-
-    media: Media
-    artifact: Artifact | None = None
-
-    def content(self, by_name: bool) -> Content:
-        """Return the media for a request: the artifact's name, which is short, or the bytes, which never expire."""
-        return ArtifactName(self.artifact.name) if by_name and self.artifact is not None else self.media
-
-
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    role: Role
-    parts: tuple[str | StoredMedia, ...]
-
-    def message(self, by_name: bool) -> Message:
-        return Message(self.role, tuple(p if isinstance(p, str) else p.content(by_name) for p in self.parts))
+from services.terminal import print_status
 
 
 class Conversation:
     """The turns of a conversation, and the attachments of its next turn."""
 
     def __init__(self) -> None:
-        self._turns: list[_Turn] = []
+        self._history = History()
         self._attached: list[StoredMedia] = []
-        self._by_name = True
 
     async def attach(self, attachment: Attachment, motet: Motet) -> Artifact:
         """Attach a file to the next turn. Raises `MediaError` for a file that cannot be read."""
@@ -54,39 +29,30 @@ class Conversation:
 
     def messages(self, prompt: str) -> tuple[Message, ...]:
         """Return the messages of a request: all turns, then the prompt with its attachments."""
-        next_turn = _Turn("user", self._parts(prompt))
-        return tuple(turn.message(self._by_name) for turn in (*self._turns, next_turn))
+        return self._history.messages(self._parts(prompt))
 
-    def resend_media(self, error: NotFoundError) -> bool:
-        """Return whether a retry can help because an artifact expired. The retry then sends all media as bytes."""
-        if error.reason is not Reason.ARTIFACT_NOT_FOUND or not self._by_name:
-            return False
-        self._by_name = False
-        return True
+    def recover(self, error: RequestError) -> bool:
+        """Return whether a retry can succeed, because it sends expired media as bytes or leaves out old exchanges."""
+        return self._history.recover(error)
 
     def add_turns(self, prompt: str, delivery: Delivery) -> None:
         """Add the user's turn and the answer to the history."""
-        self._turns.append(_Turn("user", self._parts(prompt)))
+        complete = self._history.left_out == 0
+        answer = [part if isinstance(part, str) else StoredMedia(part.media, part.artifact) for part in delivery.parts]
+        self._history.add(self._parts(prompt), [part for part in answer if part])
         self._attached.clear()
-        self._by_name = True
-        parts = tuple(_stored(part) for part in delivery.parts if part)
-        if parts:
-            self._turns.append(_Turn("assistant", parts))
+        if complete and self._history.left_out:
+            print_status("the conversation reached the server's limits: its oldest exchanges are left out from now on")
 
     async def reset(self, motet: Motet) -> None:
         """Start a new conversation, and delete the artifacts of the old one."""
-        parts: Iterable[str | StoredMedia] = [part for turn in self._turns for part in turn.parts] + [*self._attached]
-        for part in parts:
-            if isinstance(part, StoredMedia) and part.artifact is not None:
-                with suppress(NotFoundError):
-                    await motet.delete(part.artifact.name)
-        self._turns.clear()
+        attached = [media.artifact for media in self._attached if media.artifact is not None]
+        for artifact in (*self._history.artifacts(), *attached):
+            with suppress(NotFoundError):
+                await motet.delete(artifact.name)
+        self._history = History()
         self._attached.clear()
 
-    def _parts(self, prompt: str) -> tuple[str | StoredMedia, ...]:
+    def _parts(self, prompt: str) -> tuple[HistoryPart, ...]:
         # The media come before the text, as in the training data.
         return (*self._attached, prompt) if prompt or not self._attached else tuple(self._attached)
-
-
-def _stored(part: str | SavedMedia) -> str | StoredMedia:
-    return part if isinstance(part, str) else StoredMedia(part.media, part.artifact)

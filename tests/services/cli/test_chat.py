@@ -61,9 +61,9 @@ async def test_expired_media_are_sent_again_as_bytes(tmp_path: Path) -> None:
         with pytest.raises(NotFoundError) as caught:
             await add_turn(motet, conversation, "what is this?", tmp_path)
 
-    assert conversation.resend_media(caught.value)
+    assert conversation.recover(caught.value)
     assert conversation.messages("what is this?")[0].parts[0] == PICTURE.media
-    assert not conversation.resend_media(caught.value)
+    assert not conversation.recover(caught.value)
 
 
 async def test_a_chat_continues_when_its_media_expired(picture: Path, tmp_path: Path) -> None:
@@ -75,6 +75,35 @@ async def test_a_chat_continues_when_its_media_expired(picture: Path, tmp_path: 
             await motet.delete(media.artifact.name)
 
         assert await chat.process("what is this?") is Exit.OK
+
+
+async def test_a_chat_goes_on_at_the_limits_of_the_server_and_says_so_once(
+    picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MOTET_MAX_TURNS", "5")
+    monkeypatch.setenv("MOTET_MAX_INPUT_MEDIA", "1")
+    async with embedded(Factory.of_toys()) as motet:
+        chat = Chat(motet, RequestOptions(), tmp_path)
+        for number in range(6):
+            await chat.process(f"/attach {picture}")
+            assert await chat.process(f"prompt {number}") is Exit.OK
+        messages = chat._conversation.messages("next")
+
+    # Each exchange has an attachment, and only one attachment is allowed.
+    assert [message.parts[-1] for message in messages if message.role == "user"] == ["prompt 5", "next"]
+    assert capsys.readouterr().err.count("its oldest exchanges are left out") == 1
+
+
+async def test_media_that_the_assistant_made_do_not_shorten_a_chat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOTET_MAX_INPUT_MEDIA", "1")
+    async with embedded(Factory.of_toys()) as motet:
+        chat = Chat(motet, RequestOptions(), tmp_path)
+        for number in range(3):
+            assert await chat.process(f"prompt {number}") is Exit.OK
+
+        assert len(chat._conversation.messages("next")) == 7
 
 
 async def test_a_refused_turn_is_not_part_of_the_conversation(tmp_path: Path) -> None:
