@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -97,9 +98,9 @@ def open_bundle(name: str, parts: tuple[str, ...] | None = None) -> Bundle:
 
     `parts` limits the verification to these subfolders. Raises `BundleError`, which names the wrong file.
     """
-    folder = Path(name)
-    if folder.is_dir():
-        return Bundle.load(folder, parts)
+    # Unlike Path.is_dir, os.path.isdir returns False for a name that no folder can have.
+    if os.path.isdir(name):
+        return Bundle.load(Path(name), parts)
     if "/" in name:
         raise BundleError(f"there is no folder {name}: name a shipped bundle, or the folder of a bundle")
     return Bundle.load(bundle_folder(name), parts)

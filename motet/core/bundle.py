@@ -1,7 +1,8 @@
 """The bundle of a model: a folder with the manifest `bundle.yaml`, weights in safetensors and their configurations.
 
 The manifest holds every fact about a model that the code needs. The code has no constants of a particular model.
-Loading is strict: an unknown key, a missing file or a wrong sha256 raises an error that names the key or the file.
+Loading is strict: an unknown key, a missing file, a file that the manifest does not list, or a wrong sha256 raises an
+error that names the key or the file. A manifest from a stranger cannot hang the process or exhaust its memory.
 
 The manifest is a pydantic model (docs/adr/0001), so the client does not import this module.
 """
@@ -9,25 +10,37 @@ The manifest is a pydantic model (docs/adr/0001), so the client does not import 
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Annotated, Literal, Self
+from pathlib import Path, PurePath
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from motet.core.errors import BundleError, NotFoundError, Reason
 from motet.core.signals import Grammar
 
 MANIFEST = "bundle.yaml"
 
-RelativePath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$")]
+_MAX_MANIFEST_BYTES = 128 * 1024
+_MAX_DEPTH = 16
+"""Maximum number of nested lists and mappings in a manifest."""
+_MAX_NODES = 5000
+"""Maximum number of keys and values in a manifest. Parsing them takes about a second."""
+
+RelativePath = Annotated[
+    str, Field(max_length=1024, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$")
+]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Modality = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+Size = Annotated[int, Field(ge=1, le=1_000_000)]
+"""A number of tokens, or a length of a tensor's axis."""
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class EncoderEntry(_Entry):
@@ -47,9 +60,9 @@ class LanguageModelEntry(_Entry):
     projections: RelativePath
     prompt: Literal["vicuna-v0"]
     """The chat template, see `motet.models.llm.chat_template`. The code supports only this template."""
-    first_control: PositiveInt
+    first_control: Size
     """Id of the first control token, `<Img>`. `</Img>` and the signal runs follow. All text ids are lower."""
-    max_tokens: PositiveInt
+    max_tokens: Size
     """Maximum number of tokens of prompt plus response: the positions that the model was trained for."""
 
 
@@ -58,7 +71,7 @@ class SignalEntry(_Entry):
 
     token: Annotated[str, Field(pattern=r"\{i\}")]
     """Spelling of the tokens, such as "[IMG{i}]" for [IMG0], [IMG1], ... Error messages name the tokens with it."""
-    run: PositiveInt
+    run: Annotated[int, Field(ge=1, le=1024)]
     """Number of tokens of the run."""
     decoder: str
 
@@ -69,10 +82,10 @@ class DecoderEntry(_Entry):
     kind: str
     """The implementation, see `motet.models.diffusion.decoder`."""
     path: RelativePath
-    conditioning: Annotated[list[PositiveInt], Field(min_length=1)]
+    conditioning: Annotated[list[Size], Field(min_length=1, max_length=8)]
     """Shape of the conditioning, a float32 tensor."""
     media_type: str
-    steps: PositiveInt
+    steps: Annotated[int, Field(ge=1, le=1000)]
     """Default number of denoising steps."""
     guidance: Annotated[float, Field(ge=1)]
     """Default classifier-free guidance scale; 1 means no guidance."""
@@ -131,7 +144,7 @@ class Bundle:
         """sha256 of the manifest, in hex. It identifies the model, because the manifest lists every file's sha256."""
 
     def path(self, relative: str) -> Path:
-        """Return the path of a file or folder of the manifest on this machine."""
+        """Return the path of a folder of the manifest on this machine."""
         return self.folder / relative
 
     @classmethod
@@ -142,19 +155,81 @@ class Bundle:
         Raise `BundleError` that names the file.
         """
         folder = folder.resolve()
+        raw = _read_manifest(folder / MANIFEST)
         try:
-            raw = (folder / MANIFEST).read_bytes()
-            manifest = Manifest.model_validate(yaml.safe_load(raw))
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise BundleError(f"{folder.name}/{MANIFEST} is missing: pass the folder of a bundle") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise BundleError(f"{folder.name}/{MANIFEST} is not valid YAML") from error
+            manifest = Manifest.model_validate(_parse_yaml(raw))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            place = ".".join(map(str, first["loc"])) or MANIFEST
+            place = ".".join(map(str, first["loc"]))[:200] or MANIFEST
             raise BundleError(f"{folder.name}/{MANIFEST}: {place}: {first['msg']}") from error
+        except Exception as error:
+            # The library raises any exception for values such as a number of a million digits.
+            raise BundleError(f"{folder.name}/{MANIFEST} is not valid YAML: {_reason(error)}") from error
         _verify(folder, manifest, None if folders is None else tuple(folders))
         return cls(folder, manifest, hashlib.sha256(raw).hexdigest())
+
+
+class _ManifestLoader(yaml.SafeLoader):
+    """A YAML loader that needs time and memory in proportion to the document. Dates are text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 (the base class declares it so)
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    _depth = _nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        # A few aliases and merge keys can describe a document that does not fit into memory.
+        if self.check_event(yaml.AliasEvent):
+            raise _ManifestError("write a value again instead of an alias")
+        if self._depth == _MAX_DEPTH:
+            raise _ManifestError(f"nest at most {_MAX_DEPTH} lists and mappings")
+        self._nodes += 1
+        if self._nodes > _MAX_NODES:
+            raise _ManifestError(f"write at most {_MAX_NODES} keys and values")
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        mapping = super().construct_mapping(node, deep)
+        if len(mapping) < len(node.value):
+            raise _ManifestError(f"line {node.start_mark.line + 1} begins a mapping with two equal keys")
+        return mapping
+
+
+class _ManifestError(yaml.YAMLError):
+    """A valid YAML document that no manifest needs. The message is for people."""
+
+
+def _parse_yaml(raw: bytes) -> object:
+    return yaml.load(raw, _ManifestLoader)  # a subclass of SafeLoader
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, _ManifestError):
+        return str(error)
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"correct line {error.problem_mark.line + 1}"
+    return "correct its values"
+
+
+def _read_manifest(path: Path) -> bytes:
+    name = f"{path.parent.name}/{MANIFEST}"
+    try:
+        # Opening a pipe would wait for a writer.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise BundleError(f"{name} is not a regular file: pass the folder of a bundle")
+        with path.open("rb") as file:
+            raw = file.read(_MAX_MANIFEST_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise BundleError(f"{name} is missing: pass the folder of a bundle") from error
+    except OSError as error:
+        raise BundleError(f"{name} cannot be read: check its permissions") from error
+    if len(raw) > _MAX_MANIFEST_BYTES:
+        raise BundleError(f"{name} is larger than {_MAX_MANIFEST_BYTES} bytes, the limit of a manifest")
+    return raw
 
 
 def _verify(folder: Path, manifest: Manifest, folders: tuple[str, ...] | None) -> None:
@@ -164,15 +239,37 @@ def _verify(folder: Path, manifest: Manifest, folders: tuple[str, ...] | None) -
         path = folder / name
         if not path.is_file():
             raise BundleError(f"{name} is missing from the bundle {manifest.name}; fetch the bundle again")
-        if digest_of(path) != expected:
+        try:
+            digest = digest_of(path)
+        except OSError as error:
+            raise BundleError(f"{name} of the bundle {manifest.name} cannot be read: check its permissions") from error
+        if digest != expected:
             raise BundleError(
                 f"{name} is not the file that the manifest of {manifest.name} lists: the file was changed or "
                 "is incomplete; fetch the bundle again"
             )
-    listed = set(manifest.files)
-    for path in folder.rglob("*.safetensors"):
-        if (name := path.relative_to(folder).as_posix()) not in listed:
-            raise BundleError(f"{name} is in the bundle {manifest.name}, but its manifest does not list it")
+    for name in files_of(folder):
+        if name not in manifest.files:
+            raise BundleError(
+                f"{name} is in the bundle {manifest.name}, but its manifest does not list it: remove the file"
+            )
+
+
+def files_of(folder: Path) -> list[str]:
+    """Return the relative paths of a bundle's files, sorted. The manifest, documents and hidden files are left out.
+
+    A manifest lists exactly these files, because all others are no part of a model.
+    """
+    names: list[str] = []
+    for parent, subfolders, files in os.walk(folder):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        paths = (PurePath(parent, file).relative_to(folder) for file in files)
+        names += [path.as_posix() for path in paths if not _is_document(path)]
+    return sorted(names)
+
+
+def _is_document(path: PurePath) -> bool:
+    return path.name.startswith(".") or path.suffix == ".md" or path.as_posix() == MANIFEST
 
 
 def digest_of(path: Path) -> str:
@@ -185,6 +282,7 @@ def bundle_folder(name: str) -> Path:
     """Return the folder of a bundle that ships with Motet, in the repository or in the wheel. Raise `BundleError`."""
     package = Path(__file__).resolve().parent.parent
     for folder in (package.parent / "bundles" / name, package / "_bundles" / name):
-        if (folder / MANIFEST).is_file():
+        # os.path.isfile also returns False for a name that no file can have.
+        if os.path.isfile(folder / MANIFEST):
             return folder
     raise BundleError(f"there is no bundle {name!r}: pass the name of a shipped bundle, or the folder of a bundle")

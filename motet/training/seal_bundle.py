@@ -13,18 +13,14 @@ from typing import Annotated
 
 import typer
 
-from motet.core.bundle import MANIFEST, Bundle, digest_of
-
-_DOCUMENTS = {MANIFEST, "MODEL_CARD.md", "LICENCES.md"}
+from motet.core.bundle import MANIFEST, Bundle, digest_of, files_of
 
 
 def seal_bundle(folder: Path) -> Bundle:
     """Write the list of files, then load and return the bundle. Raise `BundleError` if the bundle is invalid."""
     manifest = folder / MANIFEST
     settings = manifest.read_text().split("\nfiles:")[0]
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    names = [path.relative_to(folder).as_posix() for path in files]
-    lines = [f"  {name}: {digest_of(folder / name)}" for name in names if name not in _DOCUMENTS]
+    lines = [f"  {name}: {digest_of(folder / name)}" for name in files_of(folder)]
     manifest.write_text("\n".join([settings.rstrip("\n"), "files:", *lines, ""]))
     return Bundle.load(folder)
 

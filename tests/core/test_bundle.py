@@ -1,5 +1,6 @@
 """Tests of the manifest and of a bundle's verification. Errors name the wrong file."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,21 @@ def test_weights_that_the_manifest_does_not_list_are_refused(folder: Path) -> No
         Bundle.load(folder)
 
 
+@pytest.mark.parametrize("name", ["encoder/tokenizer.json", "llm/generation_config.json", "weights.bin"])
+def test_every_file_that_the_manifest_does_not_list_is_refused_by_name(folder: Path, name: str) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"{}")
+    with pytest.raises(BundleError, match=f"{name} is in the bundle tiny"):
+        Bundle.load(folder)
+
+
+@pytest.mark.parametrize("name", ["README.md", "encoder/MODEL_CARD.md", ".gitattributes", ".cache/x.json"])
+def test_documents_and_hidden_files_need_not_be_listed(folder: Path, name: str) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"?")
+    assert Bundle.load(folder).manifest.name == "tiny"
+
+
 def test_a_process_verifies_only_the_folders_that_it_uses(folder: Path) -> None:
     (folder / WEIGHTS).write_bytes(b"changed")
 
@@ -106,6 +122,8 @@ def test_a_process_verifies_only_the_folders_that_it_uses(folder: Path) -> None:
         ({"files": {"../x": "sha256:" + "0" * 64}}, "files"),
         ({"files": {"/etc/passwd": "sha256:" + "0" * 64}}, "files"),
         ({"files": {WEIGHTS: "md5:0"}}, "files"),
+        ({"name": 10**30}, "name"),
+        ({"description": {"x" * 5000: 1}}, "description"),
         ({"encoder": {"kind": "clip", "path": "encoder", "modalities": ["sight"]}}, "encoder.kind: Input should be"),
         ({"signals": {"sight": {"token": "[IMG{i}]", "run": 0, "decoder": "painter"}}}, "signals.sight.run"),
         ({"signals": {"sight": {"token": "[IMG{i}]", "run": 4, "decoder": "ghost"}}}, "names the decoder 'ghost'"),
@@ -122,6 +140,54 @@ def test_an_invalid_manifest_is_refused(folder: Path, change: dict[str, object],
 def test_a_file_that_is_not_a_manifest_is_refused(folder: Path, content: str) -> None:
     (folder / MANIFEST).write_text(content)
     with pytest.raises(BundleError):
+        Bundle.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a: &a {x: 1}\nb: &b {<<: [*a, *a]}\nc: {<<: [*b, *b]}", "instead of an alias"),
+        ("name: &x [a]\nlicence: *x", "instead of an alias"),
+        ("[" * 100_000, "nest at most"),
+        ("a: " + "{a: " * 30_000, "nest at most"),
+        ("- a\n" * 30_000, "at most 5000"),
+        ("name: a\nname: b", "two equal keys"),
+        ("name: !!python/object/apply:os.system [ls]", "correct line 1"),
+        ("name: !!timestamp 2024-99-99", "correct its values"),
+        ("name: !!int ''", "correct its values"),
+        ("steps: " + "9" * 5000, "correct its values"),
+        ("licence: 1" + ":59" * 1000 + ".5", "correct its values"),
+        ("name: " + "a" * 200_000, "larger than"),
+    ],
+)
+def test_a_manifest_that_would_cost_much_is_refused_at_once(folder: Path, content: str, message: str) -> None:
+    (folder / MANIFEST).write_text(content)
+    with pytest.raises(BundleError, match=message) as caught:
+        Bundle.load(folder)
+    assert MANIFEST in caught.value.message
+    assert len(caught.value.message) < 500
+
+
+def test_a_date_in_a_manifest_is_text(folder: Path) -> None:
+    text = (folder / MANIFEST).read_text().replace("For tests.", "2024-13-45")
+    (folder / MANIFEST).write_text(text)
+    assert Bundle.load(folder).manifest.description == "2024-13-45"
+
+
+def test_a_manifest_that_is_no_regular_file_is_refused(folder: Path) -> None:
+    manifest = folder / MANIFEST
+    manifest.unlink()
+    for make in (manifest.mkdir, lambda: os.mkfifo(manifest), lambda: manifest.symlink_to("/dev/zero")):
+        make()
+        with pytest.raises(BundleError, match="bundle.yaml is not a regular file"):
+            Bundle.load(folder)
+        manifest.rmdir() if manifest.is_dir() else manifest.unlink()
+
+
+def test_a_listed_file_that_is_no_regular_file_is_refused(folder: Path) -> None:
+    (folder / WEIGHTS).unlink()
+    (folder / WEIGHTS).symlink_to("/dev/zero")
+    with pytest.raises(BundleError, match=f"{WEIGHTS} is missing"):
         Bundle.load(folder)
 
 
