@@ -99,11 +99,15 @@ def open_bundle(name: str, parts: tuple[str, ...] | None = None) -> Bundle:
     `parts` limits the verification to these subfolders. Raises `BundleError`, which names the wrong file.
     """
     # Unlike Path.is_dir, os.path.isdir returns False for a name that no folder can have.
-    if os.path.isdir(name):
-        return Bundle.load(Path(name), parts)
-    if "/" in name:
+    if "/" in name and not os.path.isdir(name):
         raise BundleError(f"there is no folder {name}: name a shipped bundle, or the folder of a bundle")
-    return Bundle.load(bundle_folder(name), parts)
+    bundle = Bundle.load(Path(name) if os.path.isdir(name) else bundle_folder(name), parts)
+    for file in bundle.manifest.files_in(parts):
+        if file.endswith(".safetensors"):
+            from motet.models.weight_file import check_weight_file
+
+            check_weight_file(bundle.path(file), file)
+    return bundle
 
 
 @contextmanager

@@ -122,6 +122,11 @@ class Manifest(_Entry):
         tokens = {modality: signal.token for modality, signal in self.signals.items()}
         return Grammar.from_lengths(self.language_model.first_control + 2, lengths, tokens)
 
+    def files_in(self, folders: Iterable[str] | None) -> list[str]:
+        """Return the names of the files in some folders, in the order of the list. None means all files."""
+        starts = ("",) if folders is None else tuple(f"{folder}/" for folder in folders)
+        return [name for name in self.files if name.startswith(starts)]
+
     def decoder_of(self, modality: str) -> DecoderEntry:
         """Return the decoder of a modality. Raise `NotFoundError` if the modality has no signal run."""
         if modality not in self.signals:
@@ -165,7 +170,7 @@ class Bundle:
         except Exception as error:
             # The library raises any exception for values such as a number of a million digits.
             raise BundleError(f"{folder.name}/{MANIFEST} is not valid YAML: {_reason(error)}") from error
-        _verify(folder, manifest, None if folders is None else tuple(folders))
+        _verify(folder, manifest, folders)
         return cls(folder, manifest, hashlib.sha256(raw).hexdigest())
 
 
@@ -232,11 +237,9 @@ def _read_manifest(path: Path) -> bytes:
     return raw
 
 
-def _verify(folder: Path, manifest: Manifest, folders: tuple[str, ...] | None) -> None:
-    for name, expected in manifest.files.items():
-        if folders is not None and not any(name.startswith(f"{subfolder}/") for subfolder in folders):
-            continue
-        path = folder / name
+def _verify(folder: Path, manifest: Manifest, folders: Iterable[str] | None) -> None:
+    for name in manifest.files_in(folders):
+        path, expected = folder / name, manifest.files[name]
         if not path.is_file():
             raise BundleError(f"{name} is missing from the bundle {manifest.name}; fetch the bundle again")
         try:

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
 
-from safetensors.torch import load_file
-
-from motet.core.bundle import Bundle
+from motet.core.bundle import MANIFEST, Bundle
 from motet.core.deadline import Deadline
 from motet.core.encode_each import encode_each
-from motet.core.errors import BundleError
 from motet.core.media import Media
 from motet.core.tensors import Tensor
 from motet.media import kinds
 from motet.media.decode import decode_clip, decode_picture, decode_sound
+from motet.models.config_rules import check_field, one_of, parse_config
 from motet.models.device import device_of
 from motet.models.encoder.batcher import Batcher
 from motet.models.encoder.network import ImageBind, ImageBindConfig, TwoFrames
 from motet.models.encoder.preprocessing import EDITION, Views, clip_views, picture_views, sound_views
+from motet.models.model_folder import ModelFolder, check_shapes
+
+_MODALITIES = ("image", "audio", "video")
 
 _UNUSED = (
     "modality_postprocessors.",
@@ -94,7 +93,11 @@ def _as_clip(still: Views) -> Views:
 
 def load_encoder(bundle: Bundle, device: str = "auto") -> ImageBindEncoder:
     """Return the encoder of a bundle on the device that the setting `device` names. Raises `BundleError`."""
-    return ImageBindEncoder(load_imagebind(bundle.path(bundle.manifest.encoder.path)).to(device_of(device)))
+    entry = bundle.manifest.encoder
+    check_field(MANIFEST, "encoder.kind", entry.kind, one_of("imagebind"))
+    for modality in entry.modalities:
+        check_field(MANIFEST, "encoder.modalities", modality, one_of(*_MODALITIES))
+    return ImageBindEncoder(load_imagebind(ModelFolder.of(bundle, entry.path)).to(device_of(device)))
 
 
 def version_of(bundle: Bundle) -> str:
@@ -104,19 +107,15 @@ def version_of(bundle: Bundle) -> str:
     return sha256(repr((EDITION, weights)).encode()).hexdigest()
 
 
-def load_imagebind(folder: Path) -> ImageBind:
+def load_imagebind(folder: ModelFolder) -> ImageBind:
     """Return the network of a folder with `config.json` and `model.safetensors`, in float32.
 
     Accepts the reference's checkpoints unchanged, and ignores their other modalities. Raises `BundleError` if another
     parameter is missing or unexpected.
     """
-    network = ImageBind(ImageBindConfig.read(json.loads((folder / "config.json").read_text()))).eval()
-    state = load_file(folder / "model.safetensors")
-    used = {name: value.float() for name, value in state.items() if not name.startswith(_UNUSED)}
-    keys = network.load_state_dict(used, strict=False)
-    for problem, names in (("missing", keys.missing_keys), ("unexpected", keys.unexpected_keys)):
-        if names:
-            raise BundleError(
-                f"{folder.name}/model.safetensors has {len(names)} {problem} parameters, such as {names[0]}"
-            )
+    config = parse_config(ImageBindConfig, folder.config(), folder.label("config.json"))
+    network = ImageBind(config).eval()
+    used = {name: value for name, value in folder.weights("model").items() if not name.startswith(_UNUSED)}
+    check_shapes(network.state_dict(), used, folder.label("model.safetensors"))
+    network.load_state_dict(used)
     return network

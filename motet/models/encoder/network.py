@@ -7,24 +7,38 @@ config, so `imagebind_huge` and the nano encoder share this code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
+
+_Width = Annotated[int, Field(ge=1, le=2**16)]
+_Count = Annotated[int, Field(ge=1, le=1000)]
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True, slots=True)
 class VisionConfig:
-    """The sizes of the vision encoder. Lengths are in pixels. `imagebind_huge` has 1280, 32, 16, 14 and 224."""
+    """The sizes of the vision encoder. Lengths are in pixels. `imagebind_huge` has 1280, 32, 16, 14 and 224.
 
-    width: int
-    blocks: int
-    heads: int
-    patch: int
-    size: int
+    `width` must be a multiple of `heads`, and `size` of `patch`.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    width: _Width
+    blocks: _Count
+    heads: _Width
+    patch: _Width
+    size: _Width
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"width must be a multiple of heads, {self.heads}")
+        if self.size % self.patch:
+            raise ValueError(f"size must be a multiple of patch, {self.patch}")
 
     @property
     def patches(self) -> int:
@@ -36,18 +50,26 @@ class VisionConfig:
 class SoundConfig:
     """The sizes of the audio encoder. Its input is a spectrogram of `bins` mel bands and `frames` frames of 10 ms.
 
-    `mean` and `deviation` normalise the log-mel values. They were measured on the training set.
+    `mean` and `deviation` normalise the log-mel values. They were measured on the training set. `width` must be a
+    multiple of `heads`. `bins` and `frames` must be at least `kernel`.
     """
 
-    width: int
-    blocks: int
-    heads: int
-    kernel: int = 16
-    stride: int = 10
-    bins: int = 128
-    frames: int = 204
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    width: _Width
+    blocks: _Count
+    heads: _Width
+    kernel: _Count = 16
+    stride: _Count = 10
+    bins: _Count = 128
+    frames: _Width = 204
     mean: float = -4.268
-    deviation: float = 9.138
+    deviation: Annotated[float, Field(gt=0)] = 9.138
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"width must be a multiple of heads, {self.heads}")
+        if min(self.bins, self.frames) < self.kernel:
+            raise ValueError(f"bins and frames must be at least kernel, {self.kernel}")
 
     @property
     def patches(self) -> int:
@@ -59,14 +81,10 @@ class SoundConfig:
 class ImageBindConfig:
     """The sizes of an ImageBind. `width` is the width of the joint space, 1024 for `imagebind_huge`."""
 
-    width: int
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    width: _Width
     vision: VisionConfig
     audio: SoundConfig
-
-    @classmethod
-    def read(cls, values: Mapping[str, Any]) -> ImageBindConfig:
-        """Read the values of a bundle's `encoder/config.json`. Raises TypeError or KeyError for a wrong entry."""
-        return cls(values["width"], VisionConfig(**values["vision"]), SoundConfig(**values["audio"]))
 
 
 class Linear(nn.Linear):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from math import prod
 
 from motet.core.bundle import Bundle
 from motet.core.deadline import Deadline
@@ -107,8 +106,10 @@ def _size_of(prompt: Prompt) -> int:
 def _check_shape(outputs: Mapping[str, ProjectorConfig], modality: str, shape: tuple[int, ...]) -> None:
     if modality not in outputs:
         raise BundleError(f"the projections lack {modality!r}, which the manifest lists under signals")
-    size = outputs[modality].queries * outputs[modality].out_width
-    if prod(shape) != size:
+    queries, width = outputs[modality].queries, outputs[modality].out_width
+    # An axis of length 1 does not change the order of the numbers. Any other difference of the shapes does.
+    if [side for side in shape if side > 1] != [side for side in (queries, width) if side > 1]:
         raise BundleError(
-            f"the projection of {modality!r} has {size} outputs, but its decoder's conditioning is {list(shape)}"
+            f"the projection of {modality!r} has {queries * width} outputs, but its decoder's conditioning is "
+            f"{list(shape)}: the manifest must have [{queries}, {width}]"
         )

@@ -1,50 +1,44 @@
 """Loading a language model from its bundle: the checkpoint, the adapter, the projections, the tokenizer.
 
 Loading is strict. A checkpoint with a missing or unexpected parameter is refused, and the error names the parameter. A
-projection that silently stays random is the oldest bug of NExT-GPT's users.
+projection that silently stays random is the oldest bug of NExT-GPT's users. A config with a field that is not
+implemented is refused, too: the model would compute something else.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from motet.core.bundle import Bundle
 from motet.core.errors import BundleError
 from motet.core.signals import Grammar
+from motet.models.config_rules import parse_config
 from motet.models.device import device_of
 from motet.models.llm.checkpoint_names import to_v0
+from motet.models.llm.config_fields import check_adapter, check_language_model
 from motet.models.llm.layers.checkpoint import CheckpointConfig, LlamaCheckpoint
 from motet.models.llm.network import Llama
 from motet.models.llm.projections import Projections, ProjectionsConfig
 from motet.models.llm.tokenizer import Tokenizer
+from motet.models.model_folder import ModelFolder, check_names, check_shape, check_shapes
 
 _VOCABULARY_WEIGHTS = ("model.embed_tokens.weight", "lm_head.weight")
 _ADAPTER_PREFIX = "base_model.model."
-
-# The fields of peft that have an effect here, or none at all. Any other field changes the computation if it is set.
-_ADAPTER_FIELDS = {
-    *("r", "lora_alpha", "target_modules", "bias"),
-    *("peft_type", "task_type", "inference_mode", "base_model_name_or_path", "revision", "auto_mapping"),
-    *("lora_dropout", "init_lora_weights", "megatron_core", "peft_version"),
-}
 
 
 def load_llama(bundle: Bundle, device: str = "auto") -> Llama:
     """Load the network of a bundle's language model to the device that `device` names, see `device_of`.
 
-    The dtype is float32 on a CPU and bfloat16 on a GPU. Raises `BundleError`, which names the file and the parameter.
+    The dtype is float32 on a CPU and bfloat16 on a GPU. Raises `BundleError`, which names the file and the parameter or
+    field.
     """
     target = device_of(device)
     entry = bundle.manifest.language_model
     model = load_checkpoint(bundle)
-    projections = _load_projections(bundle.path(entry.projections), model.config.hidden_size)
+    projections = _load_projections(ModelFolder.of(bundle, entry.projections), model.config.hidden_size)
     model = model.to(target, torch.float32 if target.type == "cpu" else torch.bfloat16)
     longest_run = max((run.length for run in bundle.manifest.grammar.runs), default=1)
     return Llama(model, projections.to(target), entry.max_tokens, longest_run)
@@ -53,12 +47,14 @@ def load_llama(bundle: Bundle, device: str = "auto") -> Llama:
 def load_checkpoint(bundle: Bundle) -> LlamaCheckpoint:
     """Load the parameters of the language model, in float32, with its adapter merged. Raises `BundleError`."""
     entry = bundle.manifest.language_model
-    folder = bundle.path(entry.path)
+    folder = ModelFolder.of(bundle, entry.path)
     vocabulary_size = _vocabulary_size(bundle.manifest.grammar, entry.first_control)
-    config = CheckpointConfig.read(json.loads((folder / "config.json").read_text()))
+    values = folder.config()
+    check_language_model(folder.label("config.json"), values, entry)
+    config = CheckpointConfig.read(values)
     state = _load_base(folder, config)
     if entry.lora is not None:
-        _merge_adapter(state, bundle.path(entry.lora), config, vocabulary_size)
+        _merge_adapter(state, ModelFolder.of(bundle, entry.lora), config, vocabulary_size)
     for name in _VOCABULARY_WEIGHTS:
         if len(state[name]) < vocabulary_size:
             raise BundleError(
@@ -74,10 +70,11 @@ def load_checkpoint(bundle: Bundle) -> LlamaCheckpoint:
 def load_tokenizer(bundle: Bundle) -> Tokenizer:
     """Load the bundle's tokenizer. Raises `BundleError` if its ids overlap those of the control tokens."""
     entry = bundle.manifest.language_model
-    tokenizer = Tokenizer.load(bundle.path(entry.path) / "tokenizer.json")
+    folder = ModelFolder.of(bundle, entry.path)
+    tokenizer = Tokenizer.load(folder.file("tokenizer.json"))
     if len(tokenizer) > entry.first_control:
         raise BundleError(
-            f"{entry.path}/tokenizer.json has {len(tokenizer)} tokens, but the control tokens start at id "
+            f"{folder.label('tokenizer.json')} has {len(tokenizer)} tokens, but the control tokens start at id "
             f"{entry.first_control}: use the tokenizer that came with the checkpoint"
         )
     return tokenizer
@@ -87,71 +84,63 @@ def _vocabulary_size(grammar: Grammar, first_control: int) -> int:
     return max([first_control + 2, *(run.ids.stop for run in grammar.runs)])
 
 
-def _load_base(folder: Path, config: CheckpointConfig) -> dict[str, Tensor]:
+def _load_base(folder: ModelFolder, config: CheckpointConfig) -> dict[str, Tensor]:
     """Read the checkpoint's files, and check that they have exactly the parameters of the configuration."""
-    index = folder / "model.safetensors.index.json"
-    files = set(json.loads(index.read_text())["weight_map"].values()) if index.is_file() else {"model.safetensors"}
-    state = {name: value for file in sorted(files) for name, value in load_file(folder / file).items()}
     # Early checkpoints contain the frequencies of the rotary embedding, which are not parameters.
-    state = {name: value.float() for name, value in state.items() if not name.endswith(".rotary_emb.inv_freq")}
-    if config.tie_word_embeddings:
-        state["lm_head.weight"] = state["model.embed_tokens.weight"]
-    expected = LlamaCheckpoint(config).state_dict()
-    _check(folder, set(expected), state)
-    if wrong := [name for name, value in state.items() if value.shape != expected[name].shape]:
-        _refuse(folder, "mismatched", sorted(wrong))
+    state = {
+        name: value for name, value in folder.weights("model").items() if not name.endswith(".rotary_emb.inv_freq")
+    }
+    label, embedding = folder.label("model.safetensors"), state.get("model.embed_tokens.weight")
+    if config.tie_word_embeddings and embedding is not None:
+        # A file may contain the same weights twice.
+        if not torch.equal(state.pop("lm_head.weight", embedding), embedding):
+            raise BundleError(f"{label}: lm_head.weight must be the token embeddings, because config.json ties them")
+        state["lm_head.weight"] = embedding
+    check_shapes(LlamaCheckpoint(config).state_dict(), state, label)
     return state
 
 
-def _merge_adapter(state: dict[str, Tensor], folder: Path, config: CheckpointConfig, vocabulary_size: int) -> None:
+def _merge_adapter(
+    state: dict[str, Tensor], folder: ModelFolder, config: CheckpointConfig, vocabulary_size: int
+) -> None:
     """Add the adapter to the weights, and replace the token embeddings and the output weights by the adapter's."""
-    values = json.loads((folder / "adapter_config.json").read_text())
-    if unknown := [name for name, value in values.items() if value and name not in _ADAPTER_FIELDS]:
-        raise BundleError(f"{folder.name}/adapter_config.json: {unknown[0]} is set, which is not supported")
-    if values.get("bias", "none") != "none":
-        raise BundleError(f"{folder.name}/adapter_config.json: bias is {values['bias']!r}; only 'none' is supported")
-    adapter = {name: value.float() for name, value in load_file(folder / "adapter_model.safetensors").items()}
+    values = folder.config("adapter_config.json")
+    check_adapter(folder.label("adapter_config.json"), values)
+    adapter, label = folder.weights("adapter_model"), folder.label("adapter_model.safetensors")
     targets = [
         name.removesuffix(".weight")
         for name in state
         if name.removesuffix(".weight").rpartition(".")[2] in values["target_modules"]
     ]
     halves = {f"{_ADAPTER_PREFIX}{target}.lora_{half}.weight" for target in targets for half in "AB"}
-    _check(folder, {*halves, *(_ADAPTER_PREFIX + name for name in _VOCABULARY_WEIGHTS)}, adapter)
+    check_names({*halves, *(_ADAPTER_PREFIX + name for name in _VOCABULARY_WEIGHTS)}, adapter, label)
     for target in targets:
-        down, up = (adapter[f"{_ADAPTER_PREFIX}{target}.lora_{half}.weight"] for half in "AB")
-        state[f"{target}.weight"] = state[f"{target}.weight"] + up @ down * (values["lora_alpha"] / values["r"])
+        weight, rank = state[f"{target}.weight"], values["r"]
+        first, second = (f"{_ADAPTER_PREFIX}{target}.lora_{half}.weight" for half in "AB")
+        check_shape(first, (rank, weight.shape[1]), down := adapter[first], label)
+        check_shape(second, (weight.shape[0], rank), up := adapter[second], label)
+        state[f"{target}.weight"] = weight + up @ down * (values["lora_alpha"] / rank)
     for name in _VOCABULARY_WEIGHTS:
         shape, required = tuple(adapter[_ADAPTER_PREFIX + name].shape), (vocabulary_size, config.hidden_size)
         if shape != required:
             raise BundleError(
-                f"{folder.name} has token embeddings of shape {shape}, but the manifest's control tokens "
+                f"{label} has token embeddings of shape {shape}, but the manifest's control tokens "
                 f"require {required}: the adapter belongs to another vocabulary"
             )
         state[name] = adapter[_ADAPTER_PREFIX + name]
 
 
-def _load_projections(folder: Path, model_width: int) -> Projections:
-    config = ProjectionsConfig.read(json.loads((folder / "config.json").read_text()))
+def _load_projections(folder: ModelFolder, model_width: int) -> Projections:
+    config = parse_config(ProjectionsConfig, folder.config(), folder.label("config.json"))
     if config.model_width != model_width:
-        raise BundleError(f"{folder.name}/config.json is for a model of width {config.model_width}, not {model_width}")
+        raise BundleError(
+            f"{folder.label('config.json')}: model_width must be {model_width}, the width of the language model, "
+            f"not {config.model_width}"
+        )
     projections = Projections(config)
-    state = load_file(folder / "model.safetensors")
-    names = {to_v0(name): name for name in projections.state_dict()}
-    _check(folder, set(names), state)
-    projections.load_state_dict({names[name]: value.float() for name, value in state.items()})
+    expected = {to_v0(name): value for name, value in projections.state_dict().items()}
+    state = folder.weights("model")
+    check_shapes(expected, state, folder.label("model.safetensors"))
+    for name, value in expected.items():
+        value.copy_(state[name])
     return projections
-
-
-def _check(folder: Path, expected: set[str], state: Mapping[str, Tensor]) -> None:
-    if missing := expected - set(state):
-        _refuse(folder, "missing", sorted(missing))
-    if unexpected := set(state) - expected:
-        _refuse(folder, "unexpected", sorted(unexpected))
-
-
-def _refuse(folder: Path, problem: str, names: list[str]) -> None:
-    raise BundleError(
-        f"the weights in {folder.name} have {len(names)} {problem} parameters, such as {names[0]}: "
-        "they belong to another model or are incomplete"
-    )

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import torch
+from pydantic import ConfigDict, Field
 from torch import Tensor, nn
+
+_Width = Annotated[int, Field(ge=1, le=2**20)]
+_STRICT = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,30 +24,30 @@ class ProjectorConfig:
 
     (`queries`, `out_width`) is the shape of the decoder's conditioning, (77, 768) for Stable Diffusion 1.5. `layers` is
     the number of layers of the transformer's encoder, and of its decoder. `inside` is the width of the feed-forward
-    layers.
+    layers. `width` must be a multiple of `heads`.
     """
 
-    queries: int
-    out_width: int
-    width: int = 512
-    heads: int = 4
-    layers: int = 4
-    inside: int = 2048
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    queries: _Width
+    out_width: _Width
+    width: _Width = 512
+    heads: _Width = 4
+    layers: Annotated[int, Field(ge=1, le=1000)] = 4
+    inside: _Width = 2048
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"width must be a multiple of heads, {self.heads}")
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectionsConfig:
     """The projections of a language model of width `model_width` and an encoder of width `encoder_width`."""
 
-    encoder_width: int
-    model_width: int
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    encoder_width: _Width
+    model_width: _Width
     outputs: Mapping[str, ProjectorConfig]
-
-    @classmethod
-    def read(cls, values: Mapping[str, Any]) -> ProjectionsConfig:
-        """Return the config in a bundle's `projections/config.json`. Raises TypeError or KeyError for a wrong entry."""
-        outputs = {name: ProjectorConfig(**sizes) for name, sizes in values["outputs"].items()}
-        return cls(values["encoder_width"], values["model_width"], outputs)
 
 
 class TextFcLayer(nn.Module):

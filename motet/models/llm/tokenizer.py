@@ -13,7 +13,9 @@ import tokenizers
 from tokenizers import Regex, decoders, pre_tokenizers
 
 from motet.core.errors import BundleError
+from motet.core.media import MEBI
 
+_MAX_FILE_BYTES = 64 * MEBI
 _MAX_INCOMPLETE = 64
 """Maximum number of tokens that wait for the end of a character. Each further token would take longer to decode."""
 
@@ -38,19 +40,28 @@ class Tokenizer:
         # Each call encodes one text, so the library's own threads have no use.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            with path.open("rb") as file:
+                values = json.loads(file.read(_MAX_FILE_BYTES))
             # The library splits a text at added tokens before it applies the vocabulary. Without added tokens,
             # everything is text.
             values["added_tokens"] = []
             values["post_processor"] = values["truncation"] = values["padding"] = None
+            # A dropout of training would make the ids random.
+            values["model"].pop("dropout", None)
             normalizer = json.dumps(values.get("normalizer"))
-            return cls(tokenizers.Tokenizer.from_str(json.dumps(values)), adds_space="Prepend" in normalizer)
-        except Exception as error:  # the tokenizers library raises bare Exception
+            tokenizer = cls(tokenizers.Tokenizer.from_str(json.dumps(values)), adds_space="Prepend" in normalizer)
+            # Some errors in a file show only in use.
+            tokenizer.decode_continuation(range(len(tokenizer) - 1, len(tokenizer)))
+            return tokenizer
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            # The tokenizers library raises bare Exception and, for a broken normalizer, a subclass of BaseException.
             raise BundleError(f"{path.name} is not a tokenizer: fetch the bundle again") from error
 
     def __len__(self) -> int:
-        """The number of text tokens. All their ids are lower."""
-        return int(self._tokenizer.get_vocab_size(with_added_tokens=False))
+        """The number of text tokens, or more if there are gaps between the ids. All ids are lower."""
+        return 1 + max(self._tokenizer.get_vocab(with_added_tokens=False).values())
 
     @property
     def max_token_bytes(self) -> int:

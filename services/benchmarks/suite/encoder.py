@@ -26,6 +26,7 @@ from motet.models.encoder.batcher import Batcher
 from motet.models.encoder.imagebind import ImageBindEncoder, load_imagebind, version_of
 from motet.models.encoder.network import ImageBind
 from motet.models.encoder.preprocessing import Views
+from motet.models.model_folder import ModelFolder
 from services.benchmarks.reports.report import Baseline, Figure, Report, at_most
 from services.benchmarks.reports.statistics import alternating, median, seconds_of
 from services.factory import open_bundle
@@ -41,7 +42,7 @@ def measure(bundle: str, items: int, rounds: int) -> Report:
 
 
 async def _measure(bundle: Bundle, items: int, rounds: int) -> Report:
-    network = load_imagebind(bundle.path(bundle.manifest.encoder.path))
+    network = load_imagebind(ModelFolder.of(bundle, bundle.manifest.encoder.path))
     figures = [
         *await _batching(network, items, rounds),
         *await _vision_tower(network, items, rounds),

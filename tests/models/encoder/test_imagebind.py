@@ -18,6 +18,7 @@ from motet.models.arrays import to_torch
 from motet.models.encoder import imagebind
 from motet.models.encoder.imagebind import ImageBindEncoder, load_encoder, load_imagebind, version_of
 from motet.models.encoder.preprocessing import picture_views
+from motet.models.model_folder import ModelFolder
 from tests.media.samples import clip_file, picture_file, sound_file
 from tests.models.tiny_bundle import WIDTH, tiny_bundle
 
@@ -48,7 +49,7 @@ async def test_the_embedding_of_a_picture_is_the_network_s_output_for_its_view(b
     embeddings = await encoder.encode([Media("image/png", picture_file("PNG", picture))], Deadline.after(30))
 
     with torch.inference_mode():
-        expected = load_imagebind(bundle.path("encoder"))("vision", picture_views(picture, 16).pixels)[0]
+        expected = load_imagebind(ModelFolder.of(bundle, "encoder"))("vision", picture_views(picture, 16).pixels)[0]
     torch.testing.assert_close(to_torch(embeddings[0]), expected)
     encoder.close()
 
@@ -89,7 +90,7 @@ async def test_concurrent_media_get_the_embeddings_of_single_media(bundle: Bundl
 
 
 async def test_the_deadline_counts_while_media_wait_for_the_network(bundle: Bundle) -> None:
-    network, started, allowed = load_imagebind(bundle.path("encoder")), threading.Event(), threading.Event()
+    network, started, allowed = load_imagebind(ModelFolder.of(bundle, "encoder")), threading.Event(), threading.Event()
 
     def block(*_: object) -> None:
         started.set()
@@ -111,7 +112,7 @@ async def test_the_deadline_counts_while_media_wait_for_the_network(bundle: Bund
 
 
 async def test_a_sound_is_encoded_while_the_vision_network_is_busy(bundle: Bundle) -> None:
-    network, allowed = load_imagebind(bundle.path("encoder")), threading.Event()
+    network, allowed = load_imagebind(ModelFolder.of(bundle, "encoder")), threading.Event()
     network.modality_trunks["vision"].register_forward_pre_hook(lambda *_: allowed.wait(50) and None)
     encoder = ImageBindEncoder(network)
     picture = asyncio.create_task(encoder.encode([Media("", picture_file("PNG"))], Deadline.after(30)))
@@ -126,7 +127,7 @@ async def test_a_sound_is_encoded_while_the_vision_network_is_busy(bundle: Bundl
 
 @pytest.mark.parametrize("others", [10, 40], ids=["all are decoded", "more than the slots"])
 async def test_a_high_priority_is_encoded_before_items_that_waited_longer(bundle: Bundle, others: int) -> None:
-    network, allowed, batch_sizes = load_imagebind(bundle.path("encoder")), threading.Event(), []
+    network, allowed, batch_sizes = load_imagebind(ModelFolder.of(bundle, "encoder")), threading.Event(), []
     encoder = ImageBindEncoder(network)
     finished: list[int] = []
 
@@ -174,7 +175,7 @@ def test_other_modalities_of_a_checkpoint_are_ignored(bundle: Bundle, tmp_path: 
     }
     write_encoder(bundle, state | others, tmp_path)
 
-    assert load_imagebind(tmp_path).config.width == WIDTH
+    assert load_imagebind(ModelFolder.unlisted(tmp_path)).config.width == WIDTH
 
 
 @pytest.mark.parametrize("drop", [True, False])
@@ -191,7 +192,7 @@ def test_the_error_for_a_missing_or_unexpected_parameter_names_the_parameter(
     write_encoder(bundle, state, tmp_path)
 
     with pytest.raises(BundleError, match=name.replace(".", r"\.")):
-        load_imagebind(tmp_path)
+        load_imagebind(ModelFolder.unlisted(tmp_path))
 
 
 def write_encoder(bundle: Bundle, state: dict[str, torch.Tensor], folder: Path) -> None:

@@ -19,6 +19,7 @@ from motet.models.llm.loading import load_checkpoint, load_llama, load_tokenizer
 from motet.models.llm.network import Llama
 from motet.models.llm.projections import Projections, ProjectionsConfig
 from motet.models.llm.prompt.tokenized_prompt import TokenizedPrompt
+from motet.training.seal_bundle import seal_bundle
 from services.benchmarks.models.stock_libraries import load_transformers_llama
 from tests.models.llm.forwards import run_forward
 from tests.models.tiny_bundle import WIDTH, tiny_bundle
@@ -97,6 +98,14 @@ def test_projections_that_do_not_match_the_decoders_conditioning_are_refused(bun
         load_language_model(Bundle.load(bundle.folder))
 
 
+def test_projections_of_the_transposed_shape_are_refused(bundle: Bundle) -> None:
+    manifest = bundle.folder / "bundle.yaml"
+    manifest.write_text(manifest.read_text().replace("- 4\n    - 6\n", "- 6\n    - 4\n"))
+
+    with pytest.raises(BundleError, match="conditioning is \\[6, 4\\]: the manifest must have \\[4, 6\\]"):
+        load_language_model(Bundle.load(bundle.folder))
+
+
 def test_a_checkpoint_and_its_adapter_have_the_bits_of_transformers_and_peft(bundle: Bundle) -> None:
     expected = load_transformers_llama(bundle).state_dict()
 
@@ -116,7 +125,7 @@ def test_a_checkpoint_in_several_files_is_loaded_as_one(bundle: Bundle) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
 
-    loaded = load_checkpoint(bundle).state_dict()
+    loaded = load_checkpoint(seal_bundle(bundle.folder)).state_dict()
 
     assert all(torch.equal(loaded[name], expected[name]) for name in expected)
 

@@ -14,9 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, rms_norm, silu
 
-from motet.core.errors import BundleError
-
-_ACTIVATION = "silu"
 _DEFAULT_ROTATION = "default"
 
 
@@ -45,20 +42,15 @@ class CheckpointConfig:
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Self:
-        """Return the configuration in a `config.json`. Raises `BundleError`, which names a missing or wrong field."""
-        if values.get("hidden_act", _ACTIVATION) != _ACTIVATION:
-            raise BundleError(f"config.json: hidden_act is {values['hidden_act']!r}; only {_ACTIVATION!r} is supported")
-        heads = values.get("num_attention_heads")
+        """Return the configuration in a `config.json`. Its fields must be checked, see `check_language_model`."""
+        heads = values["num_attention_heads"]
         derived = {
             "num_key_value_heads": values.get("num_key_value_heads") or heads,
-            "head_dim": values.get("head_dim") or (values.get("hidden_size") or 0) // (heads or 1),
+            "head_dim": values.get("head_dim") or values["hidden_size"] // heads,
             "source": values,
         }
         names = cls.__dataclass_fields__
-        try:
-            return cls(**{name: value for name, value in values.items() if name in names} | derived)
-        except TypeError as error:
-            raise BundleError(f"config.json is not the configuration of a LLaMA: {error}") from error
+        return cls(**{name: value for name, value in values.items() if name in names} | derived)
 
 
 def _without_values(*shape: int) -> nn.Parameter:

@@ -24,6 +24,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from motet.core.signals import Grammar
 from motet.models.encoder.imagebind import load_imagebind
 from motet.models.llm.tokenizer import Tokenizer
+from motet.models.model_folder import ModelFolder
 from motet.training.loop import Schedule, TrainingLoop, load_weights, newest_checkpoint
 from motet.training.nano.data.embedding_bank import EmbeddingBank
 from motet.training.nano.data.token_batches import DialogueTokenizer, TokenizedDialogue, draw_batch
@@ -90,7 +91,9 @@ def main(
     embeddings = (
         EmbeddingBank({})
         if stage is DECODING
-        else EmbeddingBank.load_or_compute(load_imagebind(bundle / "encoder"), build.parent / "bank.safetensors")
+        else EmbeddingBank.load_or_compute(
+            load_imagebind(ModelFolder.unlisted(bundle / "encoder")), build.parent / "bank.safetensors"
+        )
     )
     schedule = Schedule(
         steps=50_000, rate=rate or stage.rate, warmup=100, minutes=minutes or stage.minutes, average=0.99, decay=0.01

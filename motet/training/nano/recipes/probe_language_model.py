@@ -27,6 +27,7 @@ from motet.core.workers import Embedding, Prompt, Signal, TextPiece, Turn
 from motet.models.arrays import from_torch, to_torch
 from motet.models.encoder.imagebind import load_imagebind
 from motet.models.llm.language_model import LlamaLanguageModel, load_language_model
+from motet.models.model_folder import ModelFolder
 from motet.training.nano.data.embedding_bank import EmbeddingBank
 from motet.training.nano.dialogues.dialogue import Dialogue, Utterance, plain_text
 from motet.training.nano.dialogues.generator import DialogueGenerator
@@ -133,7 +134,7 @@ def main(
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     loaded = Bundle.load(bundle, folders=())
-    encoder = load_imagebind(bundle / loaded.manifest.encoder.path)
+    encoder = load_imagebind(ModelFolder.of(loaded, loaded.manifest.encoder.path))
     bank = EmbeddingBank.load_or_compute(encoder, embeddings, test_split=True)
     probe = LanguageModelProbe(load_language_model(loaded), bank)
     asyncio.run(probe_all(probe, kinds.split(","), count, seed, verbose))

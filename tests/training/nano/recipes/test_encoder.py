@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 
 from motet.models.encoder.imagebind import load_imagebind
 from motet.models.encoder.network import ImageBind
+from motet.models.model_folder import ModelFolder
 from motet.training.loop import Schedule, TrainingLoop
 from motet.training.nano.data.encoder_example import EncoderExample
 from motet.training.nano.recipes.encoder import (
@@ -124,6 +125,6 @@ def test_the_export_contains_both_towers(tmp_path: Path) -> None:
 
     export(tmp_path / "build", tmp_path / "encoder")
 
-    assert load_imagebind(tmp_path / "encoder").config == NANO
+    assert load_imagebind(ModelFolder.unlisted(tmp_path / "encoder")).config == NANO
     dtypes = {value.dtype for value in load_file(tmp_path / "encoder" / "model.safetensors").values()}
     assert dtypes == {torch.float16}
