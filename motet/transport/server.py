@@ -28,6 +28,13 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
 )
 
+_MIN_STREAMS = 256
+"""Minimum of the maximum number of calls of one connection. A client's calls beyond the maximum wait in the client.
+
+gRPC also counts calls that the client has reset, until the server has handled them. Without this limit, one connection
+that opens and resets 5,000 calls per second delays the calls of all others, and gRPC cancels some of those.
+"""
+
 _GC_THRESHOLD = 10_000
 """`gc.set_threshold` generation 0 (Python's default is 700)."""
 
@@ -101,7 +108,9 @@ class Server:
         if self._credentials is None and not self._insecure_anywhere:
             check_local(self.address)
         self._interceptor = ServerInterceptor(self.limiter)
-        self._server = grpc.aio.server(interceptors=[self._interceptor], options=_OPTIONS)
+        streams = max(_MIN_STREAMS, 2 * self.limiter.load.limit)
+        options = (*_OPTIONS, ("grpc.max_concurrent_streams", streams))
+        self._server = grpc.aio.server(interceptors=[self._interceptor], options=options)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         for servicer in self._servicers:
             servicer.add_to(self._server)

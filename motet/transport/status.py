@@ -16,7 +16,6 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from motet.core.errors import (
-    CancelledError,
     DeadlineError,
     FaultError,
     MotetError,
@@ -147,7 +146,9 @@ def _error_of_code(code: grpc.StatusCode, received: bool, peer: str) -> MotetErr
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             return RequestError(f"a message to or from {peer} is larger than 4 MiB", Reason.INPUT_TOO_LARGE)
         case grpc.StatusCode.CANCELLED:
-            return CancelledError(f"{peer} cancelled the call")
+            # This caller did not cancel: it would get `asyncio.CancelledError`. For a generation that was cancelled by
+            # another caller, the server would send a reason.
+            return RetryableError(f"{peer}, or a proxy, dropped the call; try again", Reason.WORKER_LOST)
         case grpc.StatusCode.UNIMPLEMENTED:
             return FaultError(f"{peer} does not have this method; check its address and version")
         case _:
