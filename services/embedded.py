@@ -55,5 +55,6 @@ async def embedded(factory: Factory) -> AsyncIterator[Motet]:
         },
     )
     # The encoder of this process takes the decoded media that the probe keeps.
-    async with Orchestrator(workers, manifest, factory.digest, settings, partial(probe, keep=True)) as orchestrator:
+    kept = partial(probe, keep=manifest.encoder.preprocessing)
+    async with Orchestrator(workers, manifest, factory.digest, settings, kept) as orchestrator:
         yield orchestrator

@@ -20,6 +20,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from motet.core.errors import BundleError, NotFoundError, Reason
+from motet.core.preprocessing import Preprocessing
 from motet.core.signals import Grammar
 
 MANIFEST = "bundle.yaml"
@@ -50,6 +51,8 @@ class EncoderEntry(_Entry):
     """The implementation: "imagebind" loads weights from `path`, "toy" has no weights."""
     path: RelativePath
     modalities: list[Modality]
+    preprocessing: Preprocessing = Preprocessing()
+    """The choices of the preprocessing that the weights were trained with."""
 
 
 class LanguageModelEntry(_Entry):

@@ -9,24 +9,36 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import resource
 import signal
 import sys
+import time
+from collections.abc import Sequence
 
+from motet.core.preprocessing import Preprocessing
 from motet.media.limits import MediaLimits
-from motet.media.readers import READERS, DecodeError, prepare
+from motet.media.readers import reader_of
+from motet.media.reading import DecodeError, Reading
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
+_MARGIN = 4
+"""Processor time of a child divided by the predicted time, at most. Processors differ, and a prediction is rough."""
+_MIN_SECONDS = 2
+"""Processor time that each child may use, in seconds."""
+
 
 def main() -> None:
-    """Decode stdin. The arguments are the media type, the limits as a JSON object, and "elements" or "facts"."""
-    media_type, limits, output = sys.argv[1], MediaLimits(**json.loads(sys.argv[2])), sys.argv[3]
-    prepare(media_type)
+    """Decode stdin. The arguments are the media type, the limits and the preprocessing in JSON, and the output."""
+    limits = MediaLimits(**json.loads(sys.argv[2]))
+    preprocessing = Preprocessing(**json.loads(sys.argv[3]))
+    reading = Reading(sys.argv[1], limits, preprocessing, sys.argv[4], lambda work: _allow(work, limits))  # type: ignore[arg-type]
+    read = reader_of(reading.media_type)
     _confine(limits)
-    elements = b""
+    elements: Sequence[bytes] = ()
     try:
-        facts, elements = READERS[media_type](sys.stdin.buffer.read(), limits)
+        facts, elements = read(sys.stdin.buffer.read(), reading)
     except DecodeError as error:
         facts = {"error": error.code, "value": error.value}
     except MemoryError:
@@ -35,8 +47,8 @@ def main() -> None:
         # All errors of a codec mean the same for the caller, and their texts must not leave this process.
         facts = {"error": "unreadable", "value": 0}
     sys.stdout.buffer.write(json.dumps(facts).encode() + b"\n")
-    if output == "elements":
-        sys.stdout.buffer.write(elements)
+    if reading.output != "facts":
+        sys.stdout.buffer.writelines(elements)
     sys.stdout.buffer.flush()
 
 
@@ -57,3 +69,12 @@ def _confine(limits: MediaLimits) -> None:
         system.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         # The kernel kills this process if its parent dies.
         system.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _allow(work: float, limits: MediaLimits) -> None:
+    """Limit the processor time by the predicted seconds of work. Raise `DecodeError` if these are too many."""
+    if not work <= limits.work_seconds:
+        raise DecodeError("work", work)
+    seconds = min(limits.cpu_seconds, math.ceil(time.process_time() + _MIN_SECONDS + _MARGIN * work))
+    # Only the soft limit, because a later prediction may be higher.
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, limits.cpu_seconds))

@@ -10,18 +10,21 @@ import os
 import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
-from weakref import WeakKeyDictionary
+from typing import Any
 
 from motet.core.errors import MediaError, Reason
+from motet.core.media import CHUNK_BYTES
+from motet.core.preprocessing import AS_SHOWN, Preprocessing
 from motet.media import kinds
+from motet.media.child_slots import SMALL, ChildSlots
 from motet.media.limits import MediaLimits
+from motet.media.reading import Output
 
 Facts = Mapping[str, float]
-"""The numbers that describe decoded media: those of width, height, frames, samples, channels and rate that apply."""
+"""The numbers that describe decoded media: those of width, height, frames, samples, channels and rate that apply.
 
-Output = Literal["elements", "facts"]
-"""The output of a child: the facts and the elements, or the facts only."""
+`kept` is the number of frames in the elements.
+"""
 
 _START = "import sys; sys.path += {paths!r}; sys.argv = ['', *sys.argv[1:]]; from motet.media.child import main; main()"
 # The child gets no variable of this process except the library path. One thread: NumPy would start several.
@@ -36,6 +39,10 @@ _ERRORS: Mapping[str, tuple[Reason, str]] = {
     "truncated": (Reason.MEDIA_UNREADABLE, "is truncated: send the complete file"),
     "empty": (Reason.MEDIA_UNREADABLE, "contains no picture, sound or clip"),
     "resources": (Reason.MEDIA_LIMIT_EXCEEDED, "takes too much time or memory to decode: send a smaller one"),
+    "work": (
+        Reason.MEDIA_LIMIT_EXCEEDED,
+        "takes about {value:.0f} s to decode; at most {limits.work_seconds:.0f} s are allowed: send a smaller one",
+    ),
     "pixels": (Reason.MEDIA_LIMIT_EXCEEDED, "has {value:.0f} pixels; at most {limits.pixels} are allowed"),
     "aspect": (
         Reason.MEDIA_LIMIT_EXCEEDED,
@@ -51,40 +58,65 @@ _ERRORS: Mapping[str, tuple[Reason, str]] = {
 }
 
 
-async def read(media_type: str, data: bytes, limits: MediaLimits, output: Output) -> tuple[Facts, bytes]:
-    """Decode bytes of a media type in a child process. Return the facts, and the raw elements or b"".
+@dataclasses.dataclass(frozen=True, slots=True)
+class Order:
+    """An order for a child: the claimed type, the limits, the choices and the output. `tenant` is only for fairness."""
 
-    A cancellation or a timeout kills the child. Raises `MediaError` for bytes that cannot be decoded or exceed a limit.
+    media_type: str
+    limits: MediaLimits
+    output: Output
+    preprocessing: Preprocessing = AS_SHOWN
+    tenant: str = ""
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The arguments of the child."""
+        details = (json.dumps(dataclasses.asdict(values)) for values in (self.limits, self.preprocessing))
+        return (self.media_type, *details, self.output)
+
+
+async def read(data: bytes, order: Order) -> tuple[Facts, bytearray]:
+    """Decode bytes in a child process. Return the facts, and the raw elements or no bytes.
+
+    The first child ends early if the file's header predicts much work. The second one then waits for a slot for large
+    media. A cancellation or a timeout kills the child. Raises `MediaError` for bytes that cannot be decoded or exceed a
+    limit.
     """
-    async with _child_slots():
+    slots, limits = ChildSlots.of_this_loop(), order.limits
+    if limits.work_seconds > SMALL:
+        small = dataclasses.replace(order, limits=dataclasses.replace(limits, work_seconds=SMALL))
         try:
-            async with asyncio.timeout(limits.wall_seconds), _child(media_type, limits, output) as child:
-                sending = asyncio.create_task(_send(child, data))
-                try:
-                    return await _receive(child, media_type, limits, output)
-                finally:
-                    sending.cancel()
-        except TimeoutError:
-            raise _error("resources", 0, media_type, limits) from None
+            async with slots.small(order.tenant):
+                return await _read(data, small)
+        except MediaError as error:
+            if error.metadata["cause"] != "work":
+                raise
+    async with slots.large(order.tenant):
+        return await _read(data, order)
 
 
-def _child_slots() -> asyncio.Semaphore:
-    """Return the semaphore of this event loop. It allows one child per core: more children would only hold memory."""
-    return _slots_of.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(os.cpu_count() or 1))
-
-
-_slots_of: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+async def _read(data: bytes, order: Order) -> tuple[Facts, bytearray]:
+    try:
+        async with asyncio.timeout(order.limits.wall_seconds), _child(order) as child:
+            sending = asyncio.create_task(_send(child, data))
+            try:
+                return await _receive(child, order)
+            finally:
+                sending.cancel()
+    except TimeoutError:
+        raise _error("resources", 0, order) from None
 
 
 @contextlib.asynccontextmanager
-async def _child(media_type: str, limits: MediaLimits, output: Output) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _child(order: Order) -> AsyncIterator[asyncio.subprocess.Process]:
     start = _START.format(paths=[_PACKAGES, *(path for path in sys.path if path)])
     child = await asyncio.create_subprocess_exec(
         # -I and -S: ignore PYTHON* variables, the user's site-packages and .pth files.
-        *(sys.executable, "-I", "-S", "-c", start, media_type, json.dumps(dataclasses.asdict(limits)), output),
+        *(sys.executable, "-I", "-S", "-c", start, *order.arguments),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
+        limit=CHUNK_BYTES,
         env=_ENVIRONMENT,
         cwd="/",
     )
@@ -105,26 +137,36 @@ async def _send(child: asyncio.subprocess.Process, data: bytes) -> None:
         child.stdin.close()
 
 
-async def _receive(
-    child: asyncio.subprocess.Process, media_type: str, limits: MediaLimits, output: Output
-) -> tuple[Facts, bytes]:
+async def _receive(child: asyncio.subprocess.Process, order: Order) -> tuple[Facts, bytearray]:
     assert child.stdout is not None
     try:
-        facts = _checked(json.loads(await child.stdout.readline()), media_type, limits)
-        size = _size(facts, kinds.MODALITIES[media_type]) if output == "elements" else 0
-        elements = await child.stdout.readexactly(size)
+        facts = _checked(json.loads(await child.stdout.readline()), order)
+        elements = bytearray(0 if order.output == "facts" else _size(facts, kinds.MODALITIES[order.media_type]))
+        await _fill(elements, child.stdout)
         if await child.stdout.read(1) or await child.wait() != 0:
-            raise _error("unreadable", 0, media_type, limits)
+            raise _error("unreadable", 0, order)
     except (asyncio.IncompleteReadError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         # The kernel killed the child for its memory or time, or hostile bytes control it.
-        raise _error("resources" if await child.wait() else "unreadable", 0, media_type, limits) from None
+        raise _error("resources" if await child.wait() else "unreadable", 0, order) from None
     return facts, elements
 
 
-def _checked(line: Any, media_type: str, limits: MediaLimits) -> Facts:
+async def _fill(elements: bytearray, stream: asyncio.StreamReader) -> None:
+    """Fill the buffer piece by piece, because one large copy would stop the event loop."""
+    position, rest = 0, memoryview(elements)
+    while position < len(elements):
+        piece = await stream.read(min(CHUNK_BYTES, len(elements) - position))
+        if not piece:
+            raise asyncio.IncompleteReadError(b"", len(elements))
+        rest[position : position + len(piece)] = piece
+        position += len(piece)
+
+
+def _checked(line: Any, order: Order) -> Facts:
     """Return the child's facts. Raise `ValueError` unless they are numbers within the limits."""
+    limits, modality = order.limits, kinds.MODALITIES[order.media_type]
     if "error" in line:
-        raise _error(line["error"], float(line["value"]), media_type, limits)
+        raise _error(line["error"], float(line["value"]), order)
     facts = {name: float(value) for name, value in line.items()}
     pixels = facts.get("width", 1) * facts.get("height", 1)
     within_limits = {
@@ -133,9 +175,13 @@ def _checked(line: Any, media_type: str, limits: MediaLimits) -> Facts:
             0 < facts["samples"] <= limits.seconds * facts["rate"] <= limits.seconds * limits.max_sample_rate
             and 0 < facts["channels"] <= limits.channels
         ),
-        "video": lambda: 0 < pixels * facts["frames"] <= limits.clip_pixels and 0 < facts["rate"] <= 1000,
+        "video": lambda: (
+            0 < pixels * facts["kept"] <= limits.clip_pixels
+            and facts["kept"] <= facts["frames"] <= limits.frames
+            and 0 < facts["rate"] <= 1000
+        ),
     }
-    if not within_limits[kinds.MODALITIES[media_type]]():
+    if not within_limits[modality]():
         raise ValueError("the child's numbers exceed its limits")
     return facts
 
@@ -143,10 +189,10 @@ def _checked(line: Any, media_type: str, limits: MediaLimits) -> Facts:
 def _size(facts: Facts, modality: str) -> int:
     if modality == "audio":
         return int(facts["samples"]) * 4
-    return int(facts["width"]) * int(facts["height"]) * int(facts.get("frames", 1)) * 3
+    return int(facts["width"]) * int(facts["height"]) * int(facts.get("kept", 1)) * 3
 
 
-def _error(code: str, value: float, media_type: str, limits: MediaLimits) -> MediaError:
+def _error(code: str, value: float, order: Order) -> MediaError:
     reason, template = _ERRORS[code]
-    message = f"the attached {media_type} {template.format(value=value, limits=limits)}"
-    return MediaError(message, reason, {"media_type": media_type, "cause": code})
+    message = f"the attached {order.media_type} {template.format(value=value, limits=order.limits)}"
+    return MediaError(message, reason, {"media_type": order.media_type, "cause": code})

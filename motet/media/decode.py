@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motet.core.errors import MediaError, Reason
-from motet.core.media import Media
+from motet.core.media import MAX_INLINE_BYTES, Media
+from motet.core.preprocessing import AS_SHOWN, Preprocessing
 from motet.media import confined, kinds
-from motet.media.confined import Facts
+from motet.media.clip_starts import ends_of_parts
+from motet.media.confined import Facts, Order
 from motet.media.decoded_media import DecodedMedia
 from motet.media.limits import DEFAULT_LIMITS, MediaLimits
 
@@ -38,53 +41,113 @@ class ProbeResult:
         return (self.frames or self.samples) / self.rate if self.rate else 0.0
 
 
-async def probe(media: Media, limits: MediaLimits = DEFAULT_LIMITS, *, keep: bool = False) -> ProbeResult:
+@dataclass(frozen=True, slots=True, eq=False)
+class ClipEnds:
+    """The first and the last frame of each part of a clip that an encoder reads, see `motet.media.clip_starts`.
+
+    A frame is uint8 of shape (height, width, 3). The length is the number of all frames of the clip.
+    """
+
+    frames: Mapping[int, NDArray[np.uint8]]
+    """By the position in the clip."""
+    length: int
+    rate: float
+    """Frames per second."""
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        return self.frames[index]
+
+
+async def probe(
+    media: Media, limits: MediaLimits = DEFAULT_LIMITS, *, tenant: str = "", keep: Preprocessing | None = None
+) -> ProbeResult:
     """Decode media to detect their type and facts.
 
     Raises `MediaError` for bytes that have no supported type, have another modality than declared, are damaged or
     truncated, or exceed a limit. Another type of the declared modality is no error: `ProbeResult.media_type` is the
     type of the bytes.
 
-    `keep` is for a process that also encodes: the next decoding of the same bytes takes the result of this decoding.
+    `keep` is the preprocessing of an encoder in the same process: the next decoding of the same bytes for it takes the
+    result of this decoding. `tenant` only affects the scheduling.
     """
     media_type = _type_of(media, limits)
-    facts, elements = await confined.read(media_type, media.data, limits, "elements" if keep else "facts")
-    if keep:
-        digest = await asyncio.to_thread(lambda: media.sha256)
-        DecodedMedia.of_this_loop().put((digest, limits), (facts, elements))
-    counts = {name: int(value) for name, value in facts.items() if name != "rate"}
+    if keep is None:
+        facts, _ = await confined.read(media.data, Order(media_type, limits, "facts", tenant=tenant))
+    else:
+        facts, elements = await confined.read(media.data, Order(media_type, limits, "views", keep, tenant))
+        DecodedMedia.of_this_loop().put((await _digest_of(media), limits, keep), (facts, elements))
+    counts = {name: int(value) for name, value in facts.items() if name not in ("rate", "kept")}
     return ProbeResult(media_type, kinds.MODALITIES[media_type], rate=facts.get("rate", 0.0), **counts)
 
 
-async def decode_picture(media: Media, limits: MediaLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
-    """Return the first picture as uint8 of shape (height, width, 3), upright, on white where it is transparent.
+async def decode_picture(
+    media: Media, limits: MediaLimits = DEFAULT_LIMITS, preprocessing: Preprocessing = AS_SHOWN, *, tenant: str = ""
+) -> NDArray[np.uint8]:
+    """Return the first picture as uint8 of shape (height, width, 3). Raises `MediaError`, see `probe`."""
+    facts, elements = await _views(media, "image", limits, preprocessing, tenant)
+    return np.frombuffer(elements, np.uint8).reshape(int(facts["height"]), int(facts["width"]), 3)
+
+
+async def decode_sound(
+    media: Media, limits: MediaLimits = DEFAULT_LIMITS, preprocessing: Preprocessing = AS_SHOWN, *, tenant: str = ""
+) -> tuple[NDArray[np.float32], int]:
+    """Return the samples of one channel as float32 of shape (samples,) in [-1, 1], and the sample rate in Hz.
 
     Raises `MediaError`, see `probe`.
     """
-    facts, elements = await _elements(media, "image", limits)
-    return np.frombuffer(elements, np.uint8).reshape(int(facts["height"]), int(facts["width"]), 3).copy()
+    facts, elements = await _views(media, "audio", limits, preprocessing, tenant)
+    return np.frombuffer(elements, np.float32), int(facts["rate"])
 
 
-async def decode_sound(media: Media, limits: MediaLimits = DEFAULT_LIMITS) -> tuple[NDArray[np.float32], int]:
-    """Return the mean of all channels as float32 of shape (samples,) in [-1, 1], and the sample rate in Hz.
+async def decode_clip_ends(
+    media: Media, limits: MediaLimits = DEFAULT_LIMITS, preprocessing: Preprocessing = AS_SHOWN, *, tenant: str = ""
+) -> ClipEnds:
+    """Return the frames of a clip that an encoder reads.
 
-    Raises `MediaError`, see `probe`.
+    They are scaled down if all together exceed `limits.clip_pixels`. Raises `MediaError`, see `probe`.
     """
-    facts, elements = await _elements(media, "audio", limits)
-    return np.frombuffer(elements, np.float32).copy(), int(facts["rate"])
+    facts, elements = await _views(media, "video", limits, preprocessing, tenant)
+    length, rate = int(facts["frames"]), facts["rate"]
+    kept = sorted({index for ends in ends_of_parts(length, rate, preprocessing) for index in ends})
+    return ClipEnds(dict(zip(kept, _frames_of(facts, elements), strict=True)), length, rate)
 
 
 async def decode_clip(media: Media, limits: MediaLimits = DEFAULT_LIMITS) -> tuple[NDArray[np.uint8], float]:
-    """Return the clip as uint8 of shape (frames, height, width, 3), and the frames per second.
+    """Return all frames of a clip as uint8 of shape (frames, height, width, 3), and the frames per second.
 
-    The frames are scaled down if all of them together exceed `limits.clip_pixels`. Raises `MediaError`, see `probe`.
+    They are scaled down if all together exceed `limits.clip_pixels`. Raises `MediaError`, see `probe`.
     """
-    facts, elements = await _elements(media, "video", limits)
-    shape = (int(facts["frames"]), int(facts["height"]), int(facts["width"]), 3)
-    return np.frombuffer(elements, np.uint8).reshape(shape).copy(), facts["rate"]
+    media_type = _checked_type(media, "video", limits)
+    facts, elements = await confined.read(media.data, Order(media_type, limits, "elements"))
+    return _frames_of(facts, elements), facts["rate"]
 
 
-async def _elements(media: Media, modality: str, limits: MediaLimits) -> tuple[Facts, bytes]:
+def _frames_of(facts: Facts, elements: bytearray) -> NDArray[np.uint8]:
+    shape = (int(facts["kept"]), int(facts["height"]), int(facts["width"]), 3)
+    return np.frombuffer(elements, np.uint8).reshape(shape)
+
+
+async def _views(
+    media: Media, modality: str, limits: MediaLimits, preprocessing: Preprocessing, tenant: str
+) -> tuple[Facts, bytearray]:
+    """Return the facts and the elements that an encoder reads, from the last probe or from a new child."""
+    media_type = _checked_type(media, modality, limits)
+    decoded = DecodedMedia.of_this_loop().take((await _digest_of(media), limits, preprocessing))
+    return decoded or await confined.read(media.data, Order(media_type, limits, "views", preprocessing, tenant))
+
+
+async def _digest_of(media: Media) -> bytes:
+    """Return the digest. A thread computes it for large media, because that takes longer than a switch of threads."""
+    if len(media.data) <= MAX_INLINE_BYTES:
+        return media.sha256
+    return await asyncio.to_thread(lambda: media.sha256)
+
+
+def _checked_type(media: Media, modality: str, limits: MediaLimits) -> str:
+    """Return the media type. Raise `MediaError` if its modality is another one."""
     media_type = _type_of(media, limits)
     if kinds.MODALITIES[media_type] != modality:
         raise MediaError(
@@ -92,8 +155,7 @@ async def _elements(media: Media, modality: str, limits: MediaLimits) -> tuple[F
             Reason.UNSUPPORTED_MEDIA_TYPE,
             {"media_type": media_type},
         )
-    decoded = DecodedMedia.of_this_loop().take((media.sha256, limits))
-    return decoded or await confined.read(media_type, media.data, limits, "elements")
+    return media_type
 
 
 def _type_of(media: Media, limits: MediaLimits) -> str:

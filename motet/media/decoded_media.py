@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 from motet.caching.lru import LruCache
 from motet.core.media import MEBI
+from motet.core.preprocessing import Preprocessing
 from motet.media.confined import Facts
 from motet.media.limits import MediaLimits
 
@@ -16,10 +17,10 @@ MAX_BYTES = 256 * MEBI
 LIFETIME = 60.0
 """Maximum time between a probe and the use of its decoded media, in seconds. An encoder may load in this time."""
 
-Key = tuple[bytes, MediaLimits]
-"""The SHA-256 digest of the encoded bytes, and the limits of the decoding."""
+Key = tuple[bytes, MediaLimits, Preprocessing]
+"""The SHA-256 digest of the encoded bytes, and the limits and the preprocessing of the decoding."""
 
-Decoded = tuple[Facts, bytes]
+Decoded = tuple[Facts, bytearray]
 
 
 class DecodedMedia:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 PNG, JPEG, WEBP = "image/png", "image/jpeg", "image/webp"
 WAV, FLAC, MP3, OGG = "audio/wav", "audio/flac", "audio/mpeg", "audio/ogg"
-MP4, WEBM = "video/mp4", "video/webm"
+MP4, MOV, WEBM, MKV = "video/mp4", "video/quicktime", "video/webm", "video/x-matroska"
 
 MODALITIES = {
     **dict.fromkeys((PNG, JPEG, WEBP), "image"),
     **dict.fromkeys((WAV, FLAC, MP3, OGG), "audio"),
-    **dict.fromkeys((MP4, WEBM), "video"),
+    **dict.fromkeys((MP4, MOV, WEBM, MKV), "video"),
 }
 
 # Other names of the types, in use by browsers and operating systems.
@@ -22,10 +22,16 @@ _ALIASES = {
     "audio/mp3": MP3,
     "audio/opus": OGG,
     "application/ogg": OGG,
+    "video/x-m4v": MP4,
+    "video/matroska": MKV,
 }
 _UNDECLARED = ("", "application/octet-stream")
 # The brands of ISO base media files with video. HEIC, AVIF and M4A use the same container with other brands.
-_MP4_BRANDS = (b"isom", b"iso2", b"iso4", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"M4V ", b"dash", b"MSNV")
+_MP4_BRANDS = frozenset(
+    b"isom iso2 iso3 iso4 iso5 iso6 iso7 iso8 iso9 mp41 mp42 avc1 M4VH M4VP dash MSNV XAVC 3gp4 3gp5 3gp6 cmfc".split()
+) | {b"M4V "}
+# QuickTime files of before the brands begin with another box.
+_QUICKTIME_BOXES = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 
 
 def normalise(media_type: str) -> str:
@@ -56,9 +62,11 @@ def sniff(data: bytes) -> str | None:
     if head.startswith(b"OggS"):
         return OGG
     if head[4:8] == b"ftyp":
-        return MP4 if head[8:12] in _MP4_BRANDS else None
+        return MOV if head[8:12] == b"qt  " else MP4 if head[8:12] in _MP4_BRANDS else None
+    if head[4:8] in _QUICKTIME_BOXES and head[0] < 0x20:  # The box has less than 512 MiB, so this is no text.
+        return MOV
     if head.startswith(b"\x1a\x45\xdf\xa3"):
-        return WEBM if b"webm" in head else None
+        return WEBM if b"webm" in head else MKV if b"matroska" in head else None
     return MP3 if head.startswith(b"ID3") or _is_mp3_frame(head) else None
 
 

@@ -15,8 +15,9 @@ class MediaLimits:
     header may be wrong.
 
     `aspect` is the longer side of a picture divided by its shorter side; models scale the shorter side to a fixed
-    length. A clip with more than `clip_pixels` in all frames together is scaled down, not refused. Sample rates are in
-    Hz. `bytes` and `memory` are in bytes.
+    length. The decoded frames of a clip are scaled down, not refused, if all together have more than `clip_pixels`.
+    Sample rates are in Hz. `bytes` and `memory` are in bytes. `work_seconds` is the processor time that a file may take
+    as predicted from its header. The child gets a multiple of the prediction, and at most `cpu_seconds`.
     """
 
     bytes: int = MAX_MEDIA_BYTES
@@ -28,6 +29,7 @@ class MediaLimits:
     max_sample_rate: int = 192_000
     frames: int = 600
     clip_pixels: int = 64_000_000
+    work_seconds: float = 10.0
     memory: int = 1024 * MEBI
     cpu_seconds: int = 20
     wall_seconds: float = 30.0

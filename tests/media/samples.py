@@ -69,3 +69,28 @@ def wav_that_claims(size: int, rate: int = RATE, channels: int = 1, samples: byt
     wave_format = struct.pack("<HHIIHH", 1, channels, rate, rate * 2 * channels, 2 * channels, 16)
     body = b"WAVEfmt " + struct.pack("<I", 16) + wave_format + b"data" + struct.pack("<I", size) + samples
     return b"RIFF" + struct.pack("<I", min(size + 36, 2**32 - 1)) + body
+
+
+def jpeg_with_scans(scans: int, side: int) -> bytes:
+    """Return a grey progressive JPEG with `scans` more scans than needed. Each scan costs time and few bytes."""
+    buffer = io.BytesIO()
+    Image.new("L", (side, side), 128).save(buffer, "JPEG", progressive=True, quality=50)
+    data = buffer.getvalue()[:-2]
+    last = data.rindex(b"\xff\xda")
+    table = data.rindex(b"\xff\xc4", 0, last)
+    return data + data[table:] * scans + b"\xff\xd9"
+
+
+def wav_with_list_first(samples: bytes = bytes(3200)) -> bytes:
+    """Return a WAV with a LIST chunk before its format, as some editors write it."""
+    data = wav_that_claims(len(samples), samples=samples)
+    note = b"LIST" + struct.pack("<I", 16) + b"INFOISFT" + struct.pack("<I", 3) + b"me\0\0"
+    return data[:4] + struct.pack("<I", len(data) - 8 + len(note)) + data[8:12] + note + data[12:]
+
+
+def flac_of_unknown_length(sound: NDArray[np.float32] = SOUND) -> bytes:
+    """Return a FLAC whose header does not state the number of samples, as a streaming encoder writes it."""
+    data = bytearray(sound_file("FLAC", "PCM_16", sound))
+    data[21] &= 0xF0  # the 36 bits of the number of samples in STREAMINFO
+    data[22:26] = bytes(4)
+    return bytes(data)

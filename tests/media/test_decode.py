@@ -10,8 +10,19 @@ from PIL import Image
 
 from motet.core.errors import MediaError
 from motet.core.media import Media
+from motet.core.preprocessing import Preprocessing
 from motet.media.decode import decode_clip, decode_picture, decode_sound, probe
-from tests.media.samples import PICTURE, RATE, SOUND, clip, clip_file, picture_file, sound_file
+from tests.media.samples import (
+    PICTURE,
+    RATE,
+    SOUND,
+    clip,
+    clip_file,
+    flac_of_unknown_length,
+    picture_file,
+    sound_file,
+    wav_with_list_first,
+)
 
 
 @pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("WEBP", {"lossless": True})])
@@ -73,6 +84,44 @@ async def test_the_channels_of_a_sound_are_averaged(kind: str, subtype: str) -> 
     assert rate == RATE
     assert abs(len(sound) - len(SOUND)) < 3000
     assert np.abs(sound).max() == pytest.approx(0.25, abs=0.05)
+
+
+async def test_an_encoder_of_the_reference_reads_the_first_channel() -> None:
+    noise = np.random.default_rng(1).normal(0, 0.1, len(SOUND)).astype(np.float32)
+    stereo = Media("", sound_file("WAV", "FLOAT", np.stack([SOUND, noise], axis=1)))
+
+    sound, _ = await decode_sound(stereo, preprocessing=Preprocessing())
+
+    np.testing.assert_array_equal(sound, SOUND)
+
+
+async def test_an_encoder_of_the_reference_drops_transparency_and_orientation() -> None:
+    layers = np.random.default_rng(1).integers(0, 255, (4, 6, 4), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    Image.fromarray(layers, "RGBA").save(buffer, "PNG", exif=exif)
+    media = Media("", buffer.getvalue())
+
+    np.testing.assert_array_equal(await decode_picture(media, preprocessing=Preprocessing()), layers[:, :, :3])
+    assert (await decode_picture(media)).shape == (6, 4, 3)
+
+
+async def test_a_wav_with_a_list_before_its_format_is_decoded() -> None:
+    samples = (np.arange(1600) * 7).astype("<i2")
+
+    sound, rate = await decode_sound(Media("", wav_with_list_first(samples.tobytes())))
+
+    assert rate == RATE
+    np.testing.assert_allclose(sound, samples / 32_768)
+
+
+async def test_a_flac_of_unknown_length_is_decoded_to_its_end() -> None:
+    sound, _ = await decode_sound(Media("", flac_of_unknown_length()))
+    np.testing.assert_allclose(sound, SOUND, atol=1e-4)
+
+    with pytest.raises(MediaError, match="lasts 6[0-9] s; at most 60 s"):
+        await decode_sound(Media("", flac_of_unknown_length(np.tile(SOUND, 62))))
 
 
 async def test_a_sound_beyond_full_scale_is_clipped_and_a_sound_with_nan_is_refused() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -16,7 +17,16 @@ from motet.core.errors import MediaError, Reason
 from motet.core.media import Media
 from motet.media import confined, decode
 from motet.media.limits import DEFAULT_LIMITS, MediaLimits
-from tests.media.samples import SOUND, clip, clip_file, picture_file, png_that_claims, sound_file, wav_that_claims
+from tests.media.samples import (
+    SOUND,
+    clip,
+    clip_file,
+    jpeg_with_scans,
+    picture_file,
+    png_that_claims,
+    sound_file,
+    wav_that_claims,
+)
 
 VALID = {
     "png": picture_file("PNG"),
@@ -136,6 +146,34 @@ async def test_a_child_with_too_little_memory_is_a_limit_error_not_a_damaged_fil
     assert error.reason == Reason.MEDIA_LIMIT_EXCEEDED
 
 
+async def test_a_picture_that_takes_long_by_its_header_is_refused_before_it_is_decoded() -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    error = await error_of(jpeg_with_scans(1000, 4000))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+
+    assert error.reason == Reason.MEDIA_LIMIT_EXCEEDED
+    assert "to decode; at most 10 s are allowed" in str(error)
+    # Two children start and read the header. The decoding would take 14 s.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 4
+    assert (await decode.probe(Media("", jpeg_with_scans(20, 400)))).width == 400
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.1])
+async def test_a_child_that_takes_longer_than_its_header_predicts_is_killed(seconds: float) -> None:
+    program = (
+        "import resource, time; from motet.media.child import _allow; from motet.media.limits import DEFAULT_LIMITS\n"
+        f"_allow({seconds}, DEFAULT_LIMITS); limit, _ = resource.getrlimit(resource.RLIMIT_CPU)\n"
+        "print(limit, flush=True)\n"
+        "while time.process_time() < limit + 5: pass\n"
+        "print('not killed')"
+    )
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
+    out, _ = await child.communicate()
+
+    assert int(out) <= 4
+    assert child.returncode == -signal.SIGXCPU
+
+
 async def test_a_child_that_takes_too_long_is_killed() -> None:
     error = await error_of(VALID["mp4"], limits=MediaLimits(wall_seconds=0.01))
 
@@ -199,10 +237,14 @@ async def test_a_confined_child_can_open_nothing(attempt: str) -> None:
 async def test_an_unprivileged_child_decodes_all_types() -> None:
     # The limit on threads does not apply to root. A codec that needs a thread would fail for all other users.
     program = (
-        "import os; from motet.media import child, kinds, limits, readers; from tests.media.test_hostile import VALID\n"
-        "for data in VALID.values(): readers.prepare(kinds.sniff(data))\n"
+        "import os; from motet.core import preprocessing;"
+        "from motet.media import child, kinds, limits, readers, reading; from tests.media.test_hostile import VALID\n"
+        "for data in VALID.values(): readers.reader_of(kinds.sniff(data))\n"
         "os.getuid() or os.setuid(65534); child._confine(limits.DEFAULT_LIMITS)\n"
-        "for data in VALID.values(): readers.READERS[kinds.sniff(data)](data, limits.DEFAULT_LIMITS)"
+        "for data in VALID.values():\n"
+        "    kind = kinds.sniff(data)\n"
+        "    order = reading.Reading(kind, limits.DEFAULT_LIMITS, preprocessing.AS_SHOWN, 'views', lambda work: None)\n"
+        "    readers.reader_of(kind)(data, order)"
     )
     child = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stderr=asyncio.subprocess.PIPE)
     _, errors = await child.communicate()
@@ -228,4 +270,4 @@ async def test_invalid_output_of_a_child_is_refused(line: bytes) -> None:
     )
 
     with pytest.raises(MediaError, match="image/png cannot be decoded"):
-        await confined._receive(child, "image/png", MediaLimits(), "elements")
+        await confined._receive(child, confined.Order("image/png", MediaLimits(), "elements"))

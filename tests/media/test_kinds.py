@@ -20,6 +20,10 @@ from tests.media.samples import clip_file, picture_file, sound_file
         (sound_file("OGG", "VORBIS"), "audio/ogg"),
         (clip_file("mp4", "libx264"), "video/mp4"),
         (clip_file("webm", "libvpx-vp9"), "video/webm"),
+        (clip_file("matroska", "libx264"), "video/x-matroska"),
+        (clip_file("mov", "libx264"), "video/quicktime"),
+        (clip_file("mov", "libx264")[20:], "video/quicktime"),
+        (clip_file("3gp", "libx264"), "video/mp4"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -30,8 +34,16 @@ def test_the_type_is_detected_from_the_first_bytes(data: bytes, media_type: str)
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\xff", b"hello, I am text", picture_file("GIF"), picture_file("BMP"), clip_file("matroska", "libx264")],
-    ids=["no bytes", "one byte", "text", "gif", "bmp", "matroska"],
+    [
+        b"",
+        b"\xff",
+        b"hello, I am text",
+        picture_file("GIF"),
+        picture_file("BMP"),
+        clip_file("avi", "mpeg4"),
+        b"the free ride",
+    ],
+    ids=["no bytes", "one byte", "text", "gif", "bmp", "avi", "text like a box"],
 )
 def test_bytes_of_an_unsupported_type_have_no_type(data: bytes) -> None:
     assert sniff(data) is None

@@ -12,14 +12,15 @@ from motet.core.bundle import MANIFEST, Bundle
 from motet.core.deadline import Deadline
 from motet.core.encode_each import encode_each
 from motet.core.media import Media
+from motet.core.preprocessing import Preprocessing
 from motet.core.tensors import Tensor
 from motet.media import kinds
-from motet.media.decode import decode_clip, decode_picture, decode_sound
+from motet.media.decode import decode_clip_ends, decode_picture, decode_sound
 from motet.models.config_rules import check_field, one_of, parse_config
 from motet.models.device import device_of
 from motet.models.encoder.batcher import Batcher
 from motet.models.encoder.network import ImageBind, ImageBindConfig, TwoFrames
-from motet.models.encoder.preprocessing import EDITION, Views, clip_views, picture_views, sound_views
+from motet.models.encoder.preprocessing import EDITION, REFERENCE, Views, clip_views, picture_views, sound_views
 from motet.models.model_folder import ModelFolder, check_shapes
 
 _MODALITIES = ("image", "audio", "video")
@@ -43,13 +44,14 @@ class ImageBindEncoder:
     batches. An encoder belongs to one event loop.
     """
 
-    def __init__(self, network: ImageBind) -> None:
+    def __init__(self, network: ImageBind, preprocessing: Preprocessing = REFERENCE) -> None:
         network.eval()
         self._config = network.config
+        self._preprocessing = preprocessing
         device = next(network.parameters()).device
         self._vision = Batcher("vision", lambda clips: network("vision", clips.to(device)).cpu())
         self._audio = Batcher("audio", lambda sounds: network("audio", sounds.to(device)).cpu())
-        self._preprocessing = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encoder-preprocessing")
+        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encoder-preprocessing")
 
     async def encode(
         self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
@@ -59,7 +61,7 @@ class ImageBindEncoder:
 
     def close(self) -> None:
         """Stop the threads. Wait for the running computations."""
-        self._preprocessing.shutdown(wait=True, cancel_futures=True)
+        self._threads.shutdown(wait=True, cancel_futures=True)
         self._vision.close()
         self._audio.close()
 
@@ -67,23 +69,24 @@ class ImageBindEncoder:
         modality = kinds.modality_of(item.media_type or kinds.sniff(item.data) or "")
         batcher = self._audio if modality == "audio" else self._vision
         async with batcher.slots.slot(tenant, priority):
-            preprocess = await self._decode(item, modality)
-            views = await asyncio.get_running_loop().run_in_executor(self._preprocessing, preprocess)
+            preprocess = await self._decode(item, modality, tenant)
+            views = await asyncio.get_running_loop().run_in_executor(self._threads, preprocess)
             return await batcher.embedding(views, priority)
 
-    async def _decode(self, item: Media, modality: str | None) -> Callable[[], Views]:
+    async def _decode(self, item: Media, modality: str | None, tenant: str) -> Callable[[], Views]:
         """Decode an item, and return the function that computes its views, which must run on a thread."""
+        choices = self._preprocessing
         match modality:
             case "audio":
-                sound, rate = await decode_sound(item)
-                return lambda: sound_views(sound, rate, self._config.audio)
+                sound, rate = await decode_sound(item, preprocessing=choices, tenant=tenant)
+                return lambda: sound_views(sound, rate, self._config.audio, choices)
             case "video":
-                frames, speed = await decode_clip(item)
-                return lambda: clip_views(frames, speed, self._config.vision.size)
+                ends = await decode_clip_ends(item, preprocessing=choices, tenant=tenant)
+                return lambda: clip_views(ends, ends.rate, self._config.vision.size, choices)
             case _:
                 # Bytes of an unknown type are refused here, too.
-                picture = await decode_picture(item)
-                return lambda: _as_clip(picture_views(picture, self._config.vision.size))
+                picture = await decode_picture(item, preprocessing=choices, tenant=tenant)
+                return lambda: _as_clip(picture_views(picture, self._config.vision.size, choices))
 
 
 def _as_clip(still: Views) -> Views:
@@ -97,14 +100,16 @@ def load_encoder(bundle: Bundle, device: str = "auto") -> ImageBindEncoder:
     check_field(MANIFEST, "encoder.kind", entry.kind, one_of("imagebind"))
     for modality in entry.modalities:
         check_field(MANIFEST, "encoder.modalities", modality, one_of(*_MODALITIES))
-    return ImageBindEncoder(load_imagebind(ModelFolder.of(bundle, entry.path)).to(device_of(device)))
+    network = load_imagebind(ModelFolder.of(bundle, entry.path))
+    return ImageBindEncoder(network.to(device_of(device)), entry.preprocessing)
 
 
 def version_of(bundle: Bundle) -> str:
     """Return the version of the embeddings. It changes with the weights and with the preprocessing."""
-    folder = f"{bundle.manifest.encoder.path}/"
+    entry = bundle.manifest.encoder
+    folder = f"{entry.path}/"
     weights = sorted((name, digest) for name, digest in bundle.manifest.files.items() if name.startswith(folder))
-    return sha256(repr((EDITION, weights)).encode()).hexdigest()
+    return sha256(repr((EDITION, entry.preprocessing, weights)).encode()).hexdigest()
 
 
 def load_imagebind(folder: ModelFolder) -> ImageBind:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,20 +20,35 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from motet.core.preprocessing import Preprocessing
+from motet.media.clip_starts import SECONDS, ends_of_parts, starts_of_parts
 from motet.models.encoder.fbank import RATE, fbank
 from motet.models.encoder.network import SoundConfig
 from motet.models.encoder.resample import resample
 
-EDITION = 1
+EDITION = 2
 """The edition of the views. Increase it with every change, here or in an imported function, that changes views."""
 
 # CLIP's channel statistics, sRGB in [0, 1].
 _MEAN = torch.tensor((0.48145466, 0.4578275, 0.40821073))
 _DEVIATION = torch.tensor((0.26862954, 0.26130258, 0.27577711))
 
-_SECONDS = 2.0  # length of a clip
-_SOUND_CLIPS = 3
-_VIDEO_CLIPS = 5
+_SOUND_PARTS = 3
+
+REFERENCE = Preprocessing()
+"""The preprocessing of ImageBind's reference."""
+
+
+class Frames(Protocol):
+    """The frames of a clip, each uint8 of shape (height, width, 3), as far as the views need them."""
+
+    def __len__(self) -> int:
+        """Return the number of all frames of the clip."""
+        ...
+
+    def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
+        """Return a frame."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +62,36 @@ class Views:
     weights: Tensor
 
 
-def picture_views(picture: NDArray[np.uint8], size: int) -> Views:
+def picture_views(picture: NDArray[np.uint8], size: int, preprocessing: Preprocessing = REFERENCE) -> Views:
     """Return one view of a picture (height, width, 3): shorter side scaled to `size` (bicubic), centre crop."""
     height, width = picture.shape[:2]
-    scale = size / min(height, width)
-    scaled = Image.fromarray(picture).resize(
-        (max(size, int(width * scale)), max(size, int(height * scale))), Image.Resampling.BICUBIC
-    )
+    sides = _scaled(width, height, size, preprocessing), _scaled(height, width, size, preprocessing)
+    scaled = Image.fromarray(picture).resize(sides, Image.Resampling.BICUBIC)
     left, top = round((scaled.width - size) / 2), round((scaled.height - size) / 2)
     pixels = np.asarray(scaled.crop((left, top, left + size, top + size)))
     unit = torch.from_numpy(pixels.copy()).float() / 255
     return Views(((unit - _MEAN) / _DEVIATION).permute(2, 0, 1)[None], torch.ones(1))
 
 
-def sound_views(sound: NDArray[np.float32], rate: int, config: SoundConfig) -> Views:
-    """Return the views of a mono sound: normalised log-mel spectrograms of three evenly spaced clips of two seconds."""
+def _scaled(side: int, other: int, size: int, preprocessing: Preprocessing) -> int:
+    """Return the length of a side after the shorter side is scaled to `size`, rounded down."""
+    if preprocessing.rounding == "float":
+        return max(size, int(side * (size / min(side, other))))
+    return max(size, size * side // other)
+
+
+def sound_views(
+    sound: NDArray[np.float32], rate: int, config: SoundConfig, preprocessing: Preprocessing = REFERENCE
+) -> Views:
+    """Return the views of a mono sound: normalised log-mel spectrograms of three evenly spaced parts of two seconds."""
     wave = resample(torch.from_numpy(np.ascontiguousarray(sound)), rate, RATE)
-    starts = Counter(clip_starts(len(wave) / RATE, _SOUND_CLIPS))
-    clips = [mel_picture(wave[int(start * RATE) : int((start + _SECONDS) * RATE)], config) for start in starts]
-    return Views(torch.stack(clips), _weights(starts))
+    starts = Counter(starts_of_parts(len(wave) / RATE, _SOUND_PARTS, preprocessing))
+    samples = [(_sample(start, preprocessing), _sample(start + SECONDS, preprocessing)) for start in starts]
+    return Views(torch.stack([mel_picture(wave[first:end], config) for first, end in samples]), _weights(starts))
+
+
+def _sample(seconds: Fraction, preprocessing: Preprocessing) -> int:
+    return int(float(seconds) * RATE) if preprocessing.rounding == "float" else int(seconds * RATE)
 
 
 def mel_picture(wave: Tensor, config: SoundConfig) -> Tensor:
@@ -73,16 +101,12 @@ def mel_picture(wave: Tensor, config: SoundConfig) -> Tensor:
     return ((padded - config.mean) / config.deviation)[None]
 
 
-def clip_views(frames: NDArray[np.uint8], rate: float, size: int) -> Views:
-    """Return the views of a video (frames, height, width, 3) at `rate` frames per second.
+def clip_views(frames: Frames, rate: float, size: int, preprocessing: Preprocessing = REFERENCE) -> Views:
+    """Return the views of a clip at `rate` frames per second.
 
-    They are five clips of two seconds with three crops each. A view has only the first and the last frame of its clip.
+    They are five parts of two seconds with three crops each. A view has only the first and the last frame of its part.
     """
-    pairs: Counter[tuple[int, int]] = Counter()
-    for start in clip_starts(len(frames) / rate, _VIDEO_CLIPS):
-        first = min(math.ceil(start * rate), len(frames) - 1)
-        last = min(math.ceil((start + _SECONDS) * rate), len(frames)) - 1
-        pairs[first, max(first, last)] += 1
+    pairs = Counter(ends_of_parts(len(frames), rate, preprocessing))
     scaled = {index: _short_side(frames[index], size) for index in {i for pair in pairs for i in pair}}
     _, height, width = next(iter(scaled.values())).shape
     corners = Counter(_corners(height, width, size))
@@ -93,15 +117,6 @@ def clip_views(frames: NDArray[np.uint8], rate: float, size: int) -> Views:
             pixels.append(both[:, :, top : top + size, left : left + size])
             weights.append(times * crops)
     return Views(torch.stack(pixels), torch.tensor(weights) / sum(weights))
-
-
-def clip_starts(seconds: float, clips: int) -> list[float]:
-    """Return the start, in seconds, of each of `clips` evenly spaced clips of two seconds.
-
-    If the recording is not longer than two seconds, all clips start at 0.
-    """
-    last = max(seconds - _SECONDS, 0.0)
-    return [last * i / max(clips - 1, 1) for i in range(clips)]
 
 
 def _short_side(frame: NDArray[np.uint8], size: int) -> Tensor:
@@ -122,6 +137,6 @@ def _corners(height: int, width: int, size: int) -> list[tuple[int, int]]:
     return [(top, 0), (top, left), (top, width - size)]
 
 
-def _weights(times: Counter[float]) -> Tensor:
+def _weights(times: Counter[Fraction]) -> Tensor:
     counts = torch.tensor(list(times.values()), dtype=torch.float32)
     return counts / counts.sum()

@@ -3,19 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from motet.core.preprocessing import Preprocessing
 from motet.models.encoder.network import SoundConfig
-from motet.models.encoder.preprocessing import clip_starts, clip_views, picture_views, sound_views
+from motet.models.encoder.preprocessing import clip_views, picture_views, sound_views
 
 SOUND = SoundConfig(16, 1, 2)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "clips", "starts"),
-    [(1.5, 3, [0, 0, 0]), (2, 5, [0] * 5), (4, 3, [0, 1, 2]), (10, 5, [0, 2, 4, 6, 8])],
-)
-def test_clips_are_evenly_spaced(seconds: float, clips: int, starts: list[float]) -> None:
-    assert clip_starts(seconds, clips) == starts
 
 
 def test_a_picture_is_scaled_by_its_shorter_side_and_cropped_at_the_centre() -> None:
@@ -88,3 +82,40 @@ def test_a_clip_of_one_frame_has_the_view_of_a_picture() -> None:
     views = clip_views(frames, 25.0, 16)
 
     torch.testing.assert_close(views.pixels[:, :, 0], views.pixels[:, :, 1])
+
+
+@pytest.mark.parametrize(("sides", "expected"), [((49, 98), 128), ((98, 147), 96), ((3, 2), 96), ((64, 64), 64)])
+def test_the_longer_side_of_a_picture_is_rounded_down_exactly(sides: tuple[int, int], expected: int) -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (*sides, 3), np.uint8)
+    scaled = np.asarray(Image.fromarray(picture).resize(_turned(sides, 64, expected), Image.Resampling.BICUBIC))
+    top, left = round((scaled.shape[0] - 64) / 2), round((scaled.shape[1] - 64) / 2)
+
+    np.testing.assert_array_equal(
+        picture_views(picture, 64).pixels,
+        picture_views(scaled[top : top + 64, left : left + 64], 64).pixels,
+    )
+
+
+def _turned(sides: tuple[int, int], size: int, long: int) -> tuple[int, int]:
+    """Return width and height of a picture whose shorter side is scaled to `size`, and its longer side to `long`."""
+    height, width = sides
+    return (size, long) if width <= height else (long, size)
+
+
+def test_the_parts_of_a_sound_start_at_exact_samples() -> None:
+    sound = np.random.default_rng(0).normal(0, 0.1, 70_003).astype(np.float32)  # the middle starts at 19001.5 samples
+    starts = [0, 19_001, 38_003]
+
+    views = sound_views(sound, 16_000, SOUND)
+
+    for view, start in zip(views.pixels, starts, strict=True):
+        torch.testing.assert_close(view, sound_views(sound[start : start + 32_000], 16_000, SOUND).pixels[0])
+
+
+def test_a_sound_of_nextgpt_v0_is_not_read_to_its_end() -> None:
+    sound = np.random.default_rng(0).normal(0, 0.1, 80_000).astype(np.float32)
+
+    views = sound_views(sound, 16_000, SOUND, Preprocessing(clip_starts="before_end"))
+
+    for view, start in zip(views.pixels, (0, 16_000, 32_000), strict=True):
+        torch.testing.assert_close(view, sound_views(sound[start : start + 32_000], 16_000, SOUND).pixels[0])
