@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Collection
+from typing import Protocol
 
 from motet.core.bundle import Manifest
 from motet.core.deadline import Deadline
@@ -15,6 +16,7 @@ from motet.core.events import TEXT
 from motet.core.media import Media
 from motet.core.request import MAX_OUTPUT_TOKENS, ArtifactName, Content, GenerationRequest, Message, check_numbers
 from motet.core.workers import Role
+from motet.media.child_slots import READINGS_PER_REQUEST
 from motet.media.decode import ProbeResult
 from orchestrator.artifact_store import ArtifactStore
 from orchestrator.generation.admitted_request import AdmittedMedia, AdmittedRequest, AdmittedTurn
@@ -22,8 +24,13 @@ from orchestrator.settings import OrchestratorSettings
 
 MAX_TENANT_LENGTH = 64
 
-Probe = Callable[[Media], Awaitable[ProbeResult]]
-"""A function that detects the type of media from the bytes, see `motet.media.decode.probe`. Raises `MediaError`."""
+
+class Probe(Protocol):
+    """A function that detects the type of media from the bytes, see `motet.media.decode.probe`."""
+
+    def __call__(self, media: Media, *, tenant: str) -> Awaitable[ProbeResult]:
+        """Return the type and the facts. Raises `MediaError`. `tenant` only affects the scheduling."""
+        ...
 
 
 class Admission:
@@ -61,7 +68,7 @@ class Admission:
         deadline = self._deadline(request.timeout)
         try:
             async with asyncio.timeout(deadline.remaining()):
-                turns = await self._admit_turns(request.turns)
+                turns = await self._admit_turns(request.turns, request.tenant)
         except TimeoutError as error:
             raise DeadlineError("the deadline passed while the attached media were probed; allow more time") from error
         return AdmittedRequest(
@@ -82,7 +89,7 @@ class Admission:
     async def admit_upload(self, media: Media) -> AdmittedMedia:
         """Return media with the modality and type of their bytes, see `Probe`. Raise `MediaError` or `RequestError`."""
         self._check_size(media)
-        return await self._probe_media(media)
+        return await self._probe_media(media, "")
 
     def _check_model(self, model: str) -> None:
         name = self._manifest.name
@@ -145,7 +152,7 @@ class Admission:
         # The last events need time too. With a short timeout they get a fifth of it.
         return Deadline.after(seconds - min(self._settings.deadline_margin, seconds / 5))
 
-    async def _admit_turns(self, turns: tuple[Message, ...]) -> tuple[AdmittedTurn, ...]:
+    async def _admit_turns(self, turns: tuple[Message, ...], tenant: str) -> tuple[AdmittedTurn, ...]:
         """Return the turns with admitted attachments. Check the sizes first, then probe concurrently."""
         attachments: list[Media | AdmittedMedia] = []
         size = 0
@@ -153,7 +160,10 @@ class Admission:
             attachments.append(self._resolve(role, part))
             size += len(_media_of(attachments[-1]).data)
             _check_bytes("the attachments of a conversation", size, self._settings.max_input_bytes)
-        admitted = iter(await run_concurrently(map(self._admit_media, attachments)))
+        probes = asyncio.Semaphore(READINGS_PER_REQUEST)
+        admitted = iter(
+            await run_concurrently(self._admit_media(attachment, tenant, probes) for attachment in attachments)
+        )
         return tuple(
             AdmittedTurn(turn.role, tuple(part if isinstance(part, str) else next(admitted) for part in turn.parts))
             for turn in turns
@@ -173,11 +183,16 @@ class Admission:
         self._check_input(stored.artifact.modality)
         return AdmittedMedia(stored.artifact.modality, Media(stored.artifact.media_type, b"".join(stored.chunks)))
 
-    async def _admit_media(self, attachment: Media | AdmittedMedia) -> AdmittedMedia:
-        return attachment if isinstance(attachment, AdmittedMedia) else await self._probe_media(attachment)
+    async def _admit_media(
+        self, attachment: Media | AdmittedMedia, tenant: str, probes: asyncio.Semaphore
+    ) -> AdmittedMedia:
+        if isinstance(attachment, AdmittedMedia):
+            return attachment
+        async with probes:
+            return await self._probe_media(attachment, tenant)
 
-    async def _probe_media(self, media: Media) -> AdmittedMedia:
-        result = await self._probe(media)
+    async def _probe_media(self, media: Media, tenant: str) -> AdmittedMedia:
+        result = await self._probe(media, tenant=tenant)
         self._check_input(result.modality)
         return AdmittedMedia(result.modality, media.with_type(result.media_type))
 

@@ -13,6 +13,9 @@ from motet.scheduling.fair_semaphore import FairSemaphore
 SMALL = 1.0
 """Maximum predicted work of small media, in seconds of processor time. A larger file is decoded by another child."""
 
+READINGS_PER_REQUEST = 4
+"""Maximum number of a request's files that wait for a slot or are decoded. Others wait behind no more than these."""
+
 _SLOTS = max(2, os.cpu_count() or 1)
 """Maximum number of children. More children than cores would only hold memory."""
 

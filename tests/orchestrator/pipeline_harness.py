@@ -54,7 +54,7 @@ MANIFEST = Manifest.model_validate(
 )
 
 
-async def probe(media: Media) -> ProbeResult:
+async def probe(media: Media, tenant: str = "") -> ProbeResult:
     """Return the modality of test media: the end of their type, such as "x/a", or their first byte, such as "a"."""
     await asyncio.sleep(0)
     modality = media.media_type[-1:] or media.data[:1].decode()

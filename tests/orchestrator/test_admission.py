@@ -13,6 +13,7 @@ from motet.core.errors import MediaError, Reason, RequestError
 from motet.core.media import Media
 from motet.core.request import ArtifactName, DecoderOptions, GenerationRequest, Message
 from motet.core.workers import Workers
+from motet.media.child_slots import READINGS_PER_REQUEST
 from motet.media.decode import ProbeResult
 from motet.toys.workers import ToyEncoder, ToyLanguageModel
 from orchestrator.orchestrator import Orchestrator
@@ -28,6 +29,7 @@ from tests.orchestrator.pipeline_harness import (
     script_of,
     toy_decoders,
 )
+from tests.waiting import until
 
 TOO_MANY_MEDIA = [Media("x/a", b"a")] * 33
 INVALID = {
@@ -166,7 +168,7 @@ def orchestrator_with(probe, **settings):
 async def test_all_attachments_of_a_request_are_probed_at_the_same_time():
     barrier = asyncio.Barrier(3)
 
-    async def probe(media):
+    async def probe(media, tenant=""):
         await asyncio.wait_for(barrier.wait(), 20)
         return ProbeResult(media.media_type, "a")
 
@@ -179,10 +181,32 @@ async def test_all_attachments_of_a_request_are_probed_at_the_same_time():
     assert record_of(await run_generation(orchestrator, request)).parts
 
 
+async def test_a_request_with_many_attachments_does_not_delay_the_probes_of_others():
+    waiting, tenants = [], []
+
+    async def probe(media, tenant=""):
+        tenants.append(tenant)
+        waiting.append(media.data)
+        await asyncio.Event().wait()
+
+    orchestrator = orchestrator_with(probe)
+    many = request_of(*(Media("x/a", bytes(size)) for size in range(1, 33)), tenant="many")
+    calls = [asyncio.create_task(anext(orchestrator.generate(many)))]
+    await until(lambda: len(waiting) == READINGS_PER_REQUEST)
+    calls.append(asyncio.create_task(anext(orchestrator.generate(request_of(Media("x/a", b"one"), tenant="one")))))
+    await until(lambda: b"one" in waiting)
+
+    assert len(waiting) == READINGS_PER_REQUEST + 1
+    assert tenants == ["many"] * READINGS_PER_REQUEST + ["one"]
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+
+
 async def test_the_first_attachment_in_order_decides_the_error_and_the_other_probes_are_cancelled():
     ended = []
 
-    async def probe(media):
+    async def probe(media, tenant=""):
         try:
             match media.data:
                 case b"slow and bad":
@@ -206,7 +230,7 @@ async def test_the_first_attachment_in_order_decides_the_error_and_the_other_pro
 async def test_sizes_are_checked_before_the_first_probe(sizes):
     probed = []
 
-    async def probe(media):
+    async def probe(media, tenant=""):
         probed.append(media)
         return ProbeResult("x/a", "a")
 

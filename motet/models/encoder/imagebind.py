@@ -15,6 +15,7 @@ from motet.core.media import Media
 from motet.core.preprocessing import Preprocessing
 from motet.core.tensors import Tensor
 from motet.media import kinds
+from motet.media.child_slots import READINGS_PER_REQUEST
 from motet.media.decode import decode_clip_ends, decode_picture, decode_sound
 from motet.models.config_rules import check_field, one_of, parse_config
 from motet.models.device import device_of
@@ -57,7 +58,9 @@ class ImageBindEncoder:
         self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
     ) -> list[Tensor]:
         """Implement `Encoder.encode`. An embedding is the mean over an item's views, as in NExT-GPT v0."""
-        return await encode_each(media, partial(self._embedding, tenant=tenant, priority=priority), deadline)
+        readings = asyncio.Semaphore(READINGS_PER_REQUEST)
+        embed = partial(self._embedding, tenant=tenant, priority=priority, readings=readings)
+        return await encode_each(media, embed, deadline)
 
     def close(self) -> None:
         """Stop the threads. Wait for the running computations."""
@@ -65,11 +68,12 @@ class ImageBindEncoder:
         self._vision.close()
         self._audio.close()
 
-    async def _embedding(self, item: Media, tenant: str, priority: int) -> Tensor:
+    async def _embedding(self, item: Media, tenant: str, priority: int, readings: asyncio.Semaphore) -> Tensor:
         modality = kinds.modality_of(item.media_type or kinds.sniff(item.data) or "")
         batcher = self._audio if modality == "audio" else self._vision
         async with batcher.slots.slot(tenant, priority):
-            preprocess = await self._decode(item, modality, tenant)
+            async with readings:
+                preprocess = await self._decode(item, modality, tenant)
             views = await asyncio.get_running_loop().run_in_executor(self._threads, preprocess)
             return await batcher.embedding(views, priority)
 
