@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
@@ -15,21 +15,30 @@ from orchestrator.pool.pool import Member, Pool
 from orchestrator.pool.workers import PooledDecoder, PooledEncoder, PooledLanguageModel
 from orchestrator.settings import OrchestratorSettings
 from services.factory import Factory
-from services.lazy import LazyDecoder, LazyEncoder, LazyLanguageModel, LazyWorker
+from services.lazy import (
+    ENCODER,
+    LANGUAGE_MODEL,
+    LazyDecoder,
+    LazyEncoder,
+    LazyLanguageModel,
+    LazyWorker,
+    decoder_name,
+)
 from services.settings import settings_of
 
 Worker = TypeVar("Worker")
 
 
 @asynccontextmanager
-async def embedded(factory: Factory) -> AsyncIterator[Motet]:
+async def embedded(factory: Factory, preload: Sequence[str] = ()) -> AsyncIterator[Motet]:
     """Yield an orchestrator over workers of this process. Each worker is loaded when first needed.
 
     Raises `SettingsError` for a wrong setting in the environment.
 
     The first media load the encoder. The first token of a signal loads the decoder of its modality. A prompt loads no
     worker that it does not use, and the text does not wait for decoders. Each worker is behind a pool of one replica,
-    so its calls are retried like those of remote workers.
+    so its calls are retried like those of remote workers. `preload` names workers, `ENCODER` or `LANGUAGE_MODEL`, that
+    begin to load at once, in order.
     """
     settings, manifest = settings_of(OrchestratorSettings, {}), factory.manifest
 
@@ -37,20 +46,24 @@ async def embedded(factory: Factory) -> AsyncIterator[Motet]:
         return Pool(name, [Member(worker)], settings)
 
     def load_encoder() -> Encoder:
-        return PooledEncoder(pool_of("encoder", factory.encoder()))
+        return PooledEncoder(pool_of(ENCODER, factory.encoder()))
 
     def load_language_model() -> LanguageModel:
-        return PooledLanguageModel(pool_of("language model", factory.language_model()))
+        return PooledLanguageModel(pool_of(LANGUAGE_MODEL, factory.language_model()))
 
     def load_decoder(modality: str) -> Decoder:
         return PooledDecoder(pool_of(modality, factory.decoder(modality)), manifest.decoder_of(modality).steps)
 
-    language_model = LazyWorker(load_language_model, "language model")
+    encoder = LazyWorker(load_encoder, ENCODER)
+    language_model = LazyWorker(load_language_model, LANGUAGE_MODEL)
+    loads: dict[str, Callable[[], object]] = {ENCODER: encoder.start, LANGUAGE_MODEL: language_model.start}
+    for name in preload:
+        loads[name]()
     workers = Workers(
-        LazyEncoder(LazyWorker(load_encoder, "encoder"), language_model),
+        LazyEncoder(encoder, language_model),
         LazyLanguageModel(language_model),
         {
-            modality: LazyDecoder(LazyWorker(lambda modality=modality: load_decoder(modality), f"{modality} decoder"))  # type: ignore[misc]
+            modality: LazyDecoder(LazyWorker(lambda modality=modality: load_decoder(modality), decoder_name(modality)))  # type: ignore[misc]
             for modality in manifest.signals
         },
     )

@@ -63,7 +63,8 @@ def exit_of(generation: Generation) -> Exit:
         case State.SUCCEEDED:
             return Exit.OK
         case State.PARTIAL:
-            return Exit.LATE if isinstance(generation.error, DeadlineError) else Exit.PARTIAL
+            errors = (generation.error, *(failure.error for failure in generation.failures))
+            return Exit.LATE if any(isinstance(error, DeadlineError) for error in errors) else Exit.PARTIAL
         case State.CANCELLED:
             return Exit.INTERRUPTED
         case _:

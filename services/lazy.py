@@ -19,6 +19,14 @@ T = TypeVar("T")
 
 _THREAD_PREFIX = "load "
 
+ENCODER = "encoder"
+LANGUAGE_MODEL = "language model"
+
+
+def decoder_name(modality: str) -> str:
+    """Return the name of a modality's decoder."""
+    return f"{modality} decoder"
+
 
 class LazyWorker(Generic[T]):
     """A worker that is loaded once, on its own thread. Loading takes seconds.
@@ -53,9 +61,10 @@ class LazyWorker(Generic[T]):
             self._loaded.set_exception(error)
 
 
-def is_loading() -> bool:
-    """Return whether any worker of this process is still being loaded."""
-    return any(thread.name.startswith(_THREAD_PREFIX) for thread in threading.enumerate())
+def loading() -> list[str]:
+    """Return the names of the workers of this process that are being loaded."""
+    threads = [thread.name for thread in threading.enumerate()]
+    return [name.removeprefix(_THREAD_PREFIX) for name in threads if name.startswith(_THREAD_PREFIX)]
 
 
 class LazyEncoder:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import sys
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from motet.core.errors import MotetError, RequestError
 from motet.core.service import Motet
 from motet.media.kinds import MODALITIES
 from services.cli.attachment import read_attachment
-from services.cli.connect import Target, connect, target_of
+from services.cli.connect import Target, connected, target_of
 from services.cli.conversation import Conversation
 from services.cli.deliver import deliver
 from services.cli.exit import exit_after
@@ -25,6 +24,7 @@ from services.cli.request_options import RequestOptions, request_options_of
 from services.cli.run import screen_for
 from services.cli.typer_options import OUT, Out, Server, options_of, values_of, with_options
 from services.exit_codes import LEGEND, Exit, exit_of, exit_of_error
+from services.lazy import LANGUAGE_MODEL
 from services.settings import ComputeSettings
 from services.terminal import print_error, print_status
 
@@ -103,27 +103,22 @@ class Chat:
 def _converse(options: RequestOptions, folder: Path, target: Target) -> Exit:
     """Process lines until the input ends, and return the last exit code that was not OK.
 
-    An answer stopped by Ctrl-C counts as OK. Raises `MotetError` if Motet is not available. The event loop does not
-    run while the user types, so Ctrl-C then affects the line, and later the answer.
+    An answer stopped by Ctrl-C counts as OK. Raises `MotetError` if Motet is not available. Ctrl-C affects the line
+    while the user types, and later the answer. The language model loads while the user types the first prompt.
     """
     last = Exit.OK
-    with asyncio.Runner() as runner:
-        stack = AsyncExitStack()
-        motet = runner.run(stack.enter_async_context(connect(target)))
-        try:
-            conversation = Chat(motet, options, folder)
-            for line in _lines():
-                try:
-                    code = runner.run(conversation.process(line))
-                except MotetError as error:
-                    print_error(error)
-                    code = exit_of_error(error)
-                except KeyboardInterrupt:
-                    print_status("stopped")
-                    code = Exit.OK
-                last = code or last
-        finally:
-            runner.run(stack.aclose())
+    with connected(target, [LANGUAGE_MODEL]) as (runner, motet):
+        conversation = Chat(motet, options, folder)
+        for line in _lines():
+            try:
+                code = runner.run(conversation.process(line))
+            except MotetError as error:
+                print_error(error)
+                code = exit_of_error(error)
+            except KeyboardInterrupt:
+                print_status("stopped")
+                code = Exit.OK
+            last = code or last
     return last
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,9 +39,27 @@ def refuse_ignored(option: str, typed: Mapping[str, Any], ignored: Collection[st
             raise SettingsError(f"--{name.replace('_', '-')} has no effect with {option}: remove one of them")
 
 
+@contextmanager
+def connected(target: Target, preload: Sequence[str] = ()) -> Iterator[tuple[asyncio.Runner, Motet]]:
+    """Yield an event loop, and Motet, for a command that also waits for a person. Raises as `connect` does.
+
+    The loop does not run while the person types, so Ctrl-C has its usual effect then. Workers load on their threads.
+    """
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        motet = runner.run(stack.enter_async_context(connect(target, preload)))
+        try:
+            yield runner, motet
+        finally:
+            runner.run(stack.aclose())
+
+
 @asynccontextmanager
-async def connect(target: Target) -> AsyncIterator[Motet]:
-    """Yield Motet, local or remote. Raises `BundleError` and `SettingsError`."""
+async def connect(target: Target, preload: Sequence[str] = ()) -> AsyncIterator[Motet]:
+    """Yield Motet, local or remote. Raises `BundleError` and `SettingsError`.
+
+    In this process, the workers that `preload` names begin to load at once, see `embedded`.
+    """
     if target.server is not None:
         from motet.client import Client
 
@@ -56,5 +75,6 @@ async def connect(target: Target) -> AsyncIterator[Motet]:
         if settings.toy
         else Factory.of_bundle(open_bundle(settings.bundle), settings.threads, settings.device)
     )
-    async with embedded(factory) as motet:
+    # Toys load at once.
+    async with embedded(factory, () if settings.toy else preload) as motet:
         yield motet

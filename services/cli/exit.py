@@ -10,7 +10,7 @@ import typer
 
 from motet.core.errors import MotetError, SettingsError
 from services.exit_codes import Exit, exit_of_error
-from services.lazy import is_loading
+from services.lazy import loading
 from services.terminal import print_error, print_status
 
 _OWN_PACKAGES = ("motet", "orchestrator", "services")
@@ -23,7 +23,7 @@ def exit_after(command: Callable[[], Exit], as_json: bool = False) -> typer.Exit
     tracebacks.
     """
     result = _run(command, as_json)
-    if is_loading():
+    if loading():
         # The interpreter's shutdown kills a thread inside a C++ library, which aborts the process.
         sys.stdout.flush()
         sys.stderr.flush()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +11,9 @@ import typer
 
 from motet.answers.output_folder import OutputFolder
 from motet.core.request import ArtifactName
+from motet.core.service import Motet
 from services.cli.attachment import ATTACH_OPTIONS, Attach, Attachment, attachments_of
-from services.cli.connect import Target, connect, target_of
+from services.cli.connect import connected, target_of
 from services.cli.deliver import deliver
 from services.cli.exit import exit_after
 from services.cli.ordered_command import OrderedCommand, typed_order
@@ -21,6 +21,7 @@ from services.cli.request_options import RequestOptions, prompt_of, request_opti
 from services.cli.screens.screen import Screen
 from services.cli.typer_options import OUT, Json, Out, Server, options_of, values_of, with_options
 from services.exit_codes import LEGEND, Exit, exit_of
+from services.lazy import ENCODER, LANGUAGE_MODEL
 from services.settings import ComputeSettings
 from services.terminal import print_error
 
@@ -41,30 +42,27 @@ def run(
     """Answer the prompt and exit."""
 
     def answer_prompt() -> Exit:
-        text = prompt_of(prompt)
+        # A prompt from standard input may take a person a while. The workers load in the meantime.
+        text = None if prompt == "-" else prompt_of(prompt)
         attachments = attachments_of(options, attach, typed_order(context))
         request_options = request_options_of(values_of(RequestOptions, options))
         request_options.check_output(out)
-        target = target_of(server, options)
-        return asyncio.run(_answer(text, attachments, request_options, out, target, as_json))
+        # The encoder's first call makes the language model load.
+        with connected(target_of(server, options), [ENCODER if attachments else LANGUAGE_MODEL]) as (runner, motet):
+            text = prompt_of(prompt) if text is None else text
+            return runner.run(_answer(motet, text, attachments, request_options, out, as_json))
 
     raise exit_after(answer_prompt, as_json)
 
 
 async def _answer(
-    prompt: str,
-    attachments: Sequence[Attachment],
-    options: RequestOptions,
-    folder: Path,
-    target: Target,
-    as_json: bool,
+    motet: Motet, prompt: str, attachments: Sequence[Attachment], options: RequestOptions, folder: Path, as_json: bool
 ) -> Exit:
     """Deliver the answer to a prompt and its attachments. Raises `MotetError` if there is no answer."""
-    async with connect(target) as motet:
-        media = [ArtifactName((await attachment.upload(motet)).name) for attachment in attachments]
-        request = options.request([user_message(prompt, media)])
-        with screen_for(folder, as_json) as screen:
-            delivery = await deliver(motet, request, OutputFolder(folder), screen)
+    media = [ArtifactName((await attachment.upload(motet)).name) for attachment in attachments]
+    request = options.request([user_message(prompt, media)])
+    with screen_for(folder, as_json) as screen:
+        delivery = await deliver(motet, request, OutputFolder(folder), screen)
     error = delivery.generation.error
     if error is not None and not as_json:
         print_error(error)

@@ -17,7 +17,7 @@ from motet.core.errors import (
     RetryableError,
     SettingsError,
 )
-from motet.core.events import Generation, State
+from motet.core.events import Generation, PartFailed, State
 from services.exit_codes import LEGEND, Exit, exit_of, exit_of_error
 
 CODES: dict[type[MotetError], Exit] = {
@@ -62,6 +62,20 @@ def test_every_state_of_a_finished_generation_has_an_exit_code(
     state: State, error: MotetError | None, code: Exit
 ) -> None:
     assert exit_of(Generation("generations/g", state, error=error)) is code
+
+
+@pytest.mark.parametrize(
+    ("errors", "code"),
+    [
+        ([DeadlineError("...")], Exit.LATE),
+        ([FaultError("..."), DeadlineError("...")], Exit.LATE),
+        ([FaultError("...")], Exit.PARTIAL),
+    ],
+)
+def test_an_answer_whose_part_failed_at_the_time_limit_is_late(errors: list[MotetError], code: Exit) -> None:
+    failures = tuple(PartFailed(f"p{number}", error) for number, error in enumerate(errors))
+
+    assert exit_of(Generation("generations/g", State.PARTIAL, failures=failures)) is code
 
 
 def test_the_legend_names_every_code() -> None:

@@ -14,7 +14,7 @@ from motet.core.errors import BundleError, DeadlineError
 from motet.core.media import Media
 from motet.core.workers import DecodeJob
 from motet.toys.workers import ToyDecoder, ToyEncoder, ToyLanguageModel, grammar_of, tensor_of
-from services.lazy import LazyDecoder, LazyEncoder, LazyWorker, is_loading
+from services.lazy import LazyDecoder, LazyEncoder, LazyWorker, loading
 from tests.services.command import CLEAN, eventually
 
 LANGUAGE_MODEL = LazyWorker(lambda: ToyLanguageModel(grammar_of("image")), "language model")
@@ -87,17 +87,17 @@ async def test_the_encoder_starts_to_load_the_language_model() -> None:
     assert await asyncio.to_thread(loaded.wait, 5)
 
 
-async def test_is_loading_is_true_while_a_worker_is_being_loaded() -> None:
+async def test_the_names_of_loading_workers_are_known() -> None:
     release = threading.Event()
     worker = LazyWorker(lambda: release.wait(5), "encoder")
-    assert not is_loading()
+    assert loading() == []
 
     worker.start()
-    assert is_loading()
+    assert loading() == ["encoder"]
 
     release.set()
     assert await worker.ready(Deadline.after(5))
-    assert await asyncio.to_thread(eventually, lambda: not is_loading())
+    assert await asyncio.to_thread(eventually, lambda: not loading())
 
 
 def test_a_command_that_ends_during_loading_keeps_its_exit_code() -> None:

@@ -1,9 +1,9 @@
 """An answer as JSON lines, for programs.
 
 Each line is one event: an object with `sequence`, `time` (seconds since the epoch), `event` (the event's name) and the
-event's fields, named as in the contract. Media bytes are left out. `part_started` of a media part has the `path` of the
-future file. `part_done` has the `path` of the complete file and the file's `sha256` in hex. The last line of an answer
-is `done`, with `state`, `elapsed` in seconds, and `exit_code`. A command without an answer writes the event `error`.
+event's fields, named as in the contract. Media bytes are left out. `part_done` of a media part has the `path` of the
+complete file and the file's `sha256` in hex. The last line of an answer is `done`, with `state`, `elapsed` in seconds,
+and `exit_code`. A command without an answer writes the event `error`.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class JsonScreen:
         if isinstance(event.payload, PartDelta) and isinstance(event.payload.chunk, bytes):
             return
         line = {"sequence": event.sequence, "time": event.time, **_line_of(event.payload)}
-        if file := saved.path if saved else path:
-            line["path"] = str(file)
+        if saved is not None:
+            line["path"] = str(saved.path)
         if isinstance(event.payload, Done):
             self._done = line
         else:

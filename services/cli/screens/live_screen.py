@@ -16,6 +16,7 @@ from rich.text import Text
 from motet.answers.printable import printable, printable_line
 from motet.core.events import TEXT, Event, Generation, PartDelta, PartFailed, PartProgress, PartStarted
 from services.cli.screens.screen import SavedMedia, summary
+from services.lazy import decoder_name, loading
 
 _REFRESHES_PER_SECOND = 12
 
@@ -35,10 +36,15 @@ class _PartLine:
         if self.modality == TEXT:
             return Text(printable(self.text.strip(" ")))
         grid = Table.grid(padding=(0, 2))
-        state: RenderableType = self.outcome or Text(f"{self.step}/{self.total}" if self.total else "waiting", "dim")
+        state: RenderableType = self.outcome or Text(self._progress(), "dim")
         bar = ProgressBar(total=self.total or None, completed=self.step, width=24, pulse=not self.total)
         grid.add_row(Text(printable_line(f"  {self.modality:<8}"), "bold"), bar, state)
         return grid
+
+    def _progress(self) -> str:
+        if self.total:
+            return f"{self.step}/{self.total}"
+        return "loading" if decoder_name(self.modality) in loading() else "waiting"
 
 
 @dataclass(slots=True)
@@ -48,7 +54,10 @@ class _Page:
 
     def __rich_console__(self, *_: object) -> Iterator[RenderableType]:
         # A copy, because rich's thread draws while events arrive.
-        yield from [part.view() for part in list(self.parts.values())]
+        parts = list(self.parts.values())
+        yield from [part.view() for part in parts]
+        if not parts:
+            yield from [Text(f"loading the {name} ...", "dim") for name in loading()]
         if self.summary is not None:
             yield self.summary
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -22,6 +23,7 @@ from services.cli.request_options import RequestOptions, user_message
 from services.cli.screens.plain_screen import PlainScreen
 from services.cli.screens.screen import SavedMedia
 from services.embedded import embedded
+from services.exit_codes import Exit, exit_of
 from services.factory import Factory
 from tests.services.command import files_in
 
@@ -126,3 +128,17 @@ async def test_media_that_do_not_match_their_digest_are_never_written(motet: Mot
 async def test_a_stream_without_a_done_event_is_a_fault(motet: Motet, tmp_path: Path) -> None:
     with pytest.raises(FaultError, match="ended before the generation was done"):
         await deliver(AlteredStream(motet, PartDone), request_for(), OutputFolder(tmp_path), PlainScreen(tmp_path))  # type: ignore[arg-type]
+
+
+async def test_a_medium_at_the_time_limit_has_no_name_and_the_answer_is_late(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = request_for(timeout=1.0, steps={"video": 1000})
+    async with embedded(Factory.of_toys(delay=0.01)) as motet:
+        with PlainScreen(tmp_path) as screen:
+            delivery = await deliver(motet, request, OutputFolder(tmp_path), screen)
+
+    assert exit_of(delivery.generation) is Exit.LATE
+    printed = re.findall(r"^\[\w+: (.*)\]$", capsys.readouterr().out, re.MULTILINE)
+    assert sorted(map(Path, printed)) == sorted(tmp_path / name for name in files_in(tmp_path))
+    assert not [name for name in printed if "video" in name]

@@ -95,3 +95,11 @@ def test_ctrl_c_on_a_terminal_cancels_and_shows_the_cursor_again(
 
     assert code == Exit.INTERRUPTED
     assert terminal.output.rfind("\x1b[?25h") > terminal.output.rfind("\x1b[?25l"), "the cursor is still hidden"
+
+
+def test_a_terminal_shows_what_is_being_loaded(tmp_path: Path) -> None:
+    with run_on_terminal("run", "hello", "--out", tmp_path / "out") as terminal:
+        terminal.wait_for("loading the language model")
+        terminal.press(b"\x03")
+
+        assert terminal.end() == Exit.INTERRUPTED

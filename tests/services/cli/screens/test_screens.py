@@ -68,7 +68,7 @@ def show_answer(screen: Screen, folder: Path) -> None:
                 screen.show_summary(payload.generation, 2.04, 1)
 
 
-def test_a_pipe_gets_the_text_with_escaped_controls_and_each_file_name_in_order(
+def test_a_pipe_gets_the_text_with_escaped_controls_and_the_name_of_each_complete_file(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     show_answer(PlainScreen(tmp_path), tmp_path)
@@ -77,13 +77,32 @@ def test_a_pipe_gets_the_text_with_escaped_controls_and_each_file_name_in_order(
     assert output.out.splitlines() == [
         "Here is a penguin\\x1b]0;owned\\x07.",
         f"[image: {tmp_path}/01-image.png]",
-        f"[audio: {tmp_path}/02-audio.wav]",
     ]
     assert output.err.splitlines() == [
         "motet: p2 failed: the worker is gone (WORKER_LOST)",
         f"motet: {tmp_path}/01-image.png is complete: 7 bytes",
         f"motet: partial in 2.0 s: 1 file in {tmp_path}, 1 failed",
     ]
+
+
+def test_the_name_of_a_file_follows_the_text_part_during_which_it_is_complete(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    saved = SavedMedia("image", tmp_path / "01-image.png", PICTURE, ARTIFACT)
+    events: list[EventPayload] = [
+        PartStarted("p0", 0, "image", "image/png", 0),
+        PartStarted("p1", 1, "text", "text/plain", 0),
+        PartDelta("p1", 0, "A pen"),
+        PartDone("p0", PICTURE.sha256, ARTIFACT),
+        PartDelta("p1", 5, "guin."),
+        PartDone("p1", b"\x01" * 32),
+    ]
+
+    with PlainScreen(tmp_path) as screen:
+        for payload in events:
+            screen.show(Event(1, 1.5, payload), None, saved if payload is events[3] else None)
+
+    assert capsys.readouterr().out == f"A penguin.\n[image: {saved.path}]\n"
 
 
 def test_a_terminal_shows_bars_failures_and_file_names(tmp_path: Path) -> None:
@@ -129,6 +148,8 @@ def test_a_json_part_has_a_path_and_a_digest_and_a_failure_has_a_reason(
 
     assert by_event["part_done"]["path"] == str(tmp_path / "01-image.png")
     assert by_event["part_done"]["sha256"] == PICTURE.sha256.hex()
+    # The file may never be complete.
+    assert "path" not in by_event["part_started"]
     assert by_event["part_failed"]["reason"] == "WORKER_LOST"
     done = by_event["done"]
     assert (done["state"], done["exit_code"], done["files"], done["elapsed"]) == ("PARTIAL", 3, 1, 2.04)
