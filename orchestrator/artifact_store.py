@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from motet.caching.lru import LruCache
+from motet.caching.lru import LruCache, max_entries_of
 from motet.core.errors import NotFoundError, Reason, RequestError
 from motet.core.events import Artifact
 from motet.core.media import MAX_INLINE_BYTES, Media, chunks
+from motet.core.request import MAX_INT64, check_range
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,9 @@ class ArtifactStore:
     def __init__(self, ttl: float, max_bytes: int) -> None:
         self._ttl = ttl
         self._max_bytes = max_bytes
-        self._artifacts: LruCache[str, StoredArtifact] = LruCache(max_bytes)
-        self._expiries: deque[tuple[float, str]] = deque()
+        self._artifacts: LruCache[str, StoredArtifact] = LruCache(max_bytes, max_entries_of(max_bytes))
+        self._expiries: OrderedDict[str, float] = OrderedDict()
+        """Expiry time of each artifact by name, in order of time."""
 
     @property
     def size_bytes(self) -> int:
@@ -54,8 +56,9 @@ class ArtifactStore:
         artifact = Artifact(name, modality, media.media_type, size, digest, time.time() + self._ttl)
         data_chunks = tuple(chunks(media.data))
         self._remove_expired()
-        self._artifacts.put(name, StoredArtifact(artifact, data_chunks), size)
-        self._expiries.append((artifact.expire_time, name))
+        self._expiries[name] = artifact.expire_time
+        for evicted in self._artifacts.put(name, StoredArtifact(artifact, data_chunks), size):
+            del self._expiries[evicted.artifact.name]
         return artifact, data_chunks if size <= MAX_INLINE_BYTES else ()
 
     def find(self, name: str) -> StoredArtifact:
@@ -71,7 +74,11 @@ class ArtifactStore:
         return stored
 
     async def download(self, name: str, offset: int = 0) -> AsyncIterator[bytes]:
-        """Yield the bytes from an offset in chunks of at most `CHUNK_BYTES` bytes. Raises `NotFoundError`."""
+        """Yield the bytes from an offset in chunks of at most `CHUNK_BYTES` bytes.
+
+        Raises `NotFoundError`, and `RequestError` for a negative offset.
+        """
+        check_range("offset", offset, 0, MAX_INT64)
         for chunk in self.find(name).chunks:
             if offset < len(chunk):
                 yield chunk[offset:]
@@ -80,8 +87,12 @@ class ArtifactStore:
     def delete(self, name: str) -> None:
         """Remove an artifact, if it exists."""
         self._artifacts.pop(name)
+        self._expiries.pop(name, None)
 
     def _remove_expired(self) -> None:
         # All artifacts are kept for the same time, so they expire in order of arrival.
-        while self._expiries and self._expiries[0][0] <= time.time():
-            self.delete(self._expiries.popleft()[1])
+        while self._expiries:
+            name, expiry = next(iter(self._expiries.items()))
+            if expiry > time.time():
+                return
+            self.delete(name)

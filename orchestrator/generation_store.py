@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections import deque
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection
+from itertools import dropwhile, islice
 
 from motet.caching.lru import LruCache
 from motet.core.errors import CancelledError, NotFoundError, OverloadedError, Reason, RequestError, retry_delay
 from motet.core.events import Generation
-from motet.core.request import FailurePolicy, GenerationRequest
+from motet.core.request import MAX_COUNT, FailurePolicy, GenerationRequest, check_range
+from motet.scheduling.fair_queue import TENANT_SHARE
 from motet.scheduling.moving_average import MovingAverage
 from orchestrator.fingerprint import fingerprint
 from orchestrator.generation.admitted_request import AdmittedRequest
@@ -33,7 +35,8 @@ MAX_PAGE_SIZE = 1000
 class GenerationStore:
     """Starts a bounded number of generations at a time, and keeps ended ones within limits of time and memory.
 
-    The least recently used ended generations are removed first. `modalities` are those that have a decoder.
+    A tenant may not take all places: each tenant leaves room for others, as in the pools' queues. The least recently
+    used ended generations are removed first. `modalities` are those that have a decoder.
     """
 
     def __init__(
@@ -47,8 +50,10 @@ class GenerationStore:
         self._by_request_id: dict[str, GenerationTask] = {}
         self._ended: LruCache[str, GenerationTask] = LruCache(settings.max_result_bytes, settings.max_results)
         """By name."""
-        self._expiries: deque[tuple[float, str]] = deque()
-        """Expiry time and name of the ended generations, in order of time."""
+        self._expiries: OrderedDict[str, float] = OrderedDict()
+        """Expiry time of each ended generation by name, in order of time."""
+        self._running_of: Counter[str] = Counter()
+        """Number of running generations of each tenant that has one."""
         self._count = 0
         self._mean_seconds = MovingAverage(1.0)
         self._page_tokens = PageTokens()
@@ -75,19 +80,25 @@ class GenerationStore:
             )
         return None if task.failed else task
 
-    def check_capacity(self) -> None:
-        """Raise `OverloadedError` if no generation can start now."""
-        limit = self._settings.max_generations
-        if self.running >= limit:
-            raise OverloadedError(
-                f"{limit} generations are running, which is this server's limit; try again later",
-                metadata={"limit": str(limit)},
-                retry_after=retry_delay((self._mean_seconds.value or 0.0) / limit),
-            )
+    def check_capacity(self, tenant: str) -> None:
+        """Raise `OverloadedError` if no generation of the tenant can start now."""
+        limit, own = self._settings.max_generations, self._running_of[tenant]
+        free = limit - self.running
+        if free <= 0:
+            message = f"{limit} generations are running, which is this server's limit; try again later"
+        elif own >= TENANT_SHARE * free:
+            message = f"{own} generations of this tenant are running, and the rest is for others; try again later"
+        else:
+            return
+        raise OverloadedError(
+            message,
+            metadata={"limit": str(limit), "tenant_running": str(own)},
+            retry_after=retry_delay((self._mean_seconds.value or 0.0) / limit),
+        )
 
     def start(self, request: GenerationRequest, admitted: AdmittedRequest) -> GenerationTask:
         """Start a generation. Raises `OverloadedError`."""
-        self.check_capacity()
+        self.check_capacity(request.tenant)
         log = EventLog(MetricsObserver(admitted, self._modalities).count)
         writer = EventWriter(
             f"generations/{secrets.token_hex(16)}",
@@ -99,6 +110,7 @@ class GenerationStore:
         task = GenerationTask(request, self._count, writer, log, pipeline, self._on_end)
         self._count += 1
         self._tasks[task.name] = task
+        self._running_of[task.tenant] += 1
         if request.request_id:
             self._by_request_id[request.request_id] = task
         seconds = admitted.deadline.remaining()
@@ -122,14 +134,14 @@ class GenerationStore:
     def page(self, size: int, token: str) -> tuple[list[Generation], str]:
         """Return a page of records, newest first, and the token of the next page, or "" after the last page.
 
-        Raises `RequestError` for a negative size, and for a token that is not from this server.
+        Raises `RequestError` for a size out of bounds, and for a token that is not from this server.
         """
-        if size < 0:
-            raise RequestError(f"page_size must not be negative, got {size}")
+        check_range("page_size", size, 0, MAX_COUNT)
         size = min(size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
         before = self._page_tokens.read(token) if token else self._count
         self._remove_expired()
-        listed = [task for task in reversed(self._tasks.values()) if task.number < before]
+        older = dropwhile(lambda task: task.number >= before, reversed(self._tasks.values()))
+        listed = list(islice(older, size + 1))
         next_token = self._page_tokens.write(listed[size - 1].number) if len(listed) > size else ""
         return [task.record for task in listed[:size]], next_token
 
@@ -152,18 +164,26 @@ class GenerationStore:
 
     def _on_end(self, task: GenerationTask) -> None:
         record = task.record
+        self._running_of[task.tenant] -= 1
+        if not self._running_of[task.tenant]:
+            del self._running_of[task.tenant]
         self._mean_seconds.add(record.usage.elapsed)
         self._remove_expired()
-        self._expiries.append((record.expire_time or 0.0, task.name))
+        self._expiries[task.name] = record.expire_time or 0.0
         for evicted in self._ended.put(task.name, task, task.log.size_bytes):
             self._remove(evicted)
 
     def _remove_expired(self) -> None:
-        while self._expiries and self._expiries[0][0] <= time.time():
-            if (task := self._ended.pop(self._expiries.popleft()[1])) is not None:
-                self._remove(task)
+        while self._expiries:
+            name, expiry = next(iter(self._expiries.items()))
+            if expiry > time.time():
+                return
+            self._ended.pop(name)
+            self._remove(self._tasks[name])
 
     def _remove(self, task: GenerationTask) -> None:
         del self._tasks[task.name]
+        del self._expiries[task.name]
+        task.log.discard()
         if self._by_request_id.get(task.request_id) is task:
             del self._by_request_id[task.request_id]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Self
 
 from motet.caching.decoder import CachingDecoder, MediaCache
+from motet.caching.lru import max_entries_of
 from motet.core.bundle import Manifest
 from motet.core.errors import RequestError
 from motet.core.events import Accepted, Artifact, Event, Generation
@@ -75,7 +76,7 @@ class Orchestrator:
         """
         task = self._generations.find_request(request)
         if task is None:
-            self._generations.check_capacity()
+            self._generations.check_capacity(request.tenant)
             admitted = await self._admission.admit(request)
             task = self._generations.find_request(request)  # an equal request may have started during the admission
         deduplicated = task is not None
@@ -161,7 +162,7 @@ def _cached(workers: Workers, digest: str, settings: OrchestratorSettings) -> Wo
     """Return the workers with a media cache in front of each decoder pool, so that all replicas share the cache."""
     if not settings.media_cache_bytes:
         return workers
-    finished = MediaCache(settings.media_cache_bytes)
+    finished = MediaCache(settings.media_cache_bytes, max_entries_of(settings.media_cache_bytes))
     decoders = {name: CachingDecoder(decoder, digest, finished) for name, decoder in workers.decoders.items()}
     return replace(workers, decoders=decoders)
 

@@ -113,14 +113,16 @@ class OrchestratorSettings(BaseSettings):
         "seconds.",
     )
     max_generations: Count = Field(
-        default=64, description="Maximum concurrent generations. Requests beyond it are refused at once."
+        default=64,
+        description="Maximum concurrent generations. Requests beyond it are refused at once. One tenant alone may have "
+        "four fifths of them.",
     )
     result_ttl: Seconds = Field(
         default=600.0, description="Time for which an ended generation can be watched, in seconds."
     )
     max_results: Count = Field(default=10_000, description="Maximum number of ended generations that are kept.")
     max_result_bytes: Bytes = Field(
-        default=256 * MEBI, description="Maximum size of the events of ended generations, in bytes."
+        default=256 * MEBI, description="Maximum memory of the events of ended generations, in bytes."
     )
     artifact_ttl: Seconds = Field(default=3600.0, description="Lifetime of an artifact in seconds.")
     max_artifact_bytes: Bytes = Field(

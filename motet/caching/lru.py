@@ -10,6 +10,17 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
+_VALUE_BYTES, _MIN_ENTRIES = 4096, 1024
+
+
+def max_entries_of(limit: int) -> int:
+    """Return the maximum number of values in a cache of `limit` bytes.
+
+    Each value takes about 1 KB more than its own bytes, so very small values would exceed the limit many times.
+    """
+    return max(_MIN_ENTRIES, limit // _VALUE_BYTES)
+
+
 class LruCache(Generic[Key, Value]):
     """A cache of at most `limit` bytes and `max_entries` entries. It evicts the least recently used values first."""
 

@@ -9,6 +9,7 @@ import grpc.aio
 from motet.core.errors import FaultError
 from motet.core.events import Artifact
 from motet.core.media import Media, chunks
+from motet.core.request import MAX_INT64, check_range
 from motet.transport import convert
 from motet.transport.client_call import open_stream, unary
 from motet.v1 import artifact_service_pb2 as pb
@@ -36,6 +37,7 @@ class ArtifactClient:
     async def download(self, name: str, offset: int = 0) -> AsyncGenerator[bytes, None]:
         """Yield the bytes of an artifact from an offset, in chunks. Raise `NotFoundError` for an unknown name."""
         self._check()
+        check_range("offset", offset, 0, MAX_INT64)
         call = self._stub.DownloadArtifact(pb.DownloadArtifactRequest(name=name, offset=offset))
         async with open_stream(call, self._peer) as responses:
             async for response in responses:

@@ -18,7 +18,15 @@ from motet.client.event_checker import EventChecker
 from motet.core.errors import FaultError, Reason, RequestError, RetryableError
 from motet.core.events import Accepted, Artifact, Done, Event, Generation
 from motet.core.media import MAX_INLINE_BYTES, MEBI, Media
-from motet.core.request import ArtifactName, Content, GenerationRequest, Message
+from motet.core.request import (
+    MAX_COUNT,
+    MAX_INT64,
+    ArtifactName,
+    Content,
+    GenerationRequest,
+    Message,
+    check_range,
+)
 from motet.core.service import Model
 from motet.transport import convert
 from motet.transport.channel import check_process, open_channel
@@ -118,6 +126,7 @@ class Client:
 
         Closing the iterator does not cancel the generation. Raise `NotFoundError` for an unknown name.
         """
+        check_range("after_sequence", after_sequence, 0, MAX_INT64)
         checker = EventChecker(self._peer, after_sequence)
         async with aclosing(self._watch(name, checker, retry=False)) as events:
             async for event in events:
@@ -130,6 +139,7 @@ class Client:
 
     async def generations(self, page_size: int = 0, page_token: str = "") -> tuple[list[Generation], str]:
         """Return a page of generations, newest first, and the token of the next page, or "" for the last page."""
+        check_range("page_size", page_size, 0, MAX_COUNT)
         request = pb.ListGenerationsRequest(page_size=page_size, page_token=page_token)
         page = await self._unary(self._generations.ListGenerations, request)
         return [convert.generation_from_proto(generation) for generation in page.generations], page.next_page_token

@@ -15,6 +15,9 @@ AGEING = 10.0
 MAX_IDLE_TENANTS = 1024
 """Maximum number of tenants without waiting items whose received service is stored."""
 
+TENANT_SHARE = 4.0
+"""Maximum share of one tenant, per unit that is free: alone, a tenant fills four fifths and leaves room for others."""
+
 
 class Queued(Protocol):
     """An item of a `FairQueue`. Items are compared by identity and must be hashable."""

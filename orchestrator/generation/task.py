@@ -37,6 +37,7 @@ class GenerationTask:
         self.number = number
         """The generation's number in this process, from 0."""
         self.request_id = request.request_id
+        self.tenant = request.tenant
         self.fingerprint = fingerprint(request) if request.request_id else b""
         self.log = log
         self._detached = request.detach

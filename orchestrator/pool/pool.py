@@ -12,7 +12,7 @@ from motet.core import metrics
 from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, MotetError, OverloadedError, RetryableError, retry_delay
-from motet.scheduling.fair_queue import FairQueue
+from motet.scheduling.fair_queue import TENANT_SHARE, FairQueue
 from orchestrator.pool.attempt import Attempt, Receiver
 from orchestrator.pool.circuit_breaker import CircuitBreaker
 from orchestrator.pool.duration_estimate import DurationEstimate
@@ -26,9 +26,6 @@ Item = TypeVar("Item")
 
 _NOTICE = 0.05
 """Seconds after a failure in which the pool notices that the worker is away."""
-
-_TENANT_SHARE = 4.0
-"""Maximum cost of a tenant's waiting calls, per unit of free space in the queue: alone, a tenant fills four fifths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +272,7 @@ class Pool(Generic[Worker]):
         if not self._queue:
             return 0.0
         free = self._settings.queue_seconds * self._slots() - self._queue.cost
-        return call.cost + max(-free, self._queue.cost_of(call.tenant) - _TENANT_SHARE * free)
+        return call.cost + max(-free, self._queue.cost_of(call.tenant) - TENANT_SHARE * free)
 
     def _check_capacity(self, call: QueuedCall) -> None:
         excess = self._excess(call)

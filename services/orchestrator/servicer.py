@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
@@ -15,8 +16,8 @@ import grpc.aio
 from motet.core.closing import closing
 from motet.core.errors import DeadlineError, FaultError, MotetError, NotFoundError, Reason, RequestError
 from motet.core.events import Done, Event, Generation, State
-from motet.core.media import CHUNK_BYTES, Media
-from motet.core.request import GenerationRequest
+from motet.core.media import CHUNK_BYTES, MEBI, Media
+from motet.core.request import MIN_TIMEOUT, GenerationRequest
 from motet.core.service import Motet
 from motet.transport import convert
 from motet.transport.coalescing import coalesced
@@ -28,10 +29,17 @@ from motet.v1 import generation_service_pb2 as generation_pb
 from motet.v1 import generation_service_pb2_grpc as generation_grpc
 from motet.v1 import model_service_pb2 as model_pb
 from motet.v1 import model_service_pb2_grpc as model_grpc
+from orchestrator.generation_store import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from orchestrator.settings import HEARTBEAT
 
 MIN_INTERVAL = 0.005
 """Minimum interval between messages of a stream, in seconds: see ADR 19. The last message does not wait."""
+
+_MAX_PAGE_BYTES = MEBI
+"""Size of a page of records to which no further piece is added, in bytes."""
+
+_PIECE = 16
+"""Number of records that are read and converted at a time, in a few milliseconds."""
 
 _MAX_BUFFERED_BYTES = 4 * CHUNK_BYTES
 """Size of the converted events of a stream at which reading pauses until the reader has taken them."""
@@ -96,11 +104,15 @@ class GenerationServicer(generation_grpc.GenerationServiceServicer):
     async def ListGenerations(
         self, request: generation_pb.ListGenerationsRequest, context: Any
     ) -> generation_pb.ListGenerationsResponse:
-        """Return a page of records."""
-        records, token = await self._motet.generations(request.page_size, request.page_token)
-        return generation_pb.ListGenerationsResponse(
-            generations=[convert.generation_to_proto(record) for record in records], next_page_token=token
-        )
+        """Return a page of records. Other calls run between its pieces."""
+        page = generation_pb.ListGenerationsResponse(next_page_token=request.page_token)
+        left = min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+        while left and page.ByteSize() < _MAX_PAGE_BYTES:
+            records, page.next_page_token = await self._motet.generations(min(left, _PIECE), page.next_page_token)
+            page.generations.extend(map(convert.generation_to_proto, records))
+            left = left - len(records) if page.next_page_token else 0
+            await asyncio.sleep(0)
+        return page
 
     async def CancelGeneration(
         self, request: generation_pb.CancelGenerationRequest, context: Any
@@ -191,7 +203,7 @@ def _within_deadline(request: GenerationRequest, remaining: float | None) -> Gen
     """Return the request with a timeout of at most the call's `remaining` seconds, unless it is detached."""
     if remaining is None or request.detach:
         return request
-    if remaining <= 0:
+    if remaining < MIN_TIMEOUT:
         raise DeadlineError("the deadline had passed when the call arrived; allow more time")
     return replace(request, timeout=remaining if request.timeout is None else min(request.timeout, remaining))
 

@@ -136,7 +136,7 @@ async def test_an_ended_generation_is_removed_after_its_lifetime(monkeypatch):
 
 async def test_beyond_the_size_limit_the_least_recently_used_generation_is_removed():
     orchestrator = orchestrator_of(
-        script_of(signal_run("a")), toy_decoders(a=ToyDecoder(size=1000)), max_result_bytes=2500
+        script_of(signal_run("a")), toy_decoders(a=ToyDecoder(size=100_000)), max_result_bytes=250_000
     )
     first, second = [record_of(await run_generation(orchestrator, request_of(seed=seed))).name for seed in (1, 2)]
     await orchestrator.get(first)
