@@ -36,7 +36,7 @@ RelativePath = Annotated[
 ]
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Modality = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
-Size = Annotated[int, Field(ge=1, le=1_000_000)]
+Size = Annotated[int, Field(ge=1, le=10_000_000)]
 """A number of tokens, or a length of a tensor's axis."""
 
 
