@@ -38,9 +38,9 @@ _CLIENT_OPTIONS: tuple[tuple[str, int], ...] = (
     *FLOW_OPTIONS,
     # Maximum bytes of a request that are kept for a retry. gRPC's default is one chunk.
     ("grpc.per_rpc_retry_buffer_size", MAX_MESSAGE_BYTES),
-    # With gRPC's default of up to two minutes, a restarted worker is found late.
+    # A restarted server is used at once. gRPC's default is up to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.max_reconnect_backoff_ms", 500),
     # Despite its name, this is the timeout of an attempt to connect.
     ("grpc.min_reconnect_backoff_ms", 5_000),
     # Channels do not share connections. Otherwise a new channel inherits the backoff of another channel to the address,

@@ -1,25 +1,26 @@
 """Clients of the workers in other processes. They implement the worker protocols, so a caller sees no difference.
 
-Deadlines shrink by one hop. A call is cancelled when its reader stops.
+Deadlines shrink by one hop. A call is cancelled when its reader stops, and when the worker breaks the grammar of its
+stream or sends more than the call's bounds.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
-from hashlib import sha256
 
 import grpc.aio
 
 from motet.core.deadline import Deadline
-from motet.core.errors import FaultError
-from motet.core.media import Media, chunks
+from motet.core.errors import FaultError, RequestError
+from motet.core.media import MAX_MEDIA_BYTES, Media, chunks
 from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Finished, LanguageEvent, Load, Progress, Prompt
 from motet.internal.v1 import (
-    decoder_service_pb2,
     decoder_service_pb2_grpc,
     encoder_service_pb2,
     encoder_service_pb2_grpc,
+    language_model_service_pb2,
     language_model_service_pb2_grpc,
     worker_service_pb2,
     worker_service_pb2_grpc,
@@ -27,6 +28,13 @@ from motet.internal.v1 import (
 from motet.transport import convert
 from motet.transport.channel import HOP
 from motet.transport.client_call import open_stream, unary
+from motet.transport.incoming_media import IncomingMedia
+
+_MAX_EMPTY = 1000
+"""Maximum number of messages and events without a known content in a stream. A newer worker may send some."""
+
+_MIN_LOAD_INTERVAL = 0.02
+"""Minimum interval between two load reports that are read, in seconds. Workers keep a longer one."""
 
 
 class RemoteEncoder:
@@ -43,7 +51,10 @@ class RemoteEncoder:
         response = await unary(call, "the encoder")
         if len(response.embeddings) != len(media):
             raise FaultError(f"the encoder returned {len(response.embeddings)} embeddings for {len(media)} items")
-        return [convert.tensor_from_proto(tensor) for tensor in response.embeddings]
+        try:
+            return [convert.tensor_from_proto(tensor) for tensor in response.embeddings]
+        except RequestError as error:
+            raise FaultError(f"the encoder returned an invalid embedding: {error.message}") from error
 
 
 class RemoteLanguageModel:
@@ -55,46 +66,54 @@ class RemoteLanguageModel:
     async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
         """Yield text pieces and signals, then exactly one `Finished`."""
         call = self._stub.Generate(convert.prompt_to_proto(prompt), timeout=_timeout(deadline))
-        finished = False
+        empty = 0
         async with open_stream(call, "the language model") as responses:
             async for response in responses:
-                for event in map(convert.language_event_from_proto, response.events):
+                events = _language_events(response)
+                empty += not events
+                if empty > _MAX_EMPTY:
+                    raise FaultError("the language model sent too many messages without a known event")
+                for event in events:
                     if isinstance(event, Finished):
-                        finished = True
                         responses.expect_end()
-                    if event is not None:
                         yield event
-        if not finished:
-            raise FaultError("the language model ended its stream without a finished event")
+                        return
+                    yield event
+        raise FaultError("the language model ended its stream without a finished event")
 
 
 class RemoteDecoder:
-    """The client of a decoder service."""
+    """The client of a decoder service. `max_bytes` is the maximum size of its media."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, max_bytes: int = MAX_MEDIA_BYTES) -> None:
         self._stub = decoder_service_pb2_grpc.DecoderServiceStub(channel)
+        self._max_bytes = max_bytes
 
     async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
         """Yield `Progress` events, then exactly one `Media` whose digest has been checked."""
         call = self._stub.Decode(convert.decode_job_to_proto(job), timeout=_timeout(deadline))
         peer = f"the {job.modality} decoder"
-        header: decoder_service_pb2.DecodeResponse.Media | None = None
-        data = bytearray()
+        media = IncomingMedia(peer, self._max_bytes)
+        empty = 0
         async with open_stream(call, peer) as responses:
             async for response in responses:
+                empty += not response.events
                 for event in response.events:
                     match event.WhichOneof("event"):
-                        case "progress":
+                        case "progress" if not media.started:
                             yield convert.progress_from_proto(event.progress)
                         case "media":
-                            header = event.media
-                            data.extend(header.data)
+                            media.start(event.media)
                         case "chunk":
-                            data.extend(event.chunk)
-                if header is not None and len(data) == header.size_bytes:
+                            media.add(event.chunk)
+                        case _:
+                            empty += 1
+                if empty > _MAX_EMPTY:
+                    raise FaultError(f"{peer} sent too many messages without a known event")
+                if media.complete:
                     responses.expect_end()
                     break
-        yield _checked(header, bytes(data), peer)
+        yield media.checked()
 
 
 class RemoteWorker:
@@ -105,11 +124,12 @@ class RemoteWorker:
 
     async def watch_load(self) -> AsyncIterator[Load]:
         """Yield the worker's load at once, after each change, and every `REPORT_INTERVAL` seconds until it stops."""
-        async with open_stream(
-            self._stub.WatchCapacity(worker_service_pb2.WatchCapacityRequest()), "the worker"
-        ) as loads:
+        # The call waits for a connection, so it begins as soon as the worker can be reached.
+        call = self._stub.WatchCapacity(worker_service_pb2.WatchCapacityRequest(), wait_for_ready=True)
+        async with open_stream(call, "the worker") as loads:
             async for load in loads:
                 yield convert.load_from_proto(load)
+                await asyncio.sleep(_MIN_LOAD_INTERVAL)
 
     async def drain(self, grace: float | None = None) -> int:
         """Stop admission at the worker, and wait up to `grace` seconds for its calls. Return how many are left."""
@@ -131,9 +151,10 @@ async def _frames(
             yield encoder_service_pb2.EncodeRequest(chunk=chunk)
 
 
-def _checked(header: decoder_service_pb2.DecodeResponse.Media | None, data: bytes, peer: str) -> Media:
-    if header is None:
-        raise FaultError(f"{peer} ended its stream without media")
-    if len(data) != header.size_bytes or sha256(data).digest() != header.sha256:
-        raise FaultError(f"the media of {peer} arrived incomplete or altered")
-    return Media(header.media_type, data)
+def _language_events(response: language_model_service_pb2.GenerateResponse) -> Sequence[LanguageEvent]:
+    """Return the known events of a response. Raises `FaultError` for an invalid tensor."""
+    try:
+        events = [convert.language_event_from_proto(event) for event in response.events]
+    except RequestError as error:
+        raise FaultError(f"the language model sent an invalid tensor: {error.message}") from error
+    return [event for event in events if event is not None]

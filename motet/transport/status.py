@@ -37,6 +37,9 @@ _MAX_VALUE_BYTES = 200
 _MAX_VALUES = 8
 """Limits that keep a status below 8 KiB. A peer may refuse larger trailers, and would then get no error at all."""
 
+_RECEIVED = "CLIENT: Received message larger"
+"""Part of gRPC's text if this side refused a message for its size. The caller's request is not the cause then."""
+
 _LOG = logging.getLogger(__name__)
 
 CODE_OF: Mapping[Reason, grpc.StatusCode] = {
@@ -132,6 +135,8 @@ def error_from_rpc(error: grpc.aio.AioRpcError, *, received: bool = False, peer:
             except DecodeError:
                 break
             return error_from_status_proto(status)
+    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and _RECEIVED in (error.details() or ""):
+        return FaultError(f"{peer} sent a message that is larger than 4 MiB")
     return _error_of_code(error.code(), received, peer)
 
 

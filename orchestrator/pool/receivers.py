@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 
-from motet.core.errors import FaultError, MotetError, Reason, RetryableError
+from motet.core.errors import FaultError, MotetError, Reason, RequestError, RetryableError
 from motet.core.media import MAX_MEDIA_BYTES, Media
-from motet.core.tensors import Tensor
+from motet.core.tensors import Tensor, check_finite
 from motet.core.workers import Finished, LanguageEvent, Progress, Signal, SignalBroken, SignalStarted, TextPiece
 from orchestrator.pool.queued_call import QueuedCall
 
@@ -22,7 +22,7 @@ _MAX_NAME_LENGTH, _MAX_MESSAGE_LENGTH = 64, 1000
 
 
 class EncodeReceiver:
-    """The receiver of an encoder's only item, the embeddings."""
+    """The receiver of an encoder's only item, the embeddings. A value that is not finite is a fault of the encoder."""
 
     def __init__(self) -> None:
         self.complete = False
@@ -32,6 +32,11 @@ class EncodeReceiver:
 
     def receive(self, item: list[Tensor]) -> list[Tensor]:
         """Implement `Receiver.receive`."""
+        try:
+            for embedding in item:
+                check_finite(embedding, "an embedding")
+        except RequestError as error:
+            raise FaultError(f"the encoder failed: {error.message}") from error
         self.complete = True
         return item
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TypeVar
 
 import grpc.aio
@@ -44,9 +45,10 @@ async def pooled_workers(settings: OrchestratorSettings, manifest: Manifest, sta
     language_models: Pool[LanguageModel] = await pool(
         "language model", RemoteLanguageModel, settings.language_model, 1.0
     )
+    decoder = partial(RemoteDecoder, max_bytes=settings.max_media_bytes)
     decoders = {
         modality: PooledDecoder(
-            await pool(modality, RemoteDecoder, addresses, _INITIAL_ESTIMATE), manifest.decoder_of(modality).steps
+            await pool(modality, decoder, addresses, _INITIAL_ESTIMATE), manifest.decoder_of(modality).steps
         )
         for modality, addresses in settings.decoders.items()
     }

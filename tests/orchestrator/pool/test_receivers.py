@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,11 +11,12 @@ from hypothesis import strategies as st
 from motet.core.deadline import Deadline
 from motet.core.errors import FaultError, Reason, RetryableError
 from motet.core.media import MAX_MEDIA_BYTES, Media
+from motet.core.tensors import Tensor
 from motet.core.workers import Finished, Progress, Prompt, Signal, SignalBroken, SignalStarted, TextPiece, Turn
 from motet.toys.workers import ToyLanguageModel, grammar_of, tensor_of
 from orchestrator.pool.pool import Member, Pool
 from orchestrator.pool.queued_call import QueuedCall
-from orchestrator.pool.receivers import DecodeReceiver, LanguageReceiver
+from orchestrator.pool.receivers import DecodeReceiver, EncodeReceiver, LanguageReceiver
 from orchestrator.pool.workers import PooledLanguageModel
 from orchestrator.settings import OrchestratorSettings
 from tests.orchestrator.pool_harness import LOST
@@ -130,3 +133,12 @@ def test_the_previews_of_a_job_are_bounded():
         receiver.receive(Progress(9, 20, preview))
     receiver.restart()
     receiver.receive(Progress(1, 20, preview))
+
+
+def test_an_embedding_that_is_not_finite_is_a_fault_of_the_encoder():
+    receiver = EncodeReceiver()
+    receiver.restart()
+
+    with pytest.raises(FaultError, match="an embedding holds values that are not finite"):
+        receiver.receive([Tensor("float32", (1,), struct.pack("<f", float("nan")))])
+    assert not receiver.complete

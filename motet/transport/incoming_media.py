@@ -1,0 +1,62 @@
+"""Media that arrive in a stream, bounded as they arrive."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from motet.core.errors import FaultError
+from motet.core.media import Media
+from motet.internal.v1.decoder_service_pb2 import DecodeResponse
+
+
+class IncomingMedia:
+    """The media that a decoder sends, `limit` bytes at most: a header with the first bytes, then chunks."""
+
+    def __init__(self, peer: str, limit: int) -> None:
+        self._peer = peer
+        self._limit = limit
+        self._header: DecodeResponse.Media | None = None
+        self._data = bytearray()
+
+    @property
+    def started(self) -> bool:
+        """True once the header is there."""
+        return self._header is not None
+
+    @property
+    def complete(self) -> bool:
+        """True once all bytes are there."""
+        return self._header is not None and len(self._data) == self._header.size_bytes
+
+    def start(self, header: DecodeResponse.Media) -> None:
+        """Take the header. Raises `FaultError` for a second one, and for one that promises too many bytes."""
+        if self._header is not None:
+            raise FaultError(f"{self._peer} sent two headers of media")
+        if header.size_bytes > self._limit:
+            raise FaultError(f"{self._peer} sends {header.size_bytes} bytes; at most {self._limit} are allowed")
+        self._header = header
+        self._data.extend(header.data)
+        self._check_size()
+
+    def add(self, chunk: bytes) -> None:
+        """Append a chunk. Raises `FaultError` if there is no header, or if the header promised fewer bytes."""
+        if self._header is None:
+            raise FaultError(f"{self._peer} sent a chunk before the header of its media")
+        if not chunk:
+            raise FaultError(f"{self._peer} sent an empty chunk")
+        self._data.extend(chunk)
+        self._check_size()
+
+    def checked(self) -> Media:
+        """Return the media. Raises `FaultError` if they are incomplete or altered."""
+        if self._header is None:
+            raise FaultError(f"{self._peer} ended its stream without media")
+        data = bytes(self._data)
+        if not self.complete or sha256(data).digest() != self._header.sha256:
+            raise FaultError(f"the media of {self._peer} arrived incomplete or altered")
+        return Media(self._header.media_type, data)
+
+    def _check_size(self) -> None:
+        assert self._header is not None
+        if len(self._data) > self._header.size_bytes:
+            raise FaultError(f"{self._peer} sent more bytes than the {self._header.size_bytes} of its header")
