@@ -1,7 +1,7 @@
 """Generate the Python code of the protos, and check the protos.
 
-    python protos/contract.py generate            write the generated code
-    python protos/contract.py drift               fail if the committed code differs from the generated code
+    python protos/contract.py generate            write the generated code, and third_party/
+    python protos/contract.py drift               fail if the committed files differ from the generated files
     python protos/contract.py lint                check buf's STANDARD and COMMENTS rules
     python protos/contract.py breaking            fail if a change breaks callers of the last release
 
@@ -25,11 +25,12 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from dependencies import VALIDATE, dependencies
 from google.protobuf import descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
-VALIDATE = "buf/validate/validate.proto"
+THIRD_PARTY = "third_party"
 # Folders of the generated code, by the folder of the protos. Besides generated code they hold only `__init__.py`.
 # `buf/validate` is inside `motet` because a package `buf` in site-packages could collide with another distribution.
 GENERATED = {
@@ -51,7 +52,10 @@ def main() -> int:
 
 
 def generate() -> int:
-    """Write the Python code of every proto to its folder in `GENERATED`."""
+    """Write the Python code of every proto to its folder in `GENERATED`, and the imported protos."""
+    for name, text in dependencies().items():
+        (ROOT / THIRD_PARTY / name).parent.mkdir(parents=True, exist_ok=True)
+        (ROOT / THIRD_PARTY / name).write_text(text)
     with _generated() as folder:
         for source, destination in GENERATED.items():
             target = ROOT / destination
@@ -72,8 +76,12 @@ def drift() -> int:
             for file in sorted(_names(folder / source) | _names(ROOT / destination))
             if not _equal(folder / source / file, ROOT / destination / file)
         ]
+    for name, text in dependencies().items():
+        file = ROOT / THIRD_PARTY / name
+        if not file.exists() or file.read_text() != text:
+            stale.append(f"{THIRD_PARTY}/{name}")
     if stale:
-        print("generated code differs from the protos; run `make protos` and commit its files:", *stale, sep="\n  ")
+        print("generated files differ from the protos; run `make protos` and commit its files:", *stale, sep="\n  ")
     return 1 if stale else 0
 
 

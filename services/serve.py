@@ -151,6 +151,7 @@ async def _run(service: Service) -> int:
                 opened.servicers,
                 address=service.listen,
                 limiter=service.limiter,
+                reflection=settings.reflection,
                 allow_insecure=settings.allow_insecure,
                 finish=opened.finish,
                 interrupt=opened.interrupt,

@@ -67,6 +67,9 @@ class ServiceSettings(ProcessSettings):
     )
     background: bool = Field(False, description="Run at low CPU priority.")
     allow_insecure: bool = Field(False, description="Serve addresses beyond this machine without encryption.")
+    reflection: bool = Field(
+        True, description="Serve the API's schema to tools such as grpcurl, by gRPC server reflection."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Minimum level of log lines.")
 
 

@@ -12,7 +12,9 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
+import grpc.aio
 import pytest
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from motet.core.errors import SettingsError
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
@@ -20,10 +22,13 @@ from services.decoder.service import decoder_service
 from services.encoder.service import encoder_service
 from services.exit_codes import Exit
 from services.llm.service import language_model_service
+from services.orchestrator.servicer import GenerationServicer
 from services.ready_line import ReadyLine
 from services.serve import ReadyService, Service, serve
 from services.settings import ServiceSettings
 from tests.models.tiny_bundle import tiny_bundle
+from tests.scripted_motet import ScriptedMotet
+from tests.waiting import until
 
 SETTINGS = ServiceSettings(log_level="error")
 
@@ -80,6 +85,31 @@ async def test_a_service_prints_its_ready_line_and_exits_with_0(capsys: pytest.C
     assert ready_line.service == "image decoder"
     assert not ready_line.address.endswith(":0")
     assert code is Exit.OK
+
+
+@pytest.mark.parametrize("options", [{}, {"reflection": False}])
+async def test_a_service_describes_itself_by_reflection_unless_that_is_off(
+    options: dict[str, bool], capsys: pytest.CaptureFixture[str]
+) -> None:
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[ReadyService]:
+        yield ReadyService([GenerationServicer(ScriptedMotet())])
+
+    settings = ServiceSettings(log_level="error", **options)
+    serving = asyncio.create_task(serve(Service("x", "127.0.0.1:0", settings, ConcurrencyLimiter(), opened)))
+    lines: list[ReadyLine] = []
+    await until(lambda: bool(lines.extend(filter(None, [ReadyLine.read(capsys.readouterr().out)])) or lines))
+    request = reflection_pb2.ServerReflectionRequest(file_containing_symbol="motet.v1.GenerationService")
+    async with grpc.aio.insecure_channel(lines[0].address) as channel:
+        responses = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([request]))
+        try:
+            described = bool((await anext(aiter(responses))).file_descriptor_response.file_descriptor_proto)
+        except grpc.aio.AioRpcError as error:
+            described = error.code() is not grpc.StatusCode.UNIMPLEMENTED
+    os.kill(os.getpid(), signal.SIGTERM)
+    await serving
+
+    assert described is options.get("reflection", True)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:5", "unix:/tmp/a folder, metrics on/it"])
