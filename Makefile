@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-PINS := pyproject.toml constraints.txt
+PINS := pyproject.toml bundles/pyproject.toml constraints.txt
 BUF_VERSION := 1.75.0
 # The npm package of buf installs one more package per platform. That package contains the binary.
 BUF_HOME := $(VENV)/buf-$(BUF_VERSION)
@@ -58,7 +58,7 @@ $(BIN)/python:
 $(VENV)/.models: $(PINS) | $(BIN)/python
 	@echo "installing into $(VENV) (the first time takes minutes) ..."
 	@$(PIP) install --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"
-	@$(PIP) install --constraint constraints.txt --editable '.[models]'
+	@$(PIP) install --constraint constraints.txt --editable '.[models]' ./bundles
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.models

@@ -11,15 +11,29 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def build(project: Path, folder: Path) -> Path:
+    """Build the wheel of a project."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder / project.name)]
+    subprocess.run(command, cwd=project, check=True, capture_output=True)
+    (wheel,) = (folder / project.name).glob("*.whl")
+    return wheel
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the content of the wheel, as `pip install` puts it into site-packages."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    with zipfile.ZipFile(next(folder.glob("*.whl"))) as archive:
-        archive.extractall(folder / "installed")
-    return folder / "installed"
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The wheels of Motet and of the bundle nano."""
+    folder = tmp_path_factory.mktemp("wheels")
+    return build(ROOT, folder), build(ROOT / "bundles", folder)
+
+
+@pytest.fixture(scope="module")
+def wheel(wheels: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the content of both wheels, as `pip install` puts it into site-packages."""
+    folder = tmp_path_factory.mktemp("installed") / "site-packages"
+    for path in wheels:
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(folder)
+    return folder
 
 
 def motet(wheel: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -38,13 +52,55 @@ def test_the_wheel_contains_every_file_of_the_bundle(wheel: Path) -> None:
     listed = subprocess.run(["git", "ls-files", "bundles/nano"], cwd=ROOT, capture_output=True, text=True, check=True)
     files = {Path(line).relative_to("bundles") for line in listed.stdout.splitlines()}
 
-    assert files <= {path.relative_to(wheel / "motet/_bundles") for path in wheel.rglob("motet/_bundles/**/*")}
+    assert files <= {Path("nano") / path.relative_to(wheel / "motet_nano") for path in wheel.rglob("motet_nano/**/*")}
 
 
-def test_the_wheel_puts_three_packages_into_site_packages(wheel: Path) -> None:
-    installed = {path.name for path in wheel.iterdir() if not path.name.endswith(".dist-info")}
+def test_the_wheel_puts_three_packages_into_site_packages(wheels: tuple[Path, Path]) -> None:
+    installed = [{name.split("/")[0] for name in zipfile.ZipFile(path).namelist()} for path in wheels]
+    packages = [{name for name in names if not name.endswith(".dist-info")} for names in installed]
 
-    assert installed == {"motet", "orchestrator", "services"}
+    assert packages == [{"motet", "orchestrator", "services"}, {"motet_nano"}]
+
+
+def test_the_base_install_takes_less_than_a_megabyte(wheels: tuple[Path, Path]) -> None:
+    assert wheels[0].stat().st_size < 10**6
+
+
+CLIENT = """
+import sys
+
+BASE = {"grpc", "google", "motet", "typing_extensions", *sys.stdlib_module_names}
+
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] not in BASE:
+            raise ModuleNotFoundError(f"the base install has no {name}", name=name)
+
+
+sys.meta_path.insert(0, Missing())
+from motet.client import Client, SyncClient
+
+with SyncClient("127.0.0.1:1", timeout=0.1) as client:
+    try:
+        client.models()
+    except Exception as error:
+        print(error.reason)
+"""
+
+
+def test_the_client_needs_only_the_base_install(wheel: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CLIENT],
+        cwd=wheel.parent,
+        env=os.environ | {"PYTHONPATH": str(wheel)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout in ("WORKER_UNAVAILABLE\n", "DEADLINE_EXCEEDED\n")
 
 
 def test_a_request_runs_outside_the_repository(wheel: Path) -> None:
@@ -71,4 +127,4 @@ def test_the_wheel_contains_the_default_bundle(wheel: Path) -> None:
         check=True,
     )
 
-    assert done.stdout.strip() == str(wheel / "motet/_bundles/nano")
+    assert done.stdout.strip() == str(wheel / "motet_nano")

@@ -13,6 +13,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, Self
 
@@ -285,10 +286,14 @@ def digest_of(path: Path) -> str:
 
 
 def bundle_folder(name: str) -> Path:
-    """Return the folder of a bundle that ships with Motet, in the repository or in the wheel. Raise `BundleError`."""
-    package = Path(__file__).resolve().parent.parent
-    for folder in (package.parent / "bundles" / name, package / "_bundles" / name):
+    """Return the folder of an installed bundle: in the repository, or the package `motet_NAME`. Raise `BundleError`."""
+    folders = [Path(__file__).resolve().parents[2] / "bundles" / name]
+    if name.isidentifier() and (package := find_spec(f"motet_{name}")) is not None:
+        folders += map(Path, package.submodule_search_locations or ())
+    for folder in folders:
         # os.path.isfile also returns False for a name that no file can have.
         if os.path.isfile(folder / MANIFEST):
             return folder
-    raise BundleError(f"there is no bundle {name!r}: pass the name of a shipped bundle, or the folder of a bundle")
+    raise BundleError(
+        f"there is no bundle {name!r}: pass the folder of a bundle, or install nano with `pip install motet[models]`"
+    )
