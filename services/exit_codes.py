@@ -26,7 +26,7 @@ class Exit(IntEnum):
     REFUSED = 2
     """The command, the request, the settings or the bundle is wrong."""
     PARTIAL = 3
-    """Some parts of the answer failed."""
+    """Some parts of the answer failed or were not permitted, or the answer was cut."""
     UNAVAILABLE = 4
     """Motet cannot be reached or is overloaded. A retry may succeed."""
     LATE = 5
@@ -36,8 +36,8 @@ class Exit(IntEnum):
 
 
 LEGEND = (
-    "Exit codes: 0 done; 1 failed; 2 the command, the request or the bundle is wrong; 3 some parts failed; "
-    "4 Motet cannot be reached or is overloaded; 5 time limit exceeded; 130 stopped by Ctrl-C."
+    "Exit codes: 0 done; 1 failed; 2 the command, the request or the bundle is wrong; 3 some parts failed, or the "
+    "answer was cut; 4 Motet cannot be reached or is overloaded; 5 time limit exceeded; 130 stopped by Ctrl-C."
 )
 """The exit codes, for the end of a help text."""
 

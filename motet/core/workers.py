@@ -111,15 +111,26 @@ class SignalBroken:
 
 
 @dataclass(frozen=True, slots=True)
+class SignalSuppressed:
+    """The model requested media that the prompt does not permit. No media take their place.
+
+    `limit` is "ceiling" if the modality has no signal left, and "length" if the run has more tokens than are left.
+    """
+
+    modality: str
+    limit: Literal["ceiling", "length"]
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
-    """The end of the response. `reason` is "stop" after the end token, "length" after `max_tokens` tokens."""
+    """The end of the response. `reason` is "stop" after the end token, "length" if no further token may follow."""
 
     reason: Literal["stop", "length"]
     input_tokens: int
     output_tokens: int
 
 
-LanguageEvent = TextPiece | SignalStarted | Signal | SignalBroken | Finished
+LanguageEvent = TextPiece | SignalStarted | Signal | SignalBroken | SignalSuppressed | Finished
 
 
 class LanguageModel(Protocol):

@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import shake_256
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from motet.core.errors import MediaError, MotetError, Reason, RequestError
 from motet.core.media import Media
 from motet.core.request import check_job, check_prompt
-from motet.core.signals import Grammar, RunBroken, RunComplete, RunStarted, SignalParser, TextToken
+from motet.core.signals import Grammar, Run, RunBroken, RunComplete, RunStarted, SignalParser, TextToken
 from motet.core.tensors import Tensor, check_finite
-from motet.core.workers import Finished, Progress, Signal, SignalBroken, SignalStarted, TextPiece
+from motet.core.workers import Finished, Progress, Signal, SignalBroken, SignalStarted, SignalSuppressed, TextPiece
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,8 +106,8 @@ class ToyLanguageModel:
 
     Text tokens are code points; the signal runs are the runs of `grammar`. A script may exceed the prompt's ceilings,
     like a faulty model. Without a script the toy repeats the user's text and requests one media part of each allowed
-    modality. The response ends after `max_tokens` tokens, even with an endless script. `delay` is in seconds per token.
-    `running` is the number of running calls.
+    modality. The response ends after `max_tokens` tokens, even with an endless script. A run that would exceed them is
+    suppressed. `delay` is in seconds per token. `running` is the number of running calls.
     """
 
     def __init__(
@@ -131,6 +131,7 @@ class ToyLanguageModel:
         self.seen.append(prompt)
         parser = SignalParser(self._grammar)
         count = 0
+        reason: Literal["stop", "length"] = "stop"
         with _running(self):
             for token in self._script(prompt):
                 if isinstance(token, MotetError):
@@ -138,7 +139,9 @@ class ToyLanguageModel:
                 if isinstance(token, Pause):
                     await token.wait(deadline, "writing")
                     continue
-                if count == prompt.max_tokens:
+                run = self._run_from(token)
+                if count + (run.length if run else 1) > prompt.max_tokens:
+                    reason = "length"
                     break
                 await self._pause.wait(deadline, "writing")
                 count += 1
@@ -146,7 +149,14 @@ class ToyLanguageModel:
                     yield self._to_language_event(event, prompt, count)
             for event in parser.close():
                 yield self._to_language_event(event, prompt, count)
-            yield Finished("length" if count == prompt.max_tokens else "stop", _size_of(prompt), count)
+            if reason == "length" and run:
+                yield SignalSuppressed(run.modality, "length")
+            yield Finished(reason, _size_of(prompt), count)
+
+    def _run_from(self, token: int) -> Run | None:
+        """Return the run that starts with a token, or None."""
+        run = self._grammar.run_containing(token) if token >= FIRST_SIGNAL else None
+        return run if run and token == run.first else None
 
     def _to_language_event(self, event: SignalEvent, prompt: Prompt, count: int) -> LanguageEvent:
         match event:

@@ -8,9 +8,19 @@ from dataclasses import dataclass
 
 from motet.core.errors import FaultError, MotetError, Reason, RequestError
 from motet.core.plan import MediaJob
-from motet.core.workers import Finished, LanguageEvent, Signal, SignalBroken, SignalStarted, TextPiece
+from motet.core.workers import (
+    Finished,
+    LanguageEvent,
+    Signal,
+    SignalBroken,
+    SignalStarted,
+    SignalSuppressed,
+    TextPiece,
+)
 from orchestrator.generation.event_writer import EventWriter, OpenPart
 from orchestrator.settings import OrchestratorSettings
+
+_MORE_TOKENS = "raise max_output_tokens, or shorten the conversation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +70,8 @@ class SignalReader:
     def read(self, event: LanguageEvent) -> Iterator[Outcome]:
         """Process an event and yield its outcomes. Act on each outcome before taking the next.
 
-        Raises `RequestError` if the model exceeds the limit of text or of refused signals. Stop the model then.
+        Raises `RequestError` if the model exceeds the limit of text or of refused signals, or if the answer was cut.
+        Stop the model then.
         """
         match event:
             case TextPiece(text):
@@ -81,17 +92,28 @@ class SignalReader:
                 yield from self._continue_run(modality)
                 if part := self._end_run():
                     yield from self._refuse(part, _broken(modality, message))
-            case Finished():
+            case SignalSuppressed(modality, limit):
+                yield from self._break_run()
+                yield from self._suppress(modality, limit)
+            case Finished(reason, input_tokens, output_tokens):
                 yield from self._break_run()
                 self._writer.end_text()
-                self._writer.set_usage(event.input_tokens, event.output_tokens)
+                self._writer.set_usage(input_tokens, output_tokens)
                 self.finished = True
+                if reason == "length":
+                    raise _cut(output_tokens)
 
     def stop(self, error: MotetError) -> None:
         """Close the open parts after the model failed with `error`."""
         if part := self._end_run():
             self._writer.fail(part.id, error)
         self._writer.end_text()
+
+    def _suppress(self, modality: str, limit: str) -> Iterator[PartRefused]:
+        """Open a part for media that the model requested and suppressed, and refuse the part."""
+        part = self._writer.start_media(modality, self._media_types.get(modality, ""))
+        self._signals[modality] += 1
+        yield from self._refuse(part, self._forbidden(modality) or _suppressed(modality, limit))
 
     def _start_run(self, modality: str) -> Iterator[PartRefused]:
         part = self._writer.start_media(modality, self._media_types.get(modality, ""))
@@ -155,6 +177,22 @@ class SignalReader:
 
 def _broken(modality: str, message: str) -> MotetError:
     return FaultError(message, Reason.SIGNAL_BROKEN, {"modality": modality})
+
+
+def _suppressed(modality: str, limit: str) -> MotetError:
+    if limit == "length":
+        message = f"{modality} needs more tokens than the answer has left; {_MORE_TOKENS}"
+        return RequestError(message, Reason.LIMIT_EXCEEDED, {"modality": modality, "field": "max_output_tokens"})
+    message = f"the language model may not request more {modality}; request fewer parts"
+    return RequestError(message, Reason.LIMIT_EXCEEDED, {"modality": modality})
+
+
+def _cut(output_tokens: int) -> MotetError:
+    return RequestError(
+        f"the answer was cut after {output_tokens} tokens; {_MORE_TOKENS}",
+        Reason.LIMIT_EXCEEDED,
+        {"field": "max_output_tokens", "output_tokens": str(output_tokens)},
+    )
 
 
 def _endless(output: str) -> MotetError:

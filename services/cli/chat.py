@@ -96,7 +96,7 @@ class Chat:
         if delivery.parts:
             self._conversation.add_turns(prompt, delivery)
         if delivery.generation.error is not None:
-            raise delivery.generation.error
+            print_error(delivery.generation.error)
         return exit_of(delivery.generation)
 
 

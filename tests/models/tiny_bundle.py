@@ -25,15 +25,18 @@ SHAPES = {"image": [4, 6], "audio": [5]}
 _MODEL_WIDTH = 32
 
 
-def tiny_bundle(folder: Path, positions: int = 96, runs: Mapping[str, int] = RUNS) -> Bundle:
-    """Write the bundle, and load it. `positions` is the maximum length of prompt and response, in tokens."""
+def tiny_bundle(folder: Path, positions: int = 96, runs: Mapping[str, int] = RUNS, *, likelihood: float = 4) -> Bundle:
+    """Write the bundle, and load it. `positions` is the maximum length of prompt and response, in tokens.
+
+    `likelihood` scales the logits of signal tokens. With 0, responses have only text.
+    """
     torch.manual_seed(0)
     text_tokens = _write_tokenizer(folder / "llm")
     control = text_tokens + 2
     model = LlamaForCausalLM(_config(control, text_tokens))
     save_file(model.state_dict(), folder / "llm" / "model.safetensors", {"format": "pt"})
     (folder / "llm" / "config.json").write_text(json.dumps(model.config.to_diff_dict()))
-    _write_adapter(folder / "lora", control + 2 + sum(runs.values()), model, sum(runs.values()))
+    _write_adapter(folder / "lora", control + 2 + sum(runs.values()), model, sum(runs.values()), likelihood)
     _write_projections(folder / "projections")
     _write_encoder(folder / "encoder")
     _write_manifest(folder, control, positions, runs)
@@ -66,7 +69,9 @@ def _write_tokenizer(folder: Path) -> int:
     return int(tokenizer.get_vocab_size())
 
 
-def _write_adapter(folder: Path, vocabulary_size: int, model: LlamaForCausalLM, signal_tokens: int) -> None:
+def _write_adapter(
+    folder: Path, vocabulary_size: int, model: LlamaForCausalLM, signal_tokens: int, likelihood: float
+) -> None:
     folder.mkdir()
     prefix = "base_model.model."
     state = {
@@ -75,7 +80,7 @@ def _write_adapter(folder: Path, vocabulary_size: int, model: LlamaForCausalLM, 
     }
     # Signal tokens are likely and the end token is not, so responses reach their limit and request much media.
     head = state[f"{prefix}lm_head.weight"]
-    head[vocabulary_size - signal_tokens :] *= 4
+    head[vocabulary_size - signal_tokens :] *= likelihood
     head[model.config.eos_token_id] = 0
     for layer in range(model.config.num_hidden_layers):
         for part in "qkvo":

@@ -12,7 +12,7 @@ from motet.core.errors import DeadlineError, FaultError, OverloadedError, Reason
 from motet.core.events import PartStarted, State
 from motet.core.media import Media
 from motet.core.request import FailurePolicy
-from motet.core.workers import Finished, Signal, SignalBroken, SignalStarted, TextPiece
+from motet.core.workers import Finished, Signal, SignalBroken, SignalStarted, SignalSuppressed, TextPiece
 from motet.toys.workers import InjectedFault, Pause, ToyDecoder, ToyLanguageModel, tensor_of
 from tests.orchestrator.event_grammar import check_events
 from tests.orchestrator.pipeline_harness import (
@@ -47,7 +47,8 @@ language_events = st.one_of(
     st.builds(SignalStarted, names),
     st.builds(Signal, names, st.just(CONDITIONING)),
     st.builds(SignalBroken, names, st.just("broken")),
-    st.builds(Finished, st.just("stop"), st.integers(0, 9), st.integers(0, 9)),
+    st.builds(SignalSuppressed, names, st.sampled_from(["ceiling", "length"])),
+    st.builds(Finished, st.sampled_from(["stop", "length"]), st.integers(0, 9), st.integers(0, 9)),
     st.just(Pause(TINY)),
     errors,
 )

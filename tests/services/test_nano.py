@@ -1,4 +1,4 @@
-"""The nano bundle gives the same bytes in one process and through services."""
+"""The nano bundle gives the same bytes in one process and through services, and keeps to the allowed modalities."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.services.command import motet, started, table_of
+from tests.services.command import files_in, motet, started, table_of
 
 PROMPT = "Show me a penguin on a blue background, play a low note on a flute, and make a clip of a rocket moving up."
 # Few steps: the test compares bytes, not quality.
@@ -40,3 +40,15 @@ def test_a_seed_gives_the_same_bytes_embedded_through_services_and_when_repeated
     assert embedded == remote == repeated
     assert 'motet_parts_total{modality="video",reason=""} 2.0' in exposition
     assert "motet_decoder_cache_total{" not in exposition
+
+
+def test_a_picture_that_is_not_allowed_becomes_no_sound_and_is_reported(tmp_path: Path) -> None:
+    result = motet("run", "Show me a cat.", "--only", "audio", "--seed", 1, "--json", "--out", tmp_path)
+
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.returncode == lines[-1]["exit_code"] == 3
+    assert [line["modality"] for line in lines if line["event"] == "part_started"] == ["text", "image"]
+    [failed] = [line for line in lines if line["event"] == "part_failed"]
+    assert (failed["reason"], failed["metadata"]) == ("MODALITY_NOT_ALLOWED", {"modality": "image"})
+    assert lines[-1]["state"] == "PARTIAL"
+    assert not list(files_in(tmp_path))

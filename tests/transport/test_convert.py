@@ -27,6 +27,7 @@ from motet.core.workers import (
     Signal,
     SignalBroken,
     SignalStarted,
+    SignalSuppressed,
     TextPiece,
     Turn,
 )
@@ -138,6 +139,7 @@ LANGUAGE_EVENT = st.one_of(
     st.builds(SignalStarted, NAME),
     st.builds(Signal, NAME, TENSOR),
     st.builds(SignalBroken, NAME, TEXT),
+    st.builds(SignalSuppressed, NAME, st.sampled_from(["ceiling", "length"])),
     st.builds(Finished, st.sampled_from(["stop", "length"]), COUNT, COUNT),
 )
 JOB = st.builds(

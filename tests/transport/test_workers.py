@@ -23,6 +23,7 @@ from motet.core.workers import (
     Signal,
     SignalBroken,
     SignalStarted,
+    SignalSuppressed,
     TextPiece,
     Turn,
 )
@@ -184,8 +185,15 @@ async def test_an_endless_response_ends_at_max_tokens(connect: Connect) -> None:
     async with connect(ToyLanguageModel(GRAMMAR, endless)) as language_model:
         events = await all_of(language_model.generate(prompt("hi", max_tokens=10), deadline()))
 
-    assert events[-1] == Finished("length", 2, 10)
     assert sum(isinstance(event, Signal) for event in events) == 2
+    assert events[-2:] == [SignalSuppressed("image", "length"), Finished("length", 2, 8)], "a third run does not fit"
+
+
+async def test_a_response_that_ends_with_its_last_allowed_token_is_not_cut(connect: Connect) -> None:
+    async with connect(ToyLanguageModel(GRAMMAR, [*map(ord, "ab"), *RUN])) as language_model:
+        events = await all_of(language_model.generate(prompt("hi", max_tokens=6), deadline()))
+
+    assert events[-1] == Finished("stop", 2, 6)
 
 
 async def test_decode_yields_progress_and_then_the_media(connect: Connect) -> None:

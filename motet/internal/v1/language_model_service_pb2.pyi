@@ -73,7 +73,7 @@ class GenerateResponse(_message.Message):
     def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ...) -> None: ...
 
 class Event(_message.Message):
-    __slots__ = ("text", "signal_started", "signal", "signal_broken", "finished")
+    __slots__ = ("text", "signal_started", "signal", "signal_broken", "finished", "signal_suppressed")
     class SignalStarted(_message.Message):
         __slots__ = ("modality",)
         MODALITY_FIELD_NUMBER: _ClassVar[int]
@@ -93,6 +93,21 @@ class Event(_message.Message):
         modality: str
         message: str
         def __init__(self, modality: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    class SignalSuppressed(_message.Message):
+        __slots__ = ("modality", "limit")
+        class Limit(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+            __slots__ = ()
+            LIMIT_UNSPECIFIED: _ClassVar[Event.SignalSuppressed.Limit]
+            LIMIT_CEILING: _ClassVar[Event.SignalSuppressed.Limit]
+            LIMIT_LENGTH: _ClassVar[Event.SignalSuppressed.Limit]
+        LIMIT_UNSPECIFIED: Event.SignalSuppressed.Limit
+        LIMIT_CEILING: Event.SignalSuppressed.Limit
+        LIMIT_LENGTH: Event.SignalSuppressed.Limit
+        MODALITY_FIELD_NUMBER: _ClassVar[int]
+        LIMIT_FIELD_NUMBER: _ClassVar[int]
+        modality: str
+        limit: Event.SignalSuppressed.Limit
+        def __init__(self, modality: _Optional[str] = ..., limit: _Optional[_Union[Event.SignalSuppressed.Limit, str]] = ...) -> None: ...
     class Finished(_message.Message):
         __slots__ = ("cause", "input_tokens", "output_tokens")
         class Cause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
@@ -115,9 +130,11 @@ class Event(_message.Message):
     SIGNAL_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_BROKEN_FIELD_NUMBER: _ClassVar[int]
     FINISHED_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_SUPPRESSED_FIELD_NUMBER: _ClassVar[int]
     text: str
     signal_started: Event.SignalStarted
     signal: Event.Signal
     signal_broken: Event.SignalBroken
     finished: Event.Finished
-    def __init__(self, text: _Optional[str] = ..., signal_started: _Optional[_Union[Event.SignalStarted, _Mapping]] = ..., signal: _Optional[_Union[Event.Signal, _Mapping]] = ..., signal_broken: _Optional[_Union[Event.SignalBroken, _Mapping]] = ..., finished: _Optional[_Union[Event.Finished, _Mapping]] = ...) -> None: ...
+    signal_suppressed: Event.SignalSuppressed
+    def __init__(self, text: _Optional[str] = ..., signal_started: _Optional[_Union[Event.SignalStarted, _Mapping]] = ..., signal: _Optional[_Union[Event.Signal, _Mapping]] = ..., signal_broken: _Optional[_Union[Event.SignalBroken, _Mapping]] = ..., finished: _Optional[_Union[Event.Finished, _Mapping]] = ..., signal_suppressed: _Optional[_Union[Event.SignalSuppressed, _Mapping]] = ...) -> None: ...

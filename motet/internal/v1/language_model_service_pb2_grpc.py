@@ -47,9 +47,9 @@ class LanguageModelServiceServicer:
     """
 
     def Generate(self, request, context):
-        """Generate streams the model's output: any number of text, signal_started, signal and signal_broken events, then
-        one finished event. After a signal_started comes a signal or a signal_broken of its modality before the next
-        signal_started.
+        """Generate streams the model's output: any number of text, signal_started, signal, signal_broken and
+        signal_suppressed events, then one finished event. After a signal_started comes a signal or a signal_broken of its
+        modality before the next signal_started or signal_suppressed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

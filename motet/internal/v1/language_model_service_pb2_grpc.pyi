@@ -34,9 +34,9 @@ class LanguageModelServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> LanguageModelServiceAsyncStub: ...
     Generate: _grpc.UnaryStreamMultiCallable[_language_model_service_pb2.GenerateRequest, _language_model_service_pb2.GenerateResponse]
-    """Generate streams the model's output: any number of text, signal_started, signal and signal_broken events, then
-    one finished event. After a signal_started comes a signal or a signal_broken of its modality before the next
-    signal_started.
+    """Generate streams the model's output: any number of text, signal_started, signal, signal_broken and
+    signal_suppressed events, then one finished event. After a signal_started comes a signal or a signal_broken of its
+    modality before the next signal_started or signal_suppressed.
     """
 
 @_typing.type_check_only
@@ -45,9 +45,9 @@ class LanguageModelServiceAsyncStub(LanguageModelServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Generate: _aio.UnaryStreamMultiCallable[_language_model_service_pb2.GenerateRequest, _language_model_service_pb2.GenerateResponse]  # type: ignore[assignment]
-    """Generate streams the model's output: any number of text, signal_started, signal and signal_broken events, then
-    one finished event. After a signal_started comes a signal or a signal_broken of its modality before the next
-    signal_started.
+    """Generate streams the model's output: any number of text, signal_started, signal, signal_broken and
+    signal_suppressed events, then one finished event. After a signal_started comes a signal or a signal_broken of its
+    modality before the next signal_started or signal_suppressed.
     """
 
 class LanguageModelServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -59,9 +59,9 @@ class LanguageModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _language_model_service_pb2.GenerateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_language_model_service_pb2.GenerateResponse], _abc.AsyncIterator[_language_model_service_pb2.GenerateResponse]]:
-        """Generate streams the model's output: any number of text, signal_started, signal and signal_broken events, then
-        one finished event. After a signal_started comes a signal or a signal_broken of its modality before the next
-        signal_started.
+        """Generate streams the model's output: any number of text, signal_started, signal, signal_broken and
+        signal_suppressed events, then one finished event. After a signal_started comes a signal or a signal_broken of its
+        modality before the next signal_started or signal_suppressed.
         """
 
 def add_LanguageModelServiceServicer_to_server(servicer: LanguageModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -52,6 +52,7 @@ class LanguageModelEngine:
 
     def __init__(self, context: ModelContext, config: EngineConfig) -> None:
         self._llama = context.llama
+        self._token_mask = context.token_mask
         self._max_batched_tokens = config.max_batched_tokens
         self._cache = context.llama.cache(config.kv_cache_size(context.positions))
         self._prefix_cache = PrefixCache(config.prefix_cache_size(context.positions) // BLOCK_SIZE)
@@ -216,9 +217,8 @@ class LanguageModelEngine:
         if not sampled:
             return []
         logits = self._llama.logits(torch.stack([after[-1] for _, _, after in sampled]))
-        masks = torch.stack([sequence.response.token_mask(logits.shape[1]) for sequence, _, _ in sampled])
         samplers = [sequence.response.sampler for sequence, _, _ in sampled]
-        tokens = next_tokens(samplers, logits.masked_fill_(masks, float("-inf")))
+        tokens = next_tokens(samplers, logits.masked_fill_(self._token_mask, float("-inf")))
         results = [
             SequenceOutput(sequence, before, after, token)
             for (sequence, before, after), token in zip(sampled, tokens, strict=True)

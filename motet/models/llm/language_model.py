@@ -18,7 +18,7 @@ from motet.models.llm.projections import ProjectorConfig
 from motet.models.llm.prompt.prompt_builder import PromptBuilder
 from motet.models.llm.prompt.tokenized_prompt import TokenizedPrompt
 from motet.models.llm.response_state import ModelContext, ResponseState
-from motet.models.llm.token_masks import TokenMasks
+from motet.models.llm.token_mask import token_mask
 
 MAX_SIZE_ON_LOOP = 2048
 """Maximum size of a prompt that is tokenized on the event loop, in characters. It takes less than a millisecond."""
@@ -90,8 +90,8 @@ def load_language_model(bundle: Bundle, config: EngineConfig | None = None, devi
     shapes = {name: tuple(manifest.decoder_of(name).conditioning) for name in manifest.signals}
     for name, shape in shapes.items():
         _check_shape(llama.projections.config.outputs, name, shape)
-    masks = TokenMasks(manifest.grammar, entry.first_control, llama.bos_token_id, llama.device)
-    context = ModelContext(llama, tokenizer, manifest.grammar, masks, shapes, entry.max_tokens)
+    mask = token_mask(manifest.grammar, entry.first_control, llama.bos_token_id, llama.vocabulary_size)
+    context = ModelContext(llama, tokenizer, manifest.grammar, mask.to(llama.device), shapes, entry.max_tokens)
     prompt_builder = PromptBuilder(
         tokenizer, manifest.grammar, entry.first_control, llama.bos_token_id, llama.projections.config.encoder_width
     )

@@ -55,6 +55,8 @@ class Llama:
         cos, sin = rotary_angles(model.config, positions, self.dtype)
         self._rotary = rotary_tables(cos.to(self.device), sin.to(self.device))
         self._layers = [LlamaLayer(layer) for layer in model.model.layers]
+        self.vocabulary_size = len(model.lm_head.weight)
+        """The number of token ids, control tokens included."""
         self.bos_token_id = int(model.config.bos_token_id)
         """The id of the first token of every prompt."""
         self.eos_token_id = int(model.config.eos_token_id)

@@ -9,13 +9,12 @@ from typing import Literal
 import torch
 
 from motet.core.signals import Grammar, Run
-from motet.core.workers import Finished, LanguageEvent, Prompt, Signal, SignalStarted, TextPiece
+from motet.core.workers import Finished, LanguageEvent, Prompt, Signal, SignalStarted, SignalSuppressed, TextPiece
 from motet.models.arrays import from_torch
 from motet.models.llm.detokenizer import Detokenizer
 from motet.models.llm.network import Llama
 from motet.models.llm.prompt.tokenized_prompt import TokenizedPrompt
 from motet.models.llm.sampling import Sampler
-from motet.models.llm.token_masks import TokenMasks
 from motet.models.llm.tokenizer import Tokenizer
 
 
@@ -23,14 +22,14 @@ from motet.models.llm.tokenizer import Tokenizer
 class ModelContext:
     """The objects that all responses of one model share.
 
-    `shapes` are the shapes of the decoders' conditioning, by modality. `positions` is the maximum number of tokens of
-    prompt and response together.
+    `token_mask`, (vocabulary,), is true for each token that must not be sampled. `shapes` are the shapes of the
+    decoders' conditioning, by modality. `positions` is the maximum number of tokens of prompt and response together.
     """
 
     llama: Llama
     tokenizer: Tokenizer
     grammar: Grammar
-    masks: TokenMasks
+    token_mask: torch.Tensor
     shapes: Mapping[str, tuple[int, ...]]
     positions: int
 
@@ -40,8 +39,11 @@ class ResponseState:
     """The state of one response. The engine feeds `pending` to the network and passes the sampled token to `accept`.
 
     After the first token of a signal run, all other tokens of the run are known. They are fed in one forward, after
-    which the engine calls `finish_run`. So a run is never broken. `token_mask` excludes the control tokens that must
-    not be sampled. It also excludes a run that exceeds its ceiling or the remaining tokens.
+    which the engine calls `finish_run`. So a run is never broken.
+
+    The model decides which media it requests, and the prompt's limits apply after that. A run beyond its modality's
+    ceiling is fed like any other, but has no conditioning. So the text that follows is the same as without the ceiling.
+    A run that exceeds the remaining tokens ends the response.
     """
 
     context: ModelContext
@@ -50,7 +52,7 @@ class ResponseState:
     pending: Sequence[int] = ()
     """The tokens to feed before the next token can be sampled. Empty until the prompt is prefilled."""
     run: Run | None = None
-    """The signal run in `pending`, or None if `pending` is a single token."""
+    """The signal run in `pending` whose conditioning is needed, or None."""
     sampler: Sampler = field(init=False)
     _output_tokens: int = 0
     _signals: dict[str, int] = field(default_factory=dict)
@@ -67,16 +69,6 @@ class ResponseState:
         """The maximum number of tokens of prompt and response together."""
         return min(len(self.prompt_tokens) + self.prompt.max_tokens, self.context.positions)
 
-    def token_mask(self, vocabulary_size: int) -> torch.Tensor:
-        """Return a mask, (vocabulary,), that is true for each token that must not be sampled now."""
-        allowed = (
-            run.modality
-            for run in self.context.grammar.runs
-            if self._signals.get(run.modality, 0) < self.prompt.ceilings.get(run.modality, 0)
-            and run.length <= self._remaining()
-        )
-        return self.context.masks.mask_for(frozenset(allowed), vocabulary_size)
-
     def accept(self, token: int) -> list[LanguageEvent]:
         """Add a sampled token. Return its events. If the last event is `Finished`, nothing is pending."""
         self.pending, self.run = (), None
@@ -84,10 +76,7 @@ class ResponseState:
             return self._finish("stop")
         run = self.context.grammar.run_containing(token)
         if run is not None:
-            self.pending, self.run = run.ids, run
-            self._output_tokens += run.length
-            self._signals[run.modality] = self._signals.get(run.modality, 0) + 1
-            return [*_text_events(self._detokenizer.flush()), SignalStarted(run.modality)]
+            return [*_text_events(self._detokenizer.flush()), *self._start_run(run)]
         self._output_tokens += 1
         events = _text_events(self._detokenizer.feed(token))
         if self._detokenizer.stopped:
@@ -96,6 +85,22 @@ class ResponseState:
             return [*events, *self._finish("length")]
         self.pending = (token,)
         return events
+
+    def _start_run(self, run: Run) -> list[LanguageEvent]:
+        count = self._signals.get(run.modality, 0)
+        permitted = count < self.prompt.ceilings.get(run.modality, 0)
+        if run.length > self._remaining():
+            return [SignalSuppressed(run.modality, "length" if permitted else "ceiling"), self._finished("length")]
+        self._output_tokens += run.length
+        if permitted:
+            self._signals[run.modality] = count + 1
+            self.pending, self.run = run.ids, run
+            return [SignalStarted(run.modality)]
+        suppressed = SignalSuppressed(run.modality, "ceiling")
+        if self._remaining() == 0:
+            return [suppressed, self._finished("length")]
+        self.pending = run.ids
+        return [suppressed]
 
     def finish_run(self, modality: str, conditioning: torch.Tensor) -> list[LanguageEvent]:
         """Add the conditioning of the pending run. Return its events.

@@ -16,6 +16,7 @@ from motet.core.workers import (
     Signal,
     SignalBroken,
     SignalStarted,
+    SignalSuppressed,
     TextPiece,
     Turn,
 )
@@ -31,6 +32,12 @@ _CAUSES: Mapping[_Cause, pb.Event.Finished.Cause] = {
     "length": pb.Event.Finished.CAUSE_LENGTH,
 }
 _CAUSE_OF: Mapping[int, _Cause] = {number: cause for cause, number in _CAUSES.items()}
+_Limit = Literal["ceiling", "length"]
+_LIMITS: Mapping[_Limit, pb.Event.SignalSuppressed.Limit] = {
+    "ceiling": pb.Event.SignalSuppressed.LIMIT_CEILING,
+    "length": pb.Event.SignalSuppressed.LIMIT_LENGTH,
+}
+_LIMIT_OF: Mapping[int, _Limit] = {number: limit for limit, number in _LIMITS.items()}
 
 
 def prompt_to_proto(prompt: Prompt) -> pb.GenerateRequest:
@@ -76,6 +83,9 @@ def language_event_to_proto(event: LanguageEvent) -> pb.Event:
         case SignalBroken(modality, message):
             broken = pb.Event.SignalBroken(modality=modality, message=message)
             return pb.Event(signal_broken=broken)
+        case SignalSuppressed(modality, limit):
+            suppressed = pb.Event.SignalSuppressed(modality=modality, limit=_LIMITS[limit])
+            return pb.Event(signal_suppressed=suppressed)
         case Finished(reason, read, written):
             finished = pb.Event.Finished(cause=_CAUSES[reason], input_tokens=read, output_tokens=written)
             return pb.Event(finished=finished)
@@ -94,6 +104,9 @@ def language_event_from_proto(message: pb.Event) -> LanguageEvent | None:
             return Signal(message.signal.modality, tensor_from_proto(message.signal.conditioning))
         case "signal_broken":
             return SignalBroken(message.signal_broken.modality, message.signal_broken.message)
+        case "signal_suppressed":
+            suppressed = message.signal_suppressed
+            return SignalSuppressed(suppressed.modality, _LIMIT_OF.get(suppressed.limit, "ceiling"))
         case "finished":
             finished = message.finished
             return Finished(_CAUSE_OF.get(finished.cause, "stop"), finished.input_tokens, finished.output_tokens)

@@ -23,7 +23,7 @@ from motet.models.llm.network import Llama
 from motet.models.llm.projections import Projections, ProjectionsConfig, ProjectorConfig
 from motet.models.llm.prompt.prompt_builder import PromptBuilder
 from motet.models.llm.response_state import ModelContext
-from motet.models.llm.token_masks import TokenMasks
+from motet.models.llm.token_mask import token_mask
 
 PICTURE, SOUND, CLIP = "image", "audio", "video"
 _CROSS, _PLAIN = ("CrossAttnDownBlock2D", "CrossAttnUpBlock2D"), ("DownBlock2D", "UpBlock2D")
@@ -128,8 +128,8 @@ def language_model_of(model: LlamaForCausalLM, bundle: Bundle, config: EngineCon
     width = model.config.hidden_size
     projections = Projections(ProjectionsConfig(8, width, outputs)).to(model.device)
     llama = Llama(model, projections, 2048, max(run.length for run in grammar.runs))
-    masks = TokenMasks(grammar, first, llama.bos_token_id, llama.device)
-    context = ModelContext(llama, tokenizer, grammar, masks, shapes, 2048)
+    mask = token_mask(grammar, first, llama.bos_token_id, llama.vocabulary_size).to(llama.device)
+    context = ModelContext(llama, tokenizer, grammar, mask, shapes, 2048)
     return LlamaLanguageModel(context, PromptBuilder(tokenizer, grammar, first, llama.bos_token_id, 8), config)
 
 

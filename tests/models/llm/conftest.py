@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -22,10 +23,20 @@ def engine_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture
 def load(engine_bundle: Bundle) -> Iterator[Load]:
     """Load models with any engine config, and close them after the test."""
+    yield from _loading(engine_bundle)
+
+
+@pytest.fixture
+def load_text_model(tmp_path: Path) -> Iterator[Load]:
+    """Load models that request no media."""
+    yield from _loading(tiny_bundle(tmp_path, POSITIONS, likelihood=0))
+
+
+def _loading(bundle: Bundle) -> Iterator[Load]:
     models: list[LlamaLanguageModel] = []
 
     def load(**config: int) -> LlamaLanguageModel:
-        models.append(load_language_model(engine_bundle, EngineConfig(**config)))
+        models.append(load_language_model(bundle, EngineConfig(**config)))
         return models[-1]
 
     yield load

@@ -49,8 +49,8 @@ async def test_a_response_is_the_same_alone_and_in_a_batch_of_mixed_lengths(load
     assert sum(isinstance(event, Signal) for events in alone for event in events) >= 8
 
 
-async def test_concurrent_responses_share_forwards(load: Load) -> None:
-    model = load()
+async def test_concurrent_responses_share_forwards(load_text_model: Load) -> None:
+    model = load_text_model()
     prompts = [prompt_of(text, max_tokens=40) for text in "abcdefgh"]
     with recorded_forwards(model._context.llama) as alone:
         await generate(model, prompts[0])
@@ -65,7 +65,7 @@ async def test_a_run_of_24_tokens_takes_one_forward_and_its_signal_follows(load:
     model = load()
     received: list[tuple[int, LanguageEvent]] = []
     with recorded_forwards(model._context.llama) as forwards:
-        prompt = prompt_of("play", ceilings={"audio": 1}, max_tokens=60, temperature=5.0, seed=3)
+        prompt = prompt_of("play", ceilings=NO_CEILING, max_tokens=40, temperature=5.0, seed=28)
         async for event in model.generate(prompt, Deadline.after(30)):
             received.append((len(forwards), event))
 
@@ -82,8 +82,8 @@ async def test_a_run_of_24_tokens_takes_one_forward_and_its_signal_follows(load:
     ]
 
 
-async def test_other_sequences_continue_between_the_chunks_of_a_long_prompt(load: Load) -> None:
-    model = load(max_batched_tokens=BLOCK_SIZE)
+async def test_other_sequences_continue_between_the_chunks_of_a_long_prompt(load_text_model: Load) -> None:
+    model = load_text_model(max_batched_tokens=BLOCK_SIZE)
     with recorded_forwards(model._context.llama) as forwards:
         first = asyncio.create_task(generate(model, prompt_of("hello", max_tokens=60)))
         await first_forward(forwards)

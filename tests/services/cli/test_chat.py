@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from motet.answers.output_folder import OutputFolder
-from motet.core.errors import NotFoundError, RequestError
+from motet.core.errors import NotFoundError, Reason, RequestError
+from motet.core.events import State
 from motet.core.request import ArtifactName
 from motet.core.service import Motet
 from motet.media.encode import encode_picture
@@ -21,6 +22,7 @@ from services.cli.screens.plain_screen import PlainScreen
 from services.embedded import embedded
 from services.exit_codes import Exit
 from services.factory import Factory
+from tests.scripted_motet import ScriptedMotet, done, text_part
 from tests.services.command import files_in, motet
 
 PICTURE = Attachment(Path("a.png"), encode_picture(np.zeros((4, 4, 3), np.uint8)))
@@ -114,6 +116,18 @@ async def test_a_refused_turn_is_not_part_of_the_conversation(tmp_path: Path) ->
             await chat.process("hello")
 
     assert len(chat._conversation.messages("again")) == 1
+
+
+async def test_a_cut_answer_is_reported_and_stays_in_the_conversation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = RequestError("the answer was cut after 9 tokens; raise max_output_tokens", Reason.LIMIT_EXCEEDED)
+    chat = Chat(ScriptedMotet(*text_part(0, "Once upon"), done(State.PARTIAL, cut)), RequestOptions(), tmp_path)
+
+    assert await chat.process("a story, please") is Exit.PARTIAL
+
+    assert "the answer was cut after 9 tokens; raise max_output_tokens (LIMIT_EXCEEDED)" in capsys.readouterr().err
+    assert [message.parts for message in chat._conversation.messages("on")][1] == ("Once upon",)
 
 
 def test_a_chat_works_in_a_pipe_and_numbers_its_files(tmp_path: Path, picture: Path) -> None:
