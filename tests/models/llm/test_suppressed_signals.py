@@ -12,7 +12,7 @@ from tests.models.llm.engines import NO_CEILING, generate, generate_all
 from tests.models.tiny_bundle import RUNS, tiny_bundle
 
 HELLO = (Turn("user", ("hello",)),)
-SAMPLING = [(0.0, 1.0, 1), (1.0, 0.8, 2), (3.0, 1.0, 3), (3.0, 0.9, 4), (10.0, 1.0, 5)]
+SAMPLING = [(0.0, 1.0, 1), (1.0, 0.8, 2), (3.0, 1.0, 3), (3.0, 0.9, 4), (5.0, 1.0, 5)]
 
 
 @pytest.fixture(scope="module")
