@@ -7,7 +7,16 @@ from collections import deque
 from motet.core.errors import FaultError, MotetError, Reason, RequestError, RetryableError
 from motet.core.media import MAX_MEDIA_BYTES, Media
 from motet.core.tensors import Tensor, check_finite
-from motet.core.workers import Finished, LanguageEvent, Progress, Signal, SignalBroken, SignalStarted, TextPiece
+from motet.core.workers import (
+    Finished,
+    LanguageEvent,
+    Progress,
+    Signal,
+    SignalBroken,
+    SignalStarted,
+    SignalSuppressed,
+    TextPiece,
+)
 from orchestrator.pool.queued_call import QueuedCall
 
 _MAX_STEPS = 10_000
@@ -129,13 +138,13 @@ class LanguageReceiver:
         return text
 
 
-def _check(event: SignalStarted | Signal | SignalBroken | Finished) -> None:
+def _check(event: SignalStarted | Signal | SignalBroken | SignalSuppressed | Finished) -> None:
     """Raise `FaultError` for an event that no language model may send."""
     match event:
         case Finished(_, input_tokens, output_tokens):
             if not (input_tokens >= 0 and output_tokens >= 0):
                 raise FaultError(f"the language model counted {input_tokens} input and {output_tokens} output tokens")
-        case SignalStarted(modality) | Signal(modality) | SignalBroken(modality):
+        case SignalStarted(modality) | Signal(modality) | SignalBroken(modality) | SignalSuppressed(modality):
             message = event.message if isinstance(event, SignalBroken) else ""
             if len(modality) > _MAX_NAME_LENGTH or len(message) > _MAX_MESSAGE_LENGTH:
                 raise FaultError("the language model sent a signal with a name or a message that is too long")
