@@ -12,6 +12,7 @@ from orchestrator.orchestrator import Orchestrator
 from services.orchestrator.pools import pooled_workers
 from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
 from services.orchestrator.settings import OrchestratorServiceSettings, addresses_of
+from services.orchestrator.uploads import Uploads
 from services.serve import ReadyService, Service, factory_of
 from services.settings import settings_of
 
@@ -25,6 +26,8 @@ def orchestrator_service(options: dict[str, Any]) -> Service:
     Opening the service raises `SettingsError` for the address of a decoder whose modality the bundle does not have.
     """
     settings = settings_of(OrchestratorServiceSettings, options | {"decoders": addresses_of(options.get("decoders"))})
+
+    limiter = ConcurrencyLimiter()
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[ReadyService]:
@@ -41,6 +44,9 @@ def orchestrator_service(options: dict[str, Any]) -> Service:
                 while motet.running or generations.watchers:  # noqa: ASYNC110
                     await asyncio.sleep(_POLL_INTERVAL)
 
-            yield ReadyService([generations, ArtifactServicer(motet), ModelServicer(motet)], finish, motet.interrupt)
+            uploads = Uploads(settings.upload_limits)
+            stack.callback(asyncio.create_task(uploads.close_with(limiter)).cancel)
+            artifacts, models = ArtifactServicer(motet, uploads), ModelServicer(motet)
+            yield ReadyService([generations, artifacts, models], finish, motet.interrupt)
 
-    return Service("orchestrator", settings.listen, settings, ConcurrencyLimiter(), opened)
+    return Service("orchestrator", settings.listen, settings, limiter, opened)

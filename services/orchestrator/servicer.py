@@ -7,16 +7,15 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from hashlib import sha256
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 import grpc.aio
 
 from motet.core.closing import closing
-from motet.core.errors import DeadlineError, FaultError, MotetError, NotFoundError, Reason, RequestError
+from motet.core.errors import DeadlineError, FaultError, MotetError, NotFoundError, Reason
 from motet.core.events import Done, Event, Generation, State
-from motet.core.media import CHUNK_BYTES, MEBI, Media
+from motet.core.media import CHUNK_BYTES, MEBI
 from motet.core.request import MIN_TIMEOUT, GenerationRequest
 from motet.core.service import Motet
 from motet.transport import convert
@@ -31,6 +30,7 @@ from motet.v1 import model_service_pb2 as model_pb
 from motet.v1 import model_service_pb2_grpc as model_grpc
 from orchestrator.generation_store import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from orchestrator.settings import HEARTBEAT
+from services.orchestrator.uploads import Uploads
 
 MIN_INTERVAL = 0.005
 """Minimum interval between messages of a stream, in seconds: see ADR 19. The last message does not wait."""
@@ -137,8 +137,9 @@ class ArtifactServicer(artifact_grpc.ArtifactServiceServicer):
 
     name = artifact_pb.DESCRIPTOR.services_by_name["ArtifactService"].full_name
 
-    def __init__(self, motet: Motet) -> None:
+    def __init__(self, motet: Motet, uploads: Uploads | None = None) -> None:
         self._motet = motet
+        self._uploads = uploads or Uploads()
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the service's methods."""
@@ -149,7 +150,8 @@ class ArtifactServicer(artifact_grpc.ArtifactServiceServicer):
     ) -> artifact_pb.UploadArtifactResponse:
         """Receive media, check them against their header and store them."""
         limit = max(model.max_media_bytes for model in await self._motet.models())
-        artifact = await self._motet.upload(await _receive_media(request_iterator, limit))
+        async with self._uploads.received(request_iterator, context.peer(), limit) as media:
+            artifact = await self._motet.upload(media)
         return artifact_pb.UploadArtifactResponse(artifact=convert.artifact_to_proto(artifact))
 
     async def DownloadArtifact(
@@ -244,30 +246,3 @@ def _failure_of(record: Generation | None) -> MotetError | None:
     if record is None or record.state in (State.SUCCEEDED, State.PARTIAL):
         return None
     return record.error or FaultError("the generation failed without an error message")
-
-
-async def _receive_media(frames: AsyncIterator[artifact_pb.UploadArtifactRequest], limit: int) -> Media:
-    """Return the media in frames: a header, then chunks. Raises `RequestError` if they do not match the header."""
-    header: artifact_pb.UploadArtifactRequest.Header | None = None
-    data = bytearray()
-    async for frame in frames:
-        if (frame.WhichOneof("frame") == "header") != (header is None):
-            raise RequestError("an upload is one header, then chunks")
-        if header is None:
-            header = frame.header
-        data += frame.chunk
-        if max(header.size_bytes, len(data)) > limit:
-            raise RequestError(
-                f"a piece of media takes more than the {limit} bytes that are allowed",
-                Reason.INPUT_TOO_LARGE,
-                {"limit": str(limit)},
-            )
-    if header is None or len(data) != header.size_bytes:
-        raise _mismatch("size_bytes")
-    if header.sha256 and header.sha256 != sha256(data).digest():
-        raise _mismatch("sha256")
-    return Media(header.media_type, bytes(data))
-
-
-def _mismatch(field: str) -> RequestError:
-    return RequestError(f"the chunks do not match the header's {field}: upload again", metadata={"field": field})
