@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 
 import grpc
 import pytest
@@ -35,13 +35,18 @@ class Upload:
     async def start(self) -> Upload:
         """Send the header and a chunk."""
         header = artifact_pb.UploadArtifactRequest.Header(size_bytes=self._size)
-        await self._call.write(artifact_pb.UploadArtifactRequest(header=header))
+        await self._write(artifact_pb.UploadArtifactRequest(header=header))
         await self.send()
         return self
 
-    async def send(self, chunk: bytes = CHUNK) -> None:
+    async def send(self) -> None:
         """Send a chunk."""
-        await self._call.write(artifact_pb.UploadArtifactRequest(chunk=chunk))
+        await self._write(artifact_pb.UploadArtifactRequest(chunk=CHUNK))
+
+    async def _write(self, frame: artifact_pb.UploadArtifactRequest) -> None:
+        # The server may have ended the upload already. `error` returns its error.
+        with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            await self._call.write(frame)
 
     async def complete(self) -> artifact_pb.UploadArtifactResponse:
         """End the stream and return the response."""
@@ -128,18 +133,37 @@ async def test_the_announced_bytes_of_all_uploads_are_bounded() -> None:
         deployed(UploadLimits(bytes=4000)) as (server, uploads),
         open_channel(server.address) as one,
         connection_of_its_own(server.address) as other,
+        connection_of_its_own(server.address) as third,
     ):
         uploads_of_one = [await Upload(one, 1000).start() for _ in range(2)]
         await until(lambda: uploads._bytes._taken.total() == 2000)
         assert "3000 bytes of uploads" in (await (await Upload(one, 1000).start()).error()).message
 
-        await Upload(other, 1500).start()
+        uploads_of_other = await Upload(other, 1500).start()
         await until(lambda: uploads._bytes._taken.total() == 3500)
-        assert "4100 bytes of uploads" in (await (await Upload(other, 600).start()).error()).message
+        assert "4100 bytes of uploads" in (await (await Upload(third, 600).start()).error()).message
 
         for upload in uploads_of_one:
             upload.cancel()
         await until(lambda: uploads._bytes._taken.total() == 1500)
+        uploads_of_other.cancel()
+        await until(lambda: running(uploads) == 0)
+
+
+async def test_a_caller_that_is_still_sending_gets_the_error() -> None:
+    def frames() -> Iterator[artifact_pb.UploadArtifactRequest]:
+        yield artifact_pb.UploadArtifactRequest(header=artifact_pb.UploadArtifactRequest.Header(size_bytes=8_000_000))
+        for _ in range(80):
+            yield artifact_pb.UploadArtifactRequest(chunk=bytes(100_000))
+
+    async with deployed(UploadLimits(uploads=2)) as (server, uploads), open_channel(server.address) as channel:
+        held = await Upload(channel).start()
+        await until(lambda: running(uploads) == 1)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await artifact_grpc.ArtifactServiceStub(channel).UploadArtifact(frames())
+
+        assert error_from_rpc(caught.value).reason is Reason.QUEUE_FULL
+        held.cancel()
 
 
 async def test_one_upload_may_exceed_the_bytes_if_it_is_the_only_one() -> None:
