@@ -13,7 +13,7 @@ from motet.core.deadline import Deadline
 from motet.core.encode_each import run_concurrently
 from motet.core.errors import DeadlineError, NotFoundError, Reason, RequestError
 from motet.core.events import TEXT
-from motet.core.media import Media
+from motet.core.media import MAX_INLINE_BYTES, Media
 from motet.core.request import MAX_OUTPUT_TOKENS, ArtifactName, Content, GenerationRequest, Message, check_numbers
 from motet.core.workers import Role
 from motet.media.child_slots import READINGS_PER_REQUEST
@@ -157,7 +157,7 @@ class Admission:
         attachments: list[Media | AdmittedMedia] = []
         size = 0
         for role, part in ((turn.role, part) for turn in turns for part in turn.parts if not isinstance(part, str)):
-            attachments.append(self._resolve(role, part))
+            attachments.append(await self._resolve(role, part))
             size += len(_media_of(attachments[-1]).data)
             _check_bytes("the attachments of a conversation", size, self._settings.max_input_bytes)
         probes = asyncio.Semaphore(READINGS_PER_REQUEST)
@@ -169,7 +169,7 @@ class Admission:
             for turn in turns
         )
 
-    def _resolve(self, role: Role, part: Media | ArtifactName) -> Media | AdmittedMedia:
+    async def _resolve(self, role: Role, part: Media | ArtifactName) -> Media | AdmittedMedia:
         """Return attached bytes as `Media`. Return an artifact as `AdmittedMedia`, because it needs no probe.
 
         An artifact in a turn of the assistant comes without its bytes: the language model needs only the modality.
@@ -181,7 +181,9 @@ class Admission:
         if role == "assistant":
             return AdmittedMedia(stored.artifact.modality, Media(stored.artifact.media_type, b""))
         self._check_input(stored.artifact.modality)
-        return AdmittedMedia(stored.artifact.modality, Media(stored.artifact.media_type, b"".join(stored.chunks)))
+        large = stored.artifact.size_bytes > MAX_INLINE_BYTES
+        data = await asyncio.to_thread(b"".join, stored.chunks) if large else b"".join(stored.chunks)
+        return AdmittedMedia(stored.artifact.modality, Media(stored.artifact.media_type, data))
 
     async def _admit_media(
         self, attachment: Media | AdmittedMedia, tenant: str, probes: asyncio.Semaphore

@@ -51,15 +51,15 @@ class ArtifactStore:
                 Reason.INPUT_TOO_LARGE,
                 {"size": str(size), "limit": str(self._max_bytes)},
             )
-        digest = media.sha256 if size <= MAX_INLINE_BYTES else await asyncio.to_thread(lambda: media.sha256)
+        inline = size <= MAX_INLINE_BYTES
+        digest, data_chunks = _prepared(media) if inline else await asyncio.to_thread(_prepared, media)
         name = f"artifacts/{secrets.token_hex(16)}"
         artifact = Artifact(name, modality, media.media_type, size, digest, time.time() + self._ttl)
-        data_chunks = tuple(chunks(media.data))
         self._remove_expired()
         self._expiries[name] = artifact.expire_time
         for evicted in self._artifacts.put(name, StoredArtifact(artifact, data_chunks), size):
             del self._expiries[evicted.artifact.name]
-        return artifact, data_chunks if size <= MAX_INLINE_BYTES else ()
+        return artifact, data_chunks if inline else ()
 
     def find(self, name: str) -> StoredArtifact:
         """Return an artifact and its bytes. Raises `NotFoundError` if it does not exist or has expired."""
@@ -96,3 +96,8 @@ class ArtifactStore:
             if expiry > time.time():
                 return
             self.delete(name)
+
+
+def _prepared(media: Media) -> tuple[bytes, tuple[bytes, ...]]:
+    """Return the digest of media, and their bytes in chunks."""
+    return media.sha256, tuple(chunks(media.data))

@@ -16,7 +16,10 @@ class IncomingMedia:
         self._peer = peer
         self._limit = limit
         self._header: DecodeResponse.Media | None = None
-        self._data = bytearray()
+        self._chunks: list[bytes] = []
+        self._size = 0
+        # Each chunk is hashed when it arrives. The hash of all bytes at once would block the event loop.
+        self._digest = sha256()
 
     @property
     def started(self) -> bool:
@@ -26,7 +29,7 @@ class IncomingMedia:
     @property
     def complete(self) -> bool:
         """True once all bytes are there."""
-        return self._header is not None and len(self._data) == self._header.size_bytes
+        return self._header is not None and self._size == self._header.size_bytes
 
     def start(self, header: DecodeResponse.Media) -> None:
         """Take the header. Raises `FaultError` for a second one, and for one that promises too many bytes."""
@@ -35,8 +38,7 @@ class IncomingMedia:
         if header.size_bytes > self._limit:
             raise FaultError(f"{self._peer} sends {header.size_bytes} bytes; at most {self._limit} are allowed")
         self._header = header
-        self._data.extend(header.data)
-        self._check_size()
+        self._append(header.data)
 
     def add(self, chunk: bytes) -> None:
         """Append a chunk. Raises `FaultError` if there is no header, or if the header promised fewer bytes."""
@@ -44,19 +46,20 @@ class IncomingMedia:
             raise FaultError(f"{self._peer} sent a chunk before the header of its media")
         if not chunk:
             raise FaultError(f"{self._peer} sent an empty chunk")
-        self._data.extend(chunk)
-        self._check_size()
+        self._append(chunk)
 
     def checked(self) -> Media:
         """Return the media. Raises `FaultError` if they are incomplete or altered."""
         if self._header is None:
             raise FaultError(f"{self._peer} ended its stream without media")
-        data = bytes(self._data)
-        if not self.complete or sha256(data).digest() != self._header.sha256:
+        if not self.complete or self._digest.digest() != self._header.sha256:
             raise FaultError(f"the media of {self._peer} arrived incomplete or altered")
-        return Media(self._header.media_type, data)
+        return Media(self._header.media_type, b"".join(self._chunks))
 
-    def _check_size(self) -> None:
+    def _append(self, chunk: bytes) -> None:
         assert self._header is not None
-        if len(self._data) > self._header.size_bytes:
+        self._chunks.append(chunk)
+        self._size += len(chunk)
+        self._digest.update(chunk)
+        if self._size > self._header.size_bytes:
             raise FaultError(f"{self._peer} sent more bytes than the {self._header.size_bytes} of its header")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
 import grpc.aio
 
-from motet.core.media import Media, chunks
+from motet.core.media import MAX_INLINE_BYTES, Media, chunks
 from motet.core.workers import Decoder, Progress
 from motet.internal.v1 import decoder_service_pb2 as pb
 from motet.internal.v1 import decoder_service_pb2_grpc as pb_grpc
@@ -36,6 +37,9 @@ class DecoderServicer(pb_grpc.DecoderServiceServicer):
         events = self._decoder.decode(job, deadline_of(context))
         async with aclosing(coalesced(events, size_of=_size_of, max_bytes=MAX_BUFFERED_BYTES)) as batches:
             async for batch in batches:
+                if isinstance(batch[-1], Media) and len(batch[-1].data) > MAX_INLINE_BYTES:
+                    # The media keep their digest. On the event loop, its computation would block other calls.
+                    await asyncio.to_thread(_digest_of, batch[-1])
                 for messages in _to_messages(batch):
                     yield pb.DecodeResponse(events=messages)
 
@@ -43,6 +47,10 @@ class DecoderServicer(pb_grpc.DecoderServiceServicer):
 def _size_of(event: Progress | Media) -> int:
     media = event.preview if isinstance(event, Progress) else event
     return EVENT_BYTES if media is None else EVENT_BYTES + len(media.data)
+
+
+def _digest_of(media: Media) -> bytes:
+    return media.sha256
 
 
 def _to_messages(events: Sequence[Progress | Media]) -> Iterator[list[pb.DecodeResponse.Event]]:

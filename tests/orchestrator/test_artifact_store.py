@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from hashlib import sha256
 
@@ -27,6 +28,17 @@ async def test_a_stored_artifact_is_described_and_downloaded_in_chunks():
     assert artifact.sha256 == sha256(data).digest()
     assert b"".join(chunks) == b"".join(await download(artifacts, artifact.name)) == data
     assert {len(chunk) for chunk in chunks[:-1]} == {CHUNK_BYTES}
+
+
+async def test_the_event_loop_runs_while_large_media_are_hashed_and_copied():
+    storing = asyncio.create_task(ArtifactStore(60, 2**26).keep("a", Media("x/a", bytes(2**25))))
+    iterations = 0
+    while not storing.done():
+        await asyncio.sleep(0)
+        iterations += 1
+
+    # On the event loop, the work would take two iterations.
+    assert iterations > 10
 
 
 @pytest.mark.parametrize(
