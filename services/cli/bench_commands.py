@@ -33,6 +33,7 @@ from services.benchmarks.settings import (
     SimulateBenchSettings,
 )
 from services.cli.checks.paths import check_file, check_folder
+from services.cli.checks.streams import STDOUT, check_open
 from services.cli.exit import exit_after
 from services.cli.typer_options import options_of, with_options
 from services.exit_codes import Exit
@@ -60,6 +61,7 @@ def benchmark(kind: type[BaseModel], **spellings: str) -> Callable[[Benchmark], 
             **options: Any,
         ) -> None:
             def present() -> Exit:
+                check_open(STDOUT)
                 settings = settings_of(kind, options).model_dump()
                 for file in (out, settings.get("plot")):
                     if file is not None:

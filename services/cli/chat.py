@@ -16,6 +16,7 @@ from motet.core.errors import MotetError, RequestError
 from motet.core.service import Motet
 from motet.media.kinds import MODALITIES
 from services.cli.attachment import read_attachment
+from services.cli.checks.streams import STDIN, STDOUT, check_open
 from services.cli.connect import Target, connected, target_of
 from services.cli.conversation import Conversation
 from services.cli.deliver import deliver
@@ -45,6 +46,7 @@ def chat(out: Out = OUT, server: Server = None, **options: Any) -> None:
     """Answer prompts until the input ends."""
 
     def converse() -> Exit:
+        check_open(STDIN, STDOUT)
         request_options = request_options_of(values_of(RequestOptions, options))
         request_options.check_output(out)
         target = target_of(server, options)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import typer
 
 from motet.core.errors import MotetError, SettingsError
+from services.cli.checks.streams import OutputError, end_output
 from services.exit_codes import Exit, exit_of_error
 from services.lazy import loading
 from services.terminal import print_error, print_status
@@ -22,7 +23,11 @@ def exit_after(command: Callable[[], Exit], as_json: bool = False) -> typer.Exit
     A `MotetError` becomes one line on standard error, and a JSON line with `as_json`. Other errors keep their
     tracebacks.
     """
-    result = _run(command, as_json)
+    try:
+        result = _run(command, as_json)
+        sys.stdout.flush()
+    except (BrokenPipeError, OutputError) as error:
+        result = typer.Exit(end_output(error))
     if loading():
         # The interpreter's shutdown kills a thread inside a C++ library, which aborts the process.
         sys.stdout.flush()
@@ -41,10 +46,6 @@ def _run(command: Callable[[], Exit], as_json: bool) -> typer.Exit:
     except KeyboardInterrupt:
         print_status("stopped")
         return typer.Exit(Exit.INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of standard output is gone. Without this, the interpreter's last flush fails too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return typer.Exit(Exit.FAILED)
     except ModuleNotFoundError as error:
         if (package := (error.name or "").partition(".")[0]) in _OWN_PACKAGES:
             raise

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from typer.core import TyperGroup
 from typer.main import get_command
 
 from motet.answers.printable import printable
+from services.cli.checks.streams import OutputError, end_output, prepare_streams
 
 
 class LazyGroup(TyperGroup):
@@ -16,6 +18,17 @@ class LazyGroup(TyperGroup):
     Each function registered in the group imports a command and returns the command's `typer.Typer`. The function's
     docstring is the command's help. Importing all commands takes longer than showing the group's help.
     """
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Run a command to the end of the process. An error of standard output is one line."""
+        prepare_streams()
+        try:
+            try:
+                return super().main(*arguments, **options)
+            finally:
+                sys.stdout.flush()
+        except (BrokenPipeError, OutputError) as error:
+            sys.exit(end_output(error))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the name, the imported command and the remaining arguments."""

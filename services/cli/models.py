@@ -11,6 +11,7 @@ import typer
 
 from motet.answers.printable import printable
 from motet.core.service import Model
+from services.cli.checks.streams import STDOUT, check_open
 from services.cli.connect import Target, connect, target_of
 from services.cli.exit import exit_after
 from services.cli.typer_options import Server, options_of, with_options
@@ -28,7 +29,12 @@ def models(
     **options: Any,
 ) -> None:
     """Print the models and exit."""
-    raise exit_after(lambda: asyncio.run(_print_models(target_of(server, options), as_json)), as_json)
+
+    def list_models() -> Exit:
+        check_open(STDOUT)
+        return asyncio.run(_print_models(target_of(server, options), as_json))
+
+    raise exit_after(list_models, as_json)
 
 
 async def _print_models(target: Target, as_json: bool) -> Exit:

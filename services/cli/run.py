@@ -13,6 +13,7 @@ from motet.answers.output_folder import OutputFolder
 from motet.core.request import ArtifactName
 from motet.core.service import Motet
 from services.cli.attachment import ATTACH_OPTIONS, Attach, Attachment, attachments_of
+from services.cli.checks.streams import STDIN, STDOUT, check_open
 from services.cli.connect import connected, target_of
 from services.cli.deliver import deliver
 from services.cli.exit import exit_after
@@ -42,6 +43,7 @@ def run(
     """Answer the prompt and exit."""
 
     def answer_prompt() -> Exit:
+        check_open(STDOUT, *([STDIN] if prompt == "-" else []))
         # A prompt from standard input may take a person a while. The workers load in the meantime.
         text = None if prompt == "-" else prompt_of(prompt)
         attachments = attachments_of(options, attach, typed_order(context))
