@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import save_file
 
+from motet.core.bundle import digest_of
 from motet.core.errors import BundleError
 from motet.media.encode import encode_picture, encode_sound
 from motet.toys.manifest import TOY
@@ -193,13 +195,13 @@ def test_a_closed_standard_output_ends_a_run_without_a_message(tmp_path: Path) -
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    """Write a bundle whose files match the digests in its manifest, but hold no weights."""
+    """Write a bundle whose files match the digests in its manifest, but are no weights of a model."""
     folder = tmp_path / "bundle"
     names = [f"{part}/model.safetensors" for part in ("encoder", "llm", "projections", "decoders/image")]
     for name in names:
         (folder / name).parent.mkdir(parents=True)
-        (folder / name).write_bytes(name.encode())
-    manifest = TOY.model_dump() | {"files": {name: f"sha256:{sha256(name.encode()).hexdigest()}" for name in names}}
+        save_file({"name": np.frombuffer(name.encode(), np.uint8)}, folder / name)
+    manifest = TOY.model_dump() | {"files": {name: digest_of(folder / name) for name in names}}
     (folder / "bundle.yaml").write_text(yaml.safe_dump(manifest))
     return folder
 
