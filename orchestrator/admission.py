@@ -14,7 +14,15 @@ from motet.core.encode_each import run_concurrently
 from motet.core.errors import DeadlineError, NotFoundError, Reason, RequestError
 from motet.core.events import TEXT
 from motet.core.media import MAX_INLINE_BYTES, Media
-from motet.core.request import MAX_OUTPUT_TOKENS, ArtifactName, Content, GenerationRequest, Message, check_numbers
+from motet.core.request import (
+    MAX_OUTPUT_TOKENS,
+    MAX_PARTS,
+    ArtifactName,
+    Content,
+    GenerationRequest,
+    Message,
+    check_numbers,
+)
 from motet.core.workers import Role
 from motet.media.child_slots import READINGS_PER_REQUEST
 from motet.media.decode import ProbeResult
@@ -106,6 +114,7 @@ class Admission:
         if not any(not isinstance(part, str) or part.strip() for part in turns[-1].parts):
             raise RequestError("the prompt is empty: write some text or attach media")
         _check_count("turns in a conversation", len(turns), self._settings.max_turns)
+        _check_count("parts in a conversation", sum(len(turn.parts) for turn in turns), MAX_PARTS)
         for turn in turns:
             _check_count("parts in a turn", len(turn.parts), self._settings.max_turn_parts)
             for part in turn.parts:

@@ -17,6 +17,8 @@ MAX_COUNT = 2**31 - 1
 """Maximum of the other counts: the maximum of their fields. A server lowers a higher limit to its own."""
 MAX_INT64 = 2**63 - 1
 """Maximum of a position: the maximum of its field."""
+MAX_PARTS = 4096
+"""Maximum number of parts in all turns of a conversation."""
 MAX_STEPS = 1000
 MAX_GUIDANCE = 50.0
 MIN_TIMEOUT, MAX_TIMEOUT = 0.001, 7 * 86_400.0

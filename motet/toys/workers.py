@@ -98,7 +98,11 @@ class ToyEncoder:
         for index, item in enumerate(media):
             if not item.data or item.data.startswith(UNREADABLE):
                 raise MediaError(f"item {index} of the media cannot be read", metadata={"index": str(index)})
-        return [tensor_of(item.data, (self._width,)) for item in media]
+        embeddings = []
+        for item in media:
+            embeddings.append(tensor_of(item.data, (self._width,)))
+            await asyncio.sleep(0)  # other calls run between large items
+        return embeddings
 
 
 class ToyLanguageModel:
@@ -251,7 +255,6 @@ class ToyDecoder:
 
     def _check(self, job: DecodeJob) -> None:
         check_job(job)
-        check_finite(job.conditioning, "the conditioning")
         if self._modality not in ("", job.modality):
             raise RequestError(
                 f"this decoder makes {self._modality}, not {job.modality}", Reason.MODALITY_NOT_SUPPORTED
@@ -263,6 +266,7 @@ class ToyDecoder:
                 f"not {dtype} of shape {shape}",
                 Reason.CONDITIONING_INVALID,
             )
+        check_finite(job.conditioning, "the conditioning")
 
     def _steps_of(self, job: DecodeJob, deadline: Deadline) -> int:
         steps, left = job.steps or self._steps, deadline.remaining()

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-MAX_FIELDS = 40_000
+MAX_FIELDS = 16_384
 """Maximum number of fields of a message, those of nested messages included. The largest valid message has less."""
 
-_ALWAYS_PARSED = 64 * 2**10
-"""Maximum size of messages that are not counted, in bytes. They are parsed within milliseconds."""
+_MIN_COUNTED = 2 * MAX_FIELDS
+"""Size from which the fields of a message are counted, in bytes. Each field has two bytes or more."""
 
 _FIXED_SIZES = {1: 8, 5: 4}
 """The sizes of the wire types of fixed size, in bytes."""
@@ -27,7 +27,7 @@ def has_too_many_fields(data: bytes, kind: Any) -> bool:
 
     Bytes that are no message are left to the parser.
     """
-    if len(data) <= _ALWAYS_PARSED:
+    if len(data) < _MIN_COUNTED:
         return False
     try:
         return _exceeds(data, _kinds_of(kind), MAX_FIELDS)

@@ -33,6 +33,7 @@ def commands(out: Path) -> dict[str, list[str]]:
         "diffusion": ["diffusion"],
         "contention": ["contention"],
         "encoder": ["encoder"],
+        "silence": ["silence"],
     }
 
 

@@ -182,6 +182,12 @@ class ContentionBenchSettings(BaseModel):
     rounds: Rounds = 3
 
 
+class SilenceBenchSettings(BaseModel):
+    """Settings of `motet bench silence`."""
+
+    rounds: Rounds = 3
+
+
 class EncoderBenchSettings(BaseModel):
     """Settings of `motet bench encoder`."""
 

@@ -30,6 +30,7 @@ from services.benchmarks.settings import (
     OrchestratorBenchSettings,
     OverlapBenchSettings,
     ServeBenchSettings,
+    SilenceBenchSettings,
     SimulateBenchSettings,
 )
 from services.cli.checks.paths import check_file, check_folder
@@ -162,6 +163,14 @@ def contention(**settings: Any) -> Report:
 def encoder(**settings: Any) -> Report:
     """Measure batched embeddings of many callers against one by one, and the caches of embeddings and media."""
     from services.benchmarks.suite.encoder import measure
+
+    return measure(**settings)
+
+
+@benchmark(SilenceBenchSettings)
+def silence(**settings: Any) -> Report:
+    """Measure the longest time in which a service answers nothing, under calls at every limit of the contract."""
+    from services.benchmarks.suite.silence import measure
 
     return measure(**settings)
 

@@ -56,6 +56,7 @@ INVALID = {
         Reason.LIMIT_EXCEEDED,
         "256",
     ),
+    "4097 parts in all": (GenerationRequest((Message("user", ("x",) * 17),) * 241), Reason.LIMIT_EXCEEDED, "4096"),
     "too much media": (request_of(*TOO_MANY_MEDIA), Reason.LIMIT_EXCEEDED, "32"),
     "too long a text": (request_of("\u00fc" * 131_073), Reason.INPUT_TOO_LARGE, "262144"),
     "half a surrogate pair": (request_of("\ud800"), Reason.INVALID_REQUEST, "surrogate"),

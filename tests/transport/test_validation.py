@@ -16,7 +16,7 @@ from motet.transport.wire_fields import MAX_FIELDS, has_too_many_fields
 from motet.v1 import generation_service_pb2 as pb
 
 HELLO = pb.GenerateRequest(turns=[{"role": "ROLE_USER", "parts": [{"text": "hello"}]}])
-LARGEST = pb.GenerateRequest(turns=[{"role": "ROLE_USER", "parts": [{"text": "a word"}] * 64}] * 256)
+LARGEST = pb.GenerateRequest(turns=[{"role": "ROLE_USER", "parts": [{"text": "a word"}] * 16}] * 256)
 
 # Fields of a message, encoded. The numbers of the fields are in the protos.
 FLOODS = {
