@@ -43,6 +43,11 @@ def integer(low: int, high: int) -> Rule:
     return Rule(f"an integer from {low} to {high}", lambda value: type(value) is int and low <= value <= high)
 
 
+def whole(low: int, high: int) -> Rule:
+    """Return the rule for a number without a fraction in a range, bounds included. It may be a float."""
+    return Rule(f"a whole number from {low} to {high}", lambda value: low <= value <= high and value % 1 == 0)
+
+
 def list_of(rule: Rule, longest: int = 16) -> Rule:
     """Return the rule for a list of 1 to `longest` values."""
 

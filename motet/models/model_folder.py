@@ -79,17 +79,18 @@ class ModelFolder:
             raise BundleError(f"{self.label(file)} is larger than {_MAX_CONFIG_BYTES // MEBI} MiB: it is no config")
         return parse_json(raw, self.label(file))
 
-    def weights(self, *stems: str) -> dict[str, Tensor]:
-        """Return the weights of the first file that exists, in float32.
+    def weights(self, *stems: str) -> tuple[dict[str, Tensor], str]:
+        """Return the weights of the first file that exists, in float32, and the file's name for people.
 
         The file has one of the names `stems` and the extension `.safetensors`. It may be split into several files
         with an index, as transformers writes it.
         """
         for stem in stems:
-            if self.has(f"{stem}.safetensors"):
-                return self._tensors([f"{stem}.safetensors"])
-            if self.has(f"{stem}.safetensors.index.json"):
-                return self._tensors(self._shards(f"{stem}.safetensors.index.json"))
+            file, index = f"{stem}.safetensors", f"{stem}.safetensors.index.json"
+            if self.has(file):
+                return self._tensors([file]), self.label(file)
+            if self.has(index):
+                return self._tensors(self._shards(index)), self.label(index)
         raise BundleError(f"{self.label(stems[0])}.safetensors is missing: convert the weights to safetensors")
 
     def _shards(self, index: str) -> list[str]:

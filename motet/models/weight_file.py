@@ -37,7 +37,7 @@ def parse_json(raw: bytes, label: str) -> dict[str, Any]:
     try:
         values = json.loads(raw, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
-        raise BundleError(f"{label} is not valid JSON: fetch the bundle again") from error
+        raise BundleError(f"{label} is not JSON with unique keys: fetch the bundle again") from error
     if not isinstance(values, dict):
         raise BundleError(f"{label} is not a JSON object: fetch the bundle again")
     return values

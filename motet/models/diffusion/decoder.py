@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from motet.core.bundle import Bundle, DecoderEntry
+from motet.core.bundle import MANIFEST, Bundle, DecoderEntry
 from motet.core.deadline import Deadline
 from motet.core.errors import BundleError, Reason, RequestError
 from motet.core.media import Media
@@ -19,6 +19,7 @@ from motet.models.arrays import to_torch
 from motet.models.device import device_of
 from motet.models.diffusion import loading
 from motet.models.diffusion.cost_curve import CostCurve, subject_of
+from motet.models.diffusion.decoder_checks import check_entry, check_networks
 from motet.models.diffusion.engine import DiffusionEngine
 from motet.models.diffusion.job import JobEvent, RunningJob
 from motet.models.diffusion.kinds.audioldm import AudioLDM
@@ -27,6 +28,7 @@ from motet.models.diffusion.kinds.stable_diffusion import StableDiffusion
 from motet.models.diffusion.kinds.text_to_video import TextToVideo
 from motet.models.diffusion.model import Array, DiffusionModel
 from motet.models.event_queue import EventQueue
+from motet.models.model_folder import ModelFolder
 
 KINDS: Mapping[str, type[LatentDiffusion]] = {
     "stable-diffusion": StableDiffusion,
@@ -139,12 +141,20 @@ def _load_model(bundle: Bundle, modality: str, entry: DecoderEntry, device: torc
         raise BundleError(
             f"the manifest gives the {modality} decoder the kind {entry.kind!r}; known are {', '.join(KINDS)}"
         )
-    folder = bundle.path(entry.path)
-    shared = {name: bundle.path(path) for name, path in entry.shared.items()}
-    networks = {name: loading.load_component(shared.get(name, folder / name)).to(device) for name in kind.networks}
-    return kind(
-        **networks,
-        scheduler=loading.load_scheduler(shared.get("scheduler", folder / "scheduler")),
+    check_entry(modality, entry, kind)
+    folder = ModelFolder.of(bundle, entry.path)
+    shared = {name: ModelFolder.of(bundle, path) for name, path in entry.shared.items()}
+    folders = {name: shared.get(name, folder.subfolder(name)) for name in (*kind.networks, "scheduler")}
+    networks = {name: loading.load_component(folders[name]) for name in kind.networks}
+    check_networks(modality, entry, kind, networks, folders)
+    model = kind(
+        **{name: network.to(device) for name, network in networks.items()},
+        scheduler=loading.load_scheduler(folders["scheduler"]),
         unconditional=loading.load_unconditional(folder, tuple(entry.conditioning)),
         options=entry.options,
     )
+    try:
+        model.prepare(model.unconditional, 0, entry.steps, entry.guidance)
+    except RequestError as error:
+        raise BundleError(f"{MANIFEST}: the steps of the {modality} decoder: {error.message}") from error
+    return model

@@ -2,112 +2,113 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
 import diffusers
 import torch
 import transformers
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from motet.core.errors import BundleError
+from motet.models.config_rules import Rule, check_fields
+from motet.models.diffusion import component_fields as fields
 from motet.models.diffusion.griffin_lim import GriffinLimVocoder
 from motet.models.diffusion.patch_autoencoder import PatchAutoencoder
+from motet.models.model_folder import ModelFolder, check_names, check_shape, check_shapes
 
-_NETWORKS: dict[str, Any] = {
-    "AutoencoderKL": diffusers.AutoencoderKL,
-    "GriffinLimVocoder": GriffinLimVocoder,
-    "PatchAutoencoder": PatchAutoencoder,
-    "SpeechT5HifiGan": transformers.SpeechT5HifiGan,
-    "UNet2DConditionModel": diffusers.UNet2DConditionModel,
-    "UNet3DConditionModel": diffusers.UNet3DConditionModel,
+_NETWORKS: dict[str, tuple[Any, Mapping[str, Rule]]] = {
+    "AutoencoderKL": (diffusers.AutoencoderKL, fields.AUTOENCODER_KL),
+    "GriffinLimVocoder": (GriffinLimVocoder, fields.GRIFFIN_LIM),
+    "PatchAutoencoder": (PatchAutoencoder, fields.PATCH_AUTOENCODER),
+    "SpeechT5HifiGan": (transformers.SpeechT5HifiGan, fields.HIFI_GAN),
+    "UNet2DConditionModel": (diffusers.UNet2DConditionModel, fields.UNET_2D),
+    "UNet3DConditionModel": (diffusers.UNet3DConditionModel, fields.UNET_3D),
 }
-"""The classes that a config may name. Other classes are refused, because a config is data and not a program."""
-_WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors", "model.safetensors")
+"""The classes that a config may name, and the rules of their fields.
+
+Other classes are refused, because a config is data and not a program.
+"""
+_WEIGHTS = ("diffusion_pytorch_model", "diffusion_pytorch_model.fp16", "model")
 
 
-def load_component(folder: Path) -> Any:
+def load_component(folder: ModelFolder) -> Any:
     """Return the network of a folder, in float32, for inference.
 
     Its class is the config's `_class_name` (diffusers) or the first of its `architectures` (transformers). Raises
-    `BundleError`, which names the file, if a file is missing, names an unknown class or does not fit.
+    `BundleError`, which names the file, if a file is missing, names an unknown class, has a field that is not
+    implemented, or does not fit.
     """
-    config = _read(folder / "config.json")
-    name = config.get("_class_name") or config.get("architectures", [""])[0]
+    config, label = folder.config(), folder.label("config.json")
+    name = _class_of(config)
     if name not in _NETWORKS:
-        raise BundleError(f"{_short(folder)}/config.json names the class {name!r}; known are {', '.join(_NETWORKS)}")
-    with torch.device("meta"):
-        network = _new_network(_NETWORKS[name], config)
-    weights = next((folder / file for file in _WEIGHTS if (folder / file).exists()), None)
-    if weights is None:
-        raise BundleError(f"{_short(folder)}/{_WEIGHTS[0]} is missing: convert the weights to safetensors")
-    _load_weights(network, weights)
+        raise BundleError(f"{label} names the class {name!r}; known are {', '.join(_NETWORKS)}")
+    kind, rules = _NETWORKS[name]
+    check_fields(label, config, {**fields.BOOKKEEPING, **rules}, _defaults(kind))
+    with _described(label, name), torch.device("meta"):
+        network: nn.Module = _from_config(kind, config)
+    state, file = folder.weights(*_WEIGHTS)
+    check_shapes(network.state_dict(), state, file)
+    network.load_state_dict(state, assign=True)
     return network.requires_grad_(False).eval()
 
 
-def load_scheduler(folder: Path) -> Any:
+def load_scheduler(folder: ModelFolder) -> Any:
     """Return the scheduler that `scheduler_config.json` describes. Raises `BundleError`."""
-    config = _read(folder / "scheduler_config.json")
-    name = config.get("_class_name", "")
-    scheduler = getattr(diffusers, name, None) if name.endswith("Scheduler") else None
-    if scheduler is None:
-        file = f"{_short(folder)}/scheduler_config.json"
-        raise BundleError(f"{file} names {name!r}, which is not a scheduler of diffusers")
-    return scheduler.from_config(config)
+    config, label = folder.config("scheduler_config.json"), folder.label("scheduler_config.json")
+    name = _class_of(config)
+    if name not in fields.SCHEDULERS:
+        known = ", ".join(fields.SCHEDULERS)
+        raise BundleError(f"{label} names {name!r}, which is not a scheduler that is implemented; known are {known}")
+    kind = getattr(diffusers, name)
+    defaults = _defaults(kind)
+    # The fields of other schedulers have rules, but no default value.
+    rules = {key: rule for key, rule in fields.SCHEDULERS[name].items() if key in defaults or key in config}
+    check_fields(label, config, {**fields.BOOKKEEPING, **rules}, defaults)
+    with _described(label, name):
+        return kind.from_config(config)
 
 
-def load_unconditional(folder: Path, shape: tuple[int, ...]) -> Tensor:
+def load_unconditional(folder: ModelFolder, shape: tuple[int, ...]) -> Tensor:
     """Return the unconditional embedding for guidance, float32 of `shape`: the text encoder's output for "".
 
     It is the tensor `unconditional` of `unconditional.safetensors`. Raises `BundleError`.
     """
-    path = folder / "unconditional.safetensors"
-    if not path.exists():
-        raise BundleError(f"{_short(path)} is missing: write the text encoder's output for an empty prompt there")
-    unconditional = _tensors(path).get("unconditional")
-    if unconditional is None or tuple(unconditional.shape) != shape:
-        raise BundleError(f"{_short(path)} must hold one tensor `unconditional` of shape {list(shape)}")
-    return unconditional.float()
+    label = folder.label("unconditional.safetensors")
+    if not folder.has("unconditional.safetensors"):
+        raise BundleError(f"{label} is missing: write the text encoder's output for an empty prompt there")
+    state, _ = folder.weights("unconditional")
+    check_names(["unconditional"], state, label)
+    check_shape("unconditional", shape, state["unconditional"], label)
+    return state["unconditional"]
 
 
-def _new_network(kind: Any, config: dict[str, Any]) -> nn.Module:
+def _class_of(config: Mapping[str, Any]) -> str:
+    architectures = config.get("architectures")
+    name = config.get("_class_name") or (architectures[0] if isinstance(architectures, list) and architectures else "")
+    return name if isinstance(name, str) else ""
+
+
+def _defaults(kind: Any) -> Mapping[str, Any]:
+    """Return the default values of the fields of a class of diffusers or transformers."""
     if issubclass(kind, transformers.PreTrainedModel):
-        network: nn.Module = kind(kind.config_class.from_dict(config))
-    else:
-        network = kind.from_config(config)
-    return network
+        defaults: dict[str, Any] = kind.config_class().to_dict()
+        return defaults
+    return {name: parameter.default for name, parameter in signature(kind.__init__).parameters.items()}
 
 
-def _load_weights(network: nn.Module, path: Path) -> None:
-    state = {name: tensor.float() for name, tensor in _tensors(path).items()}
+def _from_config(kind: Any, config: Mapping[str, Any]) -> Any:
+    if issubclass(kind, transformers.PreTrainedModel):
+        return kind(kind.config_class.from_dict(config))
+    return kind.from_config(config)
+
+
+@contextmanager
+def _described(label: str, name: str) -> Iterator[None]:
+    """Raise `BundleError` for any error in the block. The libraries raise all kinds for fields that contradict."""
     try:
-        network.load_state_dict(state, assign=True)
-    except RuntimeError as error:
-        # The first line names the class. The second line names the first wrong parameter.
-        lines = str(error).splitlines()
-        raise BundleError(f"{_short(path)} does not fit its config.json: {' '.join(lines[1:2]).strip()}") from error
-
-
-def _tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise BundleError(f"{_short(path)} is not a whole safetensors file: fetch it again") from error
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        config: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise BundleError(f"{_short(path)} is missing from the bundle; fetch the bundle again") from error
-    except ValueError as error:
-        raise BundleError(f"{_short(path)} is not JSON; fetch the bundle again") from error
-    return config
-
-
-def _short(path: Path) -> str:
-    """Return the end of a path. It names the file in its bundle, but no folder of this machine."""
-    return "/".join(path.parts[-3:])
+        yield
+    except Exception as error:
+        raise BundleError(f"{label} does not describe a {name}: its fields contradict each other") from error

@@ -124,7 +124,8 @@ def load_imagebind(folder: ModelFolder) -> ImageBind:
     """
     config = parse_config(ImageBindConfig, folder.config(), folder.label("config.json"))
     network = ImageBind(config).eval()
-    used = {name: value for name, value in folder.weights("model").items() if not name.startswith(_UNUSED)}
-    check_shapes(network.state_dict(), used, folder.label("model.safetensors"))
+    state, label = folder.weights("model")
+    used = {name: value for name, value in state.items() if not name.startswith(_UNUSED)}
+    check_shapes(network.state_dict(), used, label)
     network.load_state_dict(used)
     return network

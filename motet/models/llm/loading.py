@@ -86,11 +86,10 @@ def _vocabulary_size(grammar: Grammar, first_control: int) -> int:
 
 def _load_base(folder: ModelFolder, config: CheckpointConfig) -> dict[str, Tensor]:
     """Read the checkpoint's files, and check that they have exactly the parameters of the configuration."""
+    weights, label = folder.weights("model")
     # Early checkpoints contain the frequencies of the rotary embedding, which are not parameters.
-    state = {
-        name: value for name, value in folder.weights("model").items() if not name.endswith(".rotary_emb.inv_freq")
-    }
-    label, embedding = folder.label("model.safetensors"), state.get("model.embed_tokens.weight")
+    state = {name: value for name, value in weights.items() if not name.endswith(".rotary_emb.inv_freq")}
+    embedding = state.get("model.embed_tokens.weight")
     if config.tie_word_embeddings and embedding is not None:
         # A file may contain the same weights twice.
         if not torch.equal(state.pop("lm_head.weight", embedding), embedding):
@@ -106,7 +105,7 @@ def _merge_adapter(
     """Add the adapter to the weights, and replace the token embeddings and the output weights by the adapter's."""
     values = folder.config("adapter_config.json")
     check_adapter(folder.label("adapter_config.json"), values)
-    adapter, label = folder.weights("adapter_model"), folder.label("adapter_model.safetensors")
+    adapter, label = folder.weights("adapter_model")
     targets = [
         name.removesuffix(".weight")
         for name in state
@@ -139,8 +138,8 @@ def _load_projections(folder: ModelFolder, model_width: int) -> Projections:
         )
     projections = Projections(config)
     expected = {to_v0(name): value for name, value in projections.state_dict().items()}
-    state = folder.weights("model")
-    check_shapes(expected, state, folder.label("model.safetensors"))
+    state, label = folder.weights("model")
+    check_shapes(expected, state, label)
     for name, value in expected.items():
         value.copy_(state[name])
     return projections

@@ -21,6 +21,7 @@ from motet.media import encode
 from motet.models.diffusion.decoder import load_decoder
 from motet.models.diffusion.loading import load_component
 from motet.models.diffusion.model import DenoisingState
+from motet.models.model_folder import ModelFolder
 from services.benchmarks.models.stock_libraries import pipeline_of
 from services.benchmarks.reports.report import Baseline, Figure, Report, at_least, at_most
 from services.benchmarks.reports.statistics import alternating, median, seconds_of
@@ -98,7 +99,7 @@ class _DiffusionBenchmark:
         # The pipeline gets the unmodified network. It returns latents, because it does not support the bundle's
         # autoencoder.
         entry = self.bundle.manifest.decoder_of(PICTURE)
-        unet = load_component(self.bundle.path(entry.shared.get("unet", f"{entry.path}/unet")))
+        unet = load_component(ModelFolder.of(self.bundle, entry.shared.get("unet", f"{entry.path}/unet")))
         pipeline = pipeline_of(PICTURE, SimpleNamespace(unet=unet, scheduler=self.model.scheduler, vae=None))
         jobs = [self.job(number) for number in range(_CONCURRENCY)]
 

@@ -9,6 +9,7 @@ import torch
 
 from motet.models.diffusion import loading
 from motet.models.diffusion.patch_autoencoder import PatchAutoencoder
+from motet.models.model_folder import ModelFolder
 from motet.training.nano.recipes.autoencoder import fit
 
 
@@ -50,6 +51,6 @@ def test_an_untrained_refining_network_changes_nothing() -> None:
 def test_a_saved_autoencoder_can_be_loaded(tmp_path: Path) -> None:
     autoencoder = PatchAutoencoder(latent_channels=8, patch=4, width=16)
     autoencoder.save_pretrained(tmp_path)
-    loaded = loading.load_component(tmp_path)
+    loaded = loading.load_component(ModelFolder.unlisted(tmp_path))
     latents = torch.randn(1, 8, 2, 2, generator=torch.Generator().manual_seed(0))
     assert torch.equal(loaded.decode(latents).sample, autoencoder.decode(latents).sample)

@@ -13,7 +13,15 @@ import torch
 from safetensors.torch import save_file
 from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
-from motet.core.bundle import Bundle, DecoderEntry, EncoderEntry, LanguageModelEntry, Manifest, SignalEntry
+from motet.core.bundle import (
+    Bundle,
+    DecoderEntry,
+    EncoderEntry,
+    LanguageModelEntry,
+    Manifest,
+    SignalEntry,
+    files_of,
+)
 
 CONDITIONING = {"image": [4, 8], "audio": [1, 8], "video": [4, 8]}
 _KINDS = {
@@ -45,7 +53,7 @@ def bundle(folder: Path, kind: str | None = None) -> Bundle:
         ),
         signals={name: SignalEntry(token="[X{i}]", run=4, decoder=name) for name in CONDITIONING},
         decoders=decoders,
-        files={},
+        files=dict.fromkeys(files_of(folder), "sha256:" + "0" * 64),
     )
     return Bundle(folder, manifest, "0" * 64)
 

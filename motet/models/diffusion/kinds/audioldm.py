@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any, ClassVar
 
@@ -11,7 +12,8 @@ from torch.nn import functional
 
 from motet.core.media import Media
 from motet.media import encode
-from motet.models.diffusion.kinds.base import LatentDiffusion, check_finite
+from motet.models.config_rules import ANY, Rule, one_of
+from motet.models.diffusion.kinds.base import LatentDiffusion, channel_rules, check_finite, vae_scale_factor
 from motet.models.diffusion.model import Array, DenoisingState
 
 
@@ -22,11 +24,31 @@ class AudioLDM(LatentDiffusion):
     that the U-Net was trained for.
     """
 
-    networks: ClassVar[tuple[str, ...]] = (*LatentDiffusion.networks, "vocoder")
+    networks: ClassVar = {
+        "unet": ("UNet2DConditionModel",),
+        "vae": ("AutoencoderKL", "PatchAutoencoder"),
+        "vocoder": ("SpeechT5HifiGan", "GriffinLimVocoder"),
+    }
+    media_type: ClassVar = "audio/wav"
+    conditioning: ClassVar = ANY
+    option_rules: ClassVar = {"seconds": Rule("from 0.01 to 600", lambda value: 0.01 <= value <= 600)}
 
     def __init__(self, vocoder: Any, **components: Any) -> None:
         self.vocoder = vocoder
         super().__init__(**components)
+
+    @classmethod
+    def field_rules(cls, conditioning: Sequence[int], configs: Mapping[str, Any]) -> Mapping[str, Mapping[str, Rule]]:
+        """Implement `LatentDiffusion.field_rules`."""
+        vae, unet, scale = configs["vae"], configs["unet"], vae_scale_factor(configs["vae"])
+        unet_rules, vae_rules = channel_rules(vae, 1)
+        unet_rules["class_embed_type"] = one_of("simple_projection")
+        unet_rules["projection_class_embeddings_input_dim"] = one_of(prod(conditioning))
+        if unet["mid_block_type"] or any("CrossAttn" in block for block in unet["down_block_types"]):
+            # The cross-attention of AudioLDM attends to the block's own states.
+            unet_rules["cross_attention_dim"] = one_of(unet["block_out_channels"])
+        bands = Rule(f"a multiple of {scale}", lambda value: value % scale == 0)
+        return {"unet": unet_rules, "vae": vae_rules, "vocoder": {"model_in_dim": bands}}
 
     @property
     def rate(self) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from motet.core.errors import RequestError
 from motet.core.media import Media
+from motet.models.config_rules import Rule, one_of
 from motet.models.diffusion.batch_invariant import make_batch_invariant
 from motet.models.diffusion.model import Array, DenoisingState, rows_of
 
@@ -27,8 +28,16 @@ Up to here, plain attention is faster than the fused kernel, twice as fast with 
 class LatentDiffusion(ABC):
     """A `DiffusionModel` in the latent space of an autoencoder, with classifier-free guidance."""
 
-    networks: ClassVar[tuple[str, ...]] = ("unet", "vae")
-    """Names of the networks, which are parameters of the constructor and folders of the decoder."""
+    networks: ClassVar[Mapping[str, tuple[str, ...]]]
+    """The names of the networks, with the classes that each may have.
+
+    A network is a parameter of the constructor, and a folder of the decoder."""
+    media_type: ClassVar[str]
+    """The type of the media."""
+    conditioning: ClassVar[Rule]
+    """The rule of the conditioning's shape."""
+    option_rules: ClassVar[Mapping[str, Rule]]
+    """The names of the options, with the rules of their values."""
 
     def __init__(
         self, unet: Any, vae: Any, scheduler: Any, unconditional: Tensor, options: Mapping[str, float]
@@ -47,6 +56,14 @@ class LatentDiffusion(ABC):
         """The device of the networks and the latents."""
         device: torch.device = self.unet.device
         return device
+
+    @classmethod
+    @abstractmethod
+    def field_rules(cls, conditioning: Sequence[int], configs: Mapping[str, Any]) -> Mapping[str, Mapping[str, Rule]]:
+        """Return rules of the networks' fields, which depend on the conditioning's shape and on the other networks.
+
+        The keys of the result and of `configs` are names of networks.
+        """
 
     @property
     @abstractmethod
@@ -139,9 +156,19 @@ class LatentDiffusion(ABC):
 
     @property
     def _vae_scale_factor(self) -> int:
-        """The number of pixels per latent position, along one side."""
-        config = self.vae.config
-        return int(config["patch"] if "patch" in config else 2 ** (len(config["block_out_channels"]) - 1))
+        return vae_scale_factor(self.vae.config)
+
+
+def vae_scale_factor(config: Mapping[str, Any]) -> int:
+    """Return the number of pixels per latent position, along one side, from an autoencoder's config."""
+    return int(config["patch"] if "patch" in config else 2 ** (len(config["block_out_channels"]) - 1))
+
+
+def channel_rules(vae: Mapping[str, Any], colours: int) -> tuple[dict[str, Rule], dict[str, Rule]]:
+    """Return the rules of the channels of a U-Net, and of those of an autoencoder with a number of `colours`."""
+    latent = one_of(vae["latent_channels"])
+    output = "out_channels" if "out_channels" in vae else "in_channels"
+    return {"in_channels": latent, "out_channels": latent}, {output: one_of(colours)}
 
 
 def check_finite(values: Tensor) -> Tensor:

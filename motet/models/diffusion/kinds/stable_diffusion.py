@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor
 
 from motet.core.media import Media
 from motet.media import encode
-from motet.models.diffusion.kinds.base import LatentDiffusion
+from motet.models.config_rules import Rule, either, list_of, one_of, whole
+from motet.models.diffusion.kinds.base import LatentDiffusion, channel_rules
 from motet.models.diffusion.model import Array, DenoisingState
 
 
@@ -16,6 +20,20 @@ class StableDiffusion(LatentDiffusion):
 
     Options: `height` and `width` in pixels. Their defaults are the size that the U-Net was trained for.
     """
+
+    networks: ClassVar = {"unet": ("UNet2DConditionModel",), "vae": ("AutoencoderKL", "PatchAutoencoder")}
+    media_type: ClassVar = "image/png"
+    conditioning: ClassVar = Rule("a shape of two axes", lambda shape: len(shape) == 2)
+    option_rules: ClassVar[Mapping[str, Rule]] = dict.fromkeys(("height", "width"), whole(1, 8192))
+
+    @classmethod
+    def field_rules(cls, conditioning: Sequence[int], configs: Mapping[str, Any]) -> Mapping[str, Mapping[str, Rule]]:
+        """Implement `LatentDiffusion.field_rules`."""
+        unet_rules, vae_rules = channel_rules(configs["vae"], 3)
+        width = one_of(conditioning[-1])
+        unet_rules["cross_attention_dim"] = either(width, list_of(width))
+        unet_rules["class_embed_type"] = one_of(None)
+        return {"unet": unet_rules, "vae": vae_rules}
 
     @property
     def shape(self) -> tuple[int, ...]:

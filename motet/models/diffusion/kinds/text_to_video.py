@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from motet.core.media import Media
 from motet.media import encode
+from motet.models.config_rules import Rule, whole
 from motet.models.diffusion.kinds.stable_diffusion import StableDiffusion
 from motet.models.diffusion.model import Array, DenoisingState
 
@@ -20,6 +21,15 @@ class TextToVideo(StableDiffusion):
     Options: those of `StableDiffusion`, `frames` (default 16), `frames_per_second` (default 8), and `frame_ramp`
     (default 0), see `add_frame_ramp`.
     """
+
+    networks: ClassVar = {**StableDiffusion.networks, "unet": ("UNet3DConditionModel",)}
+    media_type: ClassVar = "video/mp4"
+    option_rules: ClassVar = {
+        **StableDiffusion.option_rules,
+        "frames": whole(1, 1024),
+        "frames_per_second": Rule("from 0.1 to 240", lambda value: 0.1 <= value <= 240),
+        "frame_ramp": Rule("from 0 to 100", lambda value: 0 <= value <= 100),
+    }
 
     @property
     def shape(self) -> tuple[int, ...]:

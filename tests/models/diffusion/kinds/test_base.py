@@ -16,6 +16,7 @@ from motet.models.diffusion.kinds.audioldm import AudioLDM
 from motet.models.diffusion.kinds.stable_diffusion import StableDiffusion
 from motet.models.diffusion.kinds.text_to_video import TextToVideo, add_frame_ramp
 from motet.models.diffusion.model import Array
+from motet.models.model_folder import ModelFolder
 from tests.models.diffusion import tiny_decoders as tiny
 
 
@@ -27,9 +28,9 @@ def decoders(folder: Path) -> Path:
 
 def components(folder: Path, scheduler: Any = None, **options: float) -> dict[str, Any]:
     return {
-        "unet": loading.load_component(folder / "unet"),
-        "vae": loading.load_component(folder / "vae"),
-        "scheduler": scheduler or loading.load_scheduler(folder / "scheduler"),
+        "unet": loading.load_component(ModelFolder.unlisted(folder / "unet")),
+        "vae": loading.load_component(ModelFolder.unlisted(folder / "vae")),
+        "scheduler": scheduler or loading.load_scheduler(ModelFolder.unlisted(folder / "scheduler")),
         "unconditional": torch.zeros(tiny.CONDITIONING[folder.name]),
         "options": options,
     }
@@ -57,7 +58,7 @@ def test_the_options_set_the_number_of_frames_of_a_clip(decoders: Path, frames: 
 
 
 def test_the_options_set_the_exact_length_of_a_sound(decoders: Path) -> None:
-    vocoder = loading.load_component(decoders / "audio" / "vocoder")
+    vocoder = loading.load_component(ModelFolder.unlisted(decoders / "audio" / "vocoder"))
     assert decode(AudioLDM(vocoder, **components(decoders / "audio", seconds=0.25))).shape == (4000,)
     assert decode(AudioLDM(vocoder, **components(decoders / "audio"))).shape == (4 * 2 * 160,)
 
@@ -137,7 +138,9 @@ def test_without_guidance_only_the_conditional_row_is_computed(decoders: Path) -
 
 
 def test_the_length_of_the_conditioning_vector_of_a_sound_has_no_effect(decoders: Path) -> None:
-    model = AudioLDM(loading.load_component(decoders / "audio" / "vocoder"), **components(decoders / "audio"))
+    model = AudioLDM(
+        loading.load_component(ModelFolder.unlisted(decoders / "audio" / "vocoder")), **components(decoders / "audio")
+    )
     noisy, timesteps = torch.randn(1, *model.shape), torch.tensor([500])
     vector = torch.randn(1, 1, 8, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():

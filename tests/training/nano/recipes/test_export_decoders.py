@@ -10,6 +10,7 @@ import torch
 
 from motet.models.diffusion import loading
 from motet.models.diffusion.kinds.stable_diffusion import StableDiffusion
+from motet.models.model_folder import ModelFolder
 from motet.training.loop import Schedule, TrainingLoop
 from motet.training.nano.recipes.autoencoder import linear_autoencoder
 from motet.training.nano.recipes.denoiser import DENOISER_TASKS
@@ -35,10 +36,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_exported_decoder_generates_a_picture(exported: Path) -> None:
     folder = exported / "image"
     model = StableDiffusion(
-        unet=loading.load_component(folder / "unet"),
-        vae=loading.load_component(exported / "autoencoder"),
-        scheduler=loading.load_scheduler(folder / "scheduler"),
-        unconditional=loading.load_unconditional(folder, (8, 128)),
+        unet=loading.load_component(ModelFolder.unlisted(folder / "unet")),
+        vae=loading.load_component(ModelFolder.unlisted(exported / "autoencoder")),
+        scheduler=loading.load_scheduler(ModelFolder.unlisted(folder / "scheduler")),
+        unconditional=loading.load_unconditional(ModelFolder.unlisted(folder), (8, 128)),
         options={},
     )
     state = model.prepare(caption_encoder.encode("image", ["a dog on a blue background"])[0], 1, 2, 3.0)
