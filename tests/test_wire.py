@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from motet.answers.answer import collect_answer
+from motet.answers.answer_stream import collect_answer
 from motet.client import Client
 from motet.core.errors import FaultError, Reason, RequestError, RetryableError
 from motet.core.events import Accepted, Done, PartFailed, PartProgress, State

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from motet.core.errors import FaultError
 from motet.core.events import (
     TEXT,
     Accepted,
-    Done,
+    Artifact,
     Event,
     Generation,
     PartDelta,
@@ -22,7 +23,6 @@ from motet.core.events import (
     State,
 )
 from motet.core.media import Media
-from motet.core.request import GenerationRequest
 from motet.core.service import Motet
 
 
@@ -40,13 +40,19 @@ class TextPart:
 
 @dataclass(frozen=True, slots=True)
 class MediaPart:
-    """A complete part with media, and the caption that the language model wrote for them, see `TextPart`."""
+    """A complete part with media, see `TextPart`.
+
+    `caption` is the text of the language model that describes the media. `artifact` names the media on the server until
+    they expire. `provenance` has the inputs that determine the bytes, such as the seed and the steps.
+    """
 
     index: int
     modality: str
     content: Media
     caption: str = ""
     text_anchor: int = 0
+    artifact: Artifact | None = field(default=None, compare=False)
+    provenance: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def data(self) -> bytes:
@@ -89,21 +95,6 @@ class Answer:
         output = OutputFolder(Path(folder))
         paths = [output.save(part.modality, part.media_type, part.data) for part in self.media]
         return [*paths, output.save(TEXT, "text/plain", self.text.encode())] if self.text else paths
-
-
-async def collect_answer(motet: Motet, request: GenerationRequest) -> Answer:
-    """Send a request and wait for the complete answer.
-
-    Raise the errors of `Motet.generate` and `AnswerBuilder.add`, and the generation's error if it failed or was
-    cancelled. A partial generation raises no error.
-    """
-    collected = AnswerBuilder(motet)
-    async with closing(motet.generate(request)) as events:
-        async for event in events:
-            await collected.add(event)
-            if isinstance(event.payload, Done):
-                return collected.answer(event.payload.generation)
-    raise FaultError("the event stream ended before the generation was done")
 
 
 class AnswerBuilder:
@@ -163,4 +154,12 @@ class AnswerBuilder:
         if started.modality == TEXT:
             return TextPart(started.index, data.decode(), started.text_anchor)
         media = Media(done.artifact.media_type if done.artifact else started.media_type, data)
-        return MediaPart(started.index, started.modality, media, started.caption, started.text_anchor)
+        return MediaPart(
+            started.index,
+            started.modality,
+            media,
+            started.caption,
+            started.text_anchor,
+            done.artifact,
+            done.provenance,
+        )

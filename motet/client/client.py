@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+import os
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 from uuid import uuid4
 
 import grpc
 
-from motet.answers.answer import Answer, collect_answer
+from motet.answers.answer import Answer
+from motet.answers.answer_stream import AnswerStream
+from motet.answers.options import AnswerOptions, Prompt, request_of
 from motet.client.artifacts import ArtifactClient
+from motet.client.connection import Connection
+from motet.client.conversation import Conversation
 from motet.client.event_checker import EventChecker
-from motet.core.errors import FaultError, Reason, RequestError, RetryableError
+from motet.core.errors import FaultError, Reason, RetryableError
 from motet.core.events import Accepted, Artifact, Done, Event, Generation
 from motet.core.media import MAX_INLINE_BYTES, MEBI, Media
-from motet.core.request import (
-    MAX_COUNT,
-    MAX_INT64,
-    ArtifactName,
-    Content,
-    GenerationRequest,
-    Message,
-    check_range,
-)
+from motet.core.request import MAX_COUNT, MAX_INT64, ArtifactName, Content, GenerationRequest, check_range
 from motet.core.service import Model
 from motet.transport import convert
-from motet.transport.channel import check_process, open_channel
-from motet.transport.client_call import StreamCall, UnaryCall, open_stream, unary
+from motet.transport.client_call import open_stream
 from motet.v1 import generation_service_pb2 as pb
 from motet.v1 import generation_service_pb2_grpc, model_service_pb2, model_service_pb2_grpc
+
+DEFAULT_ADDRESS = "localhost:50050"
+"""The address of `motet up` on this machine."""
 
 _MAX_TOTAL_INLINE_BYTES = 3 * MEBI
 """Maximum size of all media inside a request, in bytes. The rest of a 4 MiB message is for the text."""
@@ -50,23 +49,34 @@ _RETRY_DELAYS = 0.1, 2.0
 class Client:
     """A gRPC client that implements `motet.core.service.Motet`. Create a client in a running event loop.
 
-    `timeout` limits each call except `generate`, `watch` and `download`, in seconds. Without credentials the connection
-    is not encrypted. `async with` closes the client.
+    Without an address, the environment variable `MOTET_SERVER` names the server, or else it is `DEFAULT_ADDRESS`.
+    Without credentials the connection is not encrypted. `metadata` is sent with every call, such as an `authorization`
+    that a proxy reads. `timeout` limits each call except `generate`, `watch` and `download`, in seconds.
+    `answer_timeout` is the timeout of answers and streams that have no timeout of their own. `retries` is the number of
+    times that they are sent again to an overloaded server, see `AnswerStream`. `async with` closes the client.
 
-    Raise `SettingsError` if the address is invalid. Each method raises the error that the server reports, or
-    `RetryableError` if the server cannot be reached.
+    Raise `SettingsError` if the address or the metadata are invalid, and `RequestError` in a forked process. Each
+    method raises the error that the server reports, or `RetryableError` if the server cannot be reached.
     """
 
     def __init__(
-        self, address: str, *, credentials: grpc.ChannelCredentials | None = None, timeout: float = 30.0
+        self,
+        address: str | None = None,
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        metadata: Mapping[str, str] | None = None,
+        timeout: float = 30.0,
+        answer_timeout: float = 600.0,
+        retries: int = 2,
     ) -> None:
-        self._peer = f"Motet at {address}"
-        self._timeout = timeout
-        self._channel = open_channel(address, credentials)
-        self._generations = generation_service_pb2_grpc.GenerationServiceStub(self._channel)
-        self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
-        self._artifacts = ArtifactClient(self._channel, timeout, self._peer, self._check)
-        self._closed = False
+        address = address or os.environ.get("MOTET_SERVER") or DEFAULT_ADDRESS
+        self._connection = Connection(address, credentials, metadata or {}, timeout)
+        self._peer = self._connection.peer
+        self._answer_timeout = answer_timeout
+        self._retries = retries
+        self._generations = generation_service_pb2_grpc.GenerationServiceStub(self._connection.channel)
+        self._models = model_service_pb2_grpc.ModelServiceStub(self._connection.channel)
+        self._artifacts = ArtifactClient(self._connection)
 
     async def __aenter__(self) -> Self:
         return self
@@ -78,19 +88,26 @@ class Client:
 
     async def close(self) -> None:
         """Close the connection and cancel all running calls."""
-        self._closed = True
-        await self._channel.close()
+        await self._connection.close()
 
-    async def answer(
-        self, request: GenerationRequest | str, media: Sequence[Media] = (), *, seed: int | None = None
-    ) -> Answer:
-        """Return the complete answer to a request. A text with media becomes a request of one user turn.
+    async def answer(self, prompt: Prompt, media: Sequence[Content] = (), **options: Unpack[AnswerOptions]) -> Answer:
+        """Return the complete answer to a prompt, with media attached to it.
 
         Raise the generation's error if it failed or was cancelled. A partial generation raises no error.
         """
-        if isinstance(request, str):
-            request = GenerationRequest((Message("user", (*media, request)),), seed=seed)
-        return await collect_answer(self, request)
+        async with self.stream(prompt, media, **options) as stream:
+            return await stream.answer()
+
+    def stream(self, prompt: Prompt, media: Sequence[Content] = (), **options: Unpack[AnswerOptions]) -> AnswerStream:
+        """Return the answer to a prompt as a stream: `async with client.stream("...") as stream`."""
+        request = request_of(prompt, media, options)
+        if request.timeout is None:
+            request = replace(request, timeout=self._answer_timeout)
+        return AnswerStream(self, request, self._retries)
+
+    def conversation(self, **options: Unpack[AnswerOptions]) -> Conversation:
+        """Return a new conversation. The options are those of each of its answers."""
+        return Conversation(self, options)
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """Yield the events of a new generation, from `Accepted` to `Done`, see `Motet.generate`.
@@ -99,13 +116,13 @@ class Client:
         generation. A lost connection cancels the generation, unless `request.detach` is set. With `detach` the client
         reconnects and continues with the next event.
         """
-        self._check()
+        self._connection.check()
         message = convert.request_to_proto(await self._prepare(request))
         timeout = None if request.timeout is None or request.detach else request.timeout + _TIMEOUT_MARGIN
         name = ""
         checker = EventChecker(self._peer)
         try:
-            call = self._generations.Generate(message, timeout=timeout)
+            call = self._connection.stream(self._generations.Generate, message, timeout)
             async with aclosing(self._events(call, checker)) as events:
                 async for event in events:
                     if isinstance(event.payload, Accepted):
@@ -134,19 +151,21 @@ class Client:
 
     async def get(self, name: str) -> Generation:
         """Return the record of a generation. Raise `NotFoundError` for an unknown name."""
-        response = await self._unary(self._generations.GetGeneration, pb.GetGenerationRequest(name=name))
+        response = await self._connection.unary(self._generations.GetGeneration, pb.GetGenerationRequest(name=name))
         return convert.generation_from_proto(response.generation)
 
     async def generations(self, page_size: int = 0, page_token: str = "") -> tuple[list[Generation], str]:
         """Return a page of generations, newest first, and the token of the next page, or "" for the last page."""
         check_range("page_size", page_size, 0, MAX_COUNT)
         request = pb.ListGenerationsRequest(page_size=page_size, page_token=page_token)
-        page = await self._unary(self._generations.ListGenerations, request)
+        page = await self._connection.unary(self._generations.ListGenerations, request)
         return [convert.generation_from_proto(generation) for generation in page.generations], page.next_page_token
 
     async def cancel(self, name: str) -> Generation:
         """Cancel a generation. Return when no worker runs a call of it. Raise `NotFoundError` for an unknown name."""
-        response = await self._unary(self._generations.CancelGeneration, pb.CancelGenerationRequest(name=name))
+        response = await self._connection.unary(
+            self._generations.CancelGeneration, pb.CancelGenerationRequest(name=name)
+        )
         return convert.generation_from_proto(response.generation)
 
     async def upload(self, media: Media) -> Artifact:
@@ -163,20 +182,11 @@ class Client:
 
     async def models(self) -> list[Model]:
         """Return the models of the server."""
-        response = await self._unary(self._models.ListModels, model_service_pb2.ListModelsRequest())
+        response = await self._connection.unary(self._models.ListModels, model_service_pb2.ListModelsRequest())
         return [convert.model_from_proto(model) for model in response.models]
 
-    def _check(self) -> None:
-        check_process()
-        if self._closed:
-            raise RequestError("the client is closed; create a new client")
-
-    async def _unary(self, method: Callable[..., UnaryCall[Any]], request: Any) -> Any:
-        self._check()
-        return await unary(method(request, timeout=self._timeout), self._peer)
-
-    async def _events(self, call: StreamCall[Any], checker: EventChecker) -> AsyncGenerator[Event, None]:
-        async with open_stream(call, self._peer) as responses:
+    async def _events(self, call: open_stream[Any], checker: EventChecker) -> AsyncGenerator[Event, None]:
+        async with call as responses:
             async for response in responses:
                 for message in response.events:
                     event = convert.event_from_proto(message)
@@ -195,8 +205,7 @@ class Client:
         last_event = loop.time()
         while True:
             request = pb.WatchGenerationRequest(name=name, after_sequence=checker.sequence)
-            self._check()
-            call = self._generations.WatchGeneration(request)
+            call = self._connection.stream(self._generations.WatchGeneration, request)
             try:
                 async with aclosing(self._events(call, checker)) as events:
                     async for event in events:

@@ -2,37 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
 import grpc
 
 from motet.answers.answer import Answer
+from motet.answers.options import AnswerOptions, Prompt
 from motet.client.client import Client
 from motet.client.loop_thread import LoopThread
+from motet.client.sync_stream import SyncAnswerStream, SyncConversation
 from motet.core.events import Artifact, Event, Generation
 from motet.core.media import Media
-from motet.core.request import GenerationRequest
+from motet.core.request import Content, GenerationRequest
 from motet.core.service import Model
+from motet.transport.channel import is_forked
 
 
 class SyncClient:
     """A blocking `Client` for code without an event loop. Its methods are the methods of `Client`. `with` closes it."""
 
     def __init__(
-        self, address: str, *, credentials: grpc.ChannelCredentials | None = None, timeout: float = 30.0
+        self,
+        address: str | None = None,
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        metadata: Mapping[str, str] | None = None,
+        timeout: float = 30.0,
+        answer_timeout: float = 600.0,
+        retries: int = 2,
     ) -> None:
-        self._thread = LoopThread()
+        self._thread = LoopThread.shared()
 
         async def connect() -> Client:
-            return Client(address, credentials=credentials, timeout=timeout)
+            return Client(
+                address,
+                credentials=credentials,
+                metadata=metadata,
+                timeout=timeout,
+                answer_timeout=answer_timeout,
+                retries=retries,
+            )
 
-        try:
-            self._client = self._thread.run(connect())
-        except BaseException:
-            self._thread.close()
-            raise
+        self._client = self._thread.run(connect())
 
     def __enter__(self) -> Self:
         return self
@@ -43,16 +57,25 @@ class SyncClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connection, see `Client.close`. Do nothing if it is closed already."""
-        if not self._thread.closed:
+        """Close the connection, see `Client.close`. Do nothing in a forked process."""
+        if not is_forked():
             self._thread.run(self._client.close())
-            self._thread.close()
 
-    def answer(
-        self, request: GenerationRequest | str, media: Sequence[Media] = (), *, seed: int | None = None
-    ) -> Answer:
-        """Return the complete answer to a request, see `Client.answer`."""
-        return self._thread.run(self._client.answer(request, media, seed=seed))
+    def answer(self, prompt: Prompt, media: Sequence[Content] = (), **options: Unpack[AnswerOptions]) -> Answer:
+        """Return the complete answer to a prompt, see `Client.answer`."""
+        return self._thread.run(self._client.answer(prompt, media, **options))
+
+    @contextmanager
+    def stream(
+        self, prompt: Prompt, media: Sequence[Content] = (), **options: Unpack[AnswerOptions]
+    ) -> Iterator[SyncAnswerStream]:
+        """Yield the answer to a prompt as a stream, see `Client.stream`."""
+        with self._thread.enter(self._client.stream(prompt, media, **options)) as stream:
+            yield SyncAnswerStream(stream, self._thread)
+
+    def conversation(self, **options: Unpack[AnswerOptions]) -> SyncConversation:
+        """Return a new conversation, see `Client.conversation`."""
+        return SyncConversation(self._client.conversation(**options), self._thread)
 
     def generate(self, request: GenerationRequest) -> Generator[Event, None, None]:
         """Yield the events of a new generation, see `Client.generate`."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
+from pathlib import Path
+from typing import Self
 
 MEBI = 1024 * 1024
 
@@ -29,6 +31,11 @@ class Media:
     data: bytes
     _sha256: bytes = field(default=b"", init=False, repr=False, compare=False)
     """The digest, b"" before its first use."""
+
+    @classmethod
+    def from_path(cls, path: str | Path) -> Self:
+        """Return the media in a file. The server detects the type from the bytes. Raise `OSError`."""
+        return cls("", Path(path).read_bytes())
 
     @property
     def sha256(self) -> bytes:

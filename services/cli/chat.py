@@ -18,7 +18,7 @@ from motet.media.kinds import MODALITIES
 from services.cli.attachment import read_attachment
 from services.cli.checks.streams import STDIN, STDOUT, check_open
 from services.cli.connect import Target, connected, target_of
-from services.cli.conversation import Conversation
+from services.cli.conversation import ChatConversation
 from services.cli.deliver import deliver
 from services.cli.exit import exit_after
 from services.cli.request_options import RequestOptions, request_options_of
@@ -62,7 +62,7 @@ class Chat:
         self._motet = motet
         self._options = options
         self._folder = OutputFolder(folder)
-        self._conversation = Conversation()
+        self._conversation = ChatConversation()
 
     async def process(self, line: str) -> Exit:
         """Answer a prompt or run a command. Raises `MotetError`, and leaves the conversation unchanged then."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -23,8 +24,13 @@ class Target:
 
 
 def target_of(server: str | None, options: Mapping[str, Any]) -> Target:
-    """Return the target of typed options. Raises `SettingsError` for an option that has no effect."""
+    """Return the target of typed options. Without any, `MOTET_SERVER` is the server, if it is set.
+
+    Raises `SettingsError` for an option that has no effect.
+    """
     typed = values_of(ComputeSettings, options)
+    if server is None and all(value is None for value in typed.values()):
+        server = os.environ.get("MOTET_SERVER") or None
     if server is not None:
         refuse_ignored("--server", typed, tuple(typed))
     if typed.get("toy"):

@@ -14,7 +14,7 @@ from services.cli.deliver import Delivery
 from services.terminal import print_status
 
 
-class Conversation:
+class ChatConversation:
     """The turns of a conversation, and the attachments of its next turn."""
 
     def __init__(self) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from motet.answers.options import decoder_options_of
 from motet.core.errors import RequestError, SettingsError
 from motet.core.events import TEXT
-from motet.core.request import PRIORITIES, Content, DecoderOptions, GenerationRequest, Message
+from motet.core.request import PRIORITIES, GenerationRequest, Message
 from services.cli.checks.paths import check_folder
 from services.pairs import pairs
 from services.settings import settings_of
@@ -69,12 +70,7 @@ class RequestOptions(BaseModel):
             allowed_modalities=None if self.only is None else self.only - {TEXT},
             seed=self.seed,
             timeout=self.timeout,
-            decoder_options={
-                modality: DecoderOptions(
-                    self.steps.get(modality), self.guidance.get(modality), self.min_steps.get(modality)
-                )
-                for modality in sorted({*self.steps, *self.guidance, *self.min_steps})
-            },
+            decoder_options=decoder_options_of(self.steps, self.guidance, self.min_steps),
             priority=self.priority,
         )
 
@@ -99,9 +95,3 @@ def prompt_of(argument: str) -> str:
         return argument.encode().decode()
     except UnicodeError:
         raise RequestError("the prompt is not UTF-8: give it as text") from None
-
-
-def user_message(text: str, media: Iterable[Content]) -> Message:
-    """Return a user's message: the media first, as in the training data, then the text."""
-    parts = tuple(media)
-    return Message("user", (*parts, text) if text or not parts else parts)

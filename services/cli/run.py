@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from motet.answers.options import user_message
 from motet.answers.output_folder import OutputFolder
 from motet.core.request import ArtifactName
 from motet.core.service import Motet
@@ -18,7 +19,7 @@ from services.cli.connect import connected, target_of
 from services.cli.deliver import deliver
 from services.cli.exit import exit_after
 from services.cli.ordered_command import OrderedCommand, typed_order
-from services.cli.request_options import RequestOptions, prompt_of, request_options_of, user_message
+from services.cli.request_options import RequestOptions, prompt_of, request_options_of
 from services.cli.screens.screen import Screen
 from services.cli.typer_options import OUT, Json, Out, Server, options_of, values_of, with_options
 from services.exit_codes import LEGEND, Exit, exit_of

@@ -29,7 +29,10 @@ Out = Annotated[
 ]
 Server = Annotated[
     str | None,
-    typer.Option(metavar="ADDR", help="Address of an orchestrator. Without an address, Motet runs in this process."),
+    typer.Option(
+        metavar="ADDR",
+        help="Address of an orchestrator. Without an address, Motet runs in this process. [env: MOTET_SERVER]",
+    ),
 ]
 
 

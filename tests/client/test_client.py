@@ -13,7 +13,8 @@ from uuid import UUID
 
 import pytest
 
-from motet.answers.answer import Answer, MediaPart, TextPart, collect_answer
+from motet.answers.answer import Answer, MediaPart, TextPart
+from motet.answers.answer_stream import collect_answer
 from motet.client import Client, SyncClient
 from motet.core import events as ev
 from motet.core.errors import (
@@ -62,7 +63,7 @@ async def test_an_answer_is_collected_in_order_with_the_bytes_of_its_media(conne
 
     assert answer.parts == (
         TextPart(0, "Höre: "),
-        MediaPart(1, "image", PICTURE, "a penguin", 2),
+        MediaPart(1, "image", PICTURE, "a penguin", 2, artifact_of(PICTURE)),
         TextPart(2, "."),
     )
     assert (answer.text, answer.seed) == ("Höre: .", 7)
@@ -265,7 +266,7 @@ async def test_an_address_without_a_server_raises_at_once() -> None:
 def test_an_invalid_address_raises_at_once() -> None:
     with pytest.raises(SettingsError, match="write HOST:PORT"):
         SyncClient("nowhere")
-    assert "motet" not in [thread.name for thread in threading.enumerate()]
+    assert [thread.name for thread in threading.enumerate()].count("motet") == 1, "all clients share one thread"
 
 
 @pytest.fixture
@@ -298,7 +299,7 @@ async def test_the_blocking_client_has_all_methods_of_the_client(address: str) -
 
     assert (answer.text, [part.content for part in answer.media]) == ("hi", [PICTURE])
     assert (watched, models) == ([8, 9, 10], ["toy"])
-    assert "motet" not in [thread.name for thread in threading.enumerate()]
+    assert [thread.name for thread in threading.enumerate()].count("motet") == 1, "all clients share one thread"
 
 
 def test_the_client_imports_no_heavy_package() -> None:

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import subprocess
 import sys
-import threading
 from collections.abc import AsyncIterator
 
 import pytest
@@ -33,6 +32,7 @@ ENDS = {
     "an exit in a loop": "with SyncClient(address) as client:\n    for event in client.generate(request): sys.exit()",
     "an exception": "client = SyncClient(address)\nfor event in client.generate(request): raise SystemExit(0)",
     "a reference cycle": "node = [SyncClient(address).generate(request)]\nnode.append(node); next(node[0])",
+    "many clients": "for _ in range(8):\n    with SyncClient(address) as client: next(client.generate(request))",
     "no call": "client = SyncClient(address)",
     "a tidy end": "with SyncClient(address) as client: client.models()",
 }
@@ -116,7 +116,6 @@ async def test_closing_a_client_ends_the_calls_of_other_threads(endless: Scripte
 
     with pytest.raises(CancelledError):
         await call
-    assert "motet" not in [thread.name for thread in threading.enumerate()]
 
 
 async def test_a_stream_may_be_collected_as_garbage_in_the_clients_own_thread() -> None:

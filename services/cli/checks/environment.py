@@ -23,8 +23,11 @@ SERVICE_SETTINGS: tuple[type[ServiceSettings], ...] = (
 )
 """The settings of each kind of service."""
 
-_OTHER_NAMES = frozenset({"MOTET_EMOJI"})
-"""Variables that are not settings of a service. `MOTET_EMOJI` is read by the training of the nano bundle."""
+_OTHER_NAMES = frozenset({"MOTET_EMOJI", "MOTET_SERVER"})
+"""Variables that are not settings of a service.
+
+The training of the nano bundle reads `MOTET_EMOJI`. The Python client and the commands read `MOTET_SERVER`.
+"""
 
 # Kubernetes and Docker add variables about each service, such as MOTET_ENCODER_PORT_50051_TCP_ADDR for a service with
 # the name "motet-encoder".

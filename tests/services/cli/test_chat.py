@@ -15,7 +15,7 @@ from motet.core.service import Motet
 from motet.media.encode import encode_picture
 from services.cli.attachment import Attachment
 from services.cli.chat import Chat
-from services.cli.conversation import Conversation
+from services.cli.conversation import ChatConversation
 from services.cli.deliver import deliver
 from services.cli.request_options import RequestOptions
 from services.cli.screens.plain_screen import PlainScreen
@@ -34,7 +34,7 @@ def picture(tmp_path: Path) -> Path:
     return tmp_path / "attached.png"
 
 
-async def add_turn(motet: Motet, conversation: Conversation, text: str, folder: Path) -> None:
+async def add_turn(motet: Motet, conversation: ChatConversation, text: str, folder: Path) -> None:
     """Get the answer to a prompt, and add both to the conversation."""
     request = RequestOptions().request(conversation.messages(text))
     delivery = await deliver(motet, request, OutputFolder(folder), PlainScreen(folder))
@@ -43,7 +43,7 @@ async def add_turn(motet: Motet, conversation: Conversation, text: str, folder: 
 
 async def test_media_of_earlier_turns_stay_part_of_the_conversation(tmp_path: Path) -> None:
     async with embedded(Factory.of_toys()) as motet:
-        conversation = Conversation()
+        conversation = ChatConversation()
         artifact = await conversation.attach(PICTURE, motet)
 
         await add_turn(motet, conversation, "what is this?", tmp_path)
@@ -57,7 +57,7 @@ async def test_media_of_earlier_turns_stay_part_of_the_conversation(tmp_path: Pa
 
 async def test_expired_media_are_sent_again_as_bytes(tmp_path: Path) -> None:
     async with embedded(Factory.of_toys()) as motet:
-        conversation = Conversation()
+        conversation = ChatConversation()
         await motet.delete((await conversation.attach(PICTURE, motet)).name)
 
         with pytest.raises(NotFoundError) as caught:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from motet.answers.options import user_message
 from motet.answers.output_folder import OutputFolder
 from motet.core.errors import FaultError, RequestError
 from motet.core.events import Event, PartDelta, PartDone, State
@@ -19,7 +20,7 @@ from motet.core.request import GenerationRequest
 from motet.core.service import Motet
 from motet.toys.workers import ToyDecoder
 from services.cli.deliver import deliver
-from services.cli.request_options import RequestOptions, user_message
+from services.cli.request_options import RequestOptions
 from services.cli.screens.plain_screen import PlainScreen
 from services.cli.screens.screen import SavedMedia
 from services.embedded import embedded

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from motet.answers.options import user_message
 from motet.core.errors import RequestError
 from motet.core.media import Media
 from motet.core.request import DecoderOptions
-from services.cli.request_options import request_options_of, user_message
+from services.cli.request_options import request_options_of
 
 
 def test_steps_and_guidance_of_a_modality_become_one_decoder_options() -> None:

@@ -1,0 +1,71 @@
+"""The connection of a client to a server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import grpc
+
+from motet.core.errors import RequestError, SettingsError
+from motet.transport.channel import check_process, open_channel
+from motet.transport.client_call import StreamCall, UnaryCall, open_stream, unary
+
+_KEY = re.compile(r"(?!grpc-)[0-9a-z_.-]+(?<!-bin)")
+_VALUE = re.compile(r"[ -~]*")
+
+
+class Connection:
+    """A channel, and what all calls of a client have in common. `peer` names the server in errors.
+
+    `metadata` is sent with every call. `timeout` limits each call with one response, in seconds. Each call raises
+    `RequestError` if the connection is closed or the process was forked.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        credentials: grpc.ChannelCredentials | None,
+        metadata: Mapping[str, str],
+        timeout: float,
+    ) -> None:
+        self.peer = f"Motet at {address}"
+        self._metadata = _checked(metadata)
+        self._timeout = timeout
+        self._closed = False
+        self.channel = open_channel(address, credentials)
+
+    async def unary(self, method: Callable[..., UnaryCall[Any]], request: Any) -> Any:
+        """Return the response of a call with one response."""
+        self.check()
+        return await unary(method(request, timeout=self._timeout, metadata=self._metadata), self.peer)
+
+    def stream(
+        self, method: Callable[..., StreamCall[Any]], request: Any, timeout: float | None = None
+    ) -> open_stream[Any]:
+        """Return the responses of a call, see `open_stream`. `timeout` limits the call, in seconds."""
+        self.check()
+        return open_stream(method(request, timeout=timeout, metadata=self._metadata), self.peer)
+
+    def check(self) -> None:
+        """Raise `RequestError` if no call is possible."""
+        check_process()
+        if self._closed:
+            raise RequestError("the client is closed; create a new client")
+
+    async def close(self) -> None:
+        """Close the channel and cancel all running calls."""
+        self._closed = True
+        await self.channel.close()
+
+
+def _checked(metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    for key, value in metadata.items():
+        if not (_KEY.fullmatch(key) and _VALUE.fullmatch(value)):
+            raise SettingsError(
+                f"the metadata {key!r} cannot be sent: a key has lower-case letters, digits, '_', '-' and '.', and "
+                "does not begin with 'grpc-' or end with '-bin'; a value has printable ASCII characters",
+                metadata={"key": key},
+            )
+    return tuple(metadata.items())
