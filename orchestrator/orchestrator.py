@@ -11,11 +11,11 @@ from motet.caching.decoder import CachingDecoder, MediaCache
 from motet.caching.lru import max_entries_of
 from motet.core.bundle import Manifest
 from motet.core.errors import RequestError
-from motet.core.events import Accepted, Artifact, Event, Generation
+from motet.core.events import TEXT, Accepted, Artifact, Event, Generation
 from motet.core.media import Media
 from motet.core.request import GenerationRequest
 from motet.core.service import Model, Output
-from motet.core.workers import Workers
+from motet.core.workers import Workers, is_available
 from motet.media.decode import probe
 from orchestrator.admission import Admission, Probe
 from orchestrator.artifact_store import ArtifactStore
@@ -60,6 +60,16 @@ class Orchestrator:
     def running(self) -> int:
         """Number of generations that workers may still work for."""
         return self._generations.running
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities that have a decoder."""
+        return self._modalities
+
+    def available(self, modality: str) -> bool:
+        """Return whether a worker that makes this modality, which may be `TEXT`, can be reached."""
+        workers = self._workers
+        return is_available(workers.language_model if modality == TEXT else workers.decoders[modality])
 
     def interrupt(self) -> None:
         """Stop all generations. Each ends with `Done` and a retryable error, and keeps the parts that are complete."""
@@ -139,12 +149,21 @@ class Orchestrator:
             max_duration=settings.max_duration,
             max_media_bytes=settings.max_media_bytes,
             max_input_media=settings.max_input_media,
+            available=self.available(TEXT),
+            input_available=is_available(self._workers.encoder),
         )
         return [model]
 
     def _output(self, modality: str) -> Output:
         entry = self._manifest.decoder_of(modality)
-        return Output(modality, entry.media_type, entry.steps, entry.guidance, self._settings.max_parts_per_modality)
+        return Output(
+            modality,
+            entry.media_type,
+            entry.steps,
+            entry.guidance,
+            self._settings.max_parts_per_modality,
+            self.available(modality),
+        )
 
     def _create_pipeline(self, request: AdmittedRequest, writer: EventWriter) -> Pipeline:
         return Pipeline(

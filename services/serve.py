@@ -17,6 +17,7 @@ from motet.core.deadline import Deadline
 from motet.models.llm.config import EngineConfig
 from motet.transport.address import check_free, check_local
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
+from motet.transport.health_reporter import Readiness
 from motet.transport.metrics_server import MetricsServer
 from motet.transport.server import Server, Servicer
 from services.capacity_servicer import CapacityServicer
@@ -49,12 +50,14 @@ def _no_final_message() -> None:
 class ReadyService:
     """A service that is ready for calls.
 
-    `finish` waits for work that outlives its call. `interrupt` ends all work with its final messages.
+    `finish` waits for work that outlives its call. `interrupt` ends all work with its final messages. `readiness`
+    returns the names, in the health service, of what can be served or not.
     """
 
     servicers: Sequence[Servicer]
     finish: Callable[[], Awaitable[None]] = _nothing
     interrupt: Callable[[], None] = _no_final_message
+    readiness: Readiness = dict
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,7 @@ async def _run(service: Service) -> int:
                 allow_insecure=settings.allow_insecure,
                 finish=opened.finish,
                 interrupt=opened.interrupt,
+                readiness=opened.readiness,
             )
             return await server.run(
                 settings.grace,

@@ -16,7 +16,7 @@ from motet.core.closing import closing
 from motet.core.deadline import Deadline
 from motet.core.media import Media
 from motet.core.metrics import labelled
-from motet.core.workers import DecodeJob, Decoder, Progress, Reservation, reservable
+from motet.core.workers import DecodeJob, Decoder, Progress, Reservation, is_available, reservable
 
 MediaCache = LruCache[bytes, Media]
 
@@ -41,6 +41,11 @@ class CachingDecoder:
         self._model = model
         self._cache = cache
         self._streams: SharedStreams[Progress | Media] = SharedStreams()
+
+    @property
+    def available(self) -> bool:
+        """True if the decoder can be reached."""
+        return is_available(self._decoder)
 
     def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
         """Implement `Decoder.decode`. A caller that joins a running job gets its latest progress first."""

@@ -13,18 +13,25 @@ from motet.core.request import GenerationRequest
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """An output modality of a model, with the defaults of its decoder."""
+    """An output modality of a model, with the defaults of its decoder.
+
+    `available` is false while no decoder of the modality can be reached.
+    """
 
     modality: str
     media_type: str
     steps: int
     guidance: float
     max_parts: int
+    available: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The capabilities and limits of a model. Equal digests mean equal weights, which produce equal bytes."""
+    """The capabilities and limits of a model. Equal digests mean equal weights, which produce equal bytes.
+
+    `available` is false while no language model can be reached, `input_available` while no encoder can be reached.
+    """
 
     name: str
     description: str
@@ -36,6 +43,8 @@ class Model:
     max_duration: float
     max_media_bytes: int
     max_input_media: int
+    available: bool = True
+    input_available: bool = True
 
 
 class Motet(Protocol):

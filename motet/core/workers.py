@@ -211,6 +211,11 @@ def reservable(decoder: Decoder) -> Reservable | None:
     return cast("Reservable", decoder) if hasattr(decoder, "reserve") else None
 
 
+def is_available(worker: Encoder | LanguageModel | Decoder) -> bool:
+    """Return whether a worker can be reached: its property `available`, or True if it has none."""
+    return bool(getattr(worker, "available", True))
+
+
 @dataclass(frozen=True, slots=True)
 class Workers:
     """The workers of a model: an encoder, a language model, and a decoder per modality."""

@@ -11,12 +11,13 @@ from typing import Protocol, Self
 
 import grpc
 import grpc.aio
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
 from motet.transport.address import check_local, find_bind_error
 from motet.transport.channel import FLOW_OPTIONS
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
+from motet.transport.health_reporter import HealthReporter, Readiness
 from motet.transport.interceptor import ServerInterceptor
 from motet.transport.metrics_server import MetricsServer
 
@@ -68,10 +69,11 @@ def _no_final_message() -> None:
 class Server:
     """A server of servicers at one address. `async with` starts and stops it; `run` also handles signals.
 
-    Health is reported under "" and under each servicer's name. Without credentials, only this machine can connect,
-    unless `allow_insecure` is set. `metrics` is the HOST:PORT of the metrics server, or "" for none. `finish` is
-    awaited during a drain once no call is left, for work that outlives its call. `interrupt` is called at the end of
-    the grace period, if calls are left. It may end them with a final message. Other calls end with a status.
+    Health is reported under "" and under each servicer's name, as SERVING unless `readiness` says otherwise. Without
+    credentials, only this machine can connect, unless `allow_insecure` is set. `metrics` is the HOST:PORT of the
+    metrics server, or "" for none. `finish` is awaited during a drain once no call is left, for work that outlives its
+    call. `interrupt` is called at the end of the grace period, if calls are left. It may end them with a final message.
+    Other calls end with a status.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Server:
         allow_insecure: bool = False,
         finish: Callable[[], Awaitable[None]] = _no_cleanup,
         interrupt: Callable[[], None] = _no_final_message,
+        readiness: Readiness = dict,
     ) -> None:
         self.limiter = limiter or ConcurrencyLimiter()
         self.address = address
@@ -98,6 +101,7 @@ class Server:
         self._hurry = asyncio.Event()
         self._metrics = MetricsServer(metrics, allow_insecure) if metrics else None
         self._health = health.HealthServicer()
+        self._reporter = HealthReporter(self._health, ("", *self._names), readiness)
 
     async def start(self) -> None:
         """Bind and serve. Then `address` holds the bound port, also if port 0 was given.
@@ -121,8 +125,7 @@ class Server:
             self._metrics.start()
         await self._server.start()
         self._closing = asyncio.create_task(self._report_closing())
-        for name in ("", *self._names):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await self._reporter.start()
 
     async def drain(self, grace: float | None = None) -> int:
         """Stop admission, and wait up to `grace` seconds for the admitted calls. Return the number of calls left.
@@ -149,6 +152,7 @@ class Server:
         After a drain, the remaining calls end with the status DRAINING, and all responses are sent first.
         """
         self._closing.cancel()
+        self._reporter.stop()
         if self.limiter.load.draining:
             self._interceptor.interrupt()
             await self._interceptor.flush(_FLUSH_TIMEOUT)

@@ -11,20 +11,22 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Model(_message.Message):
-    __slots__ = ("name", "description", "licence", "digest", "input_modalities", "outputs", "max_output_tokens", "max_duration", "max_media_bytes", "max_input_media")
+    __slots__ = ("name", "description", "licence", "digest", "input_modalities", "outputs", "max_output_tokens", "max_duration", "max_media_bytes", "max_input_media", "unavailable", "input_unavailable")
     class Output(_message.Message):
-        __slots__ = ("modality", "media_type", "steps", "guidance", "max_parts")
+        __slots__ = ("modality", "media_type", "steps", "guidance", "max_parts", "unavailable")
         MODALITY_FIELD_NUMBER: _ClassVar[int]
         MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
         STEPS_FIELD_NUMBER: _ClassVar[int]
         GUIDANCE_FIELD_NUMBER: _ClassVar[int]
         MAX_PARTS_FIELD_NUMBER: _ClassVar[int]
+        UNAVAILABLE_FIELD_NUMBER: _ClassVar[int]
         modality: str
         media_type: str
         steps: int
         guidance: float
         max_parts: int
-        def __init__(self, modality: _Optional[str] = ..., media_type: _Optional[str] = ..., steps: _Optional[int] = ..., guidance: _Optional[float] = ..., max_parts: _Optional[int] = ...) -> None: ...
+        unavailable: bool
+        def __init__(self, modality: _Optional[str] = ..., media_type: _Optional[str] = ..., steps: _Optional[int] = ..., guidance: _Optional[float] = ..., max_parts: _Optional[int] = ..., unavailable: _Optional[bool] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     LICENCE_FIELD_NUMBER: _ClassVar[int]
@@ -35,6 +37,8 @@ class Model(_message.Message):
     MAX_DURATION_FIELD_NUMBER: _ClassVar[int]
     MAX_MEDIA_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_INPUT_MEDIA_FIELD_NUMBER: _ClassVar[int]
+    UNAVAILABLE_FIELD_NUMBER: _ClassVar[int]
+    INPUT_UNAVAILABLE_FIELD_NUMBER: _ClassVar[int]
     name: str
     description: str
     licence: str
@@ -45,7 +49,9 @@ class Model(_message.Message):
     max_duration: _duration_pb2.Duration
     max_media_bytes: int
     max_input_media: int
-    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., licence: _Optional[str] = ..., digest: _Optional[str] = ..., input_modalities: _Optional[_Iterable[str]] = ..., outputs: _Optional[_Iterable[_Union[Model.Output, _Mapping]]] = ..., max_output_tokens: _Optional[int] = ..., max_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_media_bytes: _Optional[int] = ..., max_input_media: _Optional[int] = ...) -> None: ...
+    unavailable: bool
+    input_unavailable: bool
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., licence: _Optional[str] = ..., digest: _Optional[str] = ..., input_modalities: _Optional[_Iterable[str]] = ..., outputs: _Optional[_Iterable[_Union[Model.Output, _Mapping]]] = ..., max_output_tokens: _Optional[int] = ..., max_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_media_bytes: _Optional[int] = ..., max_input_media: _Optional[int] = ..., unavailable: _Optional[bool] = ..., input_unavailable: _Optional[bool] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ()

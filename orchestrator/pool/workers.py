@@ -22,6 +22,11 @@ class PooledEncoder:
     def __init__(self, pool: Pool[Encoder]) -> None:
         self._pool = pool
 
+    @property
+    def available(self) -> bool:
+        """True if a replica can be reached."""
+        return self._pool.available
+
     async def encode(
         self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
     ) -> list[Tensor]:
@@ -41,6 +46,11 @@ class PooledLanguageModel:
     def __init__(self, pool: Pool[LanguageModel]) -> None:
         self._pool = pool
 
+    @property
+    def available(self) -> bool:
+        """True if a replica can be reached."""
+        return self._pool.available
+
     def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
         """Implement `LanguageModel.generate`. After a failure another replica repeats the answer and continues it."""
         # The length of a response is unknown beforehand, so each response counts as one unit of work.
@@ -55,6 +65,11 @@ class PooledDecoder:
     def __init__(self, pool: Pool[Decoder], steps: int) -> None:
         self._pool = pool
         self._steps = steps
+
+    @property
+    def available(self) -> bool:
+        """True if a replica can be reached."""
+        return self._pool.available
 
     def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
         """Implement `Decoder.decode`. If another replica takes over a job, its progress starts at the first step."""

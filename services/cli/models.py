@@ -46,15 +46,19 @@ async def _print_models(target: Target, as_json: bool) -> Exit:
 
 def _description(model: Model) -> str:
     lines = [
-        f"{model.name}: {model.description}",
+        f"{model.name}: {model.description}{_note(model.available)}",
         f"  licence  {model.licence}",
         f"  digest   {model.digest}",
-        f"  input    {', '.join(('text', *model.input_modalities))}",
+        f"  input    {', '.join(('text', *model.input_modalities))}{_note(model.input_available)}",
         "  output   text",
         *(
             f"           {output.modality} ({output.media_type}), {output.steps} steps, "
-            f"guidance {output.guidance:g}, at most {output.max_parts} in an answer"
+            f"guidance {output.guidance:g}, at most {output.max_parts} in an answer{_note(output.available)}"
             for output in model.outputs
         ),
     ]
     return "\n".join(lines)
+
+
+def _note(available: bool) -> str:
+    return "" if available else " (not available now)"

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
+from motet.core.events import TEXT
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
+from motet.transport.health_reporter import Readiness
+from motet.transport.server import Servicer
 from orchestrator.orchestrator import Orchestrator
 from services.orchestrator.pools import pooled_workers
 from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
@@ -17,7 +21,10 @@ from services.serve import ReadyService, Service, factory_of
 from services.settings import settings_of
 
 _POLL_INTERVAL = 0.05
-"""Seconds between two checks whether detached generations and watchers have ended."""
+"""Seconds between two checks whether detached generations and watchers have ended, or the workers are connected."""
+
+_CONNECT_TIMEOUT = 1.0
+"""Maximum time for the first connections to the workers, in seconds."""
 
 
 def orchestrator_service(options: dict[str, Any]) -> Service:
@@ -44,9 +51,25 @@ def orchestrator_service(options: dict[str, Any]) -> Service:
                 while motet.running or generations.watchers:  # noqa: ASYNC110
                     await asyncio.sleep(_POLL_INTERVAL)
 
+            readiness = partial(_readiness, motet)
+            await _wait_connected(readiness)
             uploads = Uploads(settings.upload_limits)
             stack.callback(asyncio.create_task(uploads.close_with(limiter)).cancel)
-            artifacts, models = ArtifactServicer(motet, uploads), ModelServicer(motet)
-            yield ReadyService([generations, artifacts, models], finish, motet.interrupt)
+            servicers: list[Servicer] = [generations, ArtifactServicer(motet, uploads), ModelServicer(motet)]
+            yield ReadyService(servicers, finish, motet.interrupt, readiness)
 
     return Service("orchestrator", settings.listen, settings, limiter, opened)
+
+
+def _readiness(motet: Orchestrator) -> dict[str, bool]:
+    """Return whether text, and the media of each modality, can be generated now, by names of the health service."""
+    name, text = GenerationServicer.name, motet.available(TEXT)
+    return {"": text, name: text} | {f"{name}/{modality}": motet.available(modality) for modality in motet.modalities}
+
+
+async def _wait_connected(readiness: Readiness) -> None:
+    """Wait until all workers can be reached, but not for long, because some may start later."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_CONNECT_TIMEOUT):
+            while not all(readiness().values()):  # noqa: ASYNC110
+                await asyncio.sleep(_POLL_INTERVAL)

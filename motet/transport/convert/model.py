@@ -22,6 +22,7 @@ def model_to_proto(model: Model) -> pb.Model:
                 steps=output.steps,
                 guidance=output.guidance,
                 max_parts=output.max_parts,
+                unavailable=not output.available,
             )
             for output in model.outputs
         ],
@@ -29,6 +30,8 @@ def model_to_proto(model: Model) -> pb.Model:
         max_duration=duration_to_proto(model.max_duration),
         max_media_bytes=model.max_media_bytes,
         max_input_media=model.max_input_media,
+        unavailable=not model.available,
+        input_unavailable=not model.input_available,
     )
 
 
@@ -40,12 +43,22 @@ def model_from_proto(model: pb.Model) -> Model:
         licence=model.licence,
         digest=model.digest,
         input_modalities=tuple(model.input_modalities),
-        outputs=tuple(
-            Output(output.modality, output.media_type, output.steps, output.guidance, output.max_parts)
-            for output in model.outputs
-        ),
+        outputs=tuple(map(_output_from_proto, model.outputs)),
         max_output_tokens=model.max_output_tokens,
         max_duration=duration_from_proto(model.max_duration),
         max_media_bytes=model.max_media_bytes,
         max_input_media=model.max_input_media,
+        available=not model.unavailable,
+        input_available=not model.input_unavailable,
+    )
+
+
+def _output_from_proto(output: pb.Model.Output) -> Output:
+    return Output(
+        modality=output.modality,
+        media_type=output.media_type,
+        steps=output.steps,
+        guidance=output.guidance,
+        max_parts=output.max_parts,
+        available=not output.unavailable,
     )

@@ -1,0 +1,51 @@
+"""The health of a server's services, as it changes while the server runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+
+from grpc_health.v1 import health_pb2
+from grpc_health.v1.health import aio as health
+
+Readiness = Callable[[], Mapping[str, bool]]
+"""Returns whether the services with these names can serve calls now."""
+
+_INTERVAL = 0.5
+"""Seconds between two looks at the readiness. A call costs nothing."""
+
+
+class HealthReporter:
+    """Reports SERVING for each of `names`, and for the names in the mapping of `readiness` what it says.
+
+    After `servicer.enter_graceful_shutdown`, reports have no effect.
+    """
+
+    def __init__(self, servicer: health.HealthServicer, names: Iterable[str], readiness: Readiness) -> None:
+        self._servicer = servicer
+        self._readiness = readiness
+        self._names = tuple(names)
+        self._reported: dict[str, bool] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Report the present health, and all later changes until `stop`."""
+        await self._report()
+        self._task = asyncio.create_task(self._run())
+
+    def stop(self) -> None:
+        """Stop the reports."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(_INTERVAL)
+            await self._report()
+
+    async def _report(self) -> None:
+        for name, serving in {**dict.fromkeys(self._names, True), **self._readiness()}.items():
+            if self._reported.get(name) is not serving:
+                self._reported[name] = serving
+                status = health_pb2.HealthCheckResponse
+                await self._servicer.set(name, status.SERVING if serving else status.NOT_SERVING)
