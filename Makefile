@@ -16,7 +16,7 @@ BUF := $(BUF_HOME)/buf
 PROMPT ?= What is in this picture? Then show me a penguin on a blue background, play a low note on a flute and make a \
 clip of a car growing.
 
-.PHONY: help demo test check protos lint types layers contract
+.PHONY: help demo test check protos docs lint types layers contract site
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,11 +28,15 @@ demo: $(VENV)/.models ## Ask about an image, and request an image, audio and a v
 test: $(VENV)/.dev ## Run all tests (minutes; no GPU, no network).
 	@$(BIN)/pytest -q
 
-check: lint types layers contract ## Check style, types, layers and the contract.
+check: lint types layers contract site ## Check style, types, layers, the contract and the documentation.
 	@echo "check: all good"
 
 protos: $(VENV)/.dev ## Generate the Python code of the protos.
 	@$(BIN)/python protos/contract.py generate
+
+docs: $(VENV)/.dev ## Write the reference pages, and build the site into build/site.
+	@$(BIN)/python docs/generate.py
+	@$(BIN)/zensical build --strict --clean
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check
@@ -49,6 +53,11 @@ contract: $(VENV)/.dev $(BUF)
 	@BUF=$(BUF) $(BIN)/python protos/contract.py breaking
 	@$(BIN)/python protos/contract.py drift
 	@echo "contract: clean"
+
+site: $(VENV)/.dev
+	@$(BIN)/python docs/generate.py --check
+	@$(BIN)/zensical build --strict --clean
+	@echo "site: no broken link"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Motet needs Python 3.11 or newer: make PYTHON=python3.11")'

@@ -9,7 +9,6 @@ they hold the CEL rules of the validation libraries, and each library has its ow
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 from google.protobuf import descriptor_pb2 as pb
@@ -34,9 +33,9 @@ def dependencies() -> dict[str, str]:
 
 
 def _installed(name: str) -> str:
-    package = find_spec("google.rpc")
-    (folder, *_) = package.submodule_search_locations or () if package else ()
-    return (Path(folder).parent.parent / name).read_text()
+    from google.rpc import status_pb2
+
+    return (Path(status_pb2.__file__).parents[2] / name).read_text()
 
 
 def _file(file: pb.FileDescriptorProto) -> Iterator[str]:
