@@ -10,14 +10,14 @@ except ModuleNotFoundError:
     # The base install has only the Python client.
     raise SystemExit("motet: the command line is not installed: pip install 'motet[models]'") from None
 
+from services.cli.commands import HELP_OPTIONS
 from services.cli.lazy_group import LazyGroup
-from services.exit_codes import LEGEND
 
 app = typer.Typer(
     name="motet",
     cls=LazyGroup,
     help="Answer prompts with any mix of text and media, on this machine or through your own services.",
-    epilog=LEGEND,
+    context_settings=HELP_OPTIONS,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -35,6 +35,7 @@ from services.benchmarks.settings import (
 )
 from services.cli.checks.paths import check_file, check_folder
 from services.cli.checks.streams import STDOUT, check_open
+from services.cli.commands import Command, Group
 from services.cli.exit import exit_after
 from services.cli.typer_options import options_of, with_options
 from services.exit_codes import Exit
@@ -43,7 +44,7 @@ from services.settings import settings_of
 if TYPE_CHECKING:
     from services.benchmarks.reports.report import Report
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
 Benchmark = Callable[..., "Report"]
 
@@ -81,7 +82,7 @@ def benchmark(kind: type[BaseModel], **spellings: str) -> Callable[[Benchmark], 
             raise exit_after(present, as_json)
 
         command.__doc__ = measure.__doc__
-        app.command(measure.__name__)(with_options(options_of(kind, **spellings))(command))
+        app.command(measure.__name__, cls=Command)(with_options(options_of(kind, **spellings))(command))
         return measure
 
     return decorate
@@ -175,7 +176,7 @@ def silence(**settings: Any) -> Report:
     return measure(**settings)
 
 
-@app.command(name="all")
+@app.command(name="all", cls=Command)
 def run_all(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the reports and plots.")],
     only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Run this benchmark; repeatable.")] = None,
@@ -191,7 +192,7 @@ def run_all(
     raise exit_after(run)
 
 
-@app.command()
+@app.command(cls=Command)
 def table(
     folder: Annotated[Path, typer.Argument(metavar="DIR", exists=True, file_okay=False, help="Folder of the reports.")],
     into: Annotated[
@@ -219,7 +220,7 @@ def table(
     raise exit_after(show)
 
 
-@app.command()
+@app.command(cls=Command)
 def hardware() -> None:
     """Print the hardware of this machine, as reports contain it."""
 

@@ -17,6 +17,7 @@ from motet.core.service import Motet
 from motet.media.kinds import MODALITIES
 from services.cli.attachment import read_attachment
 from services.cli.checks.streams import STDIN, STDOUT, check_open
+from services.cli.commands import Command
 from services.cli.connect import Target, connected, target_of
 from services.cli.conversation import ChatConversation
 from services.cli.deliver import deliver
@@ -24,7 +25,7 @@ from services.cli.exit import exit_after
 from services.cli.request_options import RequestOptions, request_options_of
 from services.cli.run import screen_for
 from services.cli.typer_options import OUT, Out, Server, options_of, values_of, with_options
-from services.exit_codes import LEGEND, Exit, exit_of, exit_of_error
+from services.exit_codes import Exit, exit_of, exit_of_error
 from services.lazy import LANGUAGE_MODEL
 from services.settings import ComputeSettings
 from services.terminal import print_error, print_status
@@ -40,7 +41,7 @@ Type a prompt, or a command:
   /quit          exit; Ctrl-D does the same. Ctrl-C stops an answer."""
 
 
-@app.command(epilog=LEGEND)
+@app.command(cls=Command)
 @with_options(options_of(RequestOptions), options_of(ComputeSettings))
 def chat(out: Out = OUT, server: Server = None, **options: Any) -> None:
     """Answer prompts until the input ends."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from typer.core import TyperGroup
 from typer.main import get_command
 
 from motet.answers.printable import printable
 from services.cli.checks.streams import OutputError, end_output, prepare_streams
+from services.cli.commands import Group
 
 
-class LazyGroup(TyperGroup):
+class LazyGroup(Group):
     """A group that imports a command when the command runs or shows its help.
 
     Each function registered in the group imports a command and returns the command's `typer.Typer`. The function's

@@ -15,14 +15,14 @@ from motet.core.request import ArtifactName
 from motet.core.service import Motet
 from services.cli.attachment import ATTACH_OPTIONS, Attach, Attachment, attachments_of
 from services.cli.checks.streams import STDIN, STDOUT, check_open
+from services.cli.commands import OrderedCommand, typed_order
 from services.cli.connect import connected, target_of
 from services.cli.deliver import deliver
 from services.cli.exit import exit_after
-from services.cli.ordered_command import OrderedCommand, typed_order
 from services.cli.request_options import RequestOptions, prompt_of, request_options_of
 from services.cli.screens.screen import Screen
 from services.cli.typer_options import OUT, Json, Out, Server, options_of, values_of, with_options
-from services.exit_codes import LEGEND, Exit, exit_of
+from services.exit_codes import Exit, exit_of
 from services.lazy import ENCODER, LANGUAGE_MODEL
 from services.settings import ComputeSettings
 from services.terminal import print_error
@@ -30,7 +30,7 @@ from services.terminal import print_error
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command(cls=OrderedCommand, epilog=LEGEND)
+@app.command(cls=OrderedCommand)
 @with_options(ATTACH_OPTIONS, options_of(RequestOptions), options_of(ComputeSettings))
 def run(
     context: typer.Context,

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from services.cli.commands import Command, Group
 from services.cli.exit import exit_after
 from services.cli.typer_options import Options, options_of, with_options
 from services.decoder.settings import DecoderSettings
 from services.encoder.settings import EncoderSettings
-from services.exit_codes import LEGEND, Exit
+from services.exit_codes import Exit
 from services.llm.settings import LanguageModelSettings
 from services.orchestrator.settings import OrchestratorServiceSettings
 
 if TYPE_CHECKING:
     from services.serve import Service
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
 _PARENT: Options = {
     "exit_with_parent": (
@@ -29,7 +30,7 @@ _PARENT: Options = {
 }
 
 
-@app.command(epilog=LEGEND)
+@app.command(cls=Command)
 @with_options(options_of(EncoderSettings), _PARENT)
 def encoder(**options: Any) -> None:
     """Serve the encoder: media in, embeddings out."""
@@ -38,7 +39,7 @@ def encoder(**options: Any) -> None:
     _serve(encoder_service, options)
 
 
-@app.command(epilog=LEGEND)
+@app.command(cls=Command)
 @with_options(options_of(LanguageModelSettings), _PARENT)
 def llm(**options: Any) -> None:
     """Serve the language model: a conversation in, text and signals out."""
@@ -47,7 +48,7 @@ def llm(**options: Any) -> None:
     _serve(language_model_service, options)
 
 
-@app.command(epilog=LEGEND)
+@app.command(cls=Command)
 @with_options(options_of(DecoderSettings), _PARENT)
 def decoder(**options: Any) -> None:
     """Serve a decoder: conditioning in, media of one modality out."""
@@ -56,7 +57,7 @@ def decoder(**options: Any) -> None:
     _serve(decoder_service, options)
 
 
-@app.command(epilog=LEGEND)
+@app.command(cls=Command)
 @with_options(options_of(OrchestratorServiceSettings, decoders="--decoder"), _PARENT)
 def orchestrator(**options: Any) -> None:
     """Serve the orchestrator: prompts in, any mix of text and media out. It needs the addresses of all workers."""

@@ -11,10 +11,11 @@ from pydantic import BaseModel, Field
 
 from motet.transport.address import check_free
 from services.cli.checks.environment import check_service_settings
+from services.cli.commands import Command
 from services.cli.connect import refuse_ignored
 from services.cli.exit import exit_after
 from services.cli.typer_options import options_of, values_of, with_options
-from services.exit_codes import LEGEND, Exit
+from services.exit_codes import Exit
 from services.pairs import pairs
 from services.settings import ProcessSettings, settings_of
 from services.up.deployment import deployment_of
@@ -35,7 +36,7 @@ class UpOptions(BaseModel):
     background: bool = Field(True, description="Run decoders at low CPU priority.")
 
 
-@app.command(epilog=LEGEND)
+@app.command(cls=Command)
 @with_options(options_of(UpOptions), options_of(ProcessSettings))
 def up(**options: Any) -> None:
     """Run a deployment until Ctrl-C or SIGTERM."""

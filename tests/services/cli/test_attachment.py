@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from motet.core.errors import MediaError, Reason
 from motet.media.limits import DEFAULT_LIMITS
 from services.cli.attachment import ATTACH_OPTIONS, Attach, attachments_of, read_attachment
-from services.cli.ordered_command import OrderedCommand, typed_order
+from services.cli.commands import OrderedCommand, typed_order
 from services.cli.typer_options import with_options
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)
