@@ -12,6 +12,9 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from motet.core.errors import MediaError, Reason
 from motet.core.media import CHUNK_BYTES
 from motet.core.preprocessing import AS_SHOWN, Preprocessing
@@ -25,6 +28,9 @@ Facts = Mapping[str, float]
 
 `kept` is the number of frames in the elements.
 """
+
+Elements = NDArray[np.uint8]
+"""The bytes of all elements."""
 
 _START = "import sys; sys.path += {paths!r}; sys.argv = ['', *sys.argv[1:]]; from motet.media.child import main; main()"
 # The child gets no variable of this process except the library path. One thread: NumPy would start several.
@@ -75,7 +81,7 @@ class Order:
         return (self.media_type, *details, self.output)
 
 
-async def read(data: bytes, order: Order) -> tuple[Facts, bytearray]:
+async def read(data: bytes, order: Order) -> tuple[Facts, Elements]:
     """Decode bytes in a child process. Return the facts, and the raw elements or no bytes.
 
     The first child ends early if the file's header predicts much work. The second one then waits for a slot for large
@@ -95,7 +101,7 @@ async def read(data: bytes, order: Order) -> tuple[Facts, bytearray]:
         return await _read(data, order)
 
 
-async def _read(data: bytes, order: Order) -> tuple[Facts, bytearray]:
+async def _read(data: bytes, order: Order) -> tuple[Facts, Elements]:
     try:
         async with asyncio.timeout(order.limits.wall_seconds), _child(order) as child:
             sending = asyncio.create_task(_send(child, data))
@@ -137,11 +143,12 @@ async def _send(child: asyncio.subprocess.Process, data: bytes) -> None:
         child.stdin.close()
 
 
-async def _receive(child: asyncio.subprocess.Process, order: Order) -> tuple[Facts, bytearray]:
+async def _receive(child: asyncio.subprocess.Process, order: Order) -> tuple[Facts, Elements]:
     assert child.stdout is not None
     try:
         facts = _checked(json.loads(await child.stdout.readline()), order)
-        elements = bytearray(0 if order.output == "facts" else _size(facts, kinds.MODALITIES[order.media_type]))
+        size = 0 if order.output == "facts" else _size(facts, kinds.MODALITIES[order.media_type])
+        elements = np.empty(size, np.uint8)  # A bytearray would be filled with zeros at once.
         await _fill(elements, child.stdout)
         if await child.stdout.read(1) or await child.wait() != 0:
             raise _error("unreadable", 0, order)
@@ -151,14 +158,14 @@ async def _receive(child: asyncio.subprocess.Process, order: Order) -> tuple[Fac
     return facts, elements
 
 
-async def _fill(elements: bytearray, stream: asyncio.StreamReader) -> None:
+async def _fill(elements: Elements, stream: asyncio.StreamReader) -> None:
     """Fill the buffer piece by piece, because one large copy would stop the event loop."""
-    position, rest = 0, memoryview(elements)
+    position = 0
     while position < len(elements):
         piece = await stream.read(min(CHUNK_BYTES, len(elements) - position))
         if not piece:
             raise asyncio.IncompleteReadError(b"", len(elements))
-        rest[position : position + len(piece)] = piece
+        elements[position : position + len(piece)] = np.frombuffer(piece, np.uint8)
         position += len(piece)
 
 

@@ -14,7 +14,7 @@ from motet.core.media import MAX_INLINE_BYTES, Media
 from motet.core.preprocessing import AS_SHOWN, Preprocessing
 from motet.media import confined, kinds
 from motet.media.clip_starts import ends_of_parts
-from motet.media.confined import Facts, Order
+from motet.media.confined import Elements, Facts, Order
 from motet.media.decoded_media import DecodedMedia
 from motet.media.limits import DEFAULT_LIMITS, MediaLimits
 
@@ -88,7 +88,7 @@ async def decode_picture(
 ) -> NDArray[np.uint8]:
     """Return the first picture as uint8 of shape (height, width, 3). Raises `MediaError`, see `probe`."""
     facts, elements = await _views(media, "image", limits, preprocessing, tenant)
-    return np.frombuffer(elements, np.uint8).reshape(int(facts["height"]), int(facts["width"]), 3)
+    return elements.reshape(int(facts["height"]), int(facts["width"]), 3)
 
 
 async def decode_sound(
@@ -99,7 +99,7 @@ async def decode_sound(
     Raises `MediaError`, see `probe`.
     """
     facts, elements = await _views(media, "audio", limits, preprocessing, tenant)
-    return np.frombuffer(elements, np.float32), int(facts["rate"])
+    return elements.view(np.float32), int(facts["rate"])
 
 
 async def decode_clip_ends(
@@ -125,14 +125,14 @@ async def decode_clip(media: Media, limits: MediaLimits = DEFAULT_LIMITS) -> tup
     return _frames_of(facts, elements), facts["rate"]
 
 
-def _frames_of(facts: Facts, elements: bytearray) -> NDArray[np.uint8]:
+def _frames_of(facts: Facts, elements: Elements) -> NDArray[np.uint8]:
     shape = (int(facts["kept"]), int(facts["height"]), int(facts["width"]), 3)
-    return np.frombuffer(elements, np.uint8).reshape(shape)
+    return elements.reshape(shape)
 
 
 async def _views(
     media: Media, modality: str, limits: MediaLimits, preprocessing: Preprocessing, tenant: str
-) -> tuple[Facts, bytearray]:
+) -> tuple[Facts, Elements]:
     """Return the facts and the elements that an encoder reads, from the last probe or from a new child."""
     media_type = _checked_type(media, modality, limits)
     decoded = DecodedMedia.of_this_loop().take((await _digest_of(media), limits, preprocessing))

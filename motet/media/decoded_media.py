@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 from motet.caching.lru import LruCache
 from motet.core.media import MEBI
 from motet.core.preprocessing import Preprocessing
-from motet.media.confined import Facts
+from motet.media.confined import Elements, Facts
 from motet.media.limits import MediaLimits
 
 MAX_BYTES = 256 * MEBI
@@ -20,7 +20,7 @@ LIFETIME = 60.0
 Key = tuple[bytes, MediaLimits, Preprocessing]
 """The SHA-256 digest of the encoded bytes, and the limits and the preprocessing of the decoding."""
 
-Decoded = tuple[Facts, bytearray]
+Decoded = tuple[Facts, Elements]
 
 
 class DecodedMedia:

@@ -18,7 +18,7 @@ from motet.media.kinds import MODALITIES, modality_of, sniff
 from motet.media.limits import DEFAULT_LIMITS
 from services.cli.typer_options import Options
 
-READABLE = ", ".join(media_type.partition("/")[2] for media_type in MODALITIES)
+READABLE = ", ".join(media_type.partition("/")[2].removeprefix("x-") for media_type in MODALITIES)
 """The file types that can be attached, for error messages."""
 
 _ATTACH = "attach"

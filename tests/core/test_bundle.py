@@ -10,6 +10,7 @@ import yaml
 from motet.core.bundle import MANIFEST, Bundle, bundle_folder, digest_of
 from motet.core.errors import BundleError, NotFoundError
 
+ENCODER = {"kind": "imagebind", "path": "encoder", "modalities": ["sight"]}
 WEIGHTS = "encoder/model.safetensors"
 
 
@@ -34,7 +35,7 @@ def manifest(folder: Path) -> dict[str, Any]:
         "name": "tiny",
         "licence": "Apache-2.0",
         "description": "For tests.",
-        "encoder": {"kind": "imagebind", "path": "encoder", "modalities": ["sight"]},
+        "encoder": ENCODER,
         "language_model": {
             "path": "llm",
             "projections": "projections",
@@ -125,6 +126,8 @@ def test_a_process_verifies_only_the_folders_that_it_uses(folder: Path) -> None:
         ({"name": 10**30}, "name"),
         ({"description": {"x" * 5000: 1}}, "description"),
         ({"encoder": {"kind": "clip", "path": "encoder", "modalities": ["sight"]}}, "encoder.kind: Input should be"),
+        ({"encoder": ENCODER | {"preprocessing": {"channels": "all"}}}, "encoder.preprocessing.channels: Input should"),
+        ({"encoder": ENCODER | {"preprocessing": {"colours": 3}}}, "encoder.preprocessing.colours: Unexpected"),
         ({"signals": {"sight": {"token": "[IMG{i}]", "run": 0, "decoder": "painter"}}}, "signals.sight.run"),
         ({"signals": {"sight": {"token": "[IMG{i}]", "run": 4, "decoder": "ghost"}}}, "names the decoder 'ghost'"),
     ],

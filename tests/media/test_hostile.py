@@ -8,6 +8,7 @@ import re
 import resource
 import signal
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ import pytest
 
 from motet.core.errors import MediaError, Reason
 from motet.core.media import Media
+from motet.core.preprocessing import AS_SHOWN
 from motet.media import confined, decode
 from motet.media.limits import DEFAULT_LIMITS, MediaLimits
+from tests.media.clips import clip_with
 from tests.media.samples import (
     SOUND,
     clip,
@@ -193,6 +196,26 @@ async def test_cancelling_kills_the_child(delay: float) -> None:
         await task
 
     assert children() == []
+
+
+@pytest.mark.parametrize("kind", ["many elements", "many bytes"])
+async def test_the_largest_media_do_not_hold_the_event_loop(kind: str) -> None:
+    if kind == "many elements":
+        # The encoder reads all ten frames, which have 180 MB.
+        media = Media("", clip_with(frames=10, sides=(2000, 3000), times=tuple(range(0, 100, 10)), last=10))
+    else:
+        media = Media("", sound_file("WAV", "PCM_16", np.zeros((2_880_000, 5), np.float32), 48_000))
+    reading = asyncio.gather(decode.probe(media, keep=AS_SHOWN), decode.probe(media))
+
+    # The time of this thread, because on a busy machine other processes would also be measured.
+    longest, before = 0.0, time.thread_time()
+    while not reading.done():
+        await asyncio.sleep(0.001)
+        after = time.thread_time()
+        longest, before = max(longest, after - before), after
+
+    await reading
+    assert longest < 0.1
 
 
 async def test_a_child_killed_from_outside_is_a_clear_error_and_later_media_are_decoded() -> None:

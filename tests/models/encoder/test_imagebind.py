@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from motet.core.bundle import Bundle
+from motet.core.bundle import Bundle, bundle_folder
 from motet.core.deadline import Deadline
 from motet.core.errors import BundleError, DeadlineError, MediaError
 from motet.core.media import Media
+from motet.core.preprocessing import AS_SHOWN, Preprocessing
 from motet.models.arrays import to_torch
 from motet.models.encoder import imagebind
 from motet.models.encoder.imagebind import ImageBindEncoder, load_encoder, load_imagebind, version_of
@@ -52,6 +54,29 @@ async def test_the_embedding_of_a_picture_is_the_network_s_output_for_its_view(b
         expected = load_imagebind(ModelFolder.of(bundle, "encoder"))("vision", picture_views(picture, 16).pixels)[0]
     torch.testing.assert_close(to_torch(embeddings[0]), expected)
     encoder.close()
+
+
+async def test_the_manifest_decides_the_preprocessing_and_with_it_the_version(bundle: Bundle) -> None:
+    left, right = np.random.default_rng(0).normal(0, 0.1, (2, 32_000)).astype(np.float32)
+    sounds = {
+        name: [Media("", sound_file("WAV", "FLOAT", sound))]
+        for name, sound in (("both", np.stack([left, right], 1)), ("first", left), ("mean", (left + right) / 2))
+    }
+    entry = bundle.manifest.encoder.model_copy(update={"preprocessing": Preprocessing(channels="mean")})
+    other = Bundle(bundle.folder, bundle.manifest.model_copy(update={"encoder": entry}), bundle.digest)
+
+    for chosen, name in ((bundle, "first"), (other, "mean")):
+        encoder = load_encoder(chosen)
+        embeddings = [await encoder.encode(sounds[key], Deadline.after(30)) for key in ("both", name)]
+        assert embeddings[0] == embeddings[1]
+        encoder.close()
+    assert version_of(bundle) != version_of(other)
+
+
+def test_the_nano_bundle_chooses_the_preprocessing_that_it_always_had() -> None:
+    chosen = Bundle.load(bundle_folder("nano"), ()).manifest.encoder.preprocessing
+
+    assert chosen == replace(AS_SHOWN, rounding="float")
 
 
 async def test_the_error_for_unreadable_media_has_their_index(bundle: Bundle) -> None:
