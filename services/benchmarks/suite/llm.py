@@ -14,7 +14,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from motet.core.bundle import Bundle
-from motet.core.workers import Prompt, Signal, SignalStarted
+from motet.core.signals import Grammar
+from motet.core.workers import Prompt, Signal, SignalStarted, SignalSuppressed
 from motet.models.arrays import to_torch
 from motet.models.llm.config import EngineConfig
 from motet.models.llm.language_model import LlamaLanguageModel, load_language_model
@@ -144,7 +145,8 @@ def _sampled_lengths(
 class _Workload:
     """Prompts, and the maximum number of simultaneous responses.
 
-    `requests` are the token ids of each prompt and the number of tokens of its response.
+    `requests` are the token ids of each prompt and the number of tokens of its response. A suppressed signal run
+    counts as one token, because it takes one forward.
     """
 
     prompts: Sequence[Prompt]
@@ -155,7 +157,8 @@ class _Workload:
     def of(cls, model: LlamaLanguageModel, prompts: Sequence[Prompt], concurrency: int) -> _Workload:
         traces = asyncio.run(trace_responses(model, prompts, concurrency))
         ids = [model._prompt_builder.build(request.turns, model._context.positions - 1).ids for request in prompts]
-        return cls(prompts, concurrency, list(zip(ids, [trace.tokens for trace in traces], strict=True)))
+        lengths = [_text_length(trace, model._context.grammar) for trace in traces]
+        return cls(prompts, concurrency, list(zip(ids, lengths, strict=True)))
 
     @property
     def name(self) -> str:
@@ -233,6 +236,11 @@ def _batch_differences(model: LlamaLanguageModel, answers: int) -> list[Figure]:
             bar=at_most(1e-4),
         ),
     ]
+
+
+def _text_length(trace: ResponseTrace, grammar: Grammar) -> int:
+    runs = (e.modality for e in trace.events if isinstance(e, SignalSuppressed) and e.limit == "ceiling")
+    return trace.tokens - sum(grammar.run_of(modality).length - 1 for modality in runs)
 
 
 def _without_conditioning(trace: ResponseTrace) -> list[object]:
