@@ -36,7 +36,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: Path) -> Tokenizer:
-        """Load a `tokenizer.json`. Raises `BundleError` if the file is not a tokenizer."""
+        """Load a `tokenizer.json`. Raises `BundleError` if the file is not a tokenizer without control tokens."""
         # Each call encodes one text, so the library's own threads have no use.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         try:
@@ -44,6 +44,9 @@ class Tokenizer:
                 values = json.loads(file.read(_MAX_FILE_BYTES))
             # The library splits a text at added tokens before it applies the vocabulary. Without added tokens,
             # everything is text.
+            control = {token["content"]: token["id"] for token in values.get("added_tokens", []) if token["special"]}
+            # Any unknown character becomes this token.
+            control.pop(values["model"].get("unk_token"), None)
             values["added_tokens"] = []
             values["post_processor"] = values["truncation"] = values["padding"] = None
             # A dropout of training would make the ids random.
@@ -52,12 +55,17 @@ class Tokenizer:
             tokenizer = cls(tokenizers.Tokenizer.from_str(json.dumps(values)), adds_space="Prepend" in normalizer)
             # Some errors in a file show only in use.
             tokenizer.decode_continuation(range(len(tokenizer) - 1, len(tokenizer)))
-            return tokenizer
+            spelled = [text for text, token in control.items() if token in tokenizer.encode(text)]
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
             # The tokenizers library raises bare Exception and, for a broken normalizer, a subclass of BaseException.
             raise BundleError(f"{path.name} is not a tokenizer: fetch the bundle again") from error
+        if spelled:
+            raise BundleError(
+                f"{path.name} converts the text {spelled[0]!r} to a control token: use a vocabulary with merges"
+            )
+        return tokenizer
 
     def __len__(self) -> int:
         """The number of text tokens, or more if there are gaps between the ids. All ids are lower."""

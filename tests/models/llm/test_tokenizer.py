@@ -2,8 +2,10 @@ import json
 from pathlib import Path
 
 import pytest
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import AddedToken, models
 
 from motet.core.errors import BundleError
 from motet.models.llm.tokenizer import IncrementalDecoder, Tokenizer
@@ -42,6 +44,23 @@ def test_control_tokens_are_removed_from_a_tokenizer(path: Path, tmp_path: Path)
         ids = tokenizer.encode(f"a {control_token} b")
         assert max(ids) < size
         assert tokenizer.decode(ids) == f"a {control_token} b"
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        models.Unigram([("<unk>", 0.0), ("</s>", 0.0), *((letter, -5.0) for letter in "<>/s ")], 0),
+        models.BPE({"<unk>": 0, "</s>": 1, "<": 2, "/": 3, "s": 4, ">": 5}, [], unk_token="<unk>", ignore_merges=True),
+    ],
+    ids=["a unigram vocabulary", "a vocabulary without merges"],
+)
+def test_a_tokenizer_that_converts_text_to_a_control_token_is_refused(model: models.Model, tmp_path: Path) -> None:
+    tokenizer = tokenizers.Tokenizer(model)
+    tokenizer.add_special_tokens([AddedToken("</s>", special=True)])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+
+    with pytest.raises(BundleError, match="converts the text '</s>' to a control token"):
+        Tokenizer.load(tmp_path / "tokenizer.json")
 
 
 def test_a_file_that_is_not_a_tokenizer_is_refused_with_its_name(tmp_path: Path) -> None:
