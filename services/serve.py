@@ -142,9 +142,7 @@ async def serve(service: Service) -> Exit:
 async def _run(service: Service) -> int:
     """Run a service, and return the number of calls that it cancelled at the end of the grace period."""
     settings = service.settings
-    metrics = MetricsServer(settings.metrics, settings.allow_insecure)
-    metrics.start()
-    try:
+    async with MetricsServer(settings.metrics, settings.allow_insecure) as metrics:
         # Loading takes seconds, so the checks come first. The metrics might use the same address.
         if not settings.allow_insecure:
             check_local(service.listen)
@@ -160,9 +158,9 @@ async def _run(service: Service) -> int:
                 interrupt=opened.interrupt,
                 readiness=opened.readiness,
             )
-            return await server.run(
-                settings.grace,
-                lambda bound: print(ReadyLine(service.name, bound.address, metrics.address), flush=True),
-            )
-    finally:
-        metrics.stop()
+
+            def ready(server: Server) -> None:
+                metrics.is_serving = server.is_serving
+                print(ReadyLine(service.name, server.address, metrics.address), flush=True)
+
+            return await server.run(settings.grace, ready)

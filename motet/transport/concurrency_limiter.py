@@ -81,7 +81,7 @@ class ConcurrencyLimiter:
                     await change.wait()
 
     def close(self) -> None:
-        """Admit no further call. Running and queued calls are completed. Closing again has no effect."""
+        """Admit no further call, for good. Running and queued calls are completed. Closing again has no effect."""
         if not self._draining:
             metrics.DRAINING.set(1)
         self._draining = True
@@ -104,7 +104,10 @@ class ConcurrencyLimiter:
     def _check(self) -> None:
         if self._draining:
             metrics.CALLS_REFUSED.labels(Reason.DRAINING).inc()
-            raise RetryableError("this process is shutting down; use another replica, or retry later", Reason.DRAINING)
+            raise RetryableError(
+                "this process drains and admits no call until it is restarted; use another replica, or retry later",
+                Reason.DRAINING,
+            )
         if self._limit and self._running + self._queued >= self._limit:
             metrics.CALLS_REFUSED.labels(Reason.QUEUE_FULL).inc()
             wait = retry_delay((self._call_seconds.value or 0.0) * (self._queued + 1) / self._slots)

@@ -22,7 +22,10 @@ from motet.transport.status import CODE_OF, abort, public_error
 from motet.transport.validation import lenient, validate
 
 OWN_PREFIX = "/motet."
-"""Prefix of the paths of Motet's methods. Other methods, such as health checks, are not intercepted."""
+"""Prefix of the paths of Motet's methods. Other methods are not intercepted."""
+
+_HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
+"""A method that ends only with the server. grpc prints a traceback if a call is left at the end of the event loop."""
 
 UNLIMITED = frozenset(
     {
@@ -91,6 +94,11 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         if method in self._handlers:
             return self._handlers[method]
         handler: Any = await continuation(handler_call_details)
+        if handler is not None and method == _HEALTH_WATCH:
+            watch = self._observed(method, handler.unary_stream)
+            return grpc.unary_stream_rpc_method_handler(
+                watch, handler.request_deserializer, handler.response_serializer
+            )
         if handler is None or not method.startswith(OWN_PREFIX):
             return handler  # type: ignore[no-any-return]
         wrap, create = _SHAPES[bool(handler.request_streaming), bool(handler.response_streaming)]

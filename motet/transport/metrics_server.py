@@ -1,20 +1,46 @@
-"""The HTTP server from which Prometheus scrapes this process."""
+"""The HTTP server of a process: metrics for Prometheus, and health."""
 
 from __future__ import annotations
 
-from prometheus_client import start_http_server
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from http import HTTPStatus
+from http.client import HTTPException, parse_headers
+from io import BytesIO
+from types import TracebackType
+from typing import Self
+
+from prometheus_client import REGISTRY
+from prometheus_client.exposition import choose_encoder
 
 from motet.transport.address import bind_error, check_local, split_address
 
+MAX_CONNECTIONS = 16
+"""Maximum number of open connections. A new connection beyond it closes the oldest one."""
+
+TIMEOUT = 5.0
+"""Maximum time from the start of a connection to its end, in seconds."""
+
+_MAX_HEAD_BYTES = 8192
+
 
 class MetricsServer:
-    """An HTTP server for `/metrics` at HOST:PORT, on a thread of its own."""
+    """An HTTP server for `/metrics` and `/health` at HOST:PORT, in the event loop.
 
-    def __init__(self, address: str, allow_insecure: bool = False) -> None:
+    `/health` has the status 200 if `is_serving` returns true, and 503 otherwise. Connections are bounded in number and
+    time, so idle and slow connections keep no scrape and no health check out. A connection serves one request.
+    """
+
+    def __init__(self, address: str, allow_insecure: bool = False, timeout: float = TIMEOUT) -> None:
         self.address = address
+        self.is_serving: Callable[[], Awaitable[bool]] = _not_serving
         self._insecure_anywhere = allow_insecure
+        self._timeout = timeout
+        self._connections: dict[asyncio.Task[None], None] = {}
+        """The tasks of the open connections, oldest first."""
 
-    def start(self) -> None:
+    async def __aenter__(self) -> Self:
         """Bind and serve. Then `address` holds the bound port, also if port 0 was given.
 
         Raises `SettingsError` for an address that cannot be bound, or that is open to the network without permission.
@@ -23,13 +49,72 @@ class MetricsServer:
             check_local(self.address)
         host, port = split_address(self.address)
         try:
-            self._server, self._thread = start_http_server(port, host)
+            self._server = await asyncio.start_server(self._accept, host, port, limit=_MAX_HEAD_BYTES)
         except OSError as error:
             raise bind_error(self.address, error) from None
-        self.address = f"{self.address.rpartition(':')[0]}:{self._server.server_port}"
+        self.address = f"{self.address.rpartition(':')[0]}:{self._server.sockets[0].getsockname()[1]}"
+        return self
 
-    def stop(self) -> None:
-        """Stop serving and release the address."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close all connections and release the address."""
+        self._server.close()
+        for connection in self._connections:
+            connection.cancel()
+        await self._server.wait_closed()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._connections) == MAX_CONNECTIONS:
+            oldest = next(iter(self._connections))
+            del self._connections[oldest]
+            oldest.cancel()
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._connections[task] = None
+        task.add_done_callback(lambda task: self._connections.pop(task, None))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one request, and close the connection."""
+        try:
+            with suppress(TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+                async with asyncio.timeout(self._timeout):
+                    writer.write(await self._response(await reader.readuntil(b"\r\n\r\n")))
+                    writer.close()
+                    await writer.wait_closed()
+        finally:
+            writer.transport.abort()
+
+    async def _response(self, head: bytes) -> bytes:
+        """Return the response to a request with this head."""
+        request_line, _, rest = head.partition(b"\r\n")
+        match request_line.split(b" "):
+            case [b"GET", target, _]:
+                match target.partition(b"?")[0]:
+                    case b"/metrics":
+                        return _metrics(rest)
+                    case b"/health" if await self.is_serving():
+                        return _http(HTTPStatus.OK, "text/plain", b"SERVING\n")
+                    case b"/health":
+                        return _http(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"NOT_SERVING\n")
+                return _http(HTTPStatus.NOT_FOUND, "text/plain", b"There are /metrics and /health.\n")
+        return _http(HTTPStatus.BAD_REQUEST, "text/plain", b"Send a GET request of HTTP/1.1.\n")
+
+
+async def _not_serving() -> bool:
+    """Return false: a process does not serve while it loads."""
+    return False
+
+
+def _metrics(head: bytes) -> bytes:
+    """Return the metrics, in the format that the headers accept."""
+    try:
+        accept = parse_headers(BytesIO(head)).get("Accept", "")
+    except HTTPException:
+        return _http(HTTPStatus.BAD_REQUEST, "text/plain", b"The headers are invalid or too many.\n")
+    encode, media_type = choose_encoder(accept)
+    return _http(HTTPStatus.OK, media_type, encode(REGISTRY))
+
+
+def _http(status: HTTPStatus, media_type: str, body: bytes) -> bytes:
+    head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {media_type}\r\nContent-Length: {len(body)}\r\n"
+    return f"{head}Connection: close\r\n\r\n".encode() + body

@@ -1,4 +1,4 @@
-"""A gRPC server with health, metrics, and a shutdown that completes the admitted calls."""
+"""A gRPC server with health and a shutdown that completes the admitted calls."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import asyncio
 import gc
 import signal
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, Self
 
 import grpc
 import grpc.aio
-from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
 from motet.transport.address import check_local, find_bind_error
 from motet.transport.channel import FLOW_OPTIONS
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
+from motet.transport.connection_limit import max_connections
 from motet.transport.health_reporter import HealthReporter, Readiness
 from motet.transport.interceptor import ServerInterceptor
-from motet.transport.metrics_server import MetricsServer
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
     *FLOW_OPTIONS,
@@ -27,6 +28,10 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.so_reuseport", 0),
     # Clients ping every 30 s. By default, C-core closes connections with pings less than 300 s apart.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    # A connection without HTTP/2 in this time is closed. gRPC's default is two minutes.
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    # A connection without a call in this time is closed. Clients connect again at their next call.
+    ("grpc.max_connection_idle_ms", 300_000),
 )
 
 _MIN_STREAMS = 256
@@ -70,10 +75,9 @@ class Server:
     """A server of servicers at one address. `async with` starts and stops it; `run` also handles signals.
 
     Health is reported under "" and under each servicer's name, as SERVING unless `readiness` says otherwise. Without
-    credentials, only this machine can connect, unless `allow_insecure` is set. `metrics` is the HOST:PORT of the
-    metrics server, or "" for none. `finish` is awaited during a drain once no call is left, for work that outlives its
-    call. `interrupt` is called at the end of the grace period, if calls are left. It may end them with a final message.
-    Other calls end with a status.
+    credentials, only this machine can connect, unless `allow_insecure` is set. `finish` is awaited during a drain once
+    no call is left, for work that outlives its call. `interrupt` is called at the end of the grace period, if calls are
+    left. It may end them with a final message. Other calls end with a status.
     """
 
     def __init__(
@@ -82,7 +86,6 @@ class Server:
         *,
         address: str = "127.0.0.1:0",
         limiter: ConcurrencyLimiter | None = None,
-        metrics: str = "",
         reflection: bool = False,
         credentials: grpc.ServerCredentials | None = None,
         allow_insecure: bool = False,
@@ -99,7 +102,6 @@ class Server:
         self._finish = finish
         self._interrupt = interrupt
         self._hurry = asyncio.Event()
-        self._metrics = MetricsServer(metrics, allow_insecure) if metrics else None
         self._health = health.HealthServicer()
         self._reporter = HealthReporter(self._health, ("", *self._names), readiness)
 
@@ -113,7 +115,11 @@ class Server:
             check_local(self.address)
         self._interceptor = ServerInterceptor(self.limiter)
         streams = max(_MIN_STREAMS, 2 * self.limiter.load.limit)
-        options = (*_OPTIONS, ("grpc.max_concurrent_streams", streams))
+        options = (
+            *_OPTIONS,
+            ("grpc.max_concurrent_streams", streams),
+            ("grpc.max_allowed_incoming_connections", max_connections()),
+        )
         self._server = grpc.aio.server(interceptors=[self._interceptor], options=options)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         for servicer in self._servicers:
@@ -121,19 +127,26 @@ class Server:
         if self._reflection:
             self._reflect()
         self._bind()
-        if self._metrics:
-            self._metrics.start()
         await self._server.start()
         self._closing = asyncio.create_task(self._report_closing())
         await self._reporter.start()
+
+    async def is_serving(self) -> bool:
+        """Return whether the health of the whole process is SERVING."""
+        servicer = self._health
+        response = await servicer.Check(health_pb2.HealthCheckRequest(service=""), None)
+        return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
 
     async def drain(self, grace: float | None = None) -> int:
         """Stop admission, and wait up to `grace` seconds for the admitted calls. Return the number of calls left.
 
         Health is NOT_SERVING from the start. Methods that start no work are still answered.
         """
-        await self._health.enter_graceful_shutdown()
         self.limiter.close()
+        with suppress(TimeoutError):
+            # A watcher of the health that reads nothing delays this.
+            async with asyncio.timeout(_FLUSH_TIMEOUT):
+                await self._health.enter_graceful_shutdown()
         ending, hurrying = asyncio.create_task(self._end_work()), asyncio.create_task(self._hurry.wait())
         await asyncio.wait({ending, hurrying}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
         hurrying.cancel()
@@ -157,8 +170,6 @@ class Server:
             self._interceptor.interrupt()
             await self._interceptor.flush(_FLUSH_TIMEOUT)
         await self._server.stop(None)
-        if self._metrics:
-            await asyncio.to_thread(self._metrics.stop)
 
     async def run(self, grace: float = 30.0, ready: Callable[[Server], None] = lambda server: None) -> int:
         """Serve until SIGTERM or SIGINT, then drain and stop. Return the number of calls left after `grace` seconds.

@@ -14,16 +14,15 @@ SOURCES = [
     for path in (Path(motet.__file__).parents[1] / folder).rglob("*.py")
     if "_pb2" not in path.name and "benchmarks" not in path.parts
 ]
-GUARD_NAMES = {"open_stream", "unary", "_events"}
+GUARD_NAMES = {"open_stream", "unary", "_unary", "_events"}
 
 
 def stub_calls(function: ast.AST) -> Iterator[str]:
-    """Yield the names of the methods that a function calls on a stub, such as `self._stub.Encode(...)`."""
+    """Yield the names of the methods of a stub that a function calls or passes on, such as `self._stub.Encode`."""
     for node in ast.walk(function):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr[:1].isupper():
-            owner = node.func.value
-            if isinstance(owner, ast.Attribute) and isinstance(owner.value, ast.Name) and owner.value.id == "self":
-                yield node.func.attr
+        match node:
+            case ast.Attribute(ast.Attribute(ast.Name("self")), name) if name[:1].isupper():
+                yield name
 
 
 def names(function: ast.AST) -> set[str]:

@@ -124,12 +124,14 @@ async def test_responses_that_are_being_sent_at_the_end_of_a_drain_arrive_comple
         assert [embedding.shape for (embedding,) in await asyncio.gather(*running)] == [(2**16,)] * 8
 
 
-async def test_a_remotely_drained_worker_still_reports_its_load_and_health() -> None:
+async def test_a_remotely_drained_worker_admits_no_call_and_still_reports_its_load_and_health() -> None:
     async with served(ToyDecoder()) as (_, channel):
         worker = RemoteWorker(channel)
 
         assert await worker.drain(1) == 0
         assert await worker.drain() == 0
+        with pytest.raises(RetryableError, match="admits no call until it is restarted"):
+            await decoded(RemoteDecoder(channel))
 
         loads = worker.watch_load()
         assert await anext(loads) == Load(draining=True, bundle_digest="sha256:toy")

@@ -24,6 +24,7 @@ from motet.toys.workers import InjectedFault, Pause, ToyDecoder, ToyEncoder
 from motet.transport.address import check_local
 from motet.transport.clients import RemoteDecoder, RemoteWorker
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
+from motet.transport.metrics_server import MetricsServer
 from motet.transport.server import Server
 from motet.transport.status import DETAILS_KEY
 from tests.transport.serving import BlockedDecoder, decoded, served
@@ -55,7 +56,7 @@ async def test_a_port_in_use_is_refused_naming_the_address() -> None:
 async def test_a_metrics_port_in_use_is_refused_naming_the_address() -> None:
     async with Server([]) as first:
         with pytest.raises(SettingsError, match=rf"{first.address} is in use"):
-            await Server([], metrics=first.address).start()
+            await MetricsServer(first.address).__aenter__()
 
 
 async def test_an_invalid_address_is_refused() -> None:
@@ -182,11 +183,10 @@ async def test_every_message_of_a_request_stream_is_validated(frames: list[dict]
 
 
 async def test_metrics_count_calls_by_method_and_status_code() -> None:
-    async with served(ToyDecoder("smell"), metrics="127.0.0.1:0") as (server, channel):
+    async with served(ToyDecoder("smell")) as (_, channel), MetricsServer("127.0.0.1:0") as metrics:
         with pytest.raises(MotetError):
             await decoded(RemoteDecoder(channel))
-        assert server._metrics is not None
-        url = f"http://{server._metrics.address}/metrics"
+        url = f"http://{metrics.address}/metrics"
         text = await asyncio.to_thread(lambda: urllib.request.urlopen(url).read().decode())
 
     method = "/motet.internal.v1.DecoderService/Decode"

@@ -61,7 +61,8 @@ class WorkerServiceServicer:
 
     def Drain(self, request, context):
         """Drain stops the admission of calls. It returns when all admitted calls are finished or the grace period is over.
-        The process runs until its operator stops it. A second call has no further effect.
+        A drained process admits calls again only after a restart: its operator stops it, and starts it again. A second call
+        has no further effect.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,7 +39,8 @@ class WorkerServiceStub:
     """
     Drain: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.DrainRequest, _worker_service_pb2.DrainResponse]
     """Drain stops the admission of calls. It returns when all admitted calls are finished or the grace period is over.
-    The process runs until its operator stops it. A second call has no further effect.
+    A drained process admits calls again only after a restart: its operator stops it, and starts it again. A second call
+    has no further effect.
     """
 
 @_typing.type_check_only
@@ -53,7 +54,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     """
     Drain: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.DrainRequest, _worker_service_pb2.DrainResponse]  # type: ignore[assignment]
     """Drain stops the admission of calls. It returns when all admitted calls are finished or the grace period is over.
-    The process runs until its operator stops it. A second call has no further effect.
+    A drained process admits calls again only after a restart: its operator stops it, and starts it again. A second call
+    has no further effect.
     """
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -76,7 +78,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_worker_service_pb2.DrainResponse, _abc.Awaitable[_worker_service_pb2.DrainResponse]]:
         """Drain stops the admission of calls. It returns when all admitted calls are finished or the grace period is over.
-        The process runs until its operator stops it. A second call has no further effect.
+        A drained process admits calls again only after a restart: its operator stops it, and starts it again. A second call
+        has no further effect.
         """
 
 def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
