@@ -11,26 +11,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path, PurePath
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from motet.core.errors import BundleError, NotFoundError, Reason
+from motet.core.files.strict_yaml import read_yaml
 from motet.core.preprocessing import Preprocessing
 from motet.core.signals import Grammar
 
 MANIFEST = "bundle.yaml"
-
-_MAX_MANIFEST_BYTES = 128 * 1024
-_MAX_DEPTH = 16
-"""Maximum number of nested lists and mappings in a manifest."""
-_MAX_NODES = 5000
-"""Maximum number of keys and values in a manifest. Parsing them takes about a second."""
 
 RelativePath = Annotated[
     str, Field(max_length=1024, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$")
@@ -164,81 +157,15 @@ class Bundle:
         Raise `BundleError` that names the file.
         """
         folder = folder.resolve()
-        raw = _read_manifest(folder / MANIFEST)
+        raw, values = read_yaml(folder / MANIFEST, f"{folder.name}/{MANIFEST}")
         try:
-            manifest = Manifest.model_validate(_parse_yaml(raw))
+            manifest = Manifest.model_validate(values)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(map(str, first["loc"]))[:200] or MANIFEST
             raise BundleError(f"{folder.name}/{MANIFEST}: {place}: {first['msg']}") from error
-        except Exception as error:
-            # The library raises any exception for values such as a number of a million digits.
-            raise BundleError(f"{folder.name}/{MANIFEST} is not valid YAML: {_reason(error)}") from error
         _verify(folder, manifest, folders)
         return cls(folder, manifest, hashlib.sha256(raw).hexdigest())
-
-
-class _ManifestLoader(yaml.SafeLoader):
-    """A YAML loader that needs time and memory in proportion to the document. Dates are text."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 (the base class declares it so)
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-    _depth = _nodes = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        # A few aliases and merge keys can describe a document that does not fit into memory.
-        if self.check_event(yaml.AliasEvent):
-            raise _ManifestError("write a value again instead of an alias")
-        if self._depth == _MAX_DEPTH:
-            raise _ManifestError(f"nest at most {_MAX_DEPTH} lists and mappings")
-        self._nodes += 1
-        if self._nodes > _MAX_NODES:
-            raise _ManifestError(f"write at most {_MAX_NODES} keys and values")
-        self._depth += 1
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        mapping = super().construct_mapping(node, deep)
-        if len(mapping) < len(node.value):
-            raise _ManifestError(f"line {node.start_mark.line + 1} begins a mapping with two equal keys")
-        return mapping
-
-
-class _ManifestError(yaml.YAMLError):
-    """A valid YAML document that no manifest needs. The message is for people."""
-
-
-def _parse_yaml(raw: bytes) -> object:
-    return yaml.load(raw, _ManifestLoader)  # a subclass of SafeLoader
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, _ManifestError):
-        return str(error)
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return f"correct line {error.problem_mark.line + 1}"
-    return "correct its values"
-
-
-def _read_manifest(path: Path) -> bytes:
-    name = f"{path.parent.name}/{MANIFEST}"
-    try:
-        # Opening a pipe would wait for a writer.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise BundleError(f"{name} is not a regular file: pass the folder of a bundle")
-        with path.open("rb") as file:
-            raw = file.read(_MAX_MANIFEST_BYTES + 1)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise BundleError(f"{name} is missing: pass the folder of a bundle") from error
-    except OSError as error:
-        raise BundleError(f"{name} cannot be read: check its permissions") from error
-    if len(raw) > _MAX_MANIFEST_BYTES:
-        raise BundleError(f"{name} is larger than {_MAX_MANIFEST_BYTES} bytes, the limit of a manifest")
-    return raw
 
 
 def _verify(folder: Path, manifest: Manifest, folders: Iterable[str] | None) -> None:
@@ -258,7 +185,8 @@ def _verify(folder: Path, manifest: Manifest, folders: Iterable[str] | None) -> 
     for name in files_of(folder):
         if name not in manifest.files:
             raise BundleError(
-                f"{name} is in the bundle {manifest.name}, but its manifest does not list it: remove the file"
+                f"{name} is in the bundle {manifest.name}, but its manifest does not list it: remove the file, or seal "
+                "the bundle again"
             )
 
 
