@@ -68,6 +68,6 @@ async def embedded(factory: Factory, preload: Sequence[str] = ()) -> AsyncIterat
         },
     )
     # The encoder of this process takes the decoded media that the probe keeps.
-    kept = partial(probe, keep=manifest.encoder.preprocessing)
+    kept = partial(probe, preprocessing=manifest.encoder.preprocessing, keep=True)
     async with Orchestrator(workers, manifest, factory.digest, settings, kept) as orchestrator:
         yield orchestrator

@@ -17,6 +17,7 @@ from motet.media.clip_starts import ends_of_parts
 from motet.media.confined import Elements, Facts, Order
 from motet.media.decoded_media import DecodedMedia
 from motet.media.limits import DEFAULT_LIMITS, MediaLimits
+from motet.media.reading import Output
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,25 +63,29 @@ class ClipEnds:
 
 
 async def probe(
-    media: Media, limits: MediaLimits = DEFAULT_LIMITS, *, tenant: str = "", keep: Preprocessing | None = None
+    media: Media,
+    limits: MediaLimits = DEFAULT_LIMITS,
+    preprocessing: Preprocessing = AS_SHOWN,
+    *,
+    tenant: str = "",
+    keep: bool = False,
 ) -> ProbeResult:
-    """Decode media to detect their type and facts.
+    """Decode media, as far as an encoder with this preprocessing does, to detect their type and facts.
 
     Raises `MediaError` for bytes that have no supported type, have another modality than declared, are damaged or
     truncated, or exceed a limit. Another type of the declared modality is no error: `ProbeResult.media_type` is the
     type of the bytes.
 
-    `keep` is the preprocessing of an encoder in the same process: the next decoding of the same bytes for it takes the
-    result of this decoding. `tenant` only affects the scheduling.
+    `keep` is for a process that also encodes: the next decoding of the same bytes takes the result of this decoding.
+    `tenant` only affects the scheduling.
     """
-    media_type = _type_of(media, limits)
-    if keep is None:
-        facts, _ = await confined.read(media.data, Order(media_type, limits, "facts", tenant=tenant))
-    else:
-        facts, elements = await confined.read(media.data, Order(media_type, limits, "views", keep, tenant))
-        DecodedMedia.of_this_loop().put((await _digest_of(media), limits, keep), (facts, elements))
+    output: Output = "views" if keep else "facts"
+    order = Order(_type_of(media, limits), limits, output, preprocessing, tenant)
+    facts, elements = await confined.read(media.data, order)
+    if keep:
+        DecodedMedia.of_this_loop().put((await _digest_of(media), limits, preprocessing), (facts, elements))
     counts = {name: int(value) for name, value in facts.items() if name not in ("rate", "kept")}
-    return ProbeResult(media_type, kinds.MODALITIES[media_type], rate=facts.get("rate", 0.0), **counts)
+    return ProbeResult(order.media_type, kinds.MODALITIES[order.media_type], rate=facts.get("rate", 0.0), **counts)
 
 
 async def decode_picture(

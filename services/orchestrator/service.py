@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from motet.core.events import TEXT
+from motet.media.decode import probe
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.health_reporter import Readiness
 from motet.transport.server import Servicer
@@ -41,9 +42,12 @@ def orchestrator_service(options: dict[str, Any]) -> Service:
         # The orchestrator reads only the manifest, so no weights are verified.
         factory = factory_of(settings, lambda manifest: ())
         async with AsyncExitStack() as stack:
-            workers = await pooled_workers(settings, factory.manifest, stack)
-            motet = await stack.enter_async_context(Orchestrator(workers, factory.manifest, factory.digest, settings))
-
+            manifest = factory.manifest
+            workers = await pooled_workers(settings, manifest, stack)
+            probe_as_encoder = partial(probe, preprocessing=manifest.encoder.preprocessing)
+            motet = await stack.enter_async_context(
+                Orchestrator(workers, manifest, factory.digest, settings, probe_as_encoder)
+            )
             generations = GenerationServicer(motet, settings.heartbeat)
 
             async def finish() -> None:

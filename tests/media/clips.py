@@ -47,14 +47,19 @@ def clip_with(
     sound: float = 0.0,
     sound_first: bool = False,
     pixels: str = "yuv420p",
+    cover: bool = False,
     **options: str,
 ) -> bytes:
     """Return a clip of a container and a codec of FFmpeg.
 
     `times` are the times of the frames in tenths of a second, by default one frame per tenth. `last` is the duration of
-    the last frame. `sound` is the length of a sound in seconds. `options` are the muxer's.
+    the last frame. `sound` is the length of a sound in seconds. With `cover`, the first stream is a
+    picture. `options` are the muxer's.
     """
     with NamedTemporaryFile() as file, av.open(file.name, "w", format=kind, options=options) as container:
+        if cover:
+            picture_stream = container.add_stream("mjpeg", 1)
+            picture_stream.height, picture_stream.width, picture_stream.pix_fmt = 16, 16, "yuvj420p"
         if sound_first:
             tone = container.add_stream("aac" if kind != "webm" else "libopus", 48_000, layout="mono")
         encoder = {"bf": "2", "g": "12"} if codec == "libx264" else {}
@@ -71,6 +76,9 @@ def clip_with(
         packets += stream.encode()
         shown_last = max(packets, key=lambda packet: packet.pts)
         shown_last.duration = last
+        if cover:
+            packets += picture_stream.encode(av.VideoFrame.from_ndarray(pictures(1, 16, 16)[0], "rgb24"))
+            packets += picture_stream.encode()
         if sound:
             packets[:0] = _sound_packets(tone, sound)
         for packet in sorted(packets, key=lambda packet: float(packet.dts * packet.time_base)):

@@ -9,7 +9,7 @@ import pytest
 
 from motet.core.errors import MediaError
 from motet.core.media import Media
-from motet.core.preprocessing import AS_SHOWN, Preprocessing
+from motet.core.preprocessing import Preprocessing
 from motet.media import decoded_media
 from motet.media.decode import decode_clip_ends, decode_picture, decode_sound, probe
 from motet.media.limits import DEFAULT_LIMITS, MediaLimits
@@ -27,7 +27,7 @@ async def test_media_are_decoded_once_for_a_probe_and_the_next_decoding() -> Non
 
     with children_started() as children:
         for item in media:
-            await probe(item, keep=AS_SHOWN)
+            await probe(item, keep=True)
         decoded = [await decode(item) for decode, item in zip(DECODERS, media, strict=True)]
 
     assert len(children) == 3
@@ -37,7 +37,7 @@ async def test_media_are_decoded_once_for_a_probe_and_the_next_decoding() -> Non
 
 async def test_a_kept_decoding_is_used_once_and_only_for_equal_bytes_limits_and_preprocessing() -> None:
     media = Media("", picture_file("PNG"))
-    await probe(media, keep=AS_SHOWN)
+    await probe(media, keep=True)
 
     with children_started() as children:
         await decode_picture(Media("", picture_file("PNG", PICTURE[::-1])))
@@ -64,7 +64,7 @@ async def test_a_probe_keeps_nothing_by_default() -> None:
 async def test_a_kept_decoding_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoded_media, "LIFETIME", 0.0)
     media = Media("", picture_file("PNG"))
-    await probe(media, keep=AS_SHOWN)
+    await probe(media, keep=True)
     await asyncio.sleep(0.001)
 
     with children_started() as children:
@@ -75,7 +75,7 @@ async def test_a_kept_decoding_expires(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_kept_picture_is_still_refused_as_a_sound() -> None:
     media = Media("", picture_file("PNG"))
-    await probe(media, keep=AS_SHOWN)
+    await probe(media, keep=True)
 
     with pytest.raises(MediaError, match="must be audio here"):
         await decode_sound(media)

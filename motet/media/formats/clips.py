@@ -56,11 +56,12 @@ def read(data: bytes, reading: Reading) -> tuple[Facts, Sequence[bytes]]:
     with av.open(io.BytesIO(data), "r", format=demuxer) as container:
         if not container.streams.video:
             raise DecodeError("empty")
-        stream = container.streams.video[0]
+        # Files may also have a picture of their cover as a stream.
+        stream = next((item for item in container.streams.video if item.codec_context.name in _CODECS), None)
+        if stream is None:
+            raise DecodeError("unreadable")
         # The confined process cannot start threads.
         stream.codec_context.thread_type, stream.codec_context.thread_count = "NONE", 1
-        if stream.codec_context.name not in _CODECS:
-            raise DecodeError("unreadable")
         check_sides(stream.codec_context.width, stream.codec_context.height, reading.limits)
         return _Clip(container, stream, reading).read()
 
