@@ -46,6 +46,11 @@ class ChildProcess:
         )
         return cls(name, process)
 
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
+
     async def wait_ready(self) -> ReadyLine:
         """Wait until the service is ready, and return its addresses. Raises `MotetError` if the process ends first."""
         assert self._process.stdout is not None

@@ -34,6 +34,7 @@ def commands(out: Path) -> dict[str, list[str]]:
         "contention": ["contention"],
         "encoder": ["encoder"],
         "silence": ["silence"],
+        "failures": ["failures"],
     }
 
 

@@ -194,3 +194,19 @@ class EncoderBenchSettings(BaseModel):
     bundle: Bundle = "nano"
     items: int = Field(8, ge=2, description="Number of concurrent items.")
     rounds: Rounds = 4
+
+
+class FailuresBenchSettings(BaseModel):
+    """Settings of `motet bench failures`."""
+
+    callers: int = Field(8, ge=1, description="Number of callers, each with one request at a time.")
+    delay: float = Field(
+        0.01, ge=0, description="Duration of each token and step of the toy workers.", json_schema_extra=_SECONDS
+    )
+    undisturbed: float = Field(
+        10.0, gt=0, description="Duration of the load before the first failure.", json_schema_extra=_SECONDS
+    )
+    freeze: float = Field(20.0, gt=0, description="Time for which each process is frozen.", json_schema_extra=_SECONDS)
+    only: tuple[str, ...] = Field(
+        (), description="Name of a process to disturb; repeatable. Default: all.", json_schema_extra={"metavar": "NAME"}
+    )

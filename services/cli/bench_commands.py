@@ -25,6 +25,7 @@ from services.benchmarks.settings import (
     ContentionBenchSettings,
     DiffusionBenchSettings,
     EncoderBenchSettings,
+    FailuresBenchSettings,
     GpuBenchSettings,
     LanguageModelBenchSettings,
     OrchestratorBenchSettings,
@@ -172,6 +173,14 @@ def encoder(**settings: Any) -> Report:
 def silence(**settings: Any) -> Report:
     """Measure the longest time in which a service answers nothing, under calls at every limit of the contract."""
     from services.benchmarks.suite.silence import measure
+
+    return measure(**settings)
+
+
+@benchmark(FailuresBenchSettings)
+def failures(**settings: Any) -> Report:
+    """Kill and freeze each process of `motet up` in turn under load. Measure lost requests, latencies and restarts."""
+    from services.benchmarks.suite.failures import measure
 
     return measure(**settings)
 

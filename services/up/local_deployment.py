@@ -39,6 +39,10 @@ class LocalDeployment:
         self._serving = True
         return ready
 
+    def pid_of(self, name: str) -> int:
+        """Return the id of a service's present process."""
+        return self._processes[name].pid
+
     async def supervise(self) -> None:
         """Restart each process that ends. Raises the `MotetError` of a process without which nothing can be served."""
         tasks = {asyncio.create_task(process.supervise()): name for name, process in self._processes.items()}

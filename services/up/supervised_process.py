@@ -31,6 +31,11 @@ class SupervisedProcess:
         return cls(await ChildProcess.start(name, arguments, log_level), arguments, log_level, policy)
 
     @property
+    def pid(self) -> int:
+        """The id of the present process."""
+        return self._child.pid
+
+    @property
     def runs(self) -> bool:
         """True while the process runs, also before it is ready."""
         return self._child.runs

@@ -51,6 +51,7 @@ class RawWorker(
     def __init__(self, messages: Iterable[Any]) -> None:
         self.sent = 0
         self.cancelled = False
+        self.address = ""
         self._messages = messages
 
     async def Decode(self, request: Any, context: Any) -> AsyncIterator[Any]:
@@ -77,10 +78,10 @@ async def raw(messages: Iterable[Any]) -> AsyncIterator[tuple[RawWorker, grpc.ai
     encoder_service_pb2_grpc.add_EncoderServiceServicer_to_server(worker, server)
     language_model_service_pb2_grpc.add_LanguageModelServiceServicer_to_server(worker, server)
     worker_service_pb2_grpc.add_WorkerServiceServicer_to_server(worker, server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    worker.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
     try:
-        async with open_channel(f"127.0.0.1:{port}") as channel:
+        async with open_channel(worker.address) as channel:
             yield worker, channel
     finally:
         await server.stop(None)
