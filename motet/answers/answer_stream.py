@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from typing import Self
 
 from motet.answers.answer import Answer, AnswerBuilder, Part
 from motet.core.clock import now
 from motet.core.closing import close
-from motet.core.errors import FaultError, OverloadedError
+from motet.core.errors import FaultError, OverloadedError, RequestError
 from motet.core.events import Accepted, Done, Event, Generation, PartDelta
 from motet.core.request import MIN_TIMEOUT, GenerationRequest
 from motet.core.service import Motet
@@ -31,6 +31,7 @@ class AnswerStream:
         self._request = request
         self._retries = retries
         self._builder = AnswerBuilder(motet)
+        self._events: AsyncIterator[Event] | None = None
         self._first: Event | None = None
         self.generation: Generation | None = None
         """The record of the generation, after its last event."""
@@ -45,7 +46,8 @@ class AnswerStream:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await close(self._events)
+        if self._events is not None:
+            await close(self._events)
 
     async def __aiter__(self) -> AsyncGenerator[Event, None]:
         """Yield each event."""
@@ -91,13 +93,15 @@ class AnswerStream:
                 raise _ended_early() from None
             except OverloadedError as error:
                 left = None if deadline is None else deadline - now() - error.retry_after
-                if not retries or (left is not None and left < MIN_TIMEOUT):
+                if retries <= 0 or (left is not None and left < MIN_TIMEOUT):
                     raise
                 retries -= 1
                 await asyncio.sleep(error.retry_after)
                 request = replace(request, timeout=left)
 
     async def _read(self) -> AsyncGenerator[tuple[Event, Part | None], None]:
+        if self._events is None:
+            raise RequestError("the stream has not begun: enter it with `async with` or `with`")
         while self.generation is None:
             event = self._first or await anext(self._events, None)
             self._first = None

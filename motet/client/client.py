@@ -23,7 +23,15 @@ from motet.client.event_checker import EventChecker
 from motet.core.errors import FaultError, Reason, RetryableError
 from motet.core.events import Accepted, Artifact, Done, Event, Generation
 from motet.core.media import MAX_INLINE_BYTES, MEBI, Media
-from motet.core.request import MAX_COUNT, MAX_INT64, ArtifactName, Content, GenerationRequest, check_range
+from motet.core.request import (
+    MAX_COUNT,
+    MAX_INT64,
+    ArtifactName,
+    Content,
+    GenerationRequest,
+    check_range,
+    check_timeout,
+)
 from motet.core.service import Model
 from motet.transport import convert
 from motet.transport.client_call import open_stream
@@ -52,11 +60,13 @@ class Client:
     Without an address, the environment variable `MOTET_SERVER` names the server, or else it is `DEFAULT_ADDRESS`.
     Without credentials the connection is not encrypted. `metadata` is sent with every call, such as an `authorization`
     that a proxy reads. `timeout` limits each call except `generate`, `watch` and `download`, in seconds.
-    `answer_timeout` is the timeout of answers and streams that have no timeout of their own. `retries` is the number of
-    times that they are sent again to an overloaded server, see `AnswerStream`. `async with` closes the client.
+    `answer_timeout` is the timeout of answers that have no timeout of their own and are not detached. `retries` is the
+    number of times that they are sent again to an overloaded server, see `AnswerStream`. `async with` closes the
+    client.
 
-    Raise `SettingsError` if the address or the metadata are invalid, and `RequestError` in a forked process. Each
-    method raises the error that the server reports, or `RetryableError` if the server cannot be reached.
+    Raise `SettingsError` if the address or the metadata are invalid, and `RequestError` for a wrong timeout and in a
+    forked process. Each method raises the error that the server reports, or `RetryableError` if the server cannot be
+    reached.
     """
 
     def __init__(
@@ -70,6 +80,8 @@ class Client:
         retries: int = 2,
     ) -> None:
         address = address or os.environ.get("MOTET_SERVER") or DEFAULT_ADDRESS
+        check_timeout("timeout", timeout)
+        check_timeout("answer_timeout", answer_timeout)
         self._connection = Connection(address, credentials, metadata or {}, timeout)
         self._peer = self._connection.peer
         self._answer_timeout = answer_timeout
@@ -101,7 +113,7 @@ class Client:
     def stream(self, prompt: Prompt, media: Sequence[Content] = (), **options: Unpack[AnswerOptions]) -> AnswerStream:
         """Return the answer to a prompt as a stream: `async with client.stream("...") as stream`."""
         request = request_of(prompt, media, options)
-        if request.timeout is None:
+        if request.timeout is None and not request.detach:
             request = replace(request, timeout=self._answer_timeout)
         return AnswerStream(self, request, self._retries)
 

@@ -112,8 +112,16 @@ async def test_an_answer_has_a_timeout_by_default(address: str, scripted: Script
     async with Client(address, answer_timeout=50.0) as client:
         await client.answer("hi")
         await client.answer("hi", timeout=20.0)
+        await client.answer("hi", detach=True)
 
-    assert [request.timeout for request in scripted.requests] == [50.0, 20.0]
+    assert [request.timeout for request in scripted.requests] == [50.0, 20.0, None]
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf"), 1e9])
+@pytest.mark.parametrize("name", ["timeout", "answer_timeout"])
+async def test_a_timeout_that_no_server_accepts_is_refused(name: str, seconds: float) -> None:
+    with pytest.raises(RequestError, match=f"^{name} must be"):
+        Client("localhost:1", **{name: seconds})  # type: ignore[arg-type]
 
 
 async def test_options_that_would_be_ignored_are_refused(client: Client, scripted: ScriptedMotet) -> None:
@@ -139,6 +147,11 @@ async def test_a_stream_yields_text_and_parts_and_then_the_whole_answer(client: 
     assert answer.text == "Here it is: fine."
     assert [part.data for part in answer.media] == [PICTURE.data]
     assert answer.media[0].artifact == artifact_of(PICTURE)
+
+
+async def test_a_stream_that_was_not_entered_is_refused(client: Client) -> None:
+    with pytest.raises(RequestError, match="enter it with"):
+        await client.stream("hi").answer()
 
 
 async def test_leaving_a_stream_cancels_the_generation() -> None:
@@ -175,9 +188,11 @@ async def test_an_overloaded_server_gets_the_request_again(overloaded: list[Over
 async def test_retries_are_bounded_by_their_number_and_by_the_timeout(
     overloaded: list[OverloadedError], address: str
 ) -> None:
-    async with Client(address, retries=0) as client:
-        with pytest.raises(OverloadedError):
-            await client.answer("hi")
+    for retries in (0, -1):
+        overloaded.append(OverloadedError("full", retry_after=0.01))
+        async with Client(address, retries=retries) as client:
+            with pytest.raises(OverloadedError):
+                await client.answer("hi")
     overloaded[0].retry_after = 30.0
     async with Client(address) as client:
         with pytest.raises(OverloadedError):

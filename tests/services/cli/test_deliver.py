@@ -52,6 +52,16 @@ async def test_text_and_media_are_delivered_in_order_and_media_as_files(motet: M
     assert delivery.generation.state is State.SUCCEEDED
 
 
+async def test_concurrent_commands_in_one_folder_lose_no_file(motet: Motet, tmp_path: Path) -> None:
+    deliveries = await asyncio.gather(
+        *(deliver(motet, request_for(), OutputFolder(tmp_path), PlainScreen(tmp_path)) for _ in range(4))
+    )
+
+    saved = {part.path.name: part.media.data for each in deliveries for part in each.parts if not isinstance(part, str)}
+    assert len(saved) == 4 * len(MODALITIES)
+    assert saved == files_in(tmp_path)
+
+
 async def test_a_seed_gives_the_same_files_again(motet: Motet, tmp_path: Path) -> None:
     for name in ("first", "second", "other"):
         seed = 2 if name == "other" else 1
