@@ -8,12 +8,15 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from motet.core.media import MAX_MEDIA_BYTES, MEBI
-from motet.core.request import PRIORITIES
+from motet.core.request import MAX_COUNT, PRIORITIES
 from motet.scheduling.fair_queue import AGEING
 
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-Bytes = Annotated[int, Field(ge=1)]
+MIN_SECONDS, MAX_SECONDS = 0.0001, 366 * 86_400.0
+"""Bounds of the settings in seconds: a shorter interval is a loop without a pause, a longer one fits no timestamp."""
+
+Seconds = Annotated[float, Field(ge=MIN_SECONDS, le=MAX_SECONDS, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+Bytes = Annotated[int, Field(ge=1, le=2**50)]
 
 Addresses = str | Annotated[tuple[str, ...], Field(min_length=1)]
 """One address, or the addresses of several replicas."""
@@ -62,7 +65,7 @@ class OrchestratorSettings(BaseSettings):
         default=0.2, description="Seconds before a deadline at which the work stops and `done` is sent."
     )
     heartbeat: Seconds = Field(default=HEARTBEAT, description="Interval of heartbeats on a silent stream, in seconds.")
-    text_interval: Annotated[float, Field(ge=0)] = Field(
+    text_interval: Annotated[float, Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False)] = Field(
         default=0.02, description="Minimum interval between text events, in seconds. 0 sends each piece on its own."
     )
 
@@ -129,7 +132,7 @@ class OrchestratorSettings(BaseSettings):
         default=512 * MEBI,
         description="Maximum size of all artifacts in bytes. The least recently used ones are removed first.",
     )
-    media_cache_bytes: Annotated[int, Field(ge=0)] = Field(
+    media_cache_bytes: Annotated[int, Field(ge=0, le=2**50)] = Field(
         default=64 * MEBI,
         description="Size of the cache of finished media, in bytes. A tenant's equal jobs with equal seeds are cache "
         "hits. With 0, there is no cache, and equal jobs that run at the same time are not shared.",

@@ -14,13 +14,16 @@ from pydantic_settings import SettingsError as UnparsableError
 
 from motet.core.errors import SettingsError
 from motet.models.device import checked_device
+from orchestrator.settings import MAX_SECONDS
 
 ADDRESS: JsonDict = {"metavar": "HOST:PORT"}
 GRACE = 30.0
 """Default time to finish running calls after SIGTERM, in seconds."""
+MAX_CALLS = 1_000_000
+"""Maximum of the limits of concurrent calls."""
 LISTEN = "Address to serve on. Port 0 takes a free port."
 
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False, json_schema_extra={"metavar": "SECONDS"})]
+Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False, json_schema_extra={"metavar": "SECONDS"})]
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -34,7 +37,7 @@ class BundleSettings(BaseSettings):
         description="Folder of a bundle, or the name of a bundle that ships with Motet.",
         json_schema_extra={"metavar": "DIR"},
     )
-    threads: int = Field(1, ge=1, description="Number of CPU threads of each worker.")
+    threads: int = Field(1, ge=1, le=1024, description="Number of CPU threads of each worker.")
     toy: bool = Field(False, description="Use toy workers, which need no weights.")
     toy_delay: Seconds = Field(
         0.0,
@@ -76,9 +79,9 @@ class ServiceSettings(ProcessSettings):
 class WorkerSettings(ServiceSettings, ComputeSettings):
     """Settings that the encoder, the language model and a decoder share."""
 
-    max_running: int = Field(8, ge=1, description="Maximum number of calls that run at the same time.")
+    max_running: int = Field(8, ge=1, le=MAX_CALLS, description="Maximum number of calls that run at the same time.")
     max_queued: int = Field(
-        32, ge=0, description="Maximum number of calls in the queue. Calls beyond it are refused at once."
+        32, ge=0, le=MAX_CALLS, description="Maximum number of calls in the queue. Calls beyond it are refused at once."
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from services.benchmarks.simulation.measured_costs import RECORDED_COSTS
@@ -52,7 +52,11 @@ Plot = Annotated[
 ]
 
 
-class OrchestratorBenchSettings(BaseModel):
+class _Settings(BaseModel):
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class OrchestratorBenchSettings(_Settings):
     """Settings of `motet bench orchestrator`."""
 
     requests: int = Field(300, ge=1, description="Number of sequential requests.")
@@ -61,7 +65,7 @@ class OrchestratorBenchSettings(BaseModel):
     concurrency: int = Field(8, ge=1, description="Number of concurrent requests.")
 
 
-class OverlapBenchSettings(BaseModel):
+class OverlapBenchSettings(_Settings):
     """Settings of `motet bench overlap`."""
 
     bundle: OptionalBundle = None
@@ -71,7 +75,7 @@ class OverlapBenchSettings(BaseModel):
     plot: Plot = None
 
 
-class ServeBenchSettings(BaseModel):
+class ServeBenchSettings(_Settings):
     """Settings of `motet bench serve`."""
 
     server: str | None = Field(
@@ -80,7 +84,7 @@ class ServeBenchSettings(BaseModel):
         json_schema_extra={"metavar": "ADDR"},
     )
     bundle: OptionalBundle = None
-    rates: tuple[float, ...] = Field(
+    rates: tuple[Annotated[float, Field(ge=1e-6)], ...] = Field(
         (1, 2, 3, 4, 6),
         description="Request rate, in requests per second; repeatable.",
         json_schema_extra={"metavar": "R"},
@@ -96,30 +100,35 @@ class ServeBenchSettings(BaseModel):
     )
     first_text: float | None = Field(
         None,
+        ge=0,
         description="Limit until the first text, in seconds. Default: 3 x the idle latency.",
         json_schema_extra=_SECONDS,
     )
     first_media: float | None = Field(
         None,
+        ge=0,
         description="Limit until the first media, in seconds. Default: 3 x the idle latency.",
         json_schema_extra=_SECONDS,
     )
     total: float | None = Field(
-        None, description="Limit of a request, in seconds. Default: 3 x the idle latency.", json_schema_extra=_SECONDS
+        None,
+        ge=0,
+        description="Limit of a request, in seconds. Default: 3 x the idle latency.",
+        json_schema_extra=_SECONDS,
     )
     hang_up: float = Field(0.1, ge=0, le=1, description="Share of callers that cancel at a random moment.")
     seed: Seed = 0
     plot: Plot = None
 
 
-class CalibrateBenchSettings(BaseModel):
+class CalibrateBenchSettings(_Settings):
     """Settings of `motet bench calibrate`."""
 
     bundle: Bundle = "nano"
     repeats: int = Field(2, ge=1, description="Number of repetitions of each measurement.")
 
 
-class SimulateBenchSettings(BaseModel):
+class SimulateBenchSettings(_Settings):
     """Settings of `motet bench simulate`."""
 
     replicas: Annotated[Mapping[str, int], pairs("KIND=NUMBER")] = Field(
@@ -143,7 +152,7 @@ class SimulateBenchSettings(BaseModel):
     seed: Seed = 0
 
 
-class LanguageModelBenchSettings(BaseModel):
+class LanguageModelBenchSettings(_Settings):
     """Settings of `motet bench llm`."""
 
     bundle: Bundle = "nano"
@@ -157,7 +166,7 @@ class LanguageModelBenchSettings(BaseModel):
     threads: int = Field(1, ge=1, description="Number of CPU threads of the model.")
 
 
-class GpuBenchSettings(BaseModel):
+class GpuBenchSettings(_Settings):
     """Settings of `motet bench gpu`."""
 
     sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(
@@ -167,7 +176,7 @@ class GpuBenchSettings(BaseModel):
     smoke: bool = Field(False, description="Run the same code with small models on the CPU.")
 
 
-class DiffusionBenchSettings(BaseModel):
+class DiffusionBenchSettings(_Settings):
     """Settings of `motet bench diffusion`."""
 
     rounds: Rounds = 3
@@ -175,20 +184,20 @@ class DiffusionBenchSettings(BaseModel):
     seed: Seed = 0
 
 
-class ContentionBenchSettings(BaseModel):
+class ContentionBenchSettings(_Settings):
     """Settings of `motet bench contention`."""
 
     bundle: Bundle = "nano"
     rounds: Rounds = 3
 
 
-class SilenceBenchSettings(BaseModel):
+class SilenceBenchSettings(_Settings):
     """Settings of `motet bench silence`."""
 
     rounds: Rounds = 3
 
 
-class EncoderBenchSettings(BaseModel):
+class EncoderBenchSettings(_Settings):
     """Settings of `motet bench encoder`."""
 
     bundle: Bundle = "nano"

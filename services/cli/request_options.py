@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from motet.answers.options import decoder_options_of
 from motet.core.errors import RequestError, SettingsError
 from motet.core.events import TEXT
-from motet.core.request import PRIORITIES, GenerationRequest, Message
+from motet.core.request import MAX_TIMEOUT, MIN_TIMEOUT, PRIORITIES, GenerationRequest, Message
 from services.cli.checks.paths import check_folder
 from services.pairs import pairs
 from services.settings import settings_of
@@ -30,7 +30,7 @@ def _names(typed: object) -> object:
 class RequestOptions(BaseModel):
     """Options of `motet run` and `motet chat` for each request. None is the default of the model or the server."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     only: Annotated[frozenset[str], BeforeValidator(_names)] | None = Field(
         None,
@@ -44,7 +44,11 @@ class RequestOptions(BaseModel):
         {}, description="Guidance scale of a modality. 1 is no guidance.", json_schema_extra={"metavar": "M=X"}
     )
     timeout: float | None = Field(
-        None, ge=0.001, description="Time limit of a request, in seconds.", json_schema_extra={"metavar": "SECONDS"}
+        None,
+        ge=MIN_TIMEOUT,
+        le=MAX_TIMEOUT,
+        description="Time limit of a request, in seconds.",
+        json_schema_extra={"metavar": "SECONDS"},
     )
     min_steps: Annotated[Mapping[str, int], pairs(_NUMBER)] = Field(
         {},

@@ -17,5 +17,7 @@ class DecoderSettings(WorkerSettings):
     batch_tolerance: float = Field(
         0.0,
         ge=0,
+        le=1000,
+        allow_inf_nan=False,
         description="Maximum change of a network output by the other jobs of a denoising step. 0 allows no change.",
     )

@@ -13,7 +13,7 @@ from services.settings import ServiceSettings
 
 _DEFAULT = UploadLimits()
 
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, le=2**50, allow_inf_nan=False)]
 
 
 class OrchestratorServiceSettings(ServiceSettings, OrchestratorSettings):

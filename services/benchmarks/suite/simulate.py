@@ -18,7 +18,7 @@ from motet.core.workers import Decoder, LanguageModel, Workers
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.pool.pool import Member, Pool
 from orchestrator.pool.workers import PooledDecoder, PooledLanguageModel
-from orchestrator.settings import OrchestratorSettings
+from orchestrator.settings import MAX_SECONDS, OrchestratorSettings
 from services.benchmarks.load.client_trace import ClientTrace, latencies
 from services.benchmarks.load.open_loop import ScheduledRequest, poisson_requests, send_all
 from services.benchmarks.load.scripted_toys import scripted_prompt
@@ -29,9 +29,6 @@ from services.benchmarks.simulation.virtual_loop import run_virtually
 from services.benchmarks.simulation.workers import NoEncoder, SimulatedDecoder, SimulatedLanguageModel, SimulatedWorker
 from services.benchmarks.tracing.spans import LANGUAGE_MODEL
 from services.factory import open_bundle
-
-_NEVER = 1e9
-"""Seconds of a timeout that never expires in a simulation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +188,8 @@ async def _orchestrator(
         queue_seconds=queue_seconds,
         max_generations=10**6,
         max_results=100,
-        max_duration=_NEVER,
-        media_job_timeout=_NEVER,
+        max_duration=MAX_SECONDS,
+        media_job_timeout=MAX_SECONDS,
     )
 
     models, decoders = _simulated_workers(manifest, costs, size, rng)
