@@ -61,12 +61,12 @@ class Client:
     Without credentials the connection is not encrypted. `metadata` is sent with every call, such as an `authorization`
     that a proxy reads. `timeout` limits each call except `generate`, `watch` and `download`, in seconds.
     `answer_timeout` is the timeout of answers that have no timeout of their own and are not detached. `retries` is the
-    number of times that they are sent again to an overloaded server, see `AnswerStream`. `async with` closes the
-    client.
+    number of times that they are sent again to an overloaded server, see `AnswerStream`. `proxy` is the URL of an HTTP
+    proxy for remote servers; without it, `MOTET_PROXY` names one. `async with` closes the client.
 
-    Raise `SettingsError` if the address or the metadata are invalid, and `RequestError` for a wrong timeout and in a
-    forked process. Each method raises the error that the server reports, or `RetryableError` if the server cannot be
-    reached.
+    Raise `SettingsError` if the address, the proxy or the metadata are invalid, and `RequestError` for a wrong timeout
+    and in a forked process. Each method raises the error that the server reports, or `RetryableError` if the server
+    cannot be reached.
     """
 
     def __init__(
@@ -78,11 +78,13 @@ class Client:
         timeout: float = 30.0,
         answer_timeout: float = 600.0,
         retries: int = 2,
+        proxy: str | None = None,
     ) -> None:
         address = address or os.environ.get("MOTET_SERVER") or DEFAULT_ADDRESS
         check_timeout("timeout", timeout)
         check_timeout("answer_timeout", answer_timeout)
-        self._connection = Connection(address, credentials, metadata or {}, timeout)
+        proxy = os.environ.get("MOTET_PROXY", "") if proxy is None else proxy
+        self._connection = Connection(address, credentials, metadata or {}, timeout, proxy)
         self._peer = self._connection.peer
         self._answer_timeout = answer_timeout
         self._retries = retries

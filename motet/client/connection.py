@@ -11,6 +11,7 @@ import grpc
 from motet.core.errors import RequestError, SettingsError
 from motet.transport.channel import check_process, open_channel
 from motet.transport.client_call import StreamCall, UnaryCall, open_stream, unary
+from motet.transport.proxy import proxy_of, without_password
 
 _KEY = re.compile(r"(?!grpc-)[0-9a-z_.-]+(?<!-bin)")
 _VALUE = re.compile(r"[ -~]*")
@@ -19,8 +20,8 @@ _VALUE = re.compile(r"[ -~]*")
 class Connection:
     """A channel, and what all calls of a client have in common. `peer` names the server in errors.
 
-    `metadata` is sent with every call. `timeout` limits each call with one response, in seconds. Each call raises
-    `RequestError` if the connection is closed or the process was forked.
+    `metadata` is sent with every call. `timeout` limits each call with one response, in seconds. `proxy` is the URL of
+    an HTTP proxy, or "". Each call raises `RequestError` if the connection is closed or the process was forked.
     """
 
     def __init__(
@@ -29,12 +30,14 @@ class Connection:
         credentials: grpc.ChannelCredentials | None,
         metadata: Mapping[str, str],
         timeout: float,
+        proxy: str,
     ) -> None:
-        self.peer = f"Motet at {address}"
         self._metadata = _checked(metadata)
+        self.channel = open_channel(address, credentials, proxy=proxy)
+        used_proxy = without_password(proxy_of(address, proxy))
+        self.peer = f"Motet at {address}" + (f", through the proxy {used_proxy}," if used_proxy else "")
         self._timeout = timeout
         self._closed = False
-        self.channel = open_channel(address, credentials)
 
     async def unary(self, method: Callable[..., UnaryCall[Any]], request: Any) -> Any:
         """Return the response of a call with one response."""

@@ -33,6 +33,7 @@ class SyncClient:
         timeout: float = 30.0,
         answer_timeout: float = 600.0,
         retries: int = 2,
+        proxy: str | None = None,
     ) -> None:
         self._thread = LoopThread.shared()
 
@@ -44,6 +45,7 @@ class SyncClient:
                 timeout=timeout,
                 answer_timeout=answer_timeout,
                 retries=retries,
+                proxy=proxy,
             )
 
         self._client = self._thread.run(connect())

@@ -24,16 +24,20 @@ def split_address(address: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def check_local(address: str) -> None:
-    """Raise `SettingsError` unless only this machine can reach the address."""
+def is_local(address: str) -> bool:
+    """Return whether an address can be reached only from this machine. Raises `SettingsError` as `split_address`."""
     if address.startswith(("unix:", "unix-abstract:")):
-        return
+        return True
     host, _ = split_address(address)
     try:
-        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
-        local = False
-    if not local:
+        return False
+
+
+def check_local(address: str) -> None:
+    """Raise `SettingsError` unless only this machine can reach the address."""
+    if not is_local(address):
         raise SettingsError(
             f"{address} can be reached from the network, and connections would not be encrypted or authenticated: "
             "use TLS credentials, listen at 127.0.0.1, or set --allow-insecure",

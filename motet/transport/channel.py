@@ -13,6 +13,7 @@ import grpc.aio
 
 from motet.core.errors import RequestError, SettingsError
 from motet.core.media import MEBI
+from motet.transport.proxy import proxy_of
 
 MAX_MESSAGE_BYTES = 4 * MEBI
 """Maximum size of a message in bytes. It is gRPC's default; larger data is sent in chunks."""
@@ -111,15 +112,17 @@ def open_channel(
     health: str | None = None,
     *,
     retries: bool = True,
+    proxy: str = "",
 ) -> grpc.aio.Channel:
     """Open a channel to every replica behind an address. It connects at its first call. Close it after use.
 
     Without credentials, the connection is plain text. With `health`, calls go only to replicas whose health service
     reports SERVING for that name; "" is the whole process. With `retries`, gRPC repeats calls that fail with
     UNAVAILABLE before their first response, up to three attempts, which is for calls that are safe to repeat. The
-    orchestrator's channels to its workers have none, because its pools retry.
+    orchestrator's channels to its workers have none, because its pools retry. With `proxy`, a URL, the connection goes
+    through this HTTP proxy, unless the address is local.
 
-    Raises `SettingsError` for an invalid address, and `RequestError` in a forked process, see `check_process`.
+    Raises `SettingsError` for an invalid address or proxy, and `RequestError` in a forked process, see `check_process`.
     """
     global _process
     check_process()
@@ -129,7 +132,11 @@ def open_channel(
         config |= _RETRIES
     if health is not None:
         config["healthCheckConfig"] = {"serviceName": health}
-    options = (*_CLIENT_OPTIONS, ("grpc.service_config", json.dumps(config)))
+    address = checked_address(address)
+    # By default, gRPC uses the proxy that the environment's `http_proxy` names, also for loopback addresses.
+    used_proxy = proxy_of(address, proxy)
+    proxy_options = ("grpc.http_proxy", used_proxy) if used_proxy else ("grpc.enable_http_proxy", 0)
+    options = (*_CLIENT_OPTIONS, ("grpc.service_config", json.dumps(config)), proxy_options)
     if credentials is None:
-        return grpc.aio.insecure_channel(checked_address(address), options)
-    return grpc.aio.secure_channel(checked_address(address), credentials, options)
+        return grpc.aio.insecure_channel(address, options)
+    return grpc.aio.secure_channel(address, credentials, options)

@@ -23,10 +23,11 @@ SERVICE_SETTINGS: tuple[type[ServiceSettings], ...] = (
 )
 """The settings of each kind of service."""
 
-_OTHER_NAMES = frozenset({"MOTET_EMOJI", "MOTET_SERVER"})
+_OTHER_NAMES = frozenset({"MOTET_EMOJI", "MOTET_PROXY", "MOTET_SERVER"})
 """Variables that are not settings of a service.
 
-The training of the nano bundle reads `MOTET_EMOJI`. The Python client and the commands read `MOTET_SERVER`.
+The training of the nano bundle reads `MOTET_EMOJI`. The Python client and the commands read `MOTET_SERVER` and
+`MOTET_PROXY`.
 """
 
 # Kubernetes and Docker add variables about each service, such as MOTET_ENCODER_PORT_50051_TCP_ADDR for a service with
