@@ -12,6 +12,9 @@ from motet.core.media import Media
 from motet.core.preprocessing import AS_SHOWN, Preprocessing
 from motet.media.clip_starts import ends_of_parts
 from motet.media.decode import decode_clip, decode_clip_ends, probe
+from motet.media.formats.clips import read
+from motet.media.limits import DEFAULT_LIMITS, MediaLimits
+from motet.media.reading import Reading
 from tests.media.clips import RATE, SIDE, TURNS, clip_with, pictures, trimmed, turned
 
 SLOW = tuple(range(0, 120, 30))  # a frame every three seconds
@@ -131,3 +134,24 @@ async def test_an_encoder_s_way_decides_which_frames_are_read() -> None:
     assert sorted(to_end.frames) == [0, 5, 10, 15, 19, 20, 24, 29, 34, 39]
     assert sorted(before_end.frames) == [0, 4, 8, 12, 16, 19, 23, 27, 31, 35]
     assert to_end[39].shape == (*SIDE, 3)
+
+
+def test_only_the_packets_that_wanted_frames_need_are_decoded() -> None:
+    promised: list[float] = []
+    data = clip_with(frames=120)
+    for output in ("elements", "views"):
+        read(data, Reading("video/mp4", DEFAULT_LIMITS, AS_SHOWN, output, promised.append))
+
+    # Ten of 120 frames are wanted. There are ten groups of twelve packets.
+    assert promised[1] < 0.7 * promised[0]
+
+
+async def test_the_frames_that_an_encoder_reads_have_full_size_in_long_clips() -> None:
+    limits = MediaLimits(clip_pixels=12 * SIDE[0] * SIDE[1])
+    clip = Media("", clip_with())
+
+    ends = await decode_clip_ends(clip, limits)
+    frames, _ = await decode_clip(clip, limits)
+
+    assert ends[0].shape == (*SIDE, 3)
+    assert frames.shape[1] < SIDE[0]
