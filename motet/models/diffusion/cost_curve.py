@@ -181,7 +181,9 @@ class CostCurve:
         # If the file cannot be written, every process measures again.
         with contextlib.suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            unfinished.write_text(json.dumps(stored, indent=1))
+            # Exclusive creation never follows a link that another user planted.
+            with unfinished.open("x") as file:
+                file.write(json.dumps(stored, indent=1))
             unfinished.replace(self._file)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,18 @@ def test_a_broken_file_is_ignored_and_replaced(tmp_path: Path, content: str) -> 
 def test_without_a_writable_folder_the_curve_is_still_measured(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert measured(CostCurve(folder=tmp_path / "file", subject=SUBJECT), {2: 1.5, 3: 1.0}).size(2) == 2
+
+
+def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
+    measured(CostCurve(folder=tmp_path / "costs", subject=SUBJECT), {2: 1.5, 3: 1.0})
+    (file,) = (tmp_path / "costs").iterdir()
+    (tmp_path / "victim").write_text("mine")
+    file.with_suffix(f".{os.getpid()}").symlink_to(tmp_path / "victim")
+    file.unlink()
+
+    measured(CostCurve(folder=tmp_path / "costs", subject=SUBJECT), {2: 1.5, 3: 1.0})
+
+    assert (tmp_path / "victim").read_text() == "mine"
 
 
 def test_the_subject_names_the_bundle_the_processor_and_the_number_of_threads() -> None:
