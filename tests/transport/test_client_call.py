@@ -14,7 +14,7 @@ SOURCES = [
     for path in (Path(motet.__file__).parents[1] / folder).rglob("*.py")
     if "_pb2" not in path.name and "benchmarks" not in path.parts
 ]
-GUARD_NAMES = {"open_stream", "unary", "_unary", "_events"}
+GUARD_NAMES = {"open_stream", "unary", "stream"}
 
 
 def stub_calls(function: ast.AST) -> Iterator[str]:
