@@ -99,8 +99,9 @@ def open_bundle(name: str, parts: tuple[str, ...] | None = None) -> Bundle:
     `parts` limits the verification to these subfolders. Raises `BundleError`, which names the wrong file.
     """
     # Unlike Path.is_dir, os.path.isdir returns False for a name that no folder can have.
-    if "/" in name and not os.path.isdir(name):
-        raise BundleError(f"there is no folder {name}: name a shipped bundle, or the folder of a bundle")
+    if not os.path.isdir(name) and ("/" in name or os.path.exists(name)):
+        found = f"{name} is a file" if os.path.exists(name) else f"there is no folder {name}"
+        raise BundleError(f"{found}: name a shipped bundle, or the folder of a bundle")
     bundle = Bundle.load(Path(name) if os.path.isdir(name) else bundle_folder(name), parts)
     for file in bundle.manifest.files_in(parts):
         if file.endswith(".safetensors"):

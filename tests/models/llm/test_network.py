@@ -130,10 +130,13 @@ def test_a_checkpoint_in_several_files_is_loaded_as_one(bundle: Bundle) -> None:
     assert all(torch.equal(loaded[name], expected[name]) for name in expected)
 
 
-def test_loading_a_language_model_imports_neither_transformers_nor_peft() -> None:
+def test_loading_a_language_model_imports_no_transformers_no_peft_and_no_compiler(bundle: Bundle) -> None:
+    """Each of them would take a second of a command's start, or more."""
     program = (
-        "import sys; import motet.models.llm.language_model\n"
-        "sys.exit(str({'transformers', 'peft', 'torch._dynamo'} & set(sys.modules) or ''))"
+        "import sys; from pathlib import Path; from motet.core.bundle import Bundle\n"
+        "from motet.models.llm.language_model import load_language_model\n"
+        f"load_language_model(Bundle.load(Path({str(bundle.folder)!r}))).close()\n"
+        "sys.exit(str({'transformers', 'peft', 'torch._dynamo', 'sympy'} & set(sys.modules) or ''))"
     )
 
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stderr.strip() == ""

@@ -106,6 +106,7 @@ def test_json_lines_are_in_order_and_name_complete_files(tmp_path: Path) -> None
         (["run", "hello", "--server", "not an address"], 2, "HOST:PORT"),
         (["run", "hello", "--bundle", "nowhere/at/all"], 2, "BUNDLE_INVALID"),
         (["run", "hello", "--bundle", "missing"], 2, "BUNDLE_INVALID"),
+        (["run", "hello", "--bundle", "/dev/null"], 2, "/dev/null is a file"),
         (["run", "hello", "--toy", "--image", "absent.png"], 2, "absent.png is not a file"),
         (["run", "hello", "--server", "127.0.0.1:1", "--bundle", "missing"], 2, "--bundle has no effect with --server"),
         (["chat", "--server", "127.0.0.1:1", "--device", "cpu"], 2, "--device has no effect with --server"),

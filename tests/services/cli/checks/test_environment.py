@@ -57,8 +57,6 @@ def test_a_port_that_a_person_sets_is_not_taken_for_one_from_kubernetes() -> Non
     "command",
     [
         ["run", "hello", "--toy"],
-        ["chat", "--toy"],
-        ["models", "--toy"],
         ["up", "--toy", "--port", "0"],
         ["serve", "encoder", "--toy", "--listen", "127.0.0.1:0"],
         ["bench", "hardware"],
