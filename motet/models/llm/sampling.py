@@ -50,7 +50,9 @@ def _draw(samplers: Sequence[Sampler], logits: Tensor) -> Tensor:
     def column(numbers: list[float]) -> Tensor:
         return torch.tensor(numbers, dtype=torch.float64, device=logits.device)[:, None]
 
-    probabilities = torch.softmax(logits.double() / column([sampler.temperature for sampler in samplers]), dim=1)
+    # The greatest logit is 0, so that its quotient is finite at every temperature.
+    centred = logits.double() - logits.max(dim=1, keepdim=True).values
+    probabilities = torch.softmax(centred / column([sampler.temperature for sampler in samplers]), dim=1)
     if any(sampler.top_p < 1 for sampler in samplers):
         minimum = _min_probability(probabilities, column([sampler.top_p for sampler in samplers]))
         probabilities = probabilities.masked_fill_(probabilities < minimum, 0)

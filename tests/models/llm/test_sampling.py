@@ -25,6 +25,13 @@ def test_temperature_zero_selects_the_most_likely_allowed_token() -> None:
     assert sample(sampler, excluding(0)) == [1]
 
 
+@pytest.mark.parametrize("temperature", [math.ulp(0.0), 1e-308, 1e-30])
+def test_a_tiny_temperature_draws_the_most_likely_token(temperature: float) -> None:
+    assert set(sample(Sampler(temperature, 1.0, seed=0), LOGITS, 20)) == {0}
+    assert set(sample(Sampler(temperature, 0.5, seed=0), -LOGITS, 20)) == {3}
+    assert set(sample(Sampler(temperature, math.ulp(0.0), seed=0), excluding(0), 20)) == {1}
+
+
 def test_an_excluded_token_is_never_drawn() -> None:
     assert set(sample(Sampler(5.0, 1.0, seed=0), excluding(1, 3), 200)) == {0, 2}
     assert set(sample(Sampler(5.0, 0.99, seed=0), excluding(0, 3), 200)) == {1, 2}
