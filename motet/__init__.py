@@ -18,6 +18,7 @@ __all__ = [
     "Client",
     "Conversation",
     "DeadlineError",
+    "DecoderOptions",
     "FailurePolicy",
     "FaultError",
     "GenerationRequest",

@@ -51,6 +51,7 @@ from motet.core.errors import RetryableError as RetryableError
 from motet.core.errors import SettingsError as SettingsError
 from motet.core.media import Media as Media
 from motet.core.request import ArtifactName as ArtifactName
+from motet.core.request import DecoderOptions as DecoderOptions
 from motet.core.request import FailurePolicy as FailurePolicy
 from motet.core.request import GenerationRequest as GenerationRequest
 from motet.core.request import Message as Message
