@@ -47,16 +47,18 @@ def prepare_streams() -> None:
     """Make the standard streams usable. Call it once, before a command opens files.
 
     A closed stream is replaced by the null device, so that no later file gets its number. A character that a stream's
-    encoding lacks is written as an escape, such as `\\\\u2014`.
+    encoding lacks is written as an escape, such as `\\u2014`.
     """
     for number in (STDIN, STDOUT, STDERR):
         try:
             os.fstat(number)
         except OSError:
             _closed.add(number)
-            os.dup2(null := os.open(os.devnull, os.O_RDWR), number)
+            null = os.open(os.devnull, os.O_RDWR)
             if null != number:
+                os.dup2(null, number)
                 os.close(null)
+            os.set_inheritable(number, True)
     if STDIN in _closed:
         sys.stdin = open(STDIN, closefd=False)  # noqa: SIM115
     sys.stdout = _writer(_Output(STDOUT, "w", closefd=False), sys.stdout)

@@ -103,3 +103,14 @@ def test_a_terminal_shows_what_is_being_loaded(tmp_path: Path) -> None:
         terminal.press(b"\x03")
 
         assert terminal.end() == Exit.INTERRUPTED
+
+
+def test_a_chat_on_a_terminal_has_line_editing(tmp_path: Path) -> None:
+    with run_on_terminal("chat", "--toy", "--only", "text", "--out", tmp_path / "out") as terminal:
+        terminal.wait_for("> ")
+        # Control-A moves the cursor to the start of the line.
+        terminal.press(b"ello\x01h\r")
+        terminal.wait_for("You said: hello.")
+        terminal.press(b"\x04")
+
+        assert terminal.end() == Exit.OK
