@@ -44,7 +44,11 @@ MEDIA_JOB_SECONDS = Histogram(
     ["modality"],
     buckets=_SECONDS,
 )
-MEDIA_JOB_RETRIES = Counter("motet_media_job_retries_total", "Media jobs retried after a worker error.", ["modality"])
+MEDIA_JOB_RETRIES = Counter(
+    "motet_media_job_retries_total",
+    "Second and later attempts of media jobs, after a worker's error or silence.",
+    ["modality"],
+)
 POOL_OUTSTANDING_SECONDS = Gauge(
     "motet_pool_outstanding_seconds",
     "Predicted seconds of work that a replica has left. replica is its index in the settings.",

@@ -92,11 +92,14 @@ class Hedges(Generic[Worker]):
 
     async def _abandon(self, hedge: Attempt[Worker]) -> None:
         metrics.POOL_HEDGES.labels(self._name, "lost").inc()
-        assert hedge.reading_ahead is not None
-        hedge.reading_ahead.cancel()
-        await asyncio.wait({hedge.reading_ahead})
-        await hedge.close()
-        self._end(hedge, None)
+        reading = hedge.reading_ahead
+        assert reading is not None
+        reading.cancel()
+        try:
+            await asyncio.wait({reading})
+            await hedge.close()
+        finally:
+            self._release(hedge, None)
 
     def _measure(self) -> None:
         """Measure the silence of all attempts, and hedge those that are silent for too long."""
@@ -127,7 +130,7 @@ class Hedges(Generic[Worker]):
         if call.hedge is not None or self._budget < 1 or not others:
             return
         self._budget -= 1
-        attempt.replica.stalled = True
+        attempt.replica.stalled = attempt.replica.watched
         replica = earliest([other for other in others if other.free] or others, call)
         call.hedge = hedge = replica.start(call, moment)
         hedge.reading_ahead = asyncio.create_task(self._read_ahead(hedge, attempt))
@@ -165,6 +168,12 @@ class Hedges(Generic[Worker]):
         """End a hedge that failed, and return False."""
         if hedge.call.hedge is hedge:
             hedge.call.hedge = None
-        await hedge.close()
-        self._end(hedge, error)
+        try:
+            await hedge.close()
+        finally:
+            self._release(hedge, error)
         return False
+
+    def _release(self, hedge: Attempt[Worker], error: MotetError | None) -> None:
+        if hedge in hedge.replica.attempts:  # A hedge that fails may be abandoned at the same moment.
+            self._end(hedge, error)

@@ -163,10 +163,12 @@ class Pool(Generic[Worker]):
                     raise
                 error = attempt.error
             finally:
-                await attempt.close()
-                self._end(attempt, error, receiver.complete)
-                if call.hedge is not None and not isinstance(error, RetryableError):
-                    await self._hedges.stop(call)
+                try:
+                    await attempt.close()
+                finally:
+                    self._end(attempt, error, receiver.complete)
+                    if call.hedge is not None and not isinstance(error, RetryableError):
+                        await self._hedges.stop(call)
             assert error is not None
             attempt = await self._hedges.take_over(attempt) or await self._next_attempt(attempt, error, deadline)
 

@@ -12,7 +12,10 @@ from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.workers import Progress
 from motet.toys.workers import InjectedFault, Pause
-from tests.orchestrator.pool_harness import LOST, STEPS, PoolHarness, job_of, settle
+from orchestrator.pool.pool import Member, Pool
+from orchestrator.pool.workers import PooledDecoder
+from orchestrator.settings import OrchestratorSettings
+from tests.orchestrator.pool_harness import LOST, STEPS, FreezableDecoder, PoolHarness, decode_to_end, job_of, settle
 from tests.waiting import in_virtual_time
 
 
@@ -164,3 +167,41 @@ async def test_marking_a_replica_away_ends_its_calls_and_they_go_elsewhere():
         assert harness.counts == [1, 1]
         assert harness.toys[0].running == 0
         assert harness.idle
+
+
+@in_virtual_time
+async def test_a_slot_is_released_even_if_the_worker_does_not_stop():
+    class Stubborn:
+        async def decode(self, job, deadline):
+            try:
+                while True:
+                    await asyncio.sleep(1)
+                    yield Progress(1, 10)
+            finally:
+                await asyncio.sleep(100)
+
+    pool = Pool("a", [Member(Stubborn())], OrchestratorSettings())
+    job = asyncio.create_task(decode_to_end(PooledDecoder(pool, STEPS), job_of(1), Deadline.never()))
+    await asyncio.sleep(0.5)
+    for _ in range(2):
+        job.cancel()
+        await asyncio.sleep(1)
+
+    assert job.cancelled()
+    assert pool.outstanding == [0.0]
+
+
+@in_virtual_time
+async def test_a_replica_that_reports_no_load_is_used_again_after_a_silent_call():
+    toys = [FreezableDecoder("a", steps=STEPS, delay=0.1) for _ in range(2)]
+    pool = Pool("a", [Member(toy) for toy in toys], OrchestratorSettings(), initial_estimate=0.1)
+    decoder = PooledDecoder(pool, STEPS)
+    for _ in range(2):
+        await asyncio.gather(*(decode_to_end(decoder, job_of(seed), Deadline.never()) for seed in range(2)))
+    toys[0].frozen = True
+    await asyncio.gather(*(decode_to_end(decoder, job_of(seed), Deadline.never()) for seed in range(2)))
+    toys[0].frozen = False
+    before = len(toys[0].seen)
+    await asyncio.gather(*(decode_to_end(decoder, job_of(seed), Deadline.never()) for seed in range(2)))
+
+    assert len(toys[0].seen) == before + 1
