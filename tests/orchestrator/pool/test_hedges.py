@@ -181,13 +181,14 @@ async def test_a_slot_is_released_even_if_the_worker_does_not_stop():
                 await asyncio.sleep(100)
 
     pool = Pool("a", [Member(Stubborn())], OrchestratorSettings())
-    job = asyncio.create_task(decode_to_end(PooledDecoder(pool, STEPS), job_of(1), Deadline.never()))
-    await asyncio.sleep(0.5)
-    for _ in range(2):
-        job.cancel()
-        await asyncio.sleep(1)
+    events = PooledDecoder(pool, STEPS).decode(job_of(1), Deadline.never())
+    await anext(events)
+    closing = asyncio.create_task(events.aclose())
+    await asyncio.sleep(1)
+    closing.cancel()
+    await settle()
 
-    assert job.cancelled()
+    assert closing.cancelled()
     assert pool.outstanding == [0.0]
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, Reason, RetryableError
-from motet.toys.workers import InjectedFault, Pause
-from tests.orchestrator.pool_harness import LOST, UNREACHABLE, PoolHarness, settle
+from motet.toys.workers import InjectedFault, Pause, ToyDecoder
+from services.benchmarks.simulation.virtual_loop import run_virtually
+from tests.orchestrator.pool_harness import LOST, STEPS, UNREACHABLE, PoolHarness, decode_to_end, job_of, settle
 from tests.waiting import in_virtual_time
 
 
@@ -165,3 +169,48 @@ async def test_a_process_that_stood_still_does_not_lose_its_replicas():
 
         assert harness.counts == [1, 1]
         assert harness.pool.available
+
+
+FAILURES = st.tuples(
+    st.floats(0, 8), st.integers(0, 2), st.sampled_from(["freeze", "disconnect", "fail"]), st.floats(0, 9)
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 8), st.booleans()), max_size=12), st.lists(FAILURES, max_size=6))
+def test_equal_jobs_have_equal_media_and_no_work_is_left_after_any_failures(arrivals, failures):
+    async def run_one(harness, seed, at, cancelled):
+        await asyncio.sleep(at)
+        job = harness.start(seed=seed)
+        if cancelled:
+            await asyncio.sleep(0.7)
+            job.cancel()
+        with suppress(RetryableError, asyncio.CancelledError):
+            assert (await job)[0] == (await decode_to_end(ToyDecoder(steps=STEPS), job_of(seed), Deadline.never()))[0]
+
+    async def disturb(harness, at, number, failure, seconds):
+        await asyncio.sleep(at)
+        if failure == "freeze":
+            harness.freeze(number)
+            await asyncio.sleep(seconds)
+            harness.freeze(number, False)
+        elif failure == "fail":
+            harness.toys[number]._fault = InjectedFault(LOST, after=3, times=2)
+        else:
+            harness.feeds[number].disconnect()
+            await asyncio.sleep(seconds)
+            harness.feeds[number].send(slots=2)
+
+    async def program():
+        async with PoolHarness(None, None, None, slots=2) as harness:
+            await asyncio.gather(*(harness.start(seed=number) for number in range(6)))
+            async with asyncio.TaskGroup() as group:
+                for seed, (at, cancelled) in enumerate(arrivals):
+                    group.create_task(run_one(harness, seed, at, cancelled))
+                for failure in failures:
+                    group.create_task(disturb(harness, *failure))
+            await settle()
+            assert harness.idle
+            assert harness.running == [0, 0, 0]
+
+    run_virtually(program())
