@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from services.cli.screens.json_lines import JsonScreen
 from services.cli.screens.live_screen import LiveScreen
 from services.cli.screens.plain_screen import PlainScreen
 from services.cli.screens.screen import SavedMedia, Screen
+from services.lazy import LazyWorker, decoder_name
 
 PICTURE = Media("image/png", b"picture")
 ARTIFACT = Artifact("artifacts/a", "image", "image/png", 7, PICTURE.sha256, 0.0)
@@ -114,6 +116,23 @@ def test_a_terminal_shows_bars_failures_and_file_names(tmp_path: Path) -> None:
     assert str(tmp_path / "01-image.png") in last_frame
     assert "the worker is gone (WORKER_LOST)" in last_frame
     assert "partial in 2.0 s" in last_frame
+
+
+def test_a_terminal_and_a_pipe_show_what_is_being_loaded(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    output, release = io.StringIO(), threading.Event()
+    LazyWorker(release.wait, decoder_name("audio")).start()
+
+    with LiveScreen(tmp_path, Console(file=output, force_terminal=True, width=200)) as screen:
+        screen.show(Event(1, 1.5, PartStarted("p0", 0, "audio", "audio/wav", 0)), None, None)
+        screen.show(Event(2, 1.5, PartStarted("p1", 1, "image", "image/png", 0)), None, None)
+    with PlainScreen(tmp_path):
+        release.set()
+
+    last_frame = output.getvalue().rpartition("audio")[2]
+    assert "loading the audio decoder ..." in output.getvalue()
+    assert "loading" in last_frame.partition("image")[0]
+    assert "waiting" in last_frame.partition("image")[2]
+    assert capsys.readouterr().err == "motet: loading the audio decoder\n"
 
 
 def test_control_characters_of_a_text_do_not_reach_the_terminal(tmp_path: Path) -> None:
