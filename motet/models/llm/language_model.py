@@ -57,8 +57,9 @@ class LlamaLanguageModel:
 
     async def _tokenize(self, prompt: Prompt, deadline: Deadline) -> TokenizedPrompt:
         """Tokenize the prompt, on a thread if it is long. The thread stops before the next turn if the call ends."""
-        # The response has at least one token.
+        # The response has at least one token. Earlier exchanges leave more, so that a chat has complete responses.
         limit = self._context.positions - 1
+        reserve = min(prompt.max_tokens, self._context.positions // 4)
         cancelled = False
 
         def check() -> None:
@@ -67,9 +68,9 @@ class LlamaLanguageModel:
             deadline.check("the language model tokenized the prompt")
 
         if _size_of(prompt) <= MAX_SIZE_ON_LOOP:
-            return self._prompt_builder.build(prompt.turns, limit, check)
+            return self._prompt_builder.build(prompt.turns, limit, check, reserve=reserve)
         try:
-            return await asyncio.to_thread(self._prompt_builder.build, prompt.turns, limit, check)
+            return await asyncio.to_thread(self._prompt_builder.build, prompt.turns, limit, check, reserve=reserve)
         finally:
             cancelled = True
 

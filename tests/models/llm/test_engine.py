@@ -110,8 +110,8 @@ async def test_a_short_prompt_does_not_wait_for_the_prefill_of_a_long_one(load: 
 
 async def test_the_common_prefix_of_two_prompts_is_computed_once(load: Load) -> None:
     model = load()
-    turns = (Turn("user", ("look " * 20,)), Turn("assistant", ("I see. " * 8,)), Turn("user", ("what?",)))
-    first, third = Prompt(turns[:1], max_tokens=5), Prompt(turns, NO_CEILING, max_tokens=40)
+    turns = (Turn("user", ("look " * 15,)), Turn("assistant", ("I see. " * 6,)), Turn("user", ("what?",)))
+    first, third = Prompt(turns[:1], max_tokens=5), Prompt(turns, NO_CEILING, max_tokens=20)
     expected = await generate(load(), third)
     await generate(model, first)
 

@@ -52,11 +52,14 @@ class PromptBuilder:
         self._bos_token_id = bos_token_id
         self._encoder_width = encoder_width
 
-    def build(self, turns: Sequence[Turn], limit: int, check: Callable[[], None] = lambda: None) -> TokenizedPrompt:
+    def build(
+        self, turns: Sequence[Turn], limit: int, check: Callable[[], None] = lambda: None, *, reserve: int = 0
+    ) -> TokenizedPrompt:
         """Return the prompt of a conversation, of at most `limit` tokens.
 
-        A prompt that is too long loses its oldest exchanges. Each turn is tokenized at most once, the newest first, and
-        turns that do not fit are not tokenized. `check` is called before each turn, and stops the work by raising.
+        A prompt that is too long loses its oldest exchanges. Exchanges before the last turn leave `reserve` tokens of
+        the limit for the response. Each turn is tokenized at most once, the newest first, and turns that do not fit are
+        not tokenized. `check` is called before each turn, and stops the work by raising.
         Raises `RequestError` if the last turn alone is too long, or is not a user's turn.
         """
         if not turns or turns[-1].role != "user":
@@ -72,7 +75,7 @@ class PromptBuilder:
                     raise _too_long(limit - room + tokens, limit)
                 break
             exchanges.appendleft(exchange)
-            room -= tokens + len(self._next_user)
+            room -= tokens + len(self._next_user) + (reserve if last else 0)
             end = start
         return self._join(exchanges)
 

@@ -105,6 +105,20 @@ def test_each_turn_is_tokenized_once_and_turns_that_do_not_fit_are_not_tokenized
     assert set(map(str, range(250, 255))) <= set(seen), "the newest turns are kept"
 
 
+def test_oldest_exchanges_make_room_for_the_response_but_the_last_turn_stays(tokenizer: Tokenizer) -> None:
+    builder = builder_of(tokenizer)
+    turns = conversation(*["x " * 20] * 41)
+
+    full, reserved = builder.build(turns, 500), builder.build(turns, 500, reserve=100)
+
+    assert 400 < len(full) <= 500
+    assert 300 < len(reserved) <= 400
+    assert full.ids.tolist()[-300:] == reserved.ids.tolist()[-300:]
+    last = builder.build(conversation("x " * 200), 500)
+    assert len(last) > 400
+    assert builder.build(conversation("a", "b", "x " * 200), 500, reserve=100).ids.tolist() == last.ids.tolist()
+
+
 def test_a_text_that_is_too_long_in_bytes_is_refused_before_it_is_tokenized(tokenizer: Tokenizer) -> None:
     recording = RecordingTokenizer(tokenizer)
     builder = builder_of(recording)
