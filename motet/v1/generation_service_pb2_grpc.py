@@ -77,7 +77,8 @@ class GenerationServiceServicer:
 
         The deadline of the call is the deadline of the generation. If the call is cancelled, the generation is cancelled,
         unless detach is set. An invalid request fails before any event. The final status is OK if the generation succeeded
-        or is partial; otherwise it is the generation's error.
+        or is partial; otherwise it is the generation's error. A caller that reads so slowly that the finished generation is
+        removed first gets NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,7 +42,8 @@ class GenerationServiceStub:
 
     The deadline of the call is the deadline of the generation. If the call is cancelled, the generation is cancelled,
     unless detach is set. An invalid request fails before any event. The final status is OK if the generation succeeded
-    or is partial; otherwise it is the generation's error.
+    or is partial; otherwise it is the generation's error. A caller that reads so slowly that the finished generation is
+    removed first gets NOT_FOUND.
     """
     WatchGeneration: _grpc.UnaryStreamMultiCallable[_generation_service_pb2.WatchGenerationRequest, _generation_service_pb2.WatchGenerationResponse]
     """WatchGeneration streams the events of a generation after a given sequence: first the past events, then new ones, up
@@ -75,7 +76,8 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
 
     The deadline of the call is the deadline of the generation. If the call is cancelled, the generation is cancelled,
     unless detach is set. An invalid request fails before any event. The final status is OK if the generation succeeded
-    or is partial; otherwise it is the generation's error.
+    or is partial; otherwise it is the generation's error. A caller that reads so slowly that the finished generation is
+    removed first gets NOT_FOUND.
     """
     WatchGeneration: _aio.UnaryStreamMultiCallable[_generation_service_pb2.WatchGenerationRequest, _generation_service_pb2.WatchGenerationResponse]  # type: ignore[assignment]
     """WatchGeneration streams the events of a generation after a given sequence: first the past events, then new ones, up
@@ -111,7 +113,8 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         The deadline of the call is the deadline of the generation. If the call is cancelled, the generation is cancelled,
         unless detach is set. An invalid request fails before any event. The final status is OK if the generation succeeded
-        or is partial; otherwise it is the generation's error.
+        or is partial; otherwise it is the generation's error. A caller that reads so slowly that the finished generation is
+        removed first gets NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

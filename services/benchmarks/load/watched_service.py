@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from time import perf_counter, thread_time
 from typing import Any
@@ -42,6 +43,10 @@ class Silence:
     seconds: float
     processor_seconds: float
 
+    def longer(self, other: Silence) -> Silence:
+        """Return the longer of two silences, by each of the two times."""
+        return Silence(max(self.seconds, other.seconds), max(self.processor_seconds, other.processor_seconds))
+
 
 class SilenceFile:
     """A reader of the silences of a watched service."""
@@ -62,8 +67,7 @@ class SilenceFile:
 
     def longest(self) -> Silence:
         """Return the longest of the silences since the last call, by each of the two times."""
-        silences = [Silence(0.0, 0.0), *self.read()]
-        return Silence(max(one.seconds for one in silences), max(one.processor_seconds for one in silences))
+        return reduce(Silence.longer, self.read(), Silence(0.0, 0.0))
 
 
 async def record_silences(path: Path) -> None:

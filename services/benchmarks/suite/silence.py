@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,7 +22,7 @@ from services.child_process import ChildProcess
 
 TOGETHER = "all together"
 
-_MAX_SILENCE = 100.0
+_BAR = at_most(100)
 """Bar of the longest silence on an idle machine, in milliseconds."""
 
 _SETTLE = 0.1
@@ -84,33 +84,36 @@ def measure(rounds: int) -> Report:
 
 async def _measure(rounds: int) -> Report:
     calls = limit_calls()
-    longest: dict[tuple[str, str], float] = {}
+    longest: dict[str, dict[str, Silence]] = {}
     async with watched_deployment() as deployment:
         await deployment.silences(*calls)  # imports what the first calls need
         for _ in range(rounds):
             for name, batch in [*((call.name, [call]) for call in calls), (TOGETHER, calls)]:
                 for kind, silence in (await deployment.silences(*batch)).items():
-                    longest[kind, name] = max(longest.get((kind, name), 0.0), 1000 * silence.seconds)
-    by_service: dict[str, dict[str, float]] = {}
-    for (kind, name), milliseconds in longest.items():
-        by_service.setdefault(kind, {})[name] = milliseconds
-    return report(by_service, rounds)
+                    by_call = longest.setdefault(kind, {})
+                    by_call[name] = silence.longer(by_call.get(name, silence))
+    return report(longest, rounds)
 
 
-def report(longest: Mapping[str, Mapping[str, float]], rounds: int) -> Report:
-    """Return the report of the longest silences in milliseconds, by service and call."""
+def report(longest: Mapping[str, Mapping[str, Silence]], rounds: int) -> Report:
+    """Return the report of the longest silences, by service and call."""
     figures = []
     for kind, by_call in longest.items():
-        alone = {name: value for name, value in by_call.items() if name != TOGETHER}
-        worst = max(alone, key=alone.__getitem__)
-        figures += [
-            Figure(f"longest silence of the {kind}, one call at a time", alone[worst], "ms", bar=at_most(_MAX_SILENCE)),
-            Figure(f"longest silence of the {kind}, {TOGETHER}", by_call[TOGETHER], "ms", bar=at_most(_MAX_SILENCE)),
-        ]
+        alone = max((silence for name, silence in by_call.items() if name != TOGETHER), key=lambda one: one.seconds)
+        together = by_call[TOGETHER]
+        for name, seconds in (
+            ("one call at a time", alone.seconds),
+            (TOGETHER, together.seconds),
+            (f"{TOGETHER}, processor time", together.processor_seconds),
+        ):
+            figures.append(Figure(f"longest silence of the {kind}, {name}", 1000 * seconds, "ms", bar=_BAR))
     return Report(
         "silence",
         {"rounds": rounds},
         figures,
-        notes=["A silence is a time in which the event loop of a service runs nothing else, such as a health check."],
-        details={kind: dict(by_call) for kind, by_call in longest.items()},
+        notes=[
+            "A silence is a time in which the event loop of a service runs nothing else, such as a health check.",
+            "The processor time of a silence excludes the time in which other processes had the processor.",
+        ],
+        details={kind: {name: asdict(one) for name, one in by_call.items()} for kind, by_call in longest.items()},
     )

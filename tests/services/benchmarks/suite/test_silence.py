@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from services.benchmarks.load.limit_calls import LimitCall, limit_calls
-from services.benchmarks.load.watched_service import SilenceFile, record_silences
+from services.benchmarks.load.watched_service import Silence, SilenceFile, record_silences
 from services.benchmarks.suite.silence import TOGETHER, WatchedDeployment, report, watched_deployment
 
 MAX_SILENCE = 1.0
@@ -84,7 +84,8 @@ async def test_a_blocked_event_loop_is_a_silence(tmp_path: Path) -> None:
 
 
 def test_the_report_has_a_bar_for_each_service_alone_and_together() -> None:
-    result = report({"encoder": {"a": 3.0, "b": 99.0, TOGETHER: 101.0}}, rounds=1)
+    silences = {"a": Silence(0.003, 0.002), "b": Silence(0.099, 0.001), TOGETHER: Silence(0.101, 0.05)}
+    result = report({"encoder": silences}, rounds=1)
 
-    assert [(figure.value, figure.met) for figure in result.figures] == [(99.0, True), (101.0, False)]
-    assert result.details["encoder"]["a"] == 3.0
+    assert [(round(figure.value), figure.met) for figure in result.figures] == [(99, True), (101, False), (50, True)]
+    assert result.details["encoder"]["a"] == {"seconds": 0.003, "processor_seconds": 0.002}
