@@ -59,7 +59,9 @@ class ArtifactServiceServicer:
     def UploadArtifact(self, request_iterator, context):
         """UploadArtifact stores media for use in a prompt. The stream is one header, then chunks, at most 16384 frames.
 
-        Fails if the chunks do not match the header's size or digest, or if the bytes are not readable media.
+        Fails if the chunks do not match the header's size or digest, or if the bytes are not readable media. Fails with
+        QUEUE_FULL if too many uploads are in progress, with DEADLINE_EXCEEDED if the chunks stop or are slow, and with
+        DRAINING once the server stops.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,7 +36,9 @@ class ArtifactServiceStub:
     UploadArtifact: _grpc.StreamUnaryMultiCallable[_artifact_service_pb2.UploadArtifactRequest, _artifact_service_pb2.UploadArtifactResponse]
     """UploadArtifact stores media for use in a prompt. The stream is one header, then chunks, at most 16384 frames.
 
-    Fails if the chunks do not match the header's size or digest, or if the bytes are not readable media.
+    Fails if the chunks do not match the header's size or digest, or if the bytes are not readable media. Fails with
+    QUEUE_FULL if too many uploads are in progress, with DEADLINE_EXCEEDED if the chunks stop or are slow, and with
+    DRAINING once the server stops.
     """
     DownloadArtifact: _grpc.UnaryStreamMultiCallable[_artifact_service_pb2.DownloadArtifactRequest, _artifact_service_pb2.DownloadArtifactResponse]
     """DownloadArtifact streams the bytes of an artifact, in order, from an offset to the end."""
@@ -51,7 +53,9 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
     UploadArtifact: _aio.StreamUnaryMultiCallable[_artifact_service_pb2.UploadArtifactRequest, _artifact_service_pb2.UploadArtifactResponse]  # type: ignore[assignment]
     """UploadArtifact stores media for use in a prompt. The stream is one header, then chunks, at most 16384 frames.
 
-    Fails if the chunks do not match the header's size or digest, or if the bytes are not readable media.
+    Fails if the chunks do not match the header's size or digest, or if the bytes are not readable media. Fails with
+    QUEUE_FULL if too many uploads are in progress, with DEADLINE_EXCEEDED if the chunks stop or are slow, and with
+    DRAINING once the server stops.
     """
     DownloadArtifact: _aio.UnaryStreamMultiCallable[_artifact_service_pb2.DownloadArtifactRequest, _artifact_service_pb2.DownloadArtifactResponse]  # type: ignore[assignment]
     """DownloadArtifact streams the bytes of an artifact, in order, from an offset to the end."""
@@ -69,7 +73,9 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_artifact_service_pb2.UploadArtifactResponse, _abc.Awaitable[_artifact_service_pb2.UploadArtifactResponse]]:
         """UploadArtifact stores media for use in a prompt. The stream is one header, then chunks, at most 16384 frames.
 
-        Fails if the chunks do not match the header's size or digest, or if the bytes are not readable media.
+        Fails if the chunks do not match the header's size or digest, or if the bytes are not readable media. Fails with
+        QUEUE_FULL if too many uploads are in progress, with DEADLINE_EXCEEDED if the chunks stop or are slow, and with
+        DRAINING once the server stops.
         """
 
     @_abc_1.abstractmethod
