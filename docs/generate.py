@@ -20,6 +20,7 @@ from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
 from motet.core import metrics
+from services.cli.checks.environment import OTHER_VARIABLES
 from services.decoder.settings import DecoderSettings
 from services.encoder.settings import EncoderSettings
 from services.llm.settings import LanguageModelSettings
@@ -80,6 +81,8 @@ def _settings() -> str:
     for kinds, names in sorted(groups.items(), key=lambda item: -len(item[0])):
         title = "All services" if len(kinds) == len(SERVICES) else ", ".join(f"`motet serve {kind}`" for kind in kinds)
         lines += [f"## {title}", "\n".join(_setting_rows([SERVICES[kind] for kind in kinds], names))]
+    rows = [f"| `{name}` | {_cell(description)} |" for name, description in OTHER_VARIABLES.items()]
+    lines += ["## Other programs", "\n".join(["| variable | meaning |", "|---|---|", *rows])]
     return NOTE + "\n\n".join(lines) + "\n"
 
 

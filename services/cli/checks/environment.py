@@ -23,12 +23,12 @@ SERVICE_SETTINGS: tuple[type[ServiceSettings], ...] = (
 )
 """The settings of each kind of service."""
 
-_OTHER_NAMES = frozenset({"MOTET_EMOJI", "MOTET_PROXY", "MOTET_SERVER"})
-"""Variables that are not settings of a service.
-
-The training of the nano bundle reads `MOTET_EMOJI`. The Python client and the commands read `MOTET_SERVER` and
-`MOTET_PROXY`.
-"""
+OTHER_VARIABLES: Mapping[str, str] = {
+    "MOTET_SERVER": "Address of an orchestrator, for the Python client and for `run`, `chat` and `models`.",
+    "MOTET_PROXY": "URL of an HTTP proxy to a remote orchestrator, for the same programs.",
+    "MOTET_EMOJI": "Folder of the emoji packages, for the training of the nano bundle.",
+}
+"""The name and the description of each variable that is not a setting of a service."""
 
 # Kubernetes and Docker add variables about each service, such as MOTET_ENCODER_PORT_50051_TCP_ADDR for a service with
 # the name "motet-encoder".
@@ -38,7 +38,9 @@ _LINK_URL = re.compile(r"(tcp|udp|sctp)://")
 
 def known_names() -> frozenset[str]:
     """Return the name of each variable that Motet reads."""
-    return _OTHER_NAMES | {f"{PREFIX}{name.upper()}" for kind in SERVICE_SETTINGS for name in kind.model_fields}
+    return frozenset(OTHER_VARIABLES) | {
+        f"{PREFIX}{name.upper()}" for kind in SERVICE_SETTINGS for name in kind.model_fields
+    }
 
 
 def check_environment(environment: Mapping[str, str]) -> None:
