@@ -205,7 +205,7 @@ class EncoderBenchSettings(_Settings):
     rounds: Rounds = 4
 
 
-class FailuresBenchSettings(BaseModel):
+class FailuresBenchSettings(_Settings):
     """Settings of `motet bench failures`."""
 
     callers: int = Field(8, ge=1, description="Number of callers, each with one request at a time.")
