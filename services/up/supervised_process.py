@@ -61,8 +61,9 @@ class SupervisedProcess:
             await asyncio.sleep(delay)
             # The last value of an option counts.
             arguments = [*self._arguments, *self._addresses]
-            self._child = await ChildProcess.start(name, arguments, self._log_level)
-            with suppress(MotetError):  # The next round reports it.
+            # The next round counts a failure. Without free memory, the system refuses to start a process: an `OSError`.
+            with suppress(MotetError, OSError):
+                self._child = await ChildProcess.start(name, arguments, self._log_level)
                 await self.wait_ready()
 
     async def drain(self, seconds: float) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -19,8 +20,10 @@ from services.ready_line import ReadyLine
 from services.up.deployment import Deployment, deployment_of
 from services.up.local_deployment import LocalDeployment
 from services.up.restarts import RestartPolicy, Restarts
+from services.up.supervised_process import SupervisedProcess
 from tests.services.command import started, table_of
 from tests.services.up.processes import descendants, process_of
+from tests.waiting import until
 
 REQUEST = GenerationRequest((Message("user", ("hello",)),), seed=1)
 TEXT_ONLY = replace(REQUEST, allowed_modalities=frozenset({"text"}))
@@ -83,6 +86,26 @@ async def test_without_a_lost_decoder_text_is_served_and_without_the_language_mo
         os.kill(process_of(os.getpid(), "serve", "llm"), signal.SIGKILL)
         with pytest.raises(FaultError, match="language model was killed by signal 9"):
             await asyncio.wait_for(supervision, 30)
+
+
+async def test_a_process_that_cannot_be_started_at_first_is_restarted_later(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = RestartPolicy(min_delay=0.05)
+    process = await SupervisedProcess.start("encoder", ["encoder", "--toy", "--listen", "127.0.0.1:0"], "error", policy)
+    try:
+        await process.wait_ready()
+        first = process.pid
+        supervision = asyncio.create_task(process.supervise())
+        with monkeypatch.context() as without_python:
+            without_python.setattr(sys, "executable", "/does/not/exist")
+            os.kill(first, signal.SIGKILL)
+            # The first attempt has failed.
+            await until(lambda: "it restarts in 0.1 s" in capsys.readouterr().err)
+        await until(lambda: process.runs and process.pid != first)
+        supervision.cancel()
+    finally:
+        await process.kill()
 
 
 @pytest.mark.parametrize(
