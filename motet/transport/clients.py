@@ -14,6 +14,7 @@ import grpc.aio
 from motet.core.deadline import Deadline
 from motet.core.errors import FaultError, RequestError
 from motet.core.media import MAX_MEDIA_BYTES, Media, chunks
+from motet.core.request import MAX_TIMEOUT, check_range
 from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Finished, LanguageEvent, Load, Progress, Prompt
 from motet.internal.v1 import (
@@ -133,6 +134,7 @@ class RemoteWorker:
 
     async def drain(self, grace: float | None = None) -> int:
         """Stop admission at the worker, and wait up to `grace` seconds for its calls. Return how many are left."""
+        check_range("grace", grace, 0, MAX_TIMEOUT)
         request = worker_service_pb2.DrainRequest(grace=None if grace is None else convert.duration_to_proto(grace))
         return (await unary(self._stub.Drain(request), "the worker")).remaining
 

@@ -19,7 +19,7 @@ from motet.internal.v1 import decoder_service_pb2_grpc, encoder_service_pb2_grpc
 from motet.internal.v1 import encoder_service_pb2 as encoder_pb
 from motet.toys.workers import ToyDecoder, ToyEncoder, ToyLanguageModel, grammar_of
 from motet.transport import convert
-from motet.transport.clients import RemoteDecoder, RemoteLanguageModel
+from motet.transport.clients import RemoteDecoder, RemoteLanguageModel, RemoteWorker
 from motet.transport.interceptor import MAX_STREAM_MESSAGES
 from motet.transport.status import error_from_rpc
 from services.encoder.servicer import MAX_ITEMS
@@ -140,6 +140,15 @@ async def test_a_decoder_refuses_an_invalid_job_embedded_and_served_alike(case: 
 
     assert reasons == [reason] * 3
     assert not toy.seen
+
+
+@pytest.mark.parametrize("grace", [-1.0, -TINY, 604_801.0, HUGE, NAN, INF])
+async def test_a_drain_with_an_invalid_grace_is_refused_and_the_worker_serves_on(grace: float) -> None:
+    async with served(toy_decoder()) as (server, channel):
+        with pytest.raises(RequestError, match="grace must be from 0"):
+            await RemoteWorker(channel).drain(grace)
+
+        assert not server.limiter.load.draining
 
 
 async def test_values_at_the_bounds_are_accepted_embedded_and_served_alike() -> None:
