@@ -160,11 +160,10 @@ async def test_a_picture_that_takes_long_by_its_header_is_refused_before_it_is_d
     assert (await decode.probe(Media("", jpeg_with_scans(20, 400)))).width == 400
 
 
-@pytest.mark.parametrize("seconds", [0.001, 0.1])
-async def test_a_child_that_takes_longer_than_its_header_predicts_is_killed(seconds: float) -> None:
+async def test_a_child_that_takes_longer_than_its_header_predicts_is_killed() -> None:
     program = (
         "import resource, time; from motet.media.child import _allow; from motet.media.limits import DEFAULT_LIMITS\n"
-        f"_allow({seconds}, DEFAULT_LIMITS); limit, _ = resource.getrlimit(resource.RLIMIT_CPU)\n"
+        "_allow(0.001, DEFAULT_LIMITS); limit, _ = resource.getrlimit(resource.RLIMIT_CPU)\n"
         "print(limit, flush=True)\n"
         "while time.process_time() < limit + 5: pass\n"
         "print('not killed')"
@@ -234,7 +233,7 @@ async def test_at_most_one_child_per_core_runs_and_none_is_left() -> None:
         maximum = max(maximum, len(children()))
         await asyncio.sleep(0.002)
 
-    assert 1 <= maximum <= (os.cpu_count() or 1)
+    assert 1 <= maximum <= max(2, os.cpu_count() or 1)  # two on one core, so that small media need not wait
     assert [task.exception() for task in tasks] == [None] * len(tasks)
     assert children() == []
 
