@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health
@@ -15,13 +16,40 @@ _INTERVAL = 0.5
 """Seconds between two looks at the readiness. A call costs nothing."""
 
 
+class HealthServicer(health.HealthServicer):  # type: ignore[misc]  # grpc_health has no types.
+    """The health service of grpc, except `Watch`, which holds a lock of all watchers while it sends a response.
+
+    With that lock, one watcher that reads nothing keeps the health of the process from changing.
+    """
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:  # noqa: N802
+        """Send the present status of a service, and all later changes."""
+        name, sent = request.service, None
+        condition = self._server_watchers[name]
+        self._watcher_count_by_service[name] += 1
+        try:
+            while True:
+                async with condition:
+                    while (status := self._status_of(name)) == sent:
+                        await condition.wait()
+                await context.write(health_pb2.HealthCheckResponse(status=status))
+                sent = status
+        finally:
+            self._watcher_count_by_service[name] -= 1
+            if not self._watcher_count_by_service[name]:
+                del self._server_watchers[name], self._watcher_count_by_service[name]
+
+    def _status_of(self, name: str) -> health_pb2.HealthCheckResponse.ServingStatus.ValueType:
+        return self._server_status.get(name, health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
+
+
 class HealthReporter:
     """Reports SERVING for each of `names`, and for the names in the mapping of `readiness` what it says.
 
     After `servicer.enter_graceful_shutdown`, reports have no effect.
     """
 
-    def __init__(self, servicer: health.HealthServicer, names: Iterable[str], readiness: Readiness) -> None:
+    def __init__(self, servicer: HealthServicer, names: Iterable[str], readiness: Readiness) -> None:
         self._servicer = servicer
         self._readiness = readiness
         self._names = tuple(names)

@@ -6,20 +6,18 @@ import asyncio
 import gc
 import signal
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from types import TracebackType
 from typing import Protocol, Self
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health
 
 from motet.transport.address import check_local, find_bind_error
 from motet.transport.channel import FLOW_OPTIONS
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.connection_limit import max_connections
-from motet.transport.health_reporter import HealthReporter, Readiness
+from motet.transport.health_reporter import HealthReporter, HealthServicer, Readiness
 from motet.transport.interceptor import ServerInterceptor
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
@@ -102,7 +100,7 @@ class Server:
         self._finish = finish
         self._interrupt = interrupt
         self._hurry = asyncio.Event()
-        self._health = health.HealthServicer()
+        self._health = HealthServicer()
         self._reporter = HealthReporter(self._health, ("", *self._names), readiness)
 
     async def start(self) -> None:
@@ -143,10 +141,7 @@ class Server:
         Health is NOT_SERVING from the start. Methods that start no work are still answered.
         """
         self.limiter.close()
-        with suppress(TimeoutError):
-            # A watcher of the health that reads nothing delays this.
-            async with asyncio.timeout(_FLUSH_TIMEOUT):
-                await self._health.enter_graceful_shutdown()
+        await self._health.enter_graceful_shutdown()
         ending, hurrying = asyncio.create_task(self._end_work()), asyncio.create_task(self._hurry.wait())
         await asyncio.wait({ending, hurrying}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
         hurrying.cancel()

@@ -7,9 +7,12 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-_DATA, _HEADERS, _RST_STREAM, _SETTINGS = 0, 1, 3, 4
+_DATA, _HEADERS, _RST_STREAM, SETTINGS = 0, 1, 3, 4
 _END_HEADERS, _END_STREAM = 0x4, 0x1
 _CANCEL = struct.pack(">I", 8)
+
+NO_WINDOW = struct.pack(">HI", 4, 0)
+"""Settings of a peer that receives no data."""
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -26,13 +29,14 @@ def call_headers(path: str) -> bytes:
     )
 
 
+def call(stream: int, path: str) -> bytes:
+    """Return the frames of a call with an empty request."""
+    return frame(_HEADERS, _END_HEADERS, stream, call_headers(path)) + frame(_DATA, _END_STREAM, stream, bytes(5))
+
+
 def reset_call(stream: int, path: str) -> bytes:
     """Return the frames of a call with an empty request, and of its immediate cancellation."""
-    return (
-        frame(_HEADERS, _END_HEADERS, stream, call_headers(path))
-        + frame(_DATA, _END_STREAM, stream, bytes(5))
-        + frame(_RST_STREAM, 0, stream, _CANCEL)
-    )
+    return call(stream, path) + frame(_RST_STREAM, 0, stream, _CANCEL)
 
 
 @asynccontextmanager
@@ -47,7 +51,7 @@ async def connected(address: str) -> AsyncIterator[asyncio.StreamWriter]:
                 pass
 
     reading = asyncio.create_task(read())
-    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(_SETTINGS, 0, 0))
+    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0))
     try:
         yield writer
     finally:

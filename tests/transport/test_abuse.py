@@ -8,12 +8,14 @@ import sys
 import grpc
 import grpc.aio
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from motet.core.errors import Reason, RetryableError
 from motet.core.media import Media
 from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder
-from tests.transport.raw_http2 import connected, reset_call
+from motet.transport.server import Server
+from tests.transport.raw_http2 import NO_WINDOW, SETTINGS, call, connected, frame, reset_call
 from tests.transport.serving import decoded
 
 DECODER_PROCESS = """
@@ -74,3 +76,17 @@ async def test_a_call_that_was_cancelled_by_no_caller_is_retryable() -> None:
     await server.stop(None)
 
     assert caught.value.reason is Reason.WORKER_LOST
+
+
+async def test_a_health_watcher_that_reads_nothing_does_not_keep_the_health_from_changing() -> None:
+    async with Server([]) as server, connected(server.address) as writer, open_channel(server.address) as channel:
+        writer.write(frame(SETTINGS, 0, 0, NO_WINDOW))
+        writer.write(call(1, "/grpc.health.v1.Health/Watch"))
+        health = health_pb2_grpc.HealthStub(channel)
+        while not server._health._watcher_count_by_service:
+            await health.Check(health_pb2.HealthCheckRequest())
+        async with asyncio.timeout(30):
+            await server.drain()
+        response = await health.Check(health_pb2.HealthCheckRequest())
+
+    assert response.status == health_pb2.HealthCheckResponse.NOT_SERVING
