@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings
 
 from motet.core import metrics
 from services.cli.checks.environment import OTHER_VARIABLES
+from services.cli.checks.environment import OTHER_VARIABLES
 from services.decoder.settings import DecoderSettings
 from services.encoder.settings import EncoderSettings
 from services.llm.settings import LanguageModelSettings
@@ -83,6 +84,8 @@ def _settings() -> str:
         lines += [f"## {title}", "\n".join(_setting_rows([SERVICES[kind] for kind in kinds], names))]
     rows = [f"| `{name}` | {_cell(description)} |" for name, description in OTHER_VARIABLES.items()]
     lines += ["## Other programs", "\n".join(["| variable | meaning |", "|---|---|", *rows])]
+    rows = [f"| `{name}` | {_cell(meaning)} |" for name, meaning in OTHER_VARIABLES.items()]
+    lines += ["## Other variables", "\n".join(["| variable | meaning |", "|---|---|", *rows])]
     return NOTE + "\n\n".join(lines) + "\n"
 
 
