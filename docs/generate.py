@@ -21,7 +21,6 @@ from pydantic_settings import BaseSettings
 
 from motet.core import metrics
 from services.cli.checks.environment import OTHER_VARIABLES
-from services.cli.checks.environment import OTHER_VARIABLES
 from services.decoder.settings import DecoderSettings
 from services.encoder.settings import EncoderSettings
 from services.llm.settings import LanguageModelSettings
