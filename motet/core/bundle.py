@@ -162,7 +162,7 @@ class Bundle:
             manifest = Manifest.model_validate(values)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            place = ".".join(map(str, first["loc"]))[:200] or MANIFEST
+            place = ".".join(map(str, first["loc"])).encode("unicode_escape").decode()[:200] or MANIFEST
             raise BundleError(f"{folder.name}/{MANIFEST}: {place}: {first['msg']}") from error
         _verify(folder, manifest, folders)
         return cls(folder, manifest, hashlib.sha256(raw).hexdigest())

@@ -6,7 +6,7 @@ A config may contain only fields whose values are implemented. A field without a
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,6 +16,8 @@ from pydantic import TypeAdapter, ValidationError
 from motet.core.errors import BundleError
 
 T = TypeVar("T")
+
+_MAX_FLOAT = sys.float_info.max
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,8 @@ def check_field(label: str, key: str, value: Any, rule: Rule) -> None:
     """Check one field of a config. Raises `BundleError`, which names the file, the field, and both values."""
     if not rule.accepts(value):
         raise BundleError(
-            f"{label}: {key[:100]} must be {rule.expected}, not {_spelling(value)}: other models are not implemented"
+            f"{label}: {printable(key)} must be {rule.expected}, not {_spelling(value)}: "
+            "other values are not implemented"
         )
 
 
@@ -96,14 +99,20 @@ def parse_config(cls: type[T], values: Mapping[str, Any], label: str) -> T:
         return TypeAdapter(cls).validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        field = ".".join(map(str, first["loc"]))[:100]
+        field = printable(".".join(map(str, first["loc"])))
         raise BundleError(
             f"{label}: {field or 'the config'}: {first['msg']}, not {_spelling(first['input'])}"
         ) from error
 
 
+def printable(name: str) -> str:
+    """Return a name from a file, which may contain any characters, as at most 100 characters of ASCII."""
+    return name.encode("unicode_escape").decode()[:100]
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    # An integer of hundreds of digits has no float.
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -_MAX_FLOAT <= value <= _MAX_FLOAT
 
 
 def _equal(value: Any, expected: Any) -> bool:

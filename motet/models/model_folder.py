@@ -16,6 +16,7 @@ from torch import Tensor
 from motet.core.bundle import Bundle
 from motet.core.errors import BundleError
 from motet.core.media import MEBI
+from motet.models.config_rules import printable
 from motet.models.weight_file import check_weight_file, parse_json
 
 _MAX_CONFIG_BYTES = 8 * MEBI
@@ -38,9 +39,7 @@ class ModelFolder:
     @classmethod
     def of(cls, bundle: Bundle, name: str) -> Self:
         """Return a folder of a bundle."""
-        start = f"{name}/"
-        listed = {file.removeprefix(start) for file in bundle.manifest.files if file.startswith(start)}
-        return cls(bundle.path(name), name, listed)
+        return cls(bundle.path(name), name, _below(name, bundle.manifest.files))
 
     @classmethod
     def unlisted(cls, path: Path) -> Self:
@@ -49,10 +48,7 @@ class ModelFolder:
 
     def subfolder(self, name: str) -> ModelFolder:
         """Return a folder in this folder."""
-        start = f"{name}/"
-        listed = None if self.listed is None else {
-            file.removeprefix(start) for file in self.listed if file.startswith(start)
-        }  # fmt: skip
+        listed = None if self.listed is None else _below(name, self.listed)
         return ModelFolder(self.path / name, self.label(name), listed)
 
     def label(self, file: str) -> str:
@@ -112,11 +108,18 @@ class ModelFolder:
             for name, tensor in loaded.items():
                 if tensor.dtype not in _WEIGHT_DTYPES:
                     expected = ", ".join(str(dtype).removeprefix("torch.") for dtype in _WEIGHT_DTYPES)
-                    raise BundleError(f"{self.label(file)}: {name} must have the dtype {expected}, not {tensor.dtype}")
+                    raise BundleError(
+                        f"{self.label(file)}: {printable(name)} must have the dtype {expected}, not {tensor.dtype}"
+                    )
                 if name in state:
-                    raise BundleError(f"{self.label(file)}: {name} is in another file, too")
+                    raise BundleError(f"{self.label(file)}: {printable(name)} is in another file, too")
                 state[name] = tensor.float()
         return state
+
+
+def _below(folder: str, files: Iterable[str]) -> frozenset[str]:
+    start = f"{folder}/"
+    return frozenset(file.removeprefix(start) for file in files if file.startswith(start))
 
 
 def check_shapes(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], label: str) -> None:
@@ -134,7 +137,7 @@ def check_names(expected: Collection[str], found: Collection[str], label: str) -
     for problem, names in (("missing", set(expected) - set(found)), ("unexpected", set(found) - set(expected))):
         if names:
             raise BundleError(
-                f"{label} has {len(names)} {problem} parameters, such as {min(names)[:200]}: "
+                f"{label} has {len(names)} {problem} parameters, such as {printable(min(names))}: "
                 "the weights belong to another model or are incomplete"
             )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from motet.core.errors import BundleError
 
 _LENGTH_BYTES = 8
 """Size of the number at the start of a safetensors file: the length of the header."""
+_MAX_DEPTH = 16
+"""Maximum number of nested lists and objects in a JSON document."""
 
 
 def check_weight_file(path: Path, label: str) -> None:
@@ -40,7 +42,21 @@ def parse_json(raw: bytes, label: str) -> dict[str, Any]:
         raise BundleError(f"{label} is not JSON with unique keys: fetch the bundle again") from error
     if not isinstance(values, dict):
         raise BundleError(f"{label} is not a JSON object: fetch the bundle again")
+    _check_depth(values, label)
     return values
+
+
+def _check_depth(values: dict[str, Any], label: str) -> None:
+    """Raise `BundleError` for a document that later steps could not handle, because they are recursive."""
+    level: list[Any] = [values]
+    for _ in range(_MAX_DEPTH):
+        level = [child for value in level for child in _children(value)]
+    if level:
+        raise BundleError(f"{label} has more than {_MAX_DEPTH} nested lists and objects: fetch the bundle again")
+
+
+def _children(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

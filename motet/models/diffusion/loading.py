@@ -8,7 +8,6 @@ from inspect import signature
 from typing import Any
 
 import diffusers
-import torch
 import transformers
 from torch import Tensor, nn
 
@@ -18,6 +17,7 @@ from motet.models.diffusion import component_fields as fields
 from motet.models.diffusion.griffin_lim import GriffinLimVocoder
 from motet.models.diffusion.patch_autoencoder import PatchAutoencoder
 from motet.models.model_folder import ModelFolder, check_names, check_shape, check_shapes
+from motet.models.without_values import without_values
 
 _NETWORKS: dict[str, tuple[Any, Mapping[str, Rule]]] = {
     "AutoencoderKL": (diffusers.AutoencoderKL, fields.AUTOENCODER_KL),
@@ -47,7 +47,7 @@ def load_component(folder: ModelFolder) -> Any:
         raise BundleError(f"{label} names the class {name!r}; known are {', '.join(_NETWORKS)}")
     kind, rules = _NETWORKS[name]
     check_fields(label, config, {**fields.BOOKKEEPING, **rules}, _defaults(kind))
-    with _described(label, name), torch.device("meta"):
+    with _described(label, name), without_values():
         network: nn.Module = _from_config(kind, config)
     state, file = folder.weights(*_WEIGHTS)
     check_shapes(network.state_dict(), state, file)

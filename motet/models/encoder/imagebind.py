@@ -23,6 +23,7 @@ from motet.models.encoder.batcher import Batcher
 from motet.models.encoder.network import ImageBind, ImageBindConfig, TwoFrames
 from motet.models.encoder.preprocessing import EDITION, REFERENCE, Views, clip_views, picture_views, sound_views
 from motet.models.model_folder import ModelFolder, check_shapes
+from motet.models.without_values import without_values
 
 _MODALITIES = ("image", "audio", "video")
 
@@ -123,9 +124,10 @@ def load_imagebind(folder: ModelFolder) -> ImageBind:
     parameter is missing or unexpected.
     """
     config = parse_config(ImageBindConfig, folder.config(), folder.label("config.json"))
-    network = ImageBind(config).eval()
+    with without_values():
+        network = ImageBind(config).eval()
     state, label = folder.weights("model")
     used = {name: value for name, value in state.items() if not name.startswith(_UNUSED)}
     check_shapes(network.state_dict(), used, label)
-    network.load_state_dict(used)
+    network.load_state_dict(used, assign=True)
     return network

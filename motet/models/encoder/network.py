@@ -185,7 +185,7 @@ class Positions(nn.Module):
 
     def __init__(self, tokens: int, width: int) -> None:
         super().__init__()
-        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, tokens, width))
+        self.pos_embed = nn.Parameter(nn.init.normal_(torch.empty(1, tokens, width), std=0.02))
 
 
 class TwoFrames(nn.Module):
@@ -229,7 +229,7 @@ class Preprocessor(nn.Module):
 
     def __init__(self, stem: VisionStem | SoundStem, patches: int, width: int) -> None:
         super().__init__()
-        self.cls_token = nn.Parameter(0.02 * torch.randn(1, 1, width))
+        self.cls_token = nn.Parameter(nn.init.normal_(torch.empty(1, 1, width), std=0.02))
         self.rgbt_stem = stem
         self.pos_embedding_helper = Positions(patches + 1, width)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from motet.core.bundle import Bundle
 from motet.core.errors import BundleError
 from motet.core.signals import Grammar
-from motet.models.config_rules import parse_config
+from motet.models.config_rules import check_field, one_of, parse_config
 from motet.models.device import device_of
 from motet.models.llm.checkpoint_names import to_v0
 from motet.models.llm.config_fields import check_adapter, check_language_model
@@ -24,6 +24,7 @@ from motet.models.llm.network import Llama
 from motet.models.llm.projections import Projections, ProjectionsConfig
 from motet.models.llm.tokenizer import Tokenizer
 from motet.models.model_folder import ModelFolder, check_names, check_shape, check_shapes
+from motet.models.without_values import without_values
 
 _VOCABULARY_WEIGHTS = ("model.embed_tokens.weight", "lm_head.weight")
 _ADAPTER_PREFIX = "base_model.model."
@@ -52,6 +53,11 @@ def load_checkpoint(bundle: Bundle) -> LlamaCheckpoint:
     values = folder.config()
     check_language_model(folder.label("config.json"), values, entry)
     config = CheckpointConfig.read(values)
+    if folder.has("generation_config.json"):
+        # Other libraries take the stop ids from this file.
+        stop = folder.config("generation_config.json").get("eos_token_id")
+        label = folder.label("generation_config.json")
+        check_field(label, "eos_token_id", stop, one_of(config.eos_token_id, None))
     state = _load_base(folder, config)
     if entry.lora is not None:
         _merge_adapter(state, ModelFolder.of(bundle, entry.lora), config, vocabulary_size)
@@ -136,10 +142,10 @@ def _load_projections(folder: ModelFolder, model_width: int) -> Projections:
             f"{folder.label('config.json')}: model_width must be {model_width}, the width of the language model, "
             f"not {config.model_width}"
         )
-    projections = Projections(config)
-    expected = {to_v0(name): value for name, value in projections.state_dict().items()}
+    with without_values():
+        projections = Projections(config)
+    names = {to_v0(name): name for name in projections.state_dict()}
     state, label = folder.weights("model")
-    check_shapes(expected, state, label)
-    for name, value in expected.items():
-        value.copy_(state[name])
+    check_shapes({to_v0(name): value for name, value in projections.state_dict().items()}, state, label)
+    projections.load_state_dict({names[name]: value for name, value in state.items()}, assign=True)
     return projections

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +93,24 @@ def test_a_config_that_is_not_json_or_too_large_is_refused_by_its_name(bundle: B
     for content in ("[" * 10**5, '{"width": 1, "width": 2}', " " * (9 * 2**20)):
         bundle.path("encoder/config.json").write_text(content)
         assert refusal(bundle).startswith("encoder/config.json is")
+
+
+def test_a_config_of_any_size_needs_no_memory_before_it_is_refused(bundle: Bundle) -> None:
+    """The network of this config would take terabytes."""
+    path = bundle.path("encoder/config.json")
+    config = json.loads(path.read_text())
+    config["vision"] |= {"width": 65536, "size": 65536, "blocks": 4}
+    path.write_text(json.dumps(config))
+
+    assert f"{WEIGHTS}" in refusal(bundle)
+
+
+def test_loading_an_encoder_does_not_import_the_compiler_of_torch(bundle: Bundle) -> None:
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from motet.core.bundle import Bundle; from motet.models.encoder.imagebind import load_encoder\n"
+        f"load_encoder(Bundle.load(Path({str(bundle.folder)!r})), 'cpu').close()\n"
+        "sys.exit(str({'torch._dynamo'} & set(sys.modules) or ''))"
+    )
+
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stderr.strip() == ""

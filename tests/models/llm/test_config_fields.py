@@ -94,6 +94,8 @@ def test_a_checkpoint_of_another_family_is_refused_by_its_model_type(
         ({"head_dim": 3}, "head_dim must be null, or an even number, not 3"),
         ({"hidden_size": 34, "head_dim": None}, "hidden_size must be a multiple of 4, not 34"),
         ({"rms_norm_eps": math.nan}, "rms_norm_eps must be a positive number, not NaN"),
+        ({"rms_norm_eps": 10**400}, "rms_norm_eps must be a positive number, not 1000"),
+        ({"\x1b[31m\ud800": 1}, "\\x1b[31m\\ud800 must be absent, not 1"),
         ({"rope_parameters": {"rope_type": "dynamic", "factor": 2.0}}, "rope_parameters must be null, or a rotary"),
         ({"rope_scaling": {"type": "longrope", "factor": 2.0}}, "rope_scaling must be null, or a rotary"),
         ({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}}, "rope_parameters must be null"),
@@ -171,13 +173,14 @@ def test_a_field_of_the_adapter_that_is_not_implemented_is_refused(
         ({"outputs": {"image": {"queries": 4, "out_width": 6, "depth": 2}}}, "outputs.image.depth: Unexpected"),
         ({"outputs": {"image": {"queries": 4, "out_width": 6, "width": 7}}}, "outputs.image: Value error, width must"),
         ({"outputs": {"image": {"queries": 4, "out_width": 6, "layers": 10**9}}}, "outputs.image.layers: Input should"),
+        ({"outputs": {"image": {"queries": 2**20, "out_width": 6, "width": 2**20}}}, ""),
     ],
 )
 def test_a_field_of_the_projections_that_is_not_implemented_is_refused(
     shared_bundle: Bundle, change: dict[str, Any], expected: str
 ) -> None:
     message = refusal(shared_bundle, "projections/config.json", change)
-    assert message.startswith(f"projections/config.json: {expected}")
+    assert message.startswith(f"projections/config.json: {expected}" if expected else "projections/model.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -198,6 +201,17 @@ def test_a_parameter_of_another_shape_or_dtype_is_refused_with_its_name(bundle: 
     save_file(state | {name: torch.zeros(state[name].shape, dtype=torch.int8)}, path)
     with pytest.raises(BundleError, match=rf"{file}: {name} must have the dtype float32"):
         load_llama(bundle)
+
+
+def test_other_stop_ids_in_a_generation_config_are_refused(bundle: Bundle) -> None:
+    stop = json.loads(bundle.path("llm/config.json").read_text())["eos_token_id"]
+    path = bundle.path("llm/generation_config.json")
+    path.write_text(json.dumps({"eos_token_id": stop, "temperature": 0.6}))
+    load_llama(seal_bundle(bundle.folder))
+
+    path.write_text(json.dumps({"eos_token_id": [stop, 3]}))
+    with pytest.raises(BundleError, match=r"llm/generation_config.json: eos_token_id must be \d+ or null, not \["):
+        load_llama(seal_bundle(bundle.folder))
 
 
 def test_two_word_tables_of_a_checkpoint_that_ties_them_must_be_equal(bundle: Bundle) -> None:
