@@ -31,6 +31,7 @@ _ROTARY_FIELDS: Mapping[str, frozenset[str]] = {
 """The types of rotary embedding that do not depend on the length of a sequence, and their fields."""
 _LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _WIDTH = integer(1, 2**20)
+_ANGLE = Rule("a positive number up to 1e12", lambda value: POSITIVE.accepts(value) and value <= 1e12)
 
 
 def _is_rotary(value: Any) -> bool:
@@ -38,8 +39,8 @@ def _is_rotary(value: Any) -> bool:
         return False
     kind = value.get("rope_type", value.get("type", "default"))
     fields = _ROTARY_FIELDS.get(kind) if isinstance(kind, str) else None
-    given = set(value) - {"rope_type", "type", "rope_theta"}
-    return fields is not None and given == fields and all(POSITIVE.accepts(value[key]) for key in given)
+    given = set(value) - {"rope_type", "type"}
+    return fields is not None and given - {"rope_theta"} == fields and all(_ANGLE.accepts(value[key]) for key in given)
 
 
 _ROTARY = either(one_of(None), Rule(f"a rotary embedding of the type {', '.join(_ROTARY_FIELDS)}", _is_rotary))
@@ -59,7 +60,7 @@ _LLAMA: Mapping[str, Rule] = {
     "attention_bias": BOOLEAN,
     "mlp_bias": BOOLEAN,
     "tie_word_embeddings": BOOLEAN,
-    "rope_theta": either(one_of(None), POSITIVE),
+    "rope_theta": either(one_of(None), _ANGLE),
     "rope_scaling": _ROTARY,
     "rope_parameters": _ROTARY,
     # These fields have an effect only in training, in other libraries, or in another dtype.
@@ -113,8 +114,11 @@ def check_language_model(label: str, config: Mapping[str, Any], entry: LanguageM
     if config.get("head_dim") is None:
         divisible = Rule(f"a multiple of {2 * heads}", lambda width: width % (2 * heads) == 0)
         check_field(label, "hidden_size", config["hidden_size"], divisible)
-    if config.get("rope_scaling") and config.get("rope_parameters"):
+    rotary = config.get("rope_parameters")
+    if rotary and config.get("rope_scaling"):
         check_field(label, "rope_scaling", config["rope_scaling"], one_of(None))
+    if rotary and config.get("rope_theta") is not None:
+        check_field(label, "rope_theta", config["rope_theta"], one_of(rotary.get("rope_theta")))
 
 
 def check_adapter(label: str, config: Mapping[str, Any]) -> None:
