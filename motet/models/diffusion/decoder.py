@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Mapping
+from math import prod
 from pathlib import Path
 
 import torch
@@ -36,6 +37,8 @@ KINDS: Mapping[str, type[LatentDiffusion]] = {
     "audioldm": AudioLDM,
 }
 """The class of each `kind` that a manifest can name."""
+_MAX_LATENTS = 2**26
+"""Maximum size of a job's latents, in numbers. One minute of video in full HD, at 8 frames per second, is smaller."""
 
 
 class DiffusionDecoder:
@@ -153,6 +156,11 @@ def _load_model(bundle: Bundle, modality: str, entry: DecoderEntry, device: torc
         unconditional=loading.load_unconditional(folder, tuple(entry.conditioning)),
         options=entry.options,
     )
+    if prod(model.shape) > _MAX_LATENTS:
+        raise BundleError(
+            f"the latents of the {modality} decoder have the shape {list(model.shape)}, which is more than "
+            f"{_MAX_LATENTS} numbers: lower its options in {MANIFEST} or its sample_size"
+        )
     try:
         model.prepare(model.unconditional, 0, entry.steps, entry.guidance)
     except RequestError as error:

@@ -176,6 +176,12 @@ def test_a_u_net_without_class_embedding_is_refused_as_a_sound_decoder(copy: Pat
     assert 'unet/config.json: class_embed_type must be "simple_projection", not null' in refusal(copy, "audio")
 
 
+def test_latents_that_take_much_memory_are_refused(copy: Path) -> None:
+    change(copy / "decoders/video" / UNET, sample_size=65536)
+
+    assert "the latents of the video decoder have the shape [4, 3, 65536, 65536]" in refusal(copy, "video")
+
+
 def test_an_unconditional_embedding_of_another_shape_is_refused_with_both_shapes(copy: Path) -> None:
     save_file({"unconditional": torch.zeros(2, 8)}, copy / "decoders/image/unconditional.safetensors")
 
