@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
@@ -21,6 +21,7 @@ GRACE = 30.0
 """Default time to finish running calls after SIGTERM, in seconds."""
 MAX_CALLS = 1_000_000
 """Maximum of the limits of concurrent calls."""
+_IGNORED_BY_TOYS = ("bundle", "threads", "device")
 LISTEN = "Address to serve on. Port 0 takes a free port."
 
 Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False, json_schema_extra={"metavar": "SECONDS"})]
@@ -88,14 +89,23 @@ class WorkerSettings(ServiceSettings, ComputeSettings):
 def settings_of(kind: type[Model], options: Mapping[str, Any]) -> Model:
     """Return settings. An option takes precedence over the environment and over the default, unless it is None.
 
-    Raises `SettingsError`, which names the first wrong setting.
+    Raises `SettingsError`, which names the first wrong setting, and for an option that has no effect with `--toy`.
     """
+    if options.get("toy"):
+        refuse_ignored("--toy", options, _IGNORED_BY_TOYS)
     try:
         return kind(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
         raise SettingsError(_message(kind, error.errors(include_url=False)[0])) from None
     except UnparsableError as error:
         raise SettingsError(_unparsable(kind, str(error))) from None
+
+
+def refuse_ignored(option: str, typed: Mapping[str, Any], ignored: Iterable[str]) -> None:
+    """Raise `SettingsError` if an option is typed that has no effect with another option."""
+    for name in ignored:
+        if typed.get(name) is not None:
+            raise SettingsError(f"--{name.replace('_', '-')} has no effect with {option}: remove one of them")
 
 
 def _message(kind: type[BaseModel], error: ErrorDetails) -> str:

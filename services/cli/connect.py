@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from motet.core.errors import SettingsError
 from motet.core.service import Motet
 from services.cli.typer_options import values_of
-from services.settings import ComputeSettings, settings_of
+from services.settings import ComputeSettings, refuse_ignored, settings_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +31,8 @@ def target_of(server: str | None, options: Mapping[str, Any]) -> Target:
     if server is None and all(value is None for value in typed.values()):
         server = os.environ.get("MOTET_SERVER") or None
     if server is not None:
-        refuse_ignored("--server", typed, tuple(typed))
-    if typed.get("toy"):
-        refuse_ignored("--toy", typed, ("bundle", "device"))
+        refuse_ignored("--server", typed, typed)
     return Target(server, settings_of(ComputeSettings, typed))
-
-
-def refuse_ignored(option: str, typed: Mapping[str, Any], ignored: Collection[str]) -> None:
-    """Raise `SettingsError` if an option is typed that has no effect with another option."""
-    for name in ignored:
-        if typed.get(name) is not None:
-            raise SettingsError(f"--{name.replace('_', '-')} has no effect with {option}: remove one of them")
 
 
 @contextmanager

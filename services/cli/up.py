@@ -12,7 +12,6 @@ from pydantic import BaseModel, Field
 from motet.transport.address import check_free
 from services.cli.checks.environment import check_service_settings
 from services.cli.commands import Command
-from services.cli.connect import refuse_ignored
 from services.cli.exit import exit_after
 from services.cli.typer_options import options_of, values_of, with_options
 from services.exit_codes import Exit
@@ -42,8 +41,6 @@ def up(**options: Any) -> None:
     """Run a deployment until Ctrl-C or SIGTERM."""
 
     def run() -> Exit:
-        if options["toy"]:
-            refuse_ignored("--toy", options, ("bundle",))
         process = settings_of(ProcessSettings, values_of(ProcessSettings, options))
         up_options = settings_of(UpOptions, values_of(UpOptions, options))
         deployment = deployment_of(**process.model_dump(), **up_options.model_dump())

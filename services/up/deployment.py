@@ -73,10 +73,11 @@ class Deployment:
         return [name, *(f"{name} {number}" for number in range(2, self.replicas.get(key, 1) + 1))]
 
     def _common(self) -> Iterator[str]:
-        yield from ("--bundle", self.bundle, "--metrics", ANY_PORT, "--threads", str(self.threads))
-        yield from ("--grace", str(self.grace))
+        yield from ("--metrics", ANY_PORT, "--grace", str(self.grace))
         if self.toy:
             yield from ("--toy", "--toy-delay", str(self.toy_delay))
+        else:
+            yield from ("--bundle", self.bundle, "--threads", str(self.threads))
 
 
 def deployment_of(

@@ -64,10 +64,9 @@ class RecordedWorkerConfig:
 
 def recorded_service(config: RecordedWorkerConfig, record: SpanRecorder) -> Service:
     """Return the service of a recorded worker, not started."""
+    model = {"toy": True} if config.bundle is None else {"bundle": config.bundle, "threads": config.threads}
     values = {
-        "bundle": config.bundle,
-        "toy": config.bundle is None,
-        "threads": config.threads,
+        **model,
         "background": config.background,
         "max_running": config.slots,
         "max_queued": 10_000,
