@@ -67,5 +67,8 @@ def exit_of(generation: Generation) -> Exit:
             return Exit.LATE if any(isinstance(error, DeadlineError) for error in errors) else Exit.PARTIAL
         case State.CANCELLED:
             return Exit.INTERRUPTED
+        case State.FAILED if generation.failures and isinstance(generation.error, RequestError):
+            # The request was valid: it got as far as a part. A limit suppressed the part, and nothing else remains.
+            return Exit.PARTIAL
         case _:
             return Exit.FAILED if generation.error is None else exit_of_error(generation.error)

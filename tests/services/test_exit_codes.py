@@ -13,6 +13,7 @@ from motet.core.errors import (
     MotetError,
     NotFoundError,
     OverloadedError,
+    Reason,
     RequestError,
     RetryableError,
     SettingsError,
@@ -33,6 +34,8 @@ CODES: dict[type[MotetError], Exit] = {
     FaultError: Exit.FAILED,
     MotetError: Exit.FAILED,
 }
+
+NOT_ALLOWED = RequestError("...", Reason.MODALITY_NOT_ALLOWED)
 
 
 def subclasses(kind: type[MotetError]) -> set[type[MotetError]]:
@@ -76,6 +79,25 @@ def test_an_answer_whose_part_failed_at_the_time_limit_is_late(errors: list[Mote
     failures = tuple(PartFailed(f"p{number}", error) for number, error in enumerate(errors))
 
     assert exit_of(Generation("generations/g", State.PARTIAL, failures=failures)) is code
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "failures", "code"),
+    [
+        (State.PARTIAL, None, [NOT_ALLOWED], Exit.PARTIAL),
+        (State.FAILED, NOT_ALLOWED, [NOT_ALLOWED], Exit.PARTIAL),
+        (State.FAILED, NOT_ALLOWED, [NOT_ALLOWED, FaultError("...")], Exit.PARTIAL),
+        (State.FAILED, FaultError("..."), [FaultError("...")], Exit.FAILED),
+        (State.FAILED, DeadlineError("..."), [NOT_ALLOWED], Exit.LATE),
+        (State.FAILED, RequestError("...", Reason.INPUT_TOO_LARGE), [], Exit.REFUSED),
+    ],
+)
+def test_a_valid_request_whose_media_were_suppressed_is_not_refused_even_if_nothing_remains(
+    state: State, error: MotetError | None, failures: list[MotetError], code: Exit
+) -> None:
+    parts = tuple(PartFailed(f"p{number}", failure) for number, failure in enumerate(failures))
+
+    assert exit_of(Generation("generations/g", state, error=error, failures=parts)) is code
 
 
 def test_the_legend_names_every_code() -> None:
