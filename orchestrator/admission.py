@@ -22,6 +22,7 @@ from motet.core.request import (
     GenerationRequest,
     Message,
     check_numbers,
+    check_request_id,
 )
 from motet.core.workers import Role
 from motet.media.child_slots import READINGS_PER_REQUEST
@@ -30,7 +31,7 @@ from orchestrator.artifact_store import ArtifactStore
 from orchestrator.generation.admitted_request import AdmittedMedia, AdmittedRequest, AdmittedTurn
 from orchestrator.settings import OrchestratorSettings
 
-MAX_TENANT_LENGTH = 64
+MAX_MODEL_LENGTH, MAX_TENANT_LENGTH = 128, 64
 
 
 class Probe(Protocol):
@@ -67,6 +68,7 @@ class Admission:
         Raises `RequestError`, `MediaError` for an attachment, `NotFoundError` for an unknown model or artifact, and
         `DeadlineError` if the probes of the attachments take too long.
         """
+        check_request_id(request.request_id)
         self._check_model(request.model)
         self._check_turns(request.turns)
         check_numbers(request)
@@ -100,6 +102,7 @@ class Admission:
         return await self._probe_media(media, "")
 
     def _check_model(self, model: str) -> None:
+        _check_count("characters in a model's name", len(model), MAX_MODEL_LENGTH)
         name = self._manifest.name
         if model not in ("", name):
             raise NotFoundError(

@@ -13,7 +13,7 @@ from motet.caching.lru import LruCache, max_entries_of
 from motet.core.errors import NotFoundError, Reason, RequestError
 from motet.core.events import Artifact
 from motet.core.media import MAX_INLINE_BYTES, Media, chunks
-from motet.core.request import MAX_INT64, check_range
+from motet.core.request import ARTIFACTS, MAX_INT64, check_name, check_range
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class ArtifactStore:
             )
         inline = size <= MAX_INLINE_BYTES
         digest, data_chunks = _prepared(media) if inline else await asyncio.to_thread(_prepared, media)
-        name = f"artifacts/{secrets.token_hex(16)}"
+        name = f"{ARTIFACTS}/{secrets.token_hex(16)}"
         artifact = Artifact(name, modality, media.media_type, size, digest, time.time() + self._ttl)
         self._remove_expired()
         self._expiries[name] = artifact.expire_time
@@ -62,7 +62,11 @@ class ArtifactStore:
         return artifact, data_chunks if inline else ()
 
     def find(self, name: str) -> StoredArtifact:
-        """Return an artifact and its bytes. Raises `NotFoundError` if it does not exist or has expired."""
+        """Return an artifact and its bytes. Raises `NotFoundError` if it does not exist or has expired.
+
+        Raises `RequestError` for a text that is no artifact's name.
+        """
+        check_name(ARTIFACTS, name)
         self._remove_expired()
         stored = self._artifacts.get(name)
         if stored is None:
@@ -85,7 +89,8 @@ class ArtifactStore:
             offset = max(0, offset - len(chunk))
 
     def delete(self, name: str) -> None:
-        """Remove an artifact, if it exists."""
+        """Remove an artifact, if it exists. Raises `RequestError` for a text that is no artifact's name."""
+        check_name(ARTIFACTS, name)
         self._artifacts.pop(name)
         self._expiries.pop(name, None)
 

@@ -12,7 +12,7 @@ from itertools import dropwhile, islice
 from motet.caching.lru import LruCache
 from motet.core.errors import CancelledError, NotFoundError, OverloadedError, Reason, RequestError, retry_delay
 from motet.core.events import Generation
-from motet.core.request import MAX_COUNT, FailurePolicy, GenerationRequest, check_range
+from motet.core.request import GENERATIONS, MAX_COUNT, FailurePolicy, GenerationRequest, check_name, check_range
 from motet.scheduling.fair_queue import TENANT_SHARE
 from motet.scheduling.moving_average import MovingAverage
 from orchestrator.fingerprint import fingerprint
@@ -101,7 +101,7 @@ class GenerationStore:
         self.check_capacity(request.tenant)
         log = EventLog(MetricsObserver(admitted, self._modalities).count)
         writer = EventWriter(
-            f"generations/{secrets.token_hex(16)}",
+            f"{GENERATIONS}/{secrets.token_hex(16)}",
             log,
             fallback=request.failure_policy is FailurePolicy.TEXT_FALLBACK,
             interval=self._settings.text_interval,
@@ -119,7 +119,11 @@ class GenerationStore:
         return task
 
     def find(self, name: str) -> GenerationTask:
-        """Return a generation. Raises `NotFoundError` if the name is unknown or its generation was removed."""
+        """Return a generation. Raises `NotFoundError` if the name is unknown or its generation was removed.
+
+        Raises `RequestError` for a text that is no generation's name.
+        """
+        check_name(GENERATIONS, name)
         self._remove_expired()
         task = self._tasks.get(name)
         if task is None:

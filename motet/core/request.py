@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -23,6 +24,10 @@ MAX_STEPS = 1000
 MAX_GUIDANCE = 50.0
 MIN_TIMEOUT, MAX_TIMEOUT = 0.001, 7 * 86_400.0
 """Bounds of every timeout, in seconds: a millisecond and a week."""
+ARTIFACTS, GENERATIONS = "artifacts", "generations"
+"""The collections of resources, whose names are COLLECTION/ID."""
+_ID = re.compile("[a-z0-9-]{1,63}")
+_UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,24 @@ def check_timeout(what: str, seconds: float | None) -> None:
         raise RequestError(
             f"{what} must be from {MIN_TIMEOUT} to {MAX_TIMEOUT:.0f} seconds (7 days), not {seconds}",
             metadata={"field": what, "value": str(seconds)},
+        )
+
+
+def check_name(collection: str, name: str) -> None:
+    """Raise `RequestError` unless a resource has a name of its collection, such as "artifacts/1f-3"."""
+    prefix, _, identifier = name.partition("/")
+    if prefix != collection or not _ID.fullmatch(identifier):
+        raise RequestError(
+            f'{name!r} is not a name of the form "{collection}/ID": use the name that the server returned',
+            metadata={"field": "name", "value": name},
+        )
+
+
+def check_request_id(request_id: str) -> None:
+    """Raise `RequestError` for a request id that is not a UUID. "" passes."""
+    if request_id and not _UUID.fullmatch(request_id):
+        raise RequestError(
+            f"request_id must be a UUID, not {request_id!r}", metadata={"field": "request_id", "value": request_id}
         )
 
 

@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import pytest
 from pydantic import BaseModel
 
 from motet.answers.answer_stream import collect_answer
-from motet.client import Client
-from motet.core.errors import MotetError, Reason, SettingsError
+from motet.core.errors import Reason, SettingsError
 from motet.core.media import Media
 from motet.core.request import DecoderOptions, GenerationRequest, Message
 from motet.core.service import Motet
-from motet.transport.server import Server
 from orchestrator.settings import OrchestratorSettings
 from services.benchmarks import settings as benchmarks
 from services.cli.request_options import RequestOptions, request_options_of
 from services.cli.up import UpOptions
 from services.decoder.settings import DecoderSettings
-from services.embedded import embedded
 from services.encoder.settings import EncoderSettings
-from services.factory import Factory
 from services.llm.settings import LanguageModelSettings
-from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
 from services.orchestrator.settings import OrchestratorServiceSettings
 from services.settings import settings_of
 from services.up.deployment import deployment_of
 from tests.media.samples import picture_file
+from tests.services.both import Both
 
 TINY, HUGE, NAN, INF = math.ulp(0.0), 1e308, math.nan, math.inf
 OK, INVALID = None, Reason.INVALID_REQUEST
@@ -93,34 +87,6 @@ FIELDS: dict[str, tuple[Any, Mapping[float, Reason | None]]] = {
     ),
 }
 CASES = [(field, value) for field, (_, values) in FIELDS.items() for value in values]
-
-
-@dataclass(frozen=True)
-class Both:
-    """An embedded Motet, and a client of a server of the same Motet."""
-
-    embedded: Motet
-    served: Client
-
-    async def outcomes(self, call: Any) -> list[Reason | None]:
-        """Return the reasons of a call's errors, embedded and served, or None without an error."""
-        return [await self._outcome(call, motet) for motet in (self.embedded, self.served)]
-
-    async def _outcome(self, call: Any, motet: Motet) -> Reason | None:
-        try:
-            await call(motet)
-        except MotetError as error:
-            return error.reason
-        return None
-
-
-@pytest.fixture
-async def both() -> AsyncIterator[Both]:
-    async with AsyncExitStack() as stack:
-        motet = await stack.enter_async_context(embedded(Factory.of_toys()))
-        servicers = [GenerationServicer(motet), ArtifactServicer(motet), ModelServicer(motet)]
-        server = await stack.enter_async_context(Server(servicers))
-        yield Both(motet, await stack.enter_async_context(Client(server.address)))
 
 
 async def test_a_number_of_a_request_has_the_same_outcome_embedded_and_served(both: Both) -> None:

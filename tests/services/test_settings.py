@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from motet.core.errors import SettingsError
+from services.cli.checks.environment import known_names
 from services.decoder.settings import DecoderSettings
-from services.encoder.settings import EncoderSettings
 from services.llm.settings import LanguageModelSettings
 from services.orchestrator.settings import OrchestratorServiceSettings, addresses_of
 from services.settings import ServiceSettings, settings_of
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_an_option_takes_precedence_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,9 +68,9 @@ def test_a_batch_tolerance_is_not_negative() -> None:
         settings_of(DecoderSettings, {"modality": "a", "batch_tolerance": -1})
 
 
-def test_every_setting_that_the_command_line_page_names_exists() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
-    kinds = (EncoderSettings, LanguageModelSettings, DecoderSettings, OrchestratorServiceSettings)
-    known = {f"MOTET_{name.upper()}" for kind in kinds for name in kind.model_fields}
+PAGES = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "reference").glob("*.md")]
 
-    assert set(re.findall(r"MOTET_[A-Z_]+[A-Z]", page)) <= known
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_every_variable_that_a_document_names_exists(page: Path) -> None:
+    assert set(re.findall(r"\bMOTET_[A-Z_]+[A-Z]", page.read_text())) <= known_names()
