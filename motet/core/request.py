@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from motet.core.errors import RequestError
-from motet.core.media import Media
+from motet.core.errors import Reason, RequestError
+from motet.core.media import MAX_MEDIA_BYTES, Media
 from motet.core.workers import DecodeJob, Prompt, Role
 
 MAX_SEED = 2**64 - 1
@@ -22,6 +22,8 @@ MAX_PARTS = 4096
 """Maximum number of parts in all turns of a conversation."""
 MAX_STEPS = 1000
 MAX_GUIDANCE = 50.0
+MAX_INPUTS = 3
+"""Maximum number of a job's inputs."""
 MIN_TIMEOUT, MAX_TIMEOUT = 0.001, 7 * 86_400.0
 """Bounds of every timeout, in seconds: a millisecond and a week."""
 ARTIFACTS, GENERATIONS = "artifacts", "generations"
@@ -163,10 +165,25 @@ def check_prompt(prompt: Prompt) -> None:
 
 
 def check_job(job: DecodeJob) -> None:
-    """Raise `RequestError` if a number of a decoder's job is out of its bounds."""
+    """Raise `RequestError` if a number of a decoder's job, or the size of its inputs, is out of its bounds."""
     check_range("seed", job.seed, 0, MAX_SEED)
     check_range("priority", job.priority, PRIORITIES[0], PRIORITIES[-1])
     _check_decoding("", job)
+    if job.inputs:
+        _check_inputs(job.inputs)
+
+
+def _check_inputs(inputs: Sequence[Media]) -> None:
+    if len(inputs) > MAX_INPUTS:
+        message = f"a job may have at most {MAX_INPUTS} inputs, not {len(inputs)}"
+        raise RequestError(message, Reason.LIMIT_EXCEEDED, {"limit": str(MAX_INPUTS)})
+    for number, media in enumerate(inputs, 1):
+        if len(media.data) > MAX_MEDIA_BYTES:
+            raise RequestError(
+                f"input {number} of a job may have at most {MAX_MEDIA_BYTES} bytes, not {len(media.data)}",
+                Reason.INPUT_TOO_LARGE,
+                {"limit": str(MAX_MEDIA_BYTES)},
+            )
 
 
 def _check_decoding(where: str, options: DecoderOptions | DecodeJob) -> None:

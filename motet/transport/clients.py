@@ -7,17 +7,20 @@ stream or sends more than the call's bounds.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import grpc.aio
 
 from motet.core.deadline import Deadline
 from motet.core.errors import FaultError, RequestError
-from motet.core.media import MAX_MEDIA_BYTES, Media, chunks
-from motet.core.request import MAX_TIMEOUT, check_range
+from motet.core.media import MAX_INLINE_BYTES, MAX_MEDIA_BYTES, Media, chunks
+from motet.core.request import MAX_TIMEOUT, check_job, check_range
 from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Finished, LanguageEvent, Load, Progress, Prompt
 from motet.internal.v1 import (
+    decoder_service_pb2,
     decoder_service_pb2_grpc,
     encoder_service_pb2,
     encoder_service_pb2_grpc,
@@ -92,7 +95,13 @@ class RemoteDecoder:
 
     async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
         """Yield `Progress` events, then exactly one `Media` whose digest has been checked."""
-        call = self._stub.Decode(convert.decode_job_to_proto(job), timeout=_timeout(deadline))
+        call: Any
+        if job.inputs and await _exceed_a_message(job):
+            message = convert.decode_job_to_proto(replace(job, inputs=()))
+            frames = _job_frames(message, job.inputs, lambda: call.initial_metadata())
+            call = self._stub.DecodeChunked(frames, timeout=_timeout(deadline))
+        else:
+            call = self._stub.Decode(convert.decode_job_to_proto(job), timeout=_timeout(deadline))
         peer = f"the {job.modality} decoder"
         media = IncomingMedia(peer, self._max_bytes)
         empty = 0
@@ -151,6 +160,26 @@ async def _frames(
         yield encoder_service_pb2.EncodeRequest(header=header)
         for chunk in chunks(item.data):
             yield encoder_service_pb2.EncodeRequest(chunk=chunk)
+
+
+async def _exceed_a_message(job: DecodeJob) -> bool:
+    """Compute the digests of a job's inputs. Return whether the inputs are too large for one message."""
+    check_job(job)
+    # On the event loop, the digests of large inputs would block other calls.
+    await asyncio.to_thread(lambda: [media.sha256 for media in job.inputs])
+    return sum(len(media.data) for media in job.inputs) > MAX_INLINE_BYTES
+
+
+async def _job_frames(
+    job: decoder_service_pb2.DecodeRequest, inputs: Sequence[Media], accepted: Callable[[], Awaitable[object]]
+) -> AsyncIterator[decoder_service_pb2.DecodeChunkedRequest]:
+    yield decoder_service_pb2.DecodeChunkedRequest(job=job)
+    # A refused job sends no inputs. grpc.aio may lose the status of a call that ends during a write (grpc#36066).
+    await accepted()
+    for media in inputs:
+        yield decoder_service_pb2.DecodeChunkedRequest(input=convert.input_to_proto(media))
+        for chunk in chunks(media.data):
+            yield decoder_service_pb2.DecodeChunkedRequest(chunk=chunk)
 
 
 def _language_events(response: language_model_service_pb2.GenerateResponse) -> Sequence[LanguageEvent]:

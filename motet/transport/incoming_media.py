@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from motet.core.errors import FaultError
+from motet.core.errors import FaultError, MotetError
 from motet.core.media import Media
-from motet.internal.v1.decoder_service_pb2 import DecodeResponse
+from motet.internal.v1.decoder_service_pb2 import DecodeRequest, DecodeResponse
+
+_Header = DecodeRequest.Input | DecodeResponse.Media
 
 
 class IncomingMedia:
-    """The media that a decoder sends, `limit` bytes at most: a header with the first bytes, then chunks."""
+    """The media that a peer sends, `limit` bytes at most: a header with the first bytes, then chunks.
 
-    def __init__(self, peer: str, limit: int) -> None:
+    Media that break the grammar or the limit raise `error`: a caller's input is another error than a worker's result.
+    """
+
+    def __init__(self, peer: str, limit: int, error: type[MotetError] = FaultError) -> None:
         self._peer = peer
         self._limit = limit
-        self._header: DecodeResponse.Media | None = None
+        self._error = error
+        self._header: _Header | None = None
         self._chunks: list[bytes] = []
         self._size = 0
         # Each chunk is hashed when it arrives. The hash of all bytes at once would block the event loop.
@@ -31,29 +37,29 @@ class IncomingMedia:
         """True once all bytes are there."""
         return self._header is not None and self._size == self._header.size_bytes
 
-    def start(self, header: DecodeResponse.Media) -> None:
-        """Take the header. Raises `FaultError` for a second one, and for one that promises too many bytes."""
+    def start(self, header: _Header) -> None:
+        """Take the header. Raises `error` for a second one, and for one that promises too many bytes."""
         if self._header is not None:
-            raise FaultError(f"{self._peer} sent two headers of media")
+            raise self._error(f"{self._peer} sent two headers of media")
         if header.size_bytes > self._limit:
-            raise FaultError(f"{self._peer} sends {header.size_bytes} bytes; at most {self._limit} are allowed")
+            raise self._error(f"{self._peer} sends {header.size_bytes} bytes; at most {self._limit} are allowed")
         self._header = header
         self._append(header.data)
 
     def add(self, chunk: bytes) -> None:
-        """Append a chunk. Raises `FaultError` if there is no header, or if the header promised fewer bytes."""
+        """Append a chunk. Raises `error` if there is no header, or if the header promised fewer bytes."""
         if self._header is None:
-            raise FaultError(f"{self._peer} sent a chunk before the header of its media")
+            raise self._error(f"{self._peer} sent a chunk before the header of its media")
         if not chunk:
-            raise FaultError(f"{self._peer} sent an empty chunk")
+            raise self._error(f"{self._peer} sent an empty chunk")
         self._append(chunk)
 
     def checked(self) -> Media:
-        """Return the media. Raises `FaultError` if they are incomplete or altered."""
+        """Return the media. Raises `error` if they are incomplete or altered."""
         if self._header is None:
-            raise FaultError(f"{self._peer} ended its stream without media")
+            raise self._error(f"{self._peer} ended its stream without media")
         if not self.complete or self._digest.digest() != self._header.sha256:
-            raise FaultError(f"the media of {self._peer} arrived incomplete or altered")
+            raise self._error(f"the media of {self._peer} arrived incomplete or altered")
         return Media(self._header.media_type, b"".join(self._chunks))
 
     def _append(self, chunk: bytes) -> None:
@@ -62,4 +68,4 @@ class IncomingMedia:
         self._size += len(chunk)
         self._digest.update(chunk)
         if self._size > self._header.size_bytes:
-            raise FaultError(f"{self._peer} sent more bytes than the {self._header.size_bytes} of its header")
+            raise self._error(f"{self._peer} sent more bytes than the {self._header.size_bytes} of its header")

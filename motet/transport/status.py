@@ -40,6 +40,9 @@ _MAX_VALUES = 8
 _RECEIVED = "CLIENT: Received message larger"
 """Part of gRPC's text if this side refused a message for its size. The caller's request is not the cause then."""
 
+_WRITE_FAILED = "SendMessageOperation"
+"""Part of grpc.aio's text if a call ended while this side wrote. The status of the peer is then lost (grpc#36066)."""
+
 _LOG = logging.getLogger(__name__)
 
 CODE_OF: Mapping[Reason, grpc.StatusCode] = {
@@ -137,6 +140,8 @@ def error_from_rpc(error: grpc.aio.AioRpcError, *, received: bool = False, peer:
             return error_from_status_proto(status)
     if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and _RECEIVED in (error.details() or ""):
         return FaultError(f"{peer} sent a message that is larger than 4 MiB")
+    if error.code() is grpc.StatusCode.INTERNAL and _WRITE_FAILED in (error.debug_error_string() or ""):
+        return RetryableError(f"{peer} ended the call before it had the whole request; try again", Reason.WORKER_LOST)
     return _error_of_code(error.code(), received, peer)
 
 

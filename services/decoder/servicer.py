@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import grpc.aio
 
-from motet.core.media import MAX_INLINE_BYTES, Media, chunks
-from motet.core.workers import Decoder, Progress
+from motet.core.errors import Reason, RequestError
+from motet.core.media import MAX_INLINE_BYTES, MAX_MEDIA_BYTES, Media, chunks
+from motet.core.request import MAX_INPUTS
+from motet.core.workers import DecodeJob, Decoder, Progress
 from motet.internal.v1 import decoder_service_pb2 as pb
 from motet.internal.v1 import decoder_service_pb2_grpc as pb_grpc
 from motet.transport import convert
 from motet.transport.coalescing import coalesced
+from motet.transport.incoming_media import IncomingMedia
 from motet.transport.interceptor import deadline_of
 from services.capacity_servicer import EVENT_BYTES, MAX_BUFFERED_BYTES
 
@@ -31,9 +35,20 @@ class DecoderServicer(pb_grpc.DecoderServiceServicer):
         """Register the methods."""
         pb_grpc.add_DecoderServiceServicer_to_server(self, server)
 
-    async def Decode(self, request: pb.DecodeRequest, context: Any) -> AsyncIterator[pb.DecodeResponse]:
+    def Decode(self, request: pb.DecodeRequest, context: Any) -> AsyncIterator[pb.DecodeResponse]:
         """Yield the events of a job. Media are split into chunks."""
-        job = convert.decode_job_from_proto(request)
+        return self._responses(convert.decode_job_from_proto(request), context)
+
+    async def DecodeChunked(
+        self, request_iterator: AsyncIterator[pb.DecodeChunkedRequest], context: Any
+    ) -> AsyncIterator[pb.DecodeResponse]:
+        """Receive a job and its inputs in chunks, and yield its events."""
+        job = await _receive(request_iterator, context)
+        async with aclosing(self._responses(job, context)) as responses:
+            async for response in responses:
+                yield response
+
+    async def _responses(self, job: DecodeJob, context: Any) -> AsyncGenerator[pb.DecodeResponse, None]:
         events = self._decoder.decode(job, deadline_of(context))
         async with aclosing(coalesced(events, size_of=_size_of, max_bytes=MAX_BUFFERED_BYTES)) as batches:
             async for batch in batches:
@@ -42,6 +57,28 @@ class DecoderServicer(pb_grpc.DecoderServiceServicer):
                     await asyncio.to_thread(_digest_of, batch[-1])
                 for messages in _to_messages(batch):
                     yield pb.DecodeResponse(events=messages)
+
+
+async def _receive(frames: AsyncIterator[pb.DecodeChunkedRequest], context: Any) -> DecodeJob:
+    """Return the job of a stream of frames. Raises `RequestError` for inputs that are too many, large or altered."""
+    first = await anext(frames, None)
+    if first is None or first.WhichOneof("frame") != "job":
+        raise RequestError("the first frame of the stream must be the job")
+    job = convert.decode_job_from_proto(first.job)
+    await context.send_initial_metadata(())
+    inputs: list[IncomingMedia] = []
+    async for frame in frames:
+        kind = frame.WhichOneof("frame")
+        if kind == "input" and len(inputs) < MAX_INPUTS:
+            inputs.append(IncomingMedia("the caller", MAX_MEDIA_BYTES, RequestError))
+            inputs[-1].start(frame.input)
+        elif kind == "chunk" and inputs:
+            inputs[-1].add(frame.chunk)
+        elif kind == "input":
+            raise RequestError(f"a job may have at most {MAX_INPUTS} inputs", Reason.LIMIT_EXCEEDED)
+        else:
+            raise RequestError("the frames after the job must be its inputs, each followed by its chunks")
+    return replace(job, inputs=tuple(media.checked() for media in inputs))
 
 
 def _size_of(event: Progress | Media) -> int:

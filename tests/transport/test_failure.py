@@ -39,7 +39,7 @@ from motet.transport.channel import HOP, open_channel
 from motet.transport.client_call import open_stream
 from motet.transport.clients import RemoteDecoder, RemoteEncoder
 from motet.transport.server import Server
-from motet.transport.status import CODE_OF
+from motet.transport.status import CODE_OF, error_from_rpc
 from services.decoder.servicer import DecoderServicer
 from tests.transport.serving import JOB, served
 from tests.waiting import until
@@ -220,6 +220,14 @@ async def test_the_text_of_an_unexpected_exception_never_reaches_the_caller(capl
     assert (type(error), error.message, error.reason) == (FaultError, "internal error", Reason.INTERNAL)
     assert error.metadata == {}
     assert "the secret" in caplog.text
+
+
+def test_a_call_that_ends_while_the_client_writes_may_be_tried_again() -> None:
+    details = 'Failed "execute_batch": (<grpc._cython.cygrpc.SendMessageOperation object at 0x1>,)'
+    error = grpc.aio.AioRpcError(
+        grpc.StatusCode.INTERNAL, grpc.aio.Metadata(), grpc.aio.Metadata(), "Internal error from Core", details
+    )
+    assert isinstance(error_from_rpc(error), RetryableError)
 
 
 async def test_a_message_larger_than_four_mebibytes_is_a_request_error() -> None:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 import grpc.aio
 import pytest
 
 from motet.core.deadline import Deadline
-from motet.core.errors import MotetError, Reason, RequestError
-from motet.core.media import Media
+from motet.core.errors import MotetError, OverloadedError, Reason, RequestError
+from motet.core.media import MAX_MEDIA_BYTES, Media
 from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Embedding, Prompt, Turn
+from motet.internal.v1 import decoder_service_pb2 as decoder_pb
 from motet.internal.v1 import decoder_service_pb2_grpc, encoder_service_pb2_grpc, language_model_service_pb2_grpc
 from motet.internal.v1 import encoder_service_pb2 as encoder_pb
 from motet.toys.workers import ToyDecoder, ToyEncoder, ToyLanguageModel, grammar_of
 from motet.transport import convert
 from motet.transport.clients import RemoteDecoder, RemoteLanguageModel, RemoteWorker
+from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.interceptor import MAX_STREAM_MESSAGES
 from motet.transport.status import error_from_rpc
 from services.encoder.servicer import MAX_ITEMS
@@ -66,6 +69,7 @@ INVALID_JOBS: dict[str, tuple[dict[str, Any], Reason]] = {
         for value in (NAN, INF, -INF)
     },
     "half of infinity": ({"conditioning": Tensor("float16", (4,), b"\0\x7c" * 4)}, CONDITIONING),
+    "four inputs": ({"inputs": (Media("", b"x"),) * 4}, Reason.LIMIT_EXCEEDED),
     "another shape": ({"conditioning": floats(1, 2)}, CONDITIONING),
     "whole numbers": ({"conditioning": Tensor("int64", (4,), bytes(32))}, CONDITIONING),
 }
@@ -99,6 +103,9 @@ def with_fields(message: Any, changes: dict[str, Any], converted: Any) -> Any:
     for name, value in changes.items():
         if name == "ceilings":
             message.ceilings.update(value)
+        elif name == "inputs":
+            for media in value:
+                message.inputs.add(data=media.data)
         elif name in ("turns", "conditioning"):
             return converted()
         else:
@@ -185,3 +192,70 @@ async def test_an_encoder_refuses_more_than_a_call_may_have(frames: list[dict[st
 
     assert error_from_rpc(caught.value).reason is reason
     assert not toy.seen
+
+
+def input_of(data: bytes, **changes: Any) -> dict[str, Any]:
+    """Return the frame that begins an input, with fields that no client of ours would send."""
+    return {"input": {"size_bytes": len(data), "sha256": sha256(data).digest(), **changes}}
+
+
+@pytest.mark.parametrize(
+    ("frames", "reason", "message"),
+    [
+        ([], INVALID, "the first frame of the stream must be the job"),
+        ([{"chunk": b"x"}], INVALID, "the first frame of the stream must be the job"),
+        (["job", "job"], INVALID, "the frames after the job must be its inputs"),
+        (["job", {"chunk": b"x"}], INVALID, "the frames after the job must be its inputs"),
+        (["job", *[input_of(b"")] * 4], Reason.LIMIT_EXCEEDED, "at most 3 inputs"),
+        (["job", input_of(b"", size_bytes=MAX_MEDIA_BYTES + 1)], INVALID, "size_bytes"),
+        (["job", input_of(b"xy"), {"chunk": b"x"}], INVALID, "incomplete or altered"),
+        (["job", input_of(b"x"), {"chunk": b"xy"}], INVALID, "more bytes than the 1 of its header"),
+        (["job", input_of(b"x"), {"chunk": b"y"}], INVALID, "incomplete or altered"),
+        (["job", input_of(b"x", sha256=b""), {"chunk": b"x"}], INVALID, "incomplete or altered"),
+    ],
+)
+async def test_a_decoder_refuses_inputs_that_are_too_many_too_large_or_altered(
+    frames: list[Any], reason: Reason, message: str
+) -> None:
+    toy = toy_decoder()
+    job = {"job": convert.decode_job_to_proto(JOB)}
+    requests = (decoder_pb.DecodeChunkedRequest(**(job if frame == "job" else frame)) for frame in frames)
+    async with served(toy) as (_, channel):
+        stub = decoder_service_pb2_grpc.DecoderServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError, match=message) as caught:
+            await anext(aiter(stub.DecodeChunked(requests, timeout=50)))
+
+    assert error_from_rpc(caught.value).reason is reason
+    assert not toy.seen
+
+
+async def test_a_decoder_refuses_an_altered_input_inside_a_message() -> None:
+    toy = toy_decoder()
+    message = convert.decode_job_to_proto(replace(JOB, inputs=(Media("", b"x"),)))
+    message.inputs[0].data = b"y"
+    async with served(toy) as (_, channel):
+        stub = decoder_service_pb2_grpc.DecoderServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError, match="incomplete or altered"):
+            await anext(aiter(stub.Decode(message, timeout=50)))
+
+    assert not toy.seen
+
+
+async def test_a_decoder_refuses_an_input_of_more_than_32_mib_before_it_is_sent() -> None:
+    job = replace(JOB, inputs=(Media("", bytes(MAX_MEDIA_BYTES + 1)),))
+    toy = toy_decoder()
+    async with served(toy) as (_, channel):
+        for decoder in (toy, RemoteDecoder(channel)):
+            assert await reason_of(decoder.decode(job, Deadline.after(30))) is Reason.INPUT_TOO_LARGE
+
+    assert not toy.seen
+
+
+async def test_a_refused_job_sends_no_inputs() -> None:
+    job = replace(JOB, inputs=(Media("", bytes(MAX_MEDIA_BYTES)),))
+    limiter = ConcurrencyLimiter(1, 0)
+    await limiter.acquire()
+    async with served(toy_decoder(), limiter=limiter) as (_, channel):
+        for _ in range(20):
+            with pytest.raises(OverloadedError):
+                await anext(aiter(RemoteDecoder(channel).decode(job, Deadline.after(30))))

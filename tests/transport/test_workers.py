@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -233,6 +234,18 @@ async def test_a_decoder_receives_the_job_unchanged(connect: Connect) -> None:
 
     assert list(toy.seen) == [job]
     assert events[0].preview == Media("application/octet-stream", b"preview 1")
+
+
+async def test_inputs_larger_than_a_message_reach_the_decoder_unchanged(connect: Connect) -> None:
+    inputs = (Media("image/png", bytes(5 * 2**20)), Media("", b""), Media("audio/wav", b"sound" * 2**18))
+    job = replace(JOB, inputs=inputs)
+    toy = ToyDecoder()
+
+    async with connect(toy) as decoder:
+        results = [(await all_of(decoder.decode(job, deadline())))[-1] for _ in range(2)]
+
+    assert list(toy.seen) == [job, job]
+    assert results[0] == results[1]
 
 
 async def test_media_of_many_chunks_arrive_complete(connect: Connect) -> None:

@@ -11,12 +11,16 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class DecodeRequest(_message.Message):
     __slots__ = ("modality", "conditioning", "seed", "steps", "guidance", "previews", "inputs", "tenant", "priority", "min_steps")
     class Input(_message.Message):
-        __slots__ = ("media_type", "data")
+        __slots__ = ("media_type", "data", "size_bytes", "sha256")
         MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
         DATA_FIELD_NUMBER: _ClassVar[int]
+        SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+        SHA256_FIELD_NUMBER: _ClassVar[int]
         media_type: str
         data: bytes
-        def __init__(self, media_type: _Optional[str] = ..., data: _Optional[bytes] = ...) -> None: ...
+        size_bytes: int
+        sha256: bytes
+        def __init__(self, media_type: _Optional[str] = ..., data: _Optional[bytes] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ...) -> None: ...
     MODALITY_FIELD_NUMBER: _ClassVar[int]
     CONDITIONING_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
@@ -38,6 +42,16 @@ class DecodeRequest(_message.Message):
     priority: int
     min_steps: int
     def __init__(self, modality: _Optional[str] = ..., conditioning: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ..., guidance: _Optional[float] = ..., previews: _Optional[bool] = ..., inputs: _Optional[_Iterable[_Union[DecodeRequest.Input, _Mapping]]] = ..., tenant: _Optional[str] = ..., priority: _Optional[int] = ..., min_steps: _Optional[int] = ...) -> None: ...
+
+class DecodeChunkedRequest(_message.Message):
+    __slots__ = ("job", "input", "chunk")
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    job: DecodeRequest
+    input: DecodeRequest.Input
+    chunk: bytes
+    def __init__(self, job: _Optional[_Union[DecodeRequest, _Mapping]] = ..., input: _Optional[_Union[DecodeRequest.Input, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
 
 class DecodeResponse(_message.Message):
     __slots__ = ("events",)

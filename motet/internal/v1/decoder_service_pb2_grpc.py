@@ -40,6 +40,11 @@ class DecoderServiceStub:
                 request_serializer=motet_dot_internal_dot_v1_dot_decoder__service__pb2.DecodeRequest.SerializeToString,
                 response_deserializer=motet_dot_internal_dot_v1_dot_decoder__service__pb2.DecodeResponse.FromString,
                 _registered_method=True)
+        self.DecodeChunked = channel.stream_stream(
+                '/motet.internal.v1.DecoderService/DecodeChunked',
+                request_serializer=motet_dot_internal_dot_v1_dot_decoder__service__pb2.DecodeChunkedRequest.SerializeToString,
+                response_deserializer=motet_dot_internal_dot_v1_dot_decoder__service__pb2.DecodeResponse.FromString,
+                _registered_method=True)
 
 
 class DecoderServiceServicer:
@@ -49,6 +54,18 @@ class DecoderServiceServicer:
     def Decode(self, request, context):
         """Decode streams any number of progress events, then one media event, then the remaining bytes as chunks in order.
         Equal requests produce equal bytes unless min_steps is set, so a call may be retried.
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecodeChunked(self, request_iterator, context):
+        """DecodeChunked is Decode for a job whose inputs are too large for one message. The stream of requests holds the job,
+        and then one input and its chunks for each input, in order. The decoder sends its initial metadata when it has
+        accepted the job, and the client sends inputs only after that. The responses are those of Decode.
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -60,6 +77,11 @@ def add_DecoderServiceServicer_to_server(servicer, server):
             'Decode': grpc.unary_stream_rpc_method_handler(
                     servicer.Decode,
                     request_deserializer=motet_dot_internal_dot_v1_dot_decoder__service__pb2.DecodeRequest.FromString,
+                    response_serializer=motet_dot_internal_dot_v1_dot_decoder__service__pb2.DecodeResponse.SerializeToString,
+            ),
+            'DecodeChunked': grpc.stream_stream_rpc_method_handler(
+                    servicer.DecodeChunked,
+                    request_deserializer=motet_dot_internal_dot_v1_dot_decoder__service__pb2.DecodeChunkedRequest.FromString,
                     response_serializer=motet_dot_internal_dot_v1_dot_decoder__service__pb2.DecodeResponse.SerializeToString,
             ),
     }
@@ -90,6 +112,33 @@ class DecoderService:
             target,
             '/motet.internal.v1.DecoderService/Decode',
             motet_dot_internal_dot_v1_dot_decoder__service__pb2.DecodeRequest.SerializeToString,
+            motet_dot_internal_dot_v1_dot_decoder__service__pb2.DecodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecodeChunked(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/motet.internal.v1.DecoderService/DecodeChunked',
+            motet_dot_internal_dot_v1_dot_decoder__service__pb2.DecodeChunkedRequest.SerializeToString,
             motet_dot_internal_dot_v1_dot_decoder__service__pb2.DecodeResponse.FromString,
             options,
             channel_credentials,

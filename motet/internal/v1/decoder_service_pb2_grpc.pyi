@@ -36,6 +36,14 @@ class DecoderServiceStub:
     Decode: _grpc.UnaryStreamMultiCallable[_decoder_service_pb2.DecodeRequest, _decoder_service_pb2.DecodeResponse]
     """Decode streams any number of progress events, then one media event, then the remaining bytes as chunks in order.
     Equal requests produce equal bytes unless min_steps is set, so a call may be retried.
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    """
+    DecodeChunked: _grpc.StreamStreamMultiCallable[_decoder_service_pb2.DecodeChunkedRequest, _decoder_service_pb2.DecodeResponse]
+    """DecodeChunked is Decode for a job whose inputs are too large for one message. The stream of requests holds the job,
+    and then one input and its chunks for each input, in order. The decoder sends its initial metadata when it has
+    accepted the job, and the client sends inputs only after that. The responses are those of Decode.
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
 
 @_typing.type_check_only
@@ -46,6 +54,14 @@ class DecoderServiceAsyncStub(DecoderServiceStub):
     Decode: _aio.UnaryStreamMultiCallable[_decoder_service_pb2.DecodeRequest, _decoder_service_pb2.DecodeResponse]  # type: ignore[assignment]
     """Decode streams any number of progress events, then one media event, then the remaining bytes as chunks in order.
     Equal requests produce equal bytes unless min_steps is set, so a call may be retried.
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    """
+    DecodeChunked: _aio.StreamStreamMultiCallable[_decoder_service_pb2.DecodeChunkedRequest, _decoder_service_pb2.DecodeResponse]  # type: ignore[assignment]
+    """DecodeChunked is Decode for a job whose inputs are too large for one message. The stream of requests holds the job,
+    and then one input and its chunks for each input, in order. The decoder sends its initial metadata when it has
+    accepted the job, and the client sends inputs only after that. The responses are those of Decode.
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
 
 class DecoderServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -59,6 +75,20 @@ class DecoderServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_decoder_service_pb2.DecodeResponse], _abc.AsyncIterator[_decoder_service_pb2.DecodeResponse]]:
         """Decode streams any number of progress events, then one media event, then the remaining bytes as chunks in order.
         Equal requests produce equal bytes unless min_steps is set, so a call may be retried.
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+
+    @_abc_1.abstractmethod
+    def DecodeChunked(
+        self,
+        request_iterator: _MaybeAsyncIterator[_decoder_service_pb2.DecodeChunkedRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_decoder_service_pb2.DecodeResponse], _abc.AsyncIterator[_decoder_service_pb2.DecodeResponse]]:
+        """DecodeChunked is Decode for a job whose inputs are too large for one message. The stream of requests holds the job,
+        and then one input and its chunks for each input, in order. The decoder sends its initial metadata when it has
+        accepted the job, and the client sends inputs only after that. The responses are those of Decode.
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """
 
 def add_DecoderServiceServicer_to_server(servicer: DecoderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -13,6 +13,7 @@ from motet.transport.convert.generation import generation_from_proto as generati
 from motet.transport.convert.generation import generation_to_proto as generation_to_proto
 from motet.transport.convert.job import decode_job_from_proto as decode_job_from_proto
 from motet.transport.convert.job import decode_job_to_proto as decode_job_to_proto
+from motet.transport.convert.job import input_to_proto as input_to_proto
 from motet.transport.convert.job import progress_from_proto as progress_from_proto
 from motet.transport.convert.job import progress_to_proto as progress_to_proto
 from motet.transport.convert.load import load_from_proto as load_from_proto
