@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 import torch
 
-from motet.core.errors import OverloadedError, Reason
+from motet.core.errors import OverloadedError, Reason, RetryableError
 from motet.models.arrays import to_torch
 from motet.models.encoder.batcher import Batcher
 from motet.models.encoder.preprocessing import Views
@@ -126,9 +126,14 @@ async def test_closing_cancels_the_waiting_items_and_completes_the_current_forwa
     await asyncio.to_thread(network.started.wait, 50)
 
     closing = asyncio.create_task(asyncio.to_thread(batcher.close))
-    await asyncio.wait([waiting])
+    items = [waiting]
+    while not items[-1].done():  # A batcher that is closing refuses an item at once.
+        items.append(asyncio.create_task(batcher.embedding(views(3))))
+        await asyncio.sleep(0.001)
     network.allowed.set()
     await closing
+    await asyncio.wait(items)
 
-    assert waiting.cancelled()
+    assert all(item.cancelled() for item in items[:-1])
+    assert isinstance(items[-1].exception(), RetryableError)
     assert to_torch(await current).item() == 2
