@@ -209,7 +209,7 @@ class Client:
                         continue
                     checker.check(event)
                     if isinstance(event.payload, Done):
-                        responses.expect_end()
+                        responses.expect_end(self._connection.end_timer)
                     yield event
 
     async def _watch(self, name: str, checker: EventChecker, retry: bool) -> AsyncGenerator[Event, None]:

@@ -10,7 +10,7 @@ import grpc
 
 from motet.core.errors import RequestError, SettingsError
 from motet.transport.channel import check_process, open_channel
-from motet.transport.client_call import StreamCall, UnaryCall, open_stream, unary
+from motet.transport.client_call import StreamCall, UnaryCall, end_timer, open_stream, unary
 from motet.transport.proxy import proxy_of, without_password
 
 _KEY = re.compile(r"(?!grpc-)[0-9a-z_.-]+(?<!-bin)")
@@ -37,6 +37,7 @@ class Connection:
         used_proxy = without_password(proxy_of(address, proxy))
         self.peer = f"Motet at {address}" + (f", through the proxy {used_proxy}," if used_proxy else "")
         self._timeout = timeout
+        self.end_timer = end_timer()
         self._closed = False
 
     async def unary(self, method: Callable[..., UnaryCall[Any]], request: Any) -> Any:

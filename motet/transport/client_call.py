@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Generator
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -10,6 +9,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 import grpc.aio
 
 from motet.core.closing import close
+from motet.scheduling.shared_timer import SharedTimer
 from motet.transport.status import error_from_rpc
 
 Response_co = TypeVar("Response_co", covariant=True)
@@ -24,6 +24,15 @@ class StreamCall(Protocol[Response_co]):
     def __aiter__(self) -> AsyncIterator[Response_co]: ...
 
     def cancel(self) -> bool: ...
+
+
+EndTimer = SharedTimer[StreamCall[Any]]
+"""The timer of calls whose final message arrived: it cancels those without a status trailer."""
+
+
+def end_timer() -> EndTimer:
+    """Return a timer for the calls of one client."""
+    return SharedTimer(_END_TIMEOUT, lambda call: call.cancel())
 
 
 class UnaryCall(Protocol[Response_co]):
@@ -46,14 +55,14 @@ class open_stream(Generic[Response_co]):  # noqa: N801 - it reads as a verb: `as
         self._call = call
         self._peer = peer
         self._received = False
-        self._end_expected = False
+        self._end_timer: EndTimer | None = None
 
-    def expect_end(self) -> None:
-        """The final message arrived. Do not wait for the status trailer, and do not cancel on exit.
+    def expect_end(self, timer: EndTimer) -> None:
+        """The final message arrived. Do not wait for the status trailer, and leave the cancellation to `timer`.
 
         The trailer is one more message. A cancellation that overtakes it would be counted as one on the other side.
         """
-        self._end_expected = True
+        self._end_timer = timer
 
     async def __aenter__(self) -> Self:
         self._responses = self._call.__aiter__()
@@ -64,10 +73,10 @@ class open_stream(Generic[Response_co]):  # noqa: N801 - it reads as a verb: `as
     ) -> None:
         # The iterator and the call refer to each other. Closing the iterator leaves no reference cycle.
         await close(self._responses)
-        if self._end_expected:
-            asyncio.get_running_loop().call_later(_END_TIMEOUT, self._call.cancel)
-        else:
+        if self._end_timer is None:
             self._call.cancel()
+        else:
+            self._end_timer.add(self._call)
         if isinstance(error, grpc.aio.AioRpcError):
             raise error_from_rpc(error, received=self._received, peer=self._peer) from None
 

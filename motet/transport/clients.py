@@ -31,7 +31,7 @@ from motet.internal.v1 import (
 )
 from motet.transport import convert
 from motet.transport.channel import HOP
-from motet.transport.client_call import open_stream, unary
+from motet.transport.client_call import end_timer, open_stream, unary
 from motet.transport.incoming_media import IncomingMedia
 
 _MAX_EMPTY = 1000
@@ -66,6 +66,7 @@ class RemoteLanguageModel:
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = language_model_service_pb2_grpc.LanguageModelServiceStub(channel)
+        self._end_timer = end_timer()
 
     async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
         """Yield text pieces and signals, then exactly one `Finished`."""
@@ -79,7 +80,7 @@ class RemoteLanguageModel:
                     raise FaultError("the language model sent too many messages without a known event")
                 for event in events:
                     if isinstance(event, Finished):
-                        responses.expect_end()
+                        responses.expect_end(self._end_timer)
                         yield event
                         return
                     yield event
@@ -91,6 +92,7 @@ class RemoteDecoder:
 
     def __init__(self, channel: grpc.aio.Channel, max_bytes: int = MAX_MEDIA_BYTES) -> None:
         self._stub = decoder_service_pb2_grpc.DecoderServiceStub(channel)
+        self._end_timer = end_timer()
         self._max_bytes = max_bytes
 
     async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
@@ -121,7 +123,7 @@ class RemoteDecoder:
                 if empty > _MAX_EMPTY:
                     raise FaultError(f"{peer} sent too many messages without a known event")
                 if media.complete:
-                    responses.expect_end()
+                    responses.expect_end(self._end_timer)
                     break
         yield media.checked()
 

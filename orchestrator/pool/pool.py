@@ -13,6 +13,7 @@ from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, MotetError, OverloadedError, RetryableError, retry_delay
 from motet.scheduling.fair_queue import TENANT_SHARE, FairQueue
+from motet.scheduling.shared_timer import SharedTimer
 from orchestrator.pool.attempt import Attempt, Receiver
 from orchestrator.pool.circuit_breaker import CircuitBreaker
 from orchestrator.pool.duration_estimate import DurationEstimate
@@ -75,6 +76,7 @@ class Pool(Generic[Worker]):
         ]
         self._hedges = Hedges(name, self._replicas, self._end)
         self._queue: FairQueue[QueuedCall] = FairQueue(settings.ageing)
+        self._reserved = SharedTimer(settings.reservation_timeout, self.release)
         self._watches: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -119,7 +121,7 @@ class Pool(Generic[Worker]):
         if reserve and self._excess(call) <= 0:
             earliest(self._usable() or self._replicas, call).reserved[call] = None
             self._queue.add(call)
-            call.expiry = asyncio.get_running_loop().call_later(self._settings.reservation_timeout, self.release, call)
+            self._reserved.add(call)
         return call
 
     def release(self, call: QueuedCall) -> None:
@@ -238,8 +240,7 @@ class Pool(Generic[Worker]):
 
     def _dequeue(self, call: QueuedCall) -> None:
         """Remove a call from the queue and from the reservations."""
-        if call.expiry is not None:
-            call.expiry.cancel()
+        self._reserved.discard(call)
         self._queue.remove(call)
         for replica in self._replicas:
             replica.reserved.pop(call, None)

@@ -46,8 +46,6 @@ class QueuedCall:
     """Starts the call at a worker. It is set before the first attempt."""
     hedge: Any = None
     """The attempt that runs besides the one that the caller reads, see `Hedges`."""
-    expiry: asyncio.TimerHandle | None = None
-    """The timer that releases the reservation, if there is one."""
     assignment: asyncio.Future[Any] | None = None
     """Set while the call waits in the queue. Its result is the attempt at the replica that has a free slot."""
 

@@ -1,0 +1,46 @@
+"""One timer for many items that time out after equal times."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class SharedTimer(Generic[Item]):
+    """Calls `on_timeout(item)` when `seconds` seconds have passed since an item was added, unless it was discarded.
+
+    Adding an item is cheaper than starting a timer of its own. Items are hashable. Use a timer in one event loop only.
+    """
+
+    def __init__(self, seconds: float, on_timeout: Callable[[Item], object]) -> None:
+        self._seconds = seconds
+        self._on_timeout = on_timeout
+        self._due: dict[Item, float] = {}
+        """Time of each item's timeout, in order of time."""
+        self._running = False
+
+    def add(self, item: Item) -> None:
+        """Start the time of an item."""
+        loop = asyncio.get_running_loop()
+        self._due[item] = due = loop.time() + self._seconds
+        if not self._running:
+            self._running = True
+            loop.call_at(due, self._expire)
+
+    def discard(self, item: Item) -> None:
+        """Forget an item, if it has not timed out."""
+        self._due.pop(item, None)
+
+    def _expire(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._due:
+            item, due = next(iter(self._due.items()))
+            if due > loop.time():
+                loop.call_at(due, self._expire)
+                return
+            del self._due[item]
+            self._on_timeout(item)
+        self._running = False
