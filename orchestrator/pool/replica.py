@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from random import Random
 from typing import Generic, TypeVar
 
@@ -24,9 +25,8 @@ Loads = Callable[[], AsyncIterator[Load]]
 _MIN_BACKOFF, _MAX_BACKOFF = 0.1, 0.5
 """Minimum and maximum seconds between two attempts to watch a worker that cannot be reached."""
 
-_LOAD_TIMEOUT = 3 * REPORT_INTERVAL
-"""Seconds without a load report after which a worker counts as unreachable."""
-
+_SILENT_INTERVALS = 3
+"""Number of `REPORT_INTERVAL` without a load report, one after another, after which a worker counts as unreachable."""
 
 _MARGIN = 0.01
 """Margin after a timeout, in seconds: an event loop may wake one clock tick early."""
@@ -63,6 +63,8 @@ class Replica(Generic[Worker]):
         self._gone_at = -math.inf
         """The time at which the worker became unreachable or began to drain."""
         self._load = Load()
+        self._reports = 0
+        """Number of load reports that were read."""
         self._foreign_seconds = 0.0
 
     @property
@@ -132,30 +134,51 @@ class Replica(Generic[Worker]):
     async def watch(self, on_change: Callable[[], None]) -> None:
         """Watch the worker's load until cancelled, and call `on_change` after each change.
 
-        The worker counts as unreachable while its stream cannot be opened, and after `_LOAD_TIMEOUT` seconds without a
+        The worker counts as unreachable while its stream cannot be opened, and after `_SILENT_INTERVALS` without a
         report, which is how a frozen process looks. The attempts at a frozen process end.
         """
         if self._loads is None:
             return
         backoff = _MIN_BACKOFF
         while True:
+            reports = self._reports
+            reading = asyncio.create_task(self._read_loads(on_change))
             try:
-                async with closing(self._loads()) as loads:
-                    while (load := await _next_load(loads)) is not None:
-                        self._receive(load, on_change)
-                        backoff = _MIN_BACKOFF
-                        on_change()
-            except TimeoutError:
-                if self._reachable:
+                if await self._is_silent(reading) and self._reachable:
                     self._end_attempts()
-            except MotetError:
-                pass  # The replica becomes unreachable below, and calls sent to it report the error.
+            finally:
+                reading.cancel()
+                await asyncio.wait({reading})
             if self._reachable:
                 self._reachable = self.stalled = False
                 self._leave(on_change)
             on_change()
+            if self._reports > reports:
+                backoff = _MIN_BACKOFF
             await asyncio.sleep(backoff * self._random.uniform(0.5, 1.0))
             backoff = min(_MAX_BACKOFF, backoff * 2)
+
+    async def _read_loads(self, on_change: Callable[[], None]) -> None:
+        """Read the worker's loads until their stream ends."""
+        assert self._loads is not None
+        with suppress(MotetError):  # Calls that are sent to an unreachable worker report the error.
+            async with closing(self._loads()) as loads:
+                async for load in loads:
+                    self._reports += 1
+                    self._receive(load, on_change)
+                    on_change()
+
+    async def _is_silent(self, reading: asyncio.Task[None]) -> bool:
+        """Wait until `reading` ends and return False, or return True after `_SILENT_INTERVALS` without a report."""
+        silent = 0
+        while not reading.done():
+            reports = self._reports
+            await asyncio.wait({reading}, timeout=REPORT_INTERVAL)
+            # If this process itself stood still, only one interval ends without the reports that came.
+            silent = 0 if self._reports > reports else silent + 1
+            if silent == _SILENT_INTERVALS:
+                return not reading.done()
+        return False
 
     def _receive(self, load: Load, on_change: Callable[[], None]) -> None:
         calls = load.running + load.queued
@@ -185,23 +208,3 @@ def earliest(candidates: Sequence[Replica[Worker]], call: QueuedCall) -> Replica
     if len(candidates) == 1:
         return candidates[0]
     return min(candidates, key=lambda replica: (replica.outstanding(call.units), len(replica.attempts)))
-
-
-async def _next_load(loads: AsyncIterator[Load]) -> Load | None:
-    """Return the next load, or None at the end of the stream. Raises `TimeoutError` after `_LOAD_TIMEOUT` seconds."""
-
-    async def read() -> Load | None:
-        return await anext(loads, None)
-
-    reading = asyncio.create_task(read())
-    try:
-        # If this process itself stood still, the first wait ends at once, and the second one reads the report.
-        for _ in range(2):
-            await asyncio.wait({reading}, timeout=_LOAD_TIMEOUT / 2)
-            if reading.done():
-                return reading.result()
-        raise TimeoutError
-    finally:
-        if not reading.done():
-            reading.cancel()
-            await asyncio.wait({reading})
