@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Collection, Sequence
 from typing import Protocol
 
 from motet.core.bundle import Manifest
@@ -76,11 +76,7 @@ class Admission:
         for modalities in (request.allowed_modalities or (), request.max_parts, request.decoder_options):
             self._check_outputs(modalities)
         deadline = self._deadline(request.timeout)
-        try:
-            async with asyncio.timeout(deadline.remaining()):
-                turns = await self._admit_turns(request.turns, request.tenant)
-        except TimeoutError as error:
-            raise DeadlineError("the deadline passed while the attached media were probed; allow more time") from error
+        turns = await self._admit_turns(request.turns, request.tenant, deadline)
         return AdmittedRequest(
             turns=turns,
             ceilings=self._ceilings(request),
@@ -164,7 +160,9 @@ class Admission:
         # The last events need time too. With a short timeout they get a fifth of it.
         return Deadline.after(seconds - min(self._settings.deadline_margin, seconds / 5))
 
-    async def _admit_turns(self, turns: tuple[Message, ...], tenant: str) -> tuple[AdmittedTurn, ...]:
+    async def _admit_turns(
+        self, turns: tuple[Message, ...], tenant: str, deadline: Deadline
+    ) -> tuple[AdmittedTurn, ...]:
         """Return the turns with admitted attachments. Check the sizes first, then probe concurrently."""
         attachments: list[Media | AdmittedMedia] = []
         size = 0
@@ -172,10 +170,7 @@ class Admission:
             attachments.append(await self._resolve(role, part))
             size += len(_media_of(attachments[-1]).data)
             _check_bytes("the attachments of a conversation", size, self._settings.max_input_bytes)
-        probes = asyncio.Semaphore(READINGS_PER_REQUEST)
-        admitted = iter(
-            await run_concurrently(self._admit_media(attachment, tenant, probes) for attachment in attachments)
-        )
+        admitted = iter(await self._admit_media(attachments, tenant, deadline) if attachments else ())
         return tuple(
             AdmittedTurn(turn.role, tuple(part if isinstance(part, str) else next(admitted) for part in turn.parts))
             for turn in turns
@@ -198,12 +193,21 @@ class Admission:
         return AdmittedMedia(stored.artifact.modality, Media(stored.artifact.media_type, data))
 
     async def _admit_media(
-        self, attachment: Media | AdmittedMedia, tenant: str, probes: asyncio.Semaphore
-    ) -> AdmittedMedia:
-        if isinstance(attachment, AdmittedMedia):
-            return attachment
-        async with probes:
-            return await self._probe_media(attachment, tenant)
+        self, attachments: Sequence[Media | AdmittedMedia], tenant: str, deadline: Deadline
+    ) -> list[AdmittedMedia]:
+        probes = asyncio.Semaphore(READINGS_PER_REQUEST)
+
+        async def admit(attachment: Media | AdmittedMedia) -> AdmittedMedia:
+            if isinstance(attachment, AdmittedMedia):
+                return attachment
+            async with probes:
+                return await self._probe_media(attachment, tenant)
+
+        try:
+            async with asyncio.timeout(deadline.remaining()):
+                return await run_concurrently(map(admit, attachments))
+        except TimeoutError as error:
+            raise DeadlineError("the deadline passed while the attached media were probed; allow more time") from error
 
     async def _probe_media(self, media: Media, tenant: str) -> AdmittedMedia:
         result = await self._probe(media, tenant=tenant)

@@ -92,7 +92,7 @@ class Orchestrator:
         deduplicated = task is not None
         if task is None:
             task = self._generations.start(request, admitted)
-        async with aclosing(task.subscribe()) as events:
+        async with task.subscribed(), aclosing(task.log.follow()) as events:
             async for event in events:
                 yield _deduplicated(event) if deduplicated else event
 

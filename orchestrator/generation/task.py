@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from motet.core.deadline import Deadline
 from motet.core.errors import CancelledError, DeadlineError, FaultError, MotetError, Reason, RetryableError
-from motet.core.events import Event, Generation, State
+from motet.core.events import Generation, State
 from motet.core.request import GenerationRequest
 from orchestrator.fingerprint import fingerprint
 from orchestrator.generation.event_log import EventLog
@@ -73,16 +73,15 @@ class GenerationTask:
             late = DeadlineError("the deadline passed before the answer was complete; allow more time or ask for less")
             self._timer = asyncio.get_running_loop().call_later(seconds, self.stop, late)
 
-    async def subscribe(self) -> AsyncGenerator[Event, None]:
-        """Yield all events to a caller of `generate`.
+    @asynccontextmanager
+    async def subscribed(self) -> AsyncIterator[None]:
+        """Count a caller of `generate` as a subscriber while it reads the events.
 
-        When the last subscriber closes this generator, the generation is stopped, unless it is detached.
+        When the last subscriber leaves, the generation is stopped, unless it is detached.
         """
         self._subscribers += 1
         try:
-            async with aclosing(self.log.follow()) as events:
-                async for event in events:
-                    yield event
+            yield
         finally:
             self._subscribers -= 1
             if not self._subscribers and not self._detached and not self._writer.finished:
