@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from hashlib import sha256
 from itertools import chain, repeat
 from operator import attrgetter
@@ -86,18 +87,15 @@ class CachingDecoder:
         _count(job, "joined" if joined else "miss")
         # A reservation is valid for one attempt.
         attempts = chain([reservation], repeat(self._decoder))
-        return self._streams.join(stream, lambda until: self._run(key, next(attempts), job, until), deadline)
+        keep = partial(self._keep, key)
+        return self._streams.join(stream, lambda until: next(attempts).decode(job, until), deadline, keep)
 
-    async def _run(
-        self, key: bytes, decoder: Decoder, job: DecodeJob, deadline: Deadline
-    ) -> AsyncIterator[Progress | Media]:
-        async with closing(decoder.decode(job, deadline)) as events:
-            async for event in events:
-                if isinstance(event, Media):
-                    self._cache.put(key, event, len(event.data))
-                    yield event
-                    return
-                yield event
+    def _keep(self, key: bytes, event: Progress | Media) -> bool:
+        """Cache media, and return whether an event is a job's last one."""
+        if not isinstance(event, Media):
+            return False
+        self._cache.put(key, event, len(event.data))
+        return True
 
     async def _key(self, job: DecodeJob) -> bytes:
         """Return 32 bytes, equal for jobs of one tenant that produce equal media."""

@@ -29,8 +29,16 @@ class SharedStreams(Generic[Item]):
         stream = self._running.get(key)
         return stream is not None and not stream.done
 
-    def join(self, key: Hashable, start: Start[Item], deadline: Deadline) -> Subscription[Item]:
+    def join(
+        self,
+        key: Hashable,
+        start: Start[Item],
+        deadline: Deadline,
+        on_item: Callable[[Item], bool] = lambda item: False,
+    ) -> Subscription[Item]:
         """Subscribe to the key's stream. Call `start` if no stream runs for the key.
+
+        `on_item` is called for each item of a stream that starts, and returns whether the stream ends with the item.
 
         A late subscriber gets the latest item, then all later items. An error reaches every subscriber. A subscription
         ends at its own deadline or when it is closed. The stream stops with its last subscription.
@@ -40,7 +48,7 @@ class SharedStreams(Generic[Item]):
         """
         stream = self._running.get(key)
         if stream is None or stream.done:
-            stream = self._running[key] = _SharedStream(start, deadline, partial(self._remove, key))
+            stream = self._running[key] = _SharedStream(start, deadline, on_item, partial(self._remove, key))
         return Subscription(stream, deadline)
 
     def _remove(self, key: Hashable, ended: _SharedStream[Item]) -> None:
@@ -101,11 +109,22 @@ class Subscription(Generic[Item]):
 
 
 class _SharedStream(Generic[Item]):
-    """A running stream and its subscribers. `on_end(stream)` is called when no subscriber may join any more."""
+    """A running stream and its subscribers.
+
+    `on_item` is called for each item, before the subscribers get it. `on_end(stream)` is called when no subscriber may
+    join any more.
+    """
 
     # No attribute refers back to this object, so the latest item is freed together with the last subscriber.
 
-    def __init__(self, start: Start[Item], deadline: Deadline, on_end: Callable[[_SharedStream[Item]], None]) -> None:
+    def __init__(
+        self,
+        start: Start[Item],
+        deadline: Deadline,
+        on_item: Callable[[Item], bool],
+        on_end: Callable[[_SharedStream[Item]], None],
+    ) -> None:
+        self._on_item = on_item
         self._on_end = on_end
         self._latest: tuple[Item, ...] = ()
         """The latest item, or () before the first item."""
@@ -151,9 +170,12 @@ class _SharedStream(Generic[Item]):
     async def _publish(self, stream: AsyncIterator[Item]) -> None:
         async with closing(stream):
             async for item in stream:
+                last = self._on_item(item)
                 self._latest = (item,)
                 for subscriber in self._subscribers:
                     subscriber.push(item)
+                if last:
+                    return
 
     def _finish(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
