@@ -51,7 +51,8 @@ class LruCache(Generic[Key, Value]):
 
         A value larger than the limit is not cached, and counts as evicted.
         """
-        self.pop(key)
+        if key in self._entries:
+            self.pop(key)
         if size > self._limit:
             return [value]
         self._entries[key] = (value, size)

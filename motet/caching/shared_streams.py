@@ -129,17 +129,15 @@ class _SharedStream(Generic[Item]):
         self._latest: tuple[Item, ...] = ()
         """The latest item, or () before the first item."""
         self._subscribers: list[Subscription[Item]] = []
-        self._task = asyncio.create_task(self._run(start, deadline))
-        self._task.add_done_callback(self._finish)
-
-    @property
-    def done(self) -> bool:
+        self._error: BaseException | None = None
+        self.done = False
         """True if the stream has ended."""
-        return self._task.done()
+        self._task = asyncio.create_task(self._run(start, deadline))
 
     def raise_error(self) -> None:
         """Raise the error of an ended stream, if it has one."""
-        self._task.result()
+        if self._error is not None:
+            raise self._error
 
     def add(self, subscriber: Subscription[Item]) -> None:
         """Add a subscriber and send the latest item to it."""
@@ -152,12 +150,27 @@ class _SharedStream(Generic[Item]):
         if subscriber not in self._subscribers:
             return
         self._subscribers.remove(subscriber)
-        if not self._subscribers and not self._task.done():
+        if not self._subscribers and not self.done:
+            self.done = True
             self._on_end(self)
             self._task.cancel()
             await asyncio.wait([self._task])
 
     async def _run(self, start: Start[Item], deadline: Deadline) -> None:
+        try:
+            await self._publish_until(start, deadline)
+        except BaseException as error:
+            # Without a subscriber, the error and its traceback would only keep the latest item in memory.
+            self._error = error if self._subscribers else None
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            self.done = True
+            self._on_end(self)
+            for subscriber in self._subscribers:
+                subscriber.wake()
+
+    async def _publish_until(self, start: Start[Item], deadline: Deadline) -> None:
         while True:
             try:
                 return await self._publish(start(deadline))
@@ -176,13 +189,6 @@ class _SharedStream(Generic[Item]):
                     subscriber.push(item)
                 if last:
                     return
-
-    def _finish(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled():
-            task.exception()  # retrieved, or asyncio logs an error if no subscriber is left
-        self._on_end(self)
-        for subscriber in self._subscribers:
-            subscriber.wake()
 
 
 def _time(deadline: Deadline) -> float:

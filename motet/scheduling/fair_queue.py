@@ -116,8 +116,12 @@ class FairQueue(Generic[T]):
         del sub_queue.items[item]
         if not sub_queue.items:
             del self._sub_queues[key]
-        # Sums of floats drift, so the cost of an empty queue is set to zero.
-        self.cost = self.cost - item.cost if self._sub_queues else 0.0
+        if not self._sub_queues:
+            # Sums of floats drift, so the cost of an empty queue is set to zero.
+            self.cost = 0.0
+            self._waiting.clear()
+            return
+        self.cost -= item.cost
         self._waiting[item.tenant] -= item.cost
         if not any((item.tenant, priority) in self._sub_queues for priority in PRIORITIES):
             del self._waiting[item.tenant]

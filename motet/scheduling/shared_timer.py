@@ -10,9 +10,10 @@ Item = TypeVar("Item")
 
 
 class SharedTimer(Generic[Item]):
-    """Calls `on_timeout(item)` when `seconds` seconds have passed since an item was added, unless it was discarded.
+    """Calls `on_timeout(item)` `seconds` seconds after an item was added, or up to a tenth later.
 
-    Adding an item is cheaper than starting a timer of its own. Items are hashable. Use a timer in one event loop only.
+    An item that was discarded does not time out. Adding an item is cheaper than starting a timer of its own. Items are
+    hashable. Use a timer in one event loop only.
     """
 
     def __init__(self, seconds: float, on_timeout: Callable[[Item], object]) -> None:
@@ -38,8 +39,8 @@ class SharedTimer(Generic[Item]):
         loop = asyncio.get_running_loop()
         while self._due:
             item, due = next(iter(self._due.items()))
-            if due > loop.time():
-                loop.call_at(due, self._expire)
+            if due > (moment := loop.time()):
+                loop.call_at(max(due, moment + self._seconds / 10), self._expire)
                 return
             del self._due[item]
             self._on_timeout(item)

@@ -77,15 +77,12 @@ class EventWriter:
         self._created = time.time()
         self._started = now()
         self._outcome: tuple[State, MotetError | None, float | None] | None = None
+        self.finished = False
+        """True once `Done` was written."""
         self.text_length = 0
         """Code points of text so far, which is the anchor of the next media part."""
         self.usable = False
         """True once the answer has media, or text that is not blank."""
-
-    @property
-    def finished(self) -> bool:
-        """True once `Done` was written."""
-        return self._outcome is not None
 
     def accept(self, seed: int, deadline: float | None) -> None:
         """Write `Accepted`."""
@@ -193,6 +190,7 @@ class EventWriter:
             error = self._failed[0][1].error if self._failed else FaultError("the language model wrote nothing")
         self._log.append(self._usage())
         self._outcome = (state, error, None if kept_for is None else time.time() + kept_for)
+        self.finished = True
         self._log.append(Done(self.record(pending=1)))
 
     def drop_text(self) -> None:

@@ -59,6 +59,8 @@ class MetricsObserver:
             metrics.FIRST_TEXT_SECONDS.observe(now() - self._started)
 
     def _count_tokens(self, input_tokens: int, output_tokens: int) -> None:
+        if (input_tokens, output_tokens) == self._tokens:
+            return
         labelled(metrics.TOKENS, "input").inc(input_tokens - self._tokens[0])
         labelled(metrics.TOKENS, "output").inc(output_tokens - self._tokens[1])
         self._tokens = (input_tokens, output_tokens)

@@ -46,6 +46,7 @@ class Hedges(Generic[Worker]):
     ) -> None:
         self._name = name
         self._replicas = replicas
+        self._possible = len(replicas) > 1
         self._end = end
         self._silence = MovingAverage()
         self._silence_of = {replica: MovingAverage() for replica in replicas}
@@ -55,12 +56,14 @@ class Hedges(Generic[Worker]):
 
     def watch(self) -> None:
         """Start the timer, if there is a second replica. The timer ends with the last attempt."""
-        if self._timer is None and len(self._replicas) > 1:
+        if self._possible and self._timer is None:
             self._measured = now()
             self._timer = asyncio.get_running_loop().call_later(_INTERVAL, self._measure)
 
     def learn(self, attempt: Attempt[Worker]) -> None:
         """Learn from an attempt that completed its call."""
+        if not self._possible:
+            return
         silence = max(attempt.silence, attempt.longest_silence)
         self._silence.add(silence)
         self._silence_of[attempt.replica].add(silence)

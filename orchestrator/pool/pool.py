@@ -117,9 +117,10 @@ class Pool(Generic[Worker]):
         With `reserve`, the call gets a position in the queue, and counts as work of a replica, before it starts. It
         takes no slot. A full queue makes no reservation. `release` ends the reservation, and so does a timeout.
         """
-        call = QueuedCall(tenant, priority, units, self._estimate.seconds(units), now(), patient)
+        moment = now()
+        call = QueuedCall(tenant, priority, units, self._estimate.seconds(units), moment, patient)
         if reserve and self._excess(call) <= 0:
-            earliest(self._usable() or self._replicas, call).reserved[call] = None
+            earliest(self._usable(moment) or self._replicas, call).reserved[call] = None
             self._queue.add(call)
             self._reserved.add(call)
         return call
@@ -176,8 +177,9 @@ class Pool(Generic[Worker]):
 
     async def _acquire(self, call: QueuedCall, deadline: Deadline) -> Attempt[Worker]:
         """Wait until a replica has a free slot, and start the call there."""
-        if free := self._free():
-            return self._assign(call, free)
+        moment = now()
+        if free := self._free(moment):
+            return self._assign(call, free, moment)
         if call not in self._queue:
             if not call.attempts:
                 self._check_capacity(call)
@@ -209,7 +211,7 @@ class Pool(Generic[Worker]):
         call, failed = attempt.call, attempt.replica
         if not call.fail(failed, error):
             raise error
-        others = [replica for replica in self._usable() if replica is not failed]
+        others = [replica for replica in self._usable(now()) if replica is not failed]
         if not others and isinstance(error, OverloadedError):
             remaining = deadline.remaining()
             if not call.patient or (remaining is not None and remaining <= error.retry_after):
@@ -224,19 +226,20 @@ class Pool(Generic[Worker]):
         others = others or [failed]
         return earliest([replica for replica in others if replica.free] or others, call).start(call, now())
 
-    def _assign(self, call: QueuedCall, free: list[Replica[Worker]]) -> Attempt[Worker]:
+    def _assign(self, call: QueuedCall, free: list[Replica[Worker]], moment: float) -> Attempt[Worker]:
         """Take a call out of the queue and start it on one of the free replicas."""
         self._dequeue(call)
-        replica, moment = earliest(free, call), now()
+        replica = earliest(free, call)
         self._queue.charge(call, moment)
         self._hedges.watch()
         return replica.start(call, moment)
 
     def _assign_waiting(self) -> None:
         """Assign waiting calls to free replicas, in the queue's order."""
-        while self._queue and (free := self._free()) and (call := self._queue.first(now())):
+        moment = now()
+        while self._queue and (free := self._free(moment)) and (call := self._queue.first(moment)):
             assert call.assignment is not None
-            call.assignment.set_result(self._assign(call, free))
+            call.assignment.set_result(self._assign(call, free, moment))
 
     def _dequeue(self, call: QueuedCall) -> None:
         """Remove a call from the queue and from the reservations."""
@@ -256,19 +259,18 @@ class Pool(Generic[Worker]):
             asyncio.get_running_loop().call_at(replica.circuit_breaker.until, self._assign_waiting)
         self._assign_waiting()
 
-    def _usable(self) -> list[Replica[Worker]]:
+    def _usable(self, moment: float) -> list[Replica[Worker]]:
         """Return the usable replicas.
 
         If there are none, return none if one will probably return, or else replicas whose errors will explain why.
         """
-        moment = now()
         usable = [replica for replica in self._replicas if replica.usable(moment)]
         if usable or any(replica.returning(moment) for replica in self._replicas):
             return usable
         return [replica for replica in self._replicas if not replica.draining] or self._replicas
 
-    def _free(self) -> list[Replica[Worker]]:
-        return [replica for replica in self._usable() if replica.free]
+    def _free(self, moment: float) -> list[Replica[Worker]]:
+        return [replica for replica in self._usable(moment) if replica.free]
 
     def _excess(self, call: QueuedCall) -> float:
         """Return the seconds of work by which a call exceeds the queue's capacity; 0 or less if the call fits."""
@@ -291,4 +293,4 @@ class Pool(Generic[Worker]):
 
     def _slots(self) -> int:
         """Return the number of slots of the usable replicas, at least 1."""
-        return max(1, sum(replica.slots for replica in self._usable() or self._replicas))
+        return max(1, sum(replica.slots for replica in self._usable(now()) or self._replicas))

@@ -114,7 +114,10 @@ class LanguageReceiver:
                 return None
             self._passed.append(text)
             return item if text is item.text else TextPiece(text)
-        _check(item)
+        if isinstance(item, Finished):
+            _check_tokens(item)
+        else:
+            _check_names(item)
         if self._expected:
             if self._expected.popleft() != item:
                 raise _other_answer()
@@ -138,16 +141,17 @@ class LanguageReceiver:
         return text
 
 
-def _check(event: SignalStarted | Signal | SignalBroken | SignalSuppressed | Finished) -> None:
-    """Raise `FaultError` for an event that no language model may send."""
-    match event:
-        case Finished(_, input_tokens, output_tokens):
-            if not (input_tokens >= 0 and output_tokens >= 0):
-                raise FaultError(f"the language model counted {input_tokens} input and {output_tokens} output tokens")
-        case SignalStarted(modality) | Signal(modality) | SignalBroken(modality) | SignalSuppressed(modality):
-            message = event.message if isinstance(event, SignalBroken) else ""
-            if len(modality) > _MAX_NAME_LENGTH or len(message) > _MAX_MESSAGE_LENGTH:
-                raise FaultError("the language model sent a signal with a name or a message that is too long")
+def _check_tokens(event: Finished) -> None:
+    if not (event.input_tokens >= 0 and event.output_tokens >= 0):  # also true for NaN
+        raise FaultError(
+            f"the language model counted {event.input_tokens} input and {event.output_tokens} output tokens"
+        )
+
+
+def _check_names(event: SignalStarted | Signal | SignalBroken | SignalSuppressed) -> None:
+    message = event.message if isinstance(event, SignalBroken) else ""
+    if len(event.modality) > _MAX_NAME_LENGTH or len(message) > _MAX_MESSAGE_LENGTH:
+        raise FaultError("the language model sent a signal with a name or a message that is too long")
 
 
 def _other_answer() -> MotetError:

@@ -169,6 +169,30 @@ async def test_an_error_reaches_all_subscribers_and_the_next_subscriber_starts_a
     assert broken.starts == 2
 
 
+async def test_a_cancellation_inside_the_stream_reaches_all_subscribers() -> None:
+    streams = SharedStreams[int]()
+    started = asyncio.Event()
+    tasks: list[asyncio.Task[None] | None] = []
+
+    async def stream(_: Deadline) -> AsyncIterator[int]:
+        tasks.append(asyncio.current_task())
+        started.set()
+        await asyncio.Event().wait()
+        yield 0
+
+    async def first() -> int:
+        async with aclosing(streams.join("key", stream, NEVER)) as items:
+            return await anext(items)
+
+    subscribers = [asyncio.create_task(first()) for _ in range(2)]
+    await started.wait()
+    assert tasks[0] is not None
+    tasks[0].cancel()
+    await asyncio.wait(subscribers)
+
+    assert all(subscriber.cancelled() for subscriber in subscribers)
+
+
 @in_virtual_time
 async def test_each_subscription_ends_at_its_own_deadline() -> None:
     streams, source = SharedStreams[int](), Source()
