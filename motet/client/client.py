@@ -21,7 +21,7 @@ from motet.client.connection import Connection
 from motet.client.conversation import Conversation
 from motet.client.event_checker import EventChecker
 from motet.core.errors import FaultError, Reason, RetryableError
-from motet.core.events import Accepted, Artifact, Done, Event, Generation
+from motet.core.events import Artifact, Event, Generation
 from motet.core.media import MAX_INLINE_BYTES, MEBI, Media
 from motet.core.request import (
     MAX_COUNT,
@@ -29,6 +29,7 @@ from motet.core.request import (
     ArtifactName,
     Content,
     GenerationRequest,
+    Message,
     check_range,
     check_timeout,
 )
@@ -133,22 +134,19 @@ class Client:
         self._connection.check()
         message = convert.request_to_proto(await self._prepare(request))
         timeout = None if request.timeout is None or request.detach else request.timeout + _TIMEOUT_MARGIN
-        name = ""
         checker = EventChecker(self._peer)
         try:
             call = self._connection.stream(self._generations.Generate, message, timeout)
             async with aclosing(self._events(call, checker)) as events:
                 async for event in events:
-                    if isinstance(event.payload, Accepted):
-                        name = event.payload.generation
                     yield event
-                    if isinstance(event.payload, Done):
-                        return
+            if checker.done:
+                return
             raise FaultError(f"{self._peer} ended the stream before the generation was done")
         except RetryableError as error:
-            if not (name and request.detach and error.reason is Reason.WORKER_LOST):
+            if not (checker.generation and request.detach and error.reason is Reason.WORKER_LOST):
                 raise
-        async with aclosing(self._watch(name, checker, retry=True)) as events:
+        async with aclosing(self._watch(checker.generation, checker, retry=True)) as events:
             async for event in events:
                 yield event
 
@@ -200,6 +198,7 @@ class Client:
         return [convert.model_from_proto(model) for model in response.models]
 
     async def _events(self, call: open_stream[Any], checker: EventChecker) -> AsyncGenerator[Event, None]:
+        """Yield the events of a call, up to `Done`."""
         async with call as responses:
             async for response in responses:
                 for message in response.events:
@@ -208,8 +207,10 @@ class Client:
                         checker.skip(message.sequence)
                         continue
                     checker.check(event)
-                    if isinstance(event.payload, Done):
+                    if checker.done:
                         responses.expect_end(self._connection.end_timer)
+                        yield event
+                        return
                     yield event
 
     async def _watch(self, name: str, checker: EventChecker, retry: bool) -> AsyncGenerator[Event, None]:
@@ -225,8 +226,6 @@ class Client:
                     async for event in events:
                         last_event, delay, retry = loop.time(), _RETRY_DELAYS[0], True
                         yield event
-                        if isinstance(event.payload, Done):
-                            return
                 return
             except RetryableError:
                 if not retry or loop.time() - last_event > _RECONNECT_TIMEOUT:
@@ -249,5 +248,5 @@ class Client:
                 elif isinstance(part, Media):
                     budget -= len(part.data)
                 parts.append(part)
-            turns.append(replace(turn, parts=tuple(parts)))
+            turns.append(Message(turn.role, tuple(parts)))
         return replace(request, turns=tuple(turns), request_id=request.request_id or str(uuid4()))

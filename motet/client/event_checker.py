@@ -40,6 +40,10 @@ class EventChecker:
         self._peer = peer
         self.sequence = sequence
         """The number of the latest event."""
+        self.generation = ""
+        """The name of the generation, or "" before `accepted`."""
+        self.done = False
+        """True after `done`."""
         self._from_start = sequence == 0
         self._nodes: tuple[PlanNode, ...] = ()
         self._plan_complete = False
@@ -77,8 +81,11 @@ class EventChecker:
             case PartFailed(part_id):
                 self._close(part_id)
                 self._failed = True
+            case Accepted(generation):
+                self.generation = generation
             case Done():
                 self._check_done(payload)
+                self.done = True
 
     def _check_plan(self, plan: PlanGrown) -> None:
         if self._plan_complete or plan.nodes[: len(self._nodes)] != self._nodes:

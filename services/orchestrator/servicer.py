@@ -203,11 +203,11 @@ class ModelServicer(model_grpc.ModelServiceServicer):
 
 def _within_deadline(request: GenerationRequest, remaining: float | None) -> GenerationRequest:
     """Return the request with a timeout of at most the call's `remaining` seconds, unless it is detached."""
-    if remaining is None or request.detach:
+    if remaining is None or request.detach or (request.timeout is not None and request.timeout <= remaining):
         return request
     if remaining < MIN_TIMEOUT:
         raise DeadlineError("the deadline had passed when the call arrived; allow more time")
-    return replace(request, timeout=remaining if request.timeout is None else min(request.timeout, remaining))
+    return replace(request, timeout=remaining)
 
 
 class _Converted(NamedTuple):
@@ -242,7 +242,7 @@ def _to_messages(batch: Sequence[_Converted], sequence: int) -> Iterator[list[ev
     yield events
 
 
-def _failure_of(record: Generation | None) -> MotetError | None:
-    if record is None or record.state in (State.SUCCEEDED, State.PARTIAL):
+def _failure_of(record: Generation) -> MotetError | None:
+    if record.state in (State.SUCCEEDED, State.PARTIAL):
         return None
     return record.error or FaultError("the generation failed without an error message")
