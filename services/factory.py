@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from motet.caching.encoder import CachingEncoder, EmbeddingCache
-from motet.core.bundle import Bundle, Manifest, bundle_folder
+from motet.core.bundle import MUX, Bundle, Manifest, bundle_folder
 from motet.core.errors import BundleError
 from motet.core.media import MEBI
 from motet.core.workers import Decoder, Encoder, LanguageModel
@@ -66,6 +66,11 @@ class Factory:
                 return load_language_model(bundle, engine_config, device)
 
         def decoder(modality: str) -> Decoder:
+            entry = bundle.manifest.decoder_of(modality)
+            if entry.kind == MUX:
+                from motet.models.mux import MuxDecoder
+
+                return MuxDecoder(modality, entry)
             with _loading(threads):
                 from motet.models.diffusion.cost_curve import default_folder
                 from motet.models.diffusion.decoder import load_decoder

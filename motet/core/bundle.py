@@ -24,6 +24,8 @@ from motet.core.preprocessing import Preprocessing
 from motet.core.signals import Grammar
 
 MANIFEST = "bundle.yaml"
+MUX = "mux"
+"""The kind of a decoder without weights, see `motet.models.mux`."""
 
 RelativePath = Annotated[
     str, Field(max_length=1024, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$")
@@ -77,8 +79,9 @@ class DecoderEntry(_Entry):
     """A decoder: its implementation, its folder, its input and its output."""
 
     kind: str
-    """The implementation, see `motet.models.diffusion.decoder`."""
+    """The implementation: `MUX`, or one of `motet.models.diffusion.decoder.KINDS`."""
     path: RelativePath
+    """The folder of the weights. The kind `MUX` reads nothing from it."""
     conditioning: Annotated[list[Size], Field(min_length=1, max_length=8)]
     """Shape of the conditioning, a float32 tensor."""
     media_type: str

@@ -120,13 +120,15 @@ async def decode_clip_ends(
     return ClipEnds(dict(zip(kept, _frames_of(facts, elements), strict=True)), length, rate)
 
 
-async def decode_clip(media: Media, limits: MediaLimits = DEFAULT_LIMITS) -> tuple[NDArray[np.uint8], float]:
+async def decode_clip(
+    media: Media, limits: MediaLimits = DEFAULT_LIMITS, *, tenant: str = ""
+) -> tuple[NDArray[np.uint8], float]:
     """Return all frames of a clip as uint8 of shape (frames, height, width, 3), and the frames per second.
 
     They are scaled down if all together exceed `limits.clip_pixels`. Raises `MediaError`, see `probe`.
     """
     media_type = _checked_type(media, "video", limits)
-    facts, elements = await confined.read(media.data, Order(media_type, limits, "elements"))
+    facts, elements = await confined.read(media.data, Order(media_type, limits, "elements", tenant=tenant))
     return _frames_of(facts, elements), facts["rate"]
 
 

@@ -8,14 +8,16 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from math import prod
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from motet.core.bundle import MANIFEST, Bundle, DecoderEntry
+from motet.core.bundle import MANIFEST, MUX, Bundle, DecoderEntry
 from motet.core.deadline import Deadline
 from motet.core.errors import BundleError, Reason, RequestError
 from motet.core.media import Media
-from motet.core.request import check_job
 from motet.core.workers import DecodeJob, Progress
+from motet.media.decode import decode_picture
+from motet.media.fit import fit_picture
 from motet.models.arrays import to_torch
 from motet.models.device import device_of
 from motet.models.diffusion import loading
@@ -25,16 +27,21 @@ from motet.models.diffusion.engine import DiffusionEngine
 from motet.models.diffusion.job import JobEvent, RunningJob
 from motet.models.diffusion.kinds.audioldm import AudioLDM
 from motet.models.diffusion.kinds.base import LatentDiffusion
+from motet.models.diffusion.kinds.image_to_image import ImageToImage
+from motet.models.diffusion.kinds.image_to_video import ImageToVideo
 from motet.models.diffusion.kinds.stable_diffusion import StableDiffusion
 from motet.models.diffusion.kinds.text_to_video import TextToVideo
 from motet.models.diffusion.model import Array, DiffusionModel
 from motet.models.event_queue import EventQueue
+from motet.models.job_inputs import check_decode_job, read_inputs
 from motet.models.model_folder import ModelFolder
 
 KINDS: Mapping[str, type[LatentDiffusion]] = {
     "stable-diffusion": StableDiffusion,
     "text-to-video-sd": TextToVideo,
     "audioldm": AudioLDM,
+    "image-to-image": ImageToImage,
+    "image-to-video": ImageToVideo,
 }
 """The class of each `kind` that a manifest can name."""
 _MAX_LATENTS = 2**26
@@ -58,6 +65,7 @@ class DiffusionDecoder:
     ) -> None:
         self.modality = modality
         self._entry = entry
+        self._model = model
         self._engine = DiffusionEngine(modality, model, to_media, curves)
         self._numbers = itertools.count()
 
@@ -65,6 +73,8 @@ class DiffusionDecoder:
         """Implement `Decoder.decode`. A job with previews gets about three, if the kind of model has previews."""
         events: EventQueue[JobEvent] = EventQueue()
         running = self._running_job(job, deadline, events)
+        if job.inputs:
+            running.inputs = await self._read_inputs(job, deadline)
         deadline.check("the decoder was about to begin")
         self._engine.submit(running)
         try:
@@ -76,6 +86,15 @@ class DiffusionDecoder:
     def close(self) -> None:
         """Stop all jobs and the threads. Wait for the step that is being computed."""
         self._engine.close()
+
+    async def _read_inputs(self, job: DecodeJob, deadline: Deadline) -> list[Array]:
+        """Return the job's pictures in the size of the model: scaled to fill it, and cut at the longer sides."""
+
+        async def read(media: Media) -> Array:
+            picture = await decode_picture(media, tenant=job.tenant)
+            return await asyncio.to_thread(fit_picture, picture, *self._model.picture_size)
+
+        return await read_inputs(job.inputs, [read] * len(job.inputs), deadline)
 
     def _running_job(self, job: DecodeJob, deadline: Deadline, events: EventQueue[JobEvent]) -> RunningJob:
         conditioning, steps, guidance = self._checked(job)
@@ -95,12 +114,7 @@ class DiffusionDecoder:
 
     def _checked(self, job: DecodeJob) -> tuple[torch.Tensor, int, float]:
         """Return the job's conditioning, steps and guidance. Raises `RequestError` if a field is invalid."""
-        if job.modality != self.modality:
-            raise RequestError(
-                f"this decoder makes {self.modality}, not {job.modality!r}",
-                Reason.MODALITY_NOT_SUPPORTED,
-                {"modality": job.modality, "supported": self.modality},
-            )
+        check_decode_job(job, self.modality, self._model.takes)
         expected, shape = self._entry.conditioning, list(job.conditioning.shape)
         if shape != expected or job.conditioning.dtype not in ("float32", "float16"):
             raise RequestError(
@@ -111,7 +125,6 @@ class DiffusionDecoder:
         conditioning = to_torch(job.conditioning).float()
         if not torch.isfinite(conditioning).all():
             raise RequestError("the conditioning holds values that are not finite", Reason.CONDITIONING_INVALID)
-        check_job(job)
         steps = self._entry.steps if job.steps is None else job.steps
         guidance = self._entry.guidance if job.guidance is None else job.guidance
         return conditioning, steps, guidance
@@ -142,7 +155,7 @@ def _load_model(bundle: Bundle, modality: str, entry: DecoderEntry, device: torc
     kind = KINDS.get(entry.kind)
     if kind is None:
         raise BundleError(
-            f"the manifest gives the {modality} decoder the kind {entry.kind!r}; known are {', '.join(KINDS)}"
+            f"the manifest gives the {modality} decoder the kind {entry.kind!r}; known are {', '.join((*KINDS, MUX))}"
         )
     check_entry(modality, entry, kind)
     folder = ModelFolder.of(bundle, entry.path)
@@ -162,7 +175,8 @@ def _load_model(bundle: Bundle, modality: str, entry: DecoderEntry, device: torc
             f"{_MAX_LATENTS} numbers: lower its options in {MANIFEST} or its sample_size"
         )
     try:
-        model.prepare(model.unconditional, 0, entry.steps, entry.guidance)
+        blank = np.zeros((*model.picture_size, 3), np.uint8)
+        model.prepare(model.unconditional, 0, entry.steps, entry.guidance, [blank] * len(kind.takes))
     except RequestError as error:
         raise BundleError(f"{MANIFEST}: the steps of the {modality} decoder: {error.message}") from error
     return model

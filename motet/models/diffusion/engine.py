@@ -114,7 +114,7 @@ class DiffusionEngine:
         if job.state is None:
             try:
                 steps = self._affordable_steps(job, running)
-                job.state = self._model.prepare(job.conditioning, job.seed, steps, job.guidance)
+                job.state = self._model.prepare(job.conditioning, job.seed, steps, job.guidance, job.inputs)
             except Exception as error:
                 self._close(job, error)
         return job.state
@@ -135,7 +135,7 @@ class DiffusionEngine:
 
     def _measure_step(self, job: RunningJob, curve: CostCurve) -> None:
         """Measure the seconds of a step on a state that is then dropped. The first of its two predictions is slower."""
-        state = self._model.prepare(job.conditioning, job.seed, 1, job.guidance)
+        state = self._model.prepare(job.conditioning, job.seed, 1, job.guidance, job.inputs)
         for _ in range(2):
             _, seconds = self._timed_forward([state])
         curve.observe(1, seconds)

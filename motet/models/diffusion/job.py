@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from motet.core.deadline import Deadline
 from motet.core.media import Media
 from motet.core.workers import Progress
-from motet.models.diffusion.model import DenoisingState, rows_of
+from motet.models.diffusion.model import Array, DenoisingState, rows_of
 from motet.models.event_queue import EventQueue
 
 JobEvent = Progress | Future[Progress | Media]
@@ -21,9 +22,9 @@ JobEvent = Progress | Future[Progress | Media]
 class RunningJob:
     """A job in the engine.
 
-    `events` gets the job's events in order, the media last. `min_steps` is the field of `DecodeJob`. `state` is set
-    before the first step. `skipped_steps` belongs to `StepScheduler`. The reader of `events` sets `cancelled`, and the
-    engine sets `finished`.
+    `events` gets the job's events in order, the media last. `inputs` are those of `DiffusionModel.prepare`. `min_steps`
+    is the field of `DecodeJob`. `state` is set before the first step. `skipped_steps` belongs to `StepScheduler`. The
+    reader of `events` sets `cancelled`, and the engine sets `finished`.
     """
 
     number: int
@@ -33,6 +34,7 @@ class RunningJob:
     guidance: float
     deadline: Deadline
     events: EventQueue[JobEvent]
+    inputs: Sequence[Array] = ()
     previews: bool = False
     tenant: str = ""
     priority: int = 0

@@ -20,7 +20,8 @@ class DenoisingState:
     `latents` has shape (1, channels, ...). `scheduler` belongs to this state alone, because schedulers remember
     earlier steps. `embeddings` has shape (2, ...), unconditional and conditional, or (1, ...), conditional, if
     `guidance` is 1. `pred_original_sample` is the last step's estimate of the final latents, or None if the scheduler
-    has no estimate.
+    has no estimate. `first` is the number of timesteps that the state skips. `further_channels`, of shape
+    (1, channels, ...), are channels of the network's input beside the latents, or None.
     """
 
     latents: Tensor
@@ -30,16 +31,18 @@ class DenoisingState:
     generator: torch.Generator
     step: int = 0
     pred_original_sample: Tensor | None = None
+    first: int = 0
+    further_channels: Tensor | None = None
 
     @property
     def total(self) -> int:
         """The number of steps. Some schedulers take one step more than requested."""
-        return len(self.scheduler.timesteps)
+        return len(self.scheduler.timesteps) - self.first
 
     @property
     def timestep(self) -> Tensor:
         """The timestep of the next step, a tensor without axes."""
-        timestep: Tensor = self.scheduler.timesteps[self.step]
+        timestep: Tensor = self.scheduler.timesteps[self.first + self.step]
         return timestep
 
     @property
@@ -66,8 +69,23 @@ class DiffusionModel(Protocol):
         """The device of the networks."""
         ...
 
-    def prepare(self, conditioning: Tensor, seed: int, steps: int, guidance: float) -> DenoisingState:
-        """Return the state before the first step. `seed` alone decides the noise. `conditioning` has no batch axis."""
+    @property
+    def takes(self) -> Sequence[str]:
+        """The modalities of the inputs. All inputs are pictures so far."""
+        ...
+
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        """The height and width of the inputs, in pixels."""
+        ...
+
+    def prepare(
+        self, conditioning: Tensor, seed: int, steps: int, guidance: float, inputs: Sequence[Array] = ()
+    ) -> DenoisingState:
+        """Return the state before the first step. `seed` alone decides the noise. `conditioning` has no batch axis.
+
+        `inputs` are pictures, uint8 of shape (*picture_size, 3).
+        """
         ...
 
     def predict(self, states: Sequence[DenoisingState]) -> list[Tensor]:

@@ -25,7 +25,7 @@ from tests.waiting import until
 STEPS = 4
 
 
-@pytest.fixture(scope="module", params=["image", "audio", "video"])
+@pytest.fixture(scope="module", params=["image", "audio", "video", "animation", "edit"])
 def decoder(request: pytest.FixtureRequest, folder: Path) -> Iterator[DiffusionDecoder]:
     decoder = load_decoder(tiny.bundle(folder), request.param)
     yield decoder
@@ -58,7 +58,8 @@ async def test_each_step_sends_its_progress_and_the_media_are_last(decoder: Diff
     received = await events(decoder, job(decoder.modality))
     assert received[:-1] == [Progress(step, STEPS) for step in range(1, STEPS + 1)]
     assert isinstance(received[-1], Media)
-    media_types = {"image": "image/png", "audio": "audio/wav", "video": "video/mp4"}
+    modalities = {"image": "image/png", "audio": "audio/wav", "video": "video/mp4"}
+    media_types = modalities | {"animation": "video/mp4", "edit": "image/png"}
     assert received[-1].media_type == media_types[decoder.modality]
 
 
@@ -227,7 +228,9 @@ def test_the_error_for_weights_of_another_network_names_the_file(image_folder: P
 def test_an_unknown_kind_is_refused_with_the_known_ones(folder: Path) -> None:
     with pytest.raises(BundleError, match="'crystal-ball'") as raised:
         load_decoder(tiny.bundle(folder, kind="crystal-ball"), "image")
-    assert raised.value.message.endswith("known are stable-diffusion, text-to-video-sd, audioldm")
+    assert raised.value.message.endswith(
+        "known are stable-diffusion, text-to-video-sd, audioldm, image-to-image, image-to-video, mux"
+    )
 
 
 def test_a_shared_component_is_loaded_from_the_folder_in_the_manifest(image_folder: Path) -> None:

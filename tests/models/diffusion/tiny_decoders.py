@@ -5,6 +5,7 @@ The image decoder has all options of Stable Diffusion 1.5 except its sizes.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +24,27 @@ from motet.core.bundle import (
     files_of,
 )
 
-CONDITIONING = {"image": [4, 8], "audio": [1, 8], "video": [4, 8]}
+CONDITIONING = {"image": [4, 8], "audio": [1, 8], "video": [4, 8], "animation": [4, 8], "edit": [4, 8]}
+TAKES = {"animation": ["image"], "edit": ["image"]}
 _KINDS = {
     "image": ("stable-diffusion", "image/png", {}),
     "audio": ("audioldm", "audio/wav", {"seconds": 0.1}),
     "video": ("text-to-video-sd", "video/mp4", {"frames": 3, "frames_per_second": 4}),
+    "animation": ("image-to-video", "video/mp4", {"frames": 3, "frames_per_second": 4}),
+    "edit": ("image-to-image", "image/png", {"strength": 0.5}),
 }
 
 
 def write(folder: Path) -> None:
-    """Write the folders of the three decoders. The weights are the same every time."""
+    """Write the folders of the decoders. The weights are the same every time."""
     torch.manual_seed(0)
-    for modality, write_networks in (("image", _write_image), ("audio", _write_audio), ("video", _write_video)):
+    for modality, write_networks in (
+        ("image", _write_image),
+        ("audio", _write_audio),
+        ("video", _write_video),
+        ("animation", partial(_write_video, in_channels=8)),
+        ("edit", _write_image),
+    ):
         path = folder / "decoders" / modality
         write_networks(path)
         save_file({"unconditional": torch.zeros(CONDITIONING[modality])}, path / "unconditional.safetensors")
@@ -90,8 +100,9 @@ def _write_image(folder: Path) -> None:
     scheduler.save_pretrained(folder / "scheduler")
 
 
-def _write_video(folder: Path) -> None:
+def _write_video(folder: Path, in_channels: int = 4) -> None:
     unet = diffusers.UNet3DConditionModel(
+        in_channels=in_channels,
         sample_size=4,
         block_out_channels=(8, 8),
         down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),

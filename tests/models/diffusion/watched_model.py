@@ -19,6 +19,7 @@ from motet.core.workers import DecodeJob
 from motet.models.diffusion.cost_curve import CostCurve
 from motet.models.diffusion.decoder import DiffusionDecoder
 from motet.models.diffusion.model import DenoisingState, DiffusionModel
+from tests.media.samples import picture_file
 from tests.models.diffusion import tiny_decoders as tiny
 
 
@@ -83,7 +84,10 @@ def job(modality: str = "image", seed: int = 1, **changes: Any) -> DecodeJob:
     """Return a job of four steps for a tiny decoder."""
     shape = tuple(tiny.CONDITIONING.get(modality, [4, 8]))
     values = np.random.default_rng(seed).standard_normal(shape).astype("<f4")
-    return replace(DecodeJob(modality, Tensor("float32", shape, values.tobytes()), seed, steps=4), **changes)
+    inputs = (Media("image/png", picture_file("PNG")),) * len(tiny.TAKES.get(modality, ()))
+    return replace(
+        DecodeJob(modality, Tensor("float32", shape, values.tobytes()), seed, steps=4, inputs=inputs), **changes
+    )
 
 
 async def events(decoder: DiffusionDecoder, job: DecodeJob, deadline: Deadline | None = None) -> list[Any]:

@@ -38,6 +38,10 @@ class LatentDiffusion(ABC):
     """The rule of the conditioning's shape."""
     option_rules: ClassVar[Mapping[str, Rule]]
     """The names of the options, with the rules of their values."""
+    takes: ClassVar[tuple[str, ...]] = ()
+    """The modalities of the inputs."""
+    strength: float = 1.0
+    """The share of the schedule that the steps of a job take, at its end."""
 
     def __init__(
         self, unet: Any, vae: Any, scheduler: Any, unconditional: Tensor, options: Mapping[str, float]
@@ -82,20 +86,28 @@ class LatentDiffusion(ABC):
     def to_media(self, array: Array) -> Media:
         """Encode a result of `finish` as a file."""
 
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        """The height and width of the inputs, in pixels."""
+        height, width = self.shape[-2:]
+        return height * self._vae_scale_factor, width * self._vae_scale_factor
+
     @torch.inference_mode()
-    def prepare(self, conditioning: Tensor, seed: int, steps: int, guidance: float) -> DenoisingState:
+    def prepare(
+        self, conditioning: Tensor, seed: int, steps: int, guidance: float, inputs: Sequence[Array] = ()
+    ) -> DenoisingState:
         """Implement `DiffusionModel.prepare`."""
-        scheduler = self._new_scheduler(steps)
+        scheduler, first = self._new_scheduler(steps)
         generator = torch.Generator().manual_seed(seed % 2**63)
-        noise = torch.randn(1, *self.shape, generator=generator) * scheduler.init_noise_sigma
+        latents = self._first_latents(scheduler, first, generator, inputs)
         embeddings = torch.stack([self.unconditional, conditioning][-rows_of(guidance) :]).to(self.device)
-        return DenoisingState(noise.to(self.device), scheduler, embeddings, guidance, generator)
+        return DenoisingState(latents.to(self.device), scheduler, embeddings, guidance, generator, first=first)
 
     @torch.inference_mode()
     def predict(self, states: Sequence[DenoisingState]) -> list[Tensor]:
         """Implement `DiffusionModel.predict`."""
-        scaled = [state.scheduler.scale_model_input(state.latents, state.timestep) for state in states]
-        rows = [latents.expand(state.rows, *latents.shape[1:]) for latents, state in zip(scaled, states, strict=True)]
+        noisy = [self._network_input(state) for state in states]
+        rows = [each.expand(state.rows, *each.shape[1:]) for each, state in zip(noisy, states, strict=True)]
         timesteps = torch.cat([state.timestep.expand(state.rows) for state in states]).to(self.device)
         output = self._predict(torch.cat(rows), timesteps, torch.cat([state.embeddings for state in states]))
         return list(torch.split(output, [state.rows for state in states]))
@@ -118,20 +130,38 @@ class LatentDiffusion(ABC):
         for state, output in zip(states, self.predict(states), strict=True):
             self.advance(state, output)
 
-    def _new_scheduler(self, steps: int) -> Any:
-        """Return a new scheduler for one state. Raises `RequestError` if it cannot take this number of steps."""
-        config = self.scheduler.config
+    def _new_scheduler(self, steps: int) -> tuple[Any, int]:
+        """Return a new scheduler for one state, and the number of timesteps before the last `steps`.
+
+        Raises `RequestError` if the scheduler cannot take this number of steps.
+        """
+        config, length = self.scheduler.config, self._schedule_length(steps)
         scheduler = type(self.scheduler).from_config(config)
         try:
-            scheduler.set_timesteps(steps)
+            scheduler.set_timesteps(length)
             if config.get("steps_offset") and scheduler.timesteps.max() >= config.num_train_timesteps:
                 # The steps need all timesteps, so an offset would begin after the last one.
                 scheduler = type(self.scheduler).from_config(config, steps_offset=0)
-                scheduler.set_timesteps(steps)
+                scheduler.set_timesteps(length)
         except ValueError as error:
-            trained = config.num_train_timesteps
+            trained = int(config.num_train_timesteps * self.strength)
             raise RequestError(f"this decoder takes at most {trained} steps, not {steps}; ask for fewer") from error
-        return scheduler
+        return scheduler, length - steps
+
+    def _schedule_length(self, steps: int) -> int:
+        """Return the length of the shortest schedule of which `strength` is `steps` steps."""
+        length = int(steps / self.strength)
+        return length if int(length * self.strength) >= steps else length + 1
+
+    def _first_latents(self, scheduler: Any, first: int, generator: torch.Generator, inputs: Sequence[Array]) -> Tensor:
+        """Return the latents before the first step, on any device."""
+        noise: Tensor = torch.randn(1, *self.shape, generator=generator) * scheduler.init_noise_sigma
+        return noise
+
+    def _network_input(self, state: DenoisingState) -> Tensor:
+        """Return the input (1, channels, ...) of the network for the next step of a state."""
+        noisy: Tensor = state.scheduler.scale_model_input(state.latents, state.timestep)
+        return noisy
 
     def _scheduler_step(self, state: DenoisingState, output: Tensor, generator: dict[str, Any]) -> Any:
         return state.scheduler.step(output, state.timestep, state.latents, **generator)
@@ -143,6 +173,20 @@ class LatentDiffusion(ABC):
         # A network may compute in half precision. The latents always stay in single precision.
         output: Tensor = self.unet(noisy.to(self.unet.dtype), timesteps, **conditions).sample
         return output.float()
+
+    def _encode(self, picture: Array, generator: torch.Generator | None = None) -> Tensor:
+        """Return the latents (1, channels, ...) of a picture, uint8 (height, width, 3).
+
+        A variational autoencoder has a distribution of latents. Return a sample if there is a generator, else the mode.
+        """
+        pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].float().div(255).mul(2).sub(1)
+        encoded = self.vae.encode(pixels.to(self.device, self.vae.dtype))
+        if isinstance(encoded, Tensor):
+            latents = encoded
+        else:
+            distribution = encoded.latent_dist
+            latents = distribution.mode() if generator is None else distribution.sample(generator)
+        return latents.float() * self.vae.config.scaling_factor
 
     def _to_pixels(self, latents: Tensor) -> Array:
         """Decode latents (n, channels, height, width) to uint8 (n, height, width, 3)."""

@@ -42,7 +42,7 @@ class StableDiffusion(LatentDiffusion):
         trained = (size, size) if isinstance(size, int) else tuple(size)
         sides = [self.options.get(name, 0) // self._vae_scale_factor for name in ("height", "width")]
         shape = (int(side or default) for side, default in zip(sides, trained, strict=True))
-        return (self.unet.config.in_channels, *shape)
+        return (self.unet.config.out_channels, *shape)
 
     @torch.inference_mode()
     def preview(self, pred_original_sample: Tensor) -> Array | None:

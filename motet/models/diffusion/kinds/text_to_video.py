@@ -37,8 +37,8 @@ class TextToVideo(StableDiffusion):
         channels, height, width = super().shape
         return (channels, int(self.options.get("frames", 16)), height, width)
 
-    def _predict(self, noisy: Tensor, timesteps: Tensor, embeddings: Tensor) -> Tensor:
-        return super()._predict(add_frame_ramp(noisy, self.options.get("frame_ramp", 0.0)), timesteps, embeddings)
+    def _network_input(self, state: DenoisingState) -> Tensor:
+        return add_frame_ramp(super()._network_input(state), self.options.get("frame_ramp", 0.0))
 
     def _scheduler_step(self, state: DenoisingState, output: Tensor, generator: dict[str, Any]) -> Any:
         # Schedulers accept only pictures, so frames become the batch axis. A step computes each value independently.

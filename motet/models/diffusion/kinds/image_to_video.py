@@ -1,0 +1,55 @@
+"""The kind `image-to-video`, which makes clips that begin with a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from motet.models.config_rules import Rule, one_of
+from motet.models.diffusion.kinds.text_to_video import TextToVideo
+from motet.models.diffusion.model import Array, DenoisingState
+
+
+class ImageToVideo(TextToVideo):
+    """Clips, from the networks of `TextToVideo` and a picture, the first frame.
+
+    The U-Net has twice as many input channels: the noisy latents, with the frame ramp, and then the latents of the
+    picture, repeated for each frame. The latents are the mode of the autoencoder's distribution, scaled like the noisy
+    ones. With guidance, both rows have the picture, so the guidance applies to the conditioning alone. The options are
+    those of `TextToVideo`.
+    """
+
+    takes: ClassVar = ("image",)
+
+    @classmethod
+    def field_rules(cls, conditioning: Sequence[int], configs: Mapping[str, Any]) -> Mapping[str, Mapping[str, Rule]]:
+        """Implement `LatentDiffusion.field_rules`."""
+        rules, latent_channels = super().field_rules(conditioning, configs), configs["vae"]["latent_channels"]
+        return {
+            "unet": {**rules["unet"], "in_channels": one_of(2 * latent_channels)},
+            "vae": {**rules["vae"], "in_channels": one_of(3)},
+        }
+
+    @torch.inference_mode()
+    def prepare(
+        self, conditioning: Tensor, seed: int, steps: int, guidance: float, inputs: Sequence[Array] = ()
+    ) -> DenoisingState:
+        """Implement `DiffusionModel.prepare`."""
+        state = super().prepare(conditioning, seed, steps, guidance, inputs)
+        state.further_channels = self._encode(inputs[0])
+        return state
+
+    def _network_input(self, state: DenoisingState) -> Tensor:
+        assert state.further_channels is not None
+        return add_first_frame(super()._network_input(state), state.further_channels)
+
+
+def add_first_frame(noisy: Tensor, frame: Tensor) -> Tensor:
+    """Append the latents of the first frame, (n, channels, height, width), to each frame of noisy latents.
+
+    The noisy latents have the shape (n, channels, frames, height, width), and the result has twice the channels.
+    """
+    return torch.cat([noisy, frame[:, :, None].expand(noisy.shape)], dim=1)
