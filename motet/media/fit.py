@@ -11,7 +11,7 @@ def fit_picture(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[
     """Return a picture in another size: scaled until it fills the size, with the centre of the longer side."""
     if picture.shape[:2] == (height, width):
         return picture
-    return np.asarray(ImageOps.fit(Image.fromarray(picture), (width, height), Image.Resampling.LANCZOS))
+    return np.array(ImageOps.fit(Image.fromarray(picture), (width, height), Image.Resampling.LANCZOS))
 
 
 def fit_sound(sound: NDArray[np.float32], samples: int) -> NDArray[np.float32]:

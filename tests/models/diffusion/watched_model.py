@@ -21,6 +21,7 @@ from motet.models.diffusion.decoder import DiffusionDecoder
 from motet.models.diffusion.model import DenoisingState, DiffusionModel
 from tests.media.samples import picture_file
 from tests.models.diffusion import tiny_decoders as tiny
+from tests.waiting import until
 
 
 class WatchedModel:
@@ -101,13 +102,14 @@ async def media(decoder: DiffusionDecoder, job: DecodeJob) -> Media:
     return result
 
 
-async def run_together(decoder: DiffusionDecoder, model: WatchedModel, jobs: Sequence[DecodeJob]) -> None:
-    """Decode jobs that all begin with the same step. `model.steps` holds their steps alone."""
+async def run_together(decoder: DiffusionDecoder, model: WatchedModel, jobs: Sequence[DecodeJob]) -> list[Media]:
+    """Decode jobs that all begin with the same step, and return their media. `model.steps` holds their steps alone."""
     model.hold()
-    tasks = [asyncio.create_task(media(decoder, job(seed=99, steps=1)))]
+    tasks = [asyncio.create_task(media(decoder, job(decoder.modality, seed=99, steps=1)))]
     await model.begun(1)
     tasks += [asyncio.create_task(media(decoder, each)) for each in jobs]
-    await asyncio.sleep(0)
+    await until(lambda: decoder._engine._thread.arrived == len(jobs))
     model.release()
-    await asyncio.gather(*tasks)
+    results = await asyncio.gather(*tasks)
     del model.steps[0]
+    return results[1:]
