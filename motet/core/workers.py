@@ -146,7 +146,7 @@ class DecodeJob:
     """The input of a decoder. Equal jobs produce equal bytes, unless `min_steps` is set.
 
     `steps` and `guidance` None select the bundle's defaults. `previews` requests a small preview of the result in some
-    of the `Progress` events. `inputs` holds the media of the media jobs that this job needs, in their order.
+    of the `Progress` events. `inputs` holds the media that the decoder takes, in the order of the manifest.
 
     `tenant` and `priority` (higher runs first) only affect the scheduling, never the result.
 
