@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -19,7 +20,7 @@ class SharedTimer(Generic[Item]):
     def __init__(self, seconds: float, on_timeout: Callable[[Item], object]) -> None:
         self._seconds = seconds
         self._on_timeout = on_timeout
-        self._due: dict[Item, float] = {}
+        self._due: OrderedDict[Item, float] = OrderedDict()
         """Time of each item's timeout, in order of time."""
         self._running = False
 

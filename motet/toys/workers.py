@@ -212,7 +212,7 @@ class ToyDecoder:
     `modality` "" accepts all modalities. `delay` is in seconds per step. `shape` is the only valid shape of the
     conditioning, of floats; None accepts any shape and dtype. `running` is the number of running jobs. If a job has
     `min_steps`, the decoder reduces the steps to the number that fits before the deadline. The media equal those of a
-    job with that number of steps.
+    job with that number of steps. `pause`, which takes `delay` seconds, and `fault` may be set at any time.
     """
 
     def __init__(
@@ -231,10 +231,10 @@ class ToyDecoder:
         self._modality = modality
         self._media_type = media_type
         self._steps = steps
-        self._pause = Pause(delay)
+        self.pause = Pause(delay)
         self._size = size
         self._shape = shape
-        self._fault = fault
+        self.fault = fault
         self._fault_count = 0
 
     async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
@@ -249,7 +249,7 @@ class ToyDecoder:
                 if fault and fault.after == step:
                     await _inject(fault, deadline)
                 if step < total:
-                    await self._pause.wait(deadline, f"making {job.modality}")
+                    await self.pause.wait(deadline, f"making {job.modality}")
                     yield Progress(step + 1, total, self._preview(job, step))
             yield Media(self._media_type, shake_256(seed).digest(self._size))
 
@@ -270,15 +270,15 @@ class ToyDecoder:
 
     def _steps_of(self, job: DecodeJob, deadline: Deadline) -> int:
         steps, left = job.steps or self._steps, deadline.remaining()
-        if job.min_steps is None or left is None or left >= steps * (self._pause.seconds or 0):
+        if job.min_steps is None or left is None or left >= steps * (self.pause.seconds or 0):
             return steps
-        return min(steps, max(job.min_steps, int(left / (self._pause.seconds or 1))))
+        return min(steps, max(job.min_steps, int(left / (self.pause.seconds or 1))))
 
     def _next_fault(self) -> InjectedFault | None:
-        if self._fault is None or self._fault_count == self._fault.times:
+        if self.fault is None or self._fault_count == self.fault.times:
             return None
         self._fault_count += 1
-        return self._fault
+        return self.fault
 
     def _preview(self, job: DecodeJob, step: int) -> Media | None:
         return Media(self._media_type, b"preview %d" % (step + 1)) if job.previews else None

@@ -77,7 +77,7 @@ async def test_a_silent_attempt_that_continues_first_wins_and_the_hedge_is_cance
     async with PoolHarness(None, None, slots=8) as harness:
         await warmed(harness)
         lost = hedges("lost")
-        harness.toys[1]._pause = Pause(1000)
+        harness.toys[1].pause = Pause(1000)
         stream = harness.decoder.decode(job_of(1), Deadline.never())
         async with aclosing(stream) as events:
             await anext(events)
@@ -116,7 +116,7 @@ async def test_a_failed_attempt_continues_with_its_hedge():
     async with PoolHarness(None, None, slots=8) as harness:
         await warmed(harness)
         before, won = harness.counts, hedges("won")
-        harness.toys[0]._fault, harness.toys[0]._pause = InjectedFault(LOST, after=1), Pause(0.5)
+        harness.toys[0].fault, harness.toys[0].pause = InjectedFault(LOST, after=1), Pause(0.5)
         media, _ = await harness.start(seed=3)
 
         assert harness.counts == [before[0] + 1, before[1] + 1], "there is no third attempt"

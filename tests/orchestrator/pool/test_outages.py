@@ -81,12 +81,12 @@ async def test_no_call_fails_while_two_replicas_restart_one_after_the_other():
 
         async def restart(number):
             harness.feeds[number].send(slots=4, draining=True)
-            harness.toys[number]._fault = InjectedFault(RetryableError("stopping", Reason.DRAINING))
+            harness.toys[number].fault = InjectedFault(RetryableError("stopping", Reason.DRAINING))
             await asyncio.sleep(1)
-            harness.toys[number]._fault = InjectedFault(UNREACHABLE)
+            harness.toys[number].fault = InjectedFault(UNREACHABLE)
             harness.feeds[number].disconnect()
             await asyncio.sleep(3)
-            harness.toys[number]._fault = None
+            harness.toys[number].fault = None
             harness.feeds[number].send(slots=4)
 
         async def caller():
@@ -107,15 +107,14 @@ async def test_no_call_fails_while_two_replicas_restart_one_after_the_other():
 async def test_a_replica_is_used_again_after_an_outage_of_any_length():
     async with PoolHarness(None, None, slots=4) as harness:
         for outage in (18, 300):
-            harness.toys[0]._fault = InjectedFault(UNREACHABLE)
-            harness.toys[0]._fault_count = 0
+            harness.toys[0].fault = InjectedFault(UNREACHABLE)
             for number in range(8):
                 await harness.start(seed=number)
             harness.feeds[0].disconnect()
             for number in range(8):
                 await harness.start(seed=number)
             await asyncio.sleep(outage)
-            harness.toys[0]._fault = None
+            harness.toys[0].fault = None
             harness.feeds[0].send(slots=4)
             await asyncio.sleep(1)
             before = harness.counts
@@ -140,8 +139,8 @@ async def test_one_slow_call_does_not_keep_a_replica_from_work():
     async with PoolHarness(None, None, slots=1) as harness:
         await asyncio.gather(harness.start(), harness.start())
         usual = harness.pool._replicas[0]._estimate.seconds(1)
-        harness.toys[0]._pause = Pause(10)
-        harness.toys[1]._pause = Pause(10)
+        harness.toys[0].pause = Pause(10)
+        harness.toys[1].pause = Pause(10)
         await asyncio.gather(harness.start(), harness.start())
 
         assert harness.pool._replicas[0]._estimate.seconds(1) < 3 * usual
@@ -195,7 +194,7 @@ def test_equal_jobs_have_equal_media_and_no_work_is_left_after_any_failures(arri
             await asyncio.sleep(seconds)
             harness.freeze(number, False)
         elif failure == "fail":
-            harness.toys[number]._fault = InjectedFault(LOST, after=3, times=2)
+            harness.toys[number].fault = InjectedFault(LOST, after=3, times=2)
         else:
             harness.feeds[number].disconnect()
             await asyncio.sleep(seconds)

@@ -51,7 +51,7 @@ async def test_the_outstanding_work_falls_with_each_step():
 @in_virtual_time
 async def test_a_slow_replica_gets_fewer_calls():
     async with PoolHarness(None, None) as harness:
-        harness.toys[1]._pause = Pause(0.4)
+        harness.toys[1].pause = Pause(0.4)
         tasks = [harness.start(seed=number) for number in range(40)]
         await asyncio.gather(*tasks)
 
@@ -61,7 +61,7 @@ async def test_a_slow_replica_gets_fewer_calls():
 @in_virtual_time
 async def test_the_speed_of_each_replica_is_measured():
     async with PoolHarness(None, None, slots=20) as harness:
-        harness.toys[1]._pause = Pause(0.4)
+        harness.toys[1].pause = Pause(0.4)
         await asyncio.gather(*(harness.start() for _ in range(8)))
         tasks = [harness.start() for _ in range(10)]
         await settle()
@@ -86,7 +86,7 @@ async def test_the_work_of_other_orchestrators_counts():
 @in_virtual_time
 async def test_a_waiting_call_is_assigned_when_a_replica_has_a_free_slot():
     async with PoolHarness(None, None) as harness:
-        harness.toys[1]._pause = Pause(0.01)
+        harness.toys[1].pause = Pause(0.01)
         tasks = [harness.start(seed=number) for number in range(4)]
         await settle()
         assert harness.running == [1, 1]

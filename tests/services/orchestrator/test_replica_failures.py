@@ -12,7 +12,7 @@ from motet.core.errors import Reason
 from motet.core.events import PartFailed, State
 from motet.core.media import CHUNK_BYTES
 from motet.core.workers import DecodeJob
-from motet.toys.workers import ToyDecoder, ToyEncoder, ToyLanguageModel, tensor_of
+from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel, tensor_of
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.settings import OrchestratorSettings
 from services.orchestrator.pools import pooled_workers
@@ -31,6 +31,7 @@ from tests.orchestrator.pipeline_harness import (
 from tests.orchestrator.pool_harness import decode_to_end
 from tests.transport.serving import served
 from tests.transport.test_misbehaving_workers import chunk, decoded, raw
+from tests.waiting import until
 
 
 class Restartable:
@@ -88,8 +89,9 @@ async def test_no_job_is_lost_while_replicas_restart_right_after_each_other() ->
 
 
 async def test_an_answer_is_continued_when_the_only_language_model_restarts() -> None:
-    script = script_of("An a: ", signal_run("a"), " and more text.")
-    model = ToyLanguageModel(MANIFEST.grammar, script, delay=0.02)
+    complete = script_of("An a: ", signal_run("a"), " and more text.")
+    scripts = iter([complete, script_of("An a: ", Pause()), complete])
+    model = ToyLanguageModel(MANIFEST.grammar, lambda prompt: next(scripts))
     async with AsyncExitStack() as stack:
         replica = await stack.enter_async_context(Restartable(model))
         other, _ = await stack.enter_async_context(served(ToyEncoder(), ToyDecoder("a")))
@@ -98,13 +100,17 @@ async def test_an_answer_is_continued_when_the_only_language_model_restarts() ->
         workers = await pooled_workers(settings, MANIFEST, stack)
         motet = await stack.enter_async_context(Orchestrator(workers, MANIFEST, DIGEST, settings, probe))
         expected = text_of(await run_generation(motet))
-        generation = asyncio.create_task(run_generation(motet))
-        while len(model.seen) < 2 or not model.running:
-            await asyncio.sleep(0.001)
-        await asyncio.sleep(0.2)
+        events = []
+
+        async def generate() -> None:
+            async for event in motet.generate(request_of()):
+                events.append(event)
+
+        generation = asyncio.create_task(generate())
+        await until(lambda: text_of(events) == "An a: ")
         await replica.stop()
         await replica.start()
-        events = await generation
+        await generation
 
         assert record_of(events).state is State.SUCCEEDED
         assert text_of(events) == expected

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
@@ -18,10 +17,8 @@ def test_hours_pass_at_once() -> None:
         await asyncio.sleep(10_000)
         return now()
 
-    start = time.monotonic()
-
+    # In real time, the test would exceed its time limit.
     assert run_virtually(program()) == pytest.approx(10_000)
-    assert time.monotonic() - start < 5
 
 
 def test_timers_fire_in_order_and_at_their_times() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 
 import pytest
 
@@ -121,12 +120,9 @@ def test_equal_seeds_give_equal_results_and_other_seeds_other_results() -> None:
 
 def test_an_hour_is_simulated_in_seconds() -> None:
     requests = poisson_requests(0.2, 3600, [f"5 {FIRST}"], random.Random(0))
-    start = time.monotonic()
 
-    result = simulate(TOY, costs(), DeploymentSize(), requests)
-
-    assert result.seconds > 3000
-    assert time.monotonic() - start < 30
+    # Anything close to real time would exceed the test's time limit.
+    assert simulate(TOY, costs(), DeploymentSize(), requests).seconds > 3000
 
 
 def test_unknown_replicas_and_missing_costs_are_refused() -> None:
