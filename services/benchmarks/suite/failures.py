@@ -156,7 +156,7 @@ class DisturbedDeployment:
 async def disturbed_deployment(callers: int, delay: float) -> AsyncIterator[DisturbedDeployment]:
     """Start `motet up --toy` with two decoders of `MODALITY` and two language models."""
     replicas = {MODALITY: 2, LANGUAGE_MODEL: 2}
-    deployment = deployment_of("", 0, 1, True, delay, False, replicas)
+    deployment = deployment_of("", 0, 1, toy=True, toy_delay=delay, background=False, replicas=replicas)
     processes = LocalDeployment(deployment)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(processes.drain, asyncio.Event())

@@ -11,7 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import grpc.aio
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from motet.toys.manifest import TOY
 from motet.transport.channel import open_channel
@@ -43,11 +42,6 @@ class WatchedDeployment:
         await asyncio.gather(*(call.run(self.channels[call.service]) for call in calls))
         await asyncio.sleep(_SETTLE)
         return {kind: file.longest() for kind, file in self.files.items()}
-
-    async def check_health(self) -> None:
-        """Ask each service for its health. Raises `AioRpcError` if a service does not answer."""
-        for channel in self.channels.values():
-            await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=60)
 
 
 @asynccontextmanager

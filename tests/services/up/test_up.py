@@ -73,15 +73,17 @@ def test_every_process_serves_its_metrics(shared: dict[str, list[str]]) -> None:
 
 
 def test_ctrl_c_at_a_remote_run_stops_the_work_of_the_server(shared: dict[str, list[str]], tmp_path: Path) -> None:
-    def decoder_reports(metric: bytes) -> bool:
+    cancelled = 'code="CANCELLED",method="/motet.internal.v1.DecoderService/Decode"'
+
+    def decoder_reports(metric: str) -> bool:
         with urlopen(f"http://{shared['image decoder'][1]}/metrics") as page:
-            return metric in page.read()
+            return metric in page.read().decode()
 
     options = ("--server", shared["orchestrator"][0], "--out", tmp_path)
     with started("run", "hello", "--steps", "image=1000", *options) as run:
-        assert eventually(lambda: decoder_reports(b"motet_calls_running 1.0"))
+        assert eventually(lambda: decoder_reports("motet_calls_running 1.0"))
         interrupt(run)
-        assert eventually(lambda: decoder_reports(b'code="CANCELLED",method="/motet.internal.v1.DecoderService/Decode"'))
+        assert eventually(lambda: decoder_reports(cancelled))
 
     assert run.returncode == 130
 
