@@ -27,8 +27,10 @@ from motet.core.request import (
 from motet.core.workers import Role
 from motet.media.child_slots import READINGS_PER_REQUEST
 from motet.media.decode import ProbeResult
+from motet.media.kinds import modality_of
 from orchestrator.artifact_store import ArtifactStore
 from orchestrator.generation.admitted_request import AdmittedMedia, AdmittedRequest, AdmittedTurn
+from orchestrator.generation.part_inputs import ConversationMedium
 from orchestrator.settings import OrchestratorSettings
 
 MAX_MODEL_LENGTH, MAX_TENANT_LENGTH = 128, 64
@@ -61,6 +63,8 @@ class Admission:
         self._artifacts = artifacts
         self._probe = probe
         self._settings = settings
+        self._taken = {name for entry in manifest.signals.values() for slot in entry.takes for name in slot}
+        """The modalities that signals take."""
 
     async def admit(self, request: GenerationRequest) -> AdmittedRequest:
         """Return the admitted request. Its deadline starts now and ends a little before the caller's deadline.
@@ -90,6 +94,7 @@ class Admission:
             decoder_options=request.decoder_options,
             tenant=request.tenant,
             priority=min(request.priority, self._settings.max_priority),
+            takeable=self._takeable(request.turns, turns) if self._taken else (),
         )
 
     async def admit_upload(self, media: Media) -> AdmittedMedia:
@@ -185,12 +190,42 @@ class Admission:
             self._check_size(part)
             return part
         stored = self._artifacts.find(part.name)
+        modality = stored.artifact.modality
         if role == "assistant":
-            return AdmittedMedia(stored.artifact.modality, Media(stored.artifact.media_type, b""))
-        self._check_input(stored.artifact.modality)
+            return AdmittedMedia(modality, Media(stored.artifact.media_type, b""))
+        if modality not in self._manifest.encoder.modalities:
+            # Decoders of several modalities may make media of one type, such as clips. The encoder reads the type.
+            modality = modality_of(stored.artifact.media_type) or modality
+        self._check_input(modality)
         large = stored.artifact.size_bytes > MAX_INLINE_BYTES
         data = await asyncio.to_thread(b"".join, stored.chunks) if large else b"".join(stored.chunks)
-        return AdmittedMedia(stored.artifact.modality, Media(stored.artifact.media_type, data))
+        return AdmittedMedia(modality, Media(stored.artifact.media_type, data))
+
+    def _takeable(
+        self, turns: tuple[Message, ...], admitted: tuple[AdmittedTurn, ...]
+    ) -> tuple[ConversationMedium, ...]:
+        """Return the newest medium of each modality that a signal takes, the newest last.
+
+        Raises `NotFoundError` if an artifact was removed since it was resolved.
+        """
+        newest: list[ConversationMedium] = []
+        missing = set(self._taken)
+        sent = [part for turn in turns for part in turn.parts]
+        for part, found in zip(reversed(sent), reversed([p for turn in admitted for p in turn.parts]), strict=True):
+            if isinstance(part, str) or isinstance(found, str) or not missing:
+                continue
+            medium = self._medium(part, found)
+            if missing.intersection(medium.modalities):
+                missing.difference_update(medium.modalities)
+                newest.append(medium)
+        return tuple(reversed(newest))
+
+    def _medium(self, part: Media | ArtifactName, found: AdmittedMedia) -> ConversationMedium:
+        if isinstance(part, Media):
+            return ConversationMedium((found.modality,), found.media)
+        stored = self._artifacts.find(part.name)
+        modalities = tuple(dict.fromkeys((stored.artifact.modality, found.modality)))
+        return ConversationMedium(modalities, found.media, part.name, stored.chunks)
 
     async def _admit_media(
         self, attachments: Sequence[Media | AdmittedMedia], tenant: str, deadline: Deadline

@@ -82,7 +82,7 @@ class Factory:
     @classmethod
     def of_toys(cls, delay: float = 0.0) -> Self:
         """Return the factory of toy workers. Each token and each denoising step takes `delay` seconds."""
-        from motet.toys.manifest import TOY
+        from motet.toys.manifest import MIX, TOY
         from motet.toys.workers import ToyDecoder, ToyEncoder, ToyLanguageModel
 
         def toy_decoder(modality: str) -> Decoder:
@@ -93,7 +93,7 @@ class Factory:
             TOY,
             sha256(TOY.model_dump_json().encode()).hexdigest(),
             lambda: ToyEncoder(delay=delay),
-            lambda: ToyLanguageModel(TOY.grammar, delay=delay),
+            lambda: ToyLanguageModel(TOY.grammar, delay=delay, named={MIX}),
             toy_decoder,
         )
 

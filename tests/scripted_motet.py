@@ -63,9 +63,8 @@ def _with_plans(script: Iterable[Item]) -> Iterator[Item]:
         if isinstance(item, ev.PlanGrown):
             nodes = item.nodes
         if isinstance(item, ev.PartStarted) and item.modality != ev.TEXT:
-            node = ev.PlanNode(item.part_id, item.modality)
-            if node not in nodes:
-                nodes = (*nodes, node)
+            if item.part_id not in [node.part_id for node in nodes]:
+                nodes = (*nodes, ev.PlanNode(item.part_id, item.modality))
                 yield ev.PlanGrown(nodes, complete=False)
         yield item
 

@@ -15,7 +15,7 @@ from motet.caching.shared_streams import SharedStreams
 from motet.core import metrics
 from motet.core.closing import closing
 from motet.core.deadline import Deadline
-from motet.core.media import Media
+from motet.core.media import MAX_INLINE_BYTES, Media
 from motet.core.metrics import labelled
 from motet.core.workers import DecodeJob, Decoder, Progress, Reservation, is_available, reservable
 
@@ -99,8 +99,10 @@ class CachingDecoder:
 
     async def _key(self, job: DecodeJob) -> bytes:
         """Return 32 bytes, equal for jobs of one tenant that produce equal media."""
-        # The inputs may be large, so a thread computes their digests and does not block the event loop.
-        inputs = await asyncio.to_thread(_digests, job.inputs) if job.inputs else ()
+        # A thread computes the digests of large inputs and does not block the event loop. For small ones, the change of
+        # threads takes longer than the digests, which are known in most cases.
+        large = sum(len(media.data) for media in job.inputs) > MAX_INLINE_BYTES
+        inputs = await asyncio.to_thread(_digests, job.inputs) if large else _digests(job.inputs)
         tensor = job.conditioning
         description = (self._model, _key_fields(job), inputs, tensor.dtype, tensor.shape)
         return sha256(repr(description).encode() + tensor.data).digest()

@@ -90,6 +90,12 @@ class EventChecker:
     def _check_plan(self, plan: PlanGrown) -> None:
         if self._plan_complete or plan.nodes[: len(self._nodes)] != self._nodes:
             self._refuse("a plan must hold every node of the plan before it, and none follows the complete plan")
+        earlier = {node.part_id for node in self._nodes}
+        for node in plan.nodes[len(self._nodes) :]:
+            for source in node.inputs:
+                if source.part_id and source.part_id not in earlier:
+                    self._refuse(f"{node.part_id} takes {source.part_id}, which is no earlier part of the plan")
+            earlier.add(node.part_id)
         self._nodes, self._plan_complete = plan.nodes, plan.complete
 
     def _check_start(self, started: PartStarted) -> None:

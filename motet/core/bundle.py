@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from motet.core.errors import BundleError, NotFoundError, Reason
 from motet.core.files.strict_yaml import read_yaml
@@ -34,6 +34,13 @@ Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Modality = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Size = Annotated[int, Field(ge=1, le=10_000_000)]
 """A number of tokens, or a length of a tensor's axis."""
+
+Slot = Annotated[
+    list[Modality],
+    Field(min_length=1, max_length=8),
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+]
+"""An input of a decoder: the modalities that fit. One modality may be written without a list."""
 
 
 class _Entry(BaseModel):
@@ -73,6 +80,12 @@ class SignalEntry(_Entry):
     run: Annotated[int, Field(ge=1, le=1024)]
     """Number of tokens of the run."""
     decoder: str
+    takes: Annotated[list[Slot], Field(max_length=3)] = []
+    """The decoder's inputs, in the order of `DecodeJob.inputs`. Empty: the decoder needs only the conditioning.
+
+    The input of a slot is the nearest earlier part of the answer with one of its modalities, or else the newest such
+    medium of the conversation.
+    """
 
 
 class DecoderEntry(_Entry):
@@ -115,12 +128,38 @@ class Manifest(_Entry):
                 raise ValueError(f"signals.{modality} names the decoder {signal.decoder!r}, which is not listed")
         return self
 
+    @model_validator(mode="after")
+    def _signals_take_other_media(self) -> Self:
+        known = dict.fromkeys((*self.signals, *self.encoder.modalities))
+        for modality, signal in self.signals.items():
+            taken: set[str] = set()
+            for name in (name for slot in signal.takes for name in slot):
+                if name == modality:
+                    raise ValueError(f"signals.{modality} takes itself: name another modality, or leave the slot out")
+                if name not in known:
+                    raise ValueError(
+                        f"signals.{modality} takes {name!r}, which no signal makes and the encoder does not read: name "
+                        f"one of {', '.join(known)}"
+                    )
+                if name in taken:
+                    raise ValueError(
+                        f"signals.{modality} takes {name!r} twice, and both inputs would be the same medium: name each "
+                        "modality once"
+                    )
+                taken.add(name)
+        return self
+
     @property
     def grammar(self) -> Grammar:
         """The signal grammar. `<Img>` and `</Img>` have the two ids before the runs, as in NExT-GPT v0."""
         lengths = {modality: signal.run for modality, signal in self.signals.items()}
         tokens = {modality: signal.token for modality, signal in self.signals.items()}
         return Grammar.from_lengths(self.language_model.first_control + 2, lengths, tokens)
+
+    @property
+    def independent(self) -> tuple[str, ...]:
+        """The modalities whose decoders take no other media, in the order of the signals."""
+        return tuple(modality for modality, signal in self.signals.items() if not signal.takes)
 
     def files_in(self, folders: Iterable[str] | None) -> list[str]:
         """Return the names of the files in some folders, in the order of the list. None means all files."""

@@ -46,6 +46,7 @@ class Reason(StrEnum):
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     CANCELLED = "CANCELLED"
     SIGNAL_BROKEN = "SIGNAL_BROKEN"
+    INPUT_MISSING = "INPUT_MISSING"
     DEPENDENCY_FAILED = "DEPENDENCY_FAILED"
     WORKER_FAULT = "WORKER_FAULT"
     INTERNAL = "INTERNAL"
@@ -162,6 +163,7 @@ _CLASS_OF: Mapping[Reason, type[MotetError]] = {
             Reason.INPUT_TOO_LARGE,
             Reason.CONDITIONING_INVALID,
             Reason.REQUEST_ID_REUSED,
+            Reason.INPUT_MISSING,
         ),
         RequestError,
     ),

@@ -36,12 +36,29 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanInput:
+    """An input of a planned part: an earlier part of the answer, or a medium of the conversation by its artifact.
+
+    Either `part_id` or `artifact` is set, the other is "".
+    """
+
+    modality: str
+    part_id: str = ""
+    artifact: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PlanNode:
-    """A planned media part. `depends_on` lists the parts whose media are the inputs of this part."""
+    """A planned media part and its inputs, in the order in which its decoder takes them."""
 
     part_id: str
     modality: str
-    depends_on: tuple[str, ...] = ()
+    inputs: tuple[PlanInput, ...] = ()
+
+    @property
+    def depends_on(self) -> tuple[str, ...]:
+        """The earlier parts whose media are inputs of this part, in order."""
+        return tuple(source.part_id for source in self.inputs if source.part_id)
 
 
 @dataclass(frozen=True, slots=True)

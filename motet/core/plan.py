@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from motet.core.errors import FaultError
+from motet.core.media import Media
 from motet.core.tensors import Tensor
 
 
@@ -13,7 +14,8 @@ class MediaJob:
     """The generation of one media part.
 
     `anchor` is the position of the media in the answer's text, in code points. `caption` is the text that the language
-    model wrote for the media. `needs` lists the ids of the earlier jobs whose media are the inputs of this job.
+    model wrote for the media. An input is the id of an earlier job, whose media it stands for, or a medium of the
+    conversation.
     """
 
     id: str
@@ -21,7 +23,12 @@ class MediaJob:
     conditioning: Tensor
     anchor: int = 0
     caption: str = ""
-    needs: tuple[str, ...] = ()
+    inputs: tuple[str | Media, ...] = ()
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The ids of the earlier jobs whose media are inputs of this job, in order."""
+        return tuple(source for source in self.inputs if isinstance(source, str))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,9 @@ from motet.toys.workers import FIRST_SIGNAL
 _MODALITIES = list(dict.fromkeys(MODALITIES.values()))
 _RUN = 4
 
+MIX = "mix"
+"""A modality that takes one medium of each other modality. The toy requests it only if the prompt contains its name."""
+
 TOY = Manifest.model_validate(
     {
         "name": "toy",
@@ -24,7 +27,13 @@ TOY = Manifest.model_validate(
             "max_tokens": 2048,
         },
         "signals": {
-            modality: {"token": "[" + modality + "{i}]", "run": _RUN, "decoder": modality} for modality in _MODALITIES
+            modality: {
+                "token": "[" + modality + "{i}]",
+                "run": _RUN,
+                "decoder": modality,
+                "takes": _MODALITIES if modality == MIX else [],
+            }
+            for modality in (*_MODALITIES, MIX)
         },
         "decoders": {
             modality: {
@@ -35,9 +44,9 @@ TOY = Manifest.model_validate(
                 "steps": 4,
                 "guidance": 1.0,
             }
-            for modality in _MODALITIES
+            for modality in (*_MODALITIES, MIX)
         },
         "files": {},
     }
 )
-"""The toy model: its inputs and outputs are all modalities of `motet.media.kinds`."""
+"""The toy model: its inputs are all modalities of `motet.media.kinds`, and its outputs are these and `MIX`."""

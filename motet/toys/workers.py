@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import shake_256
@@ -110,8 +110,9 @@ class ToyLanguageModel:
 
     Text tokens are code points; the signal runs are the runs of `grammar`. A script may exceed the prompt's ceilings,
     like a faulty model. Without a script the toy repeats the user's text and requests one media part of each allowed
-    modality. The response ends after `max_tokens` tokens, even with an endless script. A run that would exceed them is
-    suppressed. `delay` is in seconds per token. `running` is the number of running calls.
+    modality, except those in `named`, which the text must name. The response ends after `max_tokens` tokens, even with
+    an endless script. A run that would exceed them is suppressed. `delay` is in seconds per token. `running` is the
+    number of running calls.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class ToyLanguageModel:
         *,
         delay: float = 0.0,
         shapes: Mapping[str, tuple[int, ...]] | None = None,
+        named: Collection[str] = (),
     ) -> None:
         self.seen: deque[Prompt] = deque(maxlen=HISTORY)
         self.running = 0
@@ -128,6 +130,7 @@ class ToyLanguageModel:
         self._script: Script = self._echo if script is None else script if callable(script) else lambda _: script
         self._pause = Pause(delay)
         self._shapes = dict(shapes or {})
+        self._named = named
 
     async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
         """Yield the events of the script, then exactly one `Finished`."""
@@ -155,7 +158,9 @@ class ToyLanguageModel:
                 yield self._to_language_event(event, prompt, count)
             if reason == "length" and run:
                 yield SignalSuppressed(run.modality, "length")
-            yield Finished(reason, _size_of(prompt), count)
+            yield Finished(
+                reason, sum(len(p) if isinstance(p, str) else 1 for t in prompt.turns for p in t.parts), count
+            )
 
     def _run_from(self, token: int) -> Run | None:
         """Return the run that starts with a token, or None."""
@@ -179,7 +184,8 @@ class ToyLanguageModel:
         text = " ".join(part for part in prompt.turns[-1].parts if isinstance(part, str))
         yield from map(ord, f"You said: {text}.")
         for run in self._grammar.runs:
-            if prompt.ceilings.get(run.modality, 0) > 0:
+            wanted = run.modality in text or run.modality not in self._named
+            if wanted and prompt.ceilings.get(run.modality, 0) > 0:
                 yield from map(ord, f" Here is one {run.modality}:")
                 yield from run.ids
 
@@ -188,10 +194,6 @@ def _check_prompt(prompt: Prompt) -> None:
     check_prompt(prompt)
     for part in (part for turn in prompt.turns for part in turn.parts if not isinstance(part, str)):
         check_finite(part.tensor, "an embedding")
-
-
-def _size_of(prompt: Prompt) -> int:
-    return sum(len(part) if isinstance(part, str) else 1 for turn in prompt.turns for part in turn.parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ CODE_OF: Mapping[Reason, grpc.StatusCode] = {
     Reason.DEADLINE_EXCEEDED: grpc.StatusCode.DEADLINE_EXCEEDED,
     Reason.CANCELLED: grpc.StatusCode.CANCELLED,
     Reason.SIGNAL_BROKEN: grpc.StatusCode.INTERNAL,
+    Reason.INPUT_MISSING: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.DEPENDENCY_FAILED: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.WORKER_FAULT: grpc.StatusCode.INTERNAL,
     Reason.INTERNAL: grpc.StatusCode.INTERNAL,

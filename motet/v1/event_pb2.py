@@ -28,7 +28,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from motet.v1 import media_pb2 as motet_dot_v1_dot_media__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14motet/v1/event.proto\x12\x08motet.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x14motet/v1/media.proto\"\xe1\x03\n\x05\x45vent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x08\x61\x63\x63\x65pted\x18\n \x01(\x0b\x32\x12.motet.v1.AcceptedH\x00\x12\x1e\n\x04plan\x18\x0b \x01(\x0b\x32\x0e.motet.v1.PlanH\x00\x12-\n\x0cpart_started\x18\x0c \x01(\x0b\x32\x15.motet.v1.PartStartedH\x00\x12)\n\npart_delta\x18\r \x01(\x0b\x32\x13.motet.v1.PartDeltaH\x00\x12/\n\rpart_progress\x18\x0e \x01(\x0b\x32\x16.motet.v1.PartProgressH\x00\x12\'\n\tpart_done\x18\x0f \x01(\x0b\x32\x12.motet.v1.PartDoneH\x00\x12+\n\x0bpart_failed\x18\x10 \x01(\x0b\x32\x14.motet.v1.PartFailedH\x00\x12 \n\x05usage\x18\x11 \x01(\x0b\x32\x0f.motet.v1.UsageH\x00\x12(\n\theartbeat\x18\x12 \x01(\x0b\x32\x13.motet.v1.HeartbeatH\x00\x12\x1e\n\x04\x64one\x18\x13 \x01(\x0b\x32\x0e.motet.v1.DoneH\x00\x42\x07\n\x05\x65vent\"p\n\x08\x41\x63\x63\x65pted\x12\x12\n\ngeneration\x18\x01 \x01(\t\x12,\n\x08\x64\x65\x61\x64line\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04seed\x18\x03 \x01(\x04\x12\x14\n\x0c\x64\x65\x64uplicated\x18\x04 \x01(\x08\"{\n\x04Plan\x12\"\n\x05nodes\x18\x01 \x03(\x0b\x32\x13.motet.v1.Plan.Node\x12\x10\n\x08\x63omplete\x18\x02 \x01(\x08\x1a=\n\x04Node\x12\x0f\n\x07part_id\x18\x01 \x01(\t\x12\x10\n\x08modality\x18\x02 \x01(\t\x12\x12\n\ndepends_on\x18\x03 \x03(\t\"y\n\x0bPartStarted\x12\x0f\n\x07part_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x05\x12\x10\n\x08modality\x18\x03 \x01(\t\x12\x12\n\nmedia_type\x18\x04 \x01(\t\x12\x13\n\x0btext_anchor\x18\x05 \x01(\x05\x12\x0f\n\x07\x63\x61ption\x18\x06 \x01(\t\"U\n\tPartDelta\x12\x0f\n\x07part_id\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0e\n\x04text\x18\x03 \x01(\tH\x00\x12\x0e\n\x04\x64\x61ta\x18\x04 \x01(\x0cH\x00\x42\x07\n\x05\x63hunk\"j\n\x0cPartProgress\x12\x0f\n\x07part_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12\x13\n\x0btotal_steps\x18\x03 \x01(\x05\x12&\n\x07preview\x18\x04 \x01(\x0b\x32\x15.motet.v1.InlineMedia\"\xbc\x01\n\x08PartDone\x12\x0f\n\x07part_id\x18\x01 \x01(\t\x12$\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32\x12.motet.v1.Artifact\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\x12\x36\n\nprovenance\x18\x04 \x03(\x0b\x32\".motet.v1.PartDone.ProvenanceEntry\x1a\x31\n\x0fProvenanceEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"m\n\nPartFailed\x12\x0f\n\x07part_id\x18\x01 \x01(\t\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\x12\x11\n\tretryable\x18\x03 \x01(\x08\x12\x18\n\x10\x66\x61llback_part_id\x18\x04 \x01(\t\"w\n\x05Usage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x03\x12\x15\n\routput_tokens\x18\x02 \x01(\x03\x12\x15\n\rdecoder_steps\x18\x03 \x01(\x03\x12*\n\x07\x65lapsed\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x0b\n\tHeartbeat\"0\n\x04\x44one\x12(\n\ngeneration\x18\x01 \x01(\x0b\x32\x14.motet.v1.Generation\"\xcf\x03\n\nGeneration\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.motet.v1.Generation.State\x12!\n\x05parts\x18\x03 \x03(\x0b\x32\x12.motet.v1.PartDone\x12&\n\x08\x66\x61ilures\x18\x04 \x03(\x0b\x32\x14.motet.v1.PartFailed\x12\x1e\n\x05usage\x18\x05 \x01(\x0b\x32\x0f.motet.v1.Usage\x12!\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x12.google.rpc.Status\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rlast_sequence\x18\t \x01(\x03\"\x80\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_RUNNING\x10\x01\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x02\x12\x11\n\rSTATE_PARTIAL\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04\x12\x13\n\x0fSTATE_CANCELLED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14motet/v1/event.proto\x12\x08motet.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x14motet/v1/media.proto\"\xe1\x03\n\x05\x45vent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x08\x61\x63\x63\x65pted\x18\n \x01(\x0b\x32\x12.motet.v1.AcceptedH\x00\x12\x1e\n\x04plan\x18\x0b \x01(\x0b\x32\x0e.motet.v1.PlanH\x00\x12-\n\x0cpart_started\x18\x0c \x01(\x0b\x32\x15.motet.v1.PartStartedH\x00\x12)\n\npart_delta\x18\r \x01(\x0b\x32\x13.motet.v1.PartDeltaH\x00\x12/\n\rpart_progress\x18\x0e \x01(\x0b\x32\x16.motet.v1.PartProgressH\x00\x12\'\n\tpart_done\x18\x0f \x01(\x0b\x32\x12.motet.v1.PartDoneH\x00\x12+\n\x0bpart_failed\x18\x10 \x01(\x0b\x32\x14.motet.v1.PartFailedH\x00\x12 \n\x05usage\x18\x11 \x01(\x0b\x32\x0f.motet.v1.UsageH\x00\x12(\n\theartbeat\x18\x12 \x01(\x0b\x32\x13.motet.v1.HeartbeatH\x00\x12\x1e\n\x04\x64one\x18\x13 \x01(\x0b\x32\x0e.motet.v1.DoneH\x00\x42\x07\n\x05\x65vent\"p\n\x08\x41\x63\x63\x65pted\x12\x12\n\ngeneration\x18\x01 \x01(\t\x12,\n\x08\x64\x65\x61\x64line\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04seed\x18\x03 \x01(\x04\x12\x14\n\x0c\x64\x65\x64uplicated\x18\x04 \x01(\x08\"\xed\x01\n\x04Plan\x12\"\n\x05nodes\x18\x01 \x03(\x0b\x32\x13.motet.v1.Plan.Node\x12\x10\n\x08\x63omplete\x18\x02 \x01(\x08\x1aJ\n\x05Input\x12\x10\n\x08modality\x18\x01 \x01(\t\x12\x11\n\x07part_id\x18\x02 \x01(\tH\x00\x12\x12\n\x08\x61rtifact\x18\x03 \x01(\tH\x00\x42\x08\n\x06source\x1a\x63\n\x04Node\x12\x0f\n\x07part_id\x18\x01 \x01(\t\x12\x10\n\x08modality\x18\x02 \x01(\t\x12\x12\n\ndepends_on\x18\x03 \x03(\t\x12$\n\x06inputs\x18\x04 \x03(\x0b\x32\x14.motet.v1.Plan.Input\"y\n\x0bPartStarted\x12\x0f\n\x07part_id\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x05\x12\x10\n\x08modality\x18\x03 \x01(\t\x12\x12\n\nmedia_type\x18\x04 \x01(\t\x12\x13\n\x0btext_anchor\x18\x05 \x01(\x05\x12\x0f\n\x07\x63\x61ption\x18\x06 \x01(\t\"U\n\tPartDelta\x12\x0f\n\x07part_id\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0e\n\x04text\x18\x03 \x01(\tH\x00\x12\x0e\n\x04\x64\x61ta\x18\x04 \x01(\x0cH\x00\x42\x07\n\x05\x63hunk\"j\n\x0cPartProgress\x12\x0f\n\x07part_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12\x13\n\x0btotal_steps\x18\x03 \x01(\x05\x12&\n\x07preview\x18\x04 \x01(\x0b\x32\x15.motet.v1.InlineMedia\"\xbc\x01\n\x08PartDone\x12\x0f\n\x07part_id\x18\x01 \x01(\t\x12$\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32\x12.motet.v1.Artifact\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\x12\x36\n\nprovenance\x18\x04 \x03(\x0b\x32\".motet.v1.PartDone.ProvenanceEntry\x1a\x31\n\x0fProvenanceEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"m\n\nPartFailed\x12\x0f\n\x07part_id\x18\x01 \x01(\t\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\x12\x11\n\tretryable\x18\x03 \x01(\x08\x12\x18\n\x10\x66\x61llback_part_id\x18\x04 \x01(\t\"w\n\x05Usage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x03\x12\x15\n\routput_tokens\x18\x02 \x01(\x03\x12\x15\n\rdecoder_steps\x18\x03 \x01(\x03\x12*\n\x07\x65lapsed\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x0b\n\tHeartbeat\"0\n\x04\x44one\x12(\n\ngeneration\x18\x01 \x01(\x0b\x32\x14.motet.v1.Generation\"\xcf\x03\n\nGeneration\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.motet.v1.Generation.State\x12!\n\x05parts\x18\x03 \x03(\x0b\x32\x12.motet.v1.PartDone\x12&\n\x08\x66\x61ilures\x18\x04 \x03(\x0b\x32\x14.motet.v1.PartFailed\x12\x1e\n\x05usage\x18\x05 \x01(\x0b\x32\x0f.motet.v1.Usage\x12!\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x12.google.rpc.Status\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rlast_sequence\x18\t \x01(\x03\"\x80\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_RUNNING\x10\x01\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x02\x12\x11\n\rSTATE_PARTIAL\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04\x12\x13\n\x0fSTATE_CANCELLED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,30 +41,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVENT']._serialized_end=628
   _globals['_ACCEPTED']._serialized_start=630
   _globals['_ACCEPTED']._serialized_end=742
-  _globals['_PLAN']._serialized_start=744
-  _globals['_PLAN']._serialized_end=867
-  _globals['_PLAN_NODE']._serialized_start=806
-  _globals['_PLAN_NODE']._serialized_end=867
-  _globals['_PARTSTARTED']._serialized_start=869
-  _globals['_PARTSTARTED']._serialized_end=990
-  _globals['_PARTDELTA']._serialized_start=992
-  _globals['_PARTDELTA']._serialized_end=1077
-  _globals['_PARTPROGRESS']._serialized_start=1079
-  _globals['_PARTPROGRESS']._serialized_end=1185
-  _globals['_PARTDONE']._serialized_start=1188
-  _globals['_PARTDONE']._serialized_end=1376
-  _globals['_PARTDONE_PROVENANCEENTRY']._serialized_start=1327
-  _globals['_PARTDONE_PROVENANCEENTRY']._serialized_end=1376
-  _globals['_PARTFAILED']._serialized_start=1378
-  _globals['_PARTFAILED']._serialized_end=1487
-  _globals['_USAGE']._serialized_start=1489
-  _globals['_USAGE']._serialized_end=1608
-  _globals['_HEARTBEAT']._serialized_start=1610
-  _globals['_HEARTBEAT']._serialized_end=1621
-  _globals['_DONE']._serialized_start=1623
-  _globals['_DONE']._serialized_end=1671
-  _globals['_GENERATION']._serialized_start=1674
-  _globals['_GENERATION']._serialized_end=2137
-  _globals['_GENERATION_STATE']._serialized_start=2009
-  _globals['_GENERATION_STATE']._serialized_end=2137
+  _globals['_PLAN']._serialized_start=745
+  _globals['_PLAN']._serialized_end=982
+  _globals['_PLAN_INPUT']._serialized_start=807
+  _globals['_PLAN_INPUT']._serialized_end=881
+  _globals['_PLAN_NODE']._serialized_start=883
+  _globals['_PLAN_NODE']._serialized_end=982
+  _globals['_PARTSTARTED']._serialized_start=984
+  _globals['_PARTSTARTED']._serialized_end=1105
+  _globals['_PARTDELTA']._serialized_start=1107
+  _globals['_PARTDELTA']._serialized_end=1192
+  _globals['_PARTPROGRESS']._serialized_start=1194
+  _globals['_PARTPROGRESS']._serialized_end=1300
+  _globals['_PARTDONE']._serialized_start=1303
+  _globals['_PARTDONE']._serialized_end=1491
+  _globals['_PARTDONE_PROVENANCEENTRY']._serialized_start=1442
+  _globals['_PARTDONE_PROVENANCEENTRY']._serialized_end=1491
+  _globals['_PARTFAILED']._serialized_start=1493
+  _globals['_PARTFAILED']._serialized_end=1602
+  _globals['_USAGE']._serialized_start=1604
+  _globals['_USAGE']._serialized_end=1723
+  _globals['_HEARTBEAT']._serialized_start=1725
+  _globals['_HEARTBEAT']._serialized_end=1736
+  _globals['_DONE']._serialized_start=1738
+  _globals['_DONE']._serialized_end=1786
+  _globals['_GENERATION']._serialized_start=1789
+  _globals['_GENERATION']._serialized_end=2252
+  _globals['_GENERATION_STATE']._serialized_start=2124
+  _globals['_GENERATION_STATE']._serialized_end=2252
 # @@protoc_insertion_point(module_scope)

@@ -55,15 +55,26 @@ class Accepted(_message.Message):
 
 class Plan(_message.Message):
     __slots__ = ("nodes", "complete")
+    class Input(_message.Message):
+        __slots__ = ("modality", "part_id", "artifact")
+        MODALITY_FIELD_NUMBER: _ClassVar[int]
+        PART_ID_FIELD_NUMBER: _ClassVar[int]
+        ARTIFACT_FIELD_NUMBER: _ClassVar[int]
+        modality: str
+        part_id: str
+        artifact: str
+        def __init__(self, modality: _Optional[str] = ..., part_id: _Optional[str] = ..., artifact: _Optional[str] = ...) -> None: ...
     class Node(_message.Message):
-        __slots__ = ("part_id", "modality", "depends_on")
+        __slots__ = ("part_id", "modality", "depends_on", "inputs")
         PART_ID_FIELD_NUMBER: _ClassVar[int]
         MODALITY_FIELD_NUMBER: _ClassVar[int]
         DEPENDS_ON_FIELD_NUMBER: _ClassVar[int]
+        INPUTS_FIELD_NUMBER: _ClassVar[int]
         part_id: str
         modality: str
         depends_on: _containers.RepeatedScalarFieldContainer[str]
-        def __init__(self, part_id: _Optional[str] = ..., modality: _Optional[str] = ..., depends_on: _Optional[_Iterable[str]] = ...) -> None: ...
+        inputs: _containers.RepeatedCompositeFieldContainer[Plan.Input]
+        def __init__(self, part_id: _Optional[str] = ..., modality: _Optional[str] = ..., depends_on: _Optional[_Iterable[str]] = ..., inputs: _Optional[_Iterable[_Union[Plan.Input, _Mapping]]] = ...) -> None: ...
     NODES_FIELD_NUMBER: _ClassVar[int]
     COMPLETE_FIELD_NUMBER: _ClassVar[int]
     nodes: _containers.RepeatedCompositeFieldContainer[Plan.Node]

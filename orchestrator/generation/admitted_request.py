@@ -9,6 +9,7 @@ from motet.core.deadline import Deadline
 from motet.core.media import Media
 from motet.core.request import DecoderOptions, FailurePolicy
 from motet.core.workers import Role
+from orchestrator.generation.part_inputs import ConversationMedium
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class AdmittedRequest:
     """The input of a generation.
 
     `ceilings` is the maximum number of parts of each modality. A modality without a ceiling is not allowed by the
-    caller. `deadline` is the time at which the generation is stopped.
+    caller. `deadline` is the time at which the generation is stopped. `takeable` are the media of the conversation that
+    parts of the answer may take as inputs, the newest last.
     """
 
     turns: tuple[AdmittedTurn, ...]
@@ -47,6 +49,7 @@ class AdmittedRequest:
     decoder_options: Mapping[str, DecoderOptions] = field(default_factory=dict)
     tenant: str = ""
     priority: int = 0
+    takeable: tuple[ConversationMedium, ...] = ()
 
     @property
     def attachments(self) -> tuple[AdmittedMedia, ...]:

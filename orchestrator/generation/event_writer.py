@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from motet.core.clock import now
-from motet.core.errors import CancelledError, DeadlineError, FaultError, MotetError, RetryableError
+from motet.core.errors import CancelledError, DeadlineError, FaultError, MotetError, Reason, RetryableError
 from motet.core.events import (
     TEXT,
     Accepted,
@@ -21,6 +21,7 @@ from motet.core.events import (
     PartProgress,
     PartStarted,
     PlanGrown,
+    PlanInput,
     PlanNode,
     State,
     Usage,
@@ -109,12 +110,12 @@ class EventWriter:
         self._caption = caption_of(text) or self._caption
         self._close_done(part, PartDone(part.id, sha256(text.encode()).digest()))
 
-    def start_media(self, modality: str, media_type: str, needs: tuple[str, ...] = ()) -> OpenPart:
-        """Add a media part to the plan, after the parts that it needs, and start it at the current position."""
+    def start_media(self, modality: str, media_type: str, inputs: tuple[PlanInput, ...] = ()) -> OpenPart:
+        """Add a media part to the plan, after the parts that are its inputs, and start it at the current position."""
         self.end_text()
         part = self._next_part(modality, self._caption)
         if not self.finished:
-            self._nodes = (*self._nodes, PlanNode(part.id, modality, needs))
+            self._nodes = (*self._nodes, PlanNode(part.id, modality, inputs))
             self._log.append(PlanGrown(self._nodes, complete=False))
             self._start(part, media_type)
         return part
@@ -257,4 +258,6 @@ class EventWriter:
 
 def _may_succeed_later(error: MotetError) -> bool:
     """Return whether the same request may succeed later. After a fault, equal work would fail again."""
+    if error.reason is Reason.DEPENDENCY_FAILED and isinstance(error.__cause__, MotetError):
+        return _may_succeed_later(error.__cause__)
     return isinstance(error, RetryableError | DeadlineError | CancelledError)

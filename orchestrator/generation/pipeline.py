@@ -19,6 +19,7 @@ from orchestrator.generation.admitted_request import AdmittedRequest, AdmittedTu
 from orchestrator.generation.event_writer import EventWriter
 from orchestrator.generation.executor import execute
 from orchestrator.generation.metrics_observer import measured_job
+from orchestrator.generation.part_inputs import ConversationMedium, InputResolver
 from orchestrator.generation.signal_reader import JobExpected, PartRefused, SignalReader
 from orchestrator.generation.worker_errors import translate_errors, worker_stream
 from orchestrator.settings import OrchestratorSettings
@@ -134,7 +135,8 @@ class Pipeline:
         If the model fails, the jobs yielded before continue, unless the request requires all parts.
         """
         writer, model = self._writer, self._workers.language_model
-        reader = SignalReader(writer, self._request.ceilings, self._media_types(), self._settings)
+        inputs = InputResolver(_takes(self._manifest), self._request.takeable)
+        reader = SignalReader(writer, self._request.ceilings, self._media_types(), inputs, self._settings)
         try:
             async with worker_stream("the language model", model.generate(prompt, self._request.deadline)) as events:
                 async for event in events:
@@ -146,6 +148,8 @@ class Pipeline:
                                 self._reserve(part_id, modality)
                             case PartRefused(part_id, error):
                                 self._fail(part_id, error)
+                            case ConversationMedium():
+                                await self._store(outcome)
                     if reader.finished or writer.finished:
                         break
             if not reader.finished:
@@ -156,6 +160,13 @@ class Pipeline:
             if self._all_or_nothing:
                 self._stop_all(error)
         writer.complete_plan()
+
+    async def _store(self, medium: ConversationMedium) -> None:
+        """Load a medium of the conversation that a part takes, and store it as an artifact if it has none."""
+        media = await medium.load()
+        if not medium.artifact:
+            artifact, _ = await self._artifacts.keep(medium.modalities[0], media)
+            medium.artifact = artifact.name
 
     def _reserve(self, part_id: str, modality: str) -> None:
         """Reserve a decoder, which may do whatever needs no conditioning before the job comes."""
@@ -239,6 +250,7 @@ class Pipeline:
     def _provenance(self, job: DecodeJob, steps: int) -> Mapping[str, str]:
         guidance, requested = self._manifest.decoder_of(job.modality).guidance, self._requested_steps(job)
         degraded = {"degraded_from": str(requested)} if job.min_steps is not None and steps < requested else {}
+        inputs = {"inputs": ",".join(media.sha256.hex() for media in job.inputs)} if job.inputs else {}
         return {
             "bundle": self._manifest.name,
             "digest": self._digest,
@@ -246,7 +258,13 @@ class Pipeline:
             "steps": str(steps),
             "guidance": f"{job.guidance or guidance:g}",
             **degraded,
+            **inputs,
         }
+
+
+def _takes(manifest: Manifest) -> Mapping[str, Sequence[Sequence[str]]]:
+    """Return the slots of each modality that takes media."""
+    return {modality: signal.takes for modality, signal in manifest.signals.items() if signal.takes}
 
 
 def _encoded_turn(turn: AdmittedTurn, embeddings: Iterator[Tensor]) -> Turn:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from motet.core.errors import FaultError, MotetError, Reason, RequestError
+from motet.core.media import Media
 from motet.core.plan import MediaJob
 from motet.core.workers import (
     Finished,
@@ -18,6 +19,7 @@ from motet.core.workers import (
     TextPiece,
 )
 from orchestrator.generation.event_writer import EventWriter, OpenPart
+from orchestrator.generation.part_inputs import ConversationMedium, InputResolver, PartInput
 from orchestrator.settings import OrchestratorSettings
 
 _MORE_TOKENS = "raise max_output_tokens, or shorten the conversation"
@@ -39,14 +41,25 @@ class PartRefused:
     error: MotetError
 
 
-Outcome = JobExpected | MediaJob | PartRefused
+Outcome = JobExpected | MediaJob | PartRefused | ConversationMedium
+"""A `ConversationMedium` is an input of the next part: store it as an artifact before taking the next outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenRun:
+    """A run that has started. `part` is None if the part was refused."""
+
+    modality: str
+    part: OpenPart | None
+    inputs: tuple[PartInput, ...] = ()
 
 
 class SignalReader:
     """Reads a language model's events one at a time. It writes text and opens parts, and returns the rest as outcomes.
 
     The model's output is not trusted: every signal opens a part, but only signals within `ceilings` become media jobs.
-    `media_types` maps each modality that has a decoder to the media type of its results.
+    `media_types` maps each modality that has a decoder to the media type of its results. `inputs` resolves the inputs
+    of a part when the first token of its signal is read: at that time, all earlier signals are complete or refused.
     """
 
     def __init__(
@@ -54,16 +67,17 @@ class SignalReader:
         writer: EventWriter,
         ceilings: Mapping[str, int],
         media_types: Mapping[str, str],
+        inputs: InputResolver,
         settings: OrchestratorSettings,
     ) -> None:
         self._writer = writer
         self._ceilings = ceilings
         self._media_types = media_types
+        self._inputs = inputs
         self._settings = settings
         self._signals: Counter[str] = Counter()
         self._refusals = 0
-        self._run: tuple[str, OpenPart | None] | None = None
-        """Modality of the open run, and its part, or None if the part was refused."""
+        self._run: _OpenRun | None = None
         self.finished = False
         """True once the model sent `Finished`."""
 
@@ -82,12 +96,14 @@ class SignalReader:
             case SignalStarted(modality):
                 yield from self._break_run()
                 yield from self._start_run(modality)
-                if part := self._run_part():
-                    yield JobExpected(part.id, modality)
+                if self._run and self._run.part:
+                    yield JobExpected(self._run.part.id, modality)
             case Signal(modality, conditioning):
                 yield from self._continue_run(modality)
-                if part := self._end_run():
-                    yield MediaJob(part.id, modality, conditioning, part.anchor, part.caption)
+                run, self._run = self._run, None
+                if run and (part := run.part):
+                    self._inputs.add(part.id, modality)
+                    yield MediaJob(part.id, modality, conditioning, part.anchor, part.caption, _job_inputs(run.inputs))
             case SignalBroken(modality, message):
                 yield from self._continue_run(modality)
                 if part := self._end_run():
@@ -115,17 +131,26 @@ class SignalReader:
         self._signals[modality] += 1
         yield from self._refuse(part, self._forbidden(modality) or _suppressed(modality, limit))
 
-    def _start_run(self, modality: str) -> Iterator[PartRefused]:
-        part = self._writer.start_media(modality, self._media_types.get(modality, ""))
+    def _start_run(self, modality: str) -> Iterator[PartRefused | ConversationMedium]:
         self._signals[modality] += 1
         error = self._forbidden(modality)
-        self._run = modality, None if error else part
+        inputs: tuple[PartInput, ...] = ()
+        if error is None:
+            try:
+                inputs = self._inputs.resolve(modality)
+            except RequestError as missing:
+                error = missing
+        yield from [each.source for each in inputs if isinstance(each.source, ConversationMedium)]
+        part = self._writer.start_media(
+            modality, self._media_types.get(modality, ""), tuple(each.planned for each in inputs)
+        )
+        self._run = _OpenRun(modality, None if error else part, inputs)
         if error:
             yield from self._refuse(part, error)
 
-    def _continue_run(self, modality: str) -> Iterator[PartRefused]:
+    def _continue_run(self, modality: str) -> Iterator[PartRefused | ConversationMedium]:
         """Ensure that the open run has this modality. A run whose start was not announced starts here."""
-        if self._run is None or self._run[0] != modality:
+        if self._run is None or self._run.modality != modality:
             yield from self._break_run()
             yield from self._start_run(modality)
 
@@ -133,18 +158,15 @@ class SignalReader:
         """Refuse the part of an open run, because another event came before its end."""
         if self._run is None:
             return
-        modality = self._run[0]
+        modality = self._run.modality
         if part := self._end_run():
             message = f"the model did not finish the tokens that request {modality}"
             yield from self._refuse(part, _broken(modality, message))
 
     def _end_run(self) -> OpenPart | None:
         """Close the open run and return its part, or None if there is no run or its part was refused."""
-        part, self._run = self._run_part(), None
-        return part
-
-    def _run_part(self) -> OpenPart | None:
-        return self._run[1] if self._run else None
+        run, self._run = self._run, None
+        return run.part if run else None
 
     def _forbidden(self, modality: str) -> MotetError | None:
         """Return why a signal of this modality is refused, or None if it is allowed."""
@@ -173,6 +195,11 @@ class SignalReader:
         yield PartRefused(part.id, error)
         if self._refusals > self._settings.max_refused_signals:
             raise _endless("signals that are refused")
+
+
+def _job_inputs(inputs: tuple[PartInput, ...]) -> tuple[str | Media, ...]:
+    """Return the inputs of a media job. The media of the conversation must be loaded before."""
+    return tuple(each.source if isinstance(each.source, str) else each.source.media for each in inputs)
 
 
 def _broken(modality: str, message: str) -> MotetError:

@@ -14,6 +14,8 @@ from tests.scripted_motet import NAME, PICTURE, artifact_of, done
 ACCEPTED = ev.Accepted(NAME, 7)
 TEXT = ev.PartStarted("t", 0, ev.TEXT, "text/plain", 0)
 PLAN = ev.PlanGrown((ev.PlanNode("m", "image"),), complete=False)
+TAKEN = ev.PlanInput("image", part_id="m")
+EDGES = (*PLAN.nodes, ev.PlanNode("n", "film", (TAKEN, ev.PlanInput("audio", artifact="artifacts/a"))))
 MEDIA = ev.PartStarted("m", 1, "image", "image/png", 2)
 TEXT_DONE, MEDIA_DONE = ev.PartDone("t", b"s"), ev.PartDone("m", PICTURE.sha256, artifact_of(PICTURE))
 FAILED = ev.PartFailed("m", RetryableError("lost"))
@@ -60,6 +62,11 @@ BROKEN: dict[str, Sequence[ev.EventPayload]] = {
     "media without an artifact": [*STARTED, ev.PartDone("m", b"s")],
     "a plan that shrinks": [ACCEPTED, PLAN, ev.PlanGrown((), complete=False)],
     "a plan after the complete plan": [ACCEPTED, ev.PlanGrown((), complete=True), PLAN],
+    "a part that takes itself": [ACCEPTED, ev.PlanGrown((ev.PlanNode("m", "image", (TAKEN,)),), complete=False)],
+    "a part that takes a later part": [
+        ACCEPTED,
+        ev.PlanGrown((ev.PlanNode("n", "film", (TAKEN,)), *PLAN.nodes), complete=False),
+    ],
     "an open part at the end": [*STARTED, TEXT_DONE, done()],
     "done, but running": [ACCEPTED, done(ev.State.RUNNING)],
     "success with a failure": [*STARTED, TEXT_DONE, FAILED, done()],
@@ -74,6 +81,11 @@ def check(payloads: Sequence[ev.EventPayload], after: int = 0) -> None:
 
 def test_the_events_of_a_complete_generation_pass() -> None:
     check(VALID)
+
+
+def test_a_part_may_take_earlier_parts_and_artifacts() -> None:
+    check([ACCEPTED, PLAN, ev.PlanGrown(EDGES, complete=False), ev.PlanGrown(EDGES, complete=True)])
+    check([ev.PlanGrown(EDGES, complete=True)], after=5)
 
 
 @pytest.mark.parametrize("case", BROKEN)

@@ -202,3 +202,45 @@ def test_a_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_shipped_bundle_is_refused() -> None:
     with pytest.raises(BundleError, match="no bundle 'no-such'"):
         bundle_folder("no-such")
+
+
+def with_signals(folder: Path, **takes: object) -> Path:
+    """Write a manifest with the signals sight and film, whose `takes` are given, and return its folder."""
+    document = manifest(folder)
+    document["signals"]["film"] = {"token": "[FILM{i}]", "run": 4, "decoder": "painter"}
+    document["encoder"] = {**ENCODER, "modalities": ["sight", "sound"]}
+    for name, value in takes.items():
+        document["signals"][name]["takes"] = value
+    write(folder, document)
+    return folder
+
+
+def test_a_slot_is_a_modality_or_a_list_of_alternatives(folder: Path) -> None:
+    loaded = Bundle.load(with_signals(folder, film=["sound", ["sight"]])).manifest
+
+    assert loaded.signals["film"].takes == [["sound"], ["sight"]]
+    assert loaded.signals["sight"].takes == []
+    assert loaded.independent == ("sight",)
+
+
+@pytest.mark.parametrize(
+    ("takes", "message"),
+    [
+        (["film"], "signals.film takes itself"),
+        ([["sight", "film"]], "signals.film takes itself"),
+        (["smell"], "signals.film takes 'smell', which no signal makes and the encoder does not read"),
+        (["sight", "sight"], "signals.film takes 'sight' twice"),
+        ([["sight", "sound"], "sound"], "signals.film takes 'sound' twice"),
+        ([["sight", "sight"]], "signals.film takes 'sight' twice"),
+        ([[]], "signals.film.takes.0: List should have at least 1 item"),
+        ([""], "signals.film.takes.0.0: String should match pattern"),
+        ("sight", "signals.film.takes: Input should be a valid list"),
+        ([7], "signals.film.takes.0: Input should be a valid list"),
+        (["sight", "sound", "sight", "sound"], "signals.film.takes: List should have at most 3 items"),
+    ],
+)
+def test_takes_that_make_no_sense_are_refused_by_name(folder: Path, takes: object, message: str) -> None:
+    with pytest.raises(BundleError) as error:
+        Bundle.load(with_signals(folder, film=takes))
+
+    assert message in error.value.message

@@ -10,7 +10,7 @@ CONDITIONING = Tensor("uint8", (1,), b"x")
 
 
 def job(name: str, *needs: str) -> MediaJob:
-    return MediaJob(name, "sight", CONDITIONING, needs=needs)
+    return MediaJob(name, "sight", CONDITIONING, inputs=needs)
 
 
 def test_a_plan_grows_by_one_job_and_the_old_plan_does_not_change() -> None:

@@ -91,6 +91,7 @@ def orchestrator_of(
     encoder: Encoder | None = None,
     workers: Workers | None = None,
     pooled: bool = True,
+    manifest: Manifest = MANIFEST,
     **settings: Any,
 ) -> Orchestrator:
     """Return an orchestrator over toys. Each toy is behind a pool of one replica, unless `pooled` is false.
@@ -98,12 +99,13 @@ def orchestrator_of(
     `workers` replaces all toys, and is used without pools.
     """
     options = OrchestratorSettings(**settings)
-    model = script if hasattr(script, "generate") else ToyLanguageModel(MANIFEST.grammar, script)  # type: ignore[arg-type]
+    model = script if hasattr(script, "generate") else ToyLanguageModel(manifest.grammar, script)  # type: ignore[arg-type]
     toys = Workers(encoder or ToyEncoder(), model, decoders or toy_decoders())  # type: ignore[arg-type]
-    return Orchestrator(workers or (pools_of(toys, options) if pooled else toys), MANIFEST, DIGEST, options, probe)
+    workers = workers or (pools_of(toys, options, manifest) if pooled else toys)
+    return Orchestrator(workers, manifest, DIGEST, options, probe)
 
 
-def pools_of(workers: Workers, settings: OrchestratorSettings) -> Workers:
+def pools_of(workers: Workers, settings: OrchestratorSettings, manifest: Manifest = MANIFEST) -> Workers:
     """Return pools of one replica each, as in an embedded deployment."""
 
     def pool_of(worker: Any) -> Pool[Any]:
@@ -113,7 +115,7 @@ def pools_of(workers: Workers, settings: OrchestratorSettings) -> Workers:
         PooledEncoder(pool_of(workers.encoder)),
         PooledLanguageModel(pool_of(workers.language_model)),
         {
-            modality: PooledDecoder(pool_of(decoder), MANIFEST.decoder_of(modality).steps)
+            modality: PooledDecoder(pool_of(decoder), manifest.decoder_of(modality).steps)
             for modality, decoder in workers.decoders.items()
         },
     )

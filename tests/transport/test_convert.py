@@ -76,7 +76,8 @@ GENERATION = st.builds(
     st.none() | TIME,
     COUNT,
 )
-NODE = st.builds(ev.PlanNode, NAME, NAME, st.lists(NAME, max_size=2).map(tuple))
+PLAN_INPUT = st.builds(ev.PlanInput, NAME, part_id=NAME.filter(bool)) | st.builds(ev.PlanInput, NAME, artifact=NAME)
+NODE = st.builds(ev.PlanNode, NAME, NAME, st.lists(PLAN_INPUT, max_size=2).map(tuple))
 PAYLOAD = st.one_of(
     st.builds(ev.Accepted, NAME, SEED, st.none() | TIME, st.booleans()),
     st.builds(ev.PlanGrown, st.lists(NODE, max_size=3).map(tuple), st.booleans()),

@@ -16,6 +16,7 @@ from motet.core.events import (
     PartProgress,
     PartStarted,
     PlanGrown,
+    PlanInput,
     PlanNode,
     Usage,
 )
@@ -71,14 +72,33 @@ def _accepted_from_proto(message: pb.Accepted) -> Accepted:
 
 def _plan_to_proto(plan: PlanGrown) -> pb.Plan:
     nodes = [
-        pb.Plan.Node(part_id=node.part_id, modality=node.modality, depends_on=node.depends_on) for node in plan.nodes
+        pb.Plan.Node(
+            part_id=node.part_id,
+            modality=node.modality,
+            depends_on=node.depends_on,
+            inputs=map(_plan_input_to_proto, node.inputs),
+        )
+        for node in plan.nodes
     ]
     return pb.Plan(nodes=nodes, complete=plan.complete)
 
 
 def _plan_from_proto(message: pb.Plan) -> PlanGrown:
-    nodes = tuple(PlanNode(node.part_id, node.modality, tuple(node.depends_on)) for node in message.nodes)
+    nodes = tuple(
+        PlanNode(
+            node.part_id,
+            node.modality,
+            tuple(PlanInput(source.modality, source.part_id, source.artifact) for source in node.inputs),
+        )
+        for node in message.nodes
+    )
     return PlanGrown(nodes, message.complete)
+
+
+def _plan_input_to_proto(source: PlanInput) -> pb.Plan.Input:
+    if source.part_id:
+        return pb.Plan.Input(modality=source.modality, part_id=source.part_id)
+    return pb.Plan.Input(modality=source.modality, artifact=source.artifact)
 
 
 def _started_to_proto(started: PartStarted) -> pb.PartStarted:

@@ -55,7 +55,7 @@ def measure(bundle: str, repeats: int, sizes: Sequence[int] = SIZES, threads: in
 async def _measure_costs(factory: Factory, sizes: Sequence[int], repeats: int) -> MeasuredCosts:
     manifest = factory.manifest
     model = await asyncio.to_thread(factory.language_model)
-    ceilings = dict.fromkeys(manifest.signals, 1)
+    ceilings = dict.fromkeys(manifest.independent, 1)
     prompt = Prompt((Turn("user", (THREE_MEDIA,)),), ceilings, manifest.language_model.max_tokens)
     first_tokens: list[float] = []
     tokens: dict[int, list[float]] = {}
@@ -68,13 +68,13 @@ async def _measure_costs(factory: Factory, sizes: Sequence[int], repeats: int) -
                 if number:
                     tokens[size].append(response.token)
                     first_tokens += [response.first] if size == 1 else []
-    if missing := manifest.signals.keys() - conditioning.keys():
+    if missing := set(manifest.independent) - conditioning.keys():
         raise SettingsError(
             f"{manifest.name} did not generate {', '.join(sorted(missing))}: calibrate with a bundle that does"
         )
     steps: dict[str, TickCosts] = {}
     finish: dict[str, list[float]] = {}
-    for modality in manifest.signals:
+    for modality in manifest.independent:
         decoder = await asyncio.to_thread(factory.decoder, modality)
         steps[modality], finish[modality] = await _measure_decoder(
             decoder, modality, conditioning[modality], sizes, repeats

@@ -186,7 +186,7 @@ async def _deployment(bundle: str, background: bool) -> AsyncIterator[Contention
         async with AsyncExitStack() as stack:
             motet = await stack.enter_async_context(Client(ready["orchestrator"].address))
             decoders = {}
-            for modality in deployment.manifest.signals:
+            for modality in deployment.manifest.independent:
                 address = ready[f"{modality} decoder"].address
                 decoders[modality] = RemoteDecoder(
                     await stack.enter_async_context(open_channel(address, health="", retries=False))
@@ -199,7 +199,7 @@ async def _deployment(bundle: str, background: bool) -> AsyncIterator[Contention
 def long_jobs(manifest: Manifest) -> dict[str, DecodeJob]:
     """Return a job of 1000 denoising steps for each modality."""
     jobs = {}
-    for modality in manifest.signals:
+    for modality in manifest.independent:
         shape = tuple(manifest.decoder_of(modality).conditioning)
         jobs[modality] = DecodeJob(modality, Tensor("float32", shape, bytes(4 * prod(shape))), 0, steps=1000)
     return jobs

@@ -48,7 +48,7 @@ def measure(requests: int, rounds: int, plans: int, concurrency: int) -> Report:
 
 async def _measure(requests: int, rounds: int, plans: int, concurrency: int) -> Report:
     config = RecordedDeploymentConfig(timings=ToyTimings(steps=1), slots=64)
-    modalities = list(config.manifest.signals)
+    modalities = config.manifest.independent
     text = scripted_prompt(modalities, before=1, between=0, after=0)
     calls = 1 + len(modalities)
     freeze_garbage_collector()  # Servers do it too. This process has loaded far more objects than a server.

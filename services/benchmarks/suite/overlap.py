@@ -78,7 +78,7 @@ async def _measure(bundle: str | None, rounds: int, seconds: float, seed: int, p
 
 async def _single_request(bundle: str | None, rounds: int, plot: Path | None) -> tuple[list[Figure], dict[str, Any]]:
     config = RecordedDeploymentConfig(bundle)
-    modalities = list(config.manifest.signals)
+    modalities = config.manifest.independent
     text = THREE_MEDIA
     if bundle is None:
         step = {modality: seconds / STEPS for modality, seconds in zip(modalities, DECODE, strict=True)}
@@ -151,7 +151,7 @@ def _compare(samples: Mapping[str, Sequence[TimedRequest]]) -> list[Figure]:
 
 
 async def _load(seconds: float, seed: int) -> tuple[list[Figure], dict[str, Any]]:
-    modalities = list(RecordedDeploymentConfig().manifest.signals)
+    modalities = RecordedDeploymentConfig().manifest.independent
     step = dict.fromkeys(modalities, LOADED_DECODE / STEPS)
     config = RecordedDeploymentConfig(timings=ToyTimings(token=LOADED_TOKEN, step=step, steps=STEPS), slots=1)
     text = scripted_prompt(modalities, 10, 10, 30)

@@ -116,7 +116,7 @@ def _default_prompts(deployment: RecordedDeployment | None, rng: random.Random) 
     """Return the prompts of a load without configured prompts: for toys, one to three media in any order."""
     if deployment is None or deployment.config.bundle is not None:
         return [THREE_MEDIA]
-    modalities = list(deployment.config.manifest.signals)
+    modalities = deployment.config.manifest.independent
     return [scripted_prompt(rng.sample(modalities, count), 10, 10, 20) for count in (3, 1, 2, 1, 2, 3)]
 
 

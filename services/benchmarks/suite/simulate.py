@@ -66,20 +66,20 @@ def measure(
     """Simulate `rate` requests a second for `minutes`.
 
     Each response has `tokens` tokens of text and, with probability `media`, one media part of each modality of the
-    bundle. One of the `tenants` sends a share `greedy` of all requests. A decoder has `width` slots. Raises
-    `SettingsError` for replicas of an unknown kind and for missing costs.
+    bundle that takes no other media. One of the `tenants` sends a share `greedy` of all requests. A decoder has `width`
+    slots. Raises `SettingsError` for replicas of an unknown kind and for missing costs.
     """
     manifest = open_bundle(bundle, ()).manifest
     measured = MeasuredCosts.read(costs)
     size = DeploymentSize(replicas, decoder_slots=width, grain=grain)
     check(manifest, measured, size)
     rng = random.Random(seed)
-    requests = multi_tenant_load(list(manifest.signals), rate, minutes * 60, media, tokens, tenants, greedy, rng)
+    requests = multi_tenant_load(manifest.independent, rate, minutes * 60, media, tokens, tenants, greedy, rng)
     start = perf_counter()
     result = simulate(manifest, measured, size, requests, queue_seconds, seed)
     seconds = perf_counter() - start
     settings = {
-        "replicas": {worker: size.replicas_of(worker) for worker in (LANGUAGE_MODEL, *manifest.signals)},
+        "replicas": {worker: size.replicas_of(worker) for worker in (LANGUAGE_MODEL, *manifest.independent)},
         "rate": rate,
         "minutes": minutes,
         "bundle": bundle,
@@ -97,10 +97,10 @@ def measure(
 
 def check(manifest: Manifest, costs: MeasuredCosts, size: DeploymentSize) -> None:
     """Raise `SettingsError` if the costs lack a modality, or if there are replicas of an unknown kind."""
-    if missing := manifest.signals.keys() - costs.step.keys():
+    if missing := set(manifest.independent) - costs.step.keys():
         raise SettingsError(f"the costs lack {', '.join(sorted(missing))}: calibrate with this bundle")
-    if unknown := size.replicas.keys() - manifest.signals.keys() - {LANGUAGE_MODEL}:
-        known = ", ".join((LANGUAGE_MODEL, *manifest.signals))
+    if unknown := size.replicas.keys() - set(manifest.independent) - {LANGUAGE_MODEL}:
+        known = ", ".join((LANGUAGE_MODEL, *manifest.independent))
         raise SettingsError(f"no replicas of {', '.join(sorted(unknown))}: use {known}")
 
 
@@ -169,7 +169,7 @@ def _simulated_workers(
         for _ in range(size.replicas_of(LANGUAGE_MODEL))
     ]
     decoders: dict[str, list[SimulatedDecoder]] = {}
-    for modality in manifest.signals:
+    for modality in manifest.independent:
         steps = manifest.decoder_of(modality).steps
         decoders[modality] = [
             SimulatedDecoder(costs, modality, steps, size.decoder_slots, size.grain, _new_rng(rng))

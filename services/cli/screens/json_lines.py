@@ -26,6 +26,7 @@ from motet.core.events import (
     PartProgress,
     PartStarted,
     PlanGrown,
+    PlanNode,
     Usage,
 )
 from services.cli.screens.screen import SavedMedia
@@ -73,7 +74,11 @@ def _line_of(payload: EventPayload) -> Line:
         case Accepted():
             return {"event": "accepted", **asdict(payload)}
         case PlanGrown():
-            return {"event": "plan", **asdict(payload)}
+            return {
+                "event": "plan",
+                "nodes": [_line_of_node(node) for node in payload.nodes],
+                "complete": payload.complete,
+            }
         case PartStarted():
             return {"event": "part_started", **asdict(payload)}
         case PartDelta():
@@ -93,6 +98,16 @@ def _line_of(payload: EventPayload) -> Line:
             return {"event": "usage", **asdict(payload)}
         case Done(generation):
             return {"event": "done", **_line_of_generation(generation)}
+
+
+def _line_of_node(node: PlanNode) -> Line:
+    inputs = [{key: value for key, value in asdict(source).items() if value} for source in node.inputs]
+    return {
+        "part_id": node.part_id,
+        "modality": node.modality,
+        "depends_on": list(node.depends_on),
+        "inputs": inputs,
+    }
 
 
 def _line_of_part(done: PartDone) -> Line:

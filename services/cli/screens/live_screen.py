@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from motet.answers.printable import printable, printable_line
-from motet.core.events import TEXT, Event, Generation, PartDelta, PartFailed, PartProgress, PartStarted
-from services.cli.screens.screen import SavedMedia, summary
+from motet.core.events import TEXT, Event, Generation, PartDelta, PartFailed, PartProgress, PartStarted, PlanGrown
+from services.cli.screens.screen import SavedMedia, sources_of, summary
 from services.lazy import decoder_name, loading
 
 _REFRESHES_PER_SECOND = 12
@@ -27,6 +27,8 @@ class _PartLine:
 
     modality: str
     path: Path | None
+    sources: str = ""
+    """The modalities that the part is made from."""
     text: str = ""
     step: int = 0
     total: int = 0
@@ -38,7 +40,9 @@ class _PartLine:
         grid = Table.grid(padding=(0, 2))
         state: RenderableType = self.outcome or Text(self._progress(), "dim")
         bar = ProgressBar(total=self.total or None, completed=self.step, width=24, pulse=not self.total)
-        grid.add_row(Text(printable_line(f"  {self.modality:<8}"), "bold"), bar, state)
+        name = f"  {self.modality:<8}"
+        sources = [Text(printable_line(f"from {self.sources}"), "dim")] if self.sources else []
+        grid.add_row(Text(printable_line(name), "bold"), bar, state, *sources)
         return grid
 
     def _progress(self) -> str:
@@ -68,6 +72,7 @@ class LiveScreen:
     def __init__(self, folder: Path, console: Console | None = None) -> None:
         self._folder = folder
         self._page = _Page()
+        self._sources: dict[str, str] = {}
         self._live = Live(
             self._page, console=console, refresh_per_second=_REFRESHES_PER_SECOND, vertical_overflow="visible"
         )
@@ -84,7 +89,9 @@ class LiveScreen:
         parts = self._page.parts
         match event.payload:
             case PartStarted() as started:
-                parts[started.part_id] = _PartLine(started.modality, path)
+                parts[started.part_id] = _PartLine(started.modality, path, self._sources.get(started.part_id, ""))
+            case PlanGrown(nodes):
+                self._sources = {node.part_id: sources_of(node) for node in nodes}
             case PartDelta(part_id, _, str(text)):
                 parts[part_id].text += text
             case PartProgress() as progress:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Self
 
 from motet.answers.printable import printable, printable_line
-from motet.core.events import TEXT, Event, Generation, PartDelta, PartDone, PartFailed, PartStarted
-from services.cli.screens.screen import SavedMedia, summary
+from motet.core.events import TEXT, Event, Generation, PartDelta, PartDone, PartFailed, PartStarted, PlanGrown
+from services.cli.screens.screen import SavedMedia, sources_of, summary
 from services.lazy import loading
 from services.terminal import print_status
 
@@ -45,6 +45,10 @@ class PlainScreen:
                     self._open_texts.add(part_id)
                 else:
                     self._begin_line()
+            case PlanGrown(nodes, complete):
+                for node in () if complete else nodes[-1:]:
+                    if sources := sources_of(node):
+                        print_status(f"{node.part_id}: {node.modality} is made from {sources}")
             case PartDone(part_id):
                 self._open_texts.discard(part_id)
             case PartFailed(part_id) as failed:

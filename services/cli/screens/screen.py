@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
 
-from motet.core.events import Artifact, Event, Generation
+from motet.core.events import Artifact, Event, Generation, PlanNode
 from motet.core.media import Media
 
 
@@ -37,6 +37,11 @@ class Screen(AbstractContextManager["Screen"], Protocol):
     def show_summary(self, generation: Generation, seconds: float, saved: int) -> None:
         """Show the end of the answer: its state, its duration in seconds, and its number of saved files."""
         ...
+
+
+def sources_of(node: PlanNode) -> str:
+    """Return the modalities of the inputs of a part, for people. "" for a part without inputs."""
+    return " and ".join(source.modality for source in node.inputs)
 
 
 def summary(generation: Generation, seconds: float, saved: int, folder: Path) -> str:

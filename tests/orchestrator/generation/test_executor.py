@@ -17,7 +17,7 @@ NOTHING = Tensor("float32", (0,), b"")
 
 
 def job(name, *needs):
-    return MediaJob(name, "a", NOTHING, needs=needs)
+    return MediaJob(name, "a", NOTHING, inputs=needs)
 
 
 class RecordingRunner:

@@ -35,7 +35,7 @@ async def test_no_text_of_a_server_controls_the_terminal(tmp_path: Path) -> None
     failed = ev.PartFailed("part-1", FaultError(EVIL))
     scripted = ScriptedMotet(
         *text_part(0, EVIL),
-        ev.PlanGrown((ev.PlanNode("part-1", EVIL),), complete=True),
+        ev.PlanGrown((ev.PlanNode("part-1", EVIL, (ev.PlanInput(EVIL, artifact=EVIL),)),), complete=False),
         ev.PartStarted("part-1", 1, EVIL, EVIL, len(EVIL)),
         failed,
         done(ev.State.PARTIAL),
@@ -45,6 +45,7 @@ async def test_no_text_of_a_server_controls_the_terminal(tmp_path: Path) -> None
 
     expect_harmless(result)
     assert "\\x1b]0;owned\\x07" in result.stdout
+    assert "part-1: \\x1b]0;owned" in result.stderr
     assert "part-1 failed: \\x1b]0;owned" in result.stderr
     assert result.returncode == Exit.PARTIAL
 

@@ -25,6 +25,7 @@ from motet.core.events import (
     PartProgress,
     PartStarted,
     PlanGrown,
+    PlanInput,
     PlanNode,
     State,
     Usage,
@@ -144,6 +145,35 @@ def test_control_characters_of_a_text_do_not_reach_the_terminal(tmp_path: Path) 
     assert "\x07" not in output.getvalue()
 
 
+FILM = PlanNode("p2", "film", (PlanInput("image", part_id="p1"), PlanInput("audio", artifact="artifacts/\x1b")))
+EDGES: list[EventPayload] = [
+    PlanGrown((PlanNode("p1", "image"),), complete=False),
+    PartStarted("p1", 0, "image", "image/png", 0),
+    PlanGrown((PlanNode("p1", "image"), FILM), complete=False),
+    PartStarted("p2", 1, "film", "video/mp4", 0),
+    PlanGrown((PlanNode("p1", "image"), FILM), complete=True),
+]
+
+
+def test_every_screen_shows_what_a_part_is_made_from(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    output = io.StringIO()
+    live = LiveScreen(tmp_path, Console(file=output, force_terminal=True, width=200))
+    for screen in (live, PlainScreen(tmp_path), JsonScreen()):
+        with screen:
+            for number, payload in enumerate(EDGES, 1):
+                screen.show(Event(number, 1.5, payload), None, None)
+
+    shown = capsys.readouterr()
+    assert output.getvalue().rpartition("film")[2].count("from image and audio") == 1
+    assert shown.err == "motet: p2: film is made from image and audio\n"
+    assert json.loads(shown.out.splitlines()[-1])["nodes"][1] == {
+        "part_id": "p2",
+        "modality": "film",
+        "depends_on": ["p1"],
+        "inputs": [{"modality": "image", "part_id": "p1"}, {"modality": "audio", "artifact": "artifacts/\x1b"}],
+    }
+
+
 def lines_of(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> list[dict[str, Any]]:
     show_answer(JsonScreen(), tmp_path)
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -157,7 +187,7 @@ def test_json_lines_are_the_events_without_media_bytes(capsys: pytest.CaptureFix
         "accepted part_started part_delta part_delta part_done plan part_started "
         "part_progress part_started part_failed part_done usage done"
     )
-    assert lines[5]["nodes"] == [{"part_id": "p1", "modality": "image", "depends_on": []}]
+    assert lines[5]["nodes"] == [{"part_id": "p1", "modality": "image", "depends_on": [], "inputs": []}]
 
 
 def test_a_json_part_has_a_path_and_a_digest_and_a_failure_has_a_reason(
