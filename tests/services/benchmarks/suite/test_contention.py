@@ -16,7 +16,7 @@ async def test_text_beside_decoders_is_measured(monkeypatch: pytest.MonkeyPatch)
     for name, value in seconds.items():
         monkeypatch.setattr(contention, name, value)
     factory = Factory.of_toys(delay=0.001)
-    decoders = {modality: factory.decoder(modality) for modality in factory.manifest.signals}
+    decoders = {modality: factory.decoder(modality) for modality in factory.manifest.independent}
 
     async with embedded(factory) as motet:
         deployment = contention.ContentionDeployment(motet, decoders, contention.long_jobs(factory.manifest))
