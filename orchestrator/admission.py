@@ -63,7 +63,7 @@ class Admission:
         self._artifacts = artifacts
         self._probe = probe
         self._settings = settings
-        self._taken = {name for entry in manifest.signals.values() for slot in entry.takes for name in slot}
+        self._taken = {name for slots in manifest.takes.values() for slot in slots for name in slot}
         """The modalities that signals take."""
 
     async def admit(self, request: GenerationRequest) -> AdmittedRequest:

@@ -62,10 +62,10 @@ def _with_plans(script: Iterable[Item]) -> Iterator[Item]:
     for item in script:
         if isinstance(item, ev.PlanGrown):
             nodes = item.nodes
-        if isinstance(item, ev.PartStarted) and item.modality != ev.TEXT:
-            if item.part_id not in [node.part_id for node in nodes]:
-                nodes = (*nodes, ev.PlanNode(item.part_id, item.modality))
-                yield ev.PlanGrown(nodes, complete=False)
+        planned = [node.part_id for node in nodes]
+        if isinstance(item, ev.PartStarted) and item.modality != ev.TEXT and item.part_id not in planned:
+            nodes = (*nodes, ev.PlanNode(item.part_id, item.modality))
+            yield ev.PlanGrown(nodes, complete=False)
         yield item
 
 

@@ -161,6 +161,11 @@ class Manifest(_Entry):
         """The modalities whose decoders take no other media, in the order of the signals."""
         return tuple(modality for modality, signal in self.signals.items() if not signal.takes)
 
+    @property
+    def takes(self) -> dict[str, list[Slot]]:
+        """The slots of each modality that takes media, by modality."""
+        return {modality: signal.takes for modality, signal in self.signals.items() if signal.takes}
+
     def files_in(self, folders: Iterable[str] | None) -> list[str]:
         """Return the names of the files in some folders, in the order of the list. None means all files."""
         starts = ("",) if folders is None else tuple(f"{folder}/" for folder in folders)

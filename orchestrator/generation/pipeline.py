@@ -135,7 +135,7 @@ class Pipeline:
         If the model fails, the jobs yielded before continue, unless the request requires all parts.
         """
         writer, model = self._writer, self._workers.language_model
-        inputs = InputResolver(_takes(self._manifest), self._request.takeable)
+        inputs = InputResolver(self._manifest.takes, self._request.takeable)
         reader = SignalReader(writer, self._request.ceilings, self._media_types(), inputs, self._settings)
         try:
             async with worker_stream("the language model", model.generate(prompt, self._request.deadline)) as events:
@@ -260,11 +260,6 @@ class Pipeline:
             **degraded,
             **inputs,
         }
-
-
-def _takes(manifest: Manifest) -> Mapping[str, Sequence[Sequence[str]]]:
-    """Return the slots of each modality that takes media."""
-    return {modality: signal.takes for modality, signal in manifest.signals.items() if signal.takes}
 
 
 def _encoded_turn(turn: AdmittedTurn, embeddings: Iterator[Tensor]) -> Turn:

@@ -26,6 +26,7 @@ def commands(out: Path) -> dict[str, list[str]]:
         "orchestrator": ["orchestrator"],
         "overlap": ["overlap", "--plot", str(out / "overlap.svg")],
         "overlap-nano": ["overlap", "--bundle", "nano", "--plot", str(out / "overlap-nano.svg")],
+        "edges": ["edges", "--plot", str(out / "edges.svg")],
         "serve": ["serve", "--plot", str(out / "serve.svg")],
         CALIBRATION: ["calibrate"],
         "simulate": ["simulate", *replicas, "--rate", "10", "--costs", str(out / f"{CALIBRATION}.json")],

@@ -75,6 +75,13 @@ class OverlapBenchSettings(_Settings):
     plot: Plot = None
 
 
+class EdgesBenchSettings(_Settings):
+    """Settings of `motet bench edges`."""
+
+    rounds: Rounds = 5
+    plot: Plot = None
+
+
 class ServeBenchSettings(_Settings):
     """Settings of `motet bench serve`."""
 

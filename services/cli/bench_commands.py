@@ -24,6 +24,7 @@ from services.benchmarks.settings import (
     CalibrateBenchSettings,
     ContentionBenchSettings,
     DiffusionBenchSettings,
+    EdgesBenchSettings,
     EncoderBenchSettings,
     FailuresBenchSettings,
     GpuBenchSettings,
@@ -101,6 +102,14 @@ def orchestrator(**settings: Any) -> Report:
 def overlap(**settings: Any) -> Report:
     """Measure latency of text and three media against sequential, barrier and critical path, idle and under load."""
     from services.benchmarks.suite.overlap import measure
+
+    return measure(**settings)
+
+
+@benchmark(EdgesBenchSettings)
+def edges(**settings: Any) -> Report:
+    """Measure the hand-over of media to a decoder that takes them against bare gRPC stubs, and the critical path."""
+    from services.benchmarks.suite.edges import measure
 
     return measure(**settings)
 

@@ -21,13 +21,14 @@ _LETTERS = "motet "
 class ToyTimings:
     """Seconds that toy workers take for an encoder call, for a token and, by modality, for a denoising step.
 
-    `steps` is the number of denoising steps of a decoder.
+    `steps` is the number of denoising steps of a decoder, `media_bytes` the size of its media.
     """
 
     encode: float = 0.0
     token: float = 0.0
     step: Mapping[str, float] = field(default_factory=dict)
     steps: int = 20
+    media_bytes: int = 64
 
     def step_of(self, modality: str) -> float:
         """Return the seconds of a denoising step of a modality."""

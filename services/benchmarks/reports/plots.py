@@ -18,13 +18,17 @@ _CRITICAL, _OTHER = "#c0392b", "#8fa8c0"
 
 @dataclass(frozen=True, slots=True)
 class GanttBar:
-    """The time of one worker in a Gantt chart, in seconds. `marks` are times of signals. Critical bars are red."""
+    """The time of one worker in a Gantt chart, in seconds. `marks` are times of signals. Critical bars are red.
+
+    `inputs` are the names of the bars whose output this one takes. An arrow leads from the end of each to the start.
+    """
 
     name: str
     start: float
     end: float
     critical: bool = False
     marks: tuple[float, ...] = ()
+    inputs: tuple[str, ...] = ()
 
 
 def gantt_chart(path: Path, bars: Sequence[GanttBar], title: str) -> None:
@@ -35,9 +39,13 @@ def gantt_chart(path: Path, bars: Sequence[GanttBar], title: str) -> None:
         axes.barh(index, bar.end - bar.start, left=bar.start, height=0.6, color=colour)
         for mark in bar.marks:
             axes.plot([mark, mark], [index - 0.3, index + 0.3], color="black", linewidth=1)
+        for row, taken in enumerate(bars):
+            if taken.name in bar.inputs:
+                arrow = {"arrowstyle": "->", "color": "black"}
+                axes.annotate("", xy=(bar.start, index), xytext=(taken.end, row), arrowprops=arrow)
     axes.set_yticks(range(len(bars)), [bar.name for bar in bars])
     axes.invert_yaxis()
-    axes.set_xlabel("seconds; red: critical path, black line: signal")
+    axes.set_xlabel("seconds; red: critical path, black line: signal, arrow: input")
     axes.set_title(title, fontsize=10)
     _save(figure, path)
 

@@ -91,7 +91,8 @@ async def _single_request(bundle: str | None, rounds: int, plot: Path | None) ->
     ):
         samples = await alternating(rounds, _candidates(client, stubs, deployment, text), warmup=1)
     if plot is not None:
-        _draw(plot, samples["motet"][-1])
+        last = samples["motet"][-1]
+        draw_request(plot, last.spans, last.stages, last.seconds)
     details = {
         "seconds": {name: [sample.seconds for sample in each] for name, each in samples.items()},
         "bounds": [sample.stages.bound for sample in samples["motet"]],
@@ -198,15 +199,17 @@ def _worker_calls(trace: ClientTrace) -> int:
     return 1 + len(trace.media)
 
 
-def _draw(path: Path, request: TimedRequest) -> None:
-    stages = request.stages
-    start = min(span.start for span in request.spans)
+def draw_request(path: Path, spans: Sequence[WorkerSpan], stages: RequestStages, seconds: float) -> None:
+    """Draw a Gantt chart of one request that took `seconds`, each modality at most once, with its edges."""
+    start = min(span.start for span in spans)
+    takes = {
+        decode.modality: tuple(stages.decodes[need].modality for need in decode.needs) for decode in stages.decodes
+    }
     bars = []
-    for span in request.spans:
+    for span in spans:
         marks = tuple(span.start - start + at for _, at in span.signals)
-        critical = span.worker == LANGUAGE_MODEL or (
-            stages.critical is not None and span.worker == stages.critical.modality
-        )
-        bars.append(plots.GanttBar(span.worker, span.start - start, span.end - start, critical, marks))
-    share = stages.bound / request.seconds
-    plots.gantt_chart(path, bars, f"One request: {request.seconds:.2f} s, longest chain of workers {share:.1%}")
+        critical = span.worker in (LANGUAGE_MODEL, *(decode.modality for decode in stages.critical))
+        inputs = takes.get(span.worker, ())
+        bars.append(plots.GanttBar(span.worker, span.start - start, span.end - start, critical, marks, inputs))
+    share = stages.bound / seconds
+    plots.gantt_chart(path, bars, f"One request: {seconds:.2f} s, longest chain of workers {share:.1%}")

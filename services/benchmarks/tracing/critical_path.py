@@ -11,16 +11,15 @@ from services.benchmarks.tracing.spans import LANGUAGE_MODEL
 
 @dataclass(frozen=True, slots=True)
 class DecodeStage:
-    """One decode: its signal came `signal_at` seconds after the language model started, its decoder took `seconds`."""
+    """One decode: its signal came `signal_at` seconds after the language model started, its decoder took `seconds`.
+
+    `needs` are the positions of the earlier decodes of the request whose media are inputs of this one.
+    """
 
     modality: str
     signal_at: float
     seconds: float
-
-    @property
-    def end(self) -> float:
-        """The earliest end, in seconds after the language model started."""
-        return self.signal_at + self.seconds
+    needs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +31,19 @@ class RequestStages:
     decodes: tuple[DecodeStage, ...] = ()
 
     @property
+    def starts(self) -> list[float]:
+        """The earliest start of each decode, in seconds after the language model started."""
+        return self._starts([decode.signal_at for decode in self.decodes])
+
+    @property
+    def ends(self) -> list[float]:
+        """The earliest end of each decode, in seconds after the language model started."""
+        return [start + decode.seconds for start, decode in zip(self.starts, self.decodes, strict=True)]
+
+    @property
     def bound(self) -> float:
         """The longest chain of dependent stages, in seconds: no orchestrator can be faster."""
-        return self.encode + max(self.generate, *(decode.end for decode in self.decodes), 0.0)
+        return self.encode + max(self.generate, *self.ends, 0.0)
 
     @property
     def sequential(self) -> float:
@@ -43,14 +52,33 @@ class RequestStages:
 
     @property
     def barrier(self) -> float:
-        """The seconds if all decoders start when the language model ends."""
-        return self.encode + self.generate + max((decode.seconds for decode in self.decodes), default=0.0)
+        """The seconds if no decoder starts before the language model ends."""
+        starts = self._starts([self.generate] * len(self.decodes))
+        ends = (start + decode.seconds for start, decode in zip(starts, self.decodes, strict=True))
+        return self.encode + max(ends, default=self.generate)
 
     @property
-    def critical(self) -> DecodeStage | None:
-        """The decode that ends the longest chain; None if the language model ends it."""
-        last = max(self.decodes, key=lambda decode: decode.end, default=None)
-        return last if last and last.end > self.generate else None
+    def critical(self) -> list[DecodeStage]:
+        """The decodes of the longest chain, the last one first; empty if the language model ends it."""
+        ends, chain = self.ends, []
+        last = max(range(len(ends)), key=lambda index: ends[index], default=None)
+        if last is None or ends[last] <= self.generate:
+            return []
+        while last is not None:
+            decode = self.decodes[last]
+            chain.append(decode)
+            late = [need for need in decode.needs if ends[need] > decode.signal_at]
+            last = max(late, key=lambda index: ends[index], default=None)
+        return chain
+
+    def _starts(self, ready: Sequence[float]) -> list[float]:
+        """Return the start of each decode that is ready at a time, except for its inputs."""
+        starts: list[float] = []
+        ends: list[float] = []
+        for decode, at in zip(self.decodes, ready, strict=True):
+            starts.append(max([at, *(ends[need] for need in decode.needs)]))
+            ends.append(starts[-1] + decode.seconds)
+        return starts
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +113,29 @@ def ideal_ends(arrivals: Sequence[TracedArrival], slots: Mapping[str, int]) -> l
     """
     pools = {worker: _WorkerPool([0.0] * count) for worker, count in slots.items()}
     ends = [0.0] * len(arrivals)
-    decodes: list[tuple[float, int, DecodeStage]] = []
+    decodes: list[tuple[float, int, int]] = []
+    started: dict[int, float] = {}
     for number, arrival in sorted(enumerate(arrivals), key=lambda item: item[1].at + item[1].stages.encode):
         stages = arrival.stages
-        start = pools[LANGUAGE_MODEL].schedule(arrival.at + stages.encode, stages.generate)
-        ends[number] = start + stages.generate
-        decodes += [(start + decode.signal_at, number, decode) for decode in stages.decodes]
-    for ready, number, decode in sorted(decodes, key=lambda item: item[:2]):
-        start = pools[decode.modality].schedule(ready, decode.seconds)
-        ends[number] = max(ends[number], start + decode.seconds)
+        started[number] = pools[LANGUAGE_MODEL].schedule(arrival.at + stages.encode, stages.generate)
+        ends[number] = started[number] + stages.generate
+        decodes += [
+            (started[number] + decode.signal_at, number, index)
+            for index, decode in enumerate(stages.decodes)
+            if not decode.needs
+        ]
+    heapq.heapify(decodes)
+    made: dict[tuple[int, int], float] = {}
+    while decodes:
+        ready, number, index = heapq.heappop(decodes)
+        stages = arrivals[number].stages
+        decode = stages.decodes[index]
+        made[number, index] = pools[decode.modality].schedule(ready, decode.seconds) + decode.seconds
+        ends[number] = max(ends[number], made[number, index])
+        for taker, later in enumerate(stages.decodes):
+            if index in later.needs and all((number, need) in made for need in later.needs):
+                inputs = max(made[number, need] for need in later.needs)
+                heapq.heappush(decodes, (max(started[number] + later.signal_at, inputs), number, taker))
     return ends
 
 
@@ -119,7 +161,6 @@ def _calls(arrivals: Sequence[TracedArrival], worker: str) -> list[tuple[float, 
         start = arrival.at + arrival.stages.encode
         if worker == LANGUAGE_MODEL:
             calls.append((start, arrival.stages.generate))
-        calls += [
-            (start + decode.signal_at, decode.seconds) for decode in arrival.stages.decodes if decode.modality == worker
-        ]
+        decodes = zip(arrival.stages.starts, arrival.stages.decodes, strict=True)
+        calls += [(start + ready, decode.seconds) for ready, decode in decodes if decode.modality == worker]
     return calls

@@ -62,6 +62,7 @@ class RecordedDeploymentConfig:
                 self.bundle,
                 delay,
                 timings.steps,
+                timings.media_bytes,
                 self.slots if worker in self.manifest.signals else 64,
                 self.threads,
                 # `motet up` also starts decoders in the background.

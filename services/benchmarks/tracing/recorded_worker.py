@@ -44,8 +44,8 @@ class RecordedWorkerConfig:
     """The configuration of a recorded worker.
 
     `worker` is the encoder, the language model, or the modality of a decoder. Without a `bundle` it is a toy that takes
-    `delay` seconds a call, token or step. `slots` is the maximum number of simultaneous calls. Spans go to the file
-    `spans`.
+    `delay` seconds a call, token or step, and whose media have `media_bytes` bytes. `slots` is the maximum number of
+    simultaneous calls. Spans go to the file `spans`.
     """
 
     worker: str
@@ -53,6 +53,7 @@ class RecordedWorkerConfig:
     bundle: str | None = None
     delay: float = 0.0
     steps: int = 4
+    media_bytes: int = 64
     slots: int = 64
     threads: int = 1
     background: bool = False
@@ -89,7 +90,7 @@ def _scripted(factory: Factory, config: RecordedWorkerConfig) -> Factory:
         factory,
         encoder=lambda: ToyEncoder(delay=config.delay),
         language_model=lambda: scripted_language_model(manifest.grammar, shapes, config.delay),
-        decoder=lambda modality: ToyDecoder(modality, steps=config.steps, delay=config.delay),
+        decoder=lambda modality: ToyDecoder(modality, steps=config.steps, delay=config.delay, size=config.media_bytes),
     )
 
 

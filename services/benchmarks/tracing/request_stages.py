@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from orchestrator.generation.part_inputs import InputResolver
 from orchestrator.generation.pipeline import seed_of
 from services.benchmarks.tracing.critical_path import DecodeStage, RequestStages
 from services.benchmarks.tracing.spans import ENCODER, LANGUAGE_MODEL, WorkerSpan
@@ -32,10 +33,11 @@ def spans_by_request(spans: Iterable[WorkerSpan], seeds: Iterable[int]) -> dict[
     return grouped
 
 
-def stages_of(spans: Sequence[WorkerSpan]) -> RequestStages:
+def stages_of(spans: Sequence[WorkerSpan], takes: Mapping[str, Sequence[Sequence[str]]] | None = None) -> RequestStages:
     """Return the stages of one request. Each decode is matched with its signal by modality and order.
 
-    Raises `ValueError` if a worker did not finish.
+    `takes` maps a modality to its slots, see `Manifest.takes`. The request has no media. Raises `ValueError` if a
+    worker did not finish.
     """
     by_worker: defaultdict[str, list[WorkerSpan]] = defaultdict(list)
     for span in sorted(spans, key=lambda span: span.start):
@@ -44,10 +46,13 @@ def stages_of(spans: Sequence[WorkerSpan]) -> RequestStages:
     if not by_worker[LANGUAGE_MODEL]:
         raise ValueError("the language model did not finish")
     response = by_worker[LANGUAGE_MODEL][0]
-    decodes = []
-    for modality, signal_at in response.signals:
+    decodes: list[DecodeStage] = []
+    resolver = InputResolver(takes or {})
+    for number, (modality, signal_at) in enumerate(response.signals):
         if not by_worker[modality]:
             raise ValueError(f"the decoder of {modality} did not finish")
-        decodes.append(DecodeStage(modality, signal_at, by_worker[modality].pop(0).busy))
+        needs = tuple(int(part) for each in resolver.resolve(modality) if isinstance(part := each.source, str))
+        resolver.add(str(number), modality)
+        decodes.append(DecodeStage(modality, signal_at, by_worker[modality].pop(0).busy, needs))
     encode = sum(span.busy for span in by_worker[ENCODER])
     return RequestStages(encode, response.busy, tuple(decodes))

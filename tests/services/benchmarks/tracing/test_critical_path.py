@@ -20,7 +20,7 @@ def test_the_bound_is_the_longest_chain() -> None:
     stages = RequestStages(1, 10, (DecodeStage("a", 2, 3), DecodeStage("b", 9, 4)))
 
     assert stages.bound == 1 + 9 + 4
-    assert stages.critical == DecodeStage("b", 9, 4)
+    assert stages.critical == [DecodeStage("b", 9, 4)]
     assert stages.barrier == 1 + 10 + 4
     assert stages.sequential == 1 + 10 + 3 + 4
 
@@ -29,8 +29,28 @@ def test_the_language_model_alone_can_be_the_longest_chain() -> None:
     stages = RequestStages(0, 10, (DecodeStage("a", 2, 3),))
 
     assert stages.bound == 10
-    assert stages.critical is None
+    assert stages.critical == []
     assert RequestStages(0, 10).barrier == 10
+
+
+def test_a_decode_starts_after_its_inputs_and_its_signal() -> None:
+    decodes = (
+        DecodeStage("a", 1, 4),
+        DecodeStage("b", 2, 1),
+        DecodeStage("c", 3, 2, needs=(0, 1)),
+        DecodeStage("d", 9, 1, needs=(2,)),
+    )
+    stages = RequestStages(1, 4, decodes)
+
+    assert stages.starts == [1, 2, 5, 9]
+    assert stages.ends == [5, 3, 7, 10]
+    assert stages.bound == 1 + 10
+    assert stages.barrier == 1 + 4 + 4 + 2 + 1
+    assert stages.critical == [decodes[3]]
+    assert RequestStages(1, 4, decodes[:3]).critical == [decodes[2], decodes[0]]
+    slots = SLOTS | {"c": 1, "d": 1}
+    assert ideal_ends([TracedArrival(100, stages)], slots) == [100 + stages.bound]
+    assert system_bound([TracedArrival(0, stages)], slots) == stages.bound
 
 
 def test_the_ideal_schedule_is_first_come_first_served() -> None:

@@ -22,6 +22,17 @@ def test_spans_are_grouped_by_request() -> None:
     assert stages_of(grouped[5]) == RequestStages(0, 2, (DecodeStage("a", 1.0, 3),))
 
 
+def test_the_stages_of_a_request_have_the_edges_of_its_plan() -> None:
+    signals = (("a", 1.0), ("b", 1.5), ("c", 2.0))
+    spans = [WorkerSpan(LANGUAGE_MODEL, 5, 0, 3, 3, signals=signals)]
+    spans += [WorkerSpan(worker, 1, start, start + 2, 2) for worker, start in (("a", 1), ("b", 1.5), ("c", 3.5))]
+
+    stages = stages_of(spans, {"c": [["b"], ["a", "v"]]})
+
+    assert [stage.needs for stage in stages.decodes] == [(), (), (1, 0)]
+    assert stages.bound == 5.5
+
+
 def test_a_request_with_a_cancelled_worker_has_no_stages() -> None:
     response = WorkerSpan(LANGUAGE_MODEL, 5, 0, 2, 2, signals=(("a", 1.0),))
 
