@@ -75,4 +75,5 @@ def test_every_service_gets_the_grace_period_of_the_deployment(grace: float) -> 
     workers = deployment.workers()
     services = [*workers.values(), deployment.orchestrator(dict.fromkeys(workers, "127.0.0.1:1"))]
 
-    assert [service[service.index("--grace") + 1] for service in services] == [str(grace)] * (3 + len(deployment.manifest.signals))
+    assert len(services) == 3 + len(deployment.manifest.signals)
+    assert {service[service.index("--grace") + 1] for service in services} == {str(grace)}
