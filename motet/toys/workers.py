@@ -111,8 +111,7 @@ class ToyLanguageModel:
     Text tokens are code points; the signal runs are the runs of `grammar`. A script may exceed the prompt's ceilings,
     like a faulty model. Without a script the toy repeats the user's text and requests one media part of each allowed
     modality, except those in `named`, which the text must name. The response ends after `max_tokens` tokens, even with
-    an endless script. A run that would exceed them is suppressed. `delay` is in seconds per token. `running` is the
-    number of running calls.
+    an endless script. A longer run is suppressed. `delay` is in seconds per token. `running` is the number of calls.
     """
 
     def __init__(
@@ -158,9 +157,8 @@ class ToyLanguageModel:
                 yield self._to_language_event(event, prompt, count)
             if reason == "length" and run:
                 yield SignalSuppressed(run.modality, "length")
-            yield Finished(
-                reason, sum(len(p) if isinstance(p, str) else 1 for t in prompt.turns for p in t.parts), count
-            )
+            size = sum(len(part) if isinstance(part, str) else 1 for turn in prompt.turns for part in turn.parts)
+            yield Finished(reason, size, count)
 
     def _run_from(self, token: int) -> Run | None:
         """Return the run that starts with a token, or None."""

@@ -79,7 +79,7 @@ class InputResolver:
         if found is None:
             takes = " or ".join(slot)
             raise RequestError(
-                f"{modality} is made from {takes}, and neither the answer nor the conversation has any before it; "
+                f"{modality} is made from {takes}, but the answer before it and the conversation have none; "
                 f"attach {takes}, or request it first",
                 Reason.INPUT_MISSING,
                 {"modality": modality, "takes": ",".join(slot)},
