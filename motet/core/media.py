@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -49,6 +50,13 @@ class Media:
         media = Media(media_type, self.data)
         object.__setattr__(media, "_sha256", self._sha256)
         return media
+
+
+async def sha256_of(media: Media) -> bytes:
+    """Return the digest. A thread computes it for large media, because that takes longer than a switch of threads."""
+    if len(media.data) <= MAX_INLINE_BYTES:
+        return media.sha256
+    return await asyncio.to_thread(lambda: media.sha256)
 
 
 def chunks(data: bytes) -> Iterator[bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.core.errors import MediaError, Reason
-from motet.core.media import MAX_INLINE_BYTES, Media
+from motet.core.media import Media, sha256_of
 from motet.core.preprocessing import AS_SHOWN, Preprocessing
 from motet.media import confined, kinds
 from motet.media.clip_starts import ends_of_parts
@@ -83,7 +82,7 @@ async def probe(
     order = Order(_type_of(media, limits), limits, output, preprocessing, tenant)
     facts, elements = await confined.read(media.data, order)
     if keep:
-        DecodedMedia.of_this_loop().put((await _digest_of(media), limits, preprocessing), (facts, elements))
+        DecodedMedia.of_this_loop().put((await sha256_of(media), limits, preprocessing), (facts, elements))
     counts = {name: int(value) for name, value in facts.items() if name not in ("rate", "kept")}
     return ProbeResult(order.media_type, kinds.MODALITIES[order.media_type], rate=facts.get("rate", 0.0), **counts)
 
@@ -142,15 +141,8 @@ async def _views(
 ) -> tuple[Facts, Elements]:
     """Return the facts and the elements that an encoder reads, from the last probe or from a new child."""
     media_type = _checked_type(media, modality, limits)
-    decoded = DecodedMedia.of_this_loop().take((await _digest_of(media), limits, preprocessing))
+    decoded = DecodedMedia.of_this_loop().take((await sha256_of(media), limits, preprocessing))
     return decoded or await confined.read(media.data, Order(media_type, limits, "views", preprocessing, tenant))
-
-
-async def _digest_of(media: Media) -> bytes:
-    """Return the digest. A thread computes it for large media, because that takes longer than a switch of threads."""
-    if len(media.data) <= MAX_INLINE_BYTES:
-        return media.sha256
-    return await asyncio.to_thread(lambda: media.sha256)
 
 
 def _checked_type(media: Media, modality: str, limits: MediaLimits) -> str:

@@ -17,7 +17,7 @@ from math import prod
 from typing import TYPE_CHECKING, Literal
 
 from motet.core.errors import MediaError, MotetError, Reason, RequestError
-from motet.core.media import Media
+from motet.core.media import Media, sha256_of
 from motet.core.request import check_job, check_prompt
 from motet.core.signals import Grammar, Run, RunBroken, RunComplete, RunStarted, SignalParser, TextToken
 from motet.core.tensors import Tensor, check_finite
@@ -241,9 +241,9 @@ class ToyDecoder:
         """Yield one `Progress` per step, then exactly one `Media`."""
         self._check(job)
         self.seen.append(job)
-        fault = self._next_fault()
-        total = self._steps_of(job, deadline)
-        seed = repr((job.modality, job.conditioning, job.seed, total, job.guidance, job.inputs)).encode()
+        fault, total = self._next_fault(), self._steps_of(job, deadline)
+        inputs = tuple([(media.media_type, await sha256_of(media)) for media in job.inputs])
+        seed = repr((job.modality, job.conditioning, job.seed, total, job.guidance, inputs)).encode()
         with _running(self):
             for step in range(total + 1):
                 if fault and fault.after == step:

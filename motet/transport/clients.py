@@ -15,7 +15,7 @@ import grpc.aio
 
 from motet.core.deadline import Deadline
 from motet.core.errors import FaultError, RequestError
-from motet.core.media import MAX_INLINE_BYTES, MAX_MEDIA_BYTES, Media, chunks
+from motet.core.media import MAX_INLINE_BYTES, MAX_MEDIA_BYTES, Media, chunks, sha256_of
 from motet.core.request import MAX_TIMEOUT, check_job, check_range
 from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Finished, LanguageEvent, Load, Progress, Prompt
@@ -167,8 +167,8 @@ async def _frames(
 async def _exceed_a_message(job: DecodeJob) -> bool:
     """Compute the digests of a job's inputs. Return whether the inputs are too large for one message."""
     check_job(job)
-    # On the event loop, the digests of large inputs would block other calls.
-    await asyncio.to_thread(lambda: [media.sha256 for media in job.inputs])
+    for media in job.inputs:
+        await sha256_of(media)
     return sum(len(media.data) for media in job.inputs) > MAX_INLINE_BYTES
 
 

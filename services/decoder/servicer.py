@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import Any
 import grpc.aio
 
 from motet.core.errors import Reason, RequestError
-from motet.core.media import MAX_INLINE_BYTES, MAX_MEDIA_BYTES, Media, chunks
+from motet.core.media import MAX_INLINE_BYTES, MAX_MEDIA_BYTES, Media, chunks, sha256_of
 from motet.core.request import MAX_INPUTS
 from motet.core.workers import DecodeJob, Decoder, Progress
 from motet.internal.v1 import decoder_service_pb2 as pb
@@ -54,7 +53,7 @@ class DecoderServicer(pb_grpc.DecoderServiceServicer):
             async for batch in batches:
                 if isinstance(batch[-1], Media) and len(batch[-1].data) > MAX_INLINE_BYTES:
                     # The media keep their digest. On the event loop, its computation would block other calls.
-                    await asyncio.to_thread(_digest_of, batch[-1])
+                    await sha256_of(batch[-1])
                 for messages in _to_messages(batch):
                     yield pb.DecodeResponse(events=messages)
 
@@ -84,10 +83,6 @@ async def _receive(frames: AsyncIterator[pb.DecodeChunkedRequest], context: Any)
 def _size_of(event: Progress | Media) -> int:
     media = event.preview if isinstance(event, Progress) else event
     return EVENT_BYTES if media is None else EVENT_BYTES + len(media.data)
-
-
-def _digest_of(media: Media) -> bytes:
-    return media.sha256
 
 
 def _to_messages(events: Sequence[Progress | Media]) -> Iterator[list[pb.DecodeResponse.Event]]:

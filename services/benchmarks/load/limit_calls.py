@@ -148,10 +148,24 @@ def limit_calls() -> list[LimitCall]:
                 _one(_job(conditioning={"dtype": "float32", "shape": [3 * 2**18], "data": bytes(3 * MEBI)})),
             ),
             "three inputs of 1 MiB": (decode, _one(_job(inputs=[{"data": bytes(MEBI)}] * 3))),
+            "32 inputs of 1 MiB": (f"{decode}Chunked", lambda: _inputs(32, MEBI)),
+            "the largest inputs": (f"{decode}Chunked", lambda: _inputs(3, MAX_MEDIA_BYTES)),
             "1000 steps": (decode, _one(_job(steps=1000, previews=True))),
         },
     }
     return [LimitCall(service, name, *call) for service, named in calls.items() for name, call in named.items()]
+
+
+def _inputs(count: int, size: int) -> Iterable[bytes]:
+    chunk = bytes(CHUNK_BYTES)
+    digest = sha256(bytes(size)).digest()
+    yield decoder_pb.DecodeChunkedRequest(job=_job()).SerializeToString()
+    header = decoder_pb.DecodeChunkedRequest(input={"size_bytes": size, "sha256": digest}).SerializeToString()
+    frame = decoder_pb.DecodeChunkedRequest(chunk=chunk).SerializeToString()
+    for _ in range(count):
+        yield header
+        for _ in range(size // CHUNK_BYTES):
+            yield frame
 
 
 _EMBEDDING = {"embedding": {"modality": "image", "tensor": {"dtype": "float32", "shape": [4096], "data": bytes(2**14)}}}

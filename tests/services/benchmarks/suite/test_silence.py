@@ -26,6 +26,7 @@ VALID = {
     "items of 1 MiB",
     "64 embeddings",
     "three inputs of 1 MiB",
+    "the largest inputs",
     "1000 steps",
 }
 """The calls at a limit. All others are beyond one, or of media that cannot be read."""
