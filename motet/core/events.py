@@ -122,12 +122,17 @@ class PartFailed:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The resources used until now. `elapsed` is in seconds since `Accepted`."""
+    """The resources used until now. `elapsed` is in seconds since `Accepted`.
+
+    `omitted_turns` is the number of the conversation's oldest turns that the language model did not read, because they
+    did not fit.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     decoder_steps: int = 0
     elapsed: float = 0.0
+    omitted_turns: int = 0
 
 
 class State(Enum):

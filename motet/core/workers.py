@@ -123,11 +123,15 @@ class SignalSuppressed:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end of the response. `reason` is "stop" after the end token, "length" if no further token may follow."""
+    """The end of the response. `reason` is "stop" after the end token, "length" if no further token may follow.
+
+    `omitted_turns` is the number of the conversation's oldest turns that did not fit and that the model did not read.
+    """
 
     reason: Literal["stop", "length"]
     input_tokens: int
     output_tokens: int
+    omitted_turns: int = 0
 
 
 LanguageEvent = TextPiece | SignalStarted | Signal | SignalBroken | SignalSuppressed | Finished

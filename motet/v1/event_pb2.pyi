@@ -153,16 +153,18 @@ class PartFailed(_message.Message):
     def __init__(self, part_id: _Optional[str] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., retryable: _Optional[bool] = ..., fallback_part_id: _Optional[str] = ...) -> None: ...
 
 class Usage(_message.Message):
-    __slots__ = ("input_tokens", "output_tokens", "decoder_steps", "elapsed")
+    __slots__ = ("input_tokens", "output_tokens", "decoder_steps", "elapsed", "omitted_turns")
     INPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     DECODER_STEPS_FIELD_NUMBER: _ClassVar[int]
     ELAPSED_FIELD_NUMBER: _ClassVar[int]
+    OMITTED_TURNS_FIELD_NUMBER: _ClassVar[int]
     input_tokens: int
     output_tokens: int
     decoder_steps: int
     elapsed: _duration_pb2.Duration
-    def __init__(self, input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., decoder_steps: _Optional[int] = ..., elapsed: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    omitted_turns: int
+    def __init__(self, input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., decoder_steps: _Optional[int] = ..., elapsed: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., omitted_turns: _Optional[int] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ()

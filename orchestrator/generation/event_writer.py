@@ -73,6 +73,7 @@ class EventWriter:
         self._done: list[tuple[int, PartDone]] = []
         self._failed: list[tuple[int, PartFailed]] = []
         self._tokens = (0, 0)
+        self._omitted_turns = 0
         self._steps = 0
         self._last_usage = Usage()
         self._created = time.time()
@@ -161,10 +162,10 @@ class EventWriter:
         if fallback is not None:
             self._write_fallback(fallback, part.caption)
 
-    def set_usage(self, input_tokens: int, output_tokens: int) -> None:
-        """Write the token counts of the language model."""
+    def set_usage(self, input_tokens: int, output_tokens: int, omitted_turns: int = 0) -> None:
+        """Write the counts of the language model."""
         if not self.finished:
-            self._tokens = (input_tokens, output_tokens)
+            self._tokens, self._omitted_turns = (input_tokens, output_tokens), omitted_turns
             self._log.append(self._usage())
 
     def finish(
@@ -222,7 +223,7 @@ class EventWriter:
 
     def _usage(self) -> Usage:
         if not self.finished:
-            self._last_usage = Usage(*self._tokens, self._steps, now() - self._started)
+            self._last_usage = Usage(*self._tokens, self._steps, now() - self._started, self._omitted_turns)
         return self._last_usage
 
     def _next_part(self, modality: str, caption: str = "") -> OpenPart:

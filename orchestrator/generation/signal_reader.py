@@ -111,10 +111,10 @@ class SignalReader:
             case SignalSuppressed(modality, limit):
                 yield from self._break_run()
                 yield from self._suppress(modality, limit)
-            case Finished(reason, input_tokens, output_tokens):
+            case Finished(reason, input_tokens, output_tokens, omitted_turns):
                 yield from self._break_run()
                 self._writer.end_text()
-                self._writer.set_usage(input_tokens, output_tokens)
+                self._writer.set_usage(input_tokens, output_tokens, omitted_turns)
                 self.finished = True
                 if reason == "length":
                     raise _cut(output_tokens)

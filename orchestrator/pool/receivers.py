@@ -115,7 +115,7 @@ class LanguageReceiver:
             self._passed.append(text)
             return item if text is item.text else TextPiece(text)
         if isinstance(item, Finished):
-            _check_tokens(item)
+            _check_counts(item)
         else:
             _check_names(item)
         if self._expected:
@@ -141,10 +141,11 @@ class LanguageReceiver:
         return text
 
 
-def _check_tokens(event: Finished) -> None:
-    if not (event.input_tokens >= 0 and event.output_tokens >= 0):  # also true for NaN
+def _check_counts(event: Finished) -> None:
+    counts = event.input_tokens, event.output_tokens, event.omitted_turns
+    if not all(count >= 0 for count in counts):  # also true for NaN
         raise FaultError(
-            f"the language model counted {event.input_tokens} input and {event.output_tokens} output tokens"
+            "the language model counted {} input tokens, {} output tokens and {} omitted turns".format(*counts)
         )
 
 

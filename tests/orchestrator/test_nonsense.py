@@ -17,6 +17,7 @@ from tests.waiting import in_virtual_time
 
 NONSENSE = {
     "negative input tokens": [TextPiece("x"), Finished("stop", -1, 1)],
+    "negative omitted turns": [TextPiece("x"), Finished("stop", 1, 1, omitted_turns=-1)],
     "negative output tokens": [TextPiece("x"), Finished("stop", 1, -1)],
     "tokens that are no number": [TextPiece("x"), Finished("stop", 1, float("nan"))],
     "text that is no text": [TextPiece("x"), TextPiece(b"x")],

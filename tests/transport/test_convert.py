@@ -63,7 +63,7 @@ ERROR = st.one_of(
 ARTIFACT = st.builds(ev.Artifact, NAME, NAME, NAME, COUNT, st.binary(max_size=32), TIME)
 PART_DONE = st.builds(ev.PartDone, NAME, st.binary(max_size=32), st.none() | ARTIFACT, METADATA)
 PART_FAILED = st.builds(ev.PartFailed, NAME, ERROR, st.booleans(), NAME)
-USAGE = st.builds(ev.Usage, COUNT, COUNT, COUNT, DURATION)
+USAGE = st.builds(ev.Usage, COUNT, COUNT, COUNT, DURATION, COUNT)
 GENERATION = st.builds(
     ev.Generation,
     NAME,

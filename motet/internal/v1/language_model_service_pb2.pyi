@@ -109,7 +109,7 @@ class Event(_message.Message):
         limit: Event.SignalSuppressed.Limit
         def __init__(self, modality: _Optional[str] = ..., limit: _Optional[_Union[Event.SignalSuppressed.Limit, str]] = ...) -> None: ...
     class Finished(_message.Message):
-        __slots__ = ("cause", "input_tokens", "output_tokens")
+        __slots__ = ("cause", "input_tokens", "output_tokens", "omitted_turns")
         class Cause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
             __slots__ = ()
             CAUSE_UNSPECIFIED: _ClassVar[Event.Finished.Cause]
@@ -121,10 +121,12 @@ class Event(_message.Message):
         CAUSE_FIELD_NUMBER: _ClassVar[int]
         INPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
         OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+        OMITTED_TURNS_FIELD_NUMBER: _ClassVar[int]
         cause: Event.Finished.Cause
         input_tokens: int
         output_tokens: int
-        def __init__(self, cause: _Optional[_Union[Event.Finished.Cause, str]] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ...) -> None: ...
+        omitted_turns: int
+        def __init__(self, cause: _Optional[_Union[Event.Finished.Cause, str]] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., omitted_turns: _Optional[int] = ...) -> None: ...
     TEXT_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_STARTED_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_FIELD_NUMBER: _ClassVar[int]

@@ -121,7 +121,7 @@ class ResponseState:
         return [*_text_events(self._detokenizer.close()), self._finished(reason)]
 
     def _finished(self, reason: Literal["stop", "length"]) -> Finished:
-        return Finished(reason, len(self.prompt_tokens), self._output_tokens)
+        return Finished(reason, len(self.prompt_tokens), self._output_tokens, self.prompt_tokens.omitted_turns)
 
 
 def _text_events(text: str) -> list[LanguageEvent]:

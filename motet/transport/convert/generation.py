@@ -119,10 +119,16 @@ def usage_to_proto(usage: Usage) -> pb.Usage:
         output_tokens=usage.output_tokens,
         decoder_steps=usage.decoder_steps,
         elapsed=duration_to_proto(usage.elapsed),
+        omitted_turns=usage.omitted_turns,
     )
 
 
 def usage_from_proto(message: pb.Usage) -> Usage:
     """Return the usage of a message."""
-    elapsed = duration_from_proto(message.elapsed)
-    return Usage(message.input_tokens, message.output_tokens, message.decoder_steps, elapsed)
+    return Usage(
+        message.input_tokens,
+        message.output_tokens,
+        message.decoder_steps,
+        duration_from_proto(message.elapsed),
+        message.omitted_turns,
+    )

@@ -86,8 +86,10 @@ def language_event_to_proto(event: LanguageEvent) -> pb.Event:
         case SignalSuppressed(modality, limit):
             suppressed = pb.Event.SignalSuppressed(modality=modality, limit=_LIMITS[limit])
             return pb.Event(signal_suppressed=suppressed)
-        case Finished(reason, read, written):
-            finished = pb.Event.Finished(cause=_CAUSES[reason], input_tokens=read, output_tokens=written)
+        case Finished(reason, read, written, omitted):
+            finished = pb.Event.Finished(
+                cause=_CAUSES[reason], input_tokens=read, output_tokens=written, omitted_turns=omitted
+            )
             return pb.Event(finished=finished)
         case _:
             assert_never(event)
@@ -109,7 +111,8 @@ def language_event_from_proto(message: pb.Event) -> LanguageEvent | None:
             return SignalSuppressed(suppressed.modality, _LIMIT_OF.get(suppressed.limit, "ceiling"))
         case "finished":
             finished = message.finished
-            return Finished(_CAUSE_OF.get(finished.cause, "stop"), finished.input_tokens, finished.output_tokens)
+            cause = _CAUSE_OF.get(finished.cause, "stop")
+            return Finished(cause, finished.input_tokens, finished.output_tokens, finished.omitted_turns)
         case _:
             return None
 

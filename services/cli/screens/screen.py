@@ -48,4 +48,6 @@ def summary(generation: Generation, seconds: float, saved: int, folder: Path) ->
     """Return one line about a complete answer, for people."""
     files = f"{saved} file{'s' * (saved != 1)} in {folder}" if saved else "no files"
     failed = f", {len(generation.failures)} failed" if generation.failures else ""
-    return f"{generation.state.name.lower()} in {seconds:.1f} s: {files}{failed}"
+    turns = generation.usage.omitted_turns
+    omitted = f"; the {turns} oldest turns did not fit the model" if turns else ""
+    return f"{generation.state.name.lower()} in {seconds:.1f} s: {files}{failed}{omitted}"

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 import torch
@@ -162,12 +163,14 @@ async def test_media_of_an_earlier_assistant_turn_become_their_signal_run(bundle
     model.close()
 
 
-async def test_a_long_conversation_loses_its_oldest_exchanges(model: LlamaLanguageModel) -> None:
+async def test_a_long_conversation_loses_its_oldest_exchanges_and_the_model_says_so(model: LlamaLanguageModel) -> None:
     old = (Turn("user", ("x " * 30,)), Turn("assistant", ("y " * 30,)))
     truncated = await generate(model, Prompt((*old, *user_turn("and now?")), max_tokens=20))
     expected = await generate(model, Prompt(user_turn("and now?"), max_tokens=20))
 
-    assert truncated == expected
+    assert isinstance(truncated[-1], Finished)
+    assert truncated[-1].omitted_turns == 2
+    assert [*truncated[:-1], replace(truncated[-1], omitted_turns=0)] == expected
 
 
 async def test_a_turn_that_is_too_long_is_refused_with_its_length(model: LlamaLanguageModel) -> None:

@@ -83,6 +83,7 @@ def test_the_borders_of_repeated_text_pieces_may_differ(text, borders, other_bor
     [
         Finished("stop", -1, 1),
         Finished("stop", 1, -1),
+        Finished("stop", 1, 1, omitted_turns=-1),
         SignalStarted("m" * 65),
         Signal("m" * 65, tensor_of(b"", (1,))),
         SignalBroken("a", "m" * 1001),

@@ -77,9 +77,9 @@ class PromptBuilder:
             exchanges.appendleft(exchange)
             room -= tokens + len(self._next_user) + (reserve if last else 0)
             end = start
-        return self._join(exchanges)
+        return self._join(exchanges, end)
 
-    def _join(self, exchanges: Iterable[_Tokens]) -> TokenizedPrompt:
+    def _join(self, exchanges: Iterable[_Tokens], omitted_turns: int) -> TokenizedPrompt:
         prompt = _Tokens([self._bos_token_id, *self._first_user])
         for index, exchange in enumerate(exchanges):
             if index > 0:
@@ -87,7 +87,8 @@ class PromptBuilder:
             prompt.append(exchange)
         vectors = [vector for _, vector in prompt.media]
         stacked = torch.stack(vectors) if vectors else torch.zeros(0, self._encoder_width)
-        return TokenizedPrompt(torch.tensor(prompt.ids), tuple(position for position, _ in prompt.media), stacked)
+        positions = tuple(position for position, _ in prompt.media)
+        return TokenizedPrompt(torch.tensor(prompt.ids), positions, stacked, omitted_turns)
 
     def _tokenize(self, turns: Sequence[Turn], last: bool, room: int, check: Callable[[], None]) -> tuple[_Tokens, int]:
         """Return an exchange without the user's heading, and its number of tokens.

@@ -13,11 +13,13 @@ class TokenizedPrompt:
     """The token ids of a prompt, (tokens,), and the embeddings of its media, (media, encoder_width).
 
     At each of `media_positions`, the model reads a projected embedding instead of the embedding of the token id.
+    `omitted_turns` is the number of the conversation's oldest turns that did not fit.
     """
 
     ids: Tensor
     media_positions: tuple[int, ...]
     embeddings: Tensor
+    omitted_turns: int = 0
 
     def __len__(self) -> int:
         """The number of tokens."""

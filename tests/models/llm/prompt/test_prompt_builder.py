@@ -114,6 +114,10 @@ def test_oldest_exchanges_make_room_for_the_response_but_the_last_turn_stays(tok
     assert 400 < len(full) <= 500
     assert 300 < len(reserved) <= 400
     assert full.ids.tolist()[-300:] == reserved.ids.tolist()[-300:]
+    # Each of the 41 turns has 20 words and a heading. The kept ones are the newest.
+    assert 0 < full.omitted_turns < reserved.omitted_turns < 40
+    kept = builder.build(turns[reserved.omitted_turns :], 500, reserve=100)
+    assert (kept.ids.tolist(), kept.omitted_turns) == (reserved.ids.tolist(), 0)
     last = builder.build(conversation("x " * 200), 500)
     assert len(last) > 400
     assert builder.build(conversation("a", "b", "x " * 200), 500, reserve=100).ids.tolist() == last.ids.tolist()

@@ -38,6 +38,7 @@ from services.cli.screens.screen import SavedMedia, Screen
 from services.lazy import LazyWorker, decoder_name
 
 PICTURE = Media("image/png", b"picture")
+TWO_OMITTED = Usage(3, 4, 2, 0.5, omitted_turns=2)
 ARTIFACT = Artifact("artifacts/a", "image", "image/png", 7, PICTURE.sha256, 0.0)
 LOST = PartFailed("p2", FaultError("the worker is gone", Reason.WORKER_LOST), retryable=True)
 ANSWER: list[EventPayload] = [
@@ -53,8 +54,8 @@ ANSWER: list[EventPayload] = [
     PartDelta("p1", 0, PICTURE.data),
     LOST,
     PartDone("p1", PICTURE.sha256, ARTIFACT, {"bundle": "toy"}),
-    Usage(3, 4, 2, 0.5),
-    Done(Generation("generations/g", State.PARTIAL, (PartDone("p1", PICTURE.sha256, ARTIFACT),), (LOST,), Usage())),
+    TWO_OMITTED,
+    Done(Generation("generations/g", State.PARTIAL, (PartDone("p1", PICTURE.sha256, ARTIFACT),), (LOST,), TWO_OMITTED)),
 ]
 
 
@@ -84,7 +85,7 @@ def test_a_pipe_gets_the_text_with_escaped_controls_and_the_name_of_each_complet
     assert output.err.splitlines() == [
         "motet: p2 failed: the worker is gone (WORKER_LOST)",
         f"motet: {tmp_path}/01-image.png is complete: 7 bytes",
-        f"motet: partial in 2.0 s: 1 file in {tmp_path}, 1 failed",
+        f"motet: partial in 2.0 s: 1 file in {tmp_path}, 1 failed; the 2 oldest turns did not fit the model",
     ]
 
 
