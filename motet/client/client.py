@@ -81,7 +81,8 @@ class Client:
         retries: int = 2,
         proxy: str | None = None,
     ) -> None:
-        address = address or os.environ.get("MOTET_SERVER") or DEFAULT_ADDRESS
+        if address is None:
+            address = os.environ.get("MOTET_SERVER") or DEFAULT_ADDRESS
         check_timeout("timeout", timeout)
         check_timeout("answer_timeout", answer_timeout)
         proxy = os.environ.get("MOTET_PROXY", "") if proxy is None else proxy

@@ -59,14 +59,17 @@ def run_all(out: Path, only: Sequence[str] = ()) -> int:
 
 
 def table_of(folder: Path) -> str:
-    """Return a Markdown table of each report in a folder. Raises `SettingsError` if there is no report."""
+    """Return a Markdown table of each report in a folder.
+
+    Raises `SettingsError` if there is no report, or a JSON file that is no report.
+    """
     order = list(commands(folder))
     reports = sorted(
         folder.glob("*.json"), key=lambda path: (order.index(path.stem) if path.stem in order else 99, path)
     )
     if not reports:
         raise SettingsError(f"no report in {folder}: run `motet bench all --out {folder}`")
-    return "\n".join(_table(path.stem, json.loads(path.read_text())) for path in reports)
+    return "\n".join(map(_table, reports))
 
 
 def put_table(folder: Path, document: Path) -> None:
@@ -79,7 +82,14 @@ def put_table(folder: Path, document: Path) -> None:
     document.write_text(f"{before}{BEGIN}\n\n{table_of(folder)}\n{END}{after}")
 
 
-def _table(name: str, report: Mapping[str, Any]) -> str:
+def _table(path: Path) -> str:
+    try:
+        return _table_of_report(path.stem, json.loads(path.read_text()))
+    except (OSError, ValueError, KeyError, TypeError):
+        raise SettingsError(f"{path} is not a report of `motet bench`: remove it") from None
+
+
+def _table_of_report(name: str, report: Mapping[str, Any]) -> str:
     machine = report["hardware"]
     gpus = ", ".join(machine["gpus"]) or "no GPU"
     description = f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']:.0f} GiB, {gpus}"

@@ -25,7 +25,7 @@ _PLOTS = (".svg", ".png", ".pdf")
 
 def _checked_plot(path: Path | None) -> Path | None:
     if path is not None and path.suffix not in _PLOTS:
-        raise ValueError(f"--plot takes a file with the suffix {', '.join(_PLOTS)}, not {path}")
+        raise ValueError(f"--plot takes a file with the suffix {', '.join(_PLOTS)}, not {str(path)!r}")
     return path
 
 

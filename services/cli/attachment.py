@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import stat
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,26 +10,34 @@ from typing import Annotated, Any
 
 import typer
 
-from motet.core.errors import MediaError, Reason
+from motet.core.errors import MediaError, Reason, RequestError
 from motet.core.events import Artifact
 from motet.core.media import Media
 from motet.core.service import Motet
 from motet.media.kinds import MODALITIES, modality_of, sniff
 from motet.media.limits import DEFAULT_LIMITS
-from services.cli.typer_options import Options
+from services.cli.checks.paths import check_input
+from services.cli.typer_options import Options, path_of
 
 READABLE = ", ".join(media_type.partition("/")[2].removeprefix("x-") for media_type in MODALITIES)
 """The file types that can be attached, for error messages."""
 
 _ATTACH = "attach"
 
-Attach = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Attach a file of any supported type.")]
+Attach = Annotated[
+    list[Path] | None, typer.Option(parser=path_of, metavar="FILE", help="Attach a file of any supported type.")
+]
 
 ATTACH_OPTIONS: Options = {
     modality: (
         Annotated[
             list[Path] | None,
-            typer.Option(f"--{modality}", metavar="FILE", help=f"Attach a file of modality {modality}; repeatable."),
+            typer.Option(
+                f"--{modality}",
+                parser=path_of,
+                metavar="FILE",
+                help=f"Attach a file of modality {modality}; repeatable.",
+            ),
         ],
         None,
     )
@@ -58,7 +66,8 @@ def read_attachment(path: Path, modality: str | None = None) -> Attachment:
     Raises `MediaError`, which names the file, if the file is missing, too large, of an unsupported type, or not of
     `modality`. Only `Attachment.upload` finds damaged media.
     """
-    data = _bytes_of(path.expanduser())
+    # A shell replaces "~" in an option, but nothing does so in a chat.
+    data = _bytes_of(Path(os.path.expanduser(path)))
     media_type = sniff(data)
     if media_type is None:
         raise MediaError(
@@ -83,16 +92,11 @@ def attachments_of(options: Mapping[str, Any], files: Sequence[Path] | None, ord
 def _bytes_of(path: Path) -> bytes:
     limit = DEFAULT_LIMITS.bytes
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise MediaError(f"{path} is not a file: it is a folder; name a file in it")
-        # A shell's <(command) is a pipe. Other devices may never end.
-        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
-            raise MediaError(f"{path} is not a file: it is a device; name a file")
+        check_input(path)
         with path.open("rb") as file:
             data = file.read(limit + 1)
-    except FileNotFoundError:
-        raise MediaError(f"{path} is not a file: it does not exist; name an existing file") from None
+    except RequestError as error:
+        raise MediaError(error.message) from None
     except OSError as error:
         raise MediaError(f"{path} cannot be read: {error.strerror}") from error
     if len(data) > limit:

@@ -13,7 +13,7 @@ imports the benchmark's `measure(...) -> Report` and calls it:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,12 +35,13 @@ from services.benchmarks.settings import (
     SilenceBenchSettings,
     SimulateBenchSettings,
 )
-from services.cli.checks.paths import check_file, check_folder
+from services.cli.checks.paths import check_file, check_folder, check_input, check_input_folder
 from services.cli.checks.streams import STDOUT, check_open
 from services.cli.commands import Command, Group
 from services.cli.exit import exit_after
-from services.cli.typer_options import options_of, with_options
+from services.cli.typer_options import options_of, path_of, with_options
 from services.exit_codes import Exit
+from services.factory import open_bundle
 from services.settings import settings_of
 
 if TYPE_CHECKING:
@@ -61,15 +62,15 @@ def benchmark(kind: type[BaseModel], **spellings: str) -> Callable[[Benchmark], 
     def decorate(measure: Benchmark) -> Benchmark:
         def command(
             as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-            out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report to FILE as JSON.")] = None,
+            out: Annotated[
+                Path | None, typer.Option(parser=path_of, metavar="FILE", help="Write the report to FILE as JSON.")
+            ] = None,
             **options: Any,
         ) -> None:
             def present() -> Exit:
                 check_open(STDOUT)
                 settings = settings_of(kind, options).model_dump()
-                for file in (out, settings.get("plot")):
-                    if file is not None:
-                        check_file(file)
+                _check_paths(settings | {"out": out})
                 report = measure(**settings)
                 if out is not None:
                     report.write(out)
@@ -88,6 +89,16 @@ def benchmark(kind: type[BaseModel], **spellings: str) -> Callable[[Benchmark], 
         return measure
 
     return decorate
+
+
+def _check_paths(settings: Mapping[str, Any]) -> None:
+    """Check the files that a benchmark reads and writes, and its bundle."""
+    for names, check in ((("out", "plot"), check_file), (("trace_file", "costs"), check_input)):
+        for name in names:
+            if settings.get(name) is not None:
+                check(settings[name])
+    if settings.get("bundle") is not None:
+        open_bundle(settings["bundle"], ())
 
 
 @benchmark(OrchestratorBenchSettings)
@@ -196,7 +207,7 @@ def failures(**settings: Any) -> Report:
 
 @app.command(name="all", cls=Command)
 def run_all(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the reports and plots.")],
+    out: Annotated[Path, typer.Option(parser=path_of, metavar="DIR", help="Folder of the reports and plots.")],
     only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Run this benchmark; repeatable.")] = None,
 ) -> None:
     """Run each benchmark in its own process, and write the reports. It takes minutes and needs an idle machine."""
@@ -212,16 +223,10 @@ def run_all(
 
 @app.command(cls=Command)
 def table(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", exists=True, file_okay=False, help="Folder of the reports.")],
+    folder: Annotated[Path, typer.Argument(parser=path_of, metavar="DIR", help="Folder of the reports.")],
     into: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            exists=True,
-            dir_okay=False,
-            writable=True,
-            help="Write the table between the marks of FILE.",
-        ),
+        typer.Option(parser=path_of, metavar="FILE", help="Write the table between the marks of FILE."),
     ] = None,
 ) -> None:
     """Print the reports of a folder as Markdown tables, or write the tables into a document."""
@@ -229,9 +234,12 @@ def table(
     def show() -> Exit:
         from services.benchmarks.run_all import put_table, table_of
 
+        check_input_folder(folder)
         if into is None:
             print(table_of(folder))
         else:
+            check_input(into)
+            check_file(into)
             put_table(folder, into)
         return Exit.OK
 

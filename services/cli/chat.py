@@ -24,7 +24,7 @@ from services.cli.deliver import deliver
 from services.cli.exit import exit_after
 from services.cli.request_options import RequestOptions, request_options_of
 from services.cli.run import screen_for
-from services.cli.typer_options import OUT, Out, Server, options_of, values_of, with_options
+from services.cli.typer_options import OUT, Out, Server, options_of, path_of, values_of, with_options
 from services.exit_codes import Exit, exit_of, exit_of_error
 from services.lazy import LANGUAGE_MODEL
 from services.settings import ComputeSettings
@@ -83,7 +83,11 @@ class Chat:
         return Exit.OK
 
     async def _attach(self, name: str, modality: str | None) -> None:
-        artifact = await self._conversation.attach(read_attachment(Path(name), modality), self._motet)
+        try:
+            path = path_of(name)
+        except typer.BadParameter as error:
+            raise RequestError(error.message) from None
+        artifact = await self._conversation.attach(read_attachment(path, modality), self._motet)
         print_status(f"{name} is attached: {artifact.modality}, {artifact.size_bytes:,} bytes")
 
     async def _answer(self, prompt: str) -> Exit:

@@ -20,12 +20,26 @@ Options = Mapping[str, tuple[Any, Any]]
 
 _SCALARS = (bool, int, float, str, Path)
 
+
+def path_of(value: str | Path) -> Path:
+    """Return the path of an option's text. Raises `typer.BadParameter` for a text that can name no file."""
+    # `Path("")` is the current folder, but an empty text is most likely a shell's variable without a value.
+    if value == "":
+        raise typer.BadParameter("the path is empty: name a file or a folder")
+    if "\0" in str(value):
+        raise typer.BadParameter("a path has no null character: remove it")
+    return Path(value)
+
+
 OUT = Path("motet-out")
 """The default folder of an answer's files."""
 
 Json = Annotated[bool, typer.Option("--json", help="Write events as JSON lines, for programs.")]
 Out = Annotated[
-    Path, typer.Option(metavar="DIR", help="Folder of the files. Numbers continue after the folder's highest.")
+    Path,
+    typer.Option(
+        parser=path_of, metavar="DIR", help="Folder of the files. Numbers continue after the folder's highest."
+    ),
 ]
 Server = Annotated[
     str | None,
@@ -77,6 +91,8 @@ def values_of(model: type[BaseModel], options: Mapping[str, Any]) -> dict[str, A
 def _option(field: FieldInfo, variable: str, spelling: str | None) -> tuple[Any, Any]:
     kind, metavar = _kind(field.annotation)
     extra: dict[str, Any] = {"metavar": metavar}
+    if kind is Path:
+        extra["parser"] = path_of
     if isinstance(field.json_schema_extra, dict):
         extra |= field.json_schema_extra
     for constraint in field.metadata:

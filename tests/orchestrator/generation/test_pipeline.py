@@ -7,10 +7,10 @@ from contextlib import aclosing
 from hashlib import sha256
 
 from motet.core.errors import FaultError
-from motet.core.events import Accepted, PartDelta, PartDone, PartProgress, PartStarted, PlanGrown, State, Usage
+from motet.core.events import Accepted, PartDelta, PartDone, PartProgress, PartStarted, PlanGrown, State
 from motet.core.media import Media
 from motet.core.request import ArtifactName, DecoderOptions, GenerationRequest, Message
-from motet.core.workers import NOT_ENCODED, Embedding, Finished, TextPiece
+from motet.core.workers import NOT_ENCODED, Embedding
 from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel
 from tests.orchestrator.pipeline_harness import (
     DIGEST,
@@ -331,32 +331,6 @@ async def test_progress_has_previews_if_the_request_wants_them():
     progress = [(p.step, p.total, p.preview) for p in payloads_of(with_previews, PartProgress) if p.part_id == "part-1"]
     assert progress == [(1, 2, Media("x/a", b"preview 1")), (2, 2, Media("x/a", b"preview 2"))]
     assert {event.preview for event in payloads_of(without, PartProgress)} == {None}
-
-
-@in_virtual_time
-async def test_usage_is_sent_after_the_language_model_and_at_the_end():
-    model = ToyLanguageModel(MANIFEST.grammar, TWO_KINDS, delay=0.001)
-
-    usages = payloads_of(await run_generation(orchestrator_of(model), request_of("hello")), Usage)
-
-    assert [(usage.input_tokens, usage.output_tokens) for usage in usages] == [(5, len(TWO_KINDS))] * 2
-    assert usages[-1].decoder_steps == 6
-    assert usages[-1].elapsed >= usages[0].elapsed > 0
-
-
-@in_virtual_time
-async def test_the_usage_has_the_number_of_turns_that_the_model_did_not_read():
-    class Forgetful:
-        async def generate(self, prompt, deadline):
-            yield TextPiece("ok")
-            yield Finished("stop", 5, 1, omitted_turns=len(prompt.turns) - 1)
-
-    turns = tuple(Message(role, ("hello",)) for role in ("user", "assistant", "user"))
-    events = await run_generation(orchestrator_of(Forgetful()), GenerationRequest(turns))
-
-    assert [usage.omitted_turns for usage in payloads_of(events, Usage)] == [2, 2]
-    assert record_of(events).usage.omitted_turns == 2
-    assert record_of(events).state is State.SUCCEEDED
 
 
 @in_virtual_time

@@ -66,7 +66,7 @@ def test_a_missing_library_is_one_line_that_says_how_to_install_it() -> None:
     [
         (["llm", "--out", "."], "it is a folder"),
         (["overlap", "--plot", "plot.txt"], "--plot takes a file with the suffix .svg, .png, .pdf"),
-        (["serve", "--trace", "absent.csv"], "absent.csv cannot be read"),
+        (["serve", "--trace", "absent.csv"], "absent.csv is not a file"),
         (["llm", "--random", "8x100"], "--random takes LAYERSxWIDTH with a WIDTH divisible by 64"),
         (["all", "--out", "/proc/x"], "/proc/x cannot be written"),
         (["table", "absent"], "absent"),
