@@ -66,11 +66,10 @@ class Factory:
                 return load_language_model(bundle, engine_config, device)
 
         def decoder(modality: str) -> Decoder:
-            entry = bundle.manifest.decoder_of(modality)
-            if entry.kind == MUX:
+            if bundle.manifest.decoder_of(modality).kind == MUX:
                 from motet.models.mux import MuxDecoder
 
-                return MuxDecoder(modality, entry)
+                return MuxDecoder(bundle.manifest, modality)
             with _loading(threads):
                 from motet.models.diffusion.cost_curve import default_folder
                 from motet.models.diffusion.decoder import load_decoder

@@ -29,8 +29,8 @@ def check_decode_job(job: DecodeJob, modality: str, takes: Sequence[str]) -> Non
         )
     check_job(job)
     if len(job.inputs) != len(takes):
-        needed = f"{len(takes)} inputs ({', '.join(takes)})" if takes else "no inputs"
-        raise RequestError(f"the {modality} decoder takes {needed}, not {len(job.inputs)}")
+        needed = f"{' and '.join(takes)} as inputs" if takes else "no inputs"
+        raise RequestError(f"the {modality} decoder takes {needed}, but the job has {len(job.inputs)}")
 
 
 async def read_inputs(

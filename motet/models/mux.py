@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
-from motet.core.bundle import MANIFEST, DecoderEntry
+from motet.core.bundle import MANIFEST, Manifest
 from motet.core.closing import closing
 from motet.core.deadline import Deadline
 from motet.core.errors import CancelledError
@@ -19,6 +19,7 @@ from motet.media.encode import encode_film
 from motet.models.config_rules import check_field, one_of
 from motet.models.event_queue import EventQueue
 from motet.models.job_inputs import check_decode_job, read_inputs
+from motet.models.takes import check_takes
 from motet.scheduling.fair_semaphore import FairSemaphore
 
 _TAKES = ("video", "audio")
@@ -35,7 +36,10 @@ class MuxDecoder:
     equal bytes.
     """
 
-    def __init__(self, modality: str, entry: DecoderEntry) -> None:
+    def __init__(self, manifest: Manifest, modality: str) -> None:
+        """Raise `BundleError` if the manifest requests anything else of the decoder."""
+        entry = manifest.decoder_of(modality)
+        check_takes(manifest, modality, _TAKES)
         label = f"{MANIFEST}, the {modality} decoder"
         check_field(label, "media_type", entry.media_type, one_of("video/mp4"))
         check_field(label, "steps", entry.steps, one_of(1))

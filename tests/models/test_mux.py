@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import av
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from motet.core.bundle import DecoderEntry
+from motet.core.bundle import DecoderEntry, EncoderEntry, LanguageModelEntry, Manifest, SignalEntry
 from motet.core.deadline import Deadline
 from motet.core.errors import BundleError, DeadlineError, MotetError, Reason, RequestError
 from motet.core.media import Media
@@ -26,13 +27,38 @@ from motet.core.workers import DecodeJob, Progress
 from motet.media import encode
 from motet.models import mux
 from motet.models.mux import MuxDecoder
+from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder
+from motet.transport.server import Server
+from services.decoder.service import decoder_service
 from tests.media.clips import clip_with
 from tests.media.samples import RATE, SOUND, clip, picture_file
 from tests.transport.serving import served
 from tests.waiting import until
 
 ENTRY = DecoderEntry(kind="mux", path="film", conditioning=[1], media_type="video/mp4", steps=1, guidance=1.0)
+
+
+def manifest(takes: list[Any], **changes: Any) -> Manifest:
+    """Return a manifest with a film, whose entry has some changes, and a clip of another modality."""
+    return Manifest(
+        name="tiny",
+        licence="Apache-2.0",
+        description="tiny",
+        encoder=EncoderEntry(kind="imagebind", path="encoder", modalities=["image", "audio", "video"]),
+        language_model=LanguageModelEntry(
+            path="llm", projections="projections", prompt="vicuna-v0", first_control=100, max_tokens=64
+        ),
+        signals={
+            "animation": SignalEntry(token="[A{i}]", run=4, decoder="animation"),
+            "film": SignalEntry(token="[F{i}]", run=4, decoder="film", takes=takes),
+        },
+        decoders={"animation": ENTRY, "film": ENTRY.model_copy(update=changes)},
+        files={},
+    )
+
+
+MANIFEST = manifest([["animation", "video"], "audio"])
 CLIP = encode.encode_clip(clip(8), 4.0)
 TONE = encode.encode_sound(SOUND, RATE)
 
@@ -42,7 +68,7 @@ def job(*inputs: Media, **changes: Any) -> DecodeJob:
 
 
 async def events(decode_job: DecodeJob, deadline: Deadline | None = None) -> list[Any]:
-    stream = MuxDecoder("film", ENTRY).decode(decode_job, deadline or Deadline.never())
+    stream = MuxDecoder(MANIFEST, "film").decode(decode_job, deadline or Deadline.never())
     return [event async for event in stream]
 
 
@@ -111,8 +137,8 @@ async def test_the_progress_counts_the_frames_and_the_media_are_last() -> None:
 @pytest.mark.parametrize(
     ("inputs", "reason", "message"),
     [
-        ((CLIP,), Reason.INVALID_REQUEST, r"the film decoder takes 2 inputs \(video, audio\), not 1"),
-        ((CLIP, TONE, TONE), Reason.INVALID_REQUEST, "not 3"),
+        ((CLIP,), Reason.INVALID_REQUEST, "the film decoder takes video and audio as inputs, but the job has 1"),
+        ((CLIP, TONE, TONE), Reason.INVALID_REQUEST, "the job has 3"),
         ((TONE, CLIP), Reason.UNSUPPORTED_MEDIA_TYPE, "input 1 of the job: .* must be video here"),
         ((CLIP, Media("", picture_file("PNG"))), Reason.UNSUPPORTED_MEDIA_TYPE, "input 2 of the job: .* audio here"),
         ((Media("", CLIP.data[:-900]), TONE), Reason.MEDIA_UNREADABLE, "input 1 of the job"),
@@ -173,7 +199,7 @@ async def test_a_cancelled_job_encodes_no_further_frame(held: HeldEncoding) -> N
 
 
 async def test_a_closed_stream_encodes_no_further_frame(held: HeldEncoding) -> None:
-    stream: AsyncIterator[Any] = MuxDecoder("film", ENTRY).decode(job(), Deadline.never())
+    stream: AsyncIterator[Any] = MuxDecoder(MANIFEST, "film").decode(job(), Deadline.never())
     async with aclosing(stream):  # type: ignore[type-var]
         assert await anext(stream) == Progress(1, 8)
         asyncio.get_running_loop().call_soon(held.released.set)
@@ -209,14 +235,34 @@ async def test_a_deadline_that_has_passed_reads_no_input() -> None:
 )
 def test_an_entry_of_the_manifest_that_does_not_fit_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(BundleError, match="bundle.yaml, the film decoder") as caught:
-        MuxDecoder("film", ENTRY.model_copy(update=change))
+        MuxDecoder(manifest([["animation", "video"], "audio"], **change), "film")
     assert message in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "takes", [[], ["video"], ["audio", "video"], [["video", "image"], "audio"], ["image", "audio"]]
+)
+def test_slots_that_are_not_a_clip_and_a_sound_are_refused(takes: list[Any]) -> None:
+    with pytest.raises(BundleError, match="signals.film: takes must be a slot for video, then one for audio, not"):
+        MuxDecoder(manifest(takes), "film")
+
+
+async def test_a_film_is_served_from_a_bundle_without_weights(tmp_path: Path) -> None:
+    (tmp_path / "bundle.yaml").write_text(MANIFEST.model_dump_json())
+    service = decoder_service({"bundle": str(tmp_path), "modality": "film", "listen": "127.0.0.1:0"})
+    async with (
+        service.open() as opened,
+        Server(opened.servicers) as server,
+        open_channel(server.address) as channel,
+    ):
+        remote = [event async for event in RemoteDecoder(channel).decode(job(), Deadline.after(50))]
+    assert remote == await events(job())
 
 
 async def test_a_film_of_a_served_decoder_has_the_same_bytes_with_inputs_of_many_chunks() -> None:
     long = encode.encode_sound(np.resize(SOUND, 50 * RATE), RATE)
     assert len(long.data) > 2**20
-    async with served(MuxDecoder("film", ENTRY)) as (_, channel):
+    async with served(MuxDecoder(MANIFEST, "film")) as (_, channel):
         remote = [event async for event in RemoteDecoder(channel).decode(job(CLIP, long), Deadline.after(50))]
     assert remote[-1] == (await events(job(CLIP, long)))[-1]
 

@@ -35,6 +35,7 @@ from motet.models.diffusion.model import Array, DiffusionModel
 from motet.models.event_queue import EventQueue
 from motet.models.job_inputs import check_decode_job, read_inputs
 from motet.models.model_folder import ModelFolder
+from motet.models.takes import check_takes
 
 KINDS: Mapping[str, type[LatentDiffusion]] = {
     "stable-diffusion": StableDiffusion,
@@ -158,6 +159,7 @@ def _load_model(bundle: Bundle, modality: str, entry: DecoderEntry, device: torc
             f"the manifest gives the {modality} decoder the kind {entry.kind!r}; known are {', '.join((*KINDS, MUX))}"
         )
     check_entry(modality, entry, kind)
+    check_takes(bundle.manifest, modality, kind.takes)
     folder = ModelFolder.of(bundle, entry.path)
     shared = {name: ModelFolder.of(bundle, path) for name, path in entry.shared.items()}
     folders = {name: shared.get(name, folder.subfolder(name)) for name in (*kind.networks, "scheduler")}

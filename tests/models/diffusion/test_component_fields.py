@@ -134,8 +134,10 @@ def test_a_field_of_a_scheduler_that_is_not_implemented_is_refused(
         ("video", {"options": {"frames_per_second": 0.0}}, "options: frames_per_second must be from 0.1 to 240"),
         ("edit", {"options": {"strength": 0.0}}, "options: strength must be from 0.01 to 1, not 0.0"),
         ("video", {"options": {"strength": 0.5}}, "options: strength must be absent, not 0.5"),
-        ("video", {"kind": "image-to-video"}, "video/unet/config.json: in_channels must be 8, not 4"),
-        ("animation", {"kind": "text-to-video-sd"}, "animation/unet/config.json: in_channels must be 4, not 8"),
+        ("video", {"kind": "image-to-video"}, "signals.video: takes must be a slot for image, not []"),
+        ("animation", {"kind": "text-to-video-sd"}, 'signals.animation: takes must be absent, not [["image", "edit"]]'),
+        ("animation", {"shared": {"unet": "decoders/video/unet"}}, "unet/config.json: in_channels must be 8, not 4"),
+        ("video", {"shared": {"unet": "decoders/animation/unet"}}, "unet/config.json: in_channels must be 4, not 8"),
         ("audio", {"options": {"seconds": 0.0}}, "options: seconds must be from 0.01 to 600, not 0.0"),
     ],
 )

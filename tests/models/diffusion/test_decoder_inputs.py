@@ -47,8 +47,8 @@ def model(decoder: DiffusionDecoder, monkeypatch: pytest.MonkeyPatch) -> Watched
 @pytest.mark.parametrize(
     ("inputs", "reason", "message"),
     [
-        ((), Reason.INVALID_REQUEST, r"takes 1 inputs \(image\), not 0"),
-        ((PNG, PNG), Reason.INVALID_REQUEST, "not 2"),
+        ((), Reason.INVALID_REQUEST, "takes image as inputs, but the job has 0"),
+        ((PNG, PNG), Reason.INVALID_REQUEST, "the job has 2"),
         ((PNG,) * 4, Reason.LIMIT_EXCEEDED, "at most 3 inputs, not 4"),
         ((Media("", b""),), Reason.UNSUPPORTED_MEDIA_TYPE, "input 1 of the job: .* no supported type"),
         ((Media("image/png", b"RIFF0000WAVE"),), Reason.UNSUPPORTED_MEDIA_TYPE, "input 1 of the job: .* audio/wav"),
@@ -70,7 +70,7 @@ async def test_a_job_whose_inputs_do_not_fit_is_refused_before_any_step(
 
 async def test_a_decoder_without_inputs_refuses_an_input(folder: Path) -> None:
     decoder = load_decoder(tiny.bundle(folder), "video")
-    with pytest.raises(RequestError, match="the video decoder takes no inputs, not 1"):
+    with pytest.raises(RequestError, match="the video decoder takes no inputs, but the job has 1"):
         await events(decoder, job("video", inputs=(PNG,)))
     decoder.close()
 

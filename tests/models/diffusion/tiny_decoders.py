@@ -25,7 +25,7 @@ from motet.core.bundle import (
 )
 
 CONDITIONING = {"image": [4, 8], "audio": [1, 8], "video": [4, 8], "animation": [4, 8], "edit": [4, 8]}
-TAKES = {"animation": ["image"], "edit": ["image"]}
+TAKES = {"animation": [["image", "edit"]], "edit": [["image"]]}
 _KINDS = {
     "image": ("stable-diffusion", "image/png", {}),
     "audio": ("audioldm", "audio/wav", {"seconds": 0.1}),
@@ -61,7 +61,9 @@ def bundle(folder: Path, kind: str | None = None) -> Bundle:
         language_model=LanguageModelEntry(
             path="llm", projections="projections", prompt="vicuna-v0", first_control=100, max_tokens=64
         ),
-        signals={name: SignalEntry(token="[X{i}]", run=4, decoder=name) for name in CONDITIONING},
+        signals={
+            name: SignalEntry(token="[X{i}]", run=4, decoder=name, takes=TAKES.get(name, [])) for name in CONDITIONING
+        },
         decoders=decoders,
         files=dict.fromkeys(files_of(folder), "sha256:" + "0" * 64),
     )
