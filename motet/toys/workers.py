@@ -111,7 +111,7 @@ class ToyLanguageModel:
     Text tokens are code points; the signal runs are the runs of `grammar`. A script may exceed the prompt's ceilings,
     like a faulty model. Without a script the toy repeats the user's text and requests one media part of each allowed
     modality, except those in `named`, which the text must name. The response ends after `max_tokens` tokens, even with
-    an endless script. A longer run is suppressed. `delay` is in seconds per token. `running` is the number of calls.
+    an endless script. A longer run is suppressed. `delay` is in seconds per token, `running` counts running calls.
     """
 
     def __init__(

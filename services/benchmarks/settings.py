@@ -78,7 +78,7 @@ class OverlapBenchSettings(_Settings):
 class EdgesBenchSettings(_Settings):
     """Settings of `motet bench edges`."""
 
-    rounds: Rounds = 5
+    rounds: Rounds = 10
     plot: Plot = None
 
 
