@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from uuid import uuid4
 
 import pytest
 
+from motet.core import metrics
 from motet.core.errors import FaultError, OverloadedError, Reason, RetryableError
-from motet.core.events import TEXT, PartFailed, PartStarted, State
+from motet.core.events import TEXT, PartFailed, PartProgress, PartStarted, State
 from motet.core.request import FailurePolicy
 from motet.toys.workers import InjectedFault, Pause, ToyDecoder
 from tests.orchestrator.edges import edge_decoders, edge_orchestrator
@@ -99,6 +101,20 @@ async def test_an_input_that_hangs_fails_with_its_dependents_after_its_time():
 
 
 @in_virtual_time
+async def test_a_part_that_waits_for_its_input_is_no_running_media_job():
+    running = {name: [] for name in "ac"}
+    slow = edge_decoders(a=ToyDecoder("a", media_type="x/a", delay=1.0), c=ToyDecoder("c", media_type="x/c", delay=1.0))
+
+    async with aclosing(edge_orchestrator(slow).generate(request_of("ac"))) as events:
+        async for event in events:
+            if isinstance(event.payload, PartProgress) and event.payload.step == 1:
+                for name, counts in running.items():
+                    counts.append(int(metrics.MEDIA_JOBS_RUNNING.labels(name)._value.get()))
+
+    assert running == {"a": [1, 0], "c": [0, 1]}
+
+
+@in_virtual_time
 async def test_the_deadline_ends_parts_that_wait_for_their_inputs():
     decoders = decoder_with("a", HANGS)
 
@@ -142,7 +158,7 @@ async def test_a_retry_of_an_input_or_of_a_dependent_part_keeps_all_bytes(modali
 async def test_a_repeated_request_follows_the_same_generation_and_its_edges():
     decoders = edge_decoders()
     orchestrator = edge_orchestrator(decoders)
-    request = request_of("abcd", request_id="once")
+    request = request_of("abcd", request_id=str(uuid4()))
 
     first = await run_generation(orchestrator, request)
     again = await run_generation(orchestrator, request)
