@@ -19,7 +19,7 @@ from motet.transport.address import check_free, check_local
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.health_reporter import Readiness
 from motet.transport.metrics_server import MetricsServer
-from motet.transport.server import Server, Servicer
+from motet.transport.server import Server, Servicer, no_cleanup, no_final_message
 from services.capacity_servicer import CapacityServicer
 from services.exit_codes import Exit
 from services.factory import Factory, open_bundle
@@ -38,14 +38,6 @@ Niceness 19 and the kernel's idle class help other processes no more, and starve
 log = structlog.stdlib.get_logger(__name__)
 
 
-async def _nothing() -> None:
-    """Do nothing: most services have no work left when their calls have ended."""
-
-
-def _no_final_message() -> None:
-    """Do nothing: the calls of most services end with their status."""
-
-
 @dataclass(frozen=True, slots=True)
 class ReadyService:
     """A service that is ready for calls.
@@ -55,8 +47,8 @@ class ReadyService:
     """
 
     servicers: Sequence[Servicer]
-    finish: Callable[[], Awaitable[None]] = _nothing
-    interrupt: Callable[[], None] = _no_final_message
+    finish: Callable[[], Awaitable[None]] = no_cleanup
+    interrupt: Callable[[], None] = no_final_message
     readiness: Readiness = dict
 
 

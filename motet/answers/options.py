@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from motet.core.errors import RequestError
 from motet.core.events import TEXT
 from motet.core.request import Content, DecoderOptions, FailurePolicy, GenerationRequest, Message
+
+Item = TypeVar("Item")
 
 Prompt = str | Sequence[Message] | GenerationRequest
 """A text, the messages of a conversation, or a complete request."""
@@ -62,9 +64,14 @@ def request_of(prompt: Prompt, media: Sequence[Content], options: AnswerOptions)
 
 
 def user_message(text: str, media: Iterable[Content]) -> Message:
-    """Return a user's message: the media first, as in the training data, then the text."""
+    """Return a user's message, see `user_parts`."""
+    return Message("user", user_parts(text, media))
+
+
+def user_parts(text: str, media: Iterable[Item]) -> tuple[Item | str, ...]:
+    """Return the parts of a user's turn: the media first, as in the training data, then the text, if there is any."""
     parts = tuple(media)
-    return Message("user", (*parts, text) if text or not parts else parts)
+    return (*parts, text) if text or not parts else parts
 
 
 def decoder_options_of(

@@ -87,7 +87,6 @@ class Client:
         check_timeout("answer_timeout", answer_timeout)
         proxy = os.environ.get("MOTET_PROXY", "") if proxy is None else proxy
         self._connection = Connection(address, credentials, metadata or {}, timeout, proxy)
-        self._peer = self._connection.peer
         self._answer_timeout = answer_timeout
         self._retries = retries
         self._generations = generation_service_pb2_grpc.GenerationServiceStub(self._connection.channel)
@@ -135,7 +134,7 @@ class Client:
         self._connection.check()
         message = convert.request_to_proto(await self._prepare(request))
         timeout = None if request.timeout is None or request.detach else request.timeout + _TIMEOUT_MARGIN
-        checker = EventChecker(self._peer)
+        checker = EventChecker(self._connection.peer)
         try:
             call = self._connection.stream(self._generations.Generate, message, timeout)
             async with aclosing(self._events(call, checker)) as events:
@@ -143,7 +142,7 @@ class Client:
                     yield event
             if checker.done:
                 return
-            raise FaultError(f"{self._peer} ended the stream before the generation was done")
+            raise FaultError(f"{self._connection.peer} ended the stream before the generation was done")
         except RetryableError as error:
             if not (checker.generation and request.detach and error.reason is Reason.WORKER_LOST):
                 raise
@@ -157,7 +156,7 @@ class Client:
         Closing the iterator does not cancel the generation. Raise `NotFoundError` for an unknown name.
         """
         check_range("after_sequence", after_sequence, 0, MAX_INT64)
-        checker = EventChecker(self._peer, after_sequence)
+        checker = EventChecker(self._connection.peer, after_sequence)
         async with aclosing(self._watch(name, checker, retry=False)) as events:
             async for event in events:
                 yield event

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 from motet.answers.answer import Answer, MediaPart, Part
 from motet.answers.answer_stream import AnswerStream
 from motet.answers.history import History, HistoryPart, StoredMedia
-from motet.answers.options import AnswerOptions
+from motet.answers.options import AnswerOptions, user_parts
 from motet.core.errors import RequestError
 from motet.core.media import Media
 
@@ -43,9 +43,7 @@ class Conversation:
         self, prompt: str, media: Sequence[Media] = (), **options: Unpack[AnswerOptions]
     ) -> AsyncIterator[AnswerStream]:
         """Yield the answer to a prompt as a stream, see `Client.stream`. It must be read to its end."""
-        parts: list[HistoryPart] = [StoredMedia(item, await self._client.upload(item)) for item in media]
-        if prompt or not parts:
-            parts.append(prompt)
+        parts = user_parts(prompt, [StoredMedia(item, await self._client.upload(item)) for item in media])
         async with AsyncExitStack() as stack:
             stream = await self._send(stack, parts, {**self._options, **options})
             yield stream

@@ -61,12 +61,12 @@ class Servicer(Protocol):
         ...
 
 
-async def _no_cleanup() -> None:
-    """Do nothing: most servers have no work that outlives their calls."""
+async def no_cleanup() -> None:
+    """Do nothing: most services have no work that outlives their calls."""
 
 
-def _no_final_message() -> None:
-    """Do nothing: the calls of most servers end with their status."""
+def no_final_message() -> None:
+    """Do nothing: the calls of most services end with their status."""
 
 
 class Server:
@@ -87,8 +87,8 @@ class Server:
         reflection: bool = False,
         credentials: grpc.ServerCredentials | None = None,
         allow_insecure: bool = False,
-        finish: Callable[[], Awaitable[None]] = _no_cleanup,
-        interrupt: Callable[[], None] = _no_final_message,
+        finish: Callable[[], Awaitable[None]] = no_cleanup,
+        interrupt: Callable[[], None] = no_final_message,
         readiness: Readiness = dict,
     ) -> None:
         self.limiter = limiter or ConcurrencyLimiter()

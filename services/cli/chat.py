@@ -63,7 +63,8 @@ class Chat:
         self._motet = motet
         self._options = options
         self._folder = OutputFolder(folder)
-        self._conversation = ChatConversation()
+        self.conversation = ChatConversation()
+        """The history, and the attachments of the next turn."""
 
     async def process(self, line: str) -> Exit:
         """Answer a prompt or run a command. Raises `MotetError`, and leaves the conversation unchanged then."""
@@ -72,7 +73,7 @@ class Chat:
         command, _, argument = line[1:].partition(" ")
         argument = argument.strip()
         if command == "reset":
-            await self._conversation.reset(self._motet)
+            await self.conversation.reset(self._motet)
         elif command == "help":
             print(HELP)
         elif command == "attach" or command in _MODALITIES:
@@ -87,21 +88,21 @@ class Chat:
             path = path_of(name)
         except typer.BadParameter as error:
             raise RequestError(error.message) from None
-        artifact = await self._conversation.attach(read_attachment(path, modality), self._motet)
+        artifact = await self.conversation.attach(read_attachment(path, modality), self._motet)
         print_status(f"{name} is attached: {artifact.modality}, {artifact.size_bytes:,} bytes")
 
     async def _answer(self, prompt: str) -> Exit:
         while True:
-            request = self._options.request(self._conversation.messages(prompt))
+            request = self._options.request(self.conversation.messages(prompt))
             try:
                 with screen_for(self._folder.path) as screen:
                     delivery = await deliver(self._motet, request, self._folder, screen)
                 break
             except RequestError as error:
-                if not self._conversation.recover(error):
+                if not self.conversation.recover(error):
                     raise
         if delivery.parts:
-            self._conversation.add_turns(prompt, delivery)
+            self.conversation.add_turns(prompt, delivery)
         if delivery.generation.error is not None:
             print_error(delivery.generation.error)
         return exit_of(delivery.generation)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from motet.answers.history import History, HistoryPart, StoredMedia
+from motet.answers.history import History, StoredMedia
+from motet.answers.options import user_parts
 from motet.core.errors import NotFoundError, RequestError
 from motet.core.events import Artifact
 from motet.core.request import Message
@@ -29,7 +30,7 @@ class ChatConversation:
 
     def messages(self, prompt: str) -> tuple[Message, ...]:
         """Return the messages of a request: all turns, then the prompt with its attachments."""
-        return self._history.messages(self._parts(prompt))
+        return self._history.messages(user_parts(prompt, self._attached))
 
     def recover(self, error: RequestError) -> bool:
         """Return whether a retry can succeed, because it sends expired media as bytes or leaves out old exchanges."""
@@ -39,7 +40,7 @@ class ChatConversation:
         """Add the user's turn and the answer to the history."""
         complete = self._history.left_out == 0
         answer = [part if isinstance(part, str) else StoredMedia(part.media, part.artifact) for part in delivery.parts]
-        self._history.add(self._parts(prompt), [part for part in answer if part])
+        self._history.add(user_parts(prompt, self._attached), [part for part in answer if part])
         self._attached.clear()
         if complete and self._history.left_out:
             print_status("the conversation reached the server's limits: its oldest exchanges are left out from now on")
@@ -52,7 +53,3 @@ class ChatConversation:
                 await motet.delete(artifact.name)
         self._history = History()
         self._attached.clear()
-
-    def _parts(self, prompt: str) -> tuple[HistoryPart, ...]:
-        # The media come before the text, as in the training data.
-        return (*self._attached, prompt) if prompt or not self._attached else tuple(self._attached)

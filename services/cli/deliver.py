@@ -44,7 +44,7 @@ async def deliver(motet: Motet, request: GenerationRequest, folder: OutputFolder
                         path = paths[started.part_id] = folder.reserve(started.modality, started.media_type)
                     case PartDone() as done if isinstance(part, MediaPart):
                         path = paths[done.part_id]
-                        folder.write(path, part.content.data)
+                        folder.write(path, part.data)
                         file = saved[part.index] = SavedMedia(part.modality, path, part.content, done.artifact)
                 screen.show(event, path, file)
                 if isinstance(event.payload, Done):

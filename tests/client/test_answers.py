@@ -307,6 +307,11 @@ async def test_the_environment_names_the_server(address: str, monkeypatch: pytes
         assert client._connection.peer == "Motet at localhost:50050"
 
 
+async def test_an_empty_address_is_not_this_machine() -> None:
+    with pytest.raises(SettingsError, match="'' is not an address"):
+        Client("")
+
+
 def test_media_come_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"picture")
 

@@ -72,9 +72,9 @@ async def test_a_chat_continues_when_its_media_expired(picture: Path, tmp_path: 
     async with embedded(Factory.of_toys()) as motet:
         chat = Chat(motet, RequestOptions(only=frozenset()), tmp_path / "out")
         await chat.process(f"/attach {picture}")
-        for media in chat._conversation._attached:
-            assert media.artifact is not None
-            await motet.delete(media.artifact.name)
+        (attached, _) = chat.conversation.messages("what is this?")[-1].parts
+        assert isinstance(attached, ArtifactName)
+        await motet.delete(attached.name)
 
         assert await chat.process("what is this?") is Exit.OK
 
@@ -89,7 +89,7 @@ async def test_a_chat_goes_on_at_the_limits_of_the_server_and_says_so_once(
         for number in range(6):
             await chat.process(f"/attach {picture}")
             assert await chat.process(f"prompt {number}") is Exit.OK
-        messages = chat._conversation.messages("next")
+        messages = chat.conversation.messages("next")
 
     # Each exchange has an attachment, and only one attachment is allowed.
     assert [message.parts[-1] for message in messages if message.role == "user"] == ["prompt 5", "next"]
@@ -105,7 +105,7 @@ async def test_media_that_the_assistant_made_do_not_shorten_a_chat(
         for number in range(3):
             assert await chat.process(f"prompt {number}") is Exit.OK
 
-        assert len(chat._conversation.messages("next")) == 7
+        assert len(chat.conversation.messages("next")) == 7
 
 
 async def test_a_refused_turn_is_not_part_of_the_conversation(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ async def test_a_refused_turn_is_not_part_of_the_conversation(tmp_path: Path) ->
         with pytest.raises(RequestError, match="smell"):
             await chat.process("hello")
 
-    assert len(chat._conversation.messages("again")) == 1
+    assert len(chat.conversation.messages("again")) == 1
 
 
 async def test_a_cut_answer_is_reported_and_stays_in_the_conversation(
@@ -127,7 +127,7 @@ async def test_a_cut_answer_is_reported_and_stays_in_the_conversation(
     assert await chat.process("a story, please") is Exit.PARTIAL
 
     assert "the answer was cut after 9 tokens; raise max_output_tokens (LIMIT_EXCEEDED)" in capsys.readouterr().err
-    assert [message.parts for message in chat._conversation.messages("on")][1] == ("Once upon",)
+    assert [message.parts for message in chat.conversation.messages("on")][1] == ("Once upon",)
 
 
 def test_a_chat_works_in_a_pipe_and_numbers_its_files(tmp_path: Path, picture: Path) -> None:
