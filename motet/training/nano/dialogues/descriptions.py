@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from motet.training.nano.dialogues.dialogue import ContextText, DialoguePart, TextWithAlternatives
@@ -55,11 +57,10 @@ def continued(part: DialoguePart) -> DialoguePart:
             return part
 
 
-def yes_no_question(thing: Thing, rng: np.random.Generator) -> tuple[str, str]:
-    """Return a yes-or-no question about a thing's subject, and its answer."""
+def yes_no_question(thing: Thing, templates: Sequence[str], rng: np.random.Generator) -> tuple[str, str]:
+    """Return a yes-or-no question about a thing's subject, and its answer. {g} in a template is the guess."""
     same = rng.random() < 0.5
     others = [other.subject for other in things_without_manner(thing.modality) if other.subject != thing.subject]
     guess = thing.subject if same else pick(rng, others)
-    phrase = pick(rng, ("Is this {g}?", "Is it {g}?", "Do you recognise {g}?", "Is that {g}?", "{g}?", "Is there {g}?"))
-    question = capitalized(phrase.format(g=with_article(guess)))
+    question = capitalized(pick(rng, templates).format(g=with_article(guess)))
     return question, f"{'Yes' if same else 'No'}, it is {with_article(thing.subject)}."

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from motet.core.workers import Role
 from motet.training.nano.world.world import Thing
 
@@ -45,6 +47,13 @@ Dialogue = tuple[Utterance, ...]
 def exchange(question: Sequence[DialoguePart], answer: Sequence[DialoguePart]) -> Dialogue:
     """Return one turn of the user and one of the assistant."""
     return Utterance("user", tuple(question)), Utterance("assistant", tuple(answer))
+
+
+def with_media(attached: Sequence[Thing], text: str, rng: np.random.Generator) -> tuple[DialoguePart, ...]:
+    """Return a user's parts: the media, usually before the text."""
+    if not text:
+        return tuple(attached)
+    return (text, *attached) if rng.random() < 0.2 else (*attached, text)
 
 
 def plain_text(part: DialoguePart) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from motet.training.nano.dialogues.kinds.edge_phrases import ANIMATION_REQUESTS
 from motet.training.nano.dialogues.phrases import (
     BACKGROUND_CHANGES,
     INSTRUMENT_CHANGES,
@@ -57,6 +58,8 @@ def follow_up(thing: Thing, test_split: bool, rng: np.random.Generator) -> tuple
             return _after_picture(thing, test_split, rng)
         case "audio":
             return _after_sound(thing, test_split, rng)
+        case "animation":
+            return animation_request(thing.subject, thing.manner, rng, test_split)
         case _:
             return _after_clip(thing, test_split, rng)
 
@@ -67,7 +70,7 @@ def _after_picture(thing: Thing, test_split: bool, rng: np.random.Generator) -> 
         sound = _choose([Thing("audio", thing.subject, register) for register in REGISTERS], test_split, rng)
         return pick(rng, _SOUNDS_OF_INSTRUMENT).format(r=with_article(sound.manner)), sound
     if chance < 0.3:
-        return _motion_request(thing, test_split, rng)
+        return animation_request(thing.subject, "", rng, test_split)
     if chance < 0.75:
         backgrounds = [Thing("image", thing.subject, colour) for colour in BACKGROUNDS if colour != thing.manner]
         requested = _choose(backgrounds, test_split, rng)
@@ -110,6 +113,21 @@ def _motion_request(thing: Thing, test_split: bool, rng: np.random.Generator) ->
     requested = _choose(options, test_split, rng) if is_mover else options[int(rng.integers(len(options)))]
     verb, motion = pick(rng, MOTION_VERBS[requested.manner]), pick(rng, MOTION_WORDS[requested.manner])
     return pick(rng, MOTION_CHANGES).format(v=verb, m=motion), requested if is_mover else "video"
+
+
+def animation_request(
+    noun: str, last_motion: str, rng: np.random.Generator, test_split: bool = False, explicit: bool = False
+) -> tuple[str, Thing]:
+    """Return a request to animate a picture of the noun in another motion than the last one, and the animation.
+
+    An `explicit` request names the picture.
+    """
+    options = [Thing("animation", noun, motion) for motion in MOTIONS if motion != last_motion]
+    requested = _choose(options, test_split, rng)
+    verb, motion = pick(rng, MOTION_VERBS[requested.manner]), pick(rng, MOTION_WORDS[requested.manner])
+    named = noun if rng.random() < 0.3 else pick(rng, ("picture", "image", "drawing"))
+    template = pick(rng, [each for each in ANIMATION_REQUESTS if "{x}" in each or not explicit])
+    return template.format(v=verb, m=motion, x=named), requested
 
 
 def _background_request(templates: tuple[str, ...], requested: Thing, rng: np.random.Generator) -> str:

@@ -5,7 +5,7 @@ Attached media and signal runs are things. The dialogues do not depend on the lo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -21,13 +21,15 @@ from motet.training.nano.dialogues.dialogue import (
     Dialogue,
     DialoguePart,
     exchange,
+    with_media,
 )
 from motet.training.nano.dialogues.follow_ups import follow_up
 from motet.training.nano.dialogues.phrases import pick
-from motet.training.nano.dialogues.questions import QUESTIONS
+from motet.training.nano.dialogues.questions import CHECKS, QUESTIONS
 from motet.training.nano.dialogues.refusals import REFUSALS
 from motet.training.nano.dialogues.requests import (
     MediaRequest,
+    answers,
     combined_prompt,
     complete_request,
     open_request,
@@ -48,9 +50,6 @@ from motet.training.nano.world.world import (
     with_article,
 )
 
-_KINDS = ("requests", "question", "mixed", "follow_up", "chat", "small_talk", "several")
-_ODDS = (0.40, 0.20, 0.09, 0.07, 0.16, 0.05, 0.03)
-
 
 class DialogueGenerator:
     """A generator of dialogues about the things of the training split, or of the test split (the held-out things)."""
@@ -60,9 +59,8 @@ class DialogueGenerator:
         self._things = {name: things_of_split(name, test_split) for name in MODALITIES}
         self._answers = UnbiasedAnswers(test_split)
 
-    def dialogue(self, rng: np.random.Generator, kind: str | None = None) -> Dialogue:
-        """Return a dialogue of a kind, or of a random kind. The result depends on `rng` only."""
-        kind = kind or str(rng.choice(_KINDS, p=_ODDS))
+    def dialogue(self, rng: np.random.Generator, kind: str) -> Dialogue:
+        """Return a dialogue of a kind. The result depends on `rng` only."""
         match kind:
             case "requests":
                 return self.requests(rng)
@@ -81,7 +79,7 @@ class DialogueGenerator:
             case "caption":
                 return self.caption(rng)
             case _:
-                return _small_talk(rng)
+                return small_talk(rng)
 
     def requests(self, rng: np.random.Generator, complete: bool = False) -> Dialogue:
         """Return one prompt with one to four requests, and the answer.
@@ -89,25 +87,25 @@ class DialogueGenerator:
         `complete` requests name both attributes of known things.
         """
         count = int(rng.choice([1, 2, 3, 4], p=[0.42, 0.28, 0.2, 0.1]))
-        requests = [self._request(rng, complete) for _ in range(count)]
-        return exchange((with_typing_noise(combined_prompt(requests, rng), rng),), _answer(requests))
+        requests = [self.request(rng, complete) for _ in range(count)]
+        return exchange((with_typing_noise(combined_prompt(requests, rng), rng),), answers(requests))
 
     def question(self, rng: np.random.Generator) -> Dialogue:
         """Return a medium with a question about it, and the answer."""
-        thing, text, reply = self._question_about_thing(rng)
+        thing, text, reply = self.question_about_thing(rng)
         if rng.random() < 0.03:
             text = ""
-        return exchange(_with_media([thing], with_typing_noise(text, rng), rng), reply)
+        return exchange(with_media([thing], with_typing_noise(text, rng), rng), reply)
 
     def mixed(self, rng: np.random.Generator) -> Dialogue:
         """Return a medium, sometimes a question about it, and requests that do not refer to it."""
         count = int(rng.choice([1, 2, 3], p=[0.55, 0.25, 0.2]))
-        requests = [self._request(rng, complete=True) for _ in range(count)]
+        requests = [self.request(rng, complete=True) for _ in range(count)]
         prompt = combined_prompt(requests, rng)
         if rng.random() < 0.25:
             attached = self.thing(rng)
-            return exchange(_with_media([attached], with_typing_noise(prompt, rng), rng), _answer(requests))
-        thing, question, reply = self._question_about_thing(rng)
+            return exchange(with_media([attached], with_typing_noise(prompt, rng), rng), answers(requests))
+        thing, question, reply = self.question_about_thing(rng)
         conjunction = pick(rng, (" and ", ", then ", " Then ", " And ", " ", " and then "))
         if conjunction.strip():
             prompt = prompt[0].lower() + prompt[1:]
@@ -117,8 +115,8 @@ class DialogueGenerator:
         elif question[-1] not in ".?!":
             question = f"{question}."
         text = question + conjunction + prompt
-        parts = _with_media([thing], with_typing_noise(text, rng), rng)
-        return exchange(parts, (*reply, *_answer(requests, first=False)))
+        parts = with_media([thing], with_typing_noise(text, rng), rng)
+        return exchange(parts, (*reply, *answers(requests, first=False)))
 
     def describe(self, rng: np.random.Generator) -> Dialogue:
         """Return a medium and its description. These dialogues align the input projection."""
@@ -141,24 +139,29 @@ class DialogueGenerator:
         for _, (start, *rest) in described:
             reply += [continued(start) if reply else start, *rest]
         attached = [thing for thing, _ in described]
-        return exchange(_with_media(attached, with_typing_noise(question, rng), rng), reply)
+        return exchange(with_media(attached, with_typing_noise(question, rng), rng), reply)
 
     def thing(self, rng: np.random.Generator, modality: str | None = None) -> Thing:
         """Return a random thing of the split."""
         choices = self._things[modality or pick(rng, MODALITIES)]
         return choices[int(rng.integers(len(choices)))]
 
-    def _question_about_thing(self, rng: np.random.Generator) -> tuple[Thing, str, tuple[DialoguePart, ...]]:
-        """Return a thing, a question about it, and the answer."""
-        thing = self.thing(rng)
-        topic = str(rng.choice(["describe", "subject", "manner", "check"], p=[0.64, 0.13, 0.13, 0.1]))
+    def question_about_thing(
+        self,
+        rng: np.random.Generator,
+        modality: str | None = None,
+        questions: Mapping[str, Mapping[str, tuple[str, ...]]] = QUESTIONS,
+    ) -> tuple[Thing, str, tuple[DialoguePart, ...]]:
+        """Return a thing, a question about it, and the answer. `questions` are those of the table `QUESTIONS`."""
+        thing = self.thing(rng, modality)
+        topic = str(rng.choice(["describe", "subject", "manner", "check"], p=[0.58, 0.13, 0.13, 0.16]))
         if topic == "check":
             thing = self._answers.without_manner(thing)
-            question, answer = yes_no_question(thing, rng)
+            question, answer = yes_no_question(thing, questions[thing.modality].get("check", CHECKS), rng)
             return thing, question, (answer,)
         if topic != "describe" and not self._test_split and rng.random() < 0.5:
             thing = replace(thing, **{"manner" if topic == "subject" else "subject": ANY})
-        question = pick(rng, QUESTIONS[thing.modality][topic])
+        question = pick(rng, questions[thing.modality][topic])
         question = punctuated(capitalized(question) if rng.random() < 0.7 else question, rng)
         if topic == "describe":
             thing, reply = self._answers.description(thing, rng)
@@ -168,16 +171,17 @@ class DialogueGenerator:
             return thing, question, (start, self._answers.text(thing, lambda other: manner_sentence(other)[1]), end)
         return thing, question, (self._answers.text(thing, lambda other: f"It is {with_article(other.subject)}."),)
 
-    def _request(self, rng: np.random.Generator, complete: bool = False) -> MediaRequest:
+    def request(self, rng: np.random.Generator, complete: bool = False) -> MediaRequest:
+        """Return one request. A `complete` one names both attributes of a known thing."""
         thing = self.thing(rng)
         chance = rng.random()
-        if complete or chance < 0.78:
+        if complete or chance < 0.75:
             return complete_request(thing, rng)
-        if chance < 0.88:
+        if chance < 0.84:
             return subject_request(thing, rng)
-        if chance < 0.90:
+        if chance < 0.86:
             return open_request(thing.modality, rng)
-        if chance < 0.92:
+        if chance < 0.88:
             return unknown_background_request(self.thing(rng, "image"), rng)
         return unknown_subject_request(thing, rng)
 
@@ -192,25 +196,25 @@ class DialogueGenerator:
                 thing = self._answers.without_manner(thing)
             else:
                 thing = self._answers.with_unbiased_subject(thing, rng)
-        parts = _with_media([thing], with_typing_noise(with_courtesy(text, rng), rng), rng)
+        parts = with_media([thing], with_typing_noise(with_courtesy(text, rng), rng), rng)
         return exchange(parts, _presentation_or_refusal(requested))
 
     def _chat(self, rng: np.random.Generator) -> Dialogue:
         """Return two or three exchanges. Each refers to the previous one, or is small talk or a new request."""
         if rng.random() < 0.5:
             request = complete_request(self.thing(rng), rng)
-            dialogue = exchange((with_typing_noise(combined_prompt([request], rng), rng),), _answer([request]))
+            dialogue = exchange((with_typing_noise(combined_prompt([request], rng), rng),), answers([request]))
             thing = request.thing
         else:
             thing = self.thing(rng)
             question = punctuated(capitalized(pick(rng, QUESTIONS[thing.modality]["describe"])), rng)
             # The next exchange needs the thing with both attributes, so this answer must not be learned.
             answer = ContextText("".join(description(thing)))
-            dialogue = exchange(_with_media([thing], with_typing_noise(question, rng), rng), (answer,))
+            dialogue = exchange(with_media([thing], with_typing_noise(question, rng), rng), (answer,))
         for _ in range(1 + int(rng.random() < 0.35)):
             chance = rng.random()
             if thing is None or chance < 0.12:
-                dialogue += _small_talk(rng, later_turn=True)
+                dialogue += small_talk(rng, later_turn=True)
             elif chance < 0.25:
                 dialogue += self.requests(rng, complete=True)
                 thing = None
@@ -227,21 +231,7 @@ def _presentation_or_refusal(requested: Thing | str) -> tuple[DialoguePart, ...]
     return (presentation(requested), requested) if isinstance(requested, Thing) else (REFUSALS[requested],)
 
 
-def _answer(requests: Sequence[MediaRequest], first: bool = True) -> tuple[DialoguePart, ...]:
-    parts: list[DialoguePart] = []
-    for i, request in enumerate(requests):
-        parts += request.answer(first=first and i == 0)
-    return tuple(parts)
-
-
-def _with_media(attached: Sequence[Thing], text: str, rng: np.random.Generator) -> tuple[DialoguePart, ...]:
-    """Return a user's parts: the media, usually before the text."""
-    if not text:
-        return tuple(attached)
-    return (text, *attached) if rng.random() < 0.2 else (*attached, text)
-
-
-def _small_talk(rng: np.random.Generator, later_turn: bool = False) -> Dialogue:
+def small_talk(rng: np.random.Generator, later_turn: bool = False) -> Dialogue:
     """Return small talk. A `later_turn` has no question about a missing attachment."""
     replies = [reply for reply in SMALL_TALK if not (later_turn and reply == NOTHING_ATTACHED)]
     reply = THANKS if later_turn and rng.random() < 0.5 else pick(rng, replies)

@@ -1,4 +1,4 @@
-"""Questions about an attached medium."""
+"""Questions about attached media, at once or some turns later, and about the media of the model itself."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ from collections.abc import Mapping
 
 from motet.training.nano.dialogues.phrases import split_phrases
 
+# Yes-or-no questions. {g} is the guess, with its article.
+CHECKS = split_phrases(
+    """is this {g}?|is it {g}?|do you recognise {g}?|is that {g}?|{g}?|is there {g}?|it is {g}, right?
+    this is {g}, isn't it?|could it be {g}?|is it perhaps {g}?|am I right that it is {g}?
+    I think it is {g}. am I right?|do you see {g}?"""
+)
 # Questions by the modality of the medium, then by the attribute that the answer names ("describe": both attributes).
 QUESTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "image": {
@@ -77,4 +83,106 @@ QUESTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             how is it moving?|is it moving?"""
         ),
     },
+}
+
+# Questions about a medium of an earlier turn. "check" has yes-or-no questions.
+LATER_QUESTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "image": {
+        "describe": split_phrases(
+            """what was in the picture?|what was in my picture?|what was in the picture I sent?|describe my picture
+            what did my picture show?|what was on the image?|what did you see in the picture?|describe the first picture
+            what is in the picture I attached?|back to my picture: what was in it?|what was the picture of?
+            what do you see in my picture?|tell me about the picture I sent|remember my picture? what was in it?
+            now describe the picture I sent you|what was in the image from before?
+            what is on the picture from earlier?"""
+        ),
+        "subject": split_phrases(
+            """what object was in the picture?|which thing was in my picture?|what object did I send?
+            which object was it in the picture?|name the object in my picture|what was the object in the image?"""
+        ),
+        "manner": split_phrases(
+            """what colour was the background of my picture?|which background did my picture have?
+            what was the background of the picture?|which colour was behind it in my picture?
+            what color was the background of the picture I sent?|what was the background colour in my image?"""
+        ),
+        "check": split_phrases(
+            """was it {g} in the picture?|was there {g} in my picture?|was my picture of {g}?|did my picture show {g}?
+            is it {g} in my picture?|is {g} in the picture I sent?|did I send {g}?"""
+        ),
+    },
+    "audio": {
+        "describe": split_phrases(
+            """what was the sound?|what was my sound?|what did you hear in my recording?|describe my recording
+            what was the sound I sent?|what was in my recording?|what did my recording sound like?
+            describe the sound I sent|what was playing in the recording?
+            back to my sound: what was it?|what do you hear in my sound?
+            tell me about the sound from before|what was on the recording from earlier?
+            describe the sound from before"""
+        ),
+        "subject": split_phrases(
+            """which instrument was it?|which instrument was in my recording?|what instrument did I send?
+            name the instrument in my recording|which instrument played in the recording?
+            what was the instrument in the sound I sent?"""
+        ),
+        "manner": split_phrases(
+            """was my note high or low?|how high was the note I sent?|which register was my recording in?
+            was the note in my recording low, middle or high?|was the sound I sent high or low?"""
+        ),
+        "check": split_phrases(
+            """was it {g} in the recording?|was my sound {g}?|did you hear {g} in my recording?|was that sound {g}?
+            is it {g} in my recording?|did I send {g}?"""
+        ),
+    },
+    "video": {
+        "describe": split_phrases(
+            """what was in the clip?|what happened in my video?|what happened in the clip I sent?|describe my video
+            what was in the video I sent?|describe my clip|what did my clip show?|what was going on in my video?
+            back to my clip: what happened?|what happens in the video I attached?|tell me about the clip from before
+            what did you see in my video?|remember my video? what happened in it?|describe the video from earlier"""
+        ),
+        "subject": split_phrases(
+            """what was moving in the clip?|which object was in my video?|what object did I send?
+            which thing was it in my clip?|name the object in my video|who moved in the video?"""
+        ),
+        "manner": split_phrases(
+            """how did it move in my clip?|which way did it move in the video?|what did it do in my video?
+            what was the motion in my clip?|how was it moving in the video I sent?"""
+        ),
+        "check": split_phrases(
+            """was it {g} in the clip?|was there {g} in my video?|did my clip show {g}?|is it {g} in my video?
+            was that {g} in the video?|did I send {g}?"""
+        ),
+    },
+}
+# Questions about the media of the model itself: "any" fits every modality.
+OWN_WORK_QUESTIONS: Mapping[str, tuple[str, ...]] = {
+    "any": split_phrases(
+        """what was that?|what was that|what is that?|what did you make?|what did you just make?|what have you made?
+        what is this?|what was this?|what did you just do?|tell me what you made|what did I get?|describe what you made
+        describe your work|what was it?|what am I looking at?|what have you just made for me?|and what is that?
+        what did you send me?|explain what you made"""
+    ),
+    "image": split_phrases(
+        """what did you draw?|what is in your picture?|what was in your picture?|describe your picture
+        which picture did you make?|what have you drawn?|what did you paint?|what is on the picture you made?
+        what was the picture you drew?|describe your drawing|what is in the picture you just drew?"""
+    ),
+    "audio": split_phrases(
+        """what did you play?|what was your sound?|what was that sound?|describe your sound|which note did you play?
+        what have you played?|what was the sound you made?|what was that note?|what did I just hear?
+        what did you play for me?"""
+    ),
+    "video": split_phrases(
+        """what was in your clip?|what happened in your clip?|describe your clip|which clip did you make?
+        what did you film?|what happens in your video?|what was that clip?|what is in the video you made?
+        describe your video|what was in the video you made?"""
+    ),
+    "animation": split_phrases(
+        """what was in your animation?|describe your animation|what did you animate?|what was that animation?
+        what does your animation show?|what happens in your animation?"""
+    ),
+    "film": split_phrases(
+        """what was in your film?|describe your film|what was that film?|what is your film made of?
+        what does your film show?"""
+    ),
 }

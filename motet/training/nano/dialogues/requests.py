@@ -21,8 +21,9 @@ from motet.training.nano.dialogues.phrases import (
     split_phrases,
     subject_phrase,
 )
-from motet.training.nano.dialogues.refusals import NO_BACKGROUND, REFUSALS, UNKNOWN_BACKGROUNDS, UNKNOWN_SUBJECTS
+from motet.training.nano.dialogues.refusals import NO_BACKGROUND, REFUSALS, UNKNOWN_BACKGROUNDS
 from motet.training.nano.dialogues.sentences import capitalized, punctuated, with_courtesy
+from motet.training.nano.dialogues.unknown_things import unknown_subject
 from motet.training.nano.world.world import Thing, held_out, with_article
 
 # The model's choice of a missing manner. The second applies if the first is held out.
@@ -32,7 +33,13 @@ _DEFAULT_THINGS = {
     "audio": Thing("audio", "flute", "middle"),
     "video": Thing("video", "rocket", "moving up"),
 }
-_PRESENTATIONS = {"image": "Here is {c}.", "audio": "This is {c}.", "video": "Here you see {c}."}
+_PRESENTATIONS = {
+    "image": "Here is {c}.",
+    "audio": "This is {c}.",
+    "video": "Here you see {c}.",
+    "animation": "Here it is {m}.",
+    "film": "Here is {c}.",
+}
 _DEFAULT_MANNER_PRESENTATIONS: Mapping[str, str] = {
     "image": "You named no background, so here is {c}.",
     "audio": "You named no register, so this is {c}.",
@@ -95,7 +102,7 @@ def _continuation(sentence: str) -> str:
 
 def presentation(thing: Thing) -> str:
     """Return the sentence that presents a thing."""
-    return _PRESENTATIONS[thing.modality].format(c=thing.caption)
+    return _PRESENTATIONS[thing.modality].format(c=thing.caption, m=thing.manner)
 
 
 def complete_request(thing: Thing, rng: np.random.Generator) -> MediaRequest:
@@ -135,7 +142,7 @@ def open_request(modality: str, rng: np.random.Generator) -> MediaRequest:
 
 def unknown_subject_request(thing: Thing, rng: np.random.Generator) -> MediaRequest:
     """Return a request for a subject outside the world, in the thing's manner. The answer is a refusal."""
-    unknown = Thing(thing.modality, pick(rng, UNKNOWN_SUBJECTS[thing.modality]), thing.manner)
+    unknown = Thing(thing.modality, unknown_subject(thing.modality, rng), thing.manner)
     subject_only = rng.random() < 0.5
     named = subject_phrase(unknown, rng) if subject_only else phrase(unknown, rng)
     sentence = _naming_modality(REQUESTS[thing.modality], thing.modality, rng).format(p=named)
@@ -150,6 +157,14 @@ def unknown_background_request(thing: Thing, rng: np.random.Generator) -> MediaR
     sentence = pick(rng, REQUESTS["image"]).format(p=named)
     entry = pick(rng, LIST_ENTRIES["image"]).format(p=named)
     return MediaRequest(sentence, entry, NO_BACKGROUND.format(c=chosen.caption), chosen)
+
+
+def answers(requests: Sequence[MediaRequest], first: bool = True) -> tuple[DialoguePart, ...]:
+    """Return the answer to all requests. If not `first`, the answer continues an earlier sentence."""
+    parts: list[DialoguePart] = []
+    for i, request in enumerate(requests):
+        parts += request.answer(first=first and i == 0)
+    return tuple(parts)
 
 
 def combined_prompt(requests: Sequence[MediaRequest], rng: np.random.Generator) -> str:

@@ -28,7 +28,7 @@ from motet.models.model_folder import ModelFolder
 from motet.training.loop import Schedule, TrainingLoop, load_weights, newest_checkpoint
 from motet.training.nano.data.embedding_bank import EmbeddingBank
 from motet.training.nano.data.token_batches import DialogueTokenizer, TokenizedDialogue, draw_batch
-from motet.training.nano.dialogues.generator import DialogueGenerator
+from motet.training.nano.dialogues.mixture import DialogueMixture
 from motet.training.nano.recipes.alignment_model import RUN_LENGTHS, AlignmentModel, nano_projections
 from motet.training.nano.recipes.base_language_model import MAX_LENGTH
 from motet.training.nano.recipes.encoder import NANO
@@ -57,7 +57,7 @@ def losses(
     rng: np.random.Generator,
 ) -> dict[str, Tensor]:
     """Return the losses over one batch of new dialogues of the stage."""
-    dialogues = DialogueGenerator()
+    dialogues = DialogueMixture()
     kinds, odds = list(stage.dialogue_odds), np.array(list(stage.dialogue_odds.values()))
 
     def draw_sequence(rng: np.random.Generator) -> TokenizedDialogue:

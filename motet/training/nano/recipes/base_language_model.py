@@ -26,7 +26,7 @@ from motet.models.llm.tokenizer import Tokenizer
 from motet.training.loop import Schedule, TrainingLoop, load_weights
 from motet.training.nano.data.token_batches import IGNORED, DialogueTokenizer, TokenBatch, draw_batch
 from motet.training.nano.dialogues.dialogue import plain_text
-from motet.training.nano.dialogues.generator import DialogueGenerator
+from motet.training.nano.dialogues.mixture import DialogueMixture
 
 VOCABULARY = 1500
 # Largest length of a sequence, in tokens.
@@ -62,7 +62,7 @@ def train_tokenizer(path: Path, dialogues: int = 20_000) -> Tokenizer:
         trainer = tokenizers.trainers.BpeTrainer(
             vocab_size=VOCABULARY, initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(), show_progress=False
         )
-        generator = DialogueGenerator()
+        generator = DialogueMixture()
         texts = (
             f" {plain_text(part)}"
             for seed in range(dialogues)
@@ -94,7 +94,7 @@ def losses(
     model: LlamaForCausalLM, tokenizer: DialogueTokenizer, tokens: int, rng: np.random.Generator
 ) -> dict[str, Tensor]:
     """Return the loss over one batch of new dialogues."""
-    generator = DialogueGenerator()
+    generator = DialogueMixture()
     batch = draw_batch(lambda rng: tokenizer.tokenize(generator.dialogue(rng)), tokens, MAX_LENGTH, rng)
     with torch.autocast("cpu", torch.bfloat16):
         hidden = model.model(input_ids=batch.ids, use_cache=False).last_hidden_state

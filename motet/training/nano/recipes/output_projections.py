@@ -28,7 +28,7 @@ from motet.models.llm.projections import TextFcLayer
 from motet.training.loop import Schedule, TrainingLoop, load_weights
 from motet.training.nano.data.embedding_bank import EmbeddingBank
 from motet.training.nano.data.token_batches import DialogueTokenizer, pad
-from motet.training.nano.dialogues.generator import DialogueGenerator
+from motet.training.nano.dialogues.mixture import DialogueMixture
 from motet.training.nano.recipes.alignment import load_alignment_model
 from motet.training.nano.recipes.alignment_model import AlignmentModel, target_conditioning
 
@@ -51,7 +51,7 @@ class SignalRunStates:
         cls, model: AlignmentModel, tokenizer: DialogueTokenizer, embeddings: EmbeddingBank, modality: str, count: int
     ) -> SignalRunStates:
         """Compute at least `count` runs, from dialogues of several kinds."""
-        generator, rng = DialogueGenerator(), np.random.default_rng(0)
+        generator, rng = DialogueMixture(), np.random.default_rng(0)
         length = model.grammar.run_of(modality).length
         states: list[Tensor] = []
         embedded: list[Tensor] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from motet.training.nano.dialogues.mixture import SHARES
 from motet.training.stages import TrainingStage
 
 ENCODING = TrainingStage(
@@ -20,15 +21,7 @@ DECODING = TrainingStage(
 )
 INSTRUCTION = TrainingStage(
     name="instruction",
-    dialogue_odds={
-        "requests": 0.40,
-        "question": 0.20,
-        "mixed": 0.09,
-        "follow_up": 0.08,
-        "chat": 0.15,
-        "small_talk": 0.05,
-        "several": 0.03,
-    },
+    dialogue_odds=SHARES,
     # The output projections are trained last, on the hidden states of the model that this stage produces:
     # see `motet.training.nano.recipes.output_projections`.
     parts=frozenset({"vocabulary", "input_projection", "lora"}),

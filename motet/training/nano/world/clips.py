@@ -1,4 +1,7 @@
-"""Clips of the nano world: for two seconds a noun moves, grows, turns or rests on a white background."""
+"""Clips of the nano world: for two seconds a noun moves, grows, turns or rests.
+
+A clip has a white background. An animation of a picture begins with the picture and keeps its background.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.training.nano.world import pictures
-from motet.training.nano.world.world import CLIP_BACKGROUND
+from motet.training.nano.world.world import CLIP_BACKGROUND, MOTIONS
 
 FRAMES = 8
 FRAMES_PER_SECOND = 4
@@ -15,6 +18,10 @@ _REACH = 15.0
 _SIZE = 0.62
 # The scale of a turning noun. The noun stays just inside the frame at any angle.
 _TURNING_SIZE = 0.85
+# The path of the noun of an animated picture, in pixels, and its final size. A noun of a picture fills the frame, so it
+# leaves the frame in part.
+_ANIMATED_PATH = 20.0
+_ANIMATED_GROWTH = 1.35
 _DIRECTIONS = {
     "moving left": (-_REACH, 0.0),
     "moving right": (_REACH, 0.0),
@@ -34,6 +41,7 @@ def draw(
     grows from 0.4 to 1 of its size in a picture. A turning noun makes half a turn counterclockwise. Raise ValueError
     for an unknown motion.
     """
+    _check_motion(motion)
     return np.stack([_frame(noun, motion, style, scale, offset, t) for t in np.linspace(0, 1, FRAMES)])
 
 
@@ -46,6 +54,30 @@ def at_rest(noun: str, frame: int) -> Clip:
     return np.stack([picture] * FRAMES)
 
 
+def animate(
+    noun: str, background: str, motion: str, scale: float = 1.0, offset: tuple[float, float] = (0.0, 0.0)
+) -> Clip:
+    """Return an animation of the picture with these arguments, uint8 (8, 64, 64, 3). Its first frame is the picture.
+
+    A moving noun leaves its place, a growing one becomes a third larger, and a turning one makes half a turn
+    counterclockwise. Raise ValueError for an unknown motion.
+    """
+    _check_motion(motion)
+    x, y = (_ANIMATED_PATH / _REACH * step for step in _DIRECTIONS.get(motion, (0.0, 0.0)))
+    growth = _ANIMATED_GROWTH - 1 if motion == "growing" else 0.0
+    half_turn = 180.0 if motion == "turning" else 0.0
+    frames = []
+    for t in np.linspace(0, 1, FRAMES):
+        place = (offset[0] + x * t, offset[1] + y * t)
+        frames.append(pictures.draw(noun, background, "google", scale * (1 + growth * t), place, half_turn * t))
+    return np.stack(frames)
+
+
+def _check_motion(motion: str) -> None:
+    if motion not in MOTIONS:
+        raise ValueError(f"no motion is called {motion!r}: take one of motet.training.nano.world.world.MOTIONS")
+
+
 def _frame(noun: str, motion: str, style: str, scale: float, offset: tuple[float, float], t: float) -> pictures.Picture:
     size, (right, down), angle = _SIZE, offset, 0.0
     if motion in _DIRECTIONS:
@@ -53,8 +85,6 @@ def _frame(noun: str, motion: str, style: str, scale: float, offset: tuple[float
         right, down = right + x * (2 * t - 1), down + y * (2 * t - 1)
     elif motion == "growing":
         size = 0.4 + 0.6 * t
-    elif motion == "turning":
-        size, angle = _TURNING_SIZE, 180 * t
     else:
-        raise ValueError(f"no motion is called {motion!r}: take one of motet.training.nano.world.world.MOTIONS")
+        size, angle = _TURNING_SIZE, 180 * t
     return pictures.draw(noun, CLIP_BACKGROUND, style, size * scale, (right, down), angle)

@@ -118,9 +118,10 @@ ANY = "any"
 class Thing:
     """One combination: a modality and the values of its two attributes.
 
-    `image`: (noun, background); `audio`: (instrument, register); `video`: (noun, motion). The manner "" stands for
-    every manner without a name: a noun on another background, an instrument between two registers. An attribute that
-    is `ANY` is not of interest; the other one is.
+    `image`: (noun, background); `audio`: (instrument, register); `video`: (noun, motion); `animation`: the motion of a
+    picture of the noun; `film`: a clip with a sound, see `FILM`. The manner "" stands for every manner without a name:
+    a noun on another background, an instrument between two registers. An attribute that is `ANY` is not of interest;
+    the other one is.
     """
 
     modality: str
@@ -129,7 +130,13 @@ class Thing:
 
     @property
     def caption(self) -> str:
-        """The name of the thing. Training captions and conditioning are made from it."""
+        """The name of the thing. Training captions and conditioning are made from it.
+
+        The caption of an animation does not name the noun, because the picture shows it. So an animation needs no
+        recognition of the picture, and pictures of unknown things can move.
+        """
+        if self.modality == "animation":
+            return f"a thing {self.manner}"
         if self.manner in ("", ANY):
             return with_article(self.subject)
         if self.subject == ANY:
@@ -152,8 +159,11 @@ _ATTRIBUTES = {
     "image": (tuple(NOUNS), tuple(BACKGROUNDS)),
     "audio": (tuple(INSTRUMENTS), tuple(REGISTERS)),
     "video": (MOVERS, MOTIONS),
+    "animation": (tuple(NOUNS), MOTIONS),
 }
-MODALITIES = tuple(_ATTRIBUTES)
+MODALITIES = ("image", "audio", "video")
+FILM = Thing("film", "film with sound", "")
+"""A clip or an animation, joined with a sound. It has no attributes of its own."""
 
 
 def things(modality: str) -> list[Thing]:
@@ -189,8 +199,9 @@ def held_out(thing: Thing) -> bool:
     """Return True if no part of the bundle is trained on this combination.
 
     Each subject has at most one or two held-out manners. The training split contains every subject and every manner.
+    An animation is held out if the clip of its noun in this motion is, so the denoiser of both trains on neither.
     """
-    subjects, manners = _ATTRIBUTES[thing.modality]
+    subjects, manners = _ATTRIBUTES.get("video" if thing.modality == "animation" else thing.modality, ((), ()))
     if thing.subject not in subjects or thing.manner not in manners:
         return False
     row, column = subjects.index(thing.subject), manners.index(thing.manner)

@@ -9,7 +9,7 @@ from motet.models.llm.loading import load_tokenizer
 from motet.models.llm.prompt.prompt_builder import PromptBuilder
 from motet.training.nano.data.token_batches import IGNORED, DialogueTokenizer, draw_batch
 from motet.training.nano.dialogues.dialogue import ContextText, Dialogue, TextWithAlternatives, Utterance
-from motet.training.nano.dialogues.generator import DialogueGenerator
+from motet.training.nano.dialogues.mixture import DialogueMixture
 from motet.training.nano.world.world import Thing
 from tests.models.tiny_bundle import WIDTH, tiny_bundle
 
@@ -142,7 +142,7 @@ def test_without_a_grammar_media_are_captions_and_there_are_no_runs(bundle: Bund
 
 
 def test_a_batch_has_at_most_its_size_and_padding_has_no_labels(bundle: Bundle) -> None:
-    tokenizer, generator = DialogueTokenizer(load_tokenizer(bundle)), DialogueGenerator()
+    tokenizer, generator = DialogueTokenizer(load_tokenizer(bundle)), DialogueMixture()
     for seed in range(5):
         rng = np.random.default_rng(seed)
         batch = draw_batch(lambda rng: tokenizer.tokenize(generator.dialogue(rng)), 4000, 1000, rng)

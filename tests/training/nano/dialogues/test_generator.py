@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 
 from motet.training.nano.dialogues.dialogue import ContextText, Dialogue, TextWithAlternatives
-from motet.training.nano.dialogues.generator import DialogueGenerator
+from motet.training.nano.dialogues.mixture import DialogueMixture
 from motet.training.nano.dialogues.refusals import UNKNOWN_SUBJECTS
 from motet.training.nano.world.world import ANY, REGISTERS, Thing, held_out, things, unbiased_things
 
 MANY = 600
 
 
-def dialogues(generator: DialogueGenerator, count: int = MANY, kind: str | None = None) -> list[Dialogue]:
+def dialogues(generator: DialogueMixture, count: int = MANY, kind: str | None = None) -> list[Dialogue]:
     return [generator.dialogue(np.random.default_rng(seed), kind) for seed in range(count)]
 
 
@@ -21,55 +21,55 @@ def things_in(dialogue: Dialogue) -> list[Thing]:
 
 
 def test_training_dialogues_contain_no_held_out_thing() -> None:
-    assert not any(held_out(thing) for dialogue in dialogues(DialogueGenerator()) for thing in things_in(dialogue))
+    assert not any(held_out(thing) for dialogue in dialogues(DialogueMixture()) for thing in things_in(dialogue))
 
 
 def test_test_dialogues_request_held_out_things() -> None:
-    generator = DialogueGenerator(test_split=True)
-    requests = [generator.requests(np.random.default_rng(seed), complete=True) for seed in range(100)]
+    generator = DialogueMixture(test_split=True)
+    requests = [generator.generator.requests(np.random.default_rng(seed), complete=True) for seed in range(100)]
 
     assert all(held_out(thing) for dialogue in requests for thing in things_in(dialogue))
 
 
 def test_the_same_seed_gives_the_same_dialogue() -> None:
-    assert dialogues(DialogueGenerator(), 50) == dialogues(DialogueGenerator(), 50)
+    assert dialogues(DialogueMixture(), 50) == dialogues(DialogueMixture(), 50)
 
 
 def test_user_and_assistant_alternate_and_the_assistant_is_last() -> None:
-    for dialogue in dialogues(DialogueGenerator()):
+    for dialogue in dialogues(DialogueMixture()):
         roles = [utterance.role for utterance in dialogue]
         assert roles == ["user", "assistant"] * (len(roles) // 2)
 
 
 def test_the_sentence_before_each_signal_names_its_thing() -> None:
-    for dialogue in dialogues(DialogueGenerator()):
+    for dialogue in dialogues(DialogueMixture()):
         for utterance in dialogue[1::2]:
             for before, part in zip(utterance.parts, utterance.parts[1:], strict=False):
                 if isinstance(part, Thing):
                     assert isinstance(before, str)
-                    assert before.endswith(f"{part.caption}.")
+                    assert before.endswith(f"{part.manner if part.modality == 'animation' else part.caption}.")
 
 
 def test_prompts_contain_no_placeholders_and_no_double_spaces() -> None:
-    for dialogue in dialogues(DialogueGenerator(), kind="requests"):
+    for dialogue in dialogues(DialogueMixture(), kind="requests"):
         texts = [part for part in dialogue[0].parts if isinstance(part, str)]
         assert not any("{" in text or "  " in text.strip() for text in texts)
 
 
 @pytest.mark.parametrize("kind", ["requests", "question", "mixed", "follow_up", "chat", "small_talk", "several"])
 def test_a_dialogue_of_every_kind_ends_with_the_assistant(kind: str) -> None:
-    assert all(dialogue[-1].role == "assistant" for dialogue in dialogues(DialogueGenerator(), 40, kind))
+    assert all(dialogue[-1].role == "assistant" for dialogue in dialogues(DialogueMixture(), 40, kind))
 
 
 def test_hundreds_of_prompts_are_different() -> None:
-    prompts = {str(dialogue[0].parts) for dialogue in dialogues(DialogueGenerator(), 500, "requests")}
+    prompts = {str(dialogue[0].parts) for dialogue in dialogues(DialogueMixture(), 500, "requests")}
 
     assert len(prompts) > 450
 
 
 @pytest.mark.parametrize("kind", ["describe", "question"])
 def test_no_training_answer_teaches_both_attributes_of_a_thing_without_alternatives(kind: str) -> None:
-    for dialogue in dialogues(DialogueGenerator(), 300, kind):
+    for dialogue in dialogues(DialogueMixture(), 300, kind):
         learned = "".join(part for part in dialogue[1].parts if isinstance(part, str))
         for thing in things_in(dialogue[:1]):
             biased = any(held_out(other) and other.subject == thing.subject for other in things(thing.modality))
@@ -79,7 +79,7 @@ def test_no_training_answer_teaches_both_attributes_of_a_thing_without_alternati
 
 def test_things_without_a_manner_are_described_with_all_manners_equally_often() -> None:
     counts, some_held_out = Counter[str](), False
-    for dialogue in dialogues(DialogueGenerator(), 1500, "describe"):
+    for dialogue in dialogues(DialogueMixture(), 1500, "describe"):
         (thing,) = things_in(dialogue[:1])
         subject, manner, _ = dialogue[1].parts
         if not thing.manner:
@@ -97,7 +97,7 @@ def test_things_without_a_manner_are_described_with_all_manners_equally_often() 
 def test_texts_about_held_out_things_are_alternatives_in_a_complete_description() -> None:
     complete = [
         dialogue
-        for dialogue in dialogues(DialogueGenerator(), 400, "describe")
+        for dialogue in dialogues(DialogueMixture(), 400, "describe")
         if not {"", ANY} & {things_in(dialogue)[0].subject, things_in(dialogue)[0].manner}
     ]
 
@@ -117,7 +117,7 @@ def test_texts_about_held_out_things_are_alternatives_in_a_complete_description(
 
 
 def test_if_one_attribute_is_any_only_the_other_one_is_learned() -> None:
-    for dialogue in dialogues(DialogueGenerator(), 400, "describe"):
+    for dialogue in dialogues(DialogueMixture(), 400, "describe"):
         (thing,) = things_in(dialogue[:1])
         subject, manner, _ = dialogue[1].parts
         if thing.manner == ANY:
@@ -132,7 +132,7 @@ def test_if_one_attribute_is_any_only_the_other_one_is_learned() -> None:
 def test_the_subject_before_a_learned_manner_is_unbiased_or_unknown() -> None:
     sounds = [
         dialogue
-        for dialogue in dialogues(DialogueGenerator(), 400, "describe")
+        for dialogue in dialogues(DialogueMixture(), 400, "describe")
         if things_in(dialogue)[0].modality == "audio"
     ]
     contexts = [str(dialogue[1].parts[0]) for dialogue in sounds if things_in(dialogue)[0].subject == ANY]
@@ -143,7 +143,7 @@ def test_the_subject_before_a_learned_manner_is_unbiased_or_unknown() -> None:
 
 
 def test_in_a_follow_up_that_keeps_the_manner_the_attached_thing_is_unbiased() -> None:
-    for dialogue in dialogues(DialogueGenerator(), 300, "follow_up"):
+    for dialogue in dialogues(DialogueMixture(), 300, "follow_up"):
         (attached,) = things_in(dialogue[:1])
         for requested in things_in(dialogue[1:]):
             if requested.modality == attached.modality and requested.manner == attached.manner:
@@ -151,7 +151,7 @@ def test_in_a_follow_up_that_keeps_the_manner_the_attached_thing_is_unbiased() -
 
 
 def test_test_answers_are_plain_text() -> None:
-    questions = dialogues(DialogueGenerator(test_split=True), 200, "question")
+    questions = dialogues(DialogueMixture(test_split=True), 200, "question")
 
     assert not any(
         isinstance(part, ContextText | TextWithAlternatives) for dialogue in questions for part in dialogue[1].parts

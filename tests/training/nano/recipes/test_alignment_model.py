@@ -10,7 +10,7 @@ from motet.core.signals import Grammar
 from motet.models.llm.loading import load_llama, load_tokenizer
 from motet.training.nano.data.embedding_bank import EmbeddingBank
 from motet.training.nano.data.token_batches import DialogueTokenizer, draw_batch
-from motet.training.nano.dialogues.generator import DialogueGenerator
+from motet.training.nano.dialogues.mixture import DialogueMixture
 from motet.training.nano.recipes.alignment_model import (
     RUN_LENGTHS,
     AlignmentModel,
@@ -50,7 +50,7 @@ def test_a_stage_changes_only_its_own_parts(bundle: Bundle, stage: TrainingStage
     before = {name: value.clone() for name, value in model.state_dict().items()}
     tokenizer = DialogueTokenizer(load_tokenizer(bundle), model.grammar, bundle.manifest.language_model.first_control)
     # A mixed dialogue has attached and requested media, so every part has gradients.
-    generator = DialogueGenerator()
+    generator = DialogueMixture()
     kind = "mixed" if "mixed" in stage.dialogue_odds else next(iter(stage.dialogue_odds))
 
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.1)

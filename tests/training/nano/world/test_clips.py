@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from motet.training.nano.world import clips, pictures
-from motet.training.nano.world.world import MOTIONS, MOVERS
+from motet.training.nano.world.world import BACKGROUNDS, MOTIONS, MOVERS
 from tests.training.nano.packages import needs_emoji
 
 
@@ -62,3 +62,13 @@ def test_no_two_clips_are_equal() -> None:
 def test_an_unknown_motion_is_an_error() -> None:
     with pytest.raises(ValueError, match="no motion is called 'dancing'"):
         clips.draw("rocket", "dancing")
+
+
+@needs_emoji
+@pytest.mark.parametrize("motion", MOTIONS)
+def test_an_animation_begins_with_its_picture_and_keeps_the_background(motion: str) -> None:
+    frames = clips.animate("cat", "blue", motion, offset=(2, 0))
+
+    assert (frames[0] == pictures.draw("cat", "blue", offset=(2, 0))).all()
+    assert (frames[-1] != frames[0]).any()
+    assert (frames[:, 0, 0] == BACKGROUNDS["blue"]).all()

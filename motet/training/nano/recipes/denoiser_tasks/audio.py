@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from motet.training.nano.recipes.autoencoder import to_pictures
-from motet.training.nano.recipes.denoiser_tasks.task import Sampler
+from motet.training.nano.recipes.denoiser_tasks.task import DenoiserBatch, Sampler
 from motet.training.nano.recipes.vocoder import VocoderData
 from motet.training.nano.world import caption_encoder, pictures
 from motet.training.nano.world.world import REGISTERS, Thing, things_of_split, with_article
@@ -58,16 +58,23 @@ class AudioTask:
         )
 
     @torch.no_grad()
-    def batch(self, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
+    def batch(self, rng: np.random.Generator) -> DenoiserBatch:
         """Return the latents and captions of sixteen sounds with slightly different volumes."""
         groups = [self._in_registers if rng.random() < 0.6 else self._between_registers for _ in range(16)]
         captions = [str(rng.choice(list(group))) for group in groups]
         choices = [group[caption] for group, caption in zip(groups, captions, strict=True)]
         mels = torch.stack([choice[rng.integers(len(choice))] for choice in choices])
         gains = torch.from_numpy(rng.uniform(-0.2, 0.0, (16, 1, 1))).float()
-        return self._autoencoder.encode((mels + gains).clamp(min=mels.min())[:, None]), captions
+        return DenoiserBatch(self._autoencoder.encode((mels + gains).clamp(min=mels.min())[:, None]), captions)
 
-    def predict(self, denoiser: nn.Module, noisy: Tensor, timesteps: Tensor, conditioning: Tensor) -> Tensor:
+    def predict(
+        self,
+        denoiser: nn.Module,
+        noisy: Tensor,
+        timesteps: Tensor,
+        conditioning: Tensor,
+        first_frames: Tensor | None = None,
+    ) -> Tensor:
         """Return the output of the U-Net. As in AudioLDM, the conditioning vector replaces the class labels."""
         vector = functional.normalize(conditioning[:, 0], dim=-1)
         output: Tensor = denoiser(noisy, timesteps, encoder_hidden_states=None, class_labels=vector).sample

@@ -11,7 +11,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
 from motet.training.nano.recipes.autoencoder import linear_autoencoder, load_or_linear, to_pictures, to_tensor
-from motet.training.nano.recipes.denoiser_tasks.task import PICTURE_UNET, Sampler, for_cpu
+from motet.training.nano.recipes.denoiser_tasks.task import PICTURE_UNET, DenoiserBatch, Sampler, for_cpu
 from motet.training.nano.world import pictures
 from motet.training.nano.world.world import Thing, things_of_split
 
@@ -43,14 +43,22 @@ class ImageTask:
         )
 
     @torch.no_grad()
-    def batch(self, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
+    def batch(self, rng: np.random.Generator) -> DenoiserBatch:
         """Return the latents of 32 pictures, and their captions."""
         things = [self._things[i] for i in rng.integers(len(self._things), size=32)]
         batch = [_picture(thing, rng) for thing in things]
-        return self._autoencoder.encode(to_tensor(np.stack(batch))), [thing.caption for thing in things]
+        latents = self._autoencoder.encode(to_tensor(np.stack(batch)))
+        return DenoiserBatch(latents, [thing.caption for thing in things])
 
-    def predict(self, denoiser: nn.Module, noisy: Tensor, timesteps: Tensor, conditioning: Tensor) -> Tensor:
-        """Return the output of the U-Net."""
+    def predict(
+        self,
+        denoiser: nn.Module,
+        noisy: Tensor,
+        timesteps: Tensor,
+        conditioning: Tensor,
+        first_frames: Tensor | None = None,
+    ) -> Tensor:
+        """Return the output of the U-Net. It takes no first frames."""
         output: Tensor = denoiser(noisy, timesteps, conditioning).sample
         return output
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -12,8 +13,22 @@ from torch import Tensor, nn
 
 from motet.training.nano.world import caption_encoder, pictures
 
-# Returns latents for captions.
-Sampler = Callable[[list[str]], Tensor]
+# Returns latents for captions, and for first frames if the denoiser takes them.
+Sampler = Callable[..., Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class DenoiserBatch:
+    """Latents (n, *shape) of random things of the training split, and their captions.
+
+    `first_frames` are the latents (n, channels, height, width) of the pictures that clips begin with, 0 for a clip
+    without a picture. They are None for other modalities.
+    """
+
+    latents: Tensor
+    captions: list[str]
+    first_frames: Tensor | None = None
+
 
 # Settings of the U-Nets on picture latents.
 PICTURE_UNET: dict[str, Any] = {
@@ -38,12 +53,19 @@ class DenoiserTask(Protocol):
         """Return an untrained denoiser."""
         ...
 
-    def batch(self, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
-        """Return latents (n, *shape) of random things of the training split, and their captions."""
+    def batch(self, rng: np.random.Generator) -> DenoiserBatch:
+        """Return a batch of random things of the training split."""
         ...
 
-    def predict(self, denoiser: nn.Module, noisy: Tensor, timesteps: Tensor, conditioning: Tensor) -> Tensor:
-        """Return the denoiser's output."""
+    def predict(
+        self,
+        denoiser: nn.Module,
+        noisy: Tensor,
+        timesteps: Tensor,
+        conditioning: Tensor,
+        first_frames: Tensor | None = None,
+    ) -> Tensor:
+        """Return the denoiser's output. `first_frames` are those of `DenoiserBatch`."""
         ...
 
     def sample_sheet(self, sampler: Sampler) -> pictures.Picture:

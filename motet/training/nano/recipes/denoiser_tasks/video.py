@@ -1,4 +1,4 @@
-"""The denoising task of clips."""
+"""The denoising task of clips, with and without a picture that the clip begins with."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from diffusers import UNet3DConditionModel
 from torch import Tensor, nn
 
 from motet.models.diffusion.kinds.text_to_video import add_frame_ramp
+from motet.training.nano.dialogues.phrases import pick
 from motet.training.nano.recipes.autoencoder import linear_autoencoder, load_or_linear, to_pictures, to_tensor
-from motet.training.nano.recipes.denoiser_tasks.task import PICTURE_UNET, Sampler, for_cpu
+from motet.training.nano.recipes.denoiser_tasks.task import PICTURE_UNET, DenoiserBatch, Sampler, for_cpu
 from motet.training.nano.world import clips, pictures
 from motet.training.nano.world.world import (
     ANY,
@@ -28,10 +29,18 @@ from motet.training.nano.world.world import (
 
 # The value of the manifest's option `frame_ramp`.
 FRAME_RAMP = 1.0
+_CHANNELS = 48
+# Probability of a pair of animations of a picture.
+_ANIMATED = 0.5
+# Largest noise on the latents of a first frame. The pictures of the picture decoder and of users are noisy, too.
+_FIRST_FRAME_NOISE = 0.15
 
 
 class VideoTask:
-    """Clips: sixteen nouns in six motions, on white, and clips of other nouns.
+    """Clips: sixteen nouns in six motions, on white, and clips of other nouns; and animations of all pictures.
+
+    One denoiser serves the signals `video` and `animation`. The latents of the first frame are further input channels,
+    0 for a clip without a picture. The caption of an animation does not name the noun, because the picture shows it.
 
     Each of the sixteen nouns has a held-out motion, so the denoiser would learn that a noun implies its other motions.
     The clips of other nouns have no held-out motions, so they teach motions independently of nouns. Some clips show a
@@ -39,7 +48,7 @@ class VideoTask:
     """
 
     modality: ClassVar[str] = "video"
-    shape: ClassVar[tuple[int, ...]] = (48, clips.FRAMES, 8, 8)
+    shape: ClassVar[tuple[int, ...]] = (_CHANNELS, clips.FRAMES, 8, 8)
     # A pair of clips with opposite motions differs only in the direction. With equal noise for both clips, the denoiser
     # learns the direction.
     group_size: ClassVar[int] = 2
@@ -49,9 +58,10 @@ class VideoTask:
         self._autoencoder = linear_autoencoder().eval()
         self._things, self._unbiased = things_of_split(self.modality, False), unbiased_things(self.modality)
         self._without_manner = things_without_manner(self.modality)
+        self._pictures = things_of_split("image", False)
 
     def denoiser(self) -> nn.Module:
-        """Return a 3D U-Net of two levels, in the architecture of text-to-video-sd."""
+        """Return a 3D U-Net of two levels, in the architecture of text-to-video-sd, with channels for a first frame."""
         return for_cpu(
             UNet3DConditionModel(
                 sample_size=8,
@@ -59,22 +69,49 @@ class VideoTask:
                 down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
                 up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
                 attention_head_dim=16,
-                **PICTURE_UNET,
+                **PICTURE_UNET | {"in_channels": 2 * _CHANNELS},
             )
         )
 
     @torch.no_grad()
-    def batch(self, rng: np.random.Generator) -> tuple[Tensor, list[str]]:
-        """Return the latents and captions of three pairs of clips.
+    def batch(self, rng: np.random.Generator) -> DenoiserBatch:
+        """Return three pairs of clips.
 
         A pair shows one noun in opposite motions, or two different things if the opposite is held out, or one noun at
-        rest.
+        rest. A pair of animations begins with one picture.
         """
-        things = [thing for _ in range(3) for thing in self._pair(rng)]
-        batch = [_clip(thing, rng) for thing in things]
-        frames = self._autoencoder.encode(to_tensor(np.concatenate(batch)))
-        latents = frames.unflatten(0, (len(things), clips.FRAMES)).transpose(1, 2)
-        return latents.contiguous(), [self._caption(thing, rng) for thing in things]
+        drawn: list[clips.Clip] = []
+        captions: list[str] = []
+        animated: list[bool] = []
+        for _ in range(3):
+            animated += [bool(rng.random() < _ANIMATED)] * 2
+            if animated[-1]:
+                moving = self._animated_pair(rng)
+                drawn += [clip for clip, _ in moving]
+                captions += [thing.caption for _, thing in moving]
+            else:
+                things = self._pair(rng)
+                drawn += [_clip(thing, rng) for thing in things]
+                captions += [self._caption(thing, rng) for thing in things]
+        frames = self._autoencoder.encode(to_tensor(np.concatenate(drawn)))
+        latents = frames.unflatten(0, (len(drawn), clips.FRAMES)).transpose(1, 2).contiguous()
+        first = latents[:, :, 0] + _FIRST_FRAME_NOISE * torch.rand(len(drawn), 1, 1, 1) * torch.randn_like(
+            latents[:, :, 0]
+        )
+        return DenoiserBatch(latents, captions, first * torch.tensor(animated).reshape(-1, 1, 1, 1))
+
+    def _animated_pair(self, rng: np.random.Generator) -> list[tuple[clips.Clip, Thing]]:
+        """Return two animations of a picture in opposite motions, or in one motion if the opposite is held out."""
+        picture = pick(rng, self._pictures)
+        options = [Thing("animation", picture.subject, motion) for motion in MOTIONS]
+        thing = pick(rng, [option for option in options if not held_out(option)])
+        other = thing if held_out(_opposite(thing)) else _opposite(thing)
+        right, down = rng.integers(-3, 4, 2)
+        scale = float(rng.uniform(0.9, 1.1)) if rng.random() < 0.4 else 1.0
+        return [
+            (clips.animate(picture.subject, picture.manner, each.manner, scale, (float(right), float(down))), each)
+            for each in (thing, other)
+        ]
 
     def _caption(self, thing: Thing, rng: np.random.Generator) -> str:
         if not thing.manner:
@@ -97,17 +134,37 @@ class VideoTask:
         other = _opposite(thing)
         return thing, self._things[rng.integers(len(self._things))] if held_out(other) else other
 
-    def predict(self, denoiser: nn.Module, noisy: Tensor, timesteps: Tensor, conditioning: Tensor) -> Tensor:
-        """Return the output of the U-Net."""
-        output: Tensor = denoiser(add_frame_ramp(noisy, FRAME_RAMP), timesteps, conditioning).sample
+    def predict(
+        self,
+        denoiser: nn.Module,
+        noisy: Tensor,
+        timesteps: Tensor,
+        conditioning: Tensor,
+        first_frames: Tensor | None = None,
+    ) -> Tensor:
+        """Return the output of the U-Net. Without first frames, all clips have no picture."""
+        first = torch.zeros_like(noisy[:, :, 0]) if first_frames is None else first_frames
+        ramped = add_first_frame(add_frame_ramp(noisy, FRAME_RAMP), first)
+        output: Tensor = denoiser(ramped, timesteps, conditioning).sample
         return output
 
     def sample_sheet(self, sampler: Sampler) -> pictures.Picture:
-        """Return a sheet of twelve held-out clips, one in a row."""
-        captions = [thing.caption for thing in things_of_split(self.modality, True)][:12]
-        latents = sampler(captions).transpose(1, 2).flatten(0, 1)
+        """Return a sheet of six held-out clips and six animations of held-out pictures, one in a row."""
+        captions = [thing.caption for thing in things_of_split(self.modality, True)][:6]
+        shown = things_of_split("image", True)[::7]
+        firsts = self._autoencoder.encode(
+            to_tensor(np.stack([pictures.draw(each.subject, each.manner) for each in shown]))
+        )
+        captions += [Thing("animation", ANY, motion).caption for motion in MOTIONS]
+        first_frames = torch.cat([torch.zeros_like(firsts), firsts])
+        latents = sampler(captions, first_frames).transpose(1, 2).flatten(0, 1)
         pixels = load_or_linear(self._folder).decode(latents).sample
         return to_pictures(torch.cat([torch.cat(list(row), dim=2) for row in pixels.split(clips.FRAMES)], dim=1))
+
+
+def add_first_frame(noisy: Tensor, frame: Tensor) -> Tensor:
+    """Append the latents of the first frame, (n, channels, height, width), to each frame of noisy latents."""
+    return torch.cat([noisy, frame[:, :, None].expand(noisy.shape)], dim=1)
 
 
 def _opposite(thing: Thing) -> Thing:

@@ -23,15 +23,15 @@ def task(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def test_no_batch_contains_a_held_out_thing(task: DenoiserTask) -> None:
     excluded = {thing.caption for thing in things(task.modality) if held_out(thing)}
-    captions = {caption for seed in range(30) for caption in task.batch(np.random.default_rng(seed))[1]}
+    captions = {caption for seed in range(30) for caption in task.batch(np.random.default_rng(seed)).captions}
     assert len(captions) > 40
     assert not captions & excluded
 
 
 def test_latents_have_the_shape_of_the_task_and_about_unit_variance(task: DenoiserTask) -> None:
-    latents, captions = task.batch(np.random.default_rng(0))
-    assert latents.shape == (len(captions), *task.shape)
-    assert 0.6 < latents.std() < 1.4
+    batch = task.batch(np.random.default_rng(0))
+    assert batch.latents.shape == (len(batch.captions), *task.shape)
+    assert 0.6 < batch.latents.std() < 1.4
 
 
 def test_a_denoiser_has_a_loss_gradients_and_samples(task: DenoiserTask) -> None:

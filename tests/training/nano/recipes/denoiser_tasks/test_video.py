@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from motet.training.nano.recipes.denoiser import load_initial
 from motet.training.nano.recipes.denoiser_tasks.video import VideoTask
-from motet.training.nano.world.world import Thing, held_out, things_without_manner
+from motet.training.nano.world import caption_encoder
+from motet.training.nano.world.world import MOTIONS, Thing, held_out, things_without_manner
 from tests.training.nano.packages import needs_emoji
 
 torch.set_num_threads(1)
@@ -18,7 +20,7 @@ torch.set_num_threads(1)
 @pytest.fixture
 def captions(tmp_path: Path) -> set[str]:
     task = VideoTask(tmp_path)
-    return {caption for seed in range(30) for caption in task.batch(np.random.default_rng(seed))[1]}
+    return {caption for seed in range(30) for caption in task.batch(np.random.default_rng(seed)).captions}
 
 
 @needs_emoji
@@ -32,3 +34,42 @@ def test_a_caption_omits_the_noun_if_the_opposite_motion_is_held_out(captions: s
 @needs_emoji
 def test_some_clips_show_nouns_at_rest(captions: set[str]) -> None:
     assert len(captions & {thing.caption for thing in things_without_manner("video")}) > 3
+
+
+@needs_emoji
+def test_about_half_of_the_clips_begin_with_a_picture_and_their_captions_name_no_noun(tmp_path: Path) -> None:
+    task = VideoTask(tmp_path)
+    batches = [task.batch(np.random.default_rng(seed)) for seed in range(20)]
+    animated = 0
+    for batch in batches:
+        assert batch.first_frames is not None
+        for latents, caption, first in zip(batch.latents, batch.captions, batch.first_frames, strict=True):
+            if first.any():
+                animated += 1
+                assert caption.removeprefix("a thing ") in MOTIONS
+                assert (latents[:, 0] - first).abs().mean() < 0.15
+    assert 0.35 < animated / sum(len(batch.captions) for batch in batches) < 0.65
+
+
+@needs_emoji
+def test_no_animation_shows_a_held_out_picture_or_motion(tmp_path: Path) -> None:
+    task = VideoTask(tmp_path)
+    shown = [thing for seed in range(200) for _, thing in task._animated_pair(np.random.default_rng(seed))]
+
+    assert {thing.manner for thing in shown} == set(MOTIONS)
+    assert not any(map(held_out, shown))
+
+
+def test_a_widened_denoiser_begins_with_the_outputs_of_the_bundle(tmp_path: Path) -> None:
+    task = VideoTask.__new__(VideoTask)  # Without the emoji packages, which only its data need.
+    denoiser = task.denoiser().eval()
+    torch.manual_seed(0)
+    noisy, conditioning = torch.randn(1, *task.shape), caption_encoder.encode("video", ["a bee growing"])
+    load_initial(denoiser, Path("bundles/nano/decoders/video/unet"))
+
+    with torch.no_grad():
+        plain = task.predict(denoiser, noisy, torch.tensor([500]), conditioning)
+        with_picture = task.predict(denoiser, noisy, torch.tensor([500]), conditioning, torch.randn(1, 48, 8, 8))
+
+    torch.testing.assert_close(plain, with_picture)
+    assert plain.std() > 0.1

@@ -1,0 +1,71 @@
+"""Subjects outside the nano world. The answer to a request for one of them is a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from motet.training.nano.dialogues.phrases import pick, split_phrases
+from motet.training.nano.dialogues.refusals import UNKNOWN_SUBJECTS
+from motet.training.nano.world.world import INSTRUMENTS, MOVERS, NOUNS
+
+# The colours in which a subject is not outside the world: its own ones. The refused subjects have another colour.
+_OWN_COLOURS: Mapping[str, str] = {
+    "red apple": "red",
+    "banana": "yellow",
+    "orange": "orange",
+    "strawberry": "red",
+    "pear": "green yellow",
+    "pineapple": "yellow brown",
+    "penguin": "black white",
+    "cat": "yellow orange",
+    "dog": "brown orange white",
+    "fish": "yellow blue orange",
+    "octopus": "red orange pink purple",
+    "butterfly": "blue orange",
+    "bee": "yellow black",
+    "turtle": "green",
+    "whale": "blue",
+    "tree": "green",
+    "cactus": "green",
+    "sunflower": "yellow",
+    "star": "yellow golden",
+    "snowman": "white",
+    "car": "red",
+    "rocket": "white grey red",
+    "balloon": "red",
+    "heart": "red",
+    "key": "golden yellow grey",
+    "football": "white black",
+    "crown": "golden yellow",
+    "pumpkin": "orange",
+}
+_COLOURS = split_phrases("red|orange|yellow|green|blue|purple|pink|white|black|brown|grey|golden|silver|violet")
+_COMPOUNDS = split_phrases(
+    """{n} pie|{n} cake|{n} juice|{n} soup|toy {n}|{n} house|{n} shop|{n} hat|{n} box|wooden {n}|broken {n}
+    {n} man|robot {n}|giant {n} statue|{n} costume|{n} salad|half a {n}|baby {n} with a hat|dancing {n}"""
+)
+_SYLLABLES = split_phrases(
+    """ba|blo|bri|cra|dro|du|fen|fli|gar|glo|gru|ja|kel|klo|lam|lu|mar|mip|mo|na|nol|pa|pli|qua|ra|rin|sna|spo|ta
+    tri|tu|va|vol|wib|wo|ya|zan|zo|zu|der|fel|gon|ler|mer|nix|per|pod|rel|ster|ton|wick|x"""
+)
+
+
+def unknown_subject(modality: str, rng: np.random.Generator) -> str:
+    """Return a subject outside the world: a listed one, a known one in another colour or compound, or a new word.
+
+    New words teach the model that every word it does not know is outside the world.
+    """
+    chance = rng.random()
+    known = {"image": tuple(NOUNS), "audio": tuple(INSTRUMENTS)}.get(modality, MOVERS)
+    if chance < 0.25:
+        return "".join(pick(rng, _SYLLABLES) for _ in range(int(rng.integers(2, 4))))
+    if chance < 0.5 and modality != "audio":
+        noun = pick(rng, known)
+        own = _OWN_COLOURS.get(noun, "").split()
+        colour = pick(rng, [name for name in _COLOURS if name not in own])
+        return f"{colour} {noun.removeprefix('red ')}"
+    if chance < 0.58:
+        return pick(rng, _COMPOUNDS).format(n=pick(rng, known))
+    return pick(rng, UNKNOWN_SUBJECTS[modality])
