@@ -24,6 +24,19 @@ BARS = {
     "picture understood": 0.85,
     "sound understood": 0.85,
     "clip understood": 0.85,
+    "plan with edges": 0.97,
+    "animation noun": 0.85,
+    "animation motion": 0.90,
+    "animation background": 0.95,
+    "film streams": 1.0,
+    "nothing to take refused": 0.90,
+    "earlier media": 0.85,
+    "own work": 0.85,
+    "negation": 0.90,
+    "five things": 0.85,
+    "only made media promised": 0.98,
+    "outside the world refused": 0.90,
+    "yes or no": 0.85,
 }
 """Minimum share of correct judgements, by figure."""
 

@@ -54,6 +54,14 @@ def background(picture: Pixels) -> str:
     return _nearest_colour(np.median(border, axis=0))
 
 
+def corner_background(frames: Pixels) -> str:
+    """Return the named colour nearest to the median of the corners of all frames, uint8 (frames, 64, 64, 3)."""
+    corners = [
+        frames[:, rows, columns] for rows in (slice(3), slice(-3, None)) for columns in (slice(3), slice(-3, None))
+    ]
+    return _nearest_colour(np.median(np.concatenate(corners).reshape(-1, 3), axis=0))
+
+
 def register(sound: Samples, rate: int) -> str:
     """Return the register nearest to the pitch. `rate` is in hertz."""
     octave = np.log2(pitch(sound, rate))
@@ -89,8 +97,11 @@ def pitch(sound: Samples, rate: int) -> float:
     return rate / float(peaks[correlation[peaks] > 0.82 * best][0])
 
 
-def motion(frames: Pixels) -> str:
-    """Return the motion of the object in a clip, from its centroid, its area and its rotation."""
+def motion(frames: Pixels, growth: float = 1.6) -> str:
+    """Return the motion of the object in a clip, from its centroid, its area and its rotation.
+
+    A growing object has `growth` times its first area at the end, or more.
+    """
     masks = [_foreground(frame) for frame in frames]
     first, last = _centroid(masks[0]), _centroid(masks[-1])
     right, down = last[0] - first[0], last[1] - first[1]
@@ -99,7 +110,7 @@ def motion(frames: Pixels) -> str:
             return "moving right" if right > 0 else "moving left"
         return "moving down" if down > 0 else "moving up"
     areas = [float(mask.sum()) for mask in masks]
-    if areas[-1] > 1.6 * areas[0]:
+    if areas[-1] > growth * areas[0]:
         return "growing"
     start, end = frames[0].astype(float), frames[-1].astype(float)
     rotated = np.abs(start[::-1, ::-1] - end).mean()

@@ -111,17 +111,18 @@ class DialogueTokenizer:
             sequence.runs.append((len(sequence.ids), part))
             run = list(self._grammar.run_of(part.modality).ids)
             sequence.append(run, learned=True)
-            sequence.labels[-len(run) + 1 :] = self._labels_in_run(part, len(run) - 1)
+            sequence.labels[len(sequence.labels) - len(run) + 1 :] = self._labels_in_run(part, len(run) - 1)
 
     def _labels_in_run(self, thing: Thing, count: int) -> list[int]:
         """Return the labels of a run's other tokens: the subject and the manner, alternating.
 
         A run is always fed whole, so its hidden states need not predict the run's next token. States that predict
         "dog" and "blue" contain the information for the output projection. Without these labels the output projection
-        starts to learn ten times later.
+        starts to learn ten times later. The conditioning of an animation depends only on its motion.
         """
-        words = [self._encode(f" {word}")[-1] for word in (thing.subject, thing.manner)]
-        return [words[i % 2] for i in range(count)]
+        attributes = (thing.manner,) if thing.modality == "animation" else (thing.subject, thing.manner)
+        words = [self._encode(f" {word}")[-1] for word in attributes]
+        return [words[i % len(words)] for i in range(count)]
 
     def _encode(self, text: str) -> list[int]:
         # Answers and turn markers repeat, so their ids are cached. Texts of users are not.

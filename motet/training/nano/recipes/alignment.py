@@ -31,6 +31,7 @@ from motet.training.nano.data.token_batches import DialogueTokenizer, TokenizedD
 from motet.training.nano.dialogues.mixture import DialogueMixture
 from motet.training.nano.recipes.alignment_model import RUN_LENGTHS, AlignmentModel, nano_projections
 from motet.training.nano.recipes.base_language_model import MAX_LENGTH
+from motet.training.nano.recipes.earlier_edition import load_edition
 from motet.training.nano.recipes.encoder import NANO
 from motet.training.nano.recipes.stages import DECODING, STAGES
 from motet.training.stages import TrainingStage
@@ -76,6 +77,10 @@ def main(
     tokens: Annotated[int, typer.Option(help="Token ids per step.")] = 2048,
     rate: Annotated[float | None, typer.Option(help="Highest learning rate. Default: the stage's rate.")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads. The CPU time is the sum over all threads.")] = 1,
+    initial: Annotated[
+        Path | None,
+        typer.Option(help="Bundle with the initial adapter and projections. Default: earlier stages."),
+    ] = None,
 ) -> None:
     """Train one stage of the alignment."""
     torch.set_num_threads(threads)
@@ -83,8 +88,10 @@ def main(
     index = [stage.name for stage in STAGES].index(stage_name)
     stage = STAGES[index]
     model, text_tokenizer, control = load_alignment_model(bundle)
+    if initial:
+        load_edition(model, initial)
     for earlier in STAGES[:index]:
-        if newest_checkpoint(build / earlier.name):
+        if not initial and newest_checkpoint(build / earlier.name):
             model.load_state_dict(load_weights(build / earlier.name), strict=False)
     model.train_parts(stage.parts)
     # The dialogues of the decoding stage have no attachments, so this stage does not need the encoder.

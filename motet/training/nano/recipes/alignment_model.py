@@ -22,30 +22,32 @@ from motet.training.nano.data.token_batches import TokenBatch
 from motet.training.nano.recipes.base_language_model import text_loss
 from motet.training.nano.recipes.encoder import with_noise
 from motet.training.nano.world import caption_encoder
-from motet.training.nano.world.world import Thing
+from motet.training.nano.world.world import FILM, Thing
+from motet.training.precision import fast_precision
 from motet.training.stages import part_of
 
 # The length of each modality's signal run, in token order (fact sheet 1.6).
-RUN_LENGTHS: Mapping[str, int] = {"image": 4, "video": 24, "audio": 8}
+RUN_LENGTHS: Mapping[str, int] = {"image": 4, "video": 24, "audio": 8, "animation": 4, "film": 1}
 LORA = LoraConfig(
     r=32,
     lora_alpha=32,
-    target_modules=["q_proj", "k_proj", "v_proj", "o_proj"],
+    # NExT-GPT adapts the attention only. This model has 250 times fewer weights, and its dialogues need more of them.
+    target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
     lora_dropout=0.0,
     task_type="CAUSAL_LM",
 )
 # The losses are norms of vectors of very different lengths. These weights bring them to one scale.
-_WEIGHTS = {"image": 0.5, "video": 0.5, "audio": 3.0}
+_WEIGHTS = {"image": 0.5, "video": 0.5, "audio": 3.0, "animation": 0.5}
+# A film depends only on its inputs. Its conditioning is the number 0, from a projection whose weights stay 0, so equal
+# inputs give equal jobs.
+_FILM = ProjectorConfig(queries=1, out_width=1, width=4, heads=1, layers=1, inside=4)
 
 
 def nano_projections(encoder_width: int, model_width: int) -> ProjectionsConfig:
     """Return the sizes of the nano projections: a quarter of v0's width, half of its depth."""
-    queries = {"image": caption_encoder.ROWS, "video": caption_encoder.ROWS, "audio": 1}
-    return ProjectionsConfig(
-        encoder_width,
-        model_width,
-        {name: ProjectorConfig(queries[name], caption_encoder.WIDTH, 128, 4, 2, 256) for name in RUN_LENGTHS},
-    )
+    rows = {"image": caption_encoder.ROWS, "video": caption_encoder.ROWS, "audio": 1, "animation": caption_encoder.ROWS}
+    outputs = {name: ProjectorConfig(count, caption_encoder.WIDTH, 128, 4, 2, 256) for name, count in rows.items()}
+    return ProjectionsConfig(encoder_width, model_width, outputs | {FILM.modality: _FILM})
 
 
 class AlignmentModel(nn.Module):
@@ -57,6 +59,9 @@ class AlignmentModel(nn.Module):
         self.grammar = grammar
         self.language = get_peft_model(base, LORA)
         self.projections = Projections(projections)
+        if FILM.modality in self.projections.outputs:
+            for parameter in self.projections.outputs[FILM.modality].parameters():
+                nn.init.zeros_(parameter)
 
     @property
     def llama(self) -> LlamaForCausalLM:
@@ -71,13 +76,15 @@ class AlignmentModel(nn.Module):
 
     def losses(self, batch: TokenBatch, embeddings: EmbeddingBank) -> dict[str, Tensor]:
         """Return the cross-entropy of the text, and per modality the distance of the conditioning from its target."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with fast_precision():
             embedded = self.embedded(batch, embeddings)
             hidden = self.llama.model(inputs_embeds=embedded, use_cache=False).last_hidden_state
             losses = {"text": text_loss(self.llama.lm_head, hidden, batch)}
             if not next(self.projections.outputs.parameters()).requires_grad:
                 return losses
             for modality, runs in _runs_by_modality(batch).items():
+                if modality == FILM.modality:
+                    continue
                 starts = [(sequence, position) for sequence, position, _ in runs]
                 projected = self.conditioning(modality, starts, hidden, embedded)
                 target = torch.cat([target_conditioning(thing) for _, _, thing in runs])
@@ -109,7 +116,7 @@ class AlignmentModel(nn.Module):
         lora.mkdir(parents=True, exist_ok=True)
         projections.mkdir(parents=True, exist_ok=True)
         delta = {
-            name.removeprefix("language.").replace(".default.", "."): _half(value)
+            exported_name(name): _half(value)
             for name, value in self.state_dict().items()
             if part_of(name) in {"lora", "vocabulary"}
         }
@@ -121,6 +128,11 @@ class AlignmentModel(nn.Module):
         save_file(state, projections / "model.safetensors")
         sizes = json.dumps(asdict(self.projections.config), indent=2)
         (projections / "config.json").write_text(sizes + "\n")
+
+
+def exported_name(parameter: str) -> str:
+    """Return the name of a parameter of the adapter or of the vocabulary in peft's layout."""
+    return parameter.removeprefix("language.").replace(".default.", ".")
 
 
 @torch.no_grad()

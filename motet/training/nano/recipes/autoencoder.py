@@ -22,6 +22,7 @@ from motet.models.diffusion.patch_autoencoder import PatchAutoencoder
 from motet.training.loop import Schedule, TrainingLoop, load_weights, newest_checkpoint
 from motet.training.nano.world import pictures
 from motet.training.nano.world.world import BACKGROUNDS, NOUNS, Thing, held_out
+from motet.training.precision import fast_precision
 
 BATCH = 16
 # Largest noise on the latents that the refinement network is trained with. A denoiser's latents are noisy, too.
@@ -81,7 +82,7 @@ def losses(autoencoder: PatchAutoencoder, rng: np.random.Generator) -> dict[str,
     with torch.no_grad():
         latents = autoencoder.encode(pixels)
     latents = latents + _NOISE * torch.rand(BATCH, 1, 1, 1) * torch.randn_like(latents)
-    with torch.autocast("cpu", torch.bfloat16):
+    with fast_precision():
         decoded = autoencoder.decode(latents).sample
     return differences(decoded.float(), pixels)
 

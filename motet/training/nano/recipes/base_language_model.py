@@ -27,6 +27,7 @@ from motet.training.loop import Schedule, TrainingLoop, load_weights
 from motet.training.nano.data.token_batches import IGNORED, DialogueTokenizer, TokenBatch, draw_batch
 from motet.training.nano.dialogues.dialogue import plain_text
 from motet.training.nano.dialogues.mixture import DialogueMixture
+from motet.training.precision import fast_precision
 
 VOCABULARY = 1500
 # Largest length of a sequence, in tokens.
@@ -96,7 +97,7 @@ def losses(
     """Return the loss over one batch of new dialogues."""
     generator = DialogueMixture()
     batch = draw_batch(lambda rng: tokenizer.tokenize(generator.dialogue(rng)), tokens, MAX_LENGTH, rng)
-    with torch.autocast("cpu", torch.bfloat16):
+    with fast_precision():
         hidden = model.model(input_ids=batch.ids, use_cache=False).last_hidden_state
         return {"text": text_loss(model.lm_head, hidden, batch)}
 

@@ -27,6 +27,7 @@ from motet.training.nano.recipes.denoiser_tasks.image import ImageTask
 from motet.training.nano.recipes.denoiser_tasks.task import DenoiserTask
 from motet.training.nano.recipes.denoiser_tasks.video import VideoTask
 from motet.training.nano.world import caption_encoder, pictures
+from motet.training.precision import fast_precision
 
 DENOISER_TASKS: Mapping[str, Callable[[Path], DenoiserTask]] = {
     "image": ImageTask,
@@ -62,7 +63,7 @@ def losses(denoiser: nn.Module, task: DenoiserTask, rng: np.random.Generator) ->
     timesteps = torch.randint(0, scheduler.config.num_train_timesteps, (count // task.group_size,))
     timesteps = timesteps.repeat_interleave(task.group_size)
     noisy = scheduler.add_noise(latents, noise, timesteps)
-    with torch.autocast("cpu", torch.bfloat16):
+    with fast_precision():
         predicted = task.predict(denoiser, noisy, timesteps, conditioning, batch.first_frames)
     return {"velocity": functional.mse_loss(predicted.float(), scheduler.get_velocity(latents, noise, timesteps))}
 
@@ -89,7 +90,7 @@ def sample(
     both = None if first_frames is None else torch.cat([first_frames, first_frames])
     for timestep in scheduler.timesteps:
         timesteps = timestep.expand(2 * len(captions))
-        with torch.autocast("cpu", torch.bfloat16):
+        with fast_precision():
             predicted = task.predict(denoiser, torch.cat([latents, latents]), timesteps, conditioning, both)
         without, with_caption = predicted.float().chunk(2)
         latents = scheduler.step(without + guidance * (with_caption - without), timestep, latents).prev_sample

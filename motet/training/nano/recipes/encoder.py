@@ -42,6 +42,7 @@ from motet.training.nano.world.world import (
     Thing,
     held_out,
 )
+from motet.training.precision import fast_precision
 
 NANO = ImageBindConfig(
     width=256,
@@ -134,7 +135,7 @@ def examples_for(tower: str, test_split: bool) -> ExampleSource:
 def losses(trainer: EncoderTrainer, source: ExampleSource, batch: int, rng: np.random.Generator) -> dict[str, Tensor]:
     """Return the cross-entropy of each attribute over a new batch, the error of the heights, and the unread share."""
     examples = [source.draw(rng) for _ in range(batch)]
-    with torch.autocast("cpu", torch.bfloat16):
+    with fast_precision():
         readout = trainer(torch.stack([example.pixels for example in examples]))
     entropies = {
         name: _cross_entropy(

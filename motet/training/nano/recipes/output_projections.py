@@ -31,6 +31,7 @@ from motet.training.nano.data.token_batches import DialogueTokenizer, pad
 from motet.training.nano.dialogues.mixture import DialogueMixture
 from motet.training.nano.recipes.alignment import load_alignment_model
 from motet.training.nano.recipes.alignment_model import AlignmentModel, target_conditioning
+from motet.training.precision import fast_precision
 
 # The kinds of dialogue, in turn.
 _KINDS = ("caption", "requests", "caption", "chat")
@@ -64,7 +65,7 @@ class SignalRunStates:
                 if any(thing.modality == modality for _, thing in sequence.runs)
             ]
             batch = pad(sorted(sequences, key=lambda sequence: len(sequence.ids)))
-            with torch.autocast("cpu", torch.bfloat16):
+            with fast_precision():
                 inputs = model.embedded(batch, embeddings)
                 hidden = model.llama.model(inputs_embeds=inputs, use_cache=False).last_hidden_state.float()
             for sequence, start, thing in batch.runs:

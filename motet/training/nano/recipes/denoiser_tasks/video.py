@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from motet.models.diffusion.kinds.text_to_video import add_frame_ramp
 from motet.training.nano.dialogues.phrases import pick
-from motet.training.nano.recipes.autoencoder import linear_autoencoder, load_or_linear, to_pictures, to_tensor
+from motet.training.nano.recipes.autoencoder import load_or_linear, to_pictures, to_tensor
 from motet.training.nano.recipes.denoiser_tasks.task import PICTURE_UNET, DenoiserBatch, Sampler, for_cpu
 from motet.training.nano.world import clips, pictures
 from motet.training.nano.world.world import (
@@ -55,7 +55,7 @@ class VideoTask:
 
     def __init__(self, build: Path) -> None:
         self._folder = build / "autoencoder"
-        self._autoencoder = linear_autoencoder().eval()
+        self._autoencoder = load_or_linear(self._folder).eval()
         self._things, self._unbiased = things_of_split(self.modality, False), unbiased_things(self.modality)
         self._without_manner = things_without_manner(self.modality)
         self._pictures = things_of_split("image", False)

@@ -1,0 +1,92 @@
+"""Train the fifth edition of the nano bundle from the fourth one.
+
+    python -m motet.training.nano.recipes.fifth_edition --background
+    python -m motet.training.nano.recipes.fifth_edition --status
+
+Two stages train at the same time, each on one core: the clip denoiser, and the language model with its projections. All
+results are in `build/fifth/bundle`. The same command continues after an interruption, from the newest checkpoints.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from motet.training.pipeline import Pipeline, PipelineStep, python_module, run_in_background
+
+_RECIPES = "motet.training.nano.recipes"
+# Length of each output projection's training in minutes, and the number of signal runs.
+_PROJECTIONS = {"image": ("1.8", "1000"), "video": ("3", "1400"), "audio": ("0.8", "1000"), "animation": ("0.8", "600")}
+
+
+def steps(build: Path, source: Path, share: float = 1.0) -> list[PipelineStep]:
+    """Return all steps. `share` multiplies the length of every training, for a rehearsal."""
+    bundle, alignment = str(build / "bundle"), str(build / "alignment")
+
+    def minutes(full: float) -> str:
+        return str(full * share)
+
+    start = python_module(f"{_RECIPES}.earlier_edition", "--bundle", str(source), "--build", str(build))
+    denoiser = python_module(
+        *(f"{_RECIPES}.denoiser", "video", "--build", str(build), "--initial", str(source / "decoders/video/unet")),
+        *("--minutes", minutes(145), "--rate", "1.5e-3", "--average", "0.998"),
+    )
+    instruction = python_module(
+        *(f"{_RECIPES}.alignment", "instruction", "--build", alignment, "--bundle", bundle, "--initial", str(source)),
+        *("--minutes", minutes(130), "--rate", "4e-3"),
+    )
+    listed = [
+        PipelineStep("start", start),
+        PipelineStep("language-model", instruction, ("start",)),
+        PipelineStep("clip-denoiser", denoiser, ("start",)),
+    ]
+    # One after the other, because all of them write the same file.
+    previous = "language-model"
+    for modality, (length, count) in _PROJECTIONS.items():
+        command = python_module(
+            *(f"{_RECIPES}.output_projections", modality, "--build", alignment, "--bundle", bundle),
+            *("--minutes", minutes(float(length)), "--count", count),
+        )
+        listed.append(PipelineStep(f"projection-{modality}", command, (previous,)))
+        previous = f"projection-{modality}"
+    export = python_module(f"{_RECIPES}.export_decoders", "video", "--build", str(build), "--out", f"{bundle}/decoders")
+    listed.append(PipelineStep("export", export, ("clip-denoiser",)))
+    seal = python_module("motet.training.seal_bundle", bundle)
+    listed.append(PipelineStep("seal", seal, ("export", previous)))
+    evaluation = ("--bundle", bundle, "--json", "--out", str(build / "evaluation.json"))
+    listed.append(
+        PipelineStep("evaluation", python_module("services.benchmarks.quality.nano_eval", *evaluation), ("seal",))
+    )
+    return listed
+
+
+def main(
+    build: Annotated[Path, typer.Option(help="Folder of the data, checkpoints and logs.")] = Path("build/fifth"),
+    source: Annotated[Path, typer.Option(help="Folder of the fourth edition.")] = Path("bundles/nano"),
+    share: Annotated[float, typer.Option(help="Share of each training's length, for a rehearsal.")] = 1.0,
+    background: Annotated[bool, typer.Option("--background", help="Return at once, and train on.")] = False,
+    status: Annotated[bool, typer.Option("--status", help="Print the state of each stage.")] = False,
+) -> None:
+    """Train the fifth edition, or continue its training."""
+    pipeline = Pipeline(steps(build, source, share), build / "stages")
+    if status:
+        print("\n".join(pipeline.status()))
+        return
+    if background:
+        options = ("--build", str(build), "--source", str(source), "--share", str(share))
+        process = run_in_background(python_module(f"{_RECIPES}.fifth_edition", *options), build / "stages" / "all.log")
+        print(f"process {process} trains; add --status to the command to see its state")
+        return
+    # A terminated pipeline terminates its stages.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    if unfinished := pipeline.run():
+        print(f"not complete: {', '.join(unfinished)}; see the logs in {build / 'stages'}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)
