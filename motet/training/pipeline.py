@@ -29,7 +29,7 @@ class PipelineStep:
     needs: tuple[str, ...] = ()
 
 
-class Pipeline:
+class TrainingPipeline:
     """Steps that run in `folder`: a log and, after success, an empty file `NAME.done` per step.
 
     At most `slots` steps run at the same time, each with one thread per numerical library. Of the steps that may start,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from motet.training.pipeline import Pipeline, PipelineStep
+from motet.training.pipeline import PipelineStep, TrainingPipeline
 
 
 def appending(file: Path, text: str, fails_without: Path | None = None) -> tuple[str, ...]:
@@ -21,7 +21,7 @@ def test_a_step_starts_after_the_steps_that_it_needs(tmp_path: Path) -> None:
         PipelineStep("third", appending(order, "3"), ("second",)),
     ]
 
-    assert Pipeline(steps, tmp_path / "stages").run() == []
+    assert TrainingPipeline(steps, tmp_path / "stages").run() == []
     assert order.read_text() == "123"
 
 
@@ -32,7 +32,7 @@ def test_a_failed_step_stops_only_the_steps_that_need_it_and_runs_again(tmp_path
         PipelineStep("after", appending(order, "a"), ("broken",)),
         PipelineStep("other", appending(order, "o")),
     ]
-    pipeline = Pipeline(steps, tmp_path / "stages", slots=1)
+    pipeline = TrainingPipeline(steps, tmp_path / "stages", slots=1)
 
     assert pipeline.run() == ["broken", "after"]
     assert order.read_text() == "o"
@@ -49,9 +49,9 @@ def test_two_processes_cannot_run_the_same_pipeline(tmp_path: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
 
         with pytest.raises(BlockingIOError):
-            Pipeline([], tmp_path).run()
+            TrainingPipeline([], tmp_path).run()
 
 
 def test_a_step_that_needs_a_later_one_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="step 'early' needs \\['late'\\]"):
-        Pipeline([PipelineStep("early", (), ("late",)), PipelineStep("late", ())], tmp_path)
+        TrainingPipeline([PipelineStep("early", (), ("late",)), PipelineStep("late", ())], tmp_path)

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from motet.training.pipeline import Pipeline, PipelineStep, python_module, run_in_background
+from motet.training.pipeline import PipelineStep, TrainingPipeline, python_module, run_in_background
 
 _RECIPES = "motet.training.nano.recipes"
 # Length of each output projection's training in minutes, and the number of signal runs.
@@ -72,7 +72,7 @@ def main(
     status: Annotated[bool, typer.Option("--status", help="Print the state of each stage.")] = False,
 ) -> None:
     """Train the fifth edition, or continue its training."""
-    pipeline = Pipeline(steps(build, source, share), build / "stages")
+    pipeline = TrainingPipeline(steps(build, source, share), build / "stages")
     if status:
         print("\n".join(pipeline.status()))
         return
