@@ -28,7 +28,7 @@ from motet.models.diffusion.job import JobEvent, RunningJob
 from motet.models.diffusion.kinds.audioldm import AudioLDM
 from motet.models.diffusion.kinds.base import LatentDiffusion
 from motet.models.diffusion.kinds.image_to_image import ImageToImage
-from motet.models.diffusion.kinds.image_to_video import ImageToVideo
+from motet.models.diffusion.kinds.image_to_video import BlankImageToVideo, ImageToVideo
 from motet.models.diffusion.kinds.stable_diffusion import StableDiffusion
 from motet.models.diffusion.kinds.text_to_video import TextToVideo
 from motet.models.diffusion.model import Array, DiffusionModel
@@ -43,6 +43,7 @@ KINDS: Mapping[str, type[LatentDiffusion]] = {
     "audioldm": AudioLDM,
     "image-to-image": ImageToImage,
     "image-to-video": ImageToVideo,
+    "image-to-video-blank": BlankImageToVideo,
 }
 """The class of each `kind` that a manifest can name."""
 _MAX_LATENTS = 2**26

@@ -229,7 +229,8 @@ def test_an_unknown_kind_is_refused_with_the_known_ones(folder: Path) -> None:
     with pytest.raises(BundleError, match="'crystal-ball'") as raised:
         load_decoder(tiny.bundle(folder, kind="crystal-ball"), "image")
     assert raised.value.message.endswith(
-        "known are stable-diffusion, text-to-video-sd, audioldm, image-to-image, image-to-video, mux"
+        "known are stable-diffusion, text-to-video-sd, audioldm, image-to-image, image-to-video, "
+        "image-to-video-blank, mux"
     )
 
 

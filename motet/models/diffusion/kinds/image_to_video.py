@@ -1,4 +1,4 @@
-"""The kind `image-to-video`, which makes clips that begin with a picture."""
+"""The kinds `image-to-video`, which makes clips that begin with a picture, and `image-to-video-blank`, without one."""
 
 from __future__ import annotations
 
@@ -45,6 +45,23 @@ class ImageToVideo(TextToVideo):
     def _network_input(self, state: DenoisingState) -> Tensor:
         assert state.further_channels is not None
         return add_first_frame(super()._network_input(state), state.further_channels)
+
+
+class BlankImageToVideo(TextToVideo):
+    """Clips without a picture, from networks of `ImageToVideo`: the latents of the picture are 0.
+
+    So one U-Net can serve two signals, if it was trained both with pictures and with 0.
+    """
+
+    @classmethod
+    def field_rules(cls, conditioning: Sequence[int], configs: Mapping[str, Any]) -> Mapping[str, Mapping[str, Rule]]:
+        """Implement `LatentDiffusion.field_rules`."""
+        rules, latent_channels = super().field_rules(conditioning, configs), configs["vae"]["latent_channels"]
+        return {**rules, "unet": {**rules["unet"], "in_channels": one_of(2 * latent_channels)}}
+
+    def _network_input(self, state: DenoisingState) -> Tensor:
+        noisy = super()._network_input(state)
+        return add_first_frame(noisy, torch.zeros_like(noisy[:, :, 0]))
 
 
 def add_first_frame(noisy: Tensor, frame: Tensor) -> Tensor:

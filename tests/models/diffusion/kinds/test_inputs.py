@@ -14,7 +14,7 @@ from PIL import Image
 from motet.core.errors import RequestError
 from motet.models.diffusion import loading
 from motet.models.diffusion.kinds.image_to_image import ImageToImage
-from motet.models.diffusion.kinds.image_to_video import ImageToVideo, add_first_frame
+from motet.models.diffusion.kinds.image_to_video import BlankImageToVideo, ImageToVideo, add_first_frame
 from motet.models.diffusion.kinds.text_to_video import TextToVideo
 from motet.models.diffusion.model import DenoisingState
 from motet.models.diffusion.patch_autoencoder import PatchAutoencoder
@@ -144,6 +144,19 @@ def test_image_to_video_with_a_network_that_ignores_the_picture_is_text_to_video
     with torch.no_grad():
         model.unet.conv_in.weight[:, 4:] = 0
     state = run(model, model.prepare(conditioning(), 1, 3, 3.0, [SMALL_PICTURE]))
+    expected = run(twin, twin.prepare(conditioning(), 1, 3, 3.0))
+
+    assert torch.allclose(state.latents, expected.latents, atol=1e-5)
+
+
+def test_the_networks_of_image_to_video_make_clips_without_a_picture(folder: Path) -> None:
+    model = model_of(BlankImageToVideo, folder, "animation", frames=3, frame_ramp=1.0)
+    twin = model_of(TextToVideo, folder, "video", frames=3, frame_ramp=1.0)
+    weights = {name: tensor.clone() for name, tensor in model.unet.state_dict().items()}
+    # The channels of the picture have no effect if the picture is 0.
+    weights["conv_in.weight"] = weights["conv_in.weight"][:, :4].clone()
+    twin.unet.load_state_dict(weights)
+    state = run(model, model.prepare(conditioning(), 1, 3, 3.0))
     expected = run(twin, twin.prepare(conditioning(), 1, 3, 3.0))
 
     assert torch.allclose(state.latents, expected.latents, atol=1e-5)

@@ -11,6 +11,7 @@ import torch
 from diffusers import UNet3DConditionModel
 from torch import Tensor, nn
 
+from motet.models.diffusion.kinds.image_to_video import add_first_frame
 from motet.models.diffusion.kinds.text_to_video import add_frame_ramp
 from motet.training.nano.dialogues.phrases import pick
 from motet.training.nano.recipes.autoencoder import load_or_linear, to_pictures, to_tensor
@@ -160,11 +161,6 @@ class VideoTask:
         latents = sampler(captions, first_frames).transpose(1, 2).flatten(0, 1)
         pixels = load_or_linear(self._folder).decode(latents).sample
         return to_pictures(torch.cat([torch.cat(list(row), dim=2) for row in pixels.split(clips.FRAMES)], dim=1))
-
-
-def add_first_frame(noisy: Tensor, frame: Tensor) -> Tensor:
-    """Append the latents of the first frame, (n, channels, height, width), to each frame of noisy latents."""
-    return torch.cat([noisy, frame[:, :, None].expand(noisy.shape)], dim=1)
 
 
 def _opposite(thing: Thing) -> Thing:

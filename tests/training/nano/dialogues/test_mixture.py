@@ -1,0 +1,160 @@
+"""The kinds of dialogue about several turns or several media."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from motet.training.nano.dialogues.dialogue import ContextText, Dialogue, plain_text
+from motet.training.nano.dialogues.kinds.edge_phrases import NO_FILM, NO_PICTURE
+from motet.training.nano.dialogues.kinds.negations import NOTHING_WANTED
+from motet.training.nano.dialogues.kinds.own_work import NOTHING_MADE
+from motet.training.nano.dialogues.mixture import SHARES, DialogueMixture
+from motet.training.nano.dialogues.refusals import REFUSALS
+from motet.training.nano.dialogues.unknown_things import unknown_subject
+from motet.training.nano.world.world import FILM, INSTRUMENTS, NOUNS, Thing
+
+FOURTH = {
+    "requests": 0.40,
+    "question": 0.20,
+    "mixed": 0.09,
+    "follow_up": 0.08,
+    "chat": 0.15,
+    "small_talk": 0.05,
+    "several": 0.03,
+}
+
+
+def dialogues(kind: str, count: int = 150) -> list[Dialogue]:
+    mixture = DialogueMixture()
+    return [mixture.dialogue(np.random.default_rng(seed), kind) for seed in range(count)]
+
+
+def made_in(dialogue: Dialogue) -> list[Thing]:
+    return [part for utterance in dialogue[1::2] for part in utterance.parts if isinstance(part, Thing)]
+
+
+def last_text(dialogue: Dialogue) -> str:
+    return "".join(plain_text(part) for part in dialogue[-1].parts if not isinstance(part, Thing))
+
+
+def test_the_kinds_of_the_fourth_edition_keep_their_shares_of_each_other_and_more_than_half_of_all() -> None:
+    kept = sum(SHARES[kind] for kind in FOURTH)
+
+    assert sum(SHARES.values()) == pytest.approx(1)
+    assert kept > 0.55
+    for kind, share in FOURTH.items():
+        assert SHARES[kind] / kept == pytest.approx(share, rel=0.2)
+
+
+@pytest.mark.parametrize("kind", ["edges", "edge_chat"])
+def test_what_an_animation_or_a_film_takes_comes_earlier(kind: str) -> None:
+    for dialogue in dialogues(kind):
+        seen: set[str] = set()
+        for utterance in dialogue:
+            for part in utterance.parts:
+                if isinstance(part, Thing):
+                    if part.modality == "animation":
+                        assert "image" in seen
+                    if part == FILM:
+                        assert "audio" in seen
+                        assert seen & {"video", "animation"}
+                    seen.add(part.modality)
+
+
+@pytest.mark.parametrize("kind", ["edges", "edge_chat"])
+def test_without_a_picture_or_a_sound_the_answer_is_a_refusal(kind: str) -> None:
+    refused = Counter[str]()
+    for dialogue in dialogues(kind):
+        media = {part.modality for utterance in dialogue for part in utterance.parts if isinstance(part, Thing)}
+        text = " ".join(plain_text(part) for utterance in dialogue[1::2] for part in utterance.parts)
+        if NO_PICTURE in text:
+            refused["picture"] += 1
+            assert kind == "edge_chat" or "animation" not in media
+        if NO_FILM in text:
+            refused["film"] += 1
+            assert kind == "edge_chat" or FILM.modality not in media
+    assert min(refused["picture"], refused["film"]) >= 3
+
+
+def test_a_question_about_an_earlier_medium_comes_one_to_six_turns_later() -> None:
+    distances = Counter[int]()
+    for dialogue in dialogues("later_question", 150):
+        assert any(isinstance(part, Thing) for part in dialogue[0].parts)
+        assert not any(isinstance(part, Thing) for utterance in dialogue[-2:] for part in utterance.parts)
+        distances[len(dialogue) // 2 - 2] += 1
+
+    assert set(distances) == set(range(1, 7))
+
+
+def test_the_model_does_not_learn_the_first_description_of_a_medium_that_a_later_question_is_about() -> None:
+    for dialogue in dialogues("later_question"):
+        if any(plain_text(part).startswith(("I see", "I hear")) for part in dialogue[1].parts):
+            assert all(isinstance(part, ContextText) for part in dialogue[1].parts)
+
+
+def test_an_answer_about_own_work_names_only_things_that_the_model_made() -> None:
+    named = 0
+    for dialogue in dialogues("own_work"):
+        made = made_in(dialogue)
+        if not made:
+            assert last_text(dialogue) == NOTHING_MADE
+        elif last_text(dialogue).startswith("That was"):
+            named += 1
+            parts = last_text(dialogue).removeprefix("That was ").removesuffix(".").split(", then ")
+            captions = {f"the picture {t.manner}" if t.modality == "animation" else t.caption for t in made}
+            assert set(parts) <= captions
+    assert named > 50
+
+
+def test_a_yes_or_no_answer_fits_its_guess() -> None:
+    answers = Counter[str]()
+    for kind in ("question", "later_question", "own_work"):
+        for dialogue in dialogues(kind, 200):
+            match = re.fullmatch(r"(Yes|No), it is (an? .+)\.", last_text(dialogue))
+            if match:
+                answers[match[1]] += 1
+                prompt = " ".join(plain_text(part) for part in dialogue[-2].parts if isinstance(part, str)).lower()
+                names_it = f" {match[2]}" in f" {re.sub('[?.,]', ' ', prompt)} "
+                # A typing error can change the name.
+                assert names_it <= (match[1] == "Yes")
+    assert 0.6 < answers["Yes"] / answers["No"] < 1.7
+
+
+def test_an_excluded_thing_or_modality_is_not_made() -> None:
+    nothing = 0
+    for dialogue in dialogues("negation"):
+        if last_text(dialogue) == NOTHING_WANTED:
+            nothing += 1
+            assert not made_in(dialogue)
+    assert 20 < nothing < 60
+
+
+def test_many_requests_have_as_many_media_as_sentences() -> None:
+    counts = Counter[int]()
+    for dialogue in dialogues("many"):
+        counts[len(made_in(dialogue))] += 1
+        assert last_text(dialogue).count(".") == len(made_in(dialogue))
+
+    assert counts[5] + counts[6] > 45
+    assert counts[2] > 5
+
+
+@pytest.mark.parametrize("modality", ["image", "audio", "video"])
+def test_an_unknown_subject_is_not_a_subject_of_the_world(modality: str) -> None:
+    known = {"image": set(NOUNS), "audio": set(INSTRUMENTS), "video": set()}[modality]
+    unknown = {unknown_subject(modality, np.random.default_rng(seed)) for seed in range(300)}
+
+    assert not unknown & known
+    assert len(unknown) > 100
+    if modality == "image":
+        assert sum(name.partition(" ")[2] in NOUNS for name in unknown) > 30
+
+
+def test_requests_for_unknown_subjects_are_refused() -> None:
+    texts = [last_text(dialogue) for dialogue in dialogues("requests", 300)]
+
+    assert sum(any(refusal in text for refusal in REFUSALS.values()) for text in texts) > 30
