@@ -6,8 +6,7 @@ import numpy as np
 
 from motet.answers.answer import Answer, AnswerBuilder, TextPart
 from motet.core.events import Done, PlanGrown, PlanNode
-from motet.core.media import Media
-from motet.core.request import GenerationRequest, Message
+from motet.core.request import ArtifactName, Content, GenerationRequest, Message
 from motet.core.service import Motet
 from services.benchmarks.quality.cases import attachment
 from services.benchmarks.quality.suite import SuiteCase
@@ -17,7 +16,8 @@ from services.benchmarks.quality.suite_judge import ConversationAnswer
 async def converse(motet: Motet, case: SuiteCase, seed: int, rng: np.random.Generator) -> ConversationAnswer:
     """Send the turns of a case, one after the other, and return the last answer.
 
-    An earlier answer becomes a turn of the assistant. Raise the error of a generation that fails.
+    An earlier answer becomes a turn of the assistant. Its media are artifacts, which keep their modality. Bytes of an
+    animation would become a clip. Raise the error of a generation that fails.
     """
     messages: list[Message] = []
     for turn in case.turns:
@@ -28,8 +28,14 @@ async def converse(motet: Motet, case: SuiteCase, seed: int, rng: np.random.Gene
     return ConversationAnswer(answer.text, plan, tuple((part.modality, part.content) for part in answer.media))
 
 
-def _content(answer: Answer) -> list[str | Media]:
-    return [part.content for part in answer.parts if not isinstance(part, TextPart) or part.content]
+def _content(answer: Answer) -> list[Content]:
+    content: list[Content] = []
+    for part in answer.parts:
+        if isinstance(part, TextPart):
+            content += [part.content] if part.content else []
+        else:
+            content.append(ArtifactName(part.artifact.name) if part.artifact else part.content)
+    return content
 
 
 async def _answer(motet: Motet, request: GenerationRequest) -> tuple[Answer, tuple[PlanNode, ...]]:
