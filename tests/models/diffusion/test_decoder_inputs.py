@@ -22,7 +22,7 @@ from motet.models.diffusion.decoder import DiffusionDecoder, load_decoder
 from motet.transport.clients import RemoteDecoder
 from tests.media.samples import PICTURE, picture_file
 from tests.models.diffusion import tiny_decoders as tiny
-from tests.models.diffusion.conftest import MakeDecoder
+from tests.models.diffusion.conftest import Clock, MakeDecoder
 from tests.models.diffusion.watched_model import WatchedModel, events, job, measured, media, run_together
 from tests.transport.serving import served
 
@@ -119,6 +119,17 @@ async def test_guidance_previews_and_steps_work_with_an_input(decoder: Diffusion
         await media(decoder, each) for each in (first, replace(first, guidance=1.0), replace(first, inputs=(OTHER,)))
     ]
     assert len({plain.data, guided.data, other.data}) == 3
+
+
+@pytest.mark.parametrize("modality", ["animation", "edit"])
+async def test_a_short_deadline_reduces_the_steps_of_a_job_with_inputs(
+    make_decoder: MakeDecoder, clock: Clock, modality: str
+) -> None:
+    curve = measured(1)
+    curve.observe(1, 1.0)
+    decoder, _ = make_decoder(curve, modality)
+    received = await events(decoder, job(modality, steps=20, min_steps=5), Deadline.after(10))
+    assert received[:-1] == [Progress(step, 9) for step in range(1, 10)]
 
 
 class HeldReading:
