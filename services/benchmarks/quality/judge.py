@@ -67,8 +67,9 @@ class JudgementCounts:
             self.incorrect.append(f"{figure}: {note}")
 
     def figures(self) -> dict[str, float]:
-        """Return the share of correct judgements of each figure with a bar."""
-        return {name: round(self.correct[name] / self.total[name], 4) for name in BARS if self.total[name]}
+        """Return the share of correct judgements of each judged figure, first of those with a bar."""
+        names = dict.fromkeys((*BARS, *sorted(self.total)))
+        return {name: round(self.correct[name] / self.total[name], 4) for name in names if self.total[name]}
 
 
 class Judge:
