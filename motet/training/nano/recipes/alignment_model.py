@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -57,7 +58,7 @@ class AlignmentModel(nn.Module):
         super().__init__()
         _extend_vocabulary(base, max(run.ids.stop for run in grammar.runs))
         self.grammar = grammar
-        self.language = get_peft_model(base, LORA)
+        self.language = get_peft_model(base, copy(LORA))  # peft writes the base's name into the config
         self.projections = Projections(projections)
         if FILM.modality in self.projections.outputs:
             for parameter in self.projections.outputs[FILM.modality].parameters():
