@@ -48,6 +48,9 @@ MAX_STREAM_MESSAGES = 16_384
 
 _NO_LIMIT = nullcontext()
 
+_LARGE_BYTES = 8 * 1024
+"""Size above which requests are parsed one at a time, in bytes."""
+
 _INTERRUPTED = RetryableError("this process is shutting down; use another replica, or retry later", Reason.DRAINING)
 
 if TYPE_CHECKING:
@@ -74,6 +77,8 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         self._unsent: set[asyncio.Task[Any]] = set()
         """The tasks of calls whose response is not sent completely. The task of a call sends the response last."""
         self._interrupted = False
+        self._parsing = asyncio.Lock()
+        """Held while a large request is parsed, so that requests of several calls do not add up to a long silence."""
 
     def interrupt(self) -> None:
         """End all running calls with a retryable status, DRAINING."""
@@ -103,7 +108,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
             return handler  # type: ignore[no-any-return]
         wrap, create = _SHAPES[bool(handler.request_streaming), bool(handler.response_streaming)]
         behaviour = self._observed(method, wrap(self, method, _behaviour_of(handler)))
-        wrapped = create(behaviour, lenient(handler.request_deserializer), handler.response_serializer)
+        wrapped = create(behaviour, _deferred(lenient(handler.request_deserializer)), handler.response_serializer)
         return self._handlers.setdefault(method, wrapped)
 
     def _observed(self, method: str, handle: Any) -> Any:
@@ -140,9 +145,32 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
     def _admitted(self, method: str) -> AbstractAsyncContextManager[None]:
         return _NO_LIMIT if method.rpartition("/")[2] in UNLIMITED else self._limiter.admitted()
 
+    async def _checked(self, request: Any) -> Any:
+        """Return a request that is parsed and valid. One large request is parsed in an iteration of the event loop."""
+        if not isinstance(request, _Deferred):
+            validate(request)
+            return request
+        async with self._parsing:
+            message = request.parse()
+            validate(message)
+            await asyncio.sleep(0)
+        return message
+
+    async def _validated(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        count = 0
+        async for request in requests:
+            count += 1
+            if count > MAX_STREAM_MESSAGES:
+                raise RequestError(
+                    f"a stream may have at most {MAX_STREAM_MESSAGES} messages; send larger chunks",
+                    Reason.LIMIT_EXCEEDED,
+                    {"limit": str(MAX_STREAM_MESSAGES)},
+                )
+            yield await self._checked(request)
+
     def _unary_unary(self, method: str, behaviour: Any) -> Any:
         async def unary_unary(request: Any, context: _Context) -> Any:
-            validate(request)
+            request = await self._checked(request)
             async with self._admitted(method):
                 return await behaviour(request, context)
 
@@ -151,7 +179,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
     def _stream_unary(self, method: str, behaviour: Any) -> Any:
         async def stream_unary(requests: Any, context: _Context) -> Any:
             async with self._admitted(method):
-                return await behaviour(_validated(requests), context)
+                return await behaviour(self._validated(requests), context)
 
         return stream_unary
 
@@ -159,7 +187,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         # This handler writes and does not yield. A cancellation then reaches it and closes the servicer's generator
         # before the call ends, not when the generator is garbage-collected.
         async def unary_stream(request: Any, context: _Context) -> None:
-            validate(request)
+            request = await self._checked(request)
             async with self._admitted(method), aclosing(behaviour(request, context)) as responses:
                 async for response in responses:
                     await context.write(response)
@@ -168,25 +196,28 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
 
     def _stream_stream(self, method: str, behaviour: Any) -> Any:
         async def stream_stream(requests: Any, context: _Context) -> None:
-            async with self._admitted(method), aclosing(behaviour(_validated(requests), context)) as responses:
+            async with self._admitted(method), aclosing(behaviour(self._validated(requests), context)) as responses:
                 async for response in responses:
                     await context.write(response)
 
         return stream_stream
 
 
-async def _validated(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    count = 0
-    async for request in requests:
-        count += 1
-        if count > MAX_STREAM_MESSAGES:
-            raise RequestError(
-                f"a stream may have at most {MAX_STREAM_MESSAGES} messages; send larger chunks",
-                Reason.LIMIT_EXCEEDED,
-                {"limit": str(MAX_STREAM_MESSAGES)},
-            )
-        validate(request)
-        yield request
+class _Deferred:
+    """A message that is parsed later, because parsing and checking it may take up to 30 ms."""
+
+    def __init__(self, parse: Callable[[bytes], Any], data: bytes) -> None:
+        self._parse = parse
+        self._data = data
+
+    def parse(self) -> Any:
+        """Return the message."""
+        return self._parse(self._data)
+
+
+def _deferred(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Return a parser that returns `_Deferred` for a large message."""
+    return lambda data: parse(data) if len(data) <= _LARGE_BYTES else _Deferred(parse, data)
 
 
 def _behaviour_of(handler: Any) -> Any:

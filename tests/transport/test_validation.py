@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from typing import Any
 
 import pytest
@@ -10,6 +12,8 @@ from motet.core.errors import Reason, RequestError
 from motet.internal.v1 import decoder_service_pb2 as decoder_pb
 from motet.internal.v1 import encoder_service_pb2 as encoder_pb
 from motet.internal.v1 import language_model_service_pb2 as llm_pb
+from motet.transport.concurrency_limiter import ConcurrencyLimiter
+from motet.transport.interceptor import ServerInterceptor, _deferred
 from motet.transport.status import MessageError
 from motet.transport.validation import Unparsed, lenient, validate
 from motet.transport.wire_fields import MAX_FIELDS, has_too_many_fields
@@ -117,3 +121,24 @@ def test_the_violations_of_a_small_message_are_reported_up_to_a_limit() -> None:
 )
 def test_a_limit_has_the_reason_that_the_orchestrator_reports(message: Any, reason: Reason) -> None:
     assert refusal(message).reason is reason
+
+
+async def test_large_requests_of_several_calls_are_parsed_in_different_iterations_of_the_event_loop() -> None:
+    loop, iterations, parsed = asyncio.get_running_loop(), itertools.count(), []
+    iteration = 0
+
+    def tick() -> None:
+        nonlocal iteration
+        iteration = next(iterations)
+        loop.call_soon(tick)
+
+    def parse(data: bytes) -> pb.GenerateRequest:
+        parsed.append(iteration)
+        return LARGEST
+
+    tick()
+    interceptor, receive = ServerInterceptor(ConcurrencyLimiter()), _deferred(parse)
+    requests = [receive(bytes(10_000)) for _ in range(5)]
+    await asyncio.gather(*(interceptor._checked(request) for request in requests))
+
+    assert len(set(parsed)) == 5

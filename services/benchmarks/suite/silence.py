@@ -20,6 +20,7 @@ from services.benchmarks.reports.report import Figure, Report, at_most
 from services.child_process import ChildProcess
 
 TOGETHER = "all together"
+OF_SERVICE = "all of the service together"
 
 _BAR = at_most(100)
 """Bar of the longest silence on an idle machine, in milliseconds."""
@@ -72,7 +73,7 @@ async def watched_deployment() -> AsyncIterator[WatchedDeployment]:
 
 
 def measure(rounds: int) -> Report:
-    """Measure every call alone, and all calls at the same time, in rounds."""
+    """Measure every call alone, the calls of each service at the same time, and all calls, in rounds."""
     return asyncio.run(_measure(rounds))
 
 
@@ -84,19 +85,27 @@ async def _measure(rounds: int) -> Report:
         for _ in range(rounds):
             for name, batch in [*((call.name, [call]) for call in calls), (TOGETHER, calls)]:
                 for kind, silence in (await deployment.silences(*batch)).items():
-                    by_call = longest.setdefault(kind, {})
-                    by_call[name] = silence.longer(by_call.get(name, silence))
+                    _add(longest.setdefault(kind, {}), name, silence)
+            for kind in deployment.channels:
+                silences = await deployment.silences(*(call for call in calls if call.service == kind))
+                _add(longest[kind], OF_SERVICE, silences[kind])
     return report(longest, rounds)
+
+
+def _add(by_call: dict[str, Silence], name: str, silence: Silence) -> None:
+    by_call[name] = silence.longer(by_call.get(name, silence))
 
 
 def report(longest: Mapping[str, Mapping[str, Silence]], rounds: int) -> Report:
     """Return the report of the longest silences, by service and call."""
     figures = []
     for kind, by_call in longest.items():
-        alone = max((silence for name, silence in by_call.items() if name != TOGETHER), key=lambda one: one.seconds)
+        single = (silence for name, silence in by_call.items() if name not in (TOGETHER, OF_SERVICE))
+        alone = max(single, key=lambda one: one.seconds)
         together = by_call[TOGETHER]
         for name, seconds in (
             ("one call at a time", alone.seconds),
+            (OF_SERVICE, by_call[OF_SERVICE].seconds),
             (TOGETHER, together.seconds),
             (f"{TOGETHER}, processor time", together.processor_seconds),
         ):

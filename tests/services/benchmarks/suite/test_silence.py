@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.benchmarks.load.limit_calls import LimitCall, limit_calls
 from services.benchmarks.load.watched_service import Silence, SilenceFile, record_silences
-from services.benchmarks.suite.silence import TOGETHER, WatchedDeployment, report, watched_deployment
+from services.benchmarks.suite.silence import OF_SERVICE, TOGETHER, WatchedDeployment, report, watched_deployment
 
 MAX_SILENCE = 1.0
 """Maximum processor seconds between two turns of an event loop. It hardly depends on the machine's load."""
@@ -87,8 +87,18 @@ async def test_a_blocked_event_loop_is_a_silence(tmp_path: Path) -> None:
 
 
 def test_the_report_has_a_bar_for_each_service_alone_and_together() -> None:
-    silences = {"a": Silence(0.003, 0.002), "b": Silence(0.099, 0.001), TOGETHER: Silence(0.101, 0.05)}
+    silences = {
+        "a": Silence(0.003, 0.002),
+        "b": Silence(0.099, 0.001),
+        OF_SERVICE: Silence(0.1, 0.1),
+        TOGETHER: Silence(0.101, 0.05),
+    }
     result = report({"encoder": silences}, rounds=1)
 
-    assert [(round(figure.value), figure.met) for figure in result.figures] == [(99, True), (101, False), (50, True)]
+    assert [(round(figure.value), figure.met) for figure in result.figures] == [
+        (99, True),
+        (100, True),
+        (101, False),
+        (50, True),
+    ]
     assert result.details["encoder"]["a"] == {"seconds": 0.003, "processor_seconds": 0.002}
