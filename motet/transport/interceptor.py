@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
+from google.protobuf.message import Message
 
 from motet.core.clock import now
 from motet.core.deadline import Deadline
@@ -19,7 +21,7 @@ from motet.core.errors import Reason, RequestError, RetryableError
 from motet.core.metrics import CALL_SECONDS, labelled
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.status import CODE_OF, abort, public_error
-from motet.transport.validation import lenient, validate
+from motet.transport.validation import parse, validate
 
 OWN_PREFIX = "/motet."
 """Prefix of the paths of Motet's methods. Other methods are not intercepted."""
@@ -52,6 +54,9 @@ _LARGE_BYTES = 8 * 1024
 """Size above which requests are parsed one at a time, in bytes."""
 
 _INTERRUPTED = RetryableError("this process is shutting down; use another replica, or retry later", Reason.DRAINING)
+
+_Receive = Callable[[bytes], Awaitable[Message]]
+"""Parses and checks a request."""
 
 if TYPE_CHECKING:
     _Context = grpc.aio.ServicerContext[Any, Any]
@@ -107,9 +112,10 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         if handler is None or not method.startswith(OWN_PREFIX):
             return handler  # type: ignore[no-any-return]
         wrap, create = _SHAPES[bool(handler.request_streaming), bool(handler.response_streaming)]
-        behaviour = self._observed(method, wrap(self, method, _behaviour_of(handler)))
-        wrapped = create(behaviour, _deferred(lenient(handler.request_deserializer)), handler.response_serializer)
-        return self._handlers.setdefault(method, wrapped)
+        # The deserializer is the `FromString` of the request's class. gRPC would report its error as a server fault.
+        receive = partial(self._receive, handler.request_deserializer.__self__)
+        behaviour = self._observed(method, wrap(self, method, _behaviour_of(handler), receive))
+        return self._handlers.setdefault(method, create(behaviour, None, handler.response_serializer))
 
     def _observed(self, method: str, handle: Any) -> Any:
         """Wrap a method: errors become statuses, and the duration is measured."""
@@ -145,18 +151,15 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
     def _admitted(self, method: str) -> AbstractAsyncContextManager[None]:
         return _NO_LIMIT if method.rpartition("/")[2] in UNLIMITED else self._limiter.admitted()
 
-    async def _checked(self, request: Any) -> Any:
-        """Return a request that is parsed and valid. One large request is parsed in an iteration of the event loop."""
-        if not isinstance(request, _Deferred):
-            validate(request)
-            return request
-        async with self._parsing:
-            message = request.parse()
-            validate(message)
-            await asyncio.sleep(0)
-        return message
+    async def _receive(self, kind: type[Message], data: bytes) -> Message:
+        """Return a valid request. An iteration of the event loop parses at most one large request."""
+        if len(data) > _LARGE_BYTES:
+            async with self._parsing:
+                await asyncio.sleep(0)
+                return _valid(kind, data)
+        return _valid(kind, data)
 
-    async def _validated(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async def _received(self, requests: AsyncIterator[bytes], receive: _Receive) -> AsyncIterator[Message]:
         count = 0
         async for request in requests:
             count += 1
@@ -166,58 +169,50 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
                     Reason.LIMIT_EXCEEDED,
                     {"limit": str(MAX_STREAM_MESSAGES)},
                 )
-            yield await self._checked(request)
+            yield await receive(request)
 
-    def _unary_unary(self, method: str, behaviour: Any) -> Any:
+    def _unary_unary(self, method: str, behaviour: Any, receive: _Receive) -> Any:
         async def unary_unary(request: Any, context: _Context) -> Any:
-            request = await self._checked(request)
+            message = await receive(request)
             async with self._admitted(method):
-                return await behaviour(request, context)
+                return await behaviour(message, context)
 
         return unary_unary
 
-    def _stream_unary(self, method: str, behaviour: Any) -> Any:
+    def _stream_unary(self, method: str, behaviour: Any, receive: _Receive) -> Any:
         async def stream_unary(requests: Any, context: _Context) -> Any:
             async with self._admitted(method):
-                return await behaviour(self._validated(requests), context)
+                return await behaviour(self._received(requests, receive), context)
 
         return stream_unary
 
-    def _unary_stream(self, method: str, behaviour: Any) -> Any:
+    def _unary_stream(self, method: str, behaviour: Any, receive: _Receive) -> Any:
         # This handler writes and does not yield. A cancellation then reaches it and closes the servicer's generator
         # before the call ends, not when the generator is garbage-collected.
         async def unary_stream(request: Any, context: _Context) -> None:
-            request = await self._checked(request)
-            async with self._admitted(method), aclosing(behaviour(request, context)) as responses:
+            message = await receive(request)
+            async with self._admitted(method), aclosing(behaviour(message, context)) as responses:
                 async for response in responses:
                     await context.write(response)
 
         return unary_stream
 
-    def _stream_stream(self, method: str, behaviour: Any) -> Any:
+    def _stream_stream(self, method: str, behaviour: Any, receive: _Receive) -> Any:
         async def stream_stream(requests: Any, context: _Context) -> None:
-            async with self._admitted(method), aclosing(behaviour(self._validated(requests), context)) as responses:
+            async with (
+                self._admitted(method),
+                aclosing(behaviour(self._received(requests, receive), context)) as responses,
+            ):
                 async for response in responses:
                     await context.write(response)
 
         return stream_stream
 
 
-class _Deferred:
-    """A message that is parsed later, because parsing and checking it may take up to 30 ms."""
-
-    def __init__(self, parse: Callable[[bytes], Any], data: bytes) -> None:
-        self._parse = parse
-        self._data = data
-
-    def parse(self) -> Any:
-        """Return the message."""
-        return self._parse(self._data)
-
-
-def _deferred(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """Return a parser that returns `_Deferred` for a large message."""
-    return lambda data: parse(data) if len(data) <= _LARGE_BYTES else _Deferred(parse, data)
+def _valid(kind: type[Message], data: bytes) -> Message:
+    message = parse(kind, data)
+    validate(message)
+    return message
 
 
 def _behaviour_of(handler: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import protovalidate
@@ -31,42 +31,23 @@ _REASON_OF_RULE = {
 """The reasons of rules that the orchestrator checks, too. An embedded orchestrator reports the same reasons."""
 
 
-class Unparsed:
-    """A placeholder for a message that was not parsed. `error` describes the cause."""
-
-    def __init__(self, error: RequestError) -> None:
-        self.error = error
-
-
-def lenient(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """Return a parser that returns `Unparsed` instead of raising: gRPC would report the error as a server fault.
-
-    `parse` is the `FromString` of a message class. A message with too many fields is not parsed.
-    """
-    kind = parse.__self__.DESCRIPTOR  # type: ignore[attr-defined]
-
-    def parsed(data: bytes) -> Any:
-        if has_too_many_fields(data, kind):
-            return Unparsed(
-                RequestError(
-                    f"the request has more than {MAX_FIELDS} fields; send fewer turns, parts or options",
-                    Reason.LIMIT_EXCEEDED,
-                    {"limit": str(MAX_FIELDS)},
-                )
-            )
-        try:
-            return parse(data)
-        except DecodeError:
-            message = "the bytes of the request cannot be decoded as the message that this method takes"
-            return Unparsed(RequestError(message))
-
-    return parsed
+def parse(kind: type[Message], data: bytes) -> Message:
+    """Return the message of a class. Raises `RequestError`, also for too many fields, which are not parsed."""
+    if has_too_many_fields(data, kind.DESCRIPTOR):
+        raise RequestError(
+            f"the request has more than {MAX_FIELDS} fields; send fewer turns, parts or options",
+            Reason.LIMIT_EXCEEDED,
+            {"limit": str(MAX_FIELDS)},
+        )
+    try:
+        return kind.FromString(data)
+    except DecodeError:
+        message = "the bytes of the request cannot be decoded as the message that this method takes"
+        raise RequestError(message) from None
 
 
-def validate(message: Message | Unparsed) -> None:
+def validate(message: Message) -> None:
     """Check a message. Raises `MessageError`, naming fields that break a rule of their proto, and the rule."""
-    if isinstance(message, Unparsed):
-        raise message.error
     violations = protovalidate.collect_violations(message, fail_fast=True)
     if violations:
         if message.ByteSize() <= _FULL_REPORT_BYTES:
