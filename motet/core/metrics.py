@@ -97,6 +97,16 @@ DECODER_STEP_SECONDS = Histogram(
     ["modality"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
+TLS_CERTIFICATE_EXPIRY = Gauge(
+    "motet_tls_certificate_expiry_timestamp_seconds",
+    "Unix time at which a certificate in use expires. file is cert (with its chain), client_ca or ca (the last one).",
+    ["file"],
+)
+TLS_RELOADS = Counter(
+    "motet_tls_reloads_total",
+    "Changes of the certificates' files. result is used, or refused: the old certificates stay in use.",
+    ["result"],
+)
 MEDIA_BYTES = Counter(
     "motet_media_bytes_total", "Bytes of encoded media. direction is input or output.", ["modality", "direction"]
 )

@@ -9,8 +9,8 @@ import protovalidate
 from google.protobuf.message import DecodeError, Message
 
 from motet.core.errors import Reason, RequestError
+from motet.transport.convert.wire_fields import MAX_FIELDS, has_too_many_fields
 from motet.transport.status import MessageError
-from motet.transport.wire_fields import MAX_FIELDS, has_too_many_fields
 
 _FULL_REPORT_BYTES = 1024
 """Maximum size of a message whose violations are all reported, in bytes. A larger message gets the first one only.

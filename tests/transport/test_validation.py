@@ -13,10 +13,10 @@ from motet.internal.v1 import decoder_service_pb2 as decoder_pb
 from motet.internal.v1 import encoder_service_pb2 as encoder_pb
 from motet.internal.v1 import language_model_service_pb2 as llm_pb
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
+from motet.transport.convert.wire_fields import MAX_FIELDS, has_too_many_fields
 from motet.transport.interceptor import ServerInterceptor
 from motet.transport.status import MessageError
 from motet.transport.validation import parse, validate
-from motet.transport.wire_fields import MAX_FIELDS, has_too_many_fields
 from motet.v1 import generation_service_pb2 as pb
 
 HELLO = pb.GenerateRequest(turns=[{"role": "ROLE_USER", "parts": [{"text": "hello"}]}])
