@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import grpc
 
@@ -59,7 +59,8 @@ class ReloadedCertificates:
         """Return credentials of a listener. Each new connection uses the certificates that are current then."""
         used = self.current
 
-        def fetch() -> grpc.ServerCertificateConfiguration | None:
+        # The types of gRPC lack the None of an unchanged configuration.
+        def fetch() -> Any:
             """Return the new configuration, or None if it is unchanged. gRPC calls this for each new connection."""
             nonlocal used
             if self.current is used:
