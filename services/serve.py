@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,11 +15,14 @@ import structlog
 from motet.core.bundle import Manifest
 from motet.core.deadline import Deadline
 from motet.models.llm.config import EngineConfig
-from motet.transport.address import check_free, check_local
+from motet.transport.address import check_exposed, check_free
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.health_reporter import Readiness
 from motet.transport.metrics_server import MetricsServer
 from motet.transport.server import Server, Servicer, no_cleanup, no_final_message
+from motet.transport.tls.certificates import PemPair, TlsFiles
+from motet.transport.tls.https import HttpsContext
+from motet.transport.tls.reload import ReloadedCertificates
 from services.capacity_servicer import CapacityServicer
 from services.exit_codes import Exit
 from services.factory import Factory, open_bundle
@@ -113,7 +116,8 @@ def factory_of(
 async def serve(service: Service) -> Exit:
     """Run a service until SIGTERM or Ctrl-C, then drain it. It prints its ready line on standard output.
 
-    Raises `BundleError`, and `SettingsError` for an address that is not available, before it loads anything.
+    Raises `BundleError`, and `SettingsError` for an address or a certificate that cannot be used, before it loads
+    anything.
     """
     running = asyncio.current_task()
     assert running is not None
@@ -134,25 +138,47 @@ async def serve(service: Service) -> Exit:
 async def _run(service: Service) -> int:
     """Run a service, and return the number of calls that it cancelled at the end of the grace period."""
     settings = service.settings
-    async with MetricsServer(settings.metrics, settings.allow_insecure) as metrics:
+    async with AsyncExitStack() as stack:
+        certificates = _certificates_of(settings)
+        if certificates is not None:
+            await stack.enter_async_context(certificates)
+        metrics = await stack.enter_async_context(_metrics_server(settings, certificates))
         # Loading takes seconds, so the checks come first. The metrics might use the same address.
+        authenticated = certificates is not None and certificates.has_authorities
         if not settings.allow_insecure:
-            check_local(service.listen)
+            check_exposed(service.listen, tls=certificates is not None, authenticated=authenticated)
         check_free(service.listen)
-        async with service.open() as opened:
-            server = Server(
-                opened.servicers,
-                address=service.listen,
-                limiter=service.limiter,
-                reflection=settings.reflection,
-                allow_insecure=settings.allow_insecure,
-                finish=opened.finish,
-                interrupt=opened.interrupt,
-                readiness=opened.readiness,
-            )
+        opened = await stack.enter_async_context(service.open())
+        server = Server(
+            opened.servicers,
+            address=service.listen,
+            limiter=service.limiter,
+            reflection=settings.reflection,
+            credentials=None if certificates is None else certificates.server_credentials(),
+            authenticated=authenticated,
+            allow_insecure=settings.allow_insecure,
+            finish=opened.finish,
+            interrupt=opened.interrupt,
+            readiness=opened.readiness,
+        )
 
-            def ready(server: Server) -> None:
-                metrics.is_serving = server.is_serving
-                print(ReadyLine(service.name, server.address, metrics.address), flush=True)
+        def ready(server: Server) -> None:
+            metrics.is_serving = server.is_serving
+            print(ReadyLine(service.name, server.address, metrics.address), flush=True)
 
-            return await server.run(settings.grace, ready)
+        return await server.run(settings.grace, ready)
+
+
+def _certificates_of(settings: ServiceSettings) -> ReloadedCertificates | None:
+    """Return the certificates of the settings, or None without TLS. Raises `SettingsError` for a wrong file."""
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    files = TlsFiles(PemPair(settings.tls_cert, settings.tls_key), settings.tls_client_ca)
+    return ReloadedCertificates(files, "client_ca")
+
+
+def _metrics_server(settings: ServiceSettings, certificates: ReloadedCertificates | None) -> MetricsServer:
+    """Return the metrics server, with TLS if the settings say so."""
+    mutual = settings.metrics_tls == "mutual"
+    https = None if settings.metrics_tls == "off" or certificates is None else HttpsContext(certificates, mutual)
+    return MetricsServer(settings.metrics, settings.allow_insecure, https=https)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 from pydantic.config import JsonDict
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -17,6 +18,7 @@ from motet.models.device import checked_device
 from orchestrator.settings import MAX_SECONDS
 
 ADDRESS: JsonDict = {"metavar": "HOST:PORT"}
+FILE: JsonDict = {"metavar": "FILE"}
 GRACE = 30.0
 """Default time to finish running calls after SIGTERM, in seconds."""
 MAX_CALLS = 1_000_000
@@ -70,11 +72,41 @@ class ServiceSettings(ProcessSettings):
         json_schema_extra=ADDRESS,
     )
     background: bool = Field(False, description="Run at low CPU priority.")
-    allow_insecure: bool = Field(False, description="Serve addresses beyond this machine without encryption.")
+    tls_cert: Path | None = Field(
+        None,
+        description="PEM file of the service's certificate, with intermediate ones. With it, connections use TLS.",
+        json_schema_extra=FILE,
+    )
+    tls_key: Path | None = Field(None, description="PEM file of the private key of --tls-cert.", json_schema_extra=FILE)
+    tls_client_ca: Path | None = Field(
+        None,
+        description="PEM file of the authorities of callers' certificates. With it, every caller needs a certificate.",
+        json_schema_extra=FILE,
+    )
+    metrics_tls: Literal["off", "server", "mutual"] = Field(
+        "off",
+        description="TLS of the metrics: off, server (with --tls-cert), or mutual (callers need a certificate of "
+        "--tls-client-ca).",
+    )
+    allow_insecure: bool = Field(
+        False, description="Serve addresses beyond this machine without encryption or authentication."
+    )
     reflection: bool = Field(
         True, description="Serve the API's schema to tools such as grpcurl, by gRPC server reflection."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Minimum level of log lines.")
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        check_pair("--tls-cert", self.tls_cert, "--tls-key", self.tls_key)
+        for option, needs in (
+            ("--tls-client-ca", [] if self.tls_client_ca is None else ["tls_cert"]),
+            ("--metrics-tls", {"off": [], "server": ["tls_cert"], "mutual": ["tls_client_ca"]}[self.metrics_tls]),
+        ):
+            for name in needs:
+                if getattr(self, name) is None:
+                    raise ValueError(f"{option} needs --{name.replace('_', '-')}: set it, too")
+        return self
 
 
 class WorkerSettings(ServiceSettings, ComputeSettings):
@@ -84,6 +116,16 @@ class WorkerSettings(ServiceSettings, ComputeSettings):
     max_queued: int = Field(
         32, ge=0, le=MAX_CALLS, description="Maximum number of calls in the queue. Calls beyond it are refused at once."
     )
+
+
+def check_pair(first_option: str, first: object, second_option: str, second: object) -> None:
+    """Raise `ValueError` if only one of two options is set that need each other."""
+    for present, option, absent, missing in (
+        (first, first_option, second, second_option),
+        (second, second_option, first, first_option),
+    ):
+        if present is not None and absent is None:
+            raise ValueError(f"{option} needs {missing}: set it, too")
 
 
 def settings_of(kind: type[Model], options: Mapping[str, Any]) -> Model:

@@ -35,12 +35,23 @@ def is_local(address: str) -> bool:
         return False
 
 
-def check_local(address: str) -> None:
-    """Raise `SettingsError` unless only this machine can reach the address."""
-    if not is_local(address):
+def check_exposed(
+    address: str,
+    *,
+    tls: bool,
+    authenticated: bool,
+    remedy: str = "set --tls-cert, --tls-key and --tls-client-ca",
+) -> None:
+    """Raise `SettingsError` if other machines can reach an address that is not encrypted or not authenticated.
+
+    `tls` is true if connections are encrypted. `authenticated` is true if no call is accepted without a certificate or
+    a key. `remedy` names the settings that secure the address.
+    """
+    lacks = (["encrypted"] if not tls else []) + (["authenticated"] if not authenticated else [])
+    if lacks and not is_local(address):
         raise SettingsError(
-            f"{address} can be reached from the network, and connections would not be encrypted or authenticated: "
-            "use TLS credentials, listen at 127.0.0.1, or set --allow-insecure",
+            f"{address} can be reached from the network, and calls would not be {' or '.join(lacks)}: {remedy}, "
+            "listen at 127.0.0.1, or set --allow-insecure",
             metadata={"address": address},
         )
 

@@ -33,6 +33,7 @@ from motet.transport import convert
 from motet.transport.channel import HOP
 from motet.transport.client_call import end_timer, open_stream, unary
 from motet.transport.incoming_media import IncomingMedia
+from motet.transport.tls.channel import ReloadingChannel
 
 _MAX_EMPTY = 1000
 """Maximum number of messages and events without a known content in a stream. A newer worker may send some."""
@@ -133,21 +134,32 @@ class RemoteWorker:
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = worker_service_pb2_grpc.WorkerServiceStub(channel)
+        self._is_retired = channel.is_retired if isinstance(channel, ReloadingChannel) else _never_retired
 
     async def watch_load(self) -> AsyncIterator[Load]:
         """Yield the worker's load at once, after each change, and every `REPORT_INTERVAL` seconds until it stops."""
-        # The call waits for a connection, so it begins as soon as the worker can be reached.
-        call = self._stub.WatchCapacity(worker_service_pb2.WatchCapacityRequest(), wait_for_ready=True)
-        async with open_stream(call, "the worker") as loads:
-            async for load in loads:
-                yield convert.load_from_proto(load)
-                await asyncio.sleep(_MIN_LOAD_INTERVAL)
+        moves = True
+        while moves:
+            moves = False
+            # The call waits for a connection, so it begins as soon as the worker can be reached.
+            call = self._stub.WatchCapacity(worker_service_pb2.WatchCapacityRequest(), wait_for_ready=True)
+            async with open_stream(call, "the worker") as loads:
+                async for load in loads:
+                    yield convert.load_from_proto(load)
+                    await asyncio.sleep(_MIN_LOAD_INTERVAL)
+                    # This call has no end, and an old connection is closed when its calls have ended.
+                    if moves := self._is_retired(call):
+                        break
 
     async def drain(self, grace: float | None = None) -> int:
         """Stop admission at the worker, and wait up to `grace` seconds for its calls. Return how many are left."""
         check_range("grace", grace, 0, MAX_TIMEOUT)
         request = worker_service_pb2.DrainRequest(grace=None if grace is None else convert.duration_to_proto(grace))
         return (await unary(self._stub.Drain(request), "the worker")).remaining
+
+
+def _never_retired(call: object) -> bool:
+    return False
 
 
 def _timeout(deadline: Deadline) -> float | None:

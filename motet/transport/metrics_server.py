@@ -14,7 +14,8 @@ from typing import Self
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 
-from motet.transport.address import bind_error, check_local, split_address
+from motet.transport.address import bind_error, check_exposed, split_address
+from motet.transport.tls.https import HttpsContext
 
 MAX_CONNECTIONS = 16
 """Maximum number of open connections. A new connection beyond it closes the oldest one."""
@@ -29,14 +30,22 @@ class MetricsServer:
     """An HTTP server for `/metrics` and `/health` at HOST:PORT, in the event loop.
 
     `/health` has the status 200 if `is_serving` returns true, and 503 otherwise. Connections are bounded in number and
-    time, so idle and slow connections keep no scrape and no health check out. A connection serves one request.
+    time, so idle and slow connections keep no scrape and no health check out. A connection serves one request. With
+    `https`, connections are encrypted.
     """
 
-    def __init__(self, address: str, allow_insecure: bool = False, timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self,
+        address: str,
+        allow_insecure: bool = False,
+        timeout: float = TIMEOUT,
+        https: HttpsContext | None = None,
+    ) -> None:
         self.address = address
         self.is_serving: Callable[[], Awaitable[bool]] = _not_serving
         self._insecure_anywhere = allow_insecure
         self._timeout = timeout
+        self._https = https
         self._connections: dict[asyncio.Task[None], None] = {}
         """The tasks of the open connections, oldest first."""
 
@@ -46,7 +55,8 @@ class MetricsServer:
         Raises `SettingsError` for an address that cannot be bound, or that is open to the network without permission.
         """
         if not self._insecure_anywhere:
-            check_local(self.address)
+            tls, mutual = self._https is not None, self._https is not None and self._https.mutual
+            check_exposed(self.address, tls=tls, authenticated=mutual, remedy="set --metrics-tls mutual")
         host, port = split_address(self.address)
         try:
             self._server = await asyncio.start_server(self._accept, host, port, limit=_MAX_HEAD_BYTES)
@@ -69,6 +79,9 @@ class MetricsServer:
             oldest = next(iter(self._connections))
             del self._connections[oldest]
             oldest.cancel()
+        if self._https is not None:
+            # The first bytes are for the TLS handshake, not for the reader.
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
         task = asyncio.create_task(self._serve(reader, writer))
         self._connections[task] = None
         task.add_done_callback(lambda task: self._connections.pop(task, None))
@@ -78,6 +91,8 @@ class MetricsServer:
         try:
             with suppress(TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
                 async with asyncio.timeout(self._timeout):
+                    if self._https is not None:
+                        await writer.start_tls(self._https.current())
                     writer.write(await self._response(await reader.readuntil(b"\r\n\r\n")))
                     writer.close()
                     await writer.wait_closed()

@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from motet.transport.address import check_local, find_bind_error
+from motet.transport.address import check_exposed, find_bind_error
 from motet.transport.channel import FLOW_OPTIONS
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.connection_limit import max_connections
@@ -72,8 +72,9 @@ def no_final_message() -> None:
 class Server:
     """A server of servicers at one address. `async with` starts and stops it; `run` also handles signals.
 
-    Health is reported under "" and under each servicer's name, as SERVING unless `readiness` says otherwise. Without
-    credentials, only this machine can connect, unless `allow_insecure` is set. `finish` is awaited during a drain once
+    Health is reported under "" and under each servicer's name, as SERVING unless `readiness` says otherwise. Only
+    this machine can connect, unless there are credentials and every caller is `authenticated`, by its certificate or by
+    a key, or `allow_insecure` is set. `finish` is awaited during a drain once
     no call is left, for work that outlives its call. `interrupt` is called at the end of the grace period, if calls are
     left. It may end them with a final message. Other calls end with a status.
     """
@@ -86,6 +87,7 @@ class Server:
         limiter: ConcurrencyLimiter | None = None,
         reflection: bool = False,
         credentials: grpc.ServerCredentials | None = None,
+        authenticated: bool = False,
         allow_insecure: bool = False,
         finish: Callable[[], Awaitable[None]] = no_cleanup,
         interrupt: Callable[[], None] = no_final_message,
@@ -96,6 +98,7 @@ class Server:
         self._servicers = tuple(servicers)
         self._reflection = reflection
         self._credentials = credentials
+        self._authenticated = authenticated
         self._insecure_anywhere = allow_insecure
         self._finish = finish
         self._interrupt = interrupt
@@ -107,10 +110,10 @@ class Server:
         """Bind and serve. Then `address` holds the bound port, also if port 0 was given.
 
         Raises `SettingsError` with reason ADDRESS_IN_USE if another process has the address, and with reason
-        SETTINGS_INVALID if the address cannot be bound, or is open to the network without credentials.
+        SETTINGS_INVALID if the address cannot be bound, or is open to the network without encryption or authentication.
         """
-        if self._credentials is None and not self._insecure_anywhere:
-            check_local(self.address)
+        if not self._insecure_anywhere:
+            check_exposed(self.address, tls=self._credentials is not None, authenticated=self._authenticated)
         self._interceptor = ServerInterceptor(self.limiter)
         streams = max(_MIN_STREAMS, 2 * self.limiter.load.limit)
         options = (

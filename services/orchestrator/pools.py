@@ -14,6 +14,8 @@ from motet.core.errors import SettingsError
 from motet.core.workers import Encoder, LanguageModel, Workers
 from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel, RemoteWorker
+from motet.transport.tls.channel import ReloadingChannel
+from motet.transport.tls.reload import ReloadedCertificates
 from orchestrator.pool.pool import Member, Pool
 from orchestrator.pool.workers import PooledDecoder, PooledEncoder, PooledLanguageModel
 from orchestrator.settings import Addresses, OrchestratorSettings
@@ -24,20 +26,33 @@ _INITIAL_ESTIMATE = 0.1
 """Seconds that a denoising step, or the encoding of a piece of media, is assumed to take until one was measured."""
 
 
-async def pooled_workers(settings: OrchestratorSettings, manifest: Manifest, stack: AsyncExitStack) -> Workers:
+async def pooled_workers(
+    settings: OrchestratorSettings,
+    manifest: Manifest,
+    stack: AsyncExitStack,
+    certificates: ReloadedCertificates | None = None,
+) -> Workers:
     """Return pools over the workers at the settings' addresses. They are closed with the stack.
 
-    Raises `SettingsError` for an invalid address, and for a decoder of a modality that the manifest does not have.
+    With certificates, connections use TLS. Raises `SettingsError` for an invalid address, and for a decoder of a
+    modality that the manifest does not have.
     """
     if unknown := settings.decoders.keys() - manifest.signals.keys():
         raise SettingsError(f"{manifest.name} does not generate {', '.join(sorted(unknown))}")
+
+    open_plain = partial(open_channel, health="", retries=False)
+
+    def channel_to(address: str) -> grpc.aio.Channel:
+        if certificates is None:
+            return open_plain(address)
+        return ReloadingChannel(certificates, partial(open_plain, address))
 
     async def pool(
         name: str, client: Callable[[grpc.aio.Channel], Worker], addresses: Addresses, estimate: float
     ) -> Pool[Worker]:
         members = []
         for address in (addresses,) if isinstance(addresses, str) else addresses:
-            channel = await stack.enter_async_context(open_channel(address, health="", retries=False))
+            channel = await stack.enter_async_context(channel_to(address))
             members.append(Member(client(channel), RemoteWorker(channel).watch_load))
         return await stack.enter_async_context(Pool(name, members, settings, initial_estimate=estimate))
 

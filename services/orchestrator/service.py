@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from motet.core.events import TEXT
@@ -13,6 +14,8 @@ from motet.media.decode import probe
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.health_reporter import Readiness
 from motet.transport.server import Servicer
+from motet.transport.tls.certificates import PemPair, TlsFiles
+from motet.transport.tls.reload import ReloadedCertificates
 from orchestrator.orchestrator import Orchestrator
 from services.orchestrator.pools import pooled_workers
 from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
@@ -31,7 +34,8 @@ _CONNECT_TIMEOUT = 1.0
 def orchestrator_service(options: dict[str, Any]) -> Service:
     """Return the service with settings from options and the environment. Raises `SettingsError`.
 
-    Opening the service raises `SettingsError` for the address of a decoder whose modality the bundle does not have.
+    Opening the service raises `SettingsError` for a certificate that cannot be used, and for the address of a decoder
+    whose modality the bundle does not have.
     """
     settings = settings_of(OrchestratorServiceSettings, options | {"decoders": addresses_of(options.get("decoders"))})
 
@@ -43,7 +47,10 @@ def orchestrator_service(options: dict[str, Any]) -> Service:
         factory = factory_of(settings, lambda manifest: ())
         async with AsyncExitStack() as stack:
             manifest = factory.manifest
-            workers = await pooled_workers(settings, manifest, stack)
+            certificates = None if settings.tls_ca is None else _certificates_for_workers(settings, settings.tls_ca)
+            if certificates is not None:
+                await stack.enter_async_context(certificates)
+            workers = await pooled_workers(settings, manifest, stack, certificates)
             probe_as_encoder = partial(probe, preprocessing=manifest.encoder.preprocessing)
             motet = await stack.enter_async_context(
                 Orchestrator(workers, manifest, factory.digest, settings, probe_as_encoder)
@@ -63,6 +70,13 @@ def orchestrator_service(options: dict[str, Any]) -> Service:
             yield ReadyService(servicers, finish, motet.interrupt, readiness)
 
     return Service("orchestrator", settings.listen, settings, limiter, opened)
+
+
+def _certificates_for_workers(settings: OrchestratorServiceSettings, authorities: Path) -> ReloadedCertificates:
+    """Return the certificates of connections to workers. Raises `SettingsError` for a wrong file."""
+    certificate, key = settings.tls_worker_cert or settings.tls_cert, settings.tls_worker_key or settings.tls_key
+    pair = PemPair(certificate, key) if certificate and key else None
+    return ReloadedCertificates(TlsFiles(pair, authorities), "ca")
 
 
 def _readiness(motet: Orchestrator) -> dict[str, bool]:

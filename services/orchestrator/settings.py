@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from motet.core.errors import SettingsError
 from orchestrator.settings import Addresses, Bytes, Count, OrchestratorSettings, Seconds
 from services.orchestrator.uploads import UploadLimits
-from services.settings import ServiceSettings
+from services.settings import FILE, ServiceSettings, check_pair
 
 _DEFAULT = UploadLimits()
 
@@ -33,6 +34,27 @@ class OrchestratorServiceSettings(ServiceSettings, OrchestratorSettings):
     min_upload_rate: Rate = Field(
         default=_DEFAULT.min_rate, description="Minimum average speed of an upload, in bytes per second."
     )
+
+    tls_ca: Path | None = Field(
+        default=None,
+        description="PEM file of the authorities of workers' certificates. With it, connections to workers use TLS.",
+        json_schema_extra=FILE,
+    )
+    tls_worker_cert: Path | None = Field(
+        default=None,
+        description="PEM file of the certificate for workers that require one. By default, --tls-cert.",
+        json_schema_extra=FILE,
+    )
+    tls_worker_key: Path | None = Field(
+        default=None, description="PEM file of the private key of --tls-worker-cert.", json_schema_extra=FILE
+    )
+
+    @model_validator(mode="after")
+    def _check_worker_tls(self) -> Self:
+        check_pair("--tls-worker-cert", self.tls_worker_cert, "--tls-worker-key", self.tls_worker_key)
+        if self.tls_worker_cert is not None and self.tls_ca is None:
+            raise ValueError("--tls-worker-cert needs --tls-ca: set it, too")
+        return self
 
     @property
     def upload_limits(self) -> UploadLimits:

@@ -21,7 +21,7 @@ from motet.internal.v1 import (
     encoder_service_pb2_grpc,
 )
 from motet.toys.workers import InjectedFault, Pause, ToyDecoder, ToyEncoder
-from motet.transport.address import check_local
+from motet.transport.address import check_exposed
 from motet.transport.clients import RemoteDecoder, RemoteWorker
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.metrics_server import MetricsServer
@@ -65,14 +65,28 @@ async def test_an_invalid_address_is_refused() -> None:
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "example.test:1", ":1"])
-def test_an_insecure_address_that_other_machines_can_reach_is_refused(address: str) -> None:
-    with pytest.raises(SettingsError, match="can be reached from the network"):
-        check_local(address)
+@pytest.mark.parametrize(
+    ("tls", "authenticated", "problem"),
+    [
+        (False, False, "calls would not be encrypted or authenticated"),
+        (True, False, "calls would not be authenticated"),
+        (False, True, "calls would not be encrypted"),
+    ],
+)
+def test_an_address_that_other_machines_can_reach_needs_encryption_and_authentication(
+    address: str, tls: bool, authenticated: bool, problem: str
+) -> None:
+    with pytest.raises(SettingsError, match="can be reached from the network") as caught:
+        check_exposed(address, tls=tls, authenticated=authenticated)
+
+    assert problem in caught.value.message
+    assert "set --tls-cert, --tls-key and --tls-client-ca, listen at 127.0.0.1, or set --allow" in caught.value.message
+    check_exposed(address, tls=True, authenticated=True)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "[::1]:1", "localhost:1", "127.8.9.1:1", "unix:/run/x"])
 def test_an_insecure_address_that_only_this_machine_can_reach_is_allowed(address: str) -> None:
-    check_local(address)
+    check_exposed(address, tls=False, authenticated=False)
 
 
 async def test_insecure_anywhere_allows_an_insecure_address_on_the_network() -> None:

@@ -16,11 +16,6 @@ from motet.transport.tls.certificates import Certificates, PemPair, TlsFiles
 from services.up.certificate_authority import CertificateAuthority
 
 
-@pytest.fixture
-def authority(tmp_path: Path) -> CertificateAuthority:
-    return CertificateAuthority(tmp_path)
-
-
 def load(files: TlsFiles) -> Certificates:
     return files.parse(files.read())
 

@@ -35,11 +35,6 @@ class PeerServicer:
         return request
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
-    return CertificateAuthority(tmp_path_factory.mktemp("authority"))
-
-
 async def peer_of(authority: CertificateAuthority, client: PemPair | None) -> tuple[Sequence[str], str | None]:
     """Return the identities and the role that a server finds in the certificate of a client, if it requires one."""
     files = TlsFiles(authority.issue("server"), authority.certificate if client else None)

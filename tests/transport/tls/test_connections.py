@@ -1,0 +1,123 @@
+"""Tests of TLS connections: each kind of client at each kind of listener."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import grpc
+import pytest
+
+from motet.client import Client
+from motet.core.errors import Reason, RetryableError, SettingsError
+from motet.core.events import State
+from motet.core.media import Media
+from motet.core.request import GenerationRequest, Message
+from motet.toys.workers import ToyDecoder
+from motet.transport.channel import open_channel
+from motet.transport.clients import RemoteDecoder
+from motet.transport.server import Server
+from motet.transport.tls.certificates import PemPair, TlsFiles
+from motet.transport.tls.reload import ReloadedCertificates
+from services.decoder.servicer import DecoderServicer
+from services.orchestrator.servicer import GenerationServicer
+from services.up.certificate_authority import CertificateAuthority
+from tests.scripted_motet import ScriptedMotet, done, text_part
+from tests.transport.serving import decoded
+
+LISTENERS = {
+    "plain text": {"plain text"},
+    # A listener without authorities asks for no certificate, so it serves a client with any certificate.
+    "TLS": {"TLS", "certificate", "expired", "untrusted certificate"},
+    "mutual TLS": {"certificate"},
+}
+"""The kinds of clients that each kind of listener serves."""
+
+CLIENTS = "plain text", "TLS", "certificate", "expired", "untrusted certificate", "wrong authority"
+
+
+def listener(kind: str, authority: CertificateAuthority) -> grpc.ServerCredentials | None:
+    if kind == "plain text":
+        return None
+    files = TlsFiles(authority.issue("server"), authority.certificate if kind == "mutual TLS" else None)
+    return ReloadedCertificates(files, "client_ca").server_credentials()
+
+
+def credentials_of(authority: CertificateAuthority, pair: PemPair | None = None) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(
+        authority.certificate.read_bytes(),
+        pair and pair.key.read_bytes(),
+        pair and pair.certificate.read_bytes(),
+    )
+
+
+def clients(
+    authority: CertificateAuthority, untrusted: CertificateAuthority
+) -> Mapping[str, grpc.ChannelCredentials | None]:
+    expired = authority.issue("expired", begins=timedelta(days=-2), ends=timedelta(days=-1))
+    return {
+        "plain text": None,
+        "TLS": credentials_of(authority),
+        "certificate": credentials_of(authority, authority.issue("client")),
+        "expired": credentials_of(authority, expired),
+        "untrusted certificate": credentials_of(authority, untrusted.issue("client")),
+        "wrong authority": credentials_of(untrusted, authority.issue("client")),
+    }
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("kind", LISTENERS)
+async def test_a_listener_serves_exactly_the_clients_that_it_should(
+    authority: CertificateAuthority, untrusted: CertificateAuthority, kind: str, client: str
+) -> None:
+    async with (
+        Server([DecoderServicer(ToyDecoder())], credentials=listener(kind, authority)) as server,
+        open_channel(server.address, clients(authority, untrusted)[client], retries=False) as channel,
+    ):
+        if client in LISTENERS[kind]:
+            assert isinstance(await decoded(RemoteDecoder(channel)), Media)
+        else:
+            with pytest.raises(RetryableError) as caught:
+                await decoded(RemoteDecoder(channel))
+            assert caught.value.reason is Reason.WORKER_UNAVAILABLE
+
+
+async def test_a_client_that_is_refused_does_not_disturb_the_others(
+    authority: CertificateAuthority, untrusted: CertificateAuthority
+) -> None:
+    kinds = clients(authority, untrusted)
+    async with (
+        Server([DecoderServicer(ToyDecoder())], credentials=listener("mutual TLS", authority)) as server,
+        open_channel(server.address, kinds["certificate"], retries=False) as good,
+    ):
+        for client in ("plain text", "expired", "untrusted certificate"):
+            async with open_channel(server.address, kinds[client], retries=False) as bad:
+                with pytest.raises(RetryableError):
+                    await decoded(RemoteDecoder(bad))
+            assert isinstance(await decoded(RemoteDecoder(good)), Media)
+
+
+async def test_the_public_client_connects_to_a_server_that_requires_a_certificate(
+    authority: CertificateAuthority,
+) -> None:
+    scripted = ScriptedMotet(*text_part(0, "hello"), done())
+    request = GenerationRequest((Message("user", ("hi",)),))
+    async with (
+        Server([GenerationServicer(scripted)], credentials=listener("mutual TLS", authority)) as server,
+        Client(server.address, credentials=credentials_of(authority, authority.issue("client"))) as client,
+    ):
+        answer = await client.answer(request)
+
+    assert (answer.text, answer.generation.state) == ("hello", State.SUCCEEDED)
+
+
+async def test_only_an_encrypted_and_authenticated_server_may_have_an_address_on_the_network(
+    authority: CertificateAuthority,
+) -> None:
+    credentials = listener("TLS", authority)
+    with pytest.raises(SettingsError, match="would not be encrypted or authenticated"):
+        await Server([], address="0.0.0.0:0").start()
+    with pytest.raises(SettingsError, match="would not be authenticated"):
+        await Server([], address="0.0.0.0:0", credentials=credentials).start()
+    async with Server([], address="0.0.0.0:0", credentials=credentials, authenticated=True) as server:
+        assert not server.address.endswith(":0")
