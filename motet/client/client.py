@@ -19,6 +19,7 @@ from motet.answers.options import AnswerOptions, Prompt, request_of
 from motet.client.artifacts import ArtifactClient
 from motet.client.connection import Connection
 from motet.client.conversation import Conversation
+from motet.client.credentials import AUTHORIZATION, tls_credentials_of
 from motet.client.event_checker import EventChecker
 from motet.core.errors import FaultError, Reason, RetryableError
 from motet.core.events import Artifact, Event, Generation
@@ -59,15 +60,17 @@ class Client:
     """A gRPC client that implements `motet.core.service.Motet`. Create a client in a running event loop.
 
     Without an address, the environment variable `MOTET_SERVER` names the server, or else it is `DEFAULT_ADDRESS`.
-    Without credentials the connection is not encrypted. `metadata` is sent with every call, such as an `authorization`
-    that a proxy reads. `timeout` limits each call except `generate`, `watch` and `download`, in seconds.
-    `answer_timeout` is the timeout of answers that have no timeout of their own and are not detached. `retries` is the
-    number of times that they are sent again to an overloaded server, see `AnswerStream`. `proxy` is the URL of an HTTP
-    proxy for remote servers; without it, `MOTET_PROXY` names one. `async with` closes the client.
+    Without credentials, `MOTET_TLS_CA` names a PEM file of authorities for TLS, and `MOTET_TLS_CERT` and
+    `MOTET_TLS_KEY` the client's certificate, or else the connection is not encrypted. `api_key`, by default
+    `MOTET_API_KEY`, and `metadata` are sent with every call. A key is sent to another machine only over an encrypted
+    connection, unless `allow_insecure` is set. `timeout` limits each call except `generate`, `watch` and `download`, in
+    seconds. `answer_timeout` is the timeout of answers that have no timeout of their own and are not detached.
+    `retries` is the number of times that they are sent again to an overloaded server, see `AnswerStream`. `proxy` is
+    the URL of an HTTP proxy for remote servers; without it, `MOTET_PROXY` names one. `async with` closes the client.
 
-    Raise `SettingsError` if the address, the proxy or the metadata are invalid, and `RequestError` for a wrong timeout
-    and in a forked process. Each method raises the error that the server reports, or `RetryableError` if the server
-    cannot be reached.
+    Raise `SettingsError` if the address, the credentials, the key, the proxy or the metadata are invalid, and
+    `RequestError` for a wrong timeout and in a forked process. Each method raises the error that the server reports, or
+    `RetryableError` if the server cannot be reached.
     """
 
     def __init__(
@@ -75,18 +78,24 @@ class Client:
         address: str | None = None,
         *,
         credentials: grpc.ChannelCredentials | None = None,
+        api_key: str | None = None,
         metadata: Mapping[str, str] | None = None,
         timeout: float = 30.0,
         answer_timeout: float = 600.0,
         retries: int = 2,
         proxy: str | None = None,
+        allow_insecure: bool = False,
     ) -> None:
         if address is None:
             address = os.environ.get("MOTET_SERVER") or DEFAULT_ADDRESS
         check_timeout("timeout", timeout)
         check_timeout("answer_timeout", answer_timeout)
         proxy = os.environ.get("MOTET_PROXY", "") if proxy is None else proxy
-        self._connection = Connection(address, credentials, metadata or {}, timeout, proxy)
+        metadata = metadata or {}
+        if api_key is None:
+            api_key = "" if AUTHORIZATION in metadata else os.environ.get("MOTET_API_KEY", "")
+        credentials = credentials or tls_credentials_of(os.environ)
+        self._connection = Connection(address, credentials, metadata, timeout, proxy, api_key, allow_insecure)
         self._answer_timeout = answer_timeout
         self._retries = retries
         self._generations = generation_service_pb2_grpc.GenerationServiceStub(self._connection.channel)

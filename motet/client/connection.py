@@ -8,8 +8,9 @@ from typing import Any
 
 import grpc
 
+from motet.client.credentials import AUTHORIZATION, key_metadata
 from motet.core.errors import RequestError, SettingsError
-from motet.transport.channel import check_process, open_channel
+from motet.transport.channel import check_process, checked_address, open_channel
 from motet.transport.client_call import StreamCall, UnaryCall, end_timer, open_stream, unary
 from motet.transport.proxy import proxy_of, without_password
 
@@ -20,8 +21,9 @@ _VALUE = re.compile(r"[ -~]*")
 class Connection:
     """A channel, and what all calls of a client have in common. `peer` names the server in errors.
 
-    `metadata` is sent with every call. `timeout` limits each call with one response, in seconds. `proxy` is the URL of
-    an HTTP proxy, or "". Each call raises `RequestError` if the connection is closed or the process was forked.
+    `metadata` is sent with every call, and so is `api_key`, unless it is "", see `key_metadata`. `timeout` limits each
+    call with one response, in seconds. `proxy` is the URL of an HTTP proxy, or "". Each call raises `RequestError` if
+    the connection is closed or the process was forked.
     """
 
     def __init__(
@@ -31,8 +33,16 @@ class Connection:
         metadata: Mapping[str, str],
         timeout: float,
         proxy: str,
+        api_key: str,
+        allow_insecure: bool,
     ) -> None:
         self._metadata = _checked(metadata)
+        if api_key:
+            encrypted = credentials is not None
+            if AUTHORIZATION in metadata:
+                raise SettingsError("there are an API key and an authorization in the metadata: remove one of them")
+            key = key_metadata(api_key, checked_address(address), encrypted=encrypted, allow_insecure=allow_insecure)
+            self._metadata += tuple(key.items())
         self.channel = open_channel(address, credentials, proxy=proxy)
         used_proxy = without_password(proxy_of(address, proxy))
         self.peer = f"Motet at {address}" + (f", through the proxy {used_proxy}," if used_proxy else "")

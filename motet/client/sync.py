@@ -29,11 +29,13 @@ class SyncClient:
         address: str | None = None,
         *,
         credentials: grpc.ChannelCredentials | None = None,
+        api_key: str | None = None,
         metadata: Mapping[str, str] | None = None,
         timeout: float = 30.0,
         answer_timeout: float = 600.0,
         retries: int = 2,
         proxy: str | None = None,
+        allow_insecure: bool = False,
     ) -> None:
         self._thread = LoopThread.shared()
 
@@ -41,11 +43,13 @@ class SyncClient:
             return Client(
                 address,
                 credentials=credentials,
+                api_key=api_key,
                 metadata=metadata,
                 timeout=timeout,
                 answer_timeout=answer_timeout,
                 retries=retries,
                 proxy=proxy,
+                allow_insecure=allow_insecure,
             )
 
         self._client = self._thread.run(connect())

@@ -17,8 +17,12 @@ def proxy_of(address: str, proxy: str) -> str:
     """
     if proxy and not _PROXY.fullmatch(proxy):
         raise SettingsError(f"{without_password(proxy)!r} is not a proxy: write http://HOST:PORT")
-    target = re.sub(r"^(dns:(//[^/]*/)?|ipv[46]:)", "", address).partition(",")[0]
-    return "" if is_local(target) else proxy
+    return "" if is_local_target(address) else proxy
+
+
+def is_local_target(address: str) -> bool:
+    """Return whether a channel to an address of any form connects to this machine only."""
+    return all(map(is_local, re.sub(r"^(dns:(//[^/]*/)?|ipv[46]:)", "", address).split(",")))
 
 
 def without_password(proxy: str) -> str:

@@ -36,6 +36,7 @@ def commands(out: Path) -> dict[str, list[str]]:
         "encoder": ["encoder"],
         "silence": ["silence"],
         "failures": ["failures"],
+        "tls": ["tls"],
     }
 
 

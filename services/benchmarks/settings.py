@@ -159,6 +159,21 @@ class SimulateBenchSettings(_Settings):
     seed: Seed = 0
 
 
+class TlsBenchSettings(_Settings):
+    """Settings of `motet bench tls`."""
+
+    rounds: Rounds = 20
+    plans: int = Field(60, ge=1, description="Number of plans in a round.")
+    concurrency: int = Field(8, ge=1, description="Number of concurrent plans and streams.")
+    seconds: float = Field(
+        60.0, ge=1, description="Duration of the load while certificates change.", json_schema_extra=_SECONDS
+    )
+    interval: float = Field(
+        2.0, ge=0.1, description="Interval between two changes of all certificates.", json_schema_extra=_SECONDS
+    )
+    smoke: bool = Field(False, description="Run the same code with 2 rounds of 5 plans and 5 seconds of load.")
+
+
 class LanguageModelBenchSettings(_Settings):
     """Settings of `motet bench llm`."""
 

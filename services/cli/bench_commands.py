@@ -34,6 +34,7 @@ from services.benchmarks.settings import (
     ServeBenchSettings,
     SilenceBenchSettings,
     SimulateBenchSettings,
+    TlsBenchSettings,
 )
 from services.cli.checks.paths import check_file, check_folder, check_input, check_input_folder
 from services.cli.checks.streams import STDOUT, check_open
@@ -201,6 +202,14 @@ def silence(**settings: Any) -> Report:
 def failures(**settings: Any) -> Report:
     """Kill and freeze each process of `motet up` in turn under load. Measure lost requests, latencies and restarts."""
     from services.benchmarks.suite.failures import measure
+
+    return measure(**settings)
+
+
+@benchmark(TlsBenchSettings)
+def tls(**settings: Any) -> Report:
+    """Measure the overhead of TLS and an API key, and replace all certificates under streams."""
+    from services.benchmarks.suite.tls import measure
 
     return measure(**settings)
 

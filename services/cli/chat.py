@@ -18,7 +18,7 @@ from motet.media.kinds import MODALITIES
 from services.cli.attachment import read_attachment
 from services.cli.checks.streams import STDIN, STDOUT, check_open
 from services.cli.commands import Command
-from services.cli.connect import Target, connected, target_of
+from services.cli.connect import ConnectionSettings, Target, connected, target_of
 from services.cli.conversation import ChatConversation
 from services.cli.deliver import deliver
 from services.cli.exit import exit_after
@@ -42,7 +42,7 @@ Type a prompt, or a command:
 
 
 @app.command(cls=Command)
-@with_options(options_of(RequestOptions), options_of(ComputeSettings))
+@with_options(options_of(RequestOptions), options_of(ComputeSettings), options_of(ConnectionSettings))
 def chat(out: Out = OUT, server: Server = None, **options: Any) -> None:
     """Answer prompts until the input ends."""
 

@@ -13,7 +13,7 @@ from motet.answers.printable import printable
 from motet.core.service import Model
 from services.cli.checks.streams import STDOUT, check_open
 from services.cli.commands import Command
-from services.cli.connect import Target, connect, target_of
+from services.cli.connect import ConnectionSettings, Target, connect, target_of
 from services.cli.exit import exit_after
 from services.cli.typer_options import Server, options_of, with_options
 from services.exit_codes import Exit
@@ -23,7 +23,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(cls=Command)
-@with_options(options_of(ComputeSettings, only=("bundle", "toy")))
+@with_options(options_of(ComputeSettings, only=("bundle", "toy")), options_of(ConnectionSettings))
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object a line.")] = False,
     server: Server = None,

@@ -16,7 +16,7 @@ from motet.core.service import Motet
 from services.cli.attachment import ATTACH_OPTIONS, Attach, Attachment, attachments_of
 from services.cli.checks.streams import STDIN, STDOUT, check_open
 from services.cli.commands import OrderedCommand, typed_order
-from services.cli.connect import connected, target_of
+from services.cli.connect import ConnectionSettings, connected, target_of
 from services.cli.deliver import deliver
 from services.cli.exit import exit_after
 from services.cli.request_options import RequestOptions, prompt_of, request_options_of
@@ -31,7 +31,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(cls=OrderedCommand)
-@with_options(ATTACH_OPTIONS, options_of(RequestOptions), options_of(ComputeSettings))
+@with_options(ATTACH_OPTIONS, options_of(RequestOptions), options_of(ComputeSettings), options_of(ConnectionSettings))
 def run(
     context: typer.Context,
     prompt: Annotated[str, typer.Argument(help="The prompt. '-' reads it from standard input.")],

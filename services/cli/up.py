@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +21,7 @@ from services.cli.typer_options import options_of, values_of, with_options
 from services.exit_codes import Exit
 from services.pairs import pairs
 from services.settings import ProcessSettings, settings_of
+from services.terminal import print_status
 from services.up.deployment import deployment_of
 from services.up.run import up as run_deployment
 
@@ -33,6 +38,9 @@ class UpOptions(BaseModel):
         json_schema_extra={"metavar": "WORKER=N"},
     )
     background: bool = Field(True, description="Run decoders at low CPU priority.")
+    tls: bool = Field(
+        False, description="Encrypt all connections, with a new authority and a new certificate for each service."
+    )
 
 
 @app.command(cls=Command)
@@ -41,11 +49,26 @@ def up(**options: Any) -> None:
     """Run a deployment until Ctrl-C or SIGTERM."""
 
     def run() -> Exit:
+        _remove_tls_variables()
         process = settings_of(ProcessSettings, values_of(ProcessSettings, options))
         up_options = settings_of(UpOptions, values_of(UpOptions, options))
-        deployment = deployment_of(**process.model_dump(), **up_options.model_dump())
+        deployment = deployment_of(**process.model_dump(), **up_options.model_dump(exclude={"tls"}))
         check_service_settings()
         check_free(f"127.0.0.1:{up_options.port}")
-        return asyncio.run(run_deployment(deployment))
+        if not up_options.tls:
+            return asyncio.run(run_deployment(deployment))
+        # Only this user can read the folder, and it is removed at the end.
+        with TemporaryDirectory(prefix="motet-tls-") as folder:
+            from services.up.certificates import DeploymentCertificates
+
+            certificates = DeploymentCertificates(Path(folder))
+            return asyncio.run(run_deployment(replace(deployment, certificates=certificates)))
 
     raise exit_after(run)
+
+
+def _remove_tls_variables() -> None:
+    """Remove the variables of certificates, which the services would inherit. `--tls` alone decides about TLS here."""
+    for name in [name for name in os.environ if name.startswith("MOTET_TLS_")]:
+        del os.environ[name]
+        print_status(f"{name} has no effect on motet up: --tls makes its certificates")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from motet.core.bundle import Manifest
 from motet.core.errors import SettingsError
@@ -11,6 +12,9 @@ from motet.toys.manifest import TOY
 from services.factory import open_bundle
 from services.settings import GRACE
 from services.up.restarts import RestartPolicy
+
+if TYPE_CHECKING:
+    from services.up.certificates import DeploymentCertificates
 
 ANY_PORT = "127.0.0.1:0"
 ORCHESTRATOR = "orchestrator"
@@ -25,7 +29,8 @@ class Deployment:
 
     `port` is the orchestrator's; 0 takes a free port. `replicas` maps a modality, "encoder" or "llm" to its number of
     replicas. `grace` is each service's time to finish running calls, in seconds. With `background`, decoders run at low
-    CPU priority: a user waits seconds for media, but reads text as it is written.
+    CPU priority: a user waits seconds for media, but reads text as it is written. With `certificates`, connections are
+    encrypted, and workers accept only services of the deployment.
     """
 
     manifest: Manifest
@@ -39,11 +44,12 @@ class Deployment:
     grace: float = GRACE
     log_level: str = "warning"
     restart_policy: RestartPolicy = field(default_factory=RestartPolicy)
+    certificates: DeploymentCertificates | None = None
 
     def workers(self) -> Mapping[str, list[str]]:
         """Return the arguments of `motet serve` for each worker, by its name."""
         return {
-            name: [*arguments, "--listen", ANY_PORT, *self._common()]
+            name: [*arguments, "--listen", ANY_PORT, *self._common(), *self._worker_tls(name, arguments[0])]
             for names, arguments, _ in self._kinds()
             for name in names
         }
@@ -51,7 +57,8 @@ class Deployment:
     def orchestrator(self, addresses: Mapping[str, str]) -> list[str]:
         """Return the arguments of `motet serve` for the orchestrator of workers at these addresses."""
         workers = [f"{option}{addresses[name]}" for names, _, option in self._kinds() for name in names]
-        return [ORCHESTRATOR, "--listen", f"127.0.0.1:{self.port}", *workers, *self._common()]
+        tls = options_of_settings(self.certificates.orchestrator_settings()) if self.certificates else []
+        return [ORCHESTRATOR, "--listen", f"127.0.0.1:{self.port}", *workers, *self._common(), *tls]
 
     def can_serve(self, lost: set[str]) -> bool:
         """Return whether the deployment can answer any prompt without the lost services: with text, at least."""
@@ -65,6 +72,10 @@ class Deployment:
             names = self._names(f"{modality} decoder", modality)
             decoder = ["decoder", "--modality", modality, *["--background"] * self.background]
             yield names, decoder, f"--decoder={modality}="
+
+    def _worker_tls(self, name: str, kind: str) -> list[str]:
+        """Return the TLS options of a worker. Its role is its kind."""
+        return options_of_settings(self.certificates.worker_settings(name, kind)) if self.certificates else []
 
     def _language_models(self) -> list[str]:
         return self._names("language model", LANGUAGE_MODEL)
@@ -102,3 +113,8 @@ def deployment_of(
             form = f"WORKER=NUMBER, 1 to {MAX_REPLICAS} of {', '.join(workers)}"
             raise SettingsError(f"--replicas takes {form}, not '{worker}={number}'")
     return Deployment(manifest, bundle, port, threads, toy, toy_delay, background, replicas, grace)
+
+
+def options_of_settings(settings: Mapping[str, str]) -> list[str]:
+    """Return settings as options of `motet serve`."""
+    return [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]

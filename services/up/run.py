@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import signal
 from collections.abc import Mapping
 
@@ -34,7 +35,7 @@ async def up(deployment: Deployment) -> Exit:
     finished = True
     try:
         if (ready := await run_until(stop, processes.start())) is not None:
-            _print_table(ready)
+            _print_table(ready, deployment)
             await run_until(stop, processes.supervise())
     except MotetError as error:
         # Draining takes time. Print the cause before it.
@@ -46,9 +47,11 @@ async def up(deployment: Deployment) -> Exit:
     return Exit.OK if finished else Exit.FAILED
 
 
-def _print_table(ready: Mapping[str, ReadyLine]) -> None:
+def _print_table(ready: Mapping[str, ReadyLine], deployment: Deployment) -> None:
     width = max(map(len, ready))
     print(f"{'service':<{width}}  {'address':<21}  metrics")
     for name, ready_line in ready.items():
         print(f"{name:<{width}}  {ready_line.address:<21}  {ready_line.metrics}")
-    print(f'\nmotet run --server {ready[ORCHESTRATOR].address} "..."    Ctrl-C stops everything', flush=True)
+    tls = f" --tls-ca {shlex.quote(str(deployment.certificates.authority))}" if deployment.certificates else ""
+    command = f'motet run --server {ready[ORCHESTRATOR].address}{tls} "..."'
+    print(f"\n{command}    Ctrl-C stops everything", flush=True)

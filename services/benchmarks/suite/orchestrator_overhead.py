@@ -6,7 +6,7 @@ The module is not named orchestrator.py, because that would hide the package `or
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from itertools import chain, count, islice
@@ -97,14 +97,11 @@ async def _overheads(
     blocks = [range(_BLOCK), *(range(start, min(start + _BLOCK, _BLOCK + requests)) for start in starts)]
 
     async def measure_block(send: SendPlan, remaining: Iterator[range]) -> list[float]:
-        seeds = next(remaining)
-        totals = {seed: await seconds_of(partial(send, seed)) for seed in seeds}
-        spans = spans_by_request(await collect_spans(deployment, calls * len(seeds), silence=0), seeds)
-        return [(totals[seed] - stages_of(spans[seed]).bound) / calls for seed in seeds]
+        return await overheads_of(send, deployment, next(remaining), calls)
 
     async with bare_stubs(deployment) as stubs:
         senders: dict[str, SendPlan] = {
-            "motet": partial(_generate, motet, text),
+            "motet": partial(generate, motet, text),
             "bare_stubs": partial(stubs.generate, text, schedule=DecodeSchedule.EAGER),
         }
         candidates = {name: partial(measure_block, send, iter(blocks)) for name, send in senders.items()}
@@ -112,7 +109,14 @@ async def _overheads(
     return {name: list(chain.from_iterable(each)) for name, each in samples.items()}
 
 
-async def _generate(motet: Motet, text: str, seed: int) -> None:
+async def overheads_of(send: SendPlan, deployment: RecordedDeployment, seeds: Sequence[int], calls: int) -> list[float]:
+    """Return the overhead per worker call of sequential plans with these seeds, in seconds."""
+    totals = {seed: await seconds_of(partial(send, seed)) for seed in seeds}
+    spans = spans_by_request(await collect_spans(deployment, calls * len(seeds), silence=0), seeds)
+    return [(totals[seed] - stages_of(spans[seed]).bound) / calls for seed in seeds]
+
+
+async def generate(motet: Motet, text: str, seed: int) -> None:
     """Run a plan and read every event."""
     async with closing(motet.generate(text_request(text, seed))) as events:
         last = [event.payload async for event in events][-1]
@@ -128,18 +132,20 @@ async def _rates(
     seeds = count(10**6)
 
     async def rate(send: SendPlan) -> float:
-        return await _rate(send, islice(seeds, plans), plans, concurrency)
+        return await rate_of(send, islice(seeds, plans), plans, concurrency)
 
     async with bare_stubs(deployment) as stubs, _local_orchestrator(deployment) as motet:
         senders: dict[str, SendPlan] = {
             "bare_stubs": partial(stubs.generate, text, schedule=DecodeSchedule.EAGER),
-            "local": partial(_generate, motet, text),
-            "served": partial(_generate, client, text),
+            "local": partial(generate, motet, text),
+            "served": partial(generate, client, text),
         }
         return await alternating(rounds, {name: partial(rate, send) for name, send in senders.items()}, warmup=1)
 
 
-async def _rate(send: SendPlan, seeds: Iterator[int], plans: int, concurrency: int) -> float:
+async def rate_of(send: SendPlan, seeds: Iterator[int], plans: int, concurrency: int) -> float:
+    """Run `plans` plans with these seeds, `concurrency` at a time. Return the plans per second."""
+
     async def send_next() -> None:
         for seed in seeds:
             await send(seed)

@@ -16,6 +16,8 @@ from services.benchmarks.tracing.recorded_worker import RecordedWorkerConfig
 from services.benchmarks.tracing.spans import ENCODER, LANGUAGE_MODEL, SpanFile, WorkerSpan
 from services.child_process import ChildProcess
 from services.factory import open_bundle
+from services.up.certificates import DeploymentCertificates
+from services.up.deployment import options_of_settings
 
 _LOG_LEVEL = "error"
 
@@ -30,13 +32,14 @@ _MAX_SILENCE = 3.0
 class RecordedDeploymentConfig:
     """The workers of a deployment: those of a bundle or, without one, toys with these timings.
 
-    `slots` is the maximum number of simultaneous calls of a decoder.
+    `slots` is the maximum number of simultaneous calls of a decoder. With `certificates`, connections use TLS.
     """
 
     bundle: str | None = None
     timings: ToyTimings = field(default_factory=ToyTimings)
     slots: int = 8
     threads: int = 1
+    certificates: DeploymentCertificates | None = None
 
     @property
     def manifest(self) -> Manifest:
@@ -67,6 +70,7 @@ class RecordedDeploymentConfig:
                 self.threads,
                 # `motet up` also starts decoders in the background.
                 background=worker in self.manifest.signals,
+                tls=self._worker_tls(worker),
             )
             for worker, delay in delays.items()
         }
@@ -76,7 +80,12 @@ class RecordedDeploymentConfig:
         decoders = [f"--decoder={modality}={addresses[modality]}" for modality in self.manifest.signals]
         model = ["--toy"] if self.bundle is None else ["--bundle", self.bundle]
         workers = ["--encoder", addresses[ENCODER], "--language-model", addresses[LANGUAGE_MODEL], *decoders]
-        return ["orchestrator", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", *workers, *model]
+        tls = options_of_settings(self.certificates.orchestrator_settings()) if self.certificates else []
+        return ["orchestrator", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", *workers, *model, *tls]
+
+    def _worker_tls(self, worker: str) -> Mapping[str, str]:
+        role = {ENCODER: "encoder", LANGUAGE_MODEL: "llm"}.get(worker, "decoder")
+        return self.certificates.worker_settings(worker, role) if self.certificates else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from motet.toys.workers import ToyDecoder, ToyEncoder
@@ -45,7 +46,7 @@ class RecordedWorkerConfig:
 
     `worker` is the encoder, the language model, or the modality of a decoder. Without a `bundle` it is a toy that takes
     `delay` seconds a call, token or step, and whose media have `media_bytes` bytes. `slots` is the maximum number of
-    simultaneous calls. Spans go to the file `spans`.
+    simultaneous calls. Spans go to the file `spans`. `tls` are the TLS settings of the service.
     """
 
     worker: str
@@ -57,6 +58,7 @@ class RecordedWorkerConfig:
     slots: int = 64
     threads: int = 1
     background: bool = False
+    tls: Mapping[str, str] = field(default_factory=dict)
 
     def as_argument(self) -> str:
         """Return the configuration as one argument of the command line."""
@@ -72,6 +74,7 @@ def recorded_service(config: RecordedWorkerConfig, record: SpanRecorder) -> Serv
         "max_running": config.slots,
         "max_queued": 10_000,
         "log_level": "warning",
+        **config.tls,
     }
     settings = settings_of(WorkerSettings, values)
     name = config.worker if config.worker in (ENCODER, LANGUAGE_MODEL) else f"{config.worker} decoder"

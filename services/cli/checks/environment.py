@@ -25,6 +25,8 @@ SERVICE_SETTINGS: tuple[type[ServiceSettings], ...] = (
 
 OTHER_VARIABLES: Mapping[str, str] = {
     "MOTET_SERVER": "Address of an orchestrator, for the Python client and for `run`, `chat` and `models`.",
+    "MOTET_API_KEY": "API key of the caller, for the same programs.",
+    "MOTET_KEY_FILE": "File that holds the API key, for `run`, `chat` and `models`.",
     "MOTET_PROXY": "URL of an HTTP proxy to a remote orchestrator, for the same programs.",
     "MOTET_EMOJI": "Folder of the emoji packages, for the training of the nano bundle.",
 }

@@ -1,0 +1,91 @@
+"""Credentials of a client: TLS from files, and an API key."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+
+import grpc
+
+from motet.core.errors import SettingsError
+from motet.transport.proxy import is_local_target
+
+AUTHORIZATION = "authorization"
+
+TLS_VARIABLES = "MOTET_TLS_CA", "MOTET_TLS_CERT", "MOTET_TLS_KEY"
+"""The variables that name the authorities, the client's certificate and its key."""
+
+
+def tls_credentials(
+    authorities: str | Path, certificate: str | Path | None = None, key: str | Path | None = None
+) -> grpc.ChannelCredentials:
+    """Return credentials from PEM files: trusted authorities, and a certificate for servers that require one.
+
+    Raises `SettingsError`, which names the file, for a file that is missing or wrong, and for a certificate without its
+    key.
+    """
+    if (certificate is None) != (key is None):
+        raise SettingsError("a client certificate needs a certificate and its key: set both, or none of them")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusted = _read(authorities)
+    try:
+        context.load_verify_locations(cadata=trusted.decode())
+    except (ssl.SSLError, ValueError):
+        raise SettingsError(f"{authorities} has no certificate in PEM: name another file") from None
+    if certificate is None or key is None:
+        return grpc.ssl_channel_credentials(trusted)
+    chain, private = _read(certificate), _read(key)
+    try:
+        # Without the password, a terminal would ask for the one of an encrypted key.
+        context.load_cert_chain(certificate, key, password="")
+    except (ssl.SSLError, OSError):
+        message = f"{certificate} and {key} are not a certificate and its key, in PEM and without a passphrase"
+        raise SettingsError(message) from None
+    return grpc.ssl_channel_credentials(trusted, private, chain)
+
+
+def tls_credentials_of(environment: Mapping[str, str]) -> grpc.ChannelCredentials | None:
+    """Return the credentials that environment variables name, or None if none of them is set.
+
+    Raises `SettingsError` as `tls_credentials`, and for a certificate without `MOTET_TLS_CA`.
+    """
+    authorities, certificate, key = (environment.get(name) or None for name in TLS_VARIABLES)
+    return optional_tls_credentials(authorities, certificate, key)
+
+
+def optional_tls_credentials(
+    authorities: str | Path | None, certificate: str | Path | None, key: str | Path | None
+) -> grpc.ChannelCredentials | None:
+    """Return credentials, or None for plain text if there is no file. Raises `SettingsError` as `tls_credentials`.
+
+    A certificate without authorities is refused, because it would not be used.
+    """
+    if authorities is not None:
+        return tls_credentials(authorities, certificate, key)
+    if certificate is not None or key is not None:
+        raise SettingsError("a client certificate needs TLS: set --tls-ca or MOTET_TLS_CA, too")
+    return None
+
+
+def key_metadata(api_key: str, address: str, *, encrypted: bool, allow_insecure: bool) -> Mapping[str, str]:
+    """Return the metadata that holds an API key, for calls to an address.
+
+    Raises `SettingsError` for a key that cannot be sent, and for a connection to another machine that is not encrypted,
+    unless `allow_insecure` is set. No error has the key.
+    """
+    if not (api_key.isascii() and api_key.isprintable() and " " not in api_key):
+        raise SettingsError("the API key cannot be sent: it has spaces, or characters that are not printable ASCII")
+    if not (encrypted or allow_insecure or is_local_target(address)):
+        raise SettingsError(
+            f"the API key would be sent to {address} without encryption: use TLS credentials, or set allow_insecure",
+            metadata={"address": address},
+        )
+    return {AUTHORIZATION: f"Bearer {api_key}"}
+
+
+def _read(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}; name a PEM file") from None

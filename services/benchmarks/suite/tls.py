@@ -1,0 +1,184 @@
+"""The benchmark `tls`: the overhead of TLS and an API key, and certificates that change under streams."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import chain, count, islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from motet.client import Client
+from motet.client.credentials import tls_credentials
+from motet.core.clock import now
+from motet.core.errors import MotetError
+from motet.transport.server import freeze_garbage_collector
+from motet.transport.tls.reload import RELOAD_INTERVAL
+from services.benchmarks.load.scripted_toys import ToyTimings, scripted_prompt
+from services.benchmarks.reports.report import Baseline, Figure, Report, at_least, at_most
+from services.benchmarks.reports.statistics import alternating, median, percentile
+from services.benchmarks.suite.orchestrator_overhead import generate, overheads_of, rate_of
+from services.benchmarks.tracing.deployment import RecordedDeployment, RecordedDeploymentConfig, recorded_deployment
+from services.up.certificates import DeploymentCertificates
+
+_API_KEY = "motet-benchmark-0123456789abcdef0123456789abcdef"
+
+_TOKENS, _TOKEN = 40, 0.1
+"""Number of tokens of a stream, and seconds of each: streams run across changes."""
+
+_MARGIN = 0.5
+"""Seconds beyond `RELOAD_INTERVAL` until a new connection must get the new certificate."""
+
+
+def measure(rounds: int, plans: int, concurrency: int, seconds: float, interval: float, smoke: bool) -> Report:
+    """Measure rounds of `plans` plans over plain text and over TLS, then a load during changes of all certificates."""
+    if smoke:
+        rounds, plans, seconds = 2, 5, 5.0
+    return asyncio.run(_measure(rounds, plans, concurrency, seconds, interval))
+
+
+@dataclass(slots=True)
+class Rotation:
+    """Counts of a load during changes of all certificates."""
+
+    changes: int = 0
+    late: int = 0
+    """Changes after which a new connection still got the old certificate."""
+    completed: int = 0
+    failures: list[str] = field(default_factory=list)
+    """The reason of each failed call."""
+
+
+async def _measure(rounds: int, plans: int, concurrency: int, seconds: float, interval: float) -> Report:
+    freeze_garbage_collector()
+    config = RecordedDeploymentConfig(timings=ToyTimings(steps=1), slots=64)
+    modalities = config.manifest.independent
+    text, calls = scripted_prompt(modalities, before=1, between=0, after=0), 1 + len(modalities)
+    seeds = count()
+    async with _connected(None, config) as (plain, _, client), _connected(_API_KEY, config) as (tls, _, tls_client):
+        pairs = {"plain text": (plain, client), "TLS": (tls, tls_client)}
+        overheads = await alternating(
+            rounds,
+            {name: partial(_overheads, *pair, text, seeds, plans, calls) for name, pair in pairs.items()},
+            warmup=1,
+        )
+        rates = await alternating(
+            rounds,
+            {name: partial(_rate, client, text, seeds, plans, concurrency) for name, (_, client) in pairs.items()},
+            warmup=1,
+        )
+    rotation = await _rotate(concurrency, seconds, interval)
+    samples = {name: list(chain.from_iterable(each)) for name, each in overheads.items()}
+    return Report(
+        "tls",
+        {"rounds": rounds, "plans": plans, "concurrency": concurrency, "seconds": seconds, "interval": interval},
+        figures_of(samples, rates, rotation),
+        [
+            f"A plan has {calls} worker calls, each to its own process. All connections use TLS, those to workers with "
+            "certificates of both sides, and every call of the client has an API key. The baseline is the same "
+            "deployment in plain text, in the same run. Both alternate.",
+            f"Certificates and keys of all services change every {interval:g} s under {concurrency} streams. Half of "
+            "the callers keep a connection, the others open one for each call. A new connection must get the new "
+            f"certificate within {RELOAD_INTERVAL + _MARGIN:g} s.",
+        ],
+        {
+            "overhead_ms": {name: [round(one * 1e3, 4) for one in each] for name, each in samples.items()},
+            "plans_per_second": rates,
+            "failures": rotation.failures,
+        },
+    )
+
+
+def figures_of(
+    overheads: Mapping[str, list[float]], rates: Mapping[str, list[float]], rotation: Rotation
+) -> list[Figure]:
+    """Return the figures of the overheads in seconds, the rates in plans per second, and a rotation."""
+    plain, tls = (median(rates[name]) for name in ("plain text", "TLS"))
+    return [
+        _overhead(overheads, 50, 1.15),
+        _overhead(overheads, 99, None),
+        Figure("plans per second over TLS with a key", tls, "1/s", Baseline("plain text", plain), at_least(0.87)),
+        Figure("failed calls while all certificates change", len(rotation.failures), "", bar=at_most(0)),
+        Figure("completed calls while all certificates change", rotation.completed, "", bar=at_least(1)),
+        Figure("changes of all certificates", rotation.changes, "", bar=at_least(1)),
+        Figure("changes that a new connection did not see in time", rotation.late, "", bar=at_most(0)),
+    ]
+
+
+def _overhead(samples: Mapping[str, list[float]], q: int, limit: float | None) -> Figure:
+    tls, plain = (percentile(samples[name], q) * 1e3 for name in ("TLS", "plain text"))
+    bar = None if limit is None else at_most(limit)
+    return Figure(f"overhead per worker call over TLS with a key, p{q}", tls, "ms", Baseline("plain text", plain), bar)
+
+
+async def _overheads(
+    deployment: RecordedDeployment, client: Client, text: str, seeds: Iterator[int], plans: int, calls: int
+) -> list[float]:
+    return await overheads_of(partial(generate, client, text), deployment, list(islice(seeds, plans)), calls)
+
+
+async def _rate(client: Client, text: str, seeds: Iterator[int], plans: int, concurrency: int) -> float:
+    return await rate_of(partial(generate, client, text), islice(seeds, plans), plans, concurrency)
+
+
+@asynccontextmanager
+async def _connected(
+    api_key: str | None, config: RecordedDeploymentConfig
+) -> AsyncIterator[tuple[RecordedDeployment, DeploymentCertificates | None, Client]]:
+    """Yield a deployment and its client, with TLS if there is a key."""
+    async with AsyncExitStack() as stack:
+        certificates = None
+        if api_key is not None:
+            folder = stack.enter_context(TemporaryDirectory(prefix="motet-bench-"))
+            certificates = DeploymentCertificates(Path(folder))
+        deployment = await stack.enter_async_context(recorded_deployment(replace(config, certificates=certificates)))
+        credentials = certificates and tls_credentials(certificates.authority)
+        client = Client(deployment.orchestrator, credentials=credentials, api_key=api_key or "")
+        yield deployment, certificates, await stack.enter_async_context(client)
+
+
+async def _rotate(streams: int, seconds: float, interval: float) -> Rotation:
+    """Replace the certificates of all services every `interval` seconds under a load of `streams` streams."""
+    rotation, end, seeds = Rotation(), now() + seconds, count()
+    config = RecordedDeploymentConfig(timings=ToyTimings(token=_TOKEN, steps=1), slots=64)
+    text = scripted_prompt(config.manifest.independent, before=_TOKENS, between=0, after=0)
+    async with _connected(_API_KEY, config) as (deployment, certificates, client):
+        assert certificates is not None
+        credentials = tls_credentials(certificates.authority)
+
+        async def stream(reconnects: bool) -> None:
+            while now() < end:
+                try:
+                    if reconnects:
+                        async with Client(deployment.orchestrator, credentials=credentials, api_key=_API_KEY) as own:
+                            await generate(own, text, next(seeds))
+                    else:
+                        await generate(client, text, next(seeds))
+                    rotation.completed += 1
+                except (MotetError, AssertionError) as error:
+                    rotation.failures.append(str(error))
+
+        async def change() -> None:
+            while now() + interval < end:
+                before = await _certificate_at(deployment.orchestrator)
+                certificates.replace()
+                await asyncio.sleep(RELOAD_INTERVAL + _MARGIN)
+                rotation.changes += 1
+                rotation.late += await _certificate_at(deployment.orchestrator) == before
+                await asyncio.sleep(max(0.0, interval - RELOAD_INTERVAL - _MARGIN))
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(streams):
+                group.create_task(stream(reconnects=number % 2 == 1))
+            group.create_task(change())
+    return rotation
+
+
+async def _certificate_at(address: str) -> str:
+    """Return the certificate that a new connection gets."""
+    host, _, port = address.rpartition(":")
+    return await asyncio.to_thread(ssl.get_server_certificate, (host, int(port)))
