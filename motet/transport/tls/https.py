@@ -43,5 +43,8 @@ def _context_of(certificates: Certificates, mutual: bool) -> ssl.SSLContext:
     if mutual:
         assert certificates.authorities is not None
         context.verify_mode = ssl.CERT_REQUIRED
+        # A resumed session would not check the certificate again, which may have expired.
+        context.num_tickets = 0
+        context.options |= ssl.OP_NO_TICKET
         context.load_verify_locations(cadata=certificates.authorities.decode())
     return context

@@ -56,14 +56,18 @@ class ReloadedCertificates:
         self._task.cancel()
 
     def server_credentials(self) -> grpc.ServerCredentials:
-        """Return credentials of a listener. Each new connection uses the certificates that are current then."""
+        """Return credentials of a listener. Each new connection uses the certificates that are current then.
+
+        No TLS session is resumed if clients need a certificate, because a resumed session does not check it again.
+        """
         used = self.current
 
         # The types of gRPC lack the None of an unchanged configuration.
         def fetch() -> Any:
             """Return the new configuration, or None if it is unchanged. gRPC calls this for each new connection."""
             nonlocal used
-            if self.current is used:
+            # A new configuration has new keys for session tickets, so no client can resume an older session.
+            if self.current is used and not self.has_authorities:
                 return None
             used = self.current
             return used.server_configuration()

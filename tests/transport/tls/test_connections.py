@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import ssl
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -95,6 +98,35 @@ async def test_a_client_that_is_refused_does_not_disturb_the_others(
                 with pytest.raises(RetryableError):
                     await decoded(RemoteDecoder(bad))
             assert isinstance(await decoded(RemoteDecoder(good)), Media)
+
+
+def resumes(address: str, context: ssl.SSLContext) -> bool:
+    """Return whether a second connection resumes the session of a first one to a gRPC server."""
+    session, host, port = None, *address.split(":")
+    for _ in range(2):
+        with (
+            socket.create_connection((host, int(port)), timeout=30) as plain,
+            context.wrap_socket(plain, server_hostname="localhost", session=session) as connection,
+        ):
+            # The preface of HTTP/2 and an empty SETTINGS frame. The server's session tickets precede its response.
+            connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+            assert connection.recv(9)
+            session, resumed = connection.session, bool(connection.session_reused)
+    return resumed
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("kind", ["TLS", "mutual TLS"])
+async def test_no_session_is_resumed_where_a_certificate_is_required_because_it_may_have_expired(
+    authority: CertificateAuthority, kind: str, version: ssl.TLSVersion
+) -> None:
+    pair = authority.issue("client")
+    context = ssl.create_default_context(cafile=authority.certificate)
+    context.set_alpn_protocols(["h2"])
+    context.load_cert_chain(pair.certificate, pair.key)
+    context.maximum_version = version
+    async with Server([], credentials=listener(kind, authority)) as server:
+        assert await asyncio.to_thread(resumes, server.address, context) is (kind == "TLS")
 
 
 async def test_the_public_client_connects_to_a_server_that_requires_a_certificate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -87,6 +88,27 @@ async def test_mutual_tls_serves_only_scrapers_with_a_certificate(
             with suppress(ssl.SSLError, ConnectionError):
                 response, _ = await get(server.address, context_of(authority, pair))
                 assert response == b""
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_mutual_tls_gives_no_session_tickets(authority: CertificateAuthority, version: ssl.TLSVersion) -> None:
+    context = context_of(authority, authority.issue("scraper"))
+    context.maximum_version = version
+
+    def has_ticket(address: str) -> bool:
+        host, port = address.split(":")
+        with (
+            socket.create_connection((host, int(port)), timeout=30) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as connection,
+        ):
+            connection.sendall(b"GET /health HTTP/1.1\r\n\r\n")
+            assert connection.recv(9) == b"HTTP/1.1 "
+            return connection.session is not None and connection.session.has_ticket
+
+    async with served(authority, mutual=True) as server:
+        assert not await asyncio.to_thread(has_ticket, server.address)
+    async with served(authority) as server:
+        assert await asyncio.to_thread(has_ticket, server.address)
 
 
 async def test_a_new_connection_gets_the_new_certificate(authority: CertificateAuthority) -> None:
