@@ -6,6 +6,7 @@ An error raised by the server is raised again by the client, with the same class
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -39,6 +40,12 @@ _MAX_VALUES = 8
 
 _RECEIVED = "CLIENT: Received message larger"
 """Part of gRPC's text if this side refused a message for its size. The caller's request is not the cause then."""
+
+_HANDSHAKE_FAILED = re.compile("handshake failed|peer certificate", re.IGNORECASE)
+"""Part of gRPC's text if this side could not establish TLS: no TLS there, or a certificate that it does not trust."""
+
+_CONNECTION_CLOSED = "Socket closed"
+"""Part of gRPC's text if the other side closed a new connection, for example without a certificate that it requires."""
 
 _WRITE_FAILED = "SendMessageOperation"
 """Part of grpc.aio's text if a call ended while this side wrote. The status of the peer is then lost (grpc#36066)."""
@@ -143,7 +150,18 @@ def error_from_rpc(error: grpc.aio.AioRpcError, *, received: bool = False, peer:
         return FaultError(f"{peer} sent a message that is larger than 4 MiB")
     if error.code() is grpc.StatusCode.INTERNAL and _WRITE_FAILED in (error.debug_error_string() or ""):
         return RetryableError(f"{peer} ended the call before it had the whole request; try again", Reason.WORKER_LOST)
+    if error.code() is grpc.StatusCode.UNAVAILABLE and not received:
+        return RetryableError(f"{peer} {_advice(error.details() or '')}", Reason.WORKER_UNAVAILABLE)
     return _error_of_code(error.code(), received, peer)
+
+
+def _advice(details: str) -> str:
+    """Return the end of the message about a peer without a connection, from gRPC's text."""
+    if _HANDSHAKE_FAILED.search(details):
+        return "cannot be reached over TLS; check the name in its certificate and the trusted authorities"
+    if _CONNECTION_CLOSED in details:
+        return "cannot be reached; check that it is running, and if it requires TLS or a client certificate"
+    return "cannot be reached; check that it is running"
 
 
 def _error_of_code(code: grpc.StatusCode, received: bool, peer: str) -> MotetError:

@@ -36,6 +36,12 @@ LISTENERS = {
 }
 """The kinds of clients that each kind of listener serves."""
 
+ADVICE = {
+    True: "cannot be reached over TLS; check the name in its certificate and the trusted authorities",
+    False: "cannot be reached; check that it is running, and if it requires TLS or a client certificate",
+}
+"""The advice by the side that ends the handshake: True for the client."""
+
 CLIENTS = "plain text", "TLS", "certificate", "expired", "untrusted certificate", "wrong authority"
 
 
@@ -83,6 +89,8 @@ async def test_a_listener_serves_exactly_the_clients_that_it_should(
             with pytest.raises(RetryableError) as caught:
                 await decoded(RemoteDecoder(channel))
             assert caught.value.reason is Reason.WORKER_UNAVAILABLE
+            over_tls = client == "wrong authority" or (kind == "plain text" and client != "plain text")
+            assert ADVICE[over_tls] in caught.value.message
 
 
 async def test_a_client_that_is_refused_does_not_disturb_the_others(
