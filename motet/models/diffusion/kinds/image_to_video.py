@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from motet.models.config_rules import Rule, one_of
+from motet.models.config_rules import Rule, one_of, whole
 from motet.models.diffusion.kinds.text_to_video import TextToVideo
 from motet.models.diffusion.model import Array, DenoisingState
 
@@ -18,11 +19,14 @@ class ImageToVideo(TextToVideo):
 
     The U-Net has twice as many input channels: the noisy latents, with the frame ramp, and then the latents of the
     picture, repeated for each frame. The latents are the mode of the autoencoder's distribution, scaled like the noisy
-    ones. With guidance, both rows have the picture, so the guidance applies to the conditioning alone. The options are
-    those of `TextToVideo`.
+    ones. With guidance, both rows have the picture, so the guidance applies to the conditioning alone.
+
+    Options: those of `TextToVideo`, and `residual` (default 0). With 1, the U-Net makes the difference between the
+    latents of the clip and those of the picture. So it need not copy what does not move.
     """
 
     takes: ClassVar = ("image",)
+    option_rules: ClassVar = {**TextToVideo.option_rules, "residual": whole(0, 1)}
 
     @classmethod
     def field_rules(cls, conditioning: Sequence[int], configs: Mapping[str, Any]) -> Mapping[str, Mapping[str, Rule]]:
@@ -42,9 +46,26 @@ class ImageToVideo(TextToVideo):
         state.further_channels = self._encode(inputs[0])
         return state
 
+    @torch.inference_mode()
+    def advance(self, state: DenoisingState, output: Tensor) -> None:
+        """Implement `DiffusionModel.advance`."""
+        super().advance(state, output)
+        if state.pred_original_sample is not None:
+            state.pred_original_sample = self._whole(state.pred_original_sample, state)
+
+    @torch.inference_mode()
+    def finish(self, state: DenoisingState) -> Array:
+        """Return the clip, uint8 (frames, height, width, 3)."""
+        return super().finish(replace(state, latents=self._whole(state.latents, state)))
+
     def _network_input(self, state: DenoisingState) -> Tensor:
         assert state.further_channels is not None
         return add_first_frame(super()._network_input(state), state.further_channels)
+
+    def _whole(self, latents: Tensor, state: DenoisingState) -> Tensor:
+        """Return the latents of the clip, from those that the U-Net makes."""
+        assert state.further_channels is not None
+        return latents + state.further_channels[:, :, None] if self.options.get("residual") else latents
 
 
 class BlankImageToVideo(TextToVideo):

@@ -137,7 +137,7 @@ def main(
         pictures.save(task.sample_sheet(partial(sample, denoiser, task)), folder / "samples.png")
 
     loop = TrainingLoop(denoiser, folder, schedule)
-    loop.run(lambda rng: losses(denoiser, task, rng), save_samples, save_interval=240)
+    loop.run(lambda rng: losses(denoiser, task, rng), save_samples, save_interval=900)
 
 
 if __name__ == "__main__":

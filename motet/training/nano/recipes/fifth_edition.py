@@ -33,7 +33,7 @@ def steps(build: Path, source: Path, share: float = 1.0) -> list[PipelineStep]:
     start = python_module(f"{_RECIPES}.earlier_edition", "--bundle", str(source), "--build", str(build))
     denoiser = python_module(
         *(f"{_RECIPES}.denoiser", "video", "--build", str(build), "--initial", str(source / "decoders/video/unet")),
-        *("--minutes", minutes(145), "--rate", "1.5e-3", "--average", "0.998"),
+        *("--minutes", minutes(170), "--rate", "1.5e-3", "--average", "0.998"),
     )
     instruction = python_module(
         *(f"{_RECIPES}.alignment", "instruction", "--build", alignment, "--bundle", bundle, "--initial", str(source)),

@@ -135,6 +135,25 @@ def test_image_to_video_computes_what_the_networks_of_diffusers_compute(folder: 
     assert torch.allclose(state.latents, latents, atol=1e-5)
 
 
+def test_image_to_video_adds_the_picture_to_a_residual_in_the_clip_and_its_previews(folder: Path) -> None:
+    scheduler = diffusers.DDIMScheduler(clip_sample=False)
+    plain, residual = (
+        model_of(ImageToVideo, folder, "animation", scheduler, frames=3, residual=value) for value in (0, 1)
+    )
+    states = [model.prepare(conditioning(), 1, 2, 3.0, [SMALL_PICTURE]) for model in (plain, residual)]
+    for model, state in zip((plain, residual), states, strict=True):
+        model.step(state)
+    frame = residual._encode(SMALL_PICTURE)[:, :, None]
+
+    difference = states[1].pred_original_sample - states[0].pred_original_sample
+    torch.testing.assert_close(difference, frame.expand_as(difference))
+    run(plain, states[0])
+    run(residual, states[1])
+    assert torch.equal(states[0].latents, states[1].latents), "the network's input has no added picture"
+    states[0].latents = states[0].latents + frame
+    assert np.array_equal(residual.finish(states[1]), plain.finish(states[0]))
+
+
 def test_image_to_video_with_a_network_that_ignores_the_picture_is_text_to_video(folder: Path) -> None:
     model = model_of(ImageToVideo, folder, "animation", frames=3, frame_ramp=1.0)
     twin = model_of(TextToVideo, folder, "video", frames=3, frame_ramp=1.0)

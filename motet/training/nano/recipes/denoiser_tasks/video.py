@@ -32,7 +32,7 @@ from motet.training.nano.world.world import (
 FRAME_RAMP = 1.0
 _CHANNELS = 48
 # Probability of a pair of animations of a picture.
-_ANIMATED = 0.5
+_ANIMATED = 0.75
 # Largest noise on the latents of a first frame. The pictures of the picture decoder and of users are noisy, too.
 _FIRST_FRAME_NOISE = 0.15
 
@@ -41,7 +41,8 @@ class VideoTask:
     """Clips: sixteen nouns in six motions, on white, and clips of other nouns; and animations of all pictures.
 
     One denoiser serves the signals `video` and `animation`. The latents of the first frame are further input channels,
-    0 for a clip without a picture. The caption of an animation does not name the noun, because the picture shows it.
+    0 for a clip without a picture. The latents of an animation are the difference to these (the manifest's option
+    `residual`). The caption of an animation does not name the noun, because the picture shows it.
 
     Each of the sixteen nouns has a held-out motion, so the denoiser would learn that a noun implies its other motions.
     The clips of other nouns have no held-out motions, so they teach motions independently of nouns. Some clips show a
@@ -99,7 +100,8 @@ class VideoTask:
         first = latents[:, :, 0] + _FIRST_FRAME_NOISE * torch.rand(len(drawn), 1, 1, 1) * torch.randn_like(
             latents[:, :, 0]
         )
-        return DenoiserBatch(latents, captions, first * torch.tensor(animated).reshape(-1, 1, 1, 1))
+        first = first * torch.tensor(animated).reshape(-1, 1, 1, 1)
+        return DenoiserBatch(latents - first[:, :, None], captions, first)
 
     def _animated_pair(self, rng: np.random.Generator) -> list[tuple[clips.Clip, Thing]]:
         """Return two animations of a picture in opposite motions, or in one motion if the opposite is held out."""
@@ -158,7 +160,8 @@ class VideoTask:
         )
         captions += [Thing("animation", ANY, motion).caption for motion in MOTIONS]
         first_frames = torch.cat([torch.zeros_like(firsts), firsts])
-        latents = sampler(captions, first_frames).transpose(1, 2).flatten(0, 1)
+        latents = sampler(captions, first_frames) + first_frames[:, :, None]
+        latents = latents.transpose(1, 2).flatten(0, 1)
         pixels = load_or_linear(self._folder).decode(latents).sample
         return to_pictures(torch.cat([torch.cat(list(row), dim=2) for row in pixels.split(clips.FRAMES)], dim=1))
 

@@ -37,7 +37,7 @@ def test_some_clips_show_nouns_at_rest(captions: set[str]) -> None:
 
 
 @needs_emoji
-def test_about_half_of_the_clips_begin_with_a_picture_and_their_captions_name_no_noun(tmp_path: Path) -> None:
+def test_most_clips_begin_with_a_picture_and_their_captions_name_no_noun(tmp_path: Path) -> None:
     task = VideoTask(tmp_path)
     batches = [task.batch(np.random.default_rng(seed)) for seed in range(20)]
     animated = 0
@@ -47,8 +47,8 @@ def test_about_half_of_the_clips_begin_with_a_picture_and_their_captions_name_no
             if first.any():
                 animated += 1
                 assert caption.removeprefix("a thing ") in MOTIONS
-                assert (latents[:, 0] - first).abs().mean() < 0.15
-    assert 0.35 < animated / sum(len(batch.captions) for batch in batches) < 0.65
+                assert latents[:, 0].abs().mean() < 0.15
+    assert 0.6 < animated / sum(len(batch.captions) for batch in batches) < 0.9
 
 
 @needs_emoji
