@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Collection, Sequence
 from typing import Protocol
 
 from motet.core.bundle import Manifest
+from motet.core.caller import MAX_TENANT_LENGTH
+from motet.core.concurrent.encode_each import run_concurrently
 from motet.core.deadline import Deadline
-from motet.core.encode_each import run_concurrently
 from motet.core.errors import DeadlineError, NotFoundError, Reason, RequestError
 from motet.core.events import TEXT
 from motet.core.media import MAX_INLINE_BYTES, Media
@@ -28,12 +29,12 @@ from motet.core.workers import Role
 from motet.media.child_slots import READINGS_PER_REQUEST
 from motet.media.decode import ProbeResult
 from motet.media.kinds import modality_of
-from orchestrator.artifact_store import ArtifactStore
+from orchestrator.artifact_store import TenantArtifacts
 from orchestrator.generation.admitted_request import AdmittedMedia, AdmittedRequest, AdmittedTurn
 from orchestrator.generation.part_inputs import ConversationMedium
 from orchestrator.settings import OrchestratorSettings
 
-MAX_MODEL_LENGTH, MAX_TENANT_LENGTH = 128, 64
+MAX_MODEL_LENGTH = 128
 
 
 class Probe(Protocol):
@@ -54,20 +55,30 @@ class Admission:
         self,
         manifest: Manifest,
         outputs: Collection[str],
-        artifacts: ArtifactStore,
         probe: Probe,
         settings: OrchestratorSettings,
     ) -> None:
         self._manifest = manifest
         self._outputs = outputs
-        self._artifacts = artifacts
         self._probe = probe
         self._settings = settings
         self._taken = {name for slots in manifest.takes.values() for slot in slots for name in slot}
         """The modalities that signals take."""
 
-    async def admit(self, request: GenerationRequest) -> AdmittedRequest:
+    @property
+    def model(self) -> str:
+        """The name of the model."""
+        return self._manifest.name
+
+    @property
+    def outputs(self) -> Collection[str]:
+        """The modalities that the deployment can generate."""
+        return self._outputs
+
+    async def admit(self, request: GenerationRequest, artifacts: TenantArtifacts) -> AdmittedRequest:
         """Return the admitted request. Its deadline starts now and ends a little before the caller's deadline.
+
+        The prompt may name only the caller's own `artifacts`.
 
         Raises `RequestError`, `MediaError` for an attachment, `NotFoundError` for an unknown model or artifact, and
         `DeadlineError` if the probes of the attachments take too long.
@@ -80,7 +91,7 @@ class Admission:
         for modalities in (request.allowed_modalities or (), request.max_parts, request.decoder_options):
             self._check_outputs(modalities)
         deadline = self._deadline(request.timeout)
-        turns = await self._admit_turns(request.turns, request.tenant, deadline)
+        turns = await self._admit_turns(request.turns, request.tenant, artifacts, deadline)
         return AdmittedRequest(
             turns=turns,
             ceilings=self._ceilings(request),
@@ -94,13 +105,13 @@ class Admission:
             decoder_options=request.decoder_options,
             tenant=request.tenant,
             priority=min(request.priority, self._settings.max_priority),
-            takeable=self._takeable(request.turns, turns) if self._taken else (),
+            takeable=self._takeable(request.turns, turns, artifacts) if self._taken else (),
         )
 
-    async def admit_upload(self, media: Media) -> AdmittedMedia:
+    async def admit_upload(self, media: Media, tenant: str) -> AdmittedMedia:
         """Return media with the modality and type of their bytes, see `Probe`. Raise `MediaError` or `RequestError`."""
         self._check_size(media)
-        return await self._probe_media(media, "")
+        return await self._probe_media(media, tenant)
 
     def _check_model(self, model: str) -> None:
         _check_count("characters in a model's name", len(model), MAX_MODEL_LENGTH)
@@ -166,13 +177,13 @@ class Admission:
         return Deadline.after(seconds - min(self._settings.deadline_margin, seconds / 5))
 
     async def _admit_turns(
-        self, turns: tuple[Message, ...], tenant: str, deadline: Deadline
+        self, turns: tuple[Message, ...], tenant: str, artifacts: TenantArtifacts, deadline: Deadline
     ) -> tuple[AdmittedTurn, ...]:
         """Return the turns with admitted attachments. Check the sizes first, then probe concurrently."""
         attachments: list[Media | AdmittedMedia] = []
         size = 0
         for role, part in ((turn.role, part) for turn in turns for part in turn.parts if not isinstance(part, str)):
-            attachments.append(await self._resolve(role, part))
+            attachments.append(await self._resolve(role, part, artifacts))
             size += len(_media_of(attachments[-1]).data)
             _check_bytes("the attachments of a conversation", size, self._settings.max_input_bytes)
         admitted = iter(await self._admit_media(attachments, tenant, deadline) if attachments else ())
@@ -181,7 +192,9 @@ class Admission:
             for turn in turns
         )
 
-    async def _resolve(self, role: Role, part: Media | ArtifactName) -> Media | AdmittedMedia:
+    async def _resolve(
+        self, role: Role, part: Media | ArtifactName, artifacts: TenantArtifacts
+    ) -> Media | AdmittedMedia:
         """Return attached bytes as `Media`. Return an artifact as `AdmittedMedia`, because it needs no probe.
 
         An artifact in a turn of the assistant comes without its bytes: the language model needs only the modality.
@@ -189,7 +202,7 @@ class Admission:
         if isinstance(part, Media):
             self._check_size(part)
             return part
-        stored = self._artifacts.find(part.name)
+        stored = artifacts.find(part.name)
         modality = stored.artifact.modality
         if role == "assistant":
             return AdmittedMedia(modality, Media(stored.artifact.media_type, b""))
@@ -202,7 +215,7 @@ class Admission:
         return AdmittedMedia(modality, Media(stored.artifact.media_type, data))
 
     def _takeable(
-        self, turns: tuple[Message, ...], admitted: tuple[AdmittedTurn, ...]
+        self, turns: tuple[Message, ...], admitted: tuple[AdmittedTurn, ...], artifacts: TenantArtifacts
     ) -> tuple[ConversationMedium, ...]:
         """Return the newest medium of each modality that a signal takes, the newest last.
 
@@ -214,18 +227,11 @@ class Admission:
         for part, found in zip(reversed(sent), reversed([p for turn in admitted for p in turn.parts]), strict=True):
             if isinstance(part, str) or isinstance(found, str) or not missing:
                 continue
-            medium = self._medium(part, found)
+            medium = _medium(part, found, artifacts)
             if missing.intersection(medium.modalities):
                 missing.difference_update(medium.modalities)
                 newest.append(medium)
         return tuple(reversed(newest))
-
-    def _medium(self, part: Media | ArtifactName, found: AdmittedMedia) -> ConversationMedium:
-        if isinstance(part, Media):
-            return ConversationMedium((found.modality,), found.media)
-        stored = self._artifacts.find(part.name)
-        modalities = tuple(dict.fromkeys((stored.artifact.modality, found.modality)))
-        return ConversationMedium(modalities, found.media, part.name, stored.chunks)
 
     async def _admit_media(
         self, attachments: Sequence[Media | AdmittedMedia], tenant: str, deadline: Deadline
@@ -248,6 +254,14 @@ class Admission:
         result = await self._probe(media, tenant=tenant)
         self._check_input(result.modality)
         return AdmittedMedia(result.modality, media.with_type(result.media_type))
+
+
+def _medium(part: Media | ArtifactName, found: AdmittedMedia, artifacts: TenantArtifacts) -> ConversationMedium:
+    if isinstance(part, Media):
+        return ConversationMedium((found.modality,), found.media)
+    stored = artifacts.find(part.name)
+    modalities = tuple(dict.fromkeys((stored.artifact.modality, found.modality)))
+    return ConversationMedium(modalities, found.media, part.name, stored.chunks)
 
 
 def _is_attachment(role: Role, part: Content) -> bool:

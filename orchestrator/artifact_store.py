@@ -18,32 +18,40 @@ from motet.core.request import ARTIFACTS, MAX_INT64, check_name, check_range
 
 @dataclass(frozen=True, slots=True)
 class StoredArtifact:
-    """An artifact and its bytes. Events hold the same chunk objects, so each byte is in memory once."""
+    """An artifact, its bytes and its tenant. Events hold the same chunk objects, so each byte is in memory once."""
 
     artifact: Artifact
     chunks: tuple[bytes, ...]
+    tenant: str
+
+
+_Key = tuple[str, str]
+"""The tenant and the name of an artifact."""
 
 
 class ArtifactStore:
-    """Keeps artifacts for `ttl` seconds, at most `max_bytes` in all. The least recently used are removed first."""
+    """Keeps artifacts for `ttl` seconds, at most `max_bytes` in all. The least recently used are removed first.
+
+    An artifact belongs to the tenant that stored it. Every access goes through `of`, which names the tenant.
+    """
 
     def __init__(self, ttl: float, max_bytes: int) -> None:
         self._ttl = ttl
         self._max_bytes = max_bytes
-        self._artifacts: LruCache[str, StoredArtifact] = LruCache(max_bytes, max_entries_of(max_bytes))
-        self._expiries: OrderedDict[str, float] = OrderedDict()
-        """Expiry time of each artifact by name, in order of time."""
+        self._artifacts: LruCache[_Key, StoredArtifact] = LruCache(max_bytes, max_entries_of(max_bytes))
+        self._expiries: OrderedDict[_Key, float] = OrderedDict()
+        """Expiry time of each artifact, in order of time."""
 
     @property
     def size_bytes(self) -> int:
-        """The total size of the stored media, in bytes."""
+        """The total size of the stored media of all tenants, in bytes."""
         return self._artifacts.size
 
-    async def keep(self, modality: str, media: Media) -> tuple[Artifact, tuple[bytes, ...]]:
-        """Store media. Return the artifact, and its bytes in chunks unless they are larger than `MAX_INLINE_BYTES`.
+    def of(self, tenant: str) -> TenantArtifacts:
+        """Return the artifacts of a tenant."""
+        return TenantArtifacts(self, tenant)
 
-        Raises `RequestError` for media larger than the whole store.
-        """
+    async def _keep(self, tenant: str, modality: str, media: Media) -> tuple[Artifact, tuple[bytes, ...]]:
         size = len(media.data)
         if size > self._max_bytes:
             raise RequestError(
@@ -56,19 +64,16 @@ class ArtifactStore:
         name = f"{ARTIFACTS}/{secrets.token_hex(16)}"
         artifact = Artifact(name, modality, media.media_type, size, digest, time.time() + self._ttl)
         self._remove_expired()
-        self._expiries[name] = artifact.expire_time
-        for evicted in self._artifacts.put(name, StoredArtifact(artifact, data_chunks), size):
-            del self._expiries[evicted.artifact.name]
+        self._expiries[tenant, name] = artifact.expire_time
+        for evicted in self._artifacts.put((tenant, name), StoredArtifact(artifact, data_chunks, tenant), size):
+            del self._expiries[evicted.tenant, evicted.artifact.name]
         return artifact, data_chunks if inline else ()
 
-    def find(self, name: str) -> StoredArtifact:
-        """Return an artifact and its bytes. Raises `NotFoundError` if it does not exist or has expired.
-
-        Raises `RequestError` for a text that is no artifact's name.
-        """
+    def _find(self, tenant: str, name: str) -> StoredArtifact:
         check_name(ARTIFACTS, name)
         self._remove_expired()
-        stored = self._artifacts.get(name)
+        # The tenant is a part of the key, so another tenant's name takes the same time as a name that does not exist.
+        stored = self._artifacts.get((tenant, name))
         if stored is None:
             raise NotFoundError(
                 f"{name} does not exist: it expired, was removed or never existed; upload it again",
@@ -76,6 +81,44 @@ class ArtifactStore:
                 {"name": name},
             )
         return stored
+
+    def _delete(self, tenant: str, name: str) -> None:
+        check_name(ARTIFACTS, name)
+        self._remove((tenant, name))
+
+    def _remove(self, key: _Key) -> None:
+        self._artifacts.pop(key)
+        self._expiries.pop(key, None)
+
+    def _remove_expired(self) -> None:
+        # All artifacts are kept for the same time, so they expire in order of arrival.
+        while self._expiries:
+            key, expiry = next(iter(self._expiries.items()))
+            if expiry > time.time():
+                return
+            self._remove(key)
+
+
+@dataclass(frozen=True, slots=True)
+class TenantArtifacts:
+    """The artifacts of one tenant. The name of another tenant's artifact is like a name that does not exist."""
+
+    store: ArtifactStore
+    tenant: str
+
+    async def keep(self, modality: str, media: Media) -> tuple[Artifact, tuple[bytes, ...]]:
+        """Store media. Return the artifact, and its bytes in chunks unless they are larger than `MAX_INLINE_BYTES`.
+
+        Raises `RequestError` for media larger than the whole store.
+        """
+        return await self.store._keep(self.tenant, modality, media)
+
+    def find(self, name: str) -> StoredArtifact:
+        """Return an artifact and its bytes. Raises `NotFoundError` if it does not exist or has expired.
+
+        Raises `RequestError` for a text that is no artifact's name.
+        """
+        return self.store._find(self.tenant, name)
 
     async def download(self, name: str, offset: int = 0) -> AsyncIterator[bytes]:
         """Yield the bytes from an offset in chunks of at most `CHUNK_BYTES` bytes.
@@ -90,17 +133,7 @@ class ArtifactStore:
 
     def delete(self, name: str) -> None:
         """Remove an artifact, if it exists. Raises `RequestError` for a text that is no artifact's name."""
-        check_name(ARTIFACTS, name)
-        self._artifacts.pop(name)
-        self._expiries.pop(name, None)
-
-    def _remove_expired(self) -> None:
-        # All artifacts are kept for the same time, so they expire in order of arrival.
-        while self._expiries:
-            name, expiry = next(iter(self._expiries.items()))
-            if expiry > time.time():
-                return
-            self.delete(name)
+        self.store._delete(self.tenant, name)
 
 
 def _prepared(media: Media) -> tuple[bytes, tuple[bytes, ...]]:

@@ -8,6 +8,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection
 from itertools import dropwhile, islice
+from math import inf
 
 from motet.caching.lru import LruCache
 from motet.core.errors import CancelledError, NotFoundError, OverloadedError, Reason, RequestError, retry_delay
@@ -21,12 +22,12 @@ from orchestrator.generation.event_log import EventLog
 from orchestrator.generation.event_writer import EventWriter
 from orchestrator.generation.metrics_observer import MetricsObserver
 from orchestrator.generation.pipeline import Pipeline
-from orchestrator.generation.task import GenerationTask, shutdown_error
+from orchestrator.generation.task import GenerationTask, RequestKey, request_key, shutdown_error
 from orchestrator.page_tokens import PageTokens
 from orchestrator.settings import OrchestratorSettings
 
-CreatePipeline = Callable[[AdmittedRequest, EventWriter], Pipeline]
-"""Creates the pipeline of an admitted request."""
+CreatePipeline = Callable[[str, AdmittedRequest, EventWriter], Pipeline]
+"""Creates the pipeline of a tenant's admitted request."""
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 1000
@@ -37,6 +38,10 @@ class GenerationStore:
 
     A tenant may not take all places: each tenant leaves room for others, as in the pools' queues. The least recently
     used ended generations are removed first. `modalities` are those that have a decoder.
+
+    A generation belongs to its `owner`, the tenant of the caller that started it. Every method takes the owner and
+    treats generations of others like generations that do not exist. The tenant in a request, which an anonymous caller
+    may choose, only affects the scheduling and the request's id.
     """
 
     def __init__(
@@ -47,14 +52,16 @@ class GenerationStore:
         self._settings = settings
         self._tasks: dict[str, GenerationTask] = {}
         """By name, oldest first."""
-        self._by_request_id: dict[str, GenerationTask] = {}
+        self._tasks_of: dict[str, dict[str, GenerationTask]] = {}
+        """By owner, then by name, oldest first. Owners without generations are absent."""
+        self._by_request_id: dict[RequestKey, GenerationTask] = {}
         self._ended: LruCache[str, GenerationTask] = LruCache(settings.max_result_bytes, settings.max_results)
         """By name."""
         self._expiries: OrderedDict[str, float] = OrderedDict()
         """Expiry time of each ended generation by name, in order of time."""
         self._running_of: Counter[str] = Counter()
         """Number of running generations of each tenant that has one."""
-        self._count = 0
+        self._last_number = 0
         self._mean_seconds = MovingAverage(1.0)
         self._page_tokens = PageTokens()
 
@@ -63,13 +70,13 @@ class GenerationStore:
         """Number of generations that workers may still work for."""
         return len(self._tasks) - len(self._ended)
 
-    def find_request(self, request: GenerationRequest) -> GenerationTask | None:
-        """Return the generation of an earlier request with the same id, or None if there is none or it failed.
+    def find_request(self, owner: str, request: GenerationRequest) -> GenerationTask | None:
+        """Return the generation of the owner's earlier request with the same id, or None if there is none or it failed.
 
         Raises `RequestError` if the earlier request with this id was different.
         """
         self._remove_expired()
-        task = self._by_request_id.get(request.request_id) if request.request_id else None
+        task = self._by_request_id.get(request_key(owner, request)) if request.request_id else None
         if task is None:
             return None
         if task.fingerprint != fingerprint(request):
@@ -96,8 +103,8 @@ class GenerationStore:
             retry_after=retry_delay((self._mean_seconds.value or 0.0) / limit),
         )
 
-    def start(self, request: GenerationRequest, admitted: AdmittedRequest) -> GenerationTask:
-        """Start a generation. Raises `OverloadedError`."""
+    def start(self, owner: str, request: GenerationRequest, admitted: AdmittedRequest) -> GenerationTask:
+        """Start a generation of the owner. Raises `OverloadedError`."""
         self.check_capacity(request.tenant)
         log = EventLog(MetricsObserver(admitted, self._modalities).count)
         writer = EventWriter(
@@ -106,26 +113,25 @@ class GenerationStore:
             fallback=request.failure_policy is FailurePolicy.TEXT_FALLBACK,
             interval=self._settings.text_interval,
         )
-        pipeline = self._create_pipeline(admitted, writer)
-        task = GenerationTask(request, self._count, writer, log, pipeline, self._on_end)
-        self._count += 1
-        self._tasks[task.name] = task
+        pipeline = self._create_pipeline(owner, admitted, writer)
+        task = GenerationTask(owner, request, self._next_number(), writer, log, pipeline, self._on_end)
+        self._tasks[task.name] = self._tasks_of.setdefault(owner, {})[task.name] = task
         self._running_of[task.tenant] += 1
         if request.request_id:
-            self._by_request_id[request.request_id] = task
+            self._by_request_id[task.request_key] = task
         seconds = admitted.deadline.remaining()
         writer.accept(admitted.seed, None if seconds is None else time.time() + seconds)
         task.start(admitted.deadline)
         return task
 
-    def find(self, name: str) -> GenerationTask:
-        """Return a generation. Raises `NotFoundError` if the name is unknown or its generation was removed.
+    def find(self, owner: str, name: str) -> GenerationTask:
+        """Return the owner's generation. Raises `NotFoundError` if the owner has no generation of this name.
 
         Raises `RequestError` for a text that is no generation's name.
         """
         check_name(GENERATIONS, name)
         self._remove_expired()
-        task = self._tasks.get(name)
+        task = self._tasks_of.get(owner, {}).get(name)
         if task is None:
             raise NotFoundError(
                 f"{name} does not exist: it expired, was removed or never existed; start it again",
@@ -135,23 +141,23 @@ class GenerationStore:
         self._ended.get(name)  # Marks the generation as used.
         return task
 
-    def page(self, size: int, token: str) -> tuple[list[Generation], str]:
-        """Return a page of records, newest first, and the token of the next page, or "" after the last page.
+    def page(self, owner: str, size: int, token: str) -> tuple[list[Generation], str]:
+        """Return a page of the owner's records, newest first, and the token of the next page, or "" after the last one.
 
-        Raises `RequestError` for a size out of bounds, and for a token that is not from this server.
+        Raises `RequestError` for a size out of bounds, and for a token that this server did not return to the owner.
         """
         check_range("page_size", size, 0, MAX_COUNT)
         size = min(size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
-        before = self._page_tokens.read(token) if token else self._count
+        before = self._page_tokens.read(owner, token) if token else inf
         self._remove_expired()
-        older = dropwhile(lambda task: task.number >= before, reversed(self._tasks.values()))
+        older = dropwhile(lambda task: task.number >= before, reversed(self._tasks_of.get(owner, {}).values()))
         listed = list(islice(older, size + 1))
-        next_token = self._page_tokens.write(listed[size - 1].number) if len(listed) > size else ""
+        next_token = self._page_tokens.write(owner, listed[size - 1].number) if len(listed) > size else ""
         return [task.record for task in listed[:size]], next_token
 
-    async def cancel(self, name: str) -> Generation:
-        """Cancel a generation and wait until no worker works for it. Raises `NotFoundError`."""
-        task = self.find(name)
+    async def cancel(self, owner: str, name: str) -> Generation:
+        """Cancel the owner's generation and wait until no worker works for it. Raises `NotFoundError`."""
+        task = self.find(owner, name)
         task.stop(CancelledError("the generation was cancelled"))
         await task.wait_idle()
         return task.record
@@ -165,6 +171,14 @@ class GenerationStore:
         """Stop all running generations and wait until no worker works for them."""
         self.interrupt()
         await asyncio.gather(*(task.wait_idle() for task in self._tasks.values()))
+
+    def _next_number(self) -> int:
+        """Return the time in microseconds, or one more than the last number if the clock has not advanced.
+
+        Page tokens show the number. A count would show the callers of one tenant the number of all generations.
+        """
+        self._last_number = max(self._last_number + 1, time.time_ns() // 1000)
+        return self._last_number
 
     def _on_end(self, task: GenerationTask) -> None:
         record = task.record
@@ -187,7 +201,10 @@ class GenerationStore:
 
     def _remove(self, task: GenerationTask) -> None:
         del self._tasks[task.name]
+        del self._tasks_of[task.owner][task.name]
+        if not self._tasks_of[task.owner]:
+            del self._tasks_of[task.owner]
         del self._expiries[task.name]
         task.log.discard()
-        if self._by_request_id.get(task.request_id) is task:
-            del self._by_request_id[task.request_id]
+        if self._by_request_id.get(task.request_key) is task:
+            del self._by_request_id[task.request_key]

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
+from motet.core.caller import ANONYMOUS
 from motet.core.service import Motet
 from motet.core.workers import Decoder, Encoder, LanguageModel, Workers
 from motet.media.decode import probe
@@ -70,4 +71,4 @@ async def embedded(factory: Factory, preload: Sequence[str] = ()) -> AsyncIterat
     # The encoder of this process takes the decoded media that the probe keeps.
     kept = partial(probe, preprocessing=manifest.encoder.preprocessing, keep=True)
     async with Orchestrator(workers, manifest, factory.digest, settings, kept) as orchestrator:
-        yield orchestrator
+        yield orchestrator.for_caller(ANONYMOUS)

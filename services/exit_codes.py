@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from motet.core.errors import (
+    AccessError,
     BundleError,
     CancelledError,
     DeadlineError,
@@ -45,7 +46,7 @@ LEGEND = (
 def exit_of_error(error: MotetError) -> Exit:
     """Return the exit code of an error that ended a command."""
     match error:
-        case RequestError() | BundleError() | SettingsError():
+        case RequestError() | AccessError() | BundleError() | SettingsError():
             return Exit.REFUSED
         case RetryableError():
             return Exit.UNAVAILABLE

@@ -14,6 +14,7 @@ from motet.core.request import GenerationRequest
 from motet.core.service import Model
 from motet.transport.server import Server
 from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
+from tests.callers import for_anyone
 
 NAME = "generations/g1"
 PICTURE = Media("image/png", bytes(range(256)) * 10)
@@ -153,6 +154,10 @@ class ScriptedMotet:
 @asynccontextmanager
 async def serving(motet: ScriptedMotet, address: str = "127.0.0.1:0", heartbeat: float = 10.0) -> AsyncIterator[Server]:
     """Serve a scripted `Motet`."""
-    servicers = [GenerationServicer(motet, heartbeat), ArtifactServicer(motet), ModelServicer(motet)]
+    servicers = [
+        GenerationServicer(for_anyone(motet), heartbeat),
+        ArtifactServicer(for_anyone(motet)),
+        ModelServicer(for_anyone(motet)),
+    ]
     async with Server(servicers, address=address) as server:
         yield server

@@ -21,6 +21,7 @@ from motet.transport.server import Server
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.settings import OrchestratorSettings
 from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
+from tests.callers import AnonymousOrchestrator
 from tests.orchestrator.event_grammar import check_events
 from tests.orchestrator.pipeline_harness import (
     DIGEST,
@@ -73,8 +74,10 @@ async def deployed(toys: Toys) -> AsyncIterator[tuple[Client, Orchestrator]]:
             _, channel = await stack.enter_async_context(served(toy))
             decoders[name] = RemoteDecoder(channel)
         workers = Workers(RemoteEncoder(encoder_channel), RemoteLanguageModel(model_channel), decoders)
-        motet = await stack.enter_async_context(Orchestrator(workers, MANIFEST, DIGEST, OrchestratorSettings(), probe))
-        servicers = [GenerationServicer(motet), ArtifactServicer(motet), ModelServicer(motet)]
+        motet = await stack.enter_async_context(
+            AnonymousOrchestrator(workers, MANIFEST, DIGEST, OrchestratorSettings(), probe)
+        )
+        servicers = [servicer(motet.for_caller) for servicer in (GenerationServicer, ArtifactServicer, ModelServicer)]
         server = await stack.enter_async_context(Server(servicers))
         yield await stack.enter_async_context(Client(server.address)), motet
 
@@ -84,7 +87,7 @@ async def test_the_remote_answer_equals_the_embedded_answer_byte_for_byte() -> N
     workers = Workers(local.encoder, local.language_model, local.decoders)
     request = request_of("hi", Media("x/a", b"a sound" * 50_000))
 
-    async with Orchestrator(workers, MANIFEST, DIGEST, OrchestratorSettings(), probe) as motet:
+    async with AnonymousOrchestrator(workers, MANIFEST, DIGEST, OrchestratorSettings(), probe) as motet:
         embedded = await collect_answer(motet, request)
     async with deployed(toys()) as (client, _):
         answers = [await client.answer(request) for _ in range(2)]

@@ -16,9 +16,9 @@ from motet.core.workers import Workers
 from motet.toys.workers import InjectedFault, Pause, ToyDecoder, ToyEncoder, ToyLanguageModel
 from motet.transport.clients import RemoteDecoder
 from motet.transport.server import Server
-from orchestrator.orchestrator import Orchestrator
 from orchestrator.settings import OrchestratorSettings
 from services.orchestrator.servicer import ArtifactServicer, GenerationServicer
+from tests.callers import AnonymousOrchestrator, for_anyone
 from tests.orchestrator.edges import EDGES, TAKES, edge_decoders, plan_of
 from tests.orchestrator.event_grammar import check_events
 from tests.orchestrator.pipeline_harness import DIGEST, payloads_of, probe, record_of, request_of
@@ -40,8 +40,12 @@ async def deployed(toys: dict[str, ToyDecoder]) -> AsyncIterator[Client]:
             _, channel = await stack.enter_async_context(served(toy))
             decoders[name] = RemoteDecoder(channel)
         workers = Workers(ToyEncoder(), ToyLanguageModel(EDGES.grammar, plan_of), decoders)
-        motet = await stack.enter_async_context(Orchestrator(workers, EDGES, DIGEST, OrchestratorSettings(), probe))
-        server = await stack.enter_async_context(Server([GenerationServicer(motet), ArtifactServicer(motet)]))
+        motet = await stack.enter_async_context(
+            AnonymousOrchestrator(workers, EDGES, DIGEST, OrchestratorSettings(), probe)
+        )
+        server = await stack.enter_async_context(
+            Server([GenerationServicer(for_anyone(motet)), ArtifactServicer(for_anyone(motet))])
+        )
         yield await stack.enter_async_context(Client(server.address))
 
 
@@ -49,7 +53,7 @@ async def test_remote_and_embedded_decoders_make_the_same_bytes_from_the_same_in
     request = request_of(Media("x/b", b"sound"), "acdcd")
     workers = Workers(ToyEncoder(), ToyLanguageModel(EDGES.grammar, plan_of), edge_decoders(**toys_of(700_000)))
 
-    async with Orchestrator(workers, EDGES, DIGEST, OrchestratorSettings(), probe) as motet:
+    async with AnonymousOrchestrator(workers, EDGES, DIGEST, OrchestratorSettings(), probe) as motet:
         embedded = await collect_answer(motet, request)
     async with deployed(toys_of(700_000)) as client:
         answers = [await client.answer(request) for _ in range(2)]

@@ -11,8 +11,8 @@ from motet.caching.lru import LruCache
 from motet.caching.shared_streams import SharedStreams
 from motet.core import metrics
 from motet.core.closing import closing
+from motet.core.concurrent.encode_each import encode_each
 from motet.core.deadline import Deadline
-from motet.core.encode_each import encode_each
 from motet.core.media import Media
 from motet.core.metrics import labelled
 from motet.core.tensors import Tensor
@@ -22,11 +22,14 @@ EmbeddingCache = LruCache[bytes, Tensor]
 
 
 class CachingEncoder:
-    """An `Encoder` that encodes equal media once, for all tenants: an embedding depends only on the media's bytes.
+    """An `Encoder` that encodes equal media of one tenant once.
+
+    An embedding depends only on the media's bytes. Still, tenants share none: the time of a call must not tell a tenant
+    that another one sent the same media.
 
     `version` must change if the encoder returns different embeddings for the same bytes. Encoders of several versions
-    may share one `cache`. Concurrent calls of equal media and priority share one encoding. The encoding stops when all
-    of these calls are cancelled.
+    may share one `cache`. Concurrent calls of equal tenant, media and priority share one encoding. The encoding stops
+    when all of these calls are cancelled.
     """
 
     def __init__(self, encoder: Encoder, version: str, cache: EmbeddingCache) -> None:
@@ -42,7 +45,7 @@ class CachingEncoder:
         return await encode_each(media, partial(self._embedding, tenant=tenant, priority=priority), deadline)
 
     async def _embedding(self, item: Media, tenant: str, priority: int) -> Tensor:
-        key = await asyncio.to_thread(self._key, item)
+        key = await asyncio.to_thread(self._key, item, tenant)
         cached = self._cache.get(key)
         # A call never waits for an encoding of lower priority.
         stream = key, priority
@@ -63,6 +66,6 @@ class CachingEncoder:
         self._cache.put(key, embedding, len(embedding.data))
         yield embedding
 
-    def _key(self, item: Media) -> bytes:
+    def _key(self, item: Media, tenant: str) -> bytes:
         # The key includes the declared type: an encoder may refuse the same bytes under another type.
-        return sha256(repr((self._version, item.media_type)).encode() + item.sha256).digest()
+        return sha256(repr((self._version, item.media_type, tenant)).encode() + item.sha256).digest()

@@ -4,6 +4,7 @@
     ├── RequestError          change the request, then retry
     │   ├── MediaError        ... the attached media cause the error
     │   └── NotFoundError     ... the request names something that does not exist
+    ├── AccessError           use other credentials, then retry
     ├── RetryableError        the same request may succeed later
     │   └── OverloadedError   ... after `retry_after` seconds
     ├── DeadlineError         the deadline passed: request less, or allow more time
@@ -38,6 +39,11 @@ class Reason(StrEnum):
     GENERATION_NOT_FOUND = "GENERATION_NOT_FOUND"
     ARTIFACT_NOT_FOUND = "ARTIFACT_NOT_FOUND"
     REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
+    CREDENTIALS_MISSING = "CREDENTIALS_MISSING"
+    CREDENTIALS_INVALID = "CREDENTIALS_INVALID"
+    ROLE_MISSING = "ROLE_MISSING"
+    MODEL_NOT_PERMITTED = "MODEL_NOT_PERMITTED"
+    MODALITY_NOT_PERMITTED = "MODALITY_NOT_PERMITTED"
     QUEUE_FULL = "QUEUE_FULL"
     DRAINING = "DRAINING"
     WORKER_UNAVAILABLE = "WORKER_UNAVAILABLE"
@@ -87,6 +93,12 @@ class NotFoundError(RequestError):
     """The request names something that does not exist or has expired."""
 
     default = Reason.GENERATION_NOT_FOUND
+
+
+class AccessError(MotetError):
+    """The credentials are missing or invalid, or do not permit the request: use other credentials."""
+
+    default = Reason.CREDENTIALS_INVALID
 
 
 class RetryableError(MotetError):
@@ -169,6 +181,16 @@ _CLASS_OF: Mapping[Reason, type[MotetError]] = {
     ),
     **dict.fromkeys((Reason.UNSUPPORTED_MEDIA_TYPE, Reason.MEDIA_UNREADABLE, Reason.MEDIA_LIMIT_EXCEEDED), MediaError),
     **dict.fromkeys((Reason.MODEL_NOT_FOUND, Reason.GENERATION_NOT_FOUND, Reason.ARTIFACT_NOT_FOUND), NotFoundError),
+    **dict.fromkeys(
+        (
+            Reason.CREDENTIALS_MISSING,
+            Reason.CREDENTIALS_INVALID,
+            Reason.ROLE_MISSING,
+            Reason.MODEL_NOT_PERMITTED,
+            Reason.MODALITY_NOT_PERMITTED,
+        ),
+        AccessError,
+    ),
     **dict.fromkeys(
         (Reason.DRAINING, Reason.WORKER_UNAVAILABLE, Reason.WORKER_LOST, Reason.OUT_OF_MEMORY), RetryableError
     ),

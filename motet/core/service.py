@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from motet.core.caller import Caller
 from motet.core.events import Artifact, Event, Generation
 from motet.core.media import Media
 from motet.core.request import GenerationRequest
@@ -45,6 +46,10 @@ class Model:
     max_input_media: int
     available: bool = True
     input_available: bool = True
+
+
+MotetOf = Callable[[Caller], "Motet"]
+"""Returns Motet as a caller sees it. Names of other tenants do not exist for the caller."""
 
 
 class Motet(Protocol):

@@ -75,14 +75,14 @@ async def probe(
     truncated, or exceed a limit. Another type of the declared modality is no error: `ProbeResult.media_type` is the
     type of the bytes.
 
-    `keep` is for a process that also encodes: the next decoding of the same bytes takes the result of this decoding.
-    `tenant` only affects the scheduling.
+    `keep` is for a process that also encodes: the tenant's next decoding of the same bytes takes the result of this
+    decoding. Otherwise `tenant` only affects the scheduling.
     """
     output: Output = "views" if keep else "facts"
     order = Order(_type_of(media, limits), limits, output, preprocessing, tenant)
     facts, elements = await confined.read(media.data, order)
     if keep:
-        DecodedMedia.of_this_loop().put((await sha256_of(media), limits, preprocessing), (facts, elements))
+        DecodedMedia.of_this_loop().put((await sha256_of(media), limits, preprocessing, tenant), (facts, elements))
     counts = {name: int(value) for name, value in facts.items() if name not in ("rate", "kept")}
     return ProbeResult(order.media_type, kinds.MODALITIES[order.media_type], rate=facts.get("rate", 0.0), **counts)
 
@@ -141,7 +141,7 @@ async def _views(
 ) -> tuple[Facts, Elements]:
     """Return the facts and the elements that an encoder reads, from the last probe or from a new child."""
     media_type = _checked_type(media, modality, limits)
-    decoded = DecodedMedia.of_this_loop().take((await sha256_of(media), limits, preprocessing))
+    decoded = DecodedMedia.of_this_loop().take((await sha256_of(media), limits, preprocessing, tenant))
     return decoded or await confined.read(media.data, Order(media_type, limits, "views", preprocessing, tenant))
 
 

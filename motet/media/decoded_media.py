@@ -17,8 +17,8 @@ MAX_BYTES = 256 * MEBI
 LIFETIME = 60.0
 """Maximum time between a probe and the use of its decoded media, in seconds. An encoder may load in this time."""
 
-Key = tuple[bytes, MediaLimits, Preprocessing]
-"""The SHA-256 digest of the encoded bytes, and the limits and the preprocessing of the decoding."""
+Key = tuple[bytes, MediaLimits, Preprocessing, str]
+"""The SHA-256 digest of the encoded bytes, the limits and the preprocessing of the decoding, and the tenant."""
 
 Decoded = tuple[Facts, Elements]
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from motet.core.concurrent.encode_each import run_concurrently
 from motet.core.deadline import Deadline
-from motet.core.encode_each import run_concurrently
 from motet.core.errors import DeadlineError, MediaError, Reason, RequestError
 from motet.core.media import Media
 from motet.core.request import check_job

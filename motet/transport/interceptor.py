@@ -15,10 +15,12 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
+from motet.core.caller import ANONYMOUS
 from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import Reason, RequestError, RetryableError
 from motet.core.metrics import CALL_SECONDS, labelled
+from motet.transport.access.current_caller import called_by
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.status import CODE_OF, abort, public_error
 from motet.transport.validation import parse, validate
@@ -130,7 +132,8 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
             # `context.add_done_callback` would create a reference cycle for each call.
             task.add_done_callback(self._unsent.discard)
             try:
-                return await handle(request, context)
+                with called_by(ANONYMOUS):
+                    return await handle(request, context)
             except asyncio.CancelledError:
                 if self._interrupted:
                     code = CODE_OF[_INTERRUPTED.reason].name

@@ -19,6 +19,15 @@ from orchestrator.generation.pipeline import Pipeline
 logger = logging.getLogger(__name__)
 
 
+RequestKey = tuple[str, str, str]
+"""The owner of a generation, the tenant in its request, and the id of its request."""
+
+
+def request_key(owner: str, request: GenerationRequest) -> RequestKey:
+    """Return the key of a request id, which is unique for one owner and one tenant."""
+    return owner, request.tenant, request.request_id
+
+
 class GenerationTask:
     """The asyncio task of one generation, and the only place where the generation is stopped.
 
@@ -27,6 +36,7 @@ class GenerationTask:
 
     def __init__(
         self,
+        owner: str,
         request: GenerationRequest,
         number: int,
         writer: EventWriter,
@@ -34,9 +44,11 @@ class GenerationTask:
         pipeline: Pipeline,
         on_end: Callable[[GenerationTask], None],
     ) -> None:
+        self.owner = owner
+        """The tenant of the caller that started the generation."""
         self.number = number
-        """The generation's number in this process, from 0."""
-        self.request_id = request.request_id
+        """The generation's number in this process. Numbers of later generations are higher."""
+        self.request_key = request_key(owner, request)
         self.tenant = request.tenant
         self.fingerprint = fingerprint(request) if request.request_id else b""
         self.log = log

@@ -52,22 +52,26 @@ def orchestrator_service(options: dict[str, Any]) -> Service:
                 await stack.enter_async_context(certificates)
             workers = await pooled_workers(settings, manifest, stack, certificates)
             probe_as_encoder = partial(probe, preprocessing=manifest.encoder.preprocessing)
-            motet = await stack.enter_async_context(
+            orchestrator = await stack.enter_async_context(
                 Orchestrator(workers, manifest, factory.digest, settings, probe_as_encoder)
             )
-            generations = GenerationServicer(motet, settings.heartbeat)
+            generations = GenerationServicer(orchestrator.for_caller, settings.heartbeat)
 
             async def finish() -> None:
                 # Detached generations outlive their calls, and no event announces their end.
-                while motet.running or generations.watchers:  # noqa: ASYNC110
+                while orchestrator.running or generations.watchers:  # noqa: ASYNC110
                     await asyncio.sleep(_POLL_INTERVAL)
 
-            readiness = partial(_readiness, motet)
+            readiness = partial(_readiness, orchestrator)
             await _wait_connected(readiness)
             uploads = Uploads(settings.upload_limits)
             stack.callback(asyncio.create_task(uploads.close_with(limiter)).cancel)
-            servicers: list[Servicer] = [generations, ArtifactServicer(motet, uploads), ModelServicer(motet)]
-            yield ReadyService(servicers, finish, motet.interrupt, readiness)
+            servicers: list[Servicer] = [
+                generations,
+                ArtifactServicer(orchestrator.for_caller, uploads),
+                ModelServicer(orchestrator.for_caller),
+            ]
+            yield ReadyService(servicers, finish, orchestrator.interrupt, readiness)
 
     return Service("orchestrator", settings.listen, settings, limiter, opened)
 
@@ -79,10 +83,11 @@ def _certificates_for_workers(settings: OrchestratorServiceSettings, authorities
     return ReloadedCertificates(TlsFiles(pair, authorities), "ca")
 
 
-def _readiness(motet: Orchestrator) -> dict[str, bool]:
+def _readiness(orchestrator: Orchestrator) -> dict[str, bool]:
     """Return whether text, and the media of each modality, can be generated now, by names of the health service."""
-    name, text = GenerationServicer.name, motet.available(TEXT)
-    return {"": text, name: text} | {f"{name}/{modality}": motet.available(modality) for modality in motet.modalities}
+    name, text = GenerationServicer.name, orchestrator.available(TEXT)
+    media = {f"{name}/{modality}": orchestrator.available(modality) for modality in orchestrator.modalities}
+    return {"": text, name: text} | media
 
 
 async def _wait_connected(readiness: Readiness) -> None:

@@ -1,4 +1,4 @@
-"""The public gRPC services of a `Motet`. They only convert messages."""
+"""The public gRPC services of Motet. They only convert messages, and each call sees Motet as its caller does."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ import grpc.aio
 from motet.core.closing import closing
 from motet.core.errors import DeadlineError, FaultError, MotetError, NotFoundError, Reason
 from motet.core.events import Done, Event, Generation, State
-from motet.core.media import CHUNK_BYTES, MEBI
+from motet.core.media import CHUNK_BYTES, MAX_MEDIA_BYTES, MEBI
 from motet.core.request import MIN_TIMEOUT, GenerationRequest
-from motet.core.service import Motet
+from motet.core.service import Motet, MotetOf
 from motet.transport import convert
+from motet.transport.access.current_caller import current_caller
 from motet.transport.coalescing import coalesced
 from motet.transport.interceptor import deadline_of
 from motet.v1 import artifact_service_pb2 as artifact_pb
@@ -45,7 +46,18 @@ _MAX_BUFFERED_BYTES = 4 * CHUNK_BYTES
 """Size of the converted events of a stream at which reading pauses until the reader has taken them."""
 
 
-class GenerationServicer(generation_grpc.GenerationServiceServicer):
+class _CallersServicer:
+    """A servicer whose methods see Motet as the caller of the running call does."""
+
+    def __init__(self, motet_of: MotetOf) -> None:
+        self._motet_of = motet_of
+
+    @property
+    def _motet(self) -> Motet:
+        return self._motet_of(current_caller())
+
+
+class GenerationServicer(_CallersServicer, generation_grpc.GenerationServiceServicer):
     """Serves generations.
 
     `heartbeat` is the interval of heartbeats on a silent stream, and `min_interval` the minimum interval between
@@ -54,8 +66,8 @@ class GenerationServicer(generation_grpc.GenerationServiceServicer):
 
     name = generation_pb.DESCRIPTOR.services_by_name["GenerationService"].full_name
 
-    def __init__(self, motet: Motet, heartbeat: float = HEARTBEAT, min_interval: float = MIN_INTERVAL) -> None:
-        self._motet = motet
+    def __init__(self, motet_of: MotetOf, heartbeat: float = HEARTBEAT, min_interval: float = MIN_INTERVAL) -> None:
+        super().__init__(motet_of)
         self._heartbeat = heartbeat
         self._min_interval = min_interval
         self.watchers = 0
@@ -107,8 +119,9 @@ class GenerationServicer(generation_grpc.GenerationServiceServicer):
         """Return a page of records. Other calls run between its pieces."""
         page = generation_pb.ListGenerationsResponse(next_page_token=request.page_token)
         left = min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+        motet = self._motet
         while left and page.ByteSize() < _MAX_PAGE_BYTES:
-            records, page.next_page_token = await self._motet.generations(min(left, _PIECE), page.next_page_token)
+            records, page.next_page_token = await motet.generations(min(left, _PIECE), page.next_page_token)
             page.generations.extend(map(convert.generation_to_proto, records))
             left = left - len(records) if page.next_page_token else 0
             await asyncio.sleep(0)
@@ -132,13 +145,13 @@ class GenerationServicer(generation_grpc.GenerationServiceServicer):
         )
 
 
-class ArtifactServicer(artifact_grpc.ArtifactServiceServicer):
+class ArtifactServicer(_CallersServicer, artifact_grpc.ArtifactServiceServicer):
     """Serves artifacts."""
 
     name = artifact_pb.DESCRIPTOR.services_by_name["ArtifactService"].full_name
 
-    def __init__(self, motet: Motet, uploads: Uploads | None = None) -> None:
-        self._motet = motet
+    def __init__(self, motet_of: MotetOf, uploads: Uploads | None = None) -> None:
+        super().__init__(motet_of)
         self._uploads = uploads or Uploads()
 
     def add_to(self, server: grpc.aio.Server) -> None:
@@ -149,8 +162,8 @@ class ArtifactServicer(artifact_grpc.ArtifactServiceServicer):
         self, request_iterator: AsyncIterator[artifact_pb.UploadArtifactRequest], context: Any
     ) -> artifact_pb.UploadArtifactResponse:
         """Receive media, check them against their header and store them."""
-        limit = max(model.max_media_bytes for model in await self._motet.models())
-        async with self._uploads.received(request_iterator, context.peer(), limit) as media:
+        limit = max((model.max_media_bytes for model in await self._motet.models()), default=MAX_MEDIA_BYTES)
+        async with self._uploads.received(request_iterator, _uploader(context), limit) as media:
             artifact = await self._motet.upload(media)
         return artifact_pb.UploadArtifactResponse(artifact=convert.artifact_to_proto(artifact))
 
@@ -171,13 +184,10 @@ class ArtifactServicer(artifact_grpc.ArtifactServiceServicer):
         return artifact_pb.DeleteArtifactResponse()
 
 
-class ModelServicer(model_grpc.ModelServiceServicer):
+class ModelServicer(_CallersServicer, model_grpc.ModelServiceServicer):
     """Serves the descriptions of models."""
 
     name = model_pb.DESCRIPTOR.services_by_name["ModelService"].full_name
-
-    def __init__(self, motet: Motet) -> None:
-        self._motet = motet
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the service's methods."""
@@ -199,6 +209,12 @@ class ModelServicer(model_grpc.ModelServiceServicer):
                 {"model": request.name, "supported": supported},
             )
         return model_pb.GetModelResponse(model=convert.model_to_proto(models[request.name]))
+
+
+def _uploader(context: Any) -> str:
+    """Return the holder of an upload's share: the caller's tenant, or the connection of an anonymous caller."""
+    tenant = current_caller().tenant
+    return f"tenant {tenant}" if tenant else str(context.peer())
 
 
 def _within_deadline(request: GenerationRequest, remaining: float | None) -> GenerationRequest:

@@ -22,11 +22,13 @@ class OrchestratorServiceSettings(ServiceSettings, OrchestratorSettings):
 
     max_uploads: Count = Field(
         default=_DEFAULT.uploads,
-        description="Maximum concurrent uploads. One connection may have half. Uploads beyond it are refused at once.",
+        description="Maximum concurrent uploads. One tenant, or one connection without credentials, may have half. "
+        "Uploads beyond it are refused at once.",
     )
     max_upload_bytes: Bytes = Field(
         default=_DEFAULT.bytes,
-        description="Maximum size of all uploads in progress, in bytes. One connection may have half of it.",
+        description="Maximum size of all uploads in progress, in bytes. One tenant, or one connection without "
+        "credentials, may have half of it.",
     )
     upload_silence: Seconds = Field(
         default=_DEFAULT.silence, description="Maximum time without a chunk of an upload, in seconds."

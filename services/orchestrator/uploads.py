@@ -20,7 +20,9 @@ Frames = AsyncIterator[artifact_pb.UploadArtifactRequest]
 
 @dataclass(frozen=True, slots=True)
 class UploadLimits:
-    """The limits of the uploads of a process. One connection may have half of the uploads and half of the bytes.
+    """The limits of the uploads of a process. One uploader may have half of the uploads and half of the bytes.
+
+    An uploader is a tenant, or a connection of an anonymous caller.
 
     `silence` is the maximum time without a chunk, in seconds. `min_rate` is the minimum average speed in bytes per
     second, after the first `silence` seconds.
@@ -53,20 +55,20 @@ class Uploads:
             timeout.reschedule(0)
 
     @asynccontextmanager
-    async def received(self, frames: Frames, connection: str, max_bytes: int) -> AsyncIterator[Media]:
-        """Receive the media of an upload, and count the upload until the context ends.
+    async def received(self, frames: Frames, uploader: str, max_bytes: int) -> AsyncIterator[Media]:
+        """Receive the media of an upload, and count the upload for its uploader until the context ends.
 
         Raises `OverloadedError` if the upload exceeds a share, `RequestError` if the frames do not match the header or
         exceed `max_bytes`, `DeadlineError` if they stop or are slow, and `RetryableError` once the process drains.
         """
         with ExitStack() as shares:
-            shares.enter_context(self._uploads.taken(connection, 1))
+            shares.enter_context(self._uploads.taken(uploader, 1))
             timeout = asyncio.timeout(None)
             self._timeouts.add(timeout)
             try:
                 async with timeout, aclosing(self._watched(frames, timeout)) as watched:
                     header = await _receive_header(watched, max_bytes)
-                    shares.enter_context(self._bytes.taken(connection, header.size_bytes))
+                    shares.enter_context(self._bytes.taken(uploader, header.size_bytes))
                     media = await _receive_media(watched, header)
             except TimeoutError:
                 raise self._timeout_error() from None
@@ -97,16 +99,16 @@ class Uploads:
 
 
 class _Shares:
-    """An amount that connections share. One connection may take half of it, but at least one upload."""
+    """An amount that uploaders share. One uploader may take half of it, but at least one upload."""
 
     def __init__(self, limit: int, unit: str) -> None:
         self._limit, self._unit = limit, unit
         self._taken: Counter[str] = Counter()
 
     @contextmanager
-    def taken(self, connection: str, amount: int) -> Iterator[None]:
-        """Take an amount for a connection inside the context. Raises `OverloadedError` if it is not available."""
-        own = self._taken[connection]
+    def taken(self, uploader: str, amount: int) -> Iterator[None]:
+        """Take an amount for an uploader inside the context. Raises `OverloadedError` if it is not available."""
+        own = self._taken[uploader]
         for taken, limit in ((own, self._limit // 2), (self._taken.total(), self._limit)):
             if taken and taken + amount > limit:
                 raise OverloadedError(
@@ -114,13 +116,13 @@ class _Shares:
                     "upload again when another upload has ended",
                     metadata={"limit": str(limit)},
                 )
-        self._taken[connection] += amount
+        self._taken[uploader] += amount
         try:
             yield
         finally:
-            self._taken[connection] -= amount
-            if not self._taken[connection]:
-                del self._taken[connection]
+            self._taken[uploader] -= amount
+            if not self._taken[uploader]:
+                del self._taken[uploader]
 
 
 async def _receive_header(frames: Frames, max_bytes: int) -> artifact_pb.UploadArtifactRequest.Header:

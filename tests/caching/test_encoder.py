@@ -85,6 +85,31 @@ async def test_cached_media_are_not_encoded_again() -> None:
     assert count("hit") == hits + 3
 
 
+async def test_a_tenant_gets_no_cached_embedding_of_another_tenant() -> None:
+    toy = ToyEncoder()
+    encoder = encoder_of(toy)
+    misses = count("miss")
+
+    embeddings = [await encoder.encode([ONE], NEVER, tenant=tenant) for tenant in ("a", "b", "a")]
+
+    assert embeddings[0] == embeddings[1] == embeddings[2]
+    assert len(toy.seen) == 2
+    assert count("miss") == misses + 2
+
+
+async def test_a_tenant_does_not_join_an_encoding_of_another_tenant() -> None:
+    blocked = BlockedEncoder()
+    encoder = encoder_of(blocked)
+    callers = [asyncio.create_task(encoder.encode([ONE], NEVER, tenant=tenant)) for tenant in ("a", "b")]
+
+    await until(lambda: len(blocked.media) == 2)
+
+    blocked.allow()
+    blocked.allow()
+    first, second = await asyncio.gather(*callers)
+    assert first == second
+
+
 async def test_concurrent_equal_media_are_encoded_once() -> None:
     blocked = BlockedEncoder()
     encoder = encoder_of(blocked)

@@ -35,7 +35,7 @@ async def test_media_are_decoded_once_for_a_probe_and_the_next_decoding() -> Non
     np.testing.assert_equal(decoded[2].frames, expected[2].frames)
 
 
-async def test_a_kept_decoding_is_used_once_and_only_for_equal_bytes_limits_and_preprocessing() -> None:
+async def test_a_kept_decoding_is_used_once_and_only_for_equal_bytes_limits_preprocessing_and_tenant() -> None:
     media = Media("", picture_file("PNG"))
     await probe(media, keep=True)
 
@@ -43,7 +43,8 @@ async def test_a_kept_decoding_is_used_once_and_only_for_equal_bytes_limits_and_
         await decode_picture(Media("", picture_file("PNG", PICTURE[::-1])))
         await decode_picture(media, MediaLimits(pixels=10_000))
         await decode_picture(media, preprocessing=Preprocessing())
-    assert len(children) == 3
+        await decode_picture(media, tenant="other")
+    assert len(children) == 4
 
     with children_started() as children:
         await decode_picture(media)

@@ -11,6 +11,7 @@ from motet.core.bundle import Manifest
 from motet.core.events import Done, Event, PartDelta, PartStarted
 from motet.core.media import Media
 from motet.core.request import GenerationRequest, Message
+from motet.core.service import Motet
 from motet.core.workers import Decoder, Encoder, LanguageModel, Workers
 from motet.media.decode import ProbeResult
 from motet.toys.workers import FIRST_SIGNAL, Script, Token, ToyDecoder, ToyEncoder, ToyLanguageModel
@@ -18,6 +19,7 @@ from orchestrator.orchestrator import Orchestrator
 from orchestrator.pool.pool import Member, Pool
 from orchestrator.pool.workers import PooledDecoder, PooledEncoder, PooledLanguageModel
 from orchestrator.settings import OrchestratorSettings
+from tests.callers import AnonymousOrchestrator
 from tests.orchestrator.event_grammar import check_events
 
 MODALITIES = ("a", "b")
@@ -93,7 +95,7 @@ def orchestrator_of(
     pooled: bool = True,
     manifest: Manifest = MANIFEST,
     **settings: Any,
-) -> Orchestrator:
+) -> AnonymousOrchestrator:
     """Return an orchestrator over toys. Each toy is behind a pool of one replica, unless `pooled` is false.
 
     `workers` replaces all toys, and is used without pools.
@@ -102,7 +104,7 @@ def orchestrator_of(
     model = script if hasattr(script, "generate") else ToyLanguageModel(manifest.grammar, script)  # type: ignore[arg-type]
     toys = Workers(encoder or ToyEncoder(), model, decoders or toy_decoders())  # type: ignore[arg-type]
     workers = workers or (pools_of(toys, options, manifest) if pooled else toys)
-    return Orchestrator(workers, manifest, DIGEST, options, probe)
+    return AnonymousOrchestrator(workers, manifest, DIGEST, options, probe)
 
 
 def pools_of(workers: Workers, settings: OrchestratorSettings, manifest: Manifest = MANIFEST) -> Workers:
@@ -126,15 +128,16 @@ def request_of(*parts: str | Media, **options: Any) -> GenerationRequest:
     return GenerationRequest((Message("user", parts or ("hello",)),), seed=options.pop("seed", 7), **options)
 
 
-async def run_generation(orchestrator: Orchestrator, request: GenerationRequest | None = None) -> list[Event]:
+async def run_generation(motet: Motet | AnonymousOrchestrator, request: GenerationRequest | None = None) -> list[Event]:
     """Return all events of a generation, checked against the grammar, once its workers are idle.
 
     Raises `TimeoutError` after 60 seconds, so that a generation that hangs fails its test.
     """
-    async with asyncio.timeout(60), aclosing(orchestrator.generate(request or request_of())) as stream:
+    async with asyncio.timeout(60), aclosing(motet.generate(request or request_of())) as stream:
         events = [event async for event in stream]
     check_events(events)
-    await wait_idle(orchestrator)
+    if isinstance(motet, Orchestrator):
+        await wait_idle(motet)
     return events
 
 

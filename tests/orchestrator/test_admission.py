@@ -16,8 +16,8 @@ from motet.core.workers import Workers
 from motet.media.child_slots import READINGS_PER_REQUEST
 from motet.media.decode import ProbeResult
 from motet.toys.workers import ToyEncoder, ToyLanguageModel
-from orchestrator.orchestrator import Orchestrator
 from orchestrator.settings import OrchestratorSettings
+from tests.callers import AnonymousOrchestrator
 from tests.media.samples import picture_file
 from tests.orchestrator.pipeline_harness import (
     DIGEST,
@@ -163,7 +163,7 @@ async def test_a_prompt_may_consist_of_media_only():
 def orchestrator_with(probe, **settings):
     """An orchestrator over toys with a probe of its own."""
     workers = Workers(ToyEncoder(), ToyLanguageModel(MANIFEST.grammar, script_of("fine")), toy_decoders())
-    return Orchestrator(workers, MANIFEST, DIGEST, OrchestratorSettings(**settings), probe)
+    return AnonymousOrchestrator(workers, MANIFEST, DIGEST, OrchestratorSettings(**settings), probe)
 
 
 async def test_all_attachments_of_a_request_are_probed_at_the_same_time():
@@ -261,7 +261,7 @@ def orchestrator():
     image = {"encoder": MANIFEST.encoder.model_copy(update={"modalities": ["image"]})}
     manifest: Manifest = MANIFEST.model_copy(update=image)
     workers = Workers(ToyEncoder(), ToyLanguageModel(manifest.grammar, script_of("I see")), toy_decoders())
-    return Orchestrator(workers, manifest, DIGEST)
+    return AnonymousOrchestrator(workers, manifest, DIGEST)
 
 
 async def test_the_type_of_an_uploaded_picture_is_detected(orchestrator):

@@ -20,7 +20,7 @@ async def download(artifacts, name, offset=0):
 
 async def test_a_stored_artifact_is_described_and_downloaded_in_chunks():
     data = bytes(range(256)) * 3000
-    artifacts = ArtifactStore(60, 2**20)
+    artifacts = ArtifactStore(60, 2**20).of("tenant")
 
     artifact, chunks = await artifacts.keep("a", Media("x/a", data))
 
@@ -31,7 +31,7 @@ async def test_a_stored_artifact_is_described_and_downloaded_in_chunks():
 
 
 async def test_the_event_loop_runs_while_large_media_are_hashed_and_copied():
-    storing = asyncio.create_task(ArtifactStore(60, 2**26).keep("a", Media("x/a", bytes(2**25))))
+    storing = asyncio.create_task(ArtifactStore(60, 2**26).of("tenant").keep("a", Media("x/a", bytes(2**25))))
     iterations = 0
     while not storing.done():
         await asyncio.sleep(0)
@@ -46,14 +46,14 @@ async def test_the_event_loop_runs_while_large_media_are_hashed_and_copied():
 )
 async def test_a_download_starts_at_an_offset(offset):
     data = bytes(2 * CHUNK_BYTES) + b"0123456789"
-    artifacts = ArtifactStore(60, 2**20)
+    artifacts = ArtifactStore(60, 2**20).of("tenant")
     artifact, _ = await artifacts.keep("a", Media("x/a", data))
 
     assert b"".join(await download(artifacts, artifact.name, offset)) == data[offset:]
 
 
 async def test_an_artifact_is_removed_after_its_lifetime(monkeypatch):
-    artifacts = ArtifactStore(60, 100)
+    artifacts = ArtifactStore(60, 100).of("tenant")
     artifact, _ = await artifacts.keep("a", Media("x/a", b"x"))
     assert artifacts.find(artifact.name)
 
@@ -63,17 +63,17 @@ async def test_an_artifact_is_removed_after_its_lifetime(monkeypatch):
     with pytest.raises(NotFoundError) as caught:
         artifacts.find(artifact.name)
     assert caught.value.reason is Reason.ARTIFACT_NOT_FOUND
-    assert artifacts.size_bytes == 0
+    assert artifacts.store.size_bytes == 0
 
 
 async def test_the_least_recently_used_artifacts_are_removed_first():
-    artifacts = ArtifactStore(60, 100)
+    artifacts = ArtifactStore(60, 100).of("tenant")
     first, second = [(await artifacts.keep("a", Media("x/a", bytes(40))))[0] for _ in range(2)]
     await download(artifacts, first.name)
 
     third, _ = await artifacts.keep("a", Media("x/a", bytes(40)))
 
-    assert artifacts.size_bytes == 80
+    assert artifacts.store.size_bytes == 80
     for artifact in (first, third):
         assert artifacts.find(artifact.name)
     with pytest.raises(NotFoundError):
@@ -81,7 +81,7 @@ async def test_the_least_recently_used_artifacts_are_removed_first():
 
 
 async def test_media_larger_than_the_store_are_refused_and_nothing_is_removed():
-    artifacts = ArtifactStore(60, 100)
+    artifacts = ArtifactStore(60, 100).of("tenant")
     artifact, _ = await artifacts.keep("a", Media("x/a", bytes(40)))
 
     with pytest.raises(RequestError) as caught:

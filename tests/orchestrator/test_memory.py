@@ -66,7 +66,7 @@ async def test_the_store_of_generations_forgets_the_times_of_removed_generations
 
 
 async def test_the_number_of_small_artifacts_is_limited():
-    artifacts = ArtifactStore(60, 2**20)
+    artifacts = ArtifactStore(60, 2**20).of("tenant")
     names = [(await artifacts.keep("a", Media("x/a", b"x")))[0].name for _ in range(1100)]
 
     def is_stored(name):
@@ -76,6 +76,6 @@ async def test_the_number_of_small_artifacts_is_limited():
             return None
 
     assert sum(map(bool, map(is_stored, names))) == 1024
-    assert len(artifacts._expiries) == 1024
+    assert len(artifacts.store._expiries) == 1024
     artifacts.delete(names[-1])
-    assert len(artifacts._expiries) == 1023
+    assert len(artifacts.store._expiries) == 1023

@@ -43,7 +43,7 @@ class RandomRun:
         self.decodes: list[tuple[str, tuple[Media, ...], int]] = []
         """The modality, the inputs and the number of events so far of each decode that started."""
         self.running = 0
-        self.store = ArtifactStore(3600, 1 << 20)
+        self.store = ArtifactStore(3600, 1 << 20).of("tenant")
         self.log = EventLog()
         self.writer = EventWriter("generations/random", self.log, fallback=self.random.random() < 0.2)
         attached = self.random.sample("abv", self.random.choice([0, 0, 1, 2]))
@@ -108,7 +108,7 @@ class RandomRun:
             artifacts=self.store,
             settings=SETTINGS,
         )
-        task = GenerationTask(GenerationRequest(()), 0, self.writer, self.log, pipeline, lambda task: None)
+        task = GenerationTask("tenant", GenerationRequest(()), 0, self.writer, self.log, pipeline, lambda task: None)
         self.writer.accept(7, None)
         task.start(deadline)
         if self.maybe(0.2):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from motet.core.errors import (
+    AccessError,
     BundleError,
     CancelledError,
     DeadlineError,
@@ -27,6 +28,7 @@ CODES: dict[type[MotetError], Exit] = {
     NotFoundError: Exit.REFUSED,
     SettingsError: Exit.REFUSED,
     BundleError: Exit.REFUSED,
+    AccessError: Exit.REFUSED,
     RetryableError: Exit.UNAVAILABLE,
     OverloadedError: Exit.UNAVAILABLE,
     DeadlineError: Exit.LATE,

@@ -20,7 +20,7 @@ from motet.models.diffusion.decoder import DiffusionDecoder, load_decoder
 from motet.models.mux import MuxDecoder
 from motet.toys.workers import ToyEncoder, ToyLanguageModel
 from motet.transport.clients import RemoteDecoder
-from orchestrator.orchestrator import Orchestrator
+from tests.callers import AnonymousOrchestrator
 from tests.media.samples import PICTURE, picture_file
 from tests.models.diffusion import tiny_decoders as tiny
 from tests.transport.serving import served
@@ -61,7 +61,7 @@ async def answer_of(manifest: Manifest, decoders: Mapping[str, Decoder], modalit
     model = ToyLanguageModel(manifest.grammar, script, shapes=shapes)
     request = GenerationRequest((Message("user", ("Go.", *media)),), seed=3)
     async with (
-        Orchestrator(Workers(ToyEncoder(), model, decoders), manifest, "d" * 64) as orchestrator,
+        AnonymousOrchestrator(Workers(ToyEncoder(), model, decoders), manifest, "d" * 64) as orchestrator,
         AnswerStream(orchestrator, request) as stream,
     ):
         return await stream.answer()

@@ -26,6 +26,7 @@ from services.orchestrator.servicer import GenerationServicer
 from services.ready_line import ReadyLine
 from services.serve import ReadyService, Service, serve
 from services.settings import ServiceSettings
+from tests.callers import for_anyone
 from tests.models.tiny_bundle import tiny_bundle
 from tests.scripted_motet import ScriptedMotet
 from tests.waiting import until
@@ -93,7 +94,7 @@ async def test_a_service_describes_itself_by_reflection_unless_that_is_off(
 ) -> None:
     @asynccontextmanager
     async def opened() -> AsyncIterator[ReadyService]:
-        yield ReadyService([GenerationServicer(ScriptedMotet())])
+        yield ReadyService([GenerationServicer(for_anyone(ScriptedMotet()))])
 
     settings = ServiceSettings(log_level="error", **options)
     serving = asyncio.create_task(serve(Service("x", "127.0.0.1:0", settings, ConcurrencyLimiter(), opened)))

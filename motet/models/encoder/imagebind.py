@@ -9,8 +9,8 @@ from functools import partial
 from hashlib import sha256
 
 from motet.core.bundle import MANIFEST, Bundle
+from motet.core.concurrent.encode_each import encode_each
 from motet.core.deadline import Deadline
-from motet.core.encode_each import encode_each
 from motet.core.media import Media
 from motet.core.preprocessing import Preprocessing
 from motet.core.tensors import Tensor

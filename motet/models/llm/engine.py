@@ -132,7 +132,8 @@ class LanguageModelEngine:
             try:
                 prompt_tokens = sequence.response.prompt_tokens
                 sequence.embedded = self._llama.embed_prompt(prompt_tokens)
-                sequence.block_hashes = prompt_tokens.block_hashes(BLOCK_SIZE) if self._prefix_cache.limit else []
+                if self._prefix_cache.limit:
+                    sequence.block_hashes = prompt_tokens.block_hashes(BLOCK_SIZE, sequence.tenant)
             except Exception as error:
                 self._finish(sequence, error)
 

@@ -13,6 +13,7 @@ from itertools import chain, count, islice
 from time import perf_counter
 
 from motet.client import Client
+from motet.core.caller import ANONYMOUS
 from motet.core.closing import closing
 from motet.core.events import Done, State
 from motet.core.service import Motet
@@ -168,4 +169,5 @@ async def _local_orchestrator(deployment: RecordedDeployment) -> AsyncIterator[M
     )
     async with AsyncExitStack() as stack:
         workers = await pooled_workers(settings, manifest, stack)
-        yield await stack.enter_async_context(Orchestrator(workers, manifest, "", settings))
+        orchestrator = await stack.enter_async_context(Orchestrator(workers, manifest, "", settings))
+        yield orchestrator.for_caller(ANONYMOUS)

@@ -13,7 +13,9 @@ from time import perf_counter
 from typing import Any
 
 from motet.core.bundle import Manifest
+from motet.core.caller import ANONYMOUS
 from motet.core.errors import SettingsError
+from motet.core.service import Motet
 from motet.core.workers import Decoder, LanguageModel, Workers
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.pool.pool import Member, Pool
@@ -181,7 +183,7 @@ def _simulated_workers(
 @asynccontextmanager
 async def _orchestrator(
     manifest: Manifest, costs: MeasuredCosts, size: DeploymentSize, queue_seconds: float, rng: random.Random
-) -> AsyncIterator[tuple[Orchestrator, Mapping[str, Sequence[SimulatedWorker]]]]:
+) -> AsyncIterator[tuple[Motet, Mapping[str, Sequence[SimulatedWorker]]]]:
     """Yield an orchestrator and its simulated workers by kind."""
     # Stores expire entries by the real clock, which hardly advances here. Limits of number and bytes apply.
     settings = OrchestratorSettings(
@@ -210,8 +212,8 @@ async def _orchestrator(
             steps = manifest.decoder_of(modality).steps
             pooled[modality] = PooledDecoder(await stack.enter_async_context(decoder_pool), steps)
         workers = Workers(NoEncoder(), language_model, pooled)
-        motet = await stack.enter_async_context(Orchestrator(workers, manifest, "", settings))
-        yield motet, {LANGUAGE_MODEL: models, **decoders}
+        orchestrator = await stack.enter_async_context(Orchestrator(workers, manifest, "", settings))
+        yield orchestrator.for_caller(ANONYMOUS), {LANGUAGE_MODEL: models, **decoders}
 
 
 def _report(

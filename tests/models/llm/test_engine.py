@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import torch
 
@@ -143,9 +144,22 @@ def test_blocks_with_different_media_have_different_hashes() -> None:
     def prompt_with(position: int, value: float) -> TokenizedPrompt:
         return TokenizedPrompt(ids, (position,), torch.full((1, WIDTH), value))
 
-    hashes = [prompt_with(*media).block_hashes(BLOCK_SIZE)[0] for media in ((3, 0.0), (3, 1.0), (4, 0.0))]
-    assert len(set(hashes)) == 3
-    assert prompt_with(3, 0.0).block_hashes(BLOCK_SIZE) == prompt_with(3, 0.0).block_hashes(BLOCK_SIZE)
+    def hash_of(position: int, value: float, tenant: str = "tenant") -> bytes:
+        return prompt_with(position, value).block_hashes(BLOCK_SIZE, tenant)[0]
+
+    assert len({hash_of(3, 0.0), hash_of(3, 1.0), hash_of(4, 0.0), hash_of(3, 0.0, tenant="other")}) == 4
+    assert hash_of(3, 0.0) == hash_of(3, 0.0)
+
+
+async def test_a_tenant_gets_no_prefix_of_another_tenants_prompt_and_the_same_answer(load: Load) -> None:
+    model = load()
+    prompt = prompt_of(LONG_TEXT, max_tokens=4)
+    first = await generate(model, prompt)
+    with recorded_forwards(model._context.llama) as forwards:
+        other = await generate(model, replace(prompt, tenant="other"))
+
+    assert forwards[0][0].start == 0
+    assert first == other
 
 
 async def test_no_prefix_is_cached_if_the_prefix_cache_has_size_zero(load: Load) -> None:

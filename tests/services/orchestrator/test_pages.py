@@ -6,11 +6,14 @@ import asyncio
 
 import pytest
 
+from motet.core.caller import ANONYMOUS
 from motet.core.errors import FaultError
 from motet.core.events import Generation, PartFailed, State
 from motet.transport import convert
+from motet.transport.access.current_caller import called_by
 from motet.v1 import generation_service_pb2 as pb
 from services.orchestrator.servicer import GenerationServicer
+from tests.callers import for_anyone
 from tests.services.orchestrator.test_servicer import Stubs, deployed
 
 ERROR = FaultError("x" * 1000, metadata={f"key {n}": "y" * 200 for n in range(8)})
@@ -65,7 +68,7 @@ async def test_a_page_of_large_records_fits_a_message_and_the_next_page_continue
 
 async def test_other_work_runs_between_the_pieces_of_a_page() -> None:
     motet = RecordedMotet(200, failures=1)
-    servicer = GenerationServicer(motet)
+    servicer = GenerationServicer(for_anyone(motet))
     turns = 0
 
     async def count_turns() -> None:
@@ -75,7 +78,8 @@ async def test_other_work_runs_between_the_pieces_of_a_page() -> None:
             await asyncio.sleep(0)
 
     counting = asyncio.create_task(count_turns())
-    page = await servicer.ListGenerations(pb.ListGenerationsRequest(page_size=200), None)
+    with called_by(ANONYMOUS):
+        page = await servicer.ListGenerations(pb.ListGenerationsRequest(page_size=200), None)
     counting.cancel()
 
     assert len(page.generations) == 200

@@ -25,11 +25,11 @@ from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.server import Server
 from motet.transport.status import DETAILS_KEY
 from motet.v1 import generation_service_pb2_grpc
-from orchestrator.orchestrator import Orchestrator
 from orchestrator.settings import OrchestratorSettings
 from services.orchestrator.pools import pooled_workers
 from services.orchestrator.servicer import GenerationServicer
 from services.orchestrator.settings import addresses_of
+from tests.callers import AnonymousOrchestrator, for_anyone
 from tests.orchestrator.pipeline_harness import (
     DIGEST,
     MANIFEST,
@@ -132,7 +132,7 @@ async def test_the_answer_does_not_show_that_a_replica_died() -> None:
         workers = await replicas.workers(HoldingDecoder(steps=10), HoldingDecoder(steps=10))
         # With a cache, the second answer would have the media of the first.
         settings = OrchestratorSettings(media_cache_bytes=0)
-        async with Orchestrator(workers, MANIFEST, DIGEST, settings, probe) as motet:
+        async with AnonymousOrchestrator(workers, MANIFEST, DIGEST, settings, probe) as motet:
             expected = [event async for event in motet.generate(request_of())]
             for decoder in replicas.decoders:
                 decoder.hold_after = 3
@@ -183,8 +183,8 @@ async def test_a_call_beyond_the_queue_limit_gets_resource_exhausted_with_a_retr
     async with deployed(queue_seconds=0.5) as replicas:
         replicas.model = ToyLanguageModel(MANIFEST.grammar, [Pause()])
         workers = await replicas.workers(HoldingDecoder(), limiter=ConcurrencyLimiter(1, 8))
-        motet = await replicas.stack.enter_async_context(Orchestrator(workers, MANIFEST, DIGEST, probe=probe))
-        server = await replicas.stack.enter_async_context(Server([GenerationServicer(motet)]))
+        motet = await replicas.stack.enter_async_context(AnonymousOrchestrator(workers, MANIFEST, DIGEST, probe=probe))
+        server = await replicas.stack.enter_async_context(Server([GenerationServicer(for_anyone(motet))]))
         client = await replicas.stack.enter_async_context(Client(server.address))
         channel = await replicas.stack.enter_async_context(open_channel(server.address))
 

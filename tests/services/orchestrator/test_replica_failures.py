@@ -13,9 +13,9 @@ from motet.core.events import PartFailed, State
 from motet.core.media import CHUNK_BYTES
 from motet.core.workers import DecodeJob
 from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel, tensor_of
-from orchestrator.orchestrator import Orchestrator
 from orchestrator.settings import OrchestratorSettings
 from services.orchestrator.pools import pooled_workers
+from tests.callers import AnonymousOrchestrator
 from tests.orchestrator.pipeline_harness import (
     DIGEST,
     MANIFEST,
@@ -98,7 +98,7 @@ async def test_an_answer_is_continued_when_the_only_language_model_restarts() ->
         addresses = {"encoder": other.address, "language_model": replica.address, "decoders": {"a": other.address}}
         settings = OrchestratorSettings(**addresses)
         workers = await pooled_workers(settings, MANIFEST, stack)
-        motet = await stack.enter_async_context(Orchestrator(workers, MANIFEST, DIGEST, settings, probe))
+        motet = await stack.enter_async_context(AnonymousOrchestrator(workers, MANIFEST, DIGEST, settings, probe))
         expected = text_of(await run_generation(motet))
         events = []
 
@@ -130,7 +130,7 @@ async def test_a_decoder_that_sends_chunks_without_end_fails_its_part_and_the_ot
             decoders={"a": worker.address, "b": server.address},
         )
         workers = await pooled_workers(settings, MANIFEST, stack)
-        motet = await stack.enter_async_context(Orchestrator(workers, MANIFEST, DIGEST, settings, probe))
+        motet = await stack.enter_async_context(AnonymousOrchestrator(workers, MANIFEST, DIGEST, settings, probe))
         events = await run_generation(motet, request_of())
 
         (failed,) = payloads_of(events, PartFailed)

@@ -29,6 +29,7 @@ from motet.v1 import generation_service_pb2_grpc as generation_grpc
 from motet.v1 import model_service_pb2 as model_pb
 from motet.v1 import model_service_pb2_grpc as model_grpc
 from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
+from tests.callers import for_anyone
 from tests.orchestrator.event_grammar import check_events
 from tests.orchestrator.pipeline_harness import (
     MANIFEST,
@@ -93,9 +94,9 @@ class EndlessMotet(ScriptedMotet):
 async def deployed(orchestrator, **options):
     """Yield stubs of an orchestrator's services."""
     servicers = [
-        GenerationServicer(orchestrator, **options),
-        ArtifactServicer(orchestrator),
-        ModelServicer(orchestrator),
+        GenerationServicer(for_anyone(orchestrator), **options),
+        ArtifactServicer(for_anyone(orchestrator)),
+        ModelServicer(for_anyone(orchestrator)),
     ]
     async with Server(servicers) as server, open_channel(server.address) as channel:
         yield Stubs(channel)

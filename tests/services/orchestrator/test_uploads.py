@@ -19,6 +19,7 @@ from motet.v1 import artifact_service_pb2_grpc as artifact_grpc
 from services.orchestrator.servicer import ArtifactServicer
 from services.orchestrator.settings import OrchestratorServiceSettings
 from services.orchestrator.uploads import UploadLimits, Uploads
+from tests.callers import for_anyone
 from tests.orchestrator.pipeline_harness import orchestrator_of, script_of
 from tests.waiting import until
 
@@ -71,7 +72,9 @@ async def deployed(limits: UploadLimits) -> AsyncIterator[tuple[Server, Uploads]
     """Yield a server, and its uploads."""
     limiter, uploads = ConcurrencyLimiter(), Uploads(limits)
     closing = asyncio.create_task(uploads.close_with(limiter))
-    async with Server([ArtifactServicer(orchestrator_of(script_of("fine")), uploads)], limiter=limiter) as server:
+    async with Server(
+        [ArtifactServicer(for_anyone(orchestrator_of(script_of("fine"))), uploads)], limiter=limiter
+    ) as server:
         yield server, uploads
     closing.cancel()
 

@@ -25,9 +25,12 @@ class TokenizedPrompt:
         """The number of tokens."""
         return len(self.ids)
 
-    def block_hashes(self, block_size: int) -> list[bytes]:
-        """Return the hash of each full block of `block_size` tokens. A hash also covers all blocks before its own."""
-        hashes, block_hash = [], b""
+    def block_hashes(self, block_size: int, tenant: str) -> list[bytes]:
+        """Return the hash of each full block of `block_size` tokens. A hash also covers all blocks before its own.
+
+        Hashes of two tenants differ, so the time of a prefill never tells a tenant what another one's prompt was.
+        """
+        hashes, block_hash = [], sha256(tenant.encode("utf-8", "backslashreplace")).digest()
         for start in range(0, len(self) - block_size + 1, block_size):
             digest = sha256(block_hash + self.ids[start : start + block_size].numpy().tobytes())
             for position, vector in zip(self.media_positions, self.embeddings, strict=True):

@@ -1,0 +1,1 @@
+"""Helpers that run several coroutines at the same time."""

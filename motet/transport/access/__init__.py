@@ -1,0 +1,1 @@
+"""The callers of a server: authentication of their credentials, and authorization of their calls."""
