@@ -25,6 +25,7 @@ from motet.transport.tls.reload import ReloadedCertificates
 from services.decoder.servicer import DecoderServicer
 from services.orchestrator.servicer import GenerationServicer
 from services.up.certificate_authority import CertificateAuthority
+from tests.callers import for_anyone
 from tests.scripted_motet import ScriptedMotet, done, text_part
 from tests.transport.serving import decoded
 
@@ -143,7 +144,7 @@ async def test_the_public_client_connects_to_a_server_that_requires_a_certificat
     scripted = ScriptedMotet(*text_part(0, "hello"), done())
     request = GenerationRequest((Message("user", ("hi",)),))
     async with (
-        Server([GenerationServicer(scripted)], credentials=listener("mutual TLS", authority)) as server,
+        Server([GenerationServicer(for_anyone(scripted))], credentials=listener("mutual TLS", authority)) as server,
         Client(server.address, credentials=credentials_of(authority, authority.issue("client"))) as client,
     ):
         answer = await client.answer(request)
