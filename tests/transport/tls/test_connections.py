@@ -94,6 +94,17 @@ async def test_a_listener_serves_exactly_the_clients_that_it_should(
             assert ADVICE[over_tls] in caught.value.message
 
 
+async def test_a_server_whose_certificate_has_another_name_is_refused(authority: CertificateAuthority) -> None:
+    async with (
+        Server(
+            [DecoderServicer(ToyDecoder())], address="127.0.0.2:0", credentials=listener("TLS", authority)
+        ) as server,
+        open_channel(server.address, credentials_of(authority), retries=False) as channel,
+    ):
+        with pytest.raises(RetryableError, match="cannot be reached over TLS"):
+            await decoded(RemoteDecoder(channel))
+
+
 async def test_a_client_that_is_refused_does_not_disturb_the_others(
     authority: CertificateAuthority, untrusted: CertificateAuthority
 ) -> None:
