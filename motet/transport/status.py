@@ -41,7 +41,7 @@ _MAX_VALUES = 8
 _RECEIVED = "CLIENT: Received message larger"
 """Part of gRPC's text if this side refused a message for its size. The caller's request is not the cause then."""
 
-_HANDSHAKE_FAILED = re.compile("handshake failed|peer certificate", re.IGNORECASE)
+_HANDSHAKE_FAILED = re.compile("handshake failed|verification check failed", re.IGNORECASE)
 """Part of gRPC's text if this side could not establish TLS: no TLS there, or a certificate that it does not trust."""
 
 _CONNECTION_CLOSED = "Socket closed"

@@ -136,7 +136,7 @@ async def _connected(
             folder = stack.enter_context(TemporaryDirectory(prefix="motet-bench-"))
             certificates = DeploymentCertificates(Path(folder))
         deployment = await stack.enter_async_context(recorded_deployment(replace(config, certificates=certificates)))
-        credentials = certificates and tls_credentials(certificates.authority)
+        credentials = None if certificates is None else tls_credentials(certificates.authority)
         client = Client(deployment.orchestrator, credentials=credentials, api_key=api_key or "")
         yield deployment, certificates, await stack.enter_async_context(client)
 
