@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import grpc
 import pytest
 from cryptography import x509
 from prometheus_client import REGISTRY
 
-from motet.core.deadline import Deadline
 from motet.core.errors import RetryableError, SettingsError
 from motet.core.media import Media
-from motet.core.workers import Load, Progress
+from motet.core.workers import Load
 from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder, RemoteWorker
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
@@ -28,15 +28,11 @@ from motet.transport.tls.reload import ReloadedCertificates
 from services.capacity_servicer import CapacityServicer
 from services.decoder.servicer import DecoderServicer
 from services.up.certificate_authority import CertificateAuthority
-from tests.transport.serving import JOB, BlockedDecoder, decoded
+from tests.transport.serving import BlockedDecoder, decoded
+from tests.waiting import until
 
 INTERVAL = 0.01
 LOGGER = "motet.transport.tls.reload"
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await asyncio.sleep(INTERVAL)
 
 
 def serial_of(pair: PemPair) -> int:
@@ -188,10 +184,30 @@ class Deployment:
 
     async def rotate(self) -> None:
         """Replace both certificates, and wait until they are in use."""
+        with self._change() as used:
+            self.authority.issue("decoder", "decoder")
+            self.authority.issue("orchestrator", "orchestrator")
+        await used()
+
+    async def replace_authority(self, new: CertificateAuthority) -> None:
+        """Trust both authorities, use certificates of the new one, and trust only the new one."""
+        file = self.authority.certificate
+        for authorities in (file.read_bytes() + new.certificate.read_bytes(), None, new.certificate.read_bytes()):
+            with self._change() as used:
+                if authorities is not None:
+                    file.write_bytes(authorities)
+                else:
+                    for role in ("decoder", "orchestrator"):
+                        pair = new.issue(role, role)
+                        pair.certificate.replace(file.with_name(f"{role}.pem"))
+                        pair.key.replace(file.with_name(f"{role}.key"))
+            await used()
+
+    @contextmanager
+    def _change(self) -> Iterator[Callable[[], Awaitable[None]]]:
+        """Yield a function that waits until both sides use files that were changed in the context."""
         old = self.listener.current, self.certificates.current
-        self.authority.issue("decoder", "decoder")
-        self.authority.issue("orchestrator", "orchestrator")
-        await until(lambda: self.listener.current is not old[0] and self.certificates.current is not old[1])
+        yield lambda: until(lambda: self.listener.current is not old[0] and self.certificates.current is not old[1])
 
     def _files(self, name: str) -> TlsFiles:
         folder = self.authority.certificate.parent
@@ -244,35 +260,47 @@ async def test_the_watch_of_a_load_moves_to_the_new_connection_so_the_old_one_is
         watching.cancel()
 
 
-async def test_certificates_that_change_under_streams_fail_no_call(authority: CertificateAuthority) -> None:
-    deployment, stop, completed = Deployment(authority), asyncio.Event(), 0
+@asynccontextmanager
+async def streams(deployment: Deployment) -> AsyncIterator[None]:
+    """Run eight callers, each with one call after another. No call may fail."""
     deployment.decoder.may_start.set()
+    running, completed = True, 0
     async with AsyncExitStack() as stack:
         remote = RemoteDecoder(await deployment.start(stack))
 
         async def stream() -> None:
             nonlocal completed
-            while not stop.is_set():
-                events: list[Progress | Media] = [event async for event in remote.decode(JOB, Deadline.after(30))]
-                assert isinstance(events[-1], Media)
+            while running:
+                assert isinstance(await decoded(remote), Media)
                 completed += 1
 
         async with asyncio.TaskGroup() as group:
             for _ in range(8):
                 group.create_task(stream())
-            for _ in range(5):
-                await deployment.rotate()
-            stop.set()
-
+            yield
+            running = False
     assert completed >= 8
+
+
+async def test_certificates_that_change_under_streams_fail_no_call(authority: CertificateAuthority) -> None:
+    deployment = Deployment(authority)
+    async with streams(deployment):
+        for _ in range(5):
+            await deployment.rotate()
+
+
+async def test_an_authority_is_replaced_under_streams_without_a_failed_call(
+    authority: CertificateAuthority, untrusted: CertificateAuthority
+) -> None:
+    deployment = Deployment(authority)
+    async with streams(deployment):
+        await deployment.replace_authority(untrusted)
 
 
 async def test_a_caller_whose_certificate_has_expired_is_refused(authority: CertificateAuthority) -> None:
     files = TlsFiles(authority.issue("decoder"), authority.certificate)
     expired = authority.issue("client", begins=timedelta(days=-2), ends=timedelta(days=-1))
     certificates = ReloadedCertificates(files, "client_ca")
-    import grpc
-
     credentials = grpc.ssl_channel_credentials(
         authority.certificate.read_bytes(), expired.key.read_bytes(), expired.certificate.read_bytes()
     )
