@@ -143,12 +143,13 @@ async def _connected(
 
 async def _rotate(streams: int, seconds: float, interval: float) -> Rotation:
     """Replace the certificates of all services every `interval` seconds under a load of `streams` streams."""
-    rotation, end, seeds = Rotation(), now() + seconds, count()
+    rotation, seeds = Rotation(), count()
     config = RecordedDeploymentConfig(timings=ToyTimings(token=_TOKEN, steps=1), slots=64)
     text = scripted_prompt(config.manifest.independent, before=_TOKENS, between=0, after=0)
     async with _connected(_API_KEY, config) as (deployment, certificates, client):
         assert certificates is not None
         credentials = tls_credentials(certificates.authority)
+        end = now() + seconds
 
         async def stream(reconnects: bool) -> None:
             while now() < end:
