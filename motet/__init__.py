@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from motet.client import *
 
 __all__ = [
+    "AccessError",
     "Answer",
     "AnswerOptions",
     "AnswerStream",

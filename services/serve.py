@@ -15,6 +15,8 @@ import structlog
 from motet.core.bundle import Manifest
 from motet.core.deadline import Deadline
 from motet.models.llm.config import EngineConfig
+from motet.transport.access.authentication import ANYONE, Authentication, Authenticator, PeerCertificates
+from motet.transport.access.bearer_tokens import BearerTokens
 from motet.transport.address import check_exposed, check_free
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.health_reporter import Readiness
@@ -55,11 +57,16 @@ class ReadyService:
     readiness: Readiness = dict
 
 
+async def no_bearer_tokens(stack: AsyncExitStack) -> None:
+    """Return None: workers accept certificates only."""
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """A service that is not running yet.
 
-    `name` is for people. `open` loads the service, which takes seconds, and closes it on exit.
+    `name` is for people. `open` loads the service, which takes seconds, and closes it on exit. `bearer_tokens` returns
+    the authenticator of keys and tokens, if the service accepts some.
     """
 
     name: str
@@ -67,6 +74,7 @@ class Service:
     settings: ServiceSettings
     limiter: ConcurrencyLimiter
     open: Callable[[], AbstractAsyncContextManager[ReadyService]]
+    bearer_tokens: Callable[[AsyncExitStack], Awaitable[BearerTokens | None]] = no_bearer_tokens
 
 
 def worker_service(
@@ -144,8 +152,9 @@ async def _run(service: Service) -> int:
             await stack.enter_async_context(certificates)
         metrics = await stack.enter_async_context(_metrics_server(settings, certificates))
         # Loading takes seconds, so the checks come first. The metrics might use the same address.
-        authenticated = certificates is not None and certificates.has_authorities
+        authentication = _authentication_of(await service.bearer_tokens(stack), certificates)
         if not settings.allow_insecure:
+            authenticated = not authentication.accepts_anyone
             check_exposed(service.listen, tls=certificates is not None, authenticated=authenticated)
         check_free(service.listen)
         opened = await stack.enter_async_context(service.open())
@@ -155,7 +164,7 @@ async def _run(service: Service) -> int:
             limiter=service.limiter,
             reflection=settings.reflection,
             credentials=None if certificates is None else certificates.server_credentials(),
-            authenticated=authenticated,
+            authentication=authentication,
             allow_insecure=settings.allow_insecure,
             finish=opened.finish,
             interrupt=opened.interrupt,
@@ -175,6 +184,15 @@ def _certificates_of(settings: ServiceSettings) -> ReloadedCertificates | None:
         return None
     files = TlsFiles(PemPair(settings.tls_cert, settings.tls_key), settings.tls_client_ca)
     return ReloadedCertificates(files, "client_ca")
+
+
+def _authentication_of(tokens: BearerTokens | None, certificates: ReloadedCertificates | None) -> Authentication:
+    """Return the authentication by keys, tokens and certificates. Without any of them, anyone is accepted."""
+    authenticators: list[Authenticator] = [] if tokens is None else [tokens]
+    if certificates is not None and certificates.has_authorities:
+        # Beside keys, a certificate without a role of Motet only secures the connection.
+        authenticators.append(PeerCertificates(name_tenants=tokens is None))
+    return Authentication(authenticators) if authenticators else ANYONE
 
 
 def _metrics_server(settings: ServiceSettings, certificates: ReloadedCertificates | None) -> MetricsServer:

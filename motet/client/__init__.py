@@ -38,6 +38,7 @@ from motet.client.sync import SyncClient as SyncClient
 from motet.client.sync_stream import SyncAnswerStream as SyncAnswerStream
 from motet.client.sync_stream import SyncConversation as SyncConversation
 from motet.core import events as events
+from motet.core.errors import AccessError as AccessError
 from motet.core.errors import CancelledError as CancelledError
 from motet.core.errors import DeadlineError as DeadlineError
 from motet.core.errors import FaultError as FaultError

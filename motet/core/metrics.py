@@ -107,6 +107,16 @@ TLS_RELOADS = Counter(
     "Changes of the certificates' files. result is used, or refused: the old certificates stay in use.",
     ["result"],
 )
+AUTHENTICATIONS = Counter(
+    "motet_authentications_total",
+    "Authentications of calls. kind is the kind of the credentials. outcome is accepted, or why they were refused.",
+    ["kind", "outcome"],
+)
+ACCESS_RELOADS = Counter(
+    "motet_access_reloads_total",
+    "Changes of the files of API keys and of token keys. result is used, or refused: the old contents stay in use.",
+    ["file", "result"],
+)
 MEDIA_BYTES = Counter(
     "motet_media_bytes_total", "Bytes of encoded media. direction is input or output.", ["modality", "direction"]
 )

@@ -1,4 +1,4 @@
-"""The server interceptor of every call: admission, validation, errors as statuses, metrics.
+"""The server interceptor of every call: authentication, admission, validation, errors as statuses, metrics.
 
 Because of it, a servicer's method only translates the request, calls its worker, and translates the response.
 """
@@ -15,18 +15,19 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
-from motet.core.caller import ANONYMOUS
 from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import Reason, RequestError, RetryableError
 from motet.core.metrics import CALL_SECONDS, labelled
+from motet.transport.access.authentication import ANYONE, Authentication
+from motet.transport.access.authorization import OPEN, check_role
 from motet.transport.access.current_caller import called_by
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.status import CODE_OF, abort, public_error
 from motet.transport.validation import parse, validate
 
 OWN_PREFIX = "/motet."
-"""Prefix of the paths of Motet's methods. Other methods are not intercepted."""
+"""Prefix of the paths of Motet's methods. The requests of other methods, which gRPC brings, are not validated."""
 
 _HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
 """A method that ends only with the server. grpc prints a traceback if a call is left at the end of the event loop."""
@@ -41,6 +42,7 @@ UNLIMITED = frozenset(
         "GetModel",
         "ListGenerations",
         "ListModels",
+        "ServerReflectionInfo",
         "WatchCapacity",
         "WatchGeneration",
     }
@@ -57,8 +59,8 @@ _LARGE_BYTES = 8 * 1024
 
 _INTERRUPTED = RetryableError("this process is shutting down; use another replica, or retry later", Reason.DRAINING)
 
-_Receive = Callable[[bytes], Awaitable[Message]]
-"""Parses and checks a request."""
+_Receive = Callable[[Any], Awaitable[Any]]
+"""Parses and checks a request, if it is a message of Motet."""
 
 if TYPE_CHECKING:
     _Context = grpc.aio.ServicerContext[Any, Any]
@@ -73,10 +75,14 @@ def deadline_of(context: _Context) -> Deadline:
 
 
 class ServerInterceptor(grpc.aio.ServerInterceptor):
-    """The interceptor of a server. It wraps the methods of every servicer."""
+    """The interceptor of a server. It wraps the methods of every servicer.
 
-    def __init__(self, limiter: ConcurrencyLimiter) -> None:
+    A call is authenticated, and its caller's role is checked, before anything of its request is read.
+    """
+
+    def __init__(self, limiter: ConcurrencyLimiter, authentication: Authentication = ANYONE) -> None:
         self._limiter = limiter
+        self._authentication = authentication
         self._handlers: dict[str, _Handler] = {}
         """The wrapped handlers by method, for methods that have been called."""
         self._running: set[asyncio.Task[Any]] = set()
@@ -106,18 +112,34 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         if method in self._handlers:
             return self._handlers[method]
         handler: Any = await continuation(handler_call_details)
-        if handler is not None and method == _HEALTH_WATCH:
+        if handler is None:
+            return None
+        if method == _HEALTH_WATCH:
             watch = self._observed(method, handler.unary_stream)
             return grpc.unary_stream_rpc_method_handler(
                 watch, handler.request_deserializer, handler.response_serializer
             )
-        if handler is None or not method.startswith(OWN_PREFIX):
+        if method in OPEN:
             return handler  # type: ignore[no-any-return]
         wrap, create = _SHAPES[bool(handler.request_streaming), bool(handler.response_streaming)]
-        # The deserializer is the `FromString` of the request's class. gRPC would report its error as a server fault.
-        receive = partial(self._receive, handler.request_deserializer.__self__)
-        behaviour = self._observed(method, wrap(self, method, _behaviour_of(handler), receive))
-        return self._handlers.setdefault(method, create(behaviour, None, handler.response_serializer))
+        deserializer, receive = handler.request_deserializer, _as_it_is
+        if method.startswith(OWN_PREFIX):
+            # The deserializer is the class's `FromString`. gRPC would report its error as a server fault.
+            deserializer, receive = None, partial(self._receive, deserializer.__self__)
+        behaviour = self._authorized(method, wrap(self, method, _behaviour_of(handler), receive))
+        handler = create(self._observed(method, behaviour), deserializer, handler.response_serializer)
+        return self._handlers.setdefault(method, handler)
+
+    def _authorized(self, method: str, handle: Any) -> Any:
+        """Wrap a method: it runs as a part of its caller's call, if the caller has a role that may call it."""
+
+        async def authorized(request: Any, context: _Context) -> Any:
+            caller = await self._authentication.caller_of(context)
+            check_role(caller, method)
+            with called_by(caller):
+                return await handle(request, context)
+
+        return authorized
 
     def _observed(self, method: str, handle: Any) -> Any:
         """Wrap a method: errors become statuses, and the duration is measured."""
@@ -132,8 +154,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
             # `context.add_done_callback` would create a reference cycle for each call.
             task.add_done_callback(self._unsent.discard)
             try:
-                with called_by(ANONYMOUS):
-                    return await handle(request, context)
+                return await handle(request, context)
             except asyncio.CancelledError:
                 if self._interrupted:
                     code = CODE_OF[_INTERRUPTED.reason].name
@@ -210,6 +231,10 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
                     await context.write(response)
 
         return stream_stream
+
+
+async def _as_it_is(request: Any) -> Any:
+    return request
 
 
 def _valid(kind: type[Message], data: bytes) -> Message:

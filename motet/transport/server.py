@@ -7,12 +7,14 @@ import gc
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from motet.transport.access.authentication import ANYONE, Authentication
+from motet.transport.access.authorization import MethodRegistry, check_listed
 from motet.transport.address import check_exposed, find_bind_error
 from motet.transport.channel import FLOW_OPTIONS
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
@@ -73,8 +75,8 @@ class Server:
     """A server of servicers at one address. `async with` starts and stops it; `run` also handles signals.
 
     Health is reported under "" and under each servicer's name, as SERVING unless `readiness` says otherwise. Only
-    this machine can connect, unless there are credentials and every caller is `authenticated`, by its certificate or by
-    a key, or `allow_insecure` is set. `finish` is awaited during a drain once
+    this machine can connect, unless there are credentials and the `authentication` accepts no call without a
+    certificate or a key, or `allow_insecure` is set. `finish` is awaited during a drain once
     no call is left, for work that outlives its call. `interrupt` is called at the end of the grace period, if calls are
     left. It may end them with a final message. Other calls end with a status.
     """
@@ -87,7 +89,7 @@ class Server:
         limiter: ConcurrencyLimiter | None = None,
         reflection: bool = False,
         credentials: grpc.ServerCredentials | None = None,
-        authenticated: bool = False,
+        authentication: Authentication = ANYONE,
         allow_insecure: bool = False,
         finish: Callable[[], Awaitable[None]] = no_cleanup,
         interrupt: Callable[[], None] = no_final_message,
@@ -98,7 +100,7 @@ class Server:
         self._servicers = tuple(servicers)
         self._reflection = reflection
         self._credentials = credentials
-        self._authenticated = authenticated
+        self._authentication = authentication
         self._insecure_anywhere = allow_insecure
         self._finish = finish
         self._interrupt = interrupt
@@ -113,8 +115,10 @@ class Server:
         SETTINGS_INVALID if the address cannot be bound, or is open to the network without encryption or authentication.
         """
         if not self._insecure_anywhere:
-            check_exposed(self.address, tls=self._credentials is not None, authenticated=self._authenticated)
-        self._interceptor = ServerInterceptor(self.limiter)
+            check_exposed(
+                self.address, tls=self._credentials is not None, authenticated=not self._authentication.accepts_anyone
+            )
+        self._interceptor = ServerInterceptor(self.limiter, self._authentication)
         streams = max(_MIN_STREAMS, 2 * self.limiter.load.limit)
         options = (
             *_OPTIONS,
@@ -122,9 +126,11 @@ class Server:
             ("grpc.max_allowed_incoming_connections", max_connections()),
         )
         self._server = grpc.aio.server(interceptors=[self._interceptor], options=options)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        registry: Any = MethodRegistry(self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, registry)
         for servicer in self._servicers:
-            servicer.add_to(self._server)
+            servicer.add_to(registry)
+        check_listed(registry.methods)
         if self._reflection:
             self._reflect()
         self._bind()

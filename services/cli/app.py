@@ -87,6 +87,14 @@ def serve() -> typer.Typer:
 
 
 @app.command()
+def keys() -> typer.Typer:
+    """Create, list and revoke the API keys of an orchestrator. The file has digests, and no key."""
+    from services.cli.keys.commands import app
+
+    return app
+
+
+@app.command()
 def bench() -> typer.Typer:
     """Run a benchmark on this machine. The exit code is 1 if a figure misses its bar."""
     from services.cli.bench_commands import app

@@ -73,7 +73,7 @@ def orchestrator_service(options: dict[str, Any]) -> Service:
             ]
             yield ReadyService(servicers, finish, orchestrator.interrupt, readiness)
 
-    return Service("orchestrator", settings.listen, settings, limiter, opened)
+    return Service("orchestrator", settings.listen, settings, limiter, opened, settings.open_bearer_tokens)
 
 
 def _certificates_for_workers(settings: OrchestratorServiceSettings, authorities: Path) -> ReloadedCertificates:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from motet.core.errors import SettingsError
 from orchestrator.settings import Addresses, Bytes, Count, OrchestratorSettings, Seconds
+from services.orchestrator.access_settings import AccessSettings
 from services.orchestrator.uploads import UploadLimits
 from services.settings import FILE, ServiceSettings, check_pair
 
@@ -17,7 +18,7 @@ _DEFAULT = UploadLimits()
 Rate = Annotated[float, Field(gt=0, le=2**50, allow_inf_nan=False)]
 
 
-class OrchestratorServiceSettings(ServiceSettings, OrchestratorSettings):
+class OrchestratorServiceSettings(AccessSettings, ServiceSettings, OrchestratorSettings):
     """The settings of a service and of the orchestrator. The command line overrides the environment's `MOTET_*`."""
 
     max_uploads: Count = Field(

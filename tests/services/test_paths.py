@@ -15,6 +15,7 @@ from motet.core.errors import BundleError, MediaError, RequestError
 from services.cli import bench_commands, chat, models, run, serve_commands, up
 from services.cli.attachment import read_attachment
 from services.cli.checks.paths import check_input
+from services.cli.keys import commands as keys
 from services.cli.request_options import RequestOptions
 from services.embedded import embedded
 from services.encoder.service import encoder_service
@@ -27,6 +28,7 @@ APPS = {
     "up": up.app,
     "serve": serve_commands.app,
     "bench": bench_commands.app,
+    "keys": keys.app,
 }
 IMPOSSIBLE = {
     "empty": "",
@@ -56,6 +58,9 @@ TABLE: list[tuple[tuple[str, ...], dict[str, str]]] = [
     (("chat", "--toy", "--out"), SOME),
     (("run", "hello", "--bundle"), READ),
     *(((command, "--bundle"), SOME) for command in ("chat", "models", "up")),
+    (("keys", "create", "--tenant", "acme", "--file"), NO_OUTPUT | FILE | FOLDER),
+    (("keys", "list", "--file"), READ),
+    (("keys", "revoke", "5mz0q4h8tc2w", "--file"), READ),
     (("bench", "overlap", "--out"), NO_OUTPUT | FOLDER),
     (("bench", "overlap", "--plot"), NO_OUTPUT | FOLDER | {"not UTF-8": "\udce9"}),
     (("bench", "overlap", "--bundle"), SOME),

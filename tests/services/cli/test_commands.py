@@ -7,12 +7,14 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.main import get_command
 
+from motet.transport.access.key_records import KeyRecord, format_records
 from services.cli.app import app
 from services.cli.commands import examples_of
 from tests.services.command import CLEAN, COMMAND, TIMEOUT, interrupt, motet, started, table_of
@@ -31,6 +33,10 @@ def contexts(command: Any = None, parent: Any = None, name: str = "motet") -> It
 
 CONTEXTS = {context.command_path.removeprefix("motet").strip(): context for context in contexts()}
 EXAMPLES = [example for path in CONTEXTS for example in examples_of(path)]
+KEY = KeyRecord(
+    id="5mz0q4h8tc2w", sha256="0" * 64, tenant="acme", roles=frozenset({"read"}), create_time=datetime.now(UTC)
+)
+"""The record of the key in the examples of `motet keys`."""
 SERVES = ("motet serve", "motet up")
 
 
@@ -64,6 +70,8 @@ def shell(example: str, folder: Path, **settings: str) -> subprocess.CompletedPr
     "example", sorted({example for example in EXAMPLES if not example.startswith((*SERVES, "motet bench"))})
 )
 def test_an_example_of_an_answer_works(example: str, tmp_path: Path) -> None:
+    (tmp_path / "keys.jsonl").write_bytes(format_records([KEY]))
+
     result = shell(example, tmp_path, MOTET_TOY="1")
 
     assert result.returncode == 0, result.stderr

@@ -17,6 +17,7 @@ from motet.core.events import State
 from motet.core.media import Media
 from motet.core.request import GenerationRequest, Message
 from motet.toys.workers import ToyDecoder
+from motet.transport.access.authentication import Authentication, PeerCertificates
 from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder
 from motet.transport.server import Server
@@ -166,10 +167,10 @@ async def test_the_public_client_connects_to_a_server_that_requires_a_certificat
 async def test_only_an_encrypted_and_authenticated_server_may_have_an_address_on_the_network(
     authority: CertificateAuthority,
 ) -> None:
-    credentials = listener("TLS", authority)
+    credentials, authenticated = listener("TLS", authority), Authentication([PeerCertificates()])
     with pytest.raises(SettingsError, match="would not be encrypted or authenticated"):
         await Server([], address="0.0.0.0:0").start()
     with pytest.raises(SettingsError, match="would not be authenticated"):
         await Server([], address="0.0.0.0:0", credentials=credentials).start()
-    async with Server([], address="0.0.0.0:0", credentials=credentials, authenticated=True) as server:
+    async with Server([], address="0.0.0.0:0", credentials=credentials, authentication=authenticated) as server:
         assert not server.address.endswith(":0")

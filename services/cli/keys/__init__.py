@@ -1,0 +1,1 @@
+"""`motet keys`: the API keys of an orchestrator."""

@@ -1,0 +1,99 @@
+"""Settings of the callers of an orchestrator: API keys, and tokens of an identity provider."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings
+
+from services.settings import FILE
+
+if TYPE_CHECKING:
+    from motet.transport.access.api_keys import ApiKeys
+    from motet.transport.access.bearer_tokens import BearerTokens
+    from motet.transport.access.json_web_tokens import JsonWebTokens
+
+
+class AccessSettings(BaseSettings):
+    """The credentials that callers of an orchestrator may have, besides certificates."""
+
+    keys: Path | None = Field(
+        default=None,
+        description="File of API keys, see `motet keys`. With it, every caller needs a key or another credential. "
+        "Changes take effect within seconds.",
+        json_schema_extra=FILE,
+    )
+    jwt_issuer: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Issuer of JSON Web Tokens, exactly as in their claim iss. With it, every caller needs a token or "
+        "another credential.",
+        json_schema_extra={"metavar": "URL"},
+    )
+    jwt_audience: str | None = Field(
+        default=None, min_length=1, description="Audience of JSON Web Tokens: a token without it is refused."
+    )
+    jwt_keys: str | None = Field(
+        default=None,
+        min_length=1,
+        description="File or https URL of the issuer's public keys, as a JSON Web Key Set.",
+        json_schema_extra={"metavar": "FILE|URL"},
+    )
+    jwt_tenant_claim: str = Field(
+        default="sub", min_length=1, description="Claim of a token that names the tenant, of at most 64 characters."
+    )
+    jwt_roles_claim: str = Field(
+        default="scope",
+        min_length=1,
+        description="Claim of a token with the roles motet:generate, motet:read and motet:operate, as a list or as a "
+        "text with spaces.",
+    )
+
+    @model_validator(mode="after")
+    def _check_tokens(self) -> Self:
+        together = {"--jwt-issuer": self.jwt_issuer, "--jwt-audience": self.jwt_audience, "--jwt-keys": self.jwt_keys}
+        missing = [option for option, value in together.items() if value is None]
+        if missing and len(missing) < len(together):
+            present = next(option for option, value in together.items() if value is not None)
+            raise ValueError(f"{present} needs {missing[0]}: set it, too")
+        return self
+
+    async def open_bearer_tokens(self, stack: AsyncExitStack) -> BearerTokens | None:
+        """Return the authenticator of keys and tokens, or None if none are configured. It is closed with the stack.
+
+        Raises `SettingsError` for a file that is missing or broken, and for a URL whose keys cannot be fetched.
+        """
+        if self.keys is None and self.jwt_issuer is None:
+            return None
+        from motet.transport.access.bearer_tokens import BearerTokens
+
+        return BearerTokens(await self._open_keys(stack), await self._open_tokens(stack))
+
+    async def _open_keys(self, stack: AsyncExitStack) -> ApiKeys | None:
+        if self.keys is None:
+            return None
+        from motet.transport.access.api_keys import ApiKeys
+        from motet.transport.access.key_records import parse_records
+        from motet.transport.access.reloaded_file import ReloadedFile
+
+        label = str(self.keys)
+        file = await stack.enter_async_context(ReloadedFile(self.keys, lambda data: parse_records(data, label), "keys"))
+        return ApiKeys(lambda: file.current)
+
+    async def _open_tokens(self, stack: AsyncExitStack) -> JsonWebTokens | None:
+        if self.jwt_issuer is None or self.jwt_audience is None or self.jwt_keys is None:
+            return None
+        from motet.transport.access.json_web_keys import FetchedKeys, FileKeys, KeySource, parse_keys
+        from motet.transport.access.json_web_tokens import JsonWebTokens, TokenRules
+        from motet.transport.access.reloaded_file import ReloadedFile
+
+        rules = TokenRules(self.jwt_issuer, self.jwt_audience, self.jwt_tenant_claim, self.jwt_roles_claim)
+        label = self.jwt_keys
+        if "://" in label:
+            fetched: KeySource = await stack.enter_async_context(FetchedKeys(label))
+            return JsonWebTokens(rules, fetched)
+        file = await stack.enter_async_context(ReloadedFile(Path(label), lambda data: parse_keys(data, label), "jwks"))
+        return JsonWebTokens(rules, FileKeys(file))

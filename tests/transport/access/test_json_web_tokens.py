@@ -1,0 +1,213 @@
+"""Tests of tokens of an identity provider: valid ones, and attacks."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from motet.core.caller import Role
+from motet.core.errors import SettingsError
+from motet.transport.access.json_web_keys import FetchedKeys, FileKeys, check_url, parse_keys
+from motet.transport.access.json_web_tokens import JsonWebTokens, TokenRules
+from motet.transport.access.outcome import Outcome, RefusedError
+from motet.transport.access.reloaded_file import ReloadedFile
+from tests.transport.access.provider import AUDIENCE, ISSUER, Provider
+
+RULES = TokenRules(ISSUER, AUDIENCE, leeway=5.0)
+
+
+class Keys:
+    """The keys of a provider, and the ids that were looked up."""
+
+    def __init__(self, provider: Provider) -> None:
+        self.keys = parse_keys(provider.key_set(), "keys")
+
+    async def find(self, key_id: str) -> Any:
+        return self.keys.get(key_id)
+
+
+PROVIDER = Provider()
+TOKENS = JsonWebTokens(RULES, Keys(PROVIDER))
+
+
+def encoded(value: Any) -> str:
+    """Return a value as base64url of its JSON."""
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+def resigned(token: str, header: dict[str, Any], key: bytes) -> str:
+    """Return the token with another header, signed with HMAC-SHA256."""
+    content = f"{encoded(header)}.{token.split('.')[1]}"
+    signature = hmac.digest(key, content.encode(), hashlib.sha256)
+    return f"{content}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+
+
+PUBLIC = PROVIDER.keys["k1"].public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+STRANGER = Provider()
+VALID = PROVIDER.token()
+
+ATTACKS: dict[str, tuple[str, Outcome]] = {
+    "no signature": (f"{encoded({'alg': 'none', 'kid': 'k1'})}.{VALID.split('.')[1]}.", Outcome.ALGORITHM),
+    "an algorithm that is a list": (f"{encoded({'alg': ['ES256'], 'kid': 'k1'})}.e30.e30", Outcome.ALGORITHM),
+    "the public key as an HMAC key": (resigned(VALID, {"alg": "HS256", "kid": "k1"}, PUBLIC), Outcome.ALGORITHM),
+    "an algorithm of another key": (resigned(VALID, {"alg": "RS256", "kid": "k1"}, PUBLIC), Outcome.ALGORITHM),
+    "a signature of another provider": (STRANGER.token(), Outcome.SIGNATURE),
+    "altered claims": (".".join([VALID.split(".")[0], encoded({"sub": "x"}), VALID.split(".")[2]]), Outcome.SIGNATURE),
+    "an unknown key": (Provider({"k9": PROVIDER.keys["k1"]}).token("k9"), Outcome.UNKNOWN_KEY),
+    "no key id": (PROVIDER.token(headers={"kid": None}), Outcome.UNKNOWN_KEY),
+    "another issuer": (PROVIDER.token(iss="https://other.example"), Outcome.CLAIMS),
+    "another audience": (PROVIDER.token(aud="other"), Outcome.CLAIMS),
+    "no audience": (PROVIDER.token(aud=None), Outcome.CLAIMS),
+    "no issuer": (PROVIDER.token(iss=None), Outcome.CLAIMS),
+    "no expiry": (PROVIDER.token(exp=None), Outcome.CLAIMS),
+    "an expiry that is a word": (PROVIDER.token(exp="never"), Outcome.CLAIMS),
+    "an expiry without end": (PROVIDER.token(exp=float("inf")), Outcome.CLAIMS),
+    "an expired token": (PROVIDER.token(exp=time.time() - 60), Outcome.EXPIRED),
+    "a token of the future": (PROVIDER.token(nbf=time.time() + 600), Outcome.CLAIMS),
+    "no tenant": (PROVIDER.token(sub=None), Outcome.CLAIMS),
+    "an empty tenant": (PROVIDER.token(sub=""), Outcome.CLAIMS),
+    "a long tenant": (PROVIDER.token(sub="x" * 65), Outcome.CLAIMS),
+    "a tenant of two lines": (PROVIDER.token(sub="a\nb"), Outcome.CLAIMS),
+    "a tenant that is a number": (PROVIDER.token(sub=7), Outcome.CLAIMS),
+    "a critical extension": (PROVIDER.token(headers={"crit": ["b64"], "b64": False}), Outcome.ALGORITHM),
+    "no token": ("a.b.c", Outcome.MALFORMED),
+    "one part": ("x" * 8000, Outcome.MALFORMED),
+    "many dots": ("." * 8000, Outcome.MALFORMED),
+    "deep JSON": (base64.urlsafe_b64encode(b"[" * 5000).decode() + ".e30.e30", Outcome.MALFORMED),
+    "characters beyond ASCII": ("é.é.é", Outcome.MALFORMED),
+}
+
+
+async def test_a_valid_token_names_the_tenant_the_roles_and_the_end() -> None:
+    caller = await TOKENS.caller_of(VALID)
+
+    assert (caller.tenant, caller.roles) == ("acme", {Role.GENERATE, Role.READ})
+    assert caller.expire_time is not None
+    assert 0 < caller.expire_time - time.time() <= 60
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+async def test_an_attack_is_refused(attack: str) -> None:
+    token, outcome = ATTACKS[attack]
+
+    with pytest.raises(RefusedError) as caught:
+        await TOKENS.caller_of(token)
+
+    assert caught.value.outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("claim", "roles"),
+    [
+        ("motet:operate", {Role.OPERATE}),
+        (["motet:generate", "read", 7], {Role.GENERATE}),
+        ("motet:orchestrator generate admin", set()),
+        ({"motet:generate": True}, set()),
+        (None, set()),
+    ],
+)
+async def test_only_the_roles_of_people_count_in_a_claim(claim: Any, roles: set[Role]) -> None:
+    assert (await TOKENS.caller_of(PROVIDER.token(scope=claim))).roles == roles
+
+
+async def test_settings_name_the_claims_of_the_tenant_and_of_the_roles() -> None:
+    tokens = JsonWebTokens(TokenRules(ISSUER, AUDIENCE, "org", "groups"), Keys(PROVIDER))
+
+    caller = await tokens.caller_of(PROVIDER.token(org="umbrella", groups=["motet:read"]))
+
+    assert (caller.tenant, caller.roles) == ("umbrella", {Role.READ})
+
+
+@pytest.mark.parametrize("name", ["jku", "x5u"])
+async def test_a_url_in_a_token_is_never_fetched(name: str) -> None:
+    async with STRANGER.serving() as url:
+        with pytest.raises(RefusedError):
+            await TOKENS.caller_of(STRANGER.token(headers={name: url}))
+        with pytest.raises(RefusedError):
+            await TOKENS.caller_of(STRANGER.token(headers={"jwk": json.loads(STRANGER.key_set())["keys"][0]}))
+
+    assert STRANGER.requests == 0
+
+
+async def test_the_keys_in_a_file_are_read_again_and_broken_contents_are_not_used(tmp_path: Path) -> None:
+    path, provider = tmp_path / "keys.json", Provider()
+    path.write_bytes(provider.key_set())
+    file = ReloadedFile(path, lambda data: parse_keys(data, str(path)), "jwks")
+    tokens = JsonWebTokens(RULES, FileKeys(file))
+    old = provider.token()
+    assert await tokens.caller_of(old)
+
+    path.write_text("{")
+    file.reload()
+    assert await tokens.caller_of(old)
+
+    provider.keys = {"k2": ec.generate_private_key(ec.SECP256R1())}
+    path.write_bytes(provider.key_set())
+    file.reload()
+    assert await tokens.caller_of(provider.token("k2"))
+    with pytest.raises(RefusedError):
+        await tokens.caller_of(old)
+
+
+async def test_an_unknown_key_is_fetched_but_not_too_often() -> None:
+    provider = Provider()
+    async with provider.serving() as url, FetchedKeys(url, min_interval=0.0) as keys:
+        provider.keys["k2"] = ec.generate_private_key(ec.SECP256R1())
+        assert await JsonWebTokens(RULES, keys).caller_of(provider.token("k2"))
+        assert provider.requests == 2
+
+        provider.broken = True
+        assert await keys.find("k3") is None
+        assert await keys.find("k1") is not None
+
+    async with provider.serving() as url:
+        provider.broken = False
+        async with FetchedKeys(url) as keys:
+            before = provider.requests
+            for number in range(100):
+                assert await keys.find(f"unknown {number}") is None
+            assert provider.requests == before
+
+
+@pytest.mark.parametrize("path", ["/moved", "/keys"])
+async def test_without_keys_at_the_url_nothing_starts(path: str) -> None:
+    provider = Provider(broken=path == "/keys")
+    async with provider.serving() as url:
+        with pytest.raises(SettingsError):
+            async with FetchedKeys(url.replace("/keys", path)):
+                pass
+
+    assert provider.requests == 1
+
+
+@pytest.mark.parametrize("url", ["http://issuer.example/keys", "file:///etc/passwd", "ftp://127.0.0.1/", "keys", ""])
+def test_a_url_that_others_could_answer_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="https"):
+        check_url(url)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"keys": 1}',
+        b'{"keys": []}',
+        b'{"keys": [{"kty": "oct", "k": "AAAA", "kid": "k"}]}',
+        b'{"keys": [{"kty": "RSA", "kid": "k"}, 7, null, {"kid": []}]}',
+        b'{"keys": [' + b"[" * 10_000 + b"]}",
+    ],
+)
+def test_a_key_set_without_a_public_key_is_refused(data: bytes) -> None:
+    with pytest.raises(SettingsError):
+        parse_keys(data, "keys")
