@@ -122,7 +122,8 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         if method in OPEN:
             return handler  # type: ignore[no-any-return]
         wrap, create = _SHAPES[bool(handler.request_streaming), bool(handler.response_streaming)]
-        deserializer, receive = handler.request_deserializer, _as_it_is
+        deserializer: Any = handler.request_deserializer
+        receive: _Receive = _as_it_is
         if method.startswith(OWN_PREFIX):
             # The deserializer is the class's `FromString`. gRPC would report its error as a server fault.
             deserializer, receive = None, partial(self._receive, deserializer.__self__)

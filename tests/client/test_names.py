@@ -15,7 +15,7 @@ def test_the_package_has_the_names_of_the_client() -> None:
     public = {name for name in vars(motet.client) if not name.startswith("_")}
     modules = {"os", "client", "connection", "artifacts", "conversation", "event_checker", "loop_thread", "sync"}
 
-    assert public - modules - {"sync_stream"} == set(motet.__all__) == set(dir(motet))
+    assert public - modules - {"sync_stream", "credentials"} == set(motet.__all__) == set(dir(motet))
     assert all(getattr(motet, name) is getattr(motet.client, name) for name in motet.__all__)
 
 

@@ -28,12 +28,12 @@ class Provider:
     broken: bool = False
 
     def token(self, kid: str = "k1", headers: Mapping[str, Any] | None = None, **claims: Any) -> str:
-        """Return a token that is valid for a minute, except for the claims that are given. None removes a claim."""
+        """Return a token that is valid for a day, except for the claims that are given. None removes a claim."""
         now = time.time()
         filled = {
             "iss": ISSUER,
             "aud": AUDIENCE,
-            "exp": now + 60,
+            "exp": now + 86_400,
             "nbf": now - 1,
             "sub": "acme",
             "scope": "openid motet:generate motet:read",
