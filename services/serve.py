@@ -26,6 +26,7 @@ from motet.transport.tls.certificates import PemPair, TlsFiles
 from motet.transport.tls.https import HttpsContext
 from motet.transport.tls.reload import ReloadedCertificates
 from services.capacity_servicer import CapacityServicer
+from services.confinement import report_confinement
 from services.exit_codes import Exit
 from services.factory import Factory, open_bundle
 from services.lazy import LazyWorker
@@ -85,10 +86,12 @@ def worker_service(
     servicer: Callable[[Factory], Servicer],
     engine_config: EngineConfig | None = None,
     batch_tolerance: float = 0.0,
+    decodes_media: Callable[[Manifest], bool] = lambda manifest: False,
 ) -> Service:
     """Return the service of one worker. It opens, and verifies, only the bundle's files in `parts`.
 
-    `engine_config` is a language model's. `batch_tolerance` is a decoder's.
+    `engine_config` is a language model's. `batch_tolerance` is a decoder's. A worker that decodes media reports their
+    confinement.
     """
     limiter = ConcurrencyLimiter(settings.max_running, settings.max_queued)
 
@@ -96,6 +99,8 @@ def worker_service(
     async def opened() -> AsyncIterator[ReadyService]:
         def load() -> tuple[Servicer, str]:
             factory = factory_of(settings, parts, settings.device, engine_config, batch_tolerance)
+            if decodes_media(factory.manifest):
+                report_confinement(settings)
             return servicer(factory), factory.digest
 
         worker, digest = await LazyWorker(load, name).ready(Deadline.never())

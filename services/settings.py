@@ -91,6 +91,14 @@ class ServiceSettings(ProcessSettings):
     allow_insecure: bool = Field(
         False, description="Serve addresses beyond this machine without encryption or authentication."
     )
+    allow_debuggers: bool = Field(
+        False,
+        description="Allow debuggers, profilers and core dumps of the service by its own user. "
+        "Then a decoding child whose other layers are off could read the service's memory.",
+    )
+    require_confinement: bool = Field(
+        False, description="Refuse to start unless all layers that confine the decoding of media are on."
+    )
     reflection: bool = Field(
         True, description="Serve the API's schema to tools such as grpcurl, by gRPC server reflection."
     )

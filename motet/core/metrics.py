@@ -120,6 +120,13 @@ ACCESS_RELOADS = Counter(
 MEDIA_BYTES = Counter(
     "motet_media_bytes_total", "Bytes of encoded media. direction is input or output.", ["modality", "direction"]
 )
+MEDIA_CONFINEMENT = Gauge(
+    "motet_media_confinement", "1 if a layer confines the children that decode media, else 0.", ["layer"]
+)
+MEDIA_FORBIDDEN_CALLS = Counter(
+    "motet_media_forbidden_calls_total",
+    "Decoding children that were killed for a system call that no codec makes. Each is an attack or a defect.",
+)
 EMBEDDING_CACHE = Counter(
     "motet_encoder_cache_total",
     "Media to encode. outcome is hit, joined (an encoding in progress) or miss.",

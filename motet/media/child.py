@@ -7,21 +7,19 @@ counts the elements. Nearly all of the start time of some 50 ms is imports, so t
 
 from __future__ import annotations
 
-import ctypes
+import base64
 import json
 import math
 import resource
-import signal
 import sys
 import time
 from collections.abc import Sequence
 
 from motet.core.preprocessing import Preprocessing
-from motet.media.limits import MediaLimits
+from motet.media.confinement.layers import confine
+from motet.media.limits import DEFAULT_LIMITS, MediaLimits
 from motet.media.readers import reader_of
 from motet.media.reading import DecodeError, Reading
-
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
 _MARGIN = 4
 """Processor time of a child divided by the predicted time, at most. Processors differ, and a prediction is rough."""
@@ -30,12 +28,16 @@ _MIN_SECONDS = 2
 
 
 def main() -> None:
-    """Decode stdin. The arguments are the media type, the limits and the preprocessing in JSON, and the output."""
+    """Decode stdin.
+
+    The arguments are the media type, the limits and the preprocessing in JSON, the output, and the filter of system
+    calls in Base64.
+    """
     limits = MediaLimits(**json.loads(sys.argv[2]))
     preprocessing = Preprocessing(**json.loads(sys.argv[3]))
     reading = Reading(sys.argv[1], limits, preprocessing, sys.argv[4], lambda work: _allow(work, limits))  # type: ignore[arg-type]
     read = reader_of(reading.media_type)
-    _confine(limits)
+    confine(limits, base64.b64decode(sys.argv[5]))
     elements: Sequence[bytes] = ()
     try:
         facts, elements = read(sys.stdin.buffer.read(), reading)
@@ -52,23 +54,11 @@ def main() -> None:
     sys.stdout.buffer.flush()
 
 
-def _confine(limits: MediaLimits) -> None:
-    """Limit the resources of this process. Call it before the process reads bytes from outside."""
-    for name, value in (
-        (resource.RLIMIT_AS, limits.memory),
-        (resource.RLIMIT_CPU, limits.cpu_seconds),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NPROC, 0),
-        # No new descriptor: no file, no socket, no pipe. The three standard descriptors are open already.
-        (resource.RLIMIT_NOFILE, 0),
-    ):
-        resource.setrlimit(name, (value, value))
-    if sys.platform == "linux":
-        system = ctypes.CDLL(None)
-        system.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        # The kernel kills this process if its parent dies.
-        system.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+def report() -> None:
+    """Confine this process, and write the states of its layers to stdout in JSON. The argument is the filter."""
+    states = confine(DEFAULT_LIMITS, base64.b64decode(sys.argv[1]))
+    sys.stdout.write(json.dumps(states))
+    sys.stdout.flush()
 
 
 def _allow(work: float, limits: MediaLimits) -> None:

@@ -6,19 +6,20 @@ import asyncio
 import contextlib
 import dataclasses
 import json
-import os
-import sys
+import logging
+import signal
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from motet.core import metrics
 from motet.core.errors import MediaError, Reason
 from motet.core.media import CHUNK_BYTES
 from motet.core.preprocessing import AS_SHOWN, Preprocessing
 from motet.media import kinds
+from motet.media.child_command import ENVIRONMENT, child_command
 from motet.media.child_slots import SMALL, ChildSlots
 from motet.media.limits import MediaLimits
 from motet.media.reading import Output
@@ -32,18 +33,18 @@ Facts = Mapping[str, float]
 Elements = NDArray[np.uint8]
 """The bytes of all elements."""
 
-_START = "import sys; sys.path += {paths!r}; sys.argv = ['', *sys.argv[1:]]; from motet.media.child import main; main()"
-# The child gets no variable of this process except the library path. One thread: NumPy would start several.
-_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"} | {
-    name: os.environ[name] for name in os.environ if name == "LD_LIBRARY_PATH"
-}
-_PACKAGES = str(Path(__file__).resolve().parents[2])
+logger = logging.getLogger(__name__)
 
 # The error codes that a child may return, each with its reason and message.
 _ERRORS: Mapping[str, tuple[Reason, str]] = {
     "unreadable": (Reason.MEDIA_UNREADABLE, "cannot be decoded: it is damaged, or its first bytes claim a wrong type"),
     "truncated": (Reason.MEDIA_UNREADABLE, "is truncated: send the complete file"),
     "empty": (Reason.MEDIA_UNREADABLE, "contains no picture, sound or clip"),
+    "forbidden": (
+        Reason.MEDIA_UNREADABLE,
+        "cannot be decoded: its decoder made a forbidden system call, as hostile bytes can cause; "
+        "convert the file to another type",
+    ),
     "resources": (Reason.MEDIA_LIMIT_EXCEEDED, "takes too much time or memory to decode: send a smaller one"),
     "work": (
         Reason.MEDIA_LIMIT_EXCEEDED,
@@ -115,15 +116,14 @@ async def _read(data: bytes, order: Order) -> tuple[Facts, Elements]:
 
 @contextlib.asynccontextmanager
 async def _child(order: Order) -> AsyncIterator[asyncio.subprocess.Process]:
-    start = _START.format(paths=[_PACKAGES, *(path for path in sys.path if path)])
     child = await asyncio.create_subprocess_exec(
-        # -I and -S: ignore PYTHON* variables, the user's site-packages and .pth files.
-        *(sys.executable, "-I", "-S", "-c", start, *order.arguments),
+        *child_command("main", *order.arguments),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
         limit=CHUNK_BYTES,
-        env=_ENVIRONMENT,
+        close_fds=True,
+        env=ENVIRONMENT,
         cwd="/",
     )
     try:
@@ -151,11 +151,21 @@ async def _receive(child: asyncio.subprocess.Process, order: Order) -> tuple[Fac
         elements = np.empty(size, np.uint8)  # A bytearray would be filled with zeros at once.
         await _fill(elements, child.stdout)
         if await child.stdout.read(1) or await child.wait() != 0:
-            raise _error("unreadable", 0, order)
+            raise _failure("unreadable", await child.wait(), order)
     except (asyncio.IncompleteReadError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        # The kernel killed the child for its memory or time, or hostile bytes control it.
-        raise _error("resources" if await child.wait() else "unreadable", 0, order) from None
+        # The kernel killed the child for its memory, its time or a system call, or hostile bytes control it.
+        code = await child.wait()
+        raise _failure("resources" if code else "unreadable", code, order) from None
     return facts, elements
+
+
+def _failure(code: str, exit_code: int, order: Order) -> MediaError:
+    """Return the error of a child that did not output what its facts promise."""
+    if exit_code != -signal.SIGSYS:
+        return _error(code, 0, order)
+    metrics.MEDIA_FORBIDDEN_CALLS.inc()
+    logger.warning("a decoding child was killed for a forbidden system call", extra={"media_type": order.media_type})
+    return _error("forbidden", 0, order)
 
 
 async def _fill(elements: Elements, stream: asyncio.StreamReader) -> None:

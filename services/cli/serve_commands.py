@@ -67,6 +67,7 @@ def orchestrator(**options: Any) -> None:
 
 
 def _serve(service_of: Callable[[dict[str, Any]], Service], options: dict[str, Any]) -> None:
+    from motet.media.confinement.dumpable import forbid_dumps
     from services.logs import configure_logs
     from services.parent_watch import exit_with_parent
     from services.serve import serve
@@ -77,6 +78,8 @@ def _serve(service_of: Callable[[dict[str, Any]], Service], options: dict[str, A
     def run() -> Exit:
         service = service_of(options)
         configure_logs(service.settings.log_level)
+        if not service.settings.allow_debuggers:
+            forbid_dumps()
         return asyncio.run(serve(service))
 
     raise exit_after(run)

@@ -29,4 +29,5 @@ def decoder_service(options: dict[str, Any]) -> Service:
         parts,
         lambda factory: DecoderServicer(factory.decoder(settings.modality)),
         batch_tolerance=settings.batch_tolerance,
+        decodes_media=lambda manifest: bool(manifest.signals[settings.modality].takes),
     )

@@ -19,4 +19,5 @@ def encoder_service(options: dict[str, Any]) -> Service:
         settings,
         lambda manifest: (manifest.encoder.path,),
         lambda factory: EncoderServicer(factory.encoder()),
+        decodes_media=lambda manifest: True,
     )

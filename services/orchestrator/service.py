@@ -17,6 +17,7 @@ from motet.transport.server import Servicer
 from motet.transport.tls.certificates import PemPair, TlsFiles
 from motet.transport.tls.reload import ReloadedCertificates
 from orchestrator.orchestrator import Orchestrator
+from services.confinement import report_confinement
 from services.orchestrator.pools import pooled_workers
 from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
 from services.orchestrator.settings import OrchestratorServiceSettings, addresses_of
@@ -43,6 +44,7 @@ def orchestrator_service(options: dict[str, Any]) -> Service:
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[ReadyService]:
+        await asyncio.to_thread(report_confinement, settings)
         # The orchestrator reads only the manifest, so no weights are verified.
         factory = factory_of(settings, lambda manifest: ())
         async with AsyncExitStack() as stack:

@@ -243,10 +243,11 @@ async def test_at_most_one_child_per_core_runs_and_none_is_left() -> None:
     ["open('/etc/hostname')", "__import__('socket').socket()", "__import__('os').fork()", "bytearray(2**31)"],
     ids=["file", "socket", "process", "memory"],
 )
-async def test_a_confined_child_can_open_nothing(attempt: str) -> None:
+async def test_limits_alone_let_a_child_open_nothing(attempt: str) -> None:
     program = (
-        "import os, socket; from motet.media.child import _confine; from motet.media.limits import MediaLimits;"
-        "os.getuid() or os.setuid(65534); _confine(MediaLimits())\n"
+        "import os, socket; from motet.media.confinement.layers import Layer, confine;"
+        "from motet.media.limits import MediaLimits;"
+        "os.getuid() or os.setuid(65534); confine(MediaLimits(), b'', {Layer.LIMITS})\n"
         f"try:\n    {attempt}\nexcept (OSError, MemoryError): print('refused')"
     )
     child = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
@@ -258,10 +259,11 @@ async def test_a_confined_child_can_open_nothing(attempt: str) -> None:
 async def test_an_unprivileged_child_decodes_all_types() -> None:
     # The limit on threads does not apply to root. A codec that needs a thread would fail for all other users.
     program = (
-        "import os; from motet.core import preprocessing;"
-        "from motet.media import child, kinds, limits, readers, reading; from tests.media.test_hostile import VALID\n"
+        "import os; from motet.core import preprocessing; from motet.media.confinement import layers;"
+        "from motet.media.confinement.system_calls import compiled_filter;"
+        "from motet.media import kinds, limits, readers, reading; from tests.media.test_hostile import VALID\n"
         "for data in VALID.values(): readers.reader_of(kinds.sniff(data))\n"
-        "os.getuid() or os.setuid(65534); child._confine(limits.DEFAULT_LIMITS)\n"
+        "layers.confine(limits.DEFAULT_LIMITS, compiled_filter())\n"
         "for data in VALID.values():\n"
         "    kind = kinds.sniff(data)\n"
         "    order = reading.Reading(kind, limits.DEFAULT_LIMITS, preprocessing.AS_SHOWN, 'views', lambda work: None)\n"
