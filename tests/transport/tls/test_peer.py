@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -11,28 +12,35 @@ import pytest
 
 from motet.transport.channel import open_channel
 from motet.transport.peer import peer_identities, peer_role
-from motet.transport.server import Server
 from motet.transport.tls.certificates import PemPair, TlsFiles
 from services.up.certificate_authority import CertificateAuthority
 
 METHOD = "/test.Peer/Read"
 
 
-class PeerServicer:
-    """A servicer that records the identities and the role of each caller."""
+Peer = tuple[Sequence[str], str | None]
+"""The identities and the role of a caller."""
 
-    name = "test.Peer"
 
-    def __init__(self) -> None:
-        self.found: list[tuple[Sequence[str], str | None]] = []
+@asynccontextmanager
+async def served(credentials: grpc.ServerCredentials | None) -> AsyncIterator[tuple[str, list[Peer]]]:
+    """Serve a method of gRPC. Yield the address, and the list of the callers of the method."""
+    found: list[Peer] = []
 
-    def add_to(self, server: grpc.aio.Server) -> None:
-        handlers = {"Read": grpc.unary_unary_rpc_method_handler(self.read)}
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(self.name, handlers),))
-
-    async def read(self, request: bytes, context: Any) -> bytes:
-        self.found.append((peer_identities(context), peer_role(context)))
+    async def read(request: bytes, context: Any) -> bytes:
+        found.append((peer_identities(context), peer_role(context)))
         return request
+
+    server = grpc.aio.server()
+    handlers = {"Read": grpc.unary_unary_rpc_method_handler(read)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Peer", handlers),))
+    address = "127.0.0.1:0"
+    port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}", found
+    finally:
+        await server.stop(None)
 
 
 async def peer_of(authority: CertificateAuthority, client: PemPair | None) -> tuple[Sequence[str], str | None]:
@@ -43,13 +51,13 @@ async def peer_of(authority: CertificateAuthority, client: PemPair | None) -> tu
     assert configuration.chain is not None
     pairs = [(configuration.key, configuration.chain)]
     credentials = grpc.ssl_server_credentials(pairs, configuration.authorities, client is not None)
-    servicer, own = PeerServicer(), TlsFiles(client, authority.certificate)
+    own = TlsFiles(client, authority.certificate)
     async with (
-        Server([servicer], credentials=credentials) as server,
-        open_channel(server.address, own.parse(own.read()).channel_credentials()) as channel,
+        served(credentials) as (address, found),
+        open_channel(address, own.parse(own.read()).channel_credentials()) as channel,
     ):
         await channel.unary_unary(METHOD)(b"")
-    return servicer.found[0]
+    return found[0]
 
 
 async def test_the_role_is_the_last_segment_of_the_spiffe_id(authority: CertificateAuthority) -> None:
@@ -85,8 +93,7 @@ async def test_a_client_without_a_certificate_has_no_identity(authority: Certifi
 
 
 async def test_a_plain_text_client_has_no_identity() -> None:
-    servicer = PeerServicer()
-    async with Server([servicer]) as server, open_channel(server.address) as channel:
+    async with served(None) as (address, found), open_channel(address) as channel:
         await channel.unary_unary(METHOD)(b"")
 
-    assert servicer.found == [((), None)]
+    assert found == [((), None)]
