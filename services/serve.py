@@ -160,7 +160,9 @@ async def _run(service: Service) -> int:
         authentication = _authentication_of(await service.bearer_tokens(stack), certificates)
         if not settings.allow_insecure:
             authenticated = not authentication.accepts_anyone
-            check_exposed(service.listen, tls=certificates is not None, authenticated=authenticated)
+            tokens = service.bearer_tokens is not no_bearer_tokens
+            remedy = f"set --tls-cert, --tls-key and {'--keys or ' if tokens else ''}--tls-client-ca"
+            check_exposed(service.listen, tls=certificates is not None, authenticated=authenticated, remedy=remedy)
         check_free(service.listen)
         opened = await stack.enter_async_context(service.open())
         server = Server(

@@ -97,6 +97,14 @@ async def test_the_network_needs_the_authentication_of_callers_besides_tls(autho
         await serve(service(settings, "0.0.0.0:0"))
 
 
+async def test_the_orchestrator_may_also_authenticate_callers_by_keys(authority: CertificateAuthority) -> None:
+    pair = authority.issue("orchestrator")
+    options = {"toy": True, "listen": "0.0.0.0:0", "tls_cert": pair.certificate, "tls_key": pair.key}
+
+    with pytest.raises(SettingsError, match="set --tls-cert, --tls-key and --keys or --tls-client-ca, listen at"):
+        await serve(orchestrator_service(options))
+
+
 async def test_an_expired_certificate_is_refused_before_loading(authority: CertificateAuthority) -> None:
     pair = authority.issue("decoder", begins=timedelta(days=-2), ends=timedelta(days=-1))
     settings = ServiceSettings(log_level="error", tls_cert=pair.certificate, tls_key=pair.key)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from itertools import chain, count, islice
 from pathlib import Path
@@ -16,6 +17,8 @@ from motet.client import Client
 from motet.client.credentials import tls_credentials
 from motet.core.clock import now
 from motet.core.errors import MotetError
+from motet.transport.access.key_file import add_record
+from motet.transport.access.new_key import new_key
 from motet.transport.server import freeze_garbage_collector
 from motet.transport.tls.reload import RELOAD_INTERVAL
 from services.benchmarks.load.scripted_toys import ToyTimings, scripted_prompt
@@ -24,8 +27,6 @@ from services.benchmarks.reports.statistics import alternating, median, percenti
 from services.benchmarks.suite.orchestrator_overhead import generate, overheads_of, rate_of
 from services.benchmarks.tracing.deployment import RecordedDeployment, RecordedDeploymentConfig, recorded_deployment
 from services.up.certificates import DeploymentCertificates
-
-_API_KEY = "motet-benchmark-0123456789abcdef0123456789abcdef"
 
 _TOKENS, _TOKEN = 40, 0.1
 """Number of tokens of a stream, and seconds of each: streams run across changes."""
@@ -59,8 +60,8 @@ async def _measure(rounds: int, plans: int, concurrency: int, seconds: float, in
     modalities = config.manifest.independent
     text, calls = scripted_prompt(modalities, before=1, between=0, after=0), 1 + len(modalities)
     seeds = count()
-    async with _connected(None, config) as (plain, _, client), _connected(_API_KEY, config) as (tls, _, tls_client):
-        pairs = {"plain text": (plain, client), "TLS": (tls, tls_client)}
+    async with _plain(config) as plain, _secure(config) as (deployment, client, _):
+        pairs = {"plain text": plain, "TLS": (deployment, client)}
         overheads = await alternating(
             rounds,
             {name: partial(_overheads, *pair, text, seeds, plans, calls) for name, pair in pairs.items()},
@@ -125,20 +126,38 @@ async def _rate(client: Client, text: str, seeds: Iterator[int], plans: int, con
     return await rate_of(partial(generate, client, text), islice(seeds, plans), plans, concurrency)
 
 
+@dataclass(frozen=True, slots=True)
+class _Access:
+    """The certificates of a deployment, and the API key of its callers."""
+
+    certificates: DeploymentCertificates
+    api_key: str
+
+    def connect(self, address: str) -> Client:
+        credentials = tls_credentials(self.certificates.authority)
+        return Client(address, credentials=credentials, api_key=self.api_key)
+
+
 @asynccontextmanager
-async def _connected(
-    api_key: str | None, config: RecordedDeploymentConfig
-) -> AsyncIterator[tuple[RecordedDeployment, DeploymentCertificates | None, Client]]:
-    """Yield a deployment and its client, with TLS if there is a key."""
-    async with AsyncExitStack() as stack:
-        certificates = None
-        if api_key is not None:
-            folder = stack.enter_context(TemporaryDirectory(prefix="motet-bench-"))
-            certificates = DeploymentCertificates(Path(folder))
-        deployment = await stack.enter_async_context(recorded_deployment(replace(config, certificates=certificates)))
-        credentials = None if certificates is None else tls_credentials(certificates.authority)
-        client = Client(deployment.orchestrator, credentials=credentials, api_key=api_key or "")
-        yield deployment, certificates, await stack.enter_async_context(client)
+async def _plain(config: RecordedDeploymentConfig) -> AsyncIterator[tuple[RecordedDeployment, Client]]:
+    """Yield a deployment in plain text, and its client."""
+    async with recorded_deployment(config) as deployment, Client(deployment.orchestrator, api_key="") as client:
+        yield deployment, client
+
+
+@asynccontextmanager
+async def _secure(config: RecordedDeploymentConfig) -> AsyncIterator[tuple[RecordedDeployment, Client, _Access]]:
+    """Yield a deployment with TLS and an API key, its client, and the access of more clients."""
+    with TemporaryDirectory(prefix="motet-bench-") as folder:
+        certificates, keys = DeploymentCertificates(Path(folder)), Path(folder) / "keys.jsonl"
+        key, record = new_key(tenant="benchmark", roles=["generate", "read"], create_time=datetime.now(UTC))
+        add_record(keys, record)
+        access = _Access(certificates, key)
+        async with (
+            recorded_deployment(replace(config, certificates=certificates, keys=keys)) as deployment,
+            access.connect(deployment.orchestrator) as client,
+        ):
+            yield deployment, client, access
 
 
 async def _rotate(streams: int, seconds: float, interval: float) -> Rotation:
@@ -146,16 +165,14 @@ async def _rotate(streams: int, seconds: float, interval: float) -> Rotation:
     rotation, seeds = Rotation(), count()
     config = RecordedDeploymentConfig(timings=ToyTimings(token=_TOKEN, steps=1), slots=64)
     text = scripted_prompt(config.manifest.independent, before=_TOKENS, between=0, after=0)
-    async with _connected(_API_KEY, config) as (deployment, certificates, client):
-        assert certificates is not None
-        credentials = tls_credentials(certificates.authority)
+    async with _secure(config) as (deployment, client, access):
         end = now() + seconds
 
         async def stream(reconnects: bool) -> None:
             while now() < end:
                 try:
                     if reconnects:
-                        async with Client(deployment.orchestrator, credentials=credentials, api_key=_API_KEY) as own:
+                        async with access.connect(deployment.orchestrator) as own:
                             await generate(own, text, next(seeds))
                     else:
                         await generate(client, text, next(seeds))
@@ -166,7 +183,7 @@ async def _rotate(streams: int, seconds: float, interval: float) -> Rotation:
         async def change() -> None:
             while now() + interval < end:
                 before = await _certificate_at(deployment.orchestrator)
-                certificates.replace()
+                access.certificates.replace()
                 await asyncio.sleep(RELOAD_INTERVAL + _MARGIN)
                 rotation.changes += 1
                 rotation.late += await _certificate_at(deployment.orchestrator) == before

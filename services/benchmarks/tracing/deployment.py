@@ -32,7 +32,8 @@ _MAX_SILENCE = 3.0
 class RecordedDeploymentConfig:
     """The workers of a deployment: those of a bundle or, without one, toys with these timings.
 
-    `slots` is the maximum number of simultaneous calls of a decoder. With `certificates`, connections use TLS.
+    `slots` is the maximum number of simultaneous calls of a decoder. With `certificates`, connections use TLS. With
+    `keys`, a file, callers of the orchestrator need an API key.
     """
 
     bundle: str | None = None
@@ -40,6 +41,7 @@ class RecordedDeploymentConfig:
     slots: int = 8
     threads: int = 1
     certificates: DeploymentCertificates | None = None
+    keys: Path | None = None
 
     @property
     def manifest(self) -> Manifest:
@@ -81,7 +83,8 @@ class RecordedDeploymentConfig:
         model = ["--toy"] if self.bundle is None else ["--bundle", self.bundle]
         workers = ["--encoder", addresses[ENCODER], "--language-model", addresses[LANGUAGE_MODEL], *decoders]
         tls = options_of_settings(self.certificates.orchestrator_settings()) if self.certificates else []
-        return ["orchestrator", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", *workers, *model, *tls]
+        keys = [] if self.keys is None else ["--keys", str(self.keys)]
+        return ["orchestrator", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", *workers, *model, *tls, *keys]
 
     def _worker_tls(self, worker: str) -> Mapping[str, str]:
         role = {ENCODER: "encoder", LANGUAGE_MODEL: "llm"}.get(worker, "decoder")
