@@ -109,6 +109,7 @@ class Orchestrator:
             entry.guidance,
             self._settings.max_parts_per_modality,
             self.available(modality),
+            tuple(map(tuple, self._manifest.signals[modality].takes)),
         )
 
     def _create_pipeline(self, tenant: str, request: AdmittedRequest, writer: EventWriter) -> Pipeline:

@@ -16,7 +16,8 @@ from motet.core.request import GenerationRequest
 class Output:
     """An output modality of a model, with the defaults of its decoder.
 
-    `available` is false while no decoder of the modality can be reached.
+    `available` is false while no decoder of the modality can be reached. `takes` has one item per medium that a part of
+    the modality takes: the possible modalities of this medium.
     """
 
     modality: str
@@ -25,6 +26,7 @@ class Output:
     guidance: float
     max_parts: int
     available: bool = True
+    takes: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

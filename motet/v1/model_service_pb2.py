@@ -26,7 +26,7 @@ from motet.internal.buf.validate import validate_pb2 as buf_dot_validate_dot_val
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cmotet/v1/model_service.proto\x12\x08motet.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\xb5\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0f\n\x07licence\x18\x03 \x01(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x18\n\x10input_modalities\x18\x05 \x03(\t\x12\'\n\x07outputs\x18\x06 \x03(\x0b\x32\x16.motet.v1.Model.Output\x12\x19\n\x11max_output_tokens\x18\x07 \x01(\x05\x12/\n\x0cmax_duration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0fmax_media_bytes\x18\t \x01(\x03\x12\x17\n\x0fmax_input_media\x18\n \x01(\x05\x12\x13\n\x0bunavailable\x18\x0b \x01(\x08\x12\x19\n\x11input_unavailable\x18\x0c \x01(\x08\x1aw\n\x06Output\x12\x10\n\x08modality\x18\x01 \x01(\t\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\r\n\x05steps\x18\x03 \x01(\x05\x12\x10\n\x08guidance\x18\x04 \x01(\x01\x12\x11\n\tmax_parts\x18\x05 \x01(\x05\x12\x13\n\x0bunavailable\x18\x06 \x01(\x08\"\x13\n\x11ListModelsRequest\"5\n\x12ListModelsResponse\x12\x1f\n\x06models\x18\x01 \x03(\x0b\x32\x0f.motet.v1.Model\"+\n\x0fGetModelRequest\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"2\n\x10GetModelResponse\x12\x1e\n\x05model\x18\x01 \x01(\x0b\x32\x0f.motet.v1.Model2\x9a\x01\n\x0cModelService\x12G\n\nListModels\x12\x1b.motet.v1.ListModelsRequest\x1a\x1c.motet.v1.ListModelsResponse\x12\x41\n\x08GetModel\x12\x19.motet.v1.GetModelRequest\x1a\x1a.motet.v1.GetModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cmotet/v1/model_service.proto\x12\x08motet.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\xf7\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0f\n\x07licence\x18\x03 \x01(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x18\n\x10input_modalities\x18\x05 \x03(\t\x12\'\n\x07outputs\x18\x06 \x03(\x0b\x32\x16.motet.v1.Model.Output\x12\x19\n\x11max_output_tokens\x18\x07 \x01(\x05\x12/\n\x0cmax_duration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0fmax_media_bytes\x18\t \x01(\x03\x12\x17\n\x0fmax_input_media\x18\n \x01(\x05\x12\x13\n\x0bunavailable\x18\x0b \x01(\x08\x12\x19\n\x11input_unavailable\x18\x0c \x01(\x08\x1a\x9c\x01\n\x06Output\x12\x10\n\x08modality\x18\x01 \x01(\t\x12\x12\n\nmedia_type\x18\x02 \x01(\t\x12\r\n\x05steps\x18\x03 \x01(\x05\x12\x10\n\x08guidance\x18\x04 \x01(\x01\x12\x11\n\tmax_parts\x18\x05 \x01(\x05\x12\x13\n\x0bunavailable\x18\x06 \x01(\x08\x12#\n\x05takes\x18\x07 \x03(\x0b\x32\x14.motet.v1.Model.Slot\x1a\x1a\n\x04Slot\x12\x12\n\nmodalities\x18\x01 \x03(\t\"\x13\n\x11ListModelsRequest\"5\n\x12ListModelsResponse\x12\x1f\n\x06models\x18\x01 \x03(\x0b\x32\x0f.motet.v1.Model\"+\n\x0fGetModelRequest\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"2\n\x10GetModelResponse\x12\x1e\n\x05model\x18\x01 \x01(\x0b\x32\x0f.motet.v1.Model2\x9a\x01\n\x0cModelService\x12G\n\nListModels\x12\x1b.motet.v1.ListModelsRequest\x1a\x1c.motet.v1.ListModelsResponse\x12\x41\n\x08GetModel\x12\x19.motet.v1.GetModelRequest\x1a\x1a.motet.v1.GetModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,17 +36,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETMODELREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETMODELREQUEST'].fields_by_name['name']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
   _globals['_MODEL']._serialized_start=104
-  _globals['_MODEL']._serialized_end=541
-  _globals['_MODEL_OUTPUT']._serialized_start=422
-  _globals['_MODEL_OUTPUT']._serialized_end=541
-  _globals['_LISTMODELSREQUEST']._serialized_start=543
-  _globals['_LISTMODELSREQUEST']._serialized_end=562
-  _globals['_LISTMODELSRESPONSE']._serialized_start=564
-  _globals['_LISTMODELSRESPONSE']._serialized_end=617
-  _globals['_GETMODELREQUEST']._serialized_start=619
-  _globals['_GETMODELREQUEST']._serialized_end=662
-  _globals['_GETMODELRESPONSE']._serialized_start=664
-  _globals['_GETMODELRESPONSE']._serialized_end=714
-  _globals['_MODELSERVICE']._serialized_start=717
-  _globals['_MODELSERVICE']._serialized_end=871
+  _globals['_MODEL']._serialized_end=607
+  _globals['_MODEL_OUTPUT']._serialized_start=423
+  _globals['_MODEL_OUTPUT']._serialized_end=579
+  _globals['_MODEL_SLOT']._serialized_start=581
+  _globals['_MODEL_SLOT']._serialized_end=607
+  _globals['_LISTMODELSREQUEST']._serialized_start=609
+  _globals['_LISTMODELSREQUEST']._serialized_end=628
+  _globals['_LISTMODELSRESPONSE']._serialized_start=630
+  _globals['_LISTMODELSRESPONSE']._serialized_end=683
+  _globals['_GETMODELREQUEST']._serialized_start=685
+  _globals['_GETMODELREQUEST']._serialized_end=728
+  _globals['_GETMODELRESPONSE']._serialized_start=730
+  _globals['_GETMODELRESPONSE']._serialized_end=780
+  _globals['_MODELSERVICE']._serialized_start=783
+  _globals['_MODELSERVICE']._serialized_end=937
 # @@protoc_insertion_point(module_scope)

@@ -13,20 +13,27 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class Model(_message.Message):
     __slots__ = ("name", "description", "licence", "digest", "input_modalities", "outputs", "max_output_tokens", "max_duration", "max_media_bytes", "max_input_media", "unavailable", "input_unavailable")
     class Output(_message.Message):
-        __slots__ = ("modality", "media_type", "steps", "guidance", "max_parts", "unavailable")
+        __slots__ = ("modality", "media_type", "steps", "guidance", "max_parts", "unavailable", "takes")
         MODALITY_FIELD_NUMBER: _ClassVar[int]
         MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
         STEPS_FIELD_NUMBER: _ClassVar[int]
         GUIDANCE_FIELD_NUMBER: _ClassVar[int]
         MAX_PARTS_FIELD_NUMBER: _ClassVar[int]
         UNAVAILABLE_FIELD_NUMBER: _ClassVar[int]
+        TAKES_FIELD_NUMBER: _ClassVar[int]
         modality: str
         media_type: str
         steps: int
         guidance: float
         max_parts: int
         unavailable: bool
-        def __init__(self, modality: _Optional[str] = ..., media_type: _Optional[str] = ..., steps: _Optional[int] = ..., guidance: _Optional[float] = ..., max_parts: _Optional[int] = ..., unavailable: _Optional[bool] = ...) -> None: ...
+        takes: _containers.RepeatedCompositeFieldContainer[Model.Slot]
+        def __init__(self, modality: _Optional[str] = ..., media_type: _Optional[str] = ..., steps: _Optional[int] = ..., guidance: _Optional[float] = ..., max_parts: _Optional[int] = ..., unavailable: _Optional[bool] = ..., takes: _Optional[_Iterable[_Union[Model.Slot, _Mapping]]] = ...) -> None: ...
+    class Slot(_message.Message):
+        __slots__ = ("modalities",)
+        MODALITIES_FIELD_NUMBER: _ClassVar[int]
+        modalities: _containers.RepeatedScalarFieldContainer[str]
+        def __init__(self, modalities: _Optional[_Iterable[str]] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     LICENCE_FIELD_NUMBER: _ClassVar[int]

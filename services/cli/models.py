@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from motet.answers.printable import printable
-from motet.core.service import Model
+from motet.core.service import Model, Output
 from services.cli.checks.streams import STDOUT, check_open
 from services.cli.commands import Command
 from services.cli.connect import ConnectionSettings, Target, connect, target_of
@@ -54,11 +54,17 @@ def _description(model: Model) -> str:
         "  output   text",
         *(
             f"           {output.modality} ({output.media_type}), {output.steps} steps, "
-            f"guidance {output.guidance:g}, at most {output.max_parts} in an answer{_note(output.available)}"
+            f"guidance {output.guidance:g}, at most {output.max_parts} in an answer{_taken(output)}"
+            f"{_note(output.available)}"
             for output in model.outputs
         ),
     ]
     return "\n".join(lines)
+
+
+def _taken(output: Output) -> str:
+    slots = " and ".join(" or ".join(slot) for slot in output.takes)
+    return f", takes {slots}" if slots else ""
 
 
 def _note(available: bool) -> str:

@@ -157,7 +157,8 @@ JOB = st.builds(
     st.none() | STEPS,
 )
 LOAD = st.builds(Load, COUNT, COUNT, COUNT, st.booleans(), NAME, COUNT, DURATION)
-OUTPUT = st.builds(Output, NAME, NAME, COUNT, SCALE, COUNT)
+SLOT = st.lists(NAME, max_size=2).map(tuple)
+OUTPUT = st.builds(Output, NAME, NAME, COUNT, SCALE, COUNT, st.booleans(), st.lists(SLOT, max_size=2).map(tuple))
 MODEL = st.builds(
     Model, NAME, TEXT, NAME, NAME, st.lists(NAME).map(tuple), st.lists(OUTPUT).map(tuple), COUNT, DURATION, COUNT, COUNT
 )

@@ -23,6 +23,7 @@ def model_to_proto(model: Model) -> pb.Model:
                 guidance=output.guidance,
                 max_parts=output.max_parts,
                 unavailable=not output.available,
+                takes=[pb.Model.Slot(modalities=modalities) for modalities in output.takes],
             )
             for output in model.outputs
         ],
@@ -61,4 +62,5 @@ def _output_from_proto(output: pb.Model.Output) -> Output:
         guidance=output.guidance,
         max_parts=output.max_parts,
         available=not output.unavailable,
+        takes=tuple(tuple(slot.modalities) for slot in output.takes),
     )

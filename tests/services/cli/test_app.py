@@ -55,6 +55,15 @@ def test_the_version_is_the_package_version() -> None:
     assert motet("--version").stdout == f"motet {project['version']}\n"
 
 
+def test_the_models_name_the_media_that_a_modality_takes() -> None:
+    lines = motet("models", "--toy").stdout.splitlines()
+
+    taking = [line for line in lines if "takes" in line]
+    assert len(taking) == 1
+    assert "mix" in taking[0]
+    assert "takes image and audio and video" in taking[0]
+
+
 def test_a_run_streams_text_and_writes_files(tmp_path: Path) -> None:
     result = motet("run", "hello there", "--toy", "--out", tmp_path)
 
