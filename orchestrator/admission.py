@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import secrets
 from collections.abc import Awaitable, Collection, Sequence
@@ -12,7 +13,7 @@ from motet.core.bundle import Manifest
 from motet.core.caller import MAX_TENANT_LENGTH
 from motet.core.concurrent.encode_each import run_concurrently
 from motet.core.deadline import Deadline
-from motet.core.errors import DeadlineError, NotFoundError, Reason, RequestError
+from motet.core.errors import DeadlineError, MediaError, NotFoundError, Reason, RequestError
 from motet.core.events import TEXT
 from motet.core.media import MAX_INLINE_BYTES, Media
 from motet.core.request import (
@@ -33,6 +34,8 @@ from orchestrator.artifact_store import TenantArtifacts
 from orchestrator.generation.admitted_request import AdmittedMedia, AdmittedRequest, AdmittedTurn
 from orchestrator.generation.part_inputs import ConversationMedium
 from orchestrator.settings import OrchestratorSettings
+
+logger = logging.getLogger(__name__)
 
 MAX_MODEL_LENGTH = 128
 
@@ -251,7 +254,11 @@ class Admission:
             raise DeadlineError("the deadline passed while the attached media were probed; allow more time") from error
 
     async def _probe_media(self, media: Media, tenant: str) -> AdmittedMedia:
-        result = await self._probe(media, tenant=tenant)
+        try:
+            result = await self._probe(media, tenant=tenant)
+        except MediaError as error:
+            logger.info("media were refused", extra={"reason": error.reason.value, "bytes": len(media.data)})
+            raise
         self._check_input(result.modality)
         return AdmittedMedia(result.modality, media.with_type(result.media_type))
 

@@ -11,6 +11,7 @@ from motet.core.errors import RequestError
 from motet.core.events import Accepted, Artifact, Event, Generation
 from motet.core.media import Media
 from motet.core.request import GenerationRequest
+from motet.core.request_id import checked_request_id, current_request_id, request_id_set
 from motet.core.service import Model
 from orchestrator.admission import Admission
 from orchestrator.artifact_store import TenantArtifacts
@@ -46,15 +47,16 @@ class CallerMotet:
         """
         owner = self._caller.tenant
         request = permitted_request(request, self._caller, self._admission.model, self._admission.outputs)
-        task = self._generations.find_request(owner, request)
-        if task is None:
-            self._generations.check_capacity(request.tenant)
-            admitted = await self._admission.admit(request, self._artifacts)
-            # An equal request may have started during the admission.
+        with request_id_set(request.request_id or checked_request_id(current_request_id())):
             task = self._generations.find_request(owner, request)
-        deduplicated = task is not None
-        if task is None:
-            task = self._generations.start(owner, request, admitted)
+            if task is None:
+                self._generations.check_capacity(request.tenant)
+                admitted = await self._admission.admit(request, self._artifacts)
+                # An equal request may have started during the admission.
+                task = self._generations.find_request(owner, request)
+            deduplicated = task is not None
+            if task is None:
+                task = self._generations.start(owner, request, admitted)
         async with task.subscribed(), aclosing(task.log.follow()) as events:
             async for event in events:
                 yield _deduplicated(event) if deduplicated else event

@@ -2,28 +2,79 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import logging
+import queue
 import sys
+import threading
 from typing import TextIO
 
 import structlog
 
 from motet.answers.printable import printable, printable_line
+from motet.core.metrics import LOG_LINES_DROPPED
+from motet.core.request_id import current_request_id
 
 # Local variables may hold prompts and media.
 _TRACEBACKS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 
+_MAX_WAITING = 10_000
+"""Maximum number of lines that wait for a slow reader of standard error. Lines beyond it are dropped and counted."""
 
-def configure_logs(level: str = "info") -> None:
+_FLUSH_TIMEOUT = 1.0
+"""Maximum time for the waiting lines at the end of the process, in seconds."""
+
+
+class LineWriter(logging.Handler):
+    """A handler that writes the lines in a thread, so a slow reader of the lines holds up no caller.
+
+    Each line gets the id of its caller's request, and `service`, the name of this process's service.
+    """
+
+    def __init__(self, lines: logging.Handler, service: str, max_waiting: int = _MAX_WAITING) -> None:
+        super().__init__()
+        self._lines = lines
+        self._service = service
+        self._waiting: queue.Queue[logging.LogRecord | None] = queue.Queue(max_waiting)
+        self._thread = threading.Thread(target=self._write, name="log-lines", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue a line."""
+        # The id is known only in the caller's context.
+        if request_id := current_request_id():
+            record.request_id = request_id
+        if self._service:
+            record.service = self._service
+        try:
+            self._waiting.put_nowait(record)
+        except queue.Full:
+            LOG_LINES_DROPPED.inc()
+
+    def flush_waiting(self) -> None:
+        """Write the waiting lines, if this takes at most a second, and end."""
+        try:
+            self._waiting.put(None, timeout=_FLUSH_TIMEOUT)
+        except queue.Full:
+            return
+        self._thread.join(_FLUSH_TIMEOUT)
+
+    def _write(self) -> None:
+        while (record := self._waiting.get()) is not None:
+            self._lines.handle(record)
+
+
+def configure_logs(level: str = "info", service: str = "") -> LineWriter:
     """Send every log line of this process, from any library, to standard error in one format.
 
-    No log line contains a prompt, media or a model's text.
+    No log line contains a prompt, media or a model's text. The end of the process writes the lines that wait.
     """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderers: list[structlog.typing.Processor] = (
@@ -31,22 +82,19 @@ def configure_logs(level: str = "info") -> None:
         if sys.stderr.isatty()
         else [structlog.processors.ExceptionRenderer(_TRACEBACKS), structlog.processors.JSONRenderer()]
     )
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
     lines = logging.StreamHandler(sys.stderr)
     lines.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            foreign_pre_chain=shared,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
+    writer = LineWriter(lines, service)
+    atexit.register(writer.flush_waiting)
     root = logging.getLogger()
-    root.handlers = [lines]
+    root.handlers = [writer]
     root.setLevel(level.upper())
+    return writer
 
 
 def _printable_values(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

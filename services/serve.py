@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
-
-import structlog
 
 from motet.core.bundle import Manifest
 from motet.core.deadline import Deadline
@@ -41,7 +40,7 @@ _NICENESS = 15
 Niceness 19 and the kernel's idle class help other processes no more, and starve this service on a busy machine.
 """
 
-log = structlog.stdlib.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +143,7 @@ async def serve(service: Service) -> Exit:
     except asyncio.CancelledError:
         return Exit.OK
     if remaining:
-        log.warning("calls were cancelled", calls=remaining, grace=service.settings.grace)
+        logger.warning("calls were cancelled", extra={"calls": remaining, "grace": service.settings.grace})
     return Exit.FAILED if remaining else Exit.OK
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from motet.answers.printable import printable_line
-from motet.core.errors import MotetError
+from motet.core.errors import FaultError, MotetError
 
 
 def print_status(line: str) -> None:
@@ -14,5 +14,6 @@ def print_status(line: str) -> None:
 
 
 def print_error(error: MotetError) -> None:
-    """Print one line about an error: its message and its reason."""
-    print_status(f"{error.message} ({error.reason})")
+    """Print one line about an error: its message, its reason, and the request's id if the operator should act."""
+    request = f", request {error.request_id}" if error.request_id and isinstance(error, FaultError) else ""
+    print_status(f"{error.message} ({error.reason}{request})")

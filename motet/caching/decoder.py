@@ -15,6 +15,7 @@ from motet.caching.shared_streams import SharedStreams
 from motet.core import metrics
 from motet.core.closing import closing
 from motet.core.deadline import Deadline
+from motet.core.log_fields import add_field
 from motet.core.media import MAX_INLINE_BYTES, Media
 from motet.core.metrics import labelled
 from motet.core.workers import DecodeJob, Decoder, Progress, Reservation, is_available, reservable
@@ -68,6 +69,7 @@ class CachingDecoder:
         if cached is not None:
             reservation.release()
             _count(job, "hit")
+            add_field("replica", "cache")
             yield cached
             return
         shareable = job.min_steps is None
@@ -83,6 +85,7 @@ class CachingDecoder:
         stream = (key, job.previews, job.priority)
         joined = stream in self._streams
         if joined:
+            add_field("replica", "joined")
             reservation.release()
         _count(job, "joined" if joined else "miss")
         # A reservation is valid for one attempt.

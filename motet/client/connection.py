@@ -5,13 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
+from uuid import uuid4
 
 import grpc
 
 from motet.client.credentials import AUTHORIZATION, key_metadata
 from motet.core.errors import RequestError, SettingsError
 from motet.transport.channel import check_process, checked_address, open_channel
-from motet.transport.client_call import StreamCall, UnaryCall, end_timer, open_stream, unary
+from motet.transport.client_call import (
+    REQUEST_ID_KEY,
+    Metadata,
+    StreamCall,
+    UnaryCall,
+    end_timer,
+    open_stream,
+    unary,
+)
 from motet.transport.proxy import proxy_of, without_password
 
 _KEY = re.compile(r"(?!grpc-)[0-9a-z_.-]+(?<!-bin)")
@@ -21,7 +30,8 @@ _VALUE = re.compile(r"[ -~]*")
 class Connection:
     """A channel, and what all calls of a client have in common. `peer` names the server in errors.
 
-    `metadata` is sent with every call, and so is `api_key`, unless it is "", see `key_metadata`. `timeout` limits each
+    `metadata` is sent with every call, and so is an id of the request, unless `metadata` has one, and `api_key`, unless it
+    is "", see `key_metadata`. `timeout` limits each
     call with one response, in seconds. `proxy` is the URL of an HTTP proxy, or "". Each call raises `RequestError` if
     the connection is closed or the process was forked.
     """
@@ -37,6 +47,7 @@ class Connection:
         allow_insecure: bool,
     ) -> None:
         self._metadata = _checked(metadata)
+        self._request_id = metadata.get(REQUEST_ID_KEY, "")
         if api_key:
             encrypted = credentials is not None
             if AUTHORIZATION in metadata:
@@ -53,20 +64,29 @@ class Connection:
     async def unary(self, method: Callable[..., UnaryCall[Any]], request: Any) -> Any:
         """Return the response of a call with one response."""
         self.check()
-        return await unary(method(request, timeout=self._timeout, metadata=self._metadata), self.peer)
+        request_id, metadata = self._identify(request)
+        return await unary(method(request, timeout=self._timeout, metadata=metadata), self.peer, request_id)
 
     def stream(
         self, method: Callable[..., StreamCall[Any]], request: Any, timeout: float | None = None
     ) -> open_stream[Any]:
         """Return the responses of a call, see `open_stream`. `timeout` limits the call, in seconds."""
         self.check()
-        return open_stream(method(request, timeout=timeout, metadata=self._metadata), self.peer)
+        request_id, metadata = self._identify(request)
+        return open_stream(method(request, timeout=timeout, metadata=metadata), self.peer, request_id)
 
     def check(self) -> None:
         """Raise `RequestError` if no call is possible."""
         check_process()
         if self._closed:
             raise RequestError("the client is closed; create a new client")
+
+    def _identify(self, request: Any) -> tuple[str, Metadata]:
+        """Return the id of a request, which is its own one or a new one, and the metadata of its call."""
+        if self._request_id:
+            return self._request_id, self._metadata
+        request_id = getattr(request, "request_id", "") or str(uuid4())
+        return request_id, (*self._metadata, (REQUEST_ID_KEY, request_id))
 
     async def close(self) -> None:
         """Close the channel and cancel all running calls."""

@@ -26,6 +26,10 @@ CALLS_QUEUED = Gauge("motet_calls_queued", "Queued calls.")
 CALLS_REFUSED = Counter("motet_calls_refused_total", "Calls refused before any work.", ["reason"])
 DRAINING = Gauge("motet_draining", "1 while the process refuses new calls because it will stop, else 0.")
 
+LOG_LINES_DROPPED = Counter(
+    "motet_log_lines_dropped_total", "Log lines that were dropped because the reader of standard error is too slow."
+)
+
 GENERATIONS_RUNNING = Gauge("motet_generations_running", "Running generations.")
 GENERATION_SECONDS = Histogram(
     "motet_generation_duration_seconds",

@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 import grpc.aio
 
 from motet.core.closing import close
+from motet.core.request_id import current_request_id
 from motet.scheduling.shared_timer import SharedTimer
 from motet.transport.status import error_from_rpc
 
@@ -24,6 +25,18 @@ class StreamCall(Protocol[Response_co]):
     def __aiter__(self) -> AsyncIterator[Response_co]: ...
 
     def cancel(self) -> bool: ...
+
+
+REQUEST_ID_KEY = "x-request-id"
+"""The metadata key of a request's id."""
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+def request_metadata() -> Metadata:
+    """Return the metadata that a call to a worker sends: the id of the current request, if there is one."""
+    request_id = current_request_id()
+    return ((REQUEST_ID_KEY, request_id),) if request_id else ()
 
 
 EndTimer = SharedTimer[StreamCall[Any]]
@@ -48,12 +61,14 @@ class open_stream(Generic[Response_co]):  # noqa: N801 - it reads as a verb: `as
 
     The call is cancelled on exit: grpc.aio may never cancel a call that is merely dropped (grpc#43462), and its worker
     would continue for nothing. Cancelling a call that has ended has no effect. After `expect_end` the call may end by
-    itself. A failed call raises the `MotetError` of its status; `peer` names the other side in the message.
+    itself. A failed call raises the `MotetError` of its status; `peer` names the other side in the message, and
+    `request_id` is the id that the call sends.
     """
 
-    def __init__(self, call: StreamCall[Response_co], peer: str = "the service") -> None:
+    def __init__(self, call: StreamCall[Response_co], peer: str = "the service", request_id: str = "") -> None:
         self._call = call
         self._peer = peer
+        self._request_id = request_id
         self._received = False
         self._end_timer: EndTimer | None = None
 
@@ -78,7 +93,7 @@ class open_stream(Generic[Response_co]):  # noqa: N801 - it reads as a verb: `as
         else:
             self._end_timer.add(self._call)
         if isinstance(error, grpc.aio.AioRpcError):
-            raise error_from_rpc(error, received=self._received, peer=self._peer) from None
+            raise error_from_rpc(error, received=self._received, peer=self._peer, request_id=self._request_id) from None
 
     def __aiter__(self) -> Self:
         return self
@@ -89,11 +104,11 @@ class open_stream(Generic[Response_co]):  # noqa: N801 - it reads as a verb: `as
         return response
 
 
-async def unary(call: UnaryCall[Response_co], peer: str = "the service") -> Response_co:
+async def unary(call: UnaryCall[Response_co], peer: str = "the service", request_id: str = "") -> Response_co:
     """Return the response of a call with one response. Errors and cancellation are handled as by `open_stream`."""
     try:
         return await call
     except grpc.aio.AioRpcError as error:
-        raise error_from_rpc(error, peer=peer) from None
+        raise error_from_rpc(error, peer=peer, request_id=request_id) from None
     finally:
         call.cancel()

@@ -31,7 +31,7 @@ from motet.internal.v1 import (
 )
 from motet.transport import convert
 from motet.transport.channel import HOP
-from motet.transport.client_call import end_timer, open_stream, unary
+from motet.transport.client_call import end_timer, open_stream, request_metadata, unary
 from motet.transport.incoming_media import IncomingMedia
 from motet.transport.tls.channel import ReloadingChannel
 
@@ -52,7 +52,9 @@ class RemoteEncoder:
         self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
     ) -> list[Tensor]:
         """Return one embedding for each item, in order."""
-        call = self._stub.Encode(_frames(media, tenant, priority), timeout=_timeout(deadline))
+        call = self._stub.Encode(
+            _frames(media, tenant, priority), timeout=_timeout(deadline), metadata=request_metadata()
+        )
         response = await unary(call, "the encoder")
         if len(response.embeddings) != len(media):
             raise FaultError(f"the encoder returned {len(response.embeddings)} embeddings for {len(media)} items")
@@ -71,7 +73,9 @@ class RemoteLanguageModel:
 
     async def generate(self, prompt: Prompt, deadline: Deadline) -> AsyncIterator[LanguageEvent]:
         """Yield text pieces and signals, then exactly one `Finished`."""
-        call = self._stub.Generate(convert.prompt_to_proto(prompt), timeout=_timeout(deadline))
+        call = self._stub.Generate(
+            convert.prompt_to_proto(prompt), timeout=_timeout(deadline), metadata=request_metadata()
+        )
         empty = 0
         async with open_stream(call, "the language model") as responses:
             async for response in responses:
@@ -102,9 +106,11 @@ class RemoteDecoder:
         if job.inputs and await _exceed_a_message(job):
             message = convert.decode_job_to_proto(replace(job, inputs=()))
             frames = _job_frames(message, job.inputs, lambda: call.initial_metadata())
-            call = self._stub.DecodeChunked(frames, timeout=_timeout(deadline))
+            call = self._stub.DecodeChunked(frames, timeout=_timeout(deadline), metadata=request_metadata())
         else:
-            call = self._stub.Decode(convert.decode_job_to_proto(job), timeout=_timeout(deadline))
+            call = self._stub.Decode(
+                convert.decode_job_to_proto(job), timeout=_timeout(deadline), metadata=request_metadata()
+            )
         peer = f"the {job.modality} decoder"
         media = IncomingMedia(peer, self._max_bytes)
         empty = 0

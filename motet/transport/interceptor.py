@@ -1,4 +1,4 @@
-"""The server interceptor of every call: authentication, admission, validation, errors as statuses, metrics.
+"""The server interceptor of every call: request id, caller, admission, validation, errors as statuses, metrics, log line.
 
 Because of it, a servicer's method only translates the request, calls its worker, and translates the response.
 """
@@ -17,11 +17,14 @@ from google.protobuf.message import Message
 
 from motet.core.clock import now
 from motet.core.deadline import Deadline
-from motet.core.errors import Reason, RequestError, RetryableError
+from motet.core.errors import MotetError, Reason, RequestError, RetryableError
 from motet.core.metrics import CALL_SECONDS, labelled
+from motet.core.request_id import checked_request_id, set_request_id
 from motet.transport.access.authentication import ANYONE, Authentication
 from motet.transport.access.authorization import OPEN, check_role
 from motet.transport.access.current_caller import called_by
+from motet.transport.call_log import log_call
+from motet.transport.client_call import REQUEST_ID_KEY
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.status import CODE_OF, abort, public_error
 from motet.transport.validation import parse, validate
@@ -143,11 +146,13 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         return authorized
 
     def _observed(self, method: str, handle: Any) -> Any:
-        """Wrap a method: errors become statuses, and the duration is measured."""
+        """Wrap a method: the request gets an id, errors become statuses, and the duration is measured and logged."""
 
         async def observed(request: Any, context: _Context) -> Any:
             started = now()
             code = "OK"
+            public: MotetError | None = None
+            set_request_id(_request_id_of(context))
             task = asyncio.current_task()
             assert task is not None
             self._running.add(task)
@@ -158,8 +163,9 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
                 return await handle(request, context)
             except asyncio.CancelledError:
                 if self._interrupted:
-                    code = CODE_OF[_INTERRUPTED.reason].name
-                    await abort(context, _INTERRUPTED)
+                    public = _INTERRUPTED
+                    code = CODE_OF[public.reason].name
+                    await abort(context, public)
                 # A swallowed cancellation would leak the call.
                 code = "CANCELLED"
                 raise
@@ -168,7 +174,9 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
                 code = CODE_OF[public.reason].name
                 await abort(context, public)
             finally:
-                labelled(CALL_SECONDS, method, code).observe(now() - started)
+                seconds = now() - started
+                labelled(CALL_SECONDS, method, code).observe(seconds)
+                log_call(method, code, seconds, public)
                 self._running.discard(task)
 
         return observed
@@ -241,7 +249,15 @@ async def _as_it_is(request: Any) -> Any:
 def _valid(kind: type[Message], data: bytes) -> Message:
     message = parse(kind, data)
     validate(message)
+    if request_id := getattr(message, "request_id", ""):
+        set_request_id(request_id)
     return message
+
+
+def _request_id_of(context: _Context) -> str:
+    """Return the id of a request from the metadata of its call, or a new one."""
+    given = next((value for key, value in context.invocation_metadata() or () if key == REQUEST_ID_KEY), "")
+    return checked_request_id(given if isinstance(given, str) else "")
 
 
 def _behaviour_of(handler: Any) -> Any:

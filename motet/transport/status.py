@@ -26,6 +26,7 @@ from motet.core.errors import (
     RetryableError,
     error_of,
 )
+from motet.core.request_id import current_request_id
 
 DOMAIN = "motet"
 """The `ErrorInfo.domain` of all of Motet's errors."""
@@ -106,8 +107,11 @@ class MessageError(RequestError):
         self.violations = violations
 
 
-def error_to_status_proto(error: MotetError) -> status_pb2.Status:
-    """Return the status of an error, with `ErrorInfo`, `RetryInfo` of an overload, `BadRequest` of a broken message."""
+def error_to_status_proto(error: MotetError, request_id: str = "") -> status_pb2.Status:
+    """Return the status of an error, with `ErrorInfo`, `RetryInfo` of an overload, `BadRequest` of a broken message.
+
+    With a request's id, the status has a `RequestInfo`, too.
+    """
     status = status_pb2.Status(code=CODE_OF[error.reason].value[0], message=_cut(error.message, _MAX_MESSAGE_BYTES))
     values = list(error.metadata.items())[:_MAX_VALUES]
     metadata = {_cut(key, _MAX_VALUE_BYTES): _cut(value, _MAX_VALUE_BYTES) for key, value in values}
@@ -123,6 +127,8 @@ def error_to_status_proto(error: MotetError) -> status_pb2.Status:
                 field=_cut(field, _MAX_VALUE_BYTES), description=_cut(description, _MAX_VALUE_BYTES)
             )
         status.details.add().Pack(bad)
+    if request_id:
+        status.details.add().Pack(error_details_pb2.RequestInfo(request_id=request_id))
     return status
 
 
@@ -139,11 +145,20 @@ def error_from_status_proto(status: status_pb2.Status) -> MotetError:
     return error_of(reason, status.message, metadata)
 
 
-def error_from_rpc(error: grpc.aio.AioRpcError, *, received: bool = False, peer: str = "the service") -> MotetError:
+def error_from_rpc(
+    error: grpc.aio.AioRpcError, *, received: bool = False, peer: str = "the service", request_id: str = ""
+) -> MotetError:
     """Return the error of a failed call: the error the server sent, or else one for the status code of gRPC.
 
     `received` is true if a response arrived before the failure. `peer` names the other side in the message.
+    `request_id` becomes that of the error.
     """
+    result = _error_from_rpc(error, received, peer)
+    result.request_id = request_id
+    return result
+
+
+def _error_from_rpc(error: grpc.aio.AioRpcError, received: bool, peer: str) -> MotetError:
     for key, value in error.trailing_metadata() or ():
         if key == DETAILS_KEY and isinstance(value, bytes):
             try:
@@ -208,5 +223,5 @@ def public_error(error: Exception) -> MotetError:
 
 async def abort(context: grpc.aio.ServicerContext[Any, Any], error: MotetError) -> NoReturn:
     """End a call with the status of an error."""
-    status = error_to_status_proto(error)
+    status = error_to_status_proto(error, current_request_id())
     await context.abort(CODE_OF[error.reason], status.message, ((DETAILS_KEY, status.SerializeToString()),))

@@ -42,6 +42,11 @@ class EventLog:
         return len(self._events) + self._discarded
 
     @property
+    def events(self) -> tuple[Event, ...]:
+        """The events so far, without those that were discarded."""
+        return tuple(self._events)
+
+    @property
     def closed(self) -> bool:
         """True once `Done` was appended."""
         return bool(self._events) and isinstance(self._events[-1].payload, Done)

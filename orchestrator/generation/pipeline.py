@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Protocol
@@ -10,6 +11,7 @@ from typing import Protocol
 from motet.core.bundle import Manifest
 from motet.core.errors import CancelledError, DeadlineError, FaultError, MotetError
 from motet.core.events import Artifact
+from motet.core.log_fields import LogFields, collected
 from motet.core.media import Media
 from motet.core.plan import MediaJob
 from motet.core.request import DecoderOptions, FailurePolicy
@@ -23,6 +25,8 @@ from orchestrator.generation.part_inputs import ConversationMedium, InputResolve
 from orchestrator.generation.signal_reader import JobExpected, PartRefused, SignalReader
 from orchestrator.generation.worker_errors import translate_errors, worker_stream
 from orchestrator.settings import OrchestratorSettings
+
+logger = logging.getLogger(__name__)
 
 NO_OPTIONS = DecoderOptions()
 
@@ -65,6 +69,8 @@ class Pipeline:
         """The error of the encoder or of the language model."""
         self._reservations: dict[str, Reservation] = {}
         """By part id, from the first token of a signal until its media job starts."""
+        self.log_fields: dict[str, LogFields] = {}
+        """More fields of the generation's log line, by part id."""
 
     async def run(self) -> None:
         """Run to the end and write `Done`. Errors become events; only cancellation is raised."""
@@ -87,9 +93,10 @@ class Pipeline:
         """Implement `JobRunner.run_job`: decode the media, store them and write the part's events."""
         job = self._decode_job(media_job, inputs)
         timeout = self._settings.media_job_timeout
+        fields = self.log_fields.setdefault(media_job.id, {})
         try:
             async with asyncio.timeout(timeout):
-                with measured_job(media_job.modality):
+                with measured_job(media_job.modality), collected(fields):
                     media, steps = await self._decode(media_job, job)
         except TimeoutError as error:
             raise DeadlineError(
@@ -147,6 +154,9 @@ class Pipeline:
                             case JobExpected(part_id, modality):
                                 self._reserve(part_id, modality)
                             case PartRefused(part_id, error):
+                                logger.info(
+                                    "a signal was refused", extra={"part": part_id, "reason": error.reason.value}
+                                )
                                 self._fail(part_id, error)
                             case ConversationMedium():
                                 await self._store(outcome)

@@ -14,6 +14,7 @@ from motet.core.request import GenerationRequest
 from orchestrator.fingerprint import fingerprint
 from orchestrator.generation.event_log import EventLog
 from orchestrator.generation.event_writer import EventWriter
+from orchestrator.generation.log_line import log_generation
 from orchestrator.generation.pipeline import Pipeline
 
 logger = logging.getLogger(__name__)
@@ -121,6 +122,8 @@ class GenerationTask:
                 logger.exception("the events of a generation could not be completed")
                 self._writer.drop_text()  # Only the text was not checked before.
                 self._pipeline.stop(error)
+        if self._pipeline is not None:
+            log_generation(self.record, self.log.events, self.tenant, self._pipeline.log_fields)
         self._pipeline = self._task = self._timer = None  # they hold the prompt's media, which are not needed any more
         self._on_end(self)
         self._idle.set()

@@ -136,7 +136,10 @@ class Hedges(Generic[Worker]):
         attempt.replica.stalled = attempt.replica.watched
         replica = earliest([other for other in others if other.free] or others, call)
         call.hedge = hedge = replica.start(call, moment)
-        hedge.reading_ahead = asyncio.create_task(self._read_ahead(hedge, attempt))
+        fields = {"replica": attempt.replica.name, "seconds": round(attempt.silence, 3), "hedge": replica.name}
+        # This is the timer's context, not the caller's.
+        call.context.run(logger.info, "a silent replica's call is hedged", extra=fields)
+        hedge.reading_ahead = asyncio.create_task(self._read_ahead(hedge, attempt), context=call.context)
 
     async def _read_ahead(self, hedge: Attempt[Worker], other: Attempt[Worker]) -> bool:
         """Read a hedge until it is ahead of the other attempt, and end that one. Return False if the hedge fails."""

@@ -12,6 +12,7 @@ from motet.core import metrics
 from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, MotetError, OverloadedError, RetryableError, retry_delay
+from motet.core.log_fields import add_field
 from motet.scheduling.fair_queue import TENANT_SHARE, FairQueue
 from motet.scheduling.shared_timer import SharedTimer
 from orchestrator.pool.attempt import Attempt, Receiver
@@ -31,10 +32,11 @@ _NOTICE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Member(Generic[Worker]):
-    """A worker of a pool. `loads` opens the stream of its load; None is for a worker of this process."""
+    """A worker of a pool. `loads` opens the stream of its load, None is for this process. Log lines name `address`."""
 
     worker: Worker
     loads: Loads | None = None
+    address: str = "this process"
 
 
 class Pool(Generic[Worker]):
@@ -65,6 +67,7 @@ class Pool(Generic[Worker]):
         self._estimate = DurationEstimate(initial_estimate)
         self._replicas = [
             Replica(
+                f"{name} at {member.address}",
                 member.worker,
                 member.loads,
                 self._estimate,
@@ -144,6 +147,7 @@ class Pool(Generic[Worker]):
         call.start = start
         attempt = await self._acquire(call, deadline)
         while True:
+            add_field("replica", attempt.replica.name)
             receiver.restart()
             error: MotetError | None = None
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +47,8 @@ class QueuedCall:
     """Starts the call at a worker. It is set before the first attempt."""
     hedge: Any = None
     """The attempt that runs besides the one that the caller reads, see `Hedges`."""
+    context: Context = field(default_factory=copy_context)
+    """The context of the caller. Code that works for the call outside the caller's task runs in it."""
     assignment: asyncio.Future[Any] | None = None
     """Set while the call waits in the queue. Its result is the attempt at the replica that has a free slot."""
 

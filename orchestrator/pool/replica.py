@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
@@ -22,6 +23,8 @@ Worker = TypeVar("Worker")
 Loads = Callable[[], AsyncIterator[Load]]
 """Opens the stream of a worker's load. It ends, or raises `MotetError`, when the worker cannot be reached."""
 
+logger = logging.getLogger(__name__)
+
 _MIN_BACKOFF, _MAX_BACKOFF = 0.1, 0.5
 """Minimum and maximum seconds between two attempts to watch a worker that cannot be reached."""
 
@@ -35,11 +38,13 @@ _MARGIN = 0.01
 class Replica(Generic[Worker]):
     """A worker, the calls it runs, and whether it should get more calls.
 
-    Without `loads`, the worker is in this process: always reachable, and without a limit on its calls.
+    `name` is for log lines. Without `loads`, the worker is in this process: always reachable, and without a limit on
+    its calls.
     """
 
     def __init__(
         self,
+        name: str,
         worker: Worker,
         loads: Loads | None,
         estimate: DurationEstimate,
@@ -47,6 +52,7 @@ class Replica(Generic[Worker]):
         random: Random,
         return_timeout: float,
     ) -> None:
+        self.name = name
         self.worker = worker
         self.circuit_breaker = circuit_breaker
         self.attempts: dict[Attempt[Worker], None] = {}
@@ -121,15 +127,21 @@ class Replica(Generic[Worker]):
 
         An attempt without an error that is not `complete` was stopped by its caller.
         """
+        ejected = False
         del self.attempts[attempt]
         if complete:
             self._estimate.learn(now - attempt.started, attempt.call.units)
             self.circuit_breaker.succeed()
         elif isinstance(error, RetryableError) and not is_refusal(error):
-            return self.circuit_breaker.fail(now)
+            ejected = self.circuit_breaker.fail(now)
         else:
             self.circuit_breaker.ignore()
-        return False
+        if error is not None:
+            fields = {"replica": self.name, "reason": error.reason.value, "attempts": attempt.call.attempts}
+            logger.info("a call failed at a replica", extra=fields)
+        if ejected:
+            logger.warning("a replica was ejected after consecutive failures", extra={"replica": self.name})
+        return ejected
 
     async def watch(self, on_change: Callable[[], None]) -> None:
         """Watch the worker's load until cancelled, and call `on_change` after each change.
@@ -151,6 +163,7 @@ class Replica(Generic[Worker]):
                 await asyncio.wait({reading})
             if self._reachable:
                 self._reachable = self.stalled = False
+                logger.warning("a replica cannot be reached", extra={"replica": self.name, "calls": len(self.attempts)})
                 self._leave(on_change)
             on_change()
             if self._reports > reports:
@@ -185,8 +198,10 @@ class Replica(Generic[Worker]):
         if min(load.running, load.queued, load.slots) < 0 or not 0 <= load.seconds < math.inf:
             raise FaultError("a worker reported an impossible load")
         if not self._reachable:
+            logger.info("a replica was reached", extra={"replica": self.name})
             self.circuit_breaker.recover(now())
         if load.draining and not self._load.draining:
+            logger.info("a replica drains", extra={"replica": self.name, "calls": len(self.attempts)})
             self._leave(on_change)
         self._reachable, self.stalled, self._load = True, False, load
         # The worker's report includes this pool's own calls, and the pool knows the progress of those better.

@@ -77,7 +77,7 @@ def _serve(service_of: Callable[[dict[str, Any]], Service], options: dict[str, A
 
     def run() -> Exit:
         service = service_of(options)
-        configure_logs(service.settings.log_level)
+        configure_logs(service.settings.log_level, service.name)
         if not service.settings.allow_debuggers:
             forbid_dumps()
         return asyncio.run(serve(service))

@@ -53,7 +53,7 @@ async def pooled_workers(
         members = []
         for address in (addresses,) if isinstance(addresses, str) else addresses:
             channel = await stack.enter_async_context(channel_to(address))
-            members.append(Member(client(channel), RemoteWorker(channel).watch_load))
+            members.append(Member(client(channel), RemoteWorker(channel).watch_load, address))
         return await stack.enter_async_context(Pool(name, members, settings, initial_estimate=estimate))
 
     encoders: Pool[Encoder] = await pool("encoder", RemoteEncoder, settings.encoder, _INITIAL_ESTIMATE)

@@ -127,7 +127,8 @@ def _line_of_failure(failed: PartFailed) -> Line:
 
 
 def _line_of_error(error: MotetError) -> Line:
-    return {"reason": error.reason.value, "message": error.message, "metadata": error.metadata}
+    line = {"reason": error.reason.value, "message": error.message, "metadata": error.metadata}
+    return line | ({"request_id": error.request_id} if error.request_id else {})
 
 
 def _line_of_generation(generation: Generation) -> Line:

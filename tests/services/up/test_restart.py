@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,7 +23,7 @@ from services.up.deployment import Deployment, deployment_of
 from services.up.local_deployment import LocalDeployment
 from services.up.restarts import RestartPolicy, Restarts
 from services.up.supervised_process import SupervisedProcess
-from tests.services.command import started, table_of
+from tests.services.command import interrupt, started, table_of
 from tests.services.up.processes import descendants, process_of
 from tests.waiting import until
 
@@ -43,6 +45,14 @@ async def deployed(policy: RestartPolicy) -> AsyncIterator[tuple[asyncio.Task[No
         await deployment.drain(asyncio.Event())
 
 
+def status_line(up: subprocess.Popen[str]) -> str:
+    """Return the next line that `motet up` itself prints. The services' log lines are JSON."""
+    assert up.stderr is not None
+    while (line := up.stderr.readline()).startswith("{"):
+        pass
+    return line
+
+
 async def answered(client: Client, request: GenerationRequest) -> str:
     """Return the text of the first complete answer. Requests that fail are repeated, for at most 30 s."""
     async with asyncio.timeout(30):
@@ -58,9 +68,8 @@ async def answered(client: Client, request: GenerationRequest) -> str:
 
 async def test_every_killed_process_is_restarted_and_the_deployment_serves_on() -> None:
     with started("up", "--toy", "--port", 0) as up:
-        assert up.stderr is not None
         table = table_of(up)
-        started_lines = [up.stderr.readline() for _ in table]
+        started_lines = [status_line(up) for _ in table]
         assert all(line.endswith(" is ready\n") for line in started_lines)
         processes = descendants(up.pid)
         async with Client(table["orchestrator"][0]) as client:
@@ -68,7 +77,7 @@ async def test_every_killed_process_is_restarted_and_the_deployment_serves_on() 
             for killed in (processes[:-1], processes[-1:]):
                 for process in killed:
                     os.kill(process, signal.SIGKILL)
-                lines = [await asyncio.to_thread(up.stderr.readline) for _ in range(2 * len(killed))]
+                lines = [await asyncio.to_thread(status_line, up) for _ in range(2 * len(killed))]
                 for ending in (" was killed by signal 9; it restarts in 0.25 s\n", " is ready\n"):
                     assert sum(line.endswith(ending) for line in lines) == len(killed), lines
                 assert await answered(client, REQUEST) == text
@@ -128,3 +137,24 @@ def test_restarts_come_later_each_time_and_are_limited_within_a_period() -> None
     assert [restarts.next_delay(now) for now in (0, 10, 20, 30, 40)] == [1, 2, 4, 5, None]
     assert restarts.next_delay(100) == 5
     assert restarts.next_delay(300) == 1
+
+
+async def test_a_killed_decoder_leaves_lines_that_name_the_replica_and_the_request() -> None:
+    with started("up", "--toy", "--toy-delay", 0.05, "--port", 0, log_level="info") as up:
+        table = table_of(up)
+        async with Client(table["orchestrator"][0]) as client:
+            await client.answer(REQUEST)
+            answer = asyncio.create_task(client.answer(replace(REQUEST, seed=2)))
+            await asyncio.sleep(0.1)
+            os.kill(process_of(up.pid, "--modality", "image"), signal.SIGKILL)
+            await answer
+        _, errors = interrupt(up)
+
+    lines = [json.loads(line) for line in errors.splitlines() if line.startswith("{")]
+    replica = f"image at {table['decoder image'][0]}"
+    assert any(line["event"] == "a replica cannot be reached" and line["replica"] == replica for line in lines)
+    ended = [line for line in lines if line["event"] == "a generation ended"]
+    assert len({line["request_id"] for line in ended}) == 2
+    assert all(line["service"] == "orchestrator" for line in ended)
+    failed = [line for line in lines if line["event"] == "a call failed at a replica"]
+    assert {line["request_id"] for line in failed} <= {line["request_id"] for line in ended}
