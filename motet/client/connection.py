@@ -30,10 +30,9 @@ _VALUE = re.compile(r"[ -~]*")
 class Connection:
     """A channel, and what all calls of a client have in common. `peer` names the server in errors.
 
-    `metadata` is sent with every call, and so is an id of the request, unless `metadata` has one, and `api_key`, unless it
-    is "", see `key_metadata`. `timeout` limits each
-    call with one response, in seconds. `proxy` is the URL of an HTTP proxy, or "". Each call raises `RequestError` if
-    the connection is closed or the process was forked.
+    `metadata` is sent with every call, with an id of the request, unless `metadata` has one, and with `api_key`, unless
+    it is "", see `key_metadata`. `timeout` limits each call with one response, in seconds. `proxy` is the URL of an
+    HTTP proxy, or "". Each call raises `RequestError` if the connection is closed or the process was forked.
     """
 
     def __init__(
