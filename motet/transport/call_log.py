@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 
 from motet.core.errors import MotetError, Reason
+from motet.core.log_fields import LogFields
 
 _LOG = logging.getLogger(__name__)
 
@@ -30,8 +31,10 @@ _LEVELS: Mapping[Reason, int] = {
 """Levels of calls that failed for a reason that an operator may want to act on. Others have the level INFO."""
 
 
-def log_call(method: str, code: str, seconds: float, error: MotetError | None) -> None:
-    """Write the line of a call that ended with a status code. `error` is None for OK and for a cancelled call.
+def log_call(method: str, code: str, seconds: float, error: MotetError | None, fields: LogFields) -> None:
+    """Write the line of a call that ended with a status code. `fields` are more fields of the line.
+
+    `error` is None for OK and for a cancelled call.
 
     Calls of other than public methods have the level DEBUG if they did not fail.
     """
@@ -41,5 +44,5 @@ def log_call(method: str, code: str, seconds: float, error: MotetError | None) -
         level = _LEVELS.get(error.reason, logging.INFO)
     if _LOG.isEnabledFor(level):
         reason = error.reason.value if error else ""
-        fields = {"method": method, "code": code, "reason": reason, "seconds": round(seconds, 6)}
-        _LOG.log(level, "a call ended", extra=fields)
+        line = {"method": method, "code": code, "reason": reason, "seconds": round(seconds, 6), **fields}
+        _LOG.log(level, "a call ended", extra=line)

@@ -1,4 +1,4 @@
-"""The server interceptor of every call: request id, caller, admission, validation, errors as statuses, metrics, log line.
+"""The server interceptor of every call: its id, caller, admission, validation, errors as statuses, metrics, log line.
 
 Because of it, a servicer's method only translates the request, calls its worker, and translates the response.
 """
@@ -15,13 +15,16 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
+from motet.core.audit import AUDIT
 from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import MotetError, Reason, RequestError, RetryableError
+from motet.core.log_fields import LogFields, add_field, collected
 from motet.core.metrics import CALL_SECONDS, labelled
 from motet.core.request_id import checked_request_id, set_request_id
+from motet.core.tenant_hash import tenant_hash
 from motet.transport.access.authentication import ANYONE, Authentication
-from motet.transport.access.authorization import OPEN, check_role
+from motet.transport.access.authorization import OPEN, check_role, is_administrative
 from motet.transport.access.current_caller import called_by
 from motet.transport.call_log import log_call
 from motet.transport.client_call import REQUEST_ID_KEY
@@ -139,6 +142,9 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
 
         async def authorized(request: Any, context: _Context) -> Any:
             caller = await self._authentication.caller_of(context)
+            add_field("tenant", tenant_hash(caller.tenant))
+            if is_administrative(method):
+                AUDIT.info("an administrative call", extra={"method": method, "credential": caller.credential})
             check_role(caller, method)
             with called_by(caller):
                 return await handle(request, context)
@@ -152,6 +158,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
             started = now()
             code = "OK"
             public: MotetError | None = None
+            fields: LogFields = {}
             set_request_id(_request_id_of(context))
             task = asyncio.current_task()
             assert task is not None
@@ -160,7 +167,8 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
             # `context.add_done_callback` would create a reference cycle for each call.
             task.add_done_callback(self._unsent.discard)
             try:
-                return await handle(request, context)
+                with collected(fields):
+                    return await handle(request, context)
             except asyncio.CancelledError:
                 if self._interrupted:
                     public = _INTERRUPTED
@@ -176,7 +184,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
             finally:
                 seconds = now() - started
                 labelled(CALL_SECONDS, method, code).observe(seconds)
-                log_call(method, code, seconds, public)
+                log_call(method, code, seconds, public, fields)
                 self._running.discard(task)
 
         return observed

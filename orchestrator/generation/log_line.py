@@ -13,7 +13,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def log_generation(record: Generation, events: Iterable[Event], tenant: str, fields: Mapping[str, LogFields]) -> None:
-    """Write the line of a generation from its record and its events. `fields` has more fields of a part, by id."""
+    """Write the line of a generation from its record and its events. `fields` has more, by part id or modality."""
     if not _LOG.isEnabledFor(logging.INFO):
         return
     usage = record.usage
@@ -37,7 +37,8 @@ def _parts(events: Iterable[Event], fields: Mapping[str, LogFields]) -> list[dic
     for event in events:
         match event.payload:
             case PartStarted(part_id, _, modality):
-                parts[part_id] = {"id": part_id, "modality": modality, **fields.get(part_id, {})}
+                more = fields.get(part_id) or fields.get(modality, {})
+                parts[part_id] = {"id": part_id, "modality": modality, **more}
                 started[part_id] = event.time
             case PartDone(part_id):
                 parts[part_id] |= {"outcome": "done", "seconds": round(event.time - started[part_id], 6)}

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from motet.core.bundle import Manifest
 from motet.core.errors import CancelledError, DeadlineError, FaultError, MotetError
-from motet.core.events import Artifact
+from motet.core.events import TEXT, Artifact
 from motet.core.log_fields import LogFields, collected
 from motet.core.media import Media
 from motet.core.plan import MediaJob
@@ -70,13 +70,14 @@ class Pipeline:
         self._reservations: dict[str, Reservation] = {}
         """By part id, from the first token of a signal until its media job starts."""
         self.log_fields: dict[str, LogFields] = {}
-        """More fields of the generation's log line, by part id."""
+        """More fields of the generation's log line, by part id, or by the modality of all its parts."""
 
     async def run(self) -> None:
         """Run to the end and write `Done`. Errors become events; only cancellation is raised."""
         try:
-            prompt = await self._prompt()
-            await execute(self._media_jobs(prompt), self)
+            with collected(self.log_fields.setdefault(TEXT, {})):
+                prompt = await self._prompt()
+                await execute(self._media_jobs(prompt), self)
         except _PartFailedError:
             return
         except MotetError as error:

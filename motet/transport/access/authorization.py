@@ -81,6 +81,11 @@ def check_listed(methods: Iterable[str]) -> None:
         )
 
 
+def is_administrative(method: str) -> bool:
+    """Return whether only operators may call a method. The audit log has such calls, also if they are refused."""
+    return ROLES.get(method) == _OPERATE
+
+
 def check_role(caller: Caller, method: str) -> None:
     """Raise `AccessError` unless the caller has a role that may call the method."""
     allowed = ROLES.get(method, _NONE)

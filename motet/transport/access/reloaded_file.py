@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from motet.core import metrics
+from motet.core.audit import AUDIT
 from motet.core.errors import SettingsError
 
 Value = TypeVar("Value")
@@ -81,7 +82,7 @@ class ReloadedFile(Generic[Value]):
             self._refuse(error)
         else:
             self._refusal = ""
-            _LOG.info("%s was read again", self._path)
+            AUDIT.info("a changed file is in use", extra={"file": self._path.name})
             metrics.ACCESS_RELOADS.labels(self._name, "used").inc()
 
     async def _run(self) -> None:

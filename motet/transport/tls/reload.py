@@ -10,6 +10,7 @@ from typing import Any, Self
 import grpc
 
 from motet.core import metrics
+from motet.core.audit import AUDIT
 from motet.core.errors import SettingsError
 from motet.transport.tls.certificates import TlsFiles
 
@@ -91,7 +92,7 @@ class ReloadedCertificates:
             self._refuse(error)
         else:
             self._refusal = ""
-            log.info("new certificates are in use for new connections")
+            AUDIT.info("new certificates are in use for new connections")
             metrics.TLS_RELOADS.labels("used").inc()
             self._files.warn_about_permissions()
             self._export_expiry()

@@ -18,6 +18,7 @@ from motet.core.request_id import current_request_id
 from motet.core.tenant_hash import tenant_hash
 from motet.toys.workers import InjectedFault, ToyDecoder, ToyEncoder, ToyLanguageModel
 from motet.transport.channel import open_channel
+from motet.transport.clients import RemoteWorker
 from motet.transport.server import Server
 from motet.transport.status import DETAILS_KEY
 from motet.v1 import generation_service_pb2 as generation_pb
@@ -78,7 +79,9 @@ async def deployment(
         )
         workers = await pooled_workers(settings, MANIFEST, stack)
         motet = await stack.enter_async_context(Orchestrator(workers, MANIFEST, DIGEST, settings, probe))
-        server = await stack.enter_async_context(Server([GenerationServicer(motet), ArtifactServicer(motet)]))
+        server = await stack.enter_async_context(
+            Server([GenerationServicer(motet.for_caller), ArtifactServicer(motet.for_caller)])
+        )
         await until(lambda: motet.available("a") and motet.available("text"))
         client = await stack.enter_async_context(Client(server.address))
         yield client, server.address, replicas
@@ -96,6 +99,7 @@ async def test_a_generation_has_one_line_with_its_outcome_its_parts_and_the_repl
     assert line["seconds"] > 0
     text, media, rest = line["parts"]
     assert (text["modality"], text["outcome"]) == (rest["modality"], rest["outcome"]) == ("text", "done")
+    assert text["replica"].startswith("language model at 127.0.0.1:")
     assert (media["modality"], media["outcome"]) == ("a", "done")
     assert media["replica"] == f"a at {addresses[0]}"
     assert media["seconds"] >= 0
@@ -186,3 +190,11 @@ async def test_no_line_contains_the_prompt_the_text_or_the_media(lines: Lines) -
     assert answer.text.startswith("velvet-canary-text")
     # asyncio's debug lines and gRPC's are not Motet's, but they reach the same handler.
     assert not [line for line in lines.records if "velvet-canary" in str(line)]
+
+
+async def test_an_administrative_call_has_an_audit_line(lines: Lines) -> None:
+    async with served(ToyDecoder("a")) as (_, channel):
+        await RemoteWorker(channel).drain(0)
+
+    (line,) = lines.of("an administrative call")
+    assert (line["name"], line["method"]) == ("motet.audit", "/motet.internal.v1.WorkerService/Drain")
