@@ -9,9 +9,9 @@ from dataclasses import replace
 from motet.core.caller import Caller
 from motet.core.errors import RequestError
 from motet.core.events import Accepted, Artifact, Event, Generation
+from motet.core.logs.request_id import checked_request_id, current_request_id, request_id_set
 from motet.core.media import Media
 from motet.core.request import GenerationRequest
-from motet.core.request_id import checked_request_id, current_request_id, request_id_set
 from motet.core.service import Model
 from orchestrator.admission import Admission
 from orchestrator.artifact_store import TenantArtifacts

@@ -15,7 +15,7 @@ from motet.caching.shared_streams import SharedStreams
 from motet.core import metrics
 from motet.core.closing import closing
 from motet.core.deadline import Deadline
-from motet.core.log_fields import add_field
+from motet.core.logs.log_fields import add_field
 from motet.core.media import MAX_INLINE_BYTES, Media
 from motet.core.metrics import labelled
 from motet.core.workers import DecodeJob, Decoder, Progress, Reservation, is_available, reservable

@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 import grpc.aio
 
 from motet.core.closing import close
-from motet.core.request_id import current_request_id
+from motet.core.logs.request_id import current_request_id
 from motet.scheduling.shared_timer import SharedTimer
 from motet.transport.status import error_from_rpc
 

@@ -15,18 +15,18 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
-from motet.core.audit import AUDIT
 from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import MotetError, Reason, RequestError, RetryableError
-from motet.core.log_fields import LogFields, add_field, collected
+from motet.core.logs.audit import AUDIT
+from motet.core.logs.call_line import log_call
+from motet.core.logs.log_fields import LogFields, add_field, collected
+from motet.core.logs.request_id import checked_request_id, set_request_id
+from motet.core.logs.tenant_hash import tenant_hash
 from motet.core.metrics import CALL_SECONDS, labelled
-from motet.core.request_id import checked_request_id, set_request_id
-from motet.core.tenant_hash import tenant_hash
 from motet.transport.access.authentication import ANYONE, Authentication
 from motet.transport.access.authorization import OPEN, check_role, is_administrative
 from motet.transport.access.current_caller import called_by
-from motet.transport.call_log import log_call
 from motet.transport.client_call import REQUEST_ID_KEY
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.status import CODE_OF, abort, public_error

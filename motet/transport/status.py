@@ -26,7 +26,7 @@ from motet.core.errors import (
     RetryableError,
     error_of,
 )
-from motet.core.request_id import current_request_id
+from motet.core.logs.request_id import current_request_id
 
 DOMAIN = "motet"
 """The `ErrorInfo.domain` of all of Motet's errors."""

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from motet.core.events import Event, Generation, PartDone, PartFailed, PartStarted
-from motet.core.log_fields import LogFields
-from motet.core.tenant_hash import tenant_hash
+from motet.core.logs.log_fields import LogFields
+from motet.core.logs.tenant_hash import tenant_hash
 
 _LOG = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from motet.core.bundle import Manifest
 from motet.core.errors import CancelledError, DeadlineError, FaultError, MotetError
 from motet.core.events import TEXT, Artifact
-from motet.core.log_fields import LogFields, collected
+from motet.core.logs.log_fields import LogFields, collected
 from motet.core.media import Media
 from motet.core.plan import MediaJob
 from motet.core.request import DecoderOptions, FailurePolicy

@@ -12,7 +12,7 @@ from motet.core import metrics
 from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, MotetError, OverloadedError, RetryableError, retry_delay
-from motet.core.log_fields import add_field
+from motet.core.logs.log_fields import add_field
 from motet.scheduling.fair_queue import TENANT_SHARE, FairQueue
 from motet.scheduling.shared_timer import SharedTimer
 from orchestrator.pool.attempt import Attempt, Receiver

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client import REGISTRY
 
-from motet.core.request_id import request_id_set
+from motet.core.logs.request_id import request_id_set
 from services.logs import LineWriter, configure_logs
 
 

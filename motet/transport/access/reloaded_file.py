@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from motet.core import metrics
-from motet.core.audit import AUDIT
 from motet.core.errors import SettingsError
+from motet.core.logs.audit import AUDIT
 
 Value = TypeVar("Value")
 

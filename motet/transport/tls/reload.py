@@ -10,8 +10,8 @@ from typing import Any, Self
 import grpc
 
 from motet.core import metrics
-from motet.core.audit import AUDIT
 from motet.core.errors import SettingsError
+from motet.core.logs.audit import AUDIT
 from motet.transport.tls.certificates import TlsFiles
 
 RELOAD_INTERVAL = 1.0

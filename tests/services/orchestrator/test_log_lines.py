@@ -13,9 +13,9 @@ from google.rpc import error_details_pb2, status_pb2
 
 from motet.client import Client
 from motet.core.errors import MediaError, NotFoundError
+from motet.core.logs.request_id import current_request_id
+from motet.core.logs.tenant_hash import tenant_hash
 from motet.core.media import Media
-from motet.core.request_id import current_request_id
-from motet.core.tenant_hash import tenant_hash
 from motet.toys.workers import InjectedFault, ToyDecoder, ToyEncoder, ToyLanguageModel
 from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteWorker

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 
 from motet.core.errors import MotetError, Reason
-from motet.core.log_fields import LogFields
+from motet.core.logs.log_fields import LogFields
 
 _LOG = logging.getLogger(__name__)
 

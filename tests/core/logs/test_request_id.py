@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from motet.core.request_id import checked_request_id, current_request_id, request_id_set
+from motet.core.logs.request_id import checked_request_id, current_request_id, request_id_set
 
 
 def test_a_task_has_the_id_of_the_task_that_creates_it() -> None:

@@ -1,0 +1,1 @@
+"""What the log lines of all processes have in common."""
