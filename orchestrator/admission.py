@@ -33,6 +33,7 @@ from motet.media.kinds import modality_of
 from orchestrator.artifact_store import TenantArtifacts
 from orchestrator.generation.admitted_request import AdmittedMedia, AdmittedRequest, AdmittedTurn
 from orchestrator.generation.part_inputs import ConversationMedium
+from orchestrator.request_limits import check_bytes, check_count
 from orchestrator.settings import OrchestratorSettings
 
 logger = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ class Admission:
         self._check_model(request.model)
         self._check_turns(request.turns)
         check_numbers(request)
-        _check_count("characters in a tenant's name", len(request.tenant), MAX_TENANT_LENGTH)
+        check_count("characters in a tenant's name", len(request.tenant), MAX_TENANT_LENGTH)
         for modalities in (request.allowed_modalities or (), request.max_parts, request.decoder_options):
             self._check_outputs(modalities)
         deadline = self._deadline(request.timeout)
@@ -117,7 +118,7 @@ class Admission:
         return await self._probe_media(media, tenant)
 
     def _check_model(self, model: str) -> None:
-        _check_count("characters in a model's name", len(model), MAX_MODEL_LENGTH)
+        check_count("characters in a model's name", len(model), MAX_MODEL_LENGTH)
         name = self._manifest.name
         if model not in ("", name):
             raise NotFoundError(
@@ -131,22 +132,22 @@ class Admission:
             raise RequestError("the last turn must be the user's: end the conversation with a user's message")
         if not any(not isinstance(part, str) or part.strip() for part in turns[-1].parts):
             raise RequestError("the prompt is empty: write some text or attach media")
-        _check_count("turns in a conversation", len(turns), self._settings.max_turns)
-        _check_count("parts in a conversation", sum(len(turn.parts) for turn in turns), MAX_PARTS)
+        check_count("turns in a conversation", len(turns), self._settings.max_turns)
+        check_count("parts in a conversation", sum(len(turn.parts) for turn in turns), MAX_PARTS)
         for turn in turns:
-            _check_count("parts in a turn", len(turn.parts), self._settings.max_turn_parts)
+            check_count("parts in a turn", len(turn.parts), self._settings.max_turn_parts)
             for part in turn.parts:
                 if isinstance(part, str):
                     self._check_text(part)
         media = sum(_is_attachment(turn.role, part) for turn in turns for part in turn.parts)
-        _check_count("attachments in a conversation", media, self._settings.max_input_media)
+        check_count("attachments in a conversation", media, self._settings.max_input_media)
 
     def _check_text(self, text: str) -> None:
         try:
             size = len(text.encode())
         except UnicodeEncodeError as error:
             raise RequestError("a text part is not valid Unicode: it contains half of a surrogate pair") from error
-        _check_bytes("a text part", size, self._settings.max_text_bytes)
+        check_bytes("a text part", size, self._settings.max_text_bytes)
 
     def _check_outputs(self, modalities: Collection[str]) -> None:
         for modality in modalities:
@@ -159,7 +160,7 @@ class Admission:
             raise _unsupported(f"{self._manifest.name} does not read {modality!r}", modality, supported)
 
     def _check_size(self, media: Media) -> None:
-        _check_bytes("an attachment", len(media.data), self._settings.max_media_bytes)
+        check_bytes("an attachment", len(media.data), self._settings.max_media_bytes)
 
     def _ceilings(self, request: GenerationRequest) -> dict[str, int]:
         limit = self._settings.max_parts_per_modality
@@ -188,7 +189,7 @@ class Admission:
         for role, part in ((turn.role, part) for turn in turns for part in turn.parts if not isinstance(part, str)):
             attachments.append(await self._resolve(role, part, artifacts))
             size += len(_media_of(attachments[-1]).data)
-            _check_bytes("the attachments of a conversation", size, self._settings.max_input_bytes)
+            check_bytes("the attachments of a conversation", size, self._settings.max_input_bytes)
         admitted = iter(await self._admit_media(attachments, tenant, deadline) if attachments else ())
         return tuple(
             AdmittedTurn(turn.role, tuple(part if isinstance(part, str) else next(admitted) for part in turn.parts))
@@ -278,24 +279,6 @@ def _is_attachment(role: Role, part: Content) -> bool:
 
 def _media_of(attachment: Media | AdmittedMedia) -> Media:
     return attachment if isinstance(attachment, Media) else attachment.media
-
-
-def _check_count(what: str, count: int, limit: int) -> None:
-    if count > limit:
-        raise RequestError(
-            f"{count} {what} are more than the {limit} that are allowed; send fewer",
-            Reason.LIMIT_EXCEEDED,
-            {"count": str(count), "limit": str(limit)},
-        )
-
-
-def _check_bytes(what: str, size: int, limit: int) -> None:
-    if size > limit:
-        raise RequestError(
-            f"{what} may have at most {limit} bytes, not {size}",
-            Reason.INPUT_TOO_LARGE,
-            {"size": str(size), "limit": str(limit)},
-        )
 
 
 def _unsupported(message: str, modality: str, known: Collection[str]) -> RequestError:

@@ -1,1 +1,1 @@
-"""What the log lines of all processes have in common."""
+"""Log lines: the parts that all processes share."""
