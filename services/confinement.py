@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import os
-
-import structlog
 
 from motet.core import metrics
 from motet.core.errors import SettingsError
@@ -12,7 +11,7 @@ from motet.media.confinement.layers import Layer, States
 from motet.media.layer_check import check_layers
 from services.settings import ServiceSettings
 
-log = structlog.stdlib.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def report_confinement(settings: ServiceSettings) -> None:
@@ -24,8 +23,9 @@ def report_confinement(settings: ServiceSettings) -> None:
     off = {str(layer): reason for layer, reason in states.items() if reason}
     for layer, reason in states.items():
         metrics.MEDIA_CONFINEMENT.labels(layer).set(not reason)
-    write = log.warning if _missing(states) else log.info
-    write("media are decoded in a confined child", on=[str(layer) for layer in states if layer not in off], off=off)
+    level = logging.WARNING if _missing(states) else logging.INFO
+    on = [str(layer) for layer in states if layer not in off]
+    logger.log(level, "media are decoded in a confined child", extra={"on": on, "off": off})
     if settings.require_confinement and (missing := _missing(states)):
         reasons = "; ".join(f"{layer}: {states[layer]}" for layer in missing)
         raise SettingsError(
