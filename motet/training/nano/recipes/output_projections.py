@@ -33,8 +33,9 @@ from motet.training.nano.recipes.alignment import load_alignment_model
 from motet.training.nano.recipes.alignment_model import AlignmentModel, target_conditioning
 from motet.training.precision import fast_precision
 
-# The kinds of dialogue, in turn.
+# The kinds of dialogue, in turn. Only dialogues with edges have animations.
 _KINDS = ("caption", "requests", "caption", "chat")
+_KINDS_WITH_EDGES = ("edges", "edge_chat")
 
 
 class SignalRunStates:
@@ -53,12 +54,13 @@ class SignalRunStates:
     ) -> SignalRunStates:
         """Compute at least `count` runs, from dialogues of several kinds."""
         generator, rng = DialogueMixture(), np.random.default_rng(0)
+        kinds = _KINDS_WITH_EDGES if modality == "animation" else _KINDS
         length = model.grammar.run_of(modality).length
         states: list[Tensor] = []
         embedded: list[Tensor] = []
         targets: list[Tensor] = []
         while len(states) < count:
-            dialogues = [generator.dialogue(rng, _KINDS[i % len(_KINDS)]) for i in range(64)]
+            dialogues = [generator.dialogue(rng, kinds[i % len(kinds)]) for i in range(64)]
             sequences = [
                 sequence
                 for sequence in map(tokenizer.tokenize, dialogues)
