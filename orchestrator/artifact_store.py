@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -41,11 +41,17 @@ class ArtifactStore:
         self._artifacts: LruCache[_Key, StoredArtifact] = LruCache(max_bytes, max_entries_of(max_bytes))
         self._expiries: OrderedDict[_Key, float] = OrderedDict()
         """Expiry time of each artifact, in order of time."""
+        self._sizes: Counter[str] = Counter()
+        """The total size of each tenant's artifacts, in bytes. Tenants without artifacts are absent."""
 
     @property
     def size_bytes(self) -> int:
         """The total size of the stored media of all tenants, in bytes."""
         return self._artifacts.size
+
+    def _size_of(self, tenant: str) -> int:
+        self._remove_expired()
+        return self._sizes[tenant]
 
     def of(self, tenant: str) -> TenantArtifacts:
         """Return the artifacts of a tenant."""
@@ -65,8 +71,10 @@ class ArtifactStore:
         artifact = Artifact(name, modality, media.media_type, size, digest, time.time() + self._ttl)
         self._remove_expired()
         self._expiries[tenant, name] = artifact.expire_time
+        self._sizes[tenant] += size
         for evicted in self._artifacts.put((tenant, name), StoredArtifact(artifact, data_chunks, tenant), size):
             del self._expiries[evicted.tenant, evicted.artifact.name]
+            self._release(evicted)
         return artifact, data_chunks if inline else ()
 
     def _find(self, tenant: str, name: str) -> StoredArtifact:
@@ -87,8 +95,14 @@ class ArtifactStore:
         self._remove((tenant, name))
 
     def _remove(self, key: _Key) -> None:
-        self._artifacts.pop(key)
+        if (removed := self._artifacts.pop(key)) is not None:
+            self._release(removed)
         self._expiries.pop(key, None)
+
+    def _release(self, removed: StoredArtifact) -> None:
+        self._sizes[removed.tenant] -= removed.artifact.size_bytes
+        if not self._sizes[removed.tenant]:
+            del self._sizes[removed.tenant]
 
     def _remove_expired(self) -> None:
         # All artifacts are kept for the same time, so they expire in order of arrival.
@@ -105,6 +119,11 @@ class TenantArtifacts:
 
     store: ArtifactStore
     tenant: str
+
+    @property
+    def size_bytes(self) -> int:
+        """The total size of the tenant's artifacts, in bytes."""
+        return self.store._size_of(self.tenant)
 
     async def keep(self, modality: str, media: Media) -> tuple[Artifact, tuple[bytes, ...]]:
         """Store media. Return the artifact, and its bytes in chunks unless they are larger than `MAX_INLINE_BYTES`.

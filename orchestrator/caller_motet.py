@@ -12,28 +12,31 @@ from motet.core.events import Accepted, Artifact, Event, Generation
 from motet.core.logs.request_id import checked_request_id, current_request_id, request_id_set
 from motet.core.media import Media
 from motet.core.request import GenerationRequest
-from motet.core.service import Model
+from motet.core.service import Model, Quota
 from orchestrator.admission import Admission
 from orchestrator.artifact_store import TenantArtifacts
 from orchestrator.generation_store import GenerationStore
 from orchestrator.permissions import permitted_models, permitted_request
+from orchestrator.quota.account import Account
 
 
 class CallerMotet:
     """A `motet.core.service.Motet` with the generations and artifacts of the caller's tenant, and no others.
 
-    `describe` returns the description of the model that the orchestrator serves.
+    `account` counts what the tenant uses. `describe` returns the description of the model that the orchestrator serves.
     """
 
     def __init__(
         self,
         caller: Caller,
+        account: Account,
         generations: GenerationStore,
         artifacts: TenantArtifacts,
         admission: Admission,
         describe: Callable[[], Model],
     ) -> None:
         self._caller = caller
+        self._account = account
         self._generations = generations
         self._artifacts = artifacts
         self._admission = admission
@@ -50,13 +53,16 @@ class CallerMotet:
         with request_id_set(request.request_id or checked_request_id(current_request_id())):
             task = self._generations.find_request(owner, request)
             if task is None:
+                self._account.check_generation()
                 self._generations.check_capacity(request.tenant)
                 admitted = await self._admission.admit(request, self._artifacts)
                 # An equal request may have started during the admission.
                 task = self._generations.find_request(owner, request)
             deduplicated = task is not None
             if task is None:
-                task = self._generations.start(owner, request, admitted)
+                # Other requests may have started during the admission, too.
+                self._account.check_generation()
+                task = self._generations.start(owner, request, admitted, self._account)
         async with task.subscribed(), aclosing(task.log.follow()) as events:
             async for event in events:
                 yield _deduplicated(event) if deduplicated else event
@@ -87,7 +93,9 @@ class CallerMotet:
 
     async def upload(self, media: Media) -> Artifact:
         """Store media for use in prompts."""
+        self._account.check_bytes(self._artifacts.size_bytes, len(media.data))
         admitted = await self._admission.admit_upload(media, self._caller.tenant)
+        self._account.check_bytes(self._artifacts.size_bytes, len(media.data))
         artifact, _ = await self._artifacts.keep(admitted.modality, admitted.media)
         return artifact
 
@@ -102,6 +110,10 @@ class CallerMotet:
     async def models(self) -> list[Model]:
         """Return the model that is served, unless the caller may not use it."""
         return permitted_models([self._describe()], self._caller)
+
+    async def quotas(self) -> list[Quota]:
+        """Return the quotas of the caller's tenant that have a limit."""
+        return self._account.quotas(self._artifacts.size_bytes)
 
 
 def _deduplicated(event: Event) -> Event:

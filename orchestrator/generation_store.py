@@ -24,10 +24,11 @@ from orchestrator.generation.metrics_observer import MetricsObserver
 from orchestrator.generation.pipeline import Pipeline
 from orchestrator.generation.task import GenerationTask, RequestKey, request_key, shutdown_error
 from orchestrator.page_tokens import PageTokens
+from orchestrator.quota.account import Account
 from orchestrator.settings import OrchestratorSettings
 
-CreatePipeline = Callable[[str, AdmittedRequest, EventWriter], Pipeline]
-"""Creates the pipeline of a tenant's admitted request."""
+CreatePipeline = Callable[[str, AdmittedRequest, EventWriter, Account], Pipeline]
+"""Creates the pipeline of a tenant's admitted request. Its cost is charged to the account."""
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 1000
@@ -103,7 +104,9 @@ class GenerationStore:
             retry_after=retry_delay((self._mean_seconds.value or 0.0) / limit),
         )
 
-    def start(self, owner: str, request: GenerationRequest, admitted: AdmittedRequest) -> GenerationTask:
+    def start(
+        self, owner: str, request: GenerationRequest, admitted: AdmittedRequest, account: Account
+    ) -> GenerationTask:
         """Start a generation of the owner. Raises `OverloadedError`."""
         self.check_capacity(request.tenant)
         log = EventLog(MetricsObserver(admitted, self._modalities).count)
@@ -113,8 +116,14 @@ class GenerationStore:
             fallback=request.failure_policy is FailurePolicy.TEXT_FALLBACK,
             interval=self._settings.text_interval,
         )
-        pipeline = self._create_pipeline(owner, admitted, writer)
-        task = GenerationTask(owner, request, self._next_number(), writer, log, pipeline, self._on_end)
+        pipeline = self._create_pipeline(owner, admitted, writer, account)
+
+        def on_end(task: GenerationTask) -> None:
+            account.end_generation()
+            self._on_end(task)
+
+        account.start_generation()
+        task = GenerationTask(owner, request, self._next_number(), writer, log, pipeline, on_end)
         self._tasks[task.name] = self._tasks_of.setdefault(owner, {})[task.name] = task
         self._running_of[task.tenant] += 1
         if request.request_id:

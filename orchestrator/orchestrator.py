@@ -20,6 +20,9 @@ from orchestrator.generation.admitted_request import AdmittedRequest
 from orchestrator.generation.event_writer import EventWriter
 from orchestrator.generation.pipeline import Pipeline
 from orchestrator.generation_store import GenerationStore
+from orchestrator.quota.account import Account
+from orchestrator.quota.accounts import Accounts
+from orchestrator.quota.limits import QuotaClasses
 from orchestrator.settings import OrchestratorSettings
 
 
@@ -27,8 +30,9 @@ class Orchestrator:
     """Runs the generations of all callers. `for_caller` is the only way to start them, and to read their results.
 
     Its workers may be objects in this process or clients of remote processes.
-    `digest` identifies the weights, see `Bundle.digest`. `probe` detects the type of media. The orchestrator is a
-    context manager; without one, call `aclose`.
+    `digest` identifies the weights, see `Bundle.digest`. `probe` detects the type of media. `quotas` are the limits of
+    tenants by class; without them, nothing is limited. The orchestrator is a context manager; without one, call
+    `aclose`.
     """
 
     def __init__(
@@ -38,12 +42,14 @@ class Orchestrator:
         digest: str,
         settings: OrchestratorSettings | None = None,
         probe: Probe = probe,
+        quotas: QuotaClasses | None = None,
     ) -> None:
         self._settings = settings = settings or OrchestratorSettings()
         self._workers = _cached(workers, digest, settings)
         self._manifest = manifest
         self._digest = digest
         self._modalities = tuple(modality for modality in manifest.signals if modality in workers.decoders)
+        self._accounts = Accounts(quotas or {})
         self._artifacts = ArtifactStore(settings.artifact_ttl, settings.max_artifact_bytes)
         self._admission = Admission(manifest, self._modalities, probe, settings)
         self._generations = GenerationStore(self._create_pipeline, self._modalities, settings)
@@ -80,7 +86,8 @@ class Orchestrator:
     def for_caller(self, caller: Caller) -> Motet:
         """Return Motet as a caller sees it: its tenant's generations and artifacts, within its permissions."""
         artifacts = self._artifacts.of(caller.tenant)
-        return CallerMotet(caller, self._generations, artifacts, self._admission, self._describe)
+        account = self._accounts.of(caller)
+        return CallerMotet(caller, account, self._generations, artifacts, self._admission, self._describe)
 
     def _describe(self) -> Model:
         manifest, settings = self._manifest, self._settings
@@ -112,7 +119,9 @@ class Orchestrator:
             tuple(map(tuple, self._manifest.signals[modality].takes)),
         )
 
-    def _create_pipeline(self, tenant: str, request: AdmittedRequest, writer: EventWriter) -> Pipeline:
+    def _create_pipeline(
+        self, tenant: str, request: AdmittedRequest, writer: EventWriter, account: Account
+    ) -> Pipeline:
         return Pipeline(
             request,
             writer,
@@ -120,6 +129,7 @@ class Orchestrator:
             manifest=self._manifest,
             digest=self._digest,
             artifacts=self._artifacts.of(tenant),
+            account=account,
             settings=self._settings,
         )
 

@@ -12,7 +12,8 @@ from motet.core.service import Motet
 from motet.core.workers import Decoder, Encoder, LanguageModel, Workers
 from motet.media.decode import probe
 from orchestrator.orchestrator import Orchestrator
-from orchestrator.pool.pool import Member, Pool
+from orchestrator.pool.member import Member
+from orchestrator.pool.pool import Pool
 from orchestrator.pool.workers import PooledDecoder, PooledEncoder, PooledLanguageModel
 from orchestrator.settings import OrchestratorSettings
 from services.factory import Factory

@@ -11,7 +11,7 @@ from motet.core import events as ev
 from motet.core.errors import MotetError, NotFoundError, Reason
 from motet.core.media import Media, chunks
 from motet.core.request import GenerationRequest
-from motet.core.service import Model
+from motet.core.service import Model, Quota
 from motet.transport.server import Server
 from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
 from tests.callers import for_anyone
@@ -125,6 +125,9 @@ class ScriptedMotet:
 
     async def models(self) -> list[Model]:
         return [MODEL]
+
+    async def quotas(self) -> list[Quota]:
+        return []
 
     async def _run_script(self, after: int) -> AsyncIterator[ev.Event]:
         sequence = 0

@@ -18,7 +18,7 @@ from motet.core.deadline import Deadline
 from motet.core.logs.log_fields import add_field
 from motet.core.media import MAX_INLINE_BYTES, Media
 from motet.core.metrics import labelled
-from motet.core.workers import DecodeJob, Decoder, Progress, Reservation, is_available, reservable
+from motet.core.workers import DecodeJob, Decoder, Progress, Reservation, is_available, predicted_seconds, reservable
 
 MediaCache = LruCache[bytes, Media]
 
@@ -48,6 +48,10 @@ class CachingDecoder:
     def available(self) -> bool:
         """True if the decoder can be reached."""
         return is_available(self._decoder)
+
+    def predicted_seconds(self, steps: int) -> float:
+        """Return how long denoising steps are predicted to take, in seconds."""
+        return predicted_seconds(self._decoder, steps)
 
     def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
         """Implement `Decoder.decode`. A caller that joins a running job gets its latest progress first."""

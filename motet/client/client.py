@@ -34,11 +34,17 @@ from motet.core.request import (
     check_range,
     check_timeout,
 )
-from motet.core.service import Model
+from motet.core.service import Model, Quota
 from motet.transport import convert
 from motet.transport.client_call import open_stream
 from motet.v1 import generation_service_pb2 as pb
-from motet.v1 import generation_service_pb2_grpc, model_service_pb2, model_service_pb2_grpc
+from motet.v1 import (
+    generation_service_pb2_grpc,
+    model_service_pb2,
+    model_service_pb2_grpc,
+    quota_service_pb2,
+    quota_service_pb2_grpc,
+)
 
 DEFAULT_ADDRESS = "localhost:50050"
 """The address of `motet up` on this machine."""
@@ -100,6 +106,7 @@ class Client:
         self._retries = retries
         self._generations = generation_service_pb2_grpc.GenerationServiceStub(self._connection.channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._connection.channel)
+        self._quotas = quota_service_pb2_grpc.QuotaServiceStub(self._connection.channel)
         self._artifacts = ArtifactClient(self._connection)
 
     async def __aenter__(self) -> Self:
@@ -205,6 +212,11 @@ class Client:
         """Return the models of the server."""
         response = await self._connection.unary(self._models.ListModels, model_service_pb2.ListModelsRequest())
         return [convert.model_from_proto(model) for model in response.models]
+
+    async def quotas(self) -> list[Quota]:
+        """Return the quotas of the caller's tenant that have a limit."""
+        response = await self._connection.unary(self._quotas.GetQuota, quota_service_pb2.GetQuotaRequest())
+        return [convert.quota_from_proto(quota) for quota in response.quotas]
 
     async def _events(self, call: open_stream[Any], checker: EventChecker) -> AsyncGenerator[Event, None]:
         """Yield the events of a call, up to `Done`."""

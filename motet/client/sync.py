@@ -17,7 +17,7 @@ from motet.client.sync_stream import SyncAnswerStream, SyncConversation
 from motet.core.events import Artifact, Event, Generation
 from motet.core.media import Media
 from motet.core.request import Content, GenerationRequest
-from motet.core.service import Model
+from motet.core.service import Model, Quota
 from motet.transport.channel import is_forked
 
 
@@ -118,3 +118,7 @@ class SyncClient:
     def models(self) -> list[Model]:
         """Return the models of the server, see `Client.models`."""
         return self._thread.run(self._client.models())
+
+    def quotas(self) -> list[Quota]:
+        """Return the quotas of the caller's tenant that have a limit, see `Client.quotas`."""
+        return self._thread.run(self._client.quotas())

@@ -32,7 +32,8 @@ class Caller:
     Everything that a caller creates belongs to `tenant`. `models` and `modalities` are the models and the media that
     the caller may request; None permits all of them, and text is always permitted. A priority above `max_priority` is
     lowered to it. `expire_time` is the end of the credentials in seconds since the epoch, or None. `credential` names
-    the credentials in the operator's log, such as the id of a key. It is never a secret.
+    the credentials in the operator's log, such as the id of a key. It is never a secret. `quota_class` names the limits
+    of the tenant; "" is the default class.
 
     Raises `ValueError` for a tenant's name that is too long or has a character that cannot be printed.
     """
@@ -44,6 +45,7 @@ class Caller:
     max_priority: int = PRIORITIES[-1]
     expire_time: float | None = None
     credential: str = ""
+    quota_class: str = ""
 
     def __post_init__(self) -> None:
         check_tenant(self.tenant)

@@ -45,6 +45,7 @@ class Reason(StrEnum):
     MODEL_NOT_PERMITTED = "MODEL_NOT_PERMITTED"
     MODALITY_NOT_PERMITTED = "MODALITY_NOT_PERMITTED"
     QUEUE_FULL = "QUEUE_FULL"
+    QUOTA_EXCEEDED = "QUOTA_EXCEEDED"
     DRAINING = "DRAINING"
     WORKER_UNAVAILABLE = "WORKER_UNAVAILABLE"
     WORKER_LOST = "WORKER_LOST"
@@ -118,7 +119,7 @@ def retry_delay(seconds: float) -> float:
 
 
 class OverloadedError(RetryableError):
-    """The queue is full, or memory is exhausted. The same request may succeed after `retry_after` seconds."""
+    """The queue is full, or memory or a quota is used up. The same request may succeed after `retry_after` seconds."""
 
     default = Reason.QUEUE_FULL
 
@@ -196,7 +197,7 @@ _CLASS_OF: Mapping[Reason, type[MotetError]] = {
     **dict.fromkeys(
         (Reason.DRAINING, Reason.WORKER_UNAVAILABLE, Reason.WORKER_LOST, Reason.OUT_OF_MEMORY), RetryableError
     ),
-    Reason.QUEUE_FULL: OverloadedError,
+    **dict.fromkeys((Reason.QUEUE_FULL, Reason.QUOTA_EXCEEDED), OverloadedError),
     Reason.DEADLINE_EXCEEDED: DeadlineError,
     Reason.CANCELLED: CancelledError,
     Reason.BUNDLE_INVALID: BundleError,

@@ -26,6 +26,18 @@ CALLS_QUEUED = Gauge("motet_calls_queued", "Queued calls.")
 CALLS_REFUSED = Counter("motet_calls_refused_total", "Calls refused before any work.", ["reason"])
 DRAINING = Gauge("motet_draining", "1 while the process refuses new calls because it will stop, else 0.")
 
+QUOTA_REFUSED = Counter(
+    "motet_quota_refused_total", "Work refused because a tenant's quota was used up.", ["quota_class", "quota"]
+)
+CHARGED_TOKENS = Counter(
+    "motet_quota_tokens_total", "Tokens of the language model charged to tenants of a class.", ["quota_class"]
+)
+CHARGED_DECODER_SECONDS = Counter(
+    "motet_quota_decoder_seconds_total",
+    "Predicted seconds of denoising charged to tenants of a class, those of cancelled work included.",
+    ["quota_class", "modality"],
+)
+
 LOG_LINES_DROPPED = Counter(
     "motet_log_lines_dropped_total", "Log lines that were dropped because the reader of standard error is too slow."
 )

@@ -54,6 +54,18 @@ MotetOf = Callable[[Caller], "Motet"]
 """Returns Motet as a caller sees it. Names of other tenants do not exist for the caller."""
 
 
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """A limit of the caller's tenant. The names that end with `_per_minute` refill with time.
+
+    `remaining` is what is left now. It is negative if work cost more than was left.
+    """
+
+    name: str
+    limit: float
+    remaining: float
+
+
 class Motet(Protocol):
     """A service that generates any mix of modalities from any mix. The orchestrator and the client implement it."""
 
@@ -95,4 +107,8 @@ class Motet(Protocol):
 
     async def models(self) -> list[Model]:
         """Return the models that the service offers."""
+        ...
+
+    async def quotas(self) -> list[Quota]:
+        """Return the quotas of the caller's tenant that have a limit."""
         ...

@@ -215,6 +215,12 @@ def reservable(decoder: Decoder) -> Reservable | None:
     return cast("Reservable", decoder) if hasattr(decoder, "reserve") else None
 
 
+def predicted_seconds(decoder: Decoder, steps: int) -> float:
+    """Return how long a decoder is predicted to take for denoising steps, or 0 if it does not predict anything."""
+    predict = getattr(decoder, "predicted_seconds", None)
+    return float(predict(steps)) if predict and steps else 0.0
+
+
 def is_available(worker: Encoder | LanguageModel | Decoder) -> bool:
     """Return whether a worker can be reached: its property `available`, or True if it has none."""
     return bool(getattr(worker, "available", True))

@@ -46,6 +46,7 @@ UNLIMITED = frozenset(
         "Drain",
         "GetGeneration",
         "GetModel",
+        "GetQuota",
         "ListGenerations",
         "ListModels",
         "ServerReflectionInfo",

@@ -74,6 +74,7 @@ CODE_OF: Mapping[Reason, grpc.StatusCode] = {
     Reason.MODEL_NOT_PERMITTED: grpc.StatusCode.PERMISSION_DENIED,
     Reason.MODALITY_NOT_PERMITTED: grpc.StatusCode.PERMISSION_DENIED,
     Reason.QUEUE_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.QUOTA_EXCEEDED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.DRAINING: grpc.StatusCode.UNAVAILABLE,
     Reason.WORKER_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
     Reason.WORKER_LOST: grpc.StatusCode.UNAVAILABLE,
@@ -120,6 +121,10 @@ def error_to_status_proto(error: MotetError, request_id: str = "") -> status_pb2
         delay = Duration()
         delay.FromNanoseconds(round(error.retry_after * 1e9))
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
+    if error.reason is Reason.QUOTA_EXCEEDED:
+        failure = error_details_pb2.QuotaFailure()
+        failure.violations.add(subject=metadata.get("quota", ""), description=status.message)
+        status.details.add().Pack(failure)
     if isinstance(error, MessageError):
         bad = error_details_pb2.BadRequest()
         for field, description in error.violations[:_MAX_VALUES]:

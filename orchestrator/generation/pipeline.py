@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Protocol
 
@@ -16,14 +16,25 @@ from motet.core.media import Media
 from motet.core.plan import MediaJob
 from motet.core.request import DecoderOptions, FailurePolicy
 from motet.core.tensors import Tensor
-from motet.core.workers import NOT_ENCODED, DecodeJob, Embedding, Prompt, Reservation, Turn, Workers, reservable
-from orchestrator.generation.admitted_request import AdmittedRequest, AdmittedTurn
+from motet.core.workers import (
+    DecodeJob,
+    Finished,
+    LanguageEvent,
+    Prompt,
+    Reservation,
+    Workers,
+    predicted_seconds,
+    reservable,
+)
+from orchestrator.generation.admitted_request import AdmittedRequest
 from orchestrator.generation.event_writer import EventWriter
 from orchestrator.generation.executor import execute
 from orchestrator.generation.metrics_observer import measured_job
 from orchestrator.generation.part_inputs import ConversationMedium, InputResolver
+from orchestrator.generation.prompt import prompt_of
 from orchestrator.generation.signal_reader import JobExpected, PartRefused, SignalReader
 from orchestrator.generation.worker_errors import translate_errors, worker_stream
+from orchestrator.quota.account import Account
 from orchestrator.settings import OrchestratorSettings
 
 logger = logging.getLogger(__name__)
@@ -55,6 +66,7 @@ class Pipeline:
         manifest: Manifest,
         digest: str,
         artifacts: Artifacts,
+        account: Account,
         settings: OrchestratorSettings,
     ) -> None:
         self._request = request
@@ -63,6 +75,7 @@ class Pipeline:
         self._manifest = manifest
         self._digest = digest
         self._artifacts = artifacts
+        self._account = account
         self._settings = settings
         self._all_or_nothing = request.failure_policy is FailurePolicy.ALL_OR_NOTHING
         self._error: MotetError | None = None
@@ -92,6 +105,7 @@ class Pipeline:
 
     async def run_job(self, media_job: MediaJob, inputs: tuple[Media, ...]) -> Media:
         """Implement `JobRunner.run_job`: decode the media, store them and write the part's events."""
+        self._account.check_media(media_job.modality)
         job = self._decode_job(media_job, inputs)
         timeout = self._settings.media_job_timeout
         fields = self.log_fields.setdefault(media_job.id, {})
@@ -118,17 +132,7 @@ class Pipeline:
         embeddings = await self._encode(media)
         if len(embeddings) != len(media):
             raise FaultError(f"the encoder returned {len(embeddings)} embeddings for {len(media)} pieces of media")
-        remaining = iter(embeddings)
-        return Prompt(
-            turns=tuple(_encoded_turn(turn, remaining) for turn in request.turns),
-            ceilings=request.ceilings,
-            max_tokens=request.max_tokens,
-            temperature=request.temperature,
-            top_p=request.top_p,
-            seed=request.seed,
-            tenant=request.tenant,
-            priority=request.priority,
-        )
+        return prompt_of(request, embeddings)
 
     async def _encode(self, media: Sequence[Media]) -> Sequence[Tensor]:
         request, encoder = self._request, self._workers.encoder
@@ -145,9 +149,11 @@ class Pipeline:
         writer, model = self._writer, self._workers.language_model
         inputs = InputResolver(self._manifest.takes, self._request.takeable)
         reader = SignalReader(writer, self._request.ceilings, self._media_types(), inputs, self._settings)
+        tokens = 0
         try:
             async with worker_stream("the language model", model.generate(prompt, self._request.deadline)) as events:
                 async for event in events:
+                    tokens = _tokens_after(event, tokens)
                     for outcome in reader.read(event):
                         match outcome:
                             case MediaJob():
@@ -170,6 +176,8 @@ class Pipeline:
             reader.stop(error)
             if self._all_or_nothing:
                 self._stop_all(error)
+        finally:
+            self._account.charge_tokens(tokens)
         writer.complete_plan()
 
     async def _store(self, medium: ConversationMedium) -> None:
@@ -213,12 +221,18 @@ class Pipeline:
         decoder = self._reservations.pop(media_job.id, self._workers.decoders[job.modality])
         name = f"the decoder of {job.modality}"
         deadline = self._request.deadline.within(self._settings.media_job_timeout)
-        async with worker_stream(name, decoder.decode(job, deadline)) as events:
-            async for event in events:
-                if isinstance(event, Media):
-                    return self._checked(event, name), steps
-                self._writer.progress(media_job.id, event)
-                steps = event.total
+        taken = 0
+        try:
+            async with worker_stream(name, decoder.decode(job, deadline)) as events:
+                async for event in events:
+                    if isinstance(event, Media):
+                        return self._checked(event, name), steps
+                    self._writer.progress(media_job.id, event)
+                    steps, taken = event.total, max(taken, event.step)
+        finally:
+            # Media from the cache have no steps, and cancelled media have those that were taken.
+            seconds = predicted_seconds(self._workers.decoders[job.modality], taken)
+            self._account.charge_media(job.modality, seconds)
         raise FaultError(f"{name} ended without a result")
 
     def _checked(self, media: Media, decoder: str) -> Media:
@@ -273,15 +287,12 @@ class Pipeline:
         }
 
 
-def _encoded_turn(turn: AdmittedTurn, embeddings: Iterator[Tensor]) -> Turn:
-    """Return a turn with its media replaced by their embeddings, which are the next items of `embeddings`."""
-    parts = (
-        part
-        if isinstance(part, str)
-        else Embedding(part.modality, next(embeddings) if turn.role == "user" else NOT_ENCODED)
-        for part in turn.parts
-    )
-    return Turn(turn.role, tuple(parts))
+def _tokens_after(event: LanguageEvent, tokens: int) -> int:
+    """Return the tokens to charge after an event: the model's own count at the end, and one per event before it.
+
+    So an answer that is cancelled costs at least the tokens that it has, but not its prompt.
+    """
+    return event.input_tokens + event.output_tokens if isinstance(event, Finished) else tokens + 1
 
 
 def seed_of(seed: int, part_id: str) -> int:

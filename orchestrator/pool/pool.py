@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
 from random import Random
 from typing import Generic, Self, TypeVar
 
@@ -19,8 +18,9 @@ from orchestrator.pool.attempt import Attempt, Receiver
 from orchestrator.pool.circuit_breaker import CircuitBreaker
 from orchestrator.pool.duration_estimate import DurationEstimate
 from orchestrator.pool.hedges import Hedges
+from orchestrator.pool.member import Member
 from orchestrator.pool.queued_call import QueuedCall
-from orchestrator.pool.replica import Loads, Replica, earliest
+from orchestrator.pool.replica import Replica, earliest
 from orchestrator.settings import OrchestratorSettings
 
 Worker = TypeVar("Worker")
@@ -28,15 +28,6 @@ Item = TypeVar("Item")
 
 _NOTICE = 0.05
 """Seconds after a failure in which the pool notices that the worker is away."""
-
-
-@dataclass(frozen=True, slots=True)
-class Member(Generic[Worker]):
-    """A worker of a pool. `loads` opens the stream of its load, None is for this process. Log lines name `address`."""
-
-    worker: Worker
-    loads: Loads | None = None
-    address: str = "this process"
 
 
 class Pool(Generic[Worker]):
@@ -106,6 +97,10 @@ class Pool(Generic[Worker]):
     def waiting(self) -> float:
         """Predicted seconds of work in the queue, reservations included."""
         return self._queue.cost
+
+    def predicted_seconds(self, units: float) -> float:
+        """Return the predicted duration of `units` units of work, in seconds."""
+        return self._estimate.seconds(units)
 
     @property
     def outstanding(self) -> list[float]:

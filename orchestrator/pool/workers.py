@@ -71,6 +71,10 @@ class PooledDecoder:
         """True if a replica can be reached."""
         return self._pool.available
 
+    def predicted_seconds(self, steps: int) -> float:
+        """Return how long denoising steps are predicted to take at one replica, in seconds."""
+        return self._pool.predicted_seconds(steps)
+
     def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
         """Implement `Decoder.decode`. If another replica takes over a job, its progress starts at the first step."""
         call = self._pool.call(job.tenant, job.priority, job.steps or self._steps, patient=True)

@@ -16,7 +16,8 @@ from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel, RemoteWorker
 from motet.transport.tls.channel import ReloadingChannel
 from motet.transport.tls.reload import ReloadedCertificates
-from orchestrator.pool.pool import Member, Pool
+from orchestrator.pool.member import Member
+from orchestrator.pool.pool import Pool
 from orchestrator.pool.workers import PooledDecoder, PooledEncoder, PooledLanguageModel
 from orchestrator.settings import Addresses, OrchestratorSettings
 

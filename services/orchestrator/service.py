@@ -17,9 +17,10 @@ from motet.transport.server import Servicer
 from motet.transport.tls.certificates import PemPair, TlsFiles
 from motet.transport.tls.reload import ReloadedCertificates
 from orchestrator.orchestrator import Orchestrator
+from orchestrator.quota.limits import read_quota_classes
 from services.confinement import report_confinement
 from services.orchestrator.pools import pooled_workers
-from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
+from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer, QuotaServicer
 from services.orchestrator.settings import OrchestratorServiceSettings, addresses_of
 from services.orchestrator.uploads import Uploads
 from services.serve import ReadyService, Service, factory_of
@@ -35,11 +36,12 @@ _CONNECT_TIMEOUT = 1.0
 def orchestrator_service(options: dict[str, Any]) -> Service:
     """Return the service with settings from options and the environment. Raises `SettingsError`.
 
-    Opening the service raises `SettingsError` for a certificate that cannot be used, and for the address of a decoder
-    whose modality the bundle does not have.
+    A file of quotas is read now. Opening the service raises `SettingsError` for a certificate that cannot be used, and
+    for the address of a decoder whose modality the bundle does not have.
     """
     settings = settings_of(OrchestratorServiceSettings, options | {"decoders": addresses_of(options.get("decoders"))})
 
+    quotas = None if settings.quotas is None else read_quota_classes(settings.quotas)
     limiter = ConcurrencyLimiter()
 
     @asynccontextmanager
@@ -55,7 +57,7 @@ def orchestrator_service(options: dict[str, Any]) -> Service:
             workers = await pooled_workers(settings, manifest, stack, certificates)
             probe_as_encoder = partial(probe, preprocessing=manifest.encoder.preprocessing)
             orchestrator = await stack.enter_async_context(
-                Orchestrator(workers, manifest, factory.digest, settings, probe_as_encoder)
+                Orchestrator(workers, manifest, factory.digest, settings, probe_as_encoder, quotas)
             )
             generations = GenerationServicer(orchestrator.for_caller, settings.heartbeat)
 
@@ -72,6 +74,7 @@ def orchestrator_service(options: dict[str, Any]) -> Service:
                 generations,
                 ArtifactServicer(orchestrator.for_caller, uploads),
                 ModelServicer(orchestrator.for_caller),
+                QuotaServicer(orchestrator.for_caller),
             ]
             yield ReadyService(servicers, finish, orchestrator.interrupt, readiness)
 

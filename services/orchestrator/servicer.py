@@ -29,6 +29,8 @@ from motet.v1 import generation_service_pb2 as generation_pb
 from motet.v1 import generation_service_pb2_grpc as generation_grpc
 from motet.v1 import model_service_pb2 as model_pb
 from motet.v1 import model_service_pb2_grpc as model_grpc
+from motet.v1 import quota_service_pb2 as quota_pb
+from motet.v1 import quota_service_pb2_grpc as quota_grpc
 from orchestrator.generation_store import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
 from orchestrator.settings import HEARTBEAT
 from services.orchestrator.uploads import Uploads
@@ -209,6 +211,21 @@ class ModelServicer(_CallersServicer, model_grpc.ModelServiceServicer):
                 {"model": request.name, "supported": supported},
             )
         return model_pb.GetModelResponse(model=convert.model_to_proto(models[request.name]))
+
+
+class QuotaServicer(_CallersServicer, quota_grpc.QuotaServiceServicer):
+    """Serves the quotas of the caller's tenant."""
+
+    name = quota_pb.DESCRIPTOR.services_by_name["QuotaService"].full_name
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Register the service's methods."""
+        quota_grpc.add_QuotaServiceServicer_to_server(self, server)
+
+    async def GetQuota(self, request: quota_pb.GetQuotaRequest, context: Any) -> quota_pb.GetQuotaResponse:
+        """Return the quotas."""
+        quotas = [convert.quota_to_proto(quota) for quota in await self._motet.quotas()]
+        return quota_pb.GetQuotaResponse(quotas=quotas)
 
 
 def _uploader(context: Any) -> str:

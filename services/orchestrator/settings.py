@@ -38,6 +38,12 @@ class OrchestratorServiceSettings(AccessSettings, ServiceSettings, OrchestratorS
         default=_DEFAULT.min_rate, description="Minimum average speed of an upload, in bytes per second."
     )
 
+    quotas: Path | None = Field(
+        default=None,
+        description="YAML file of the limits of tenants, by the class of their credentials. By default, no limits.",
+        json_schema_extra=FILE,
+    )
+
     tls_ca: Path | None = Field(
         default=None,
         description="PEM file of the authorities of workers' certificates. With it, connections to workers use TLS.",

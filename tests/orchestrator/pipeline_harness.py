@@ -16,7 +16,8 @@ from motet.core.workers import Decoder, Encoder, LanguageModel, Workers
 from motet.media.decode import ProbeResult
 from motet.toys.workers import FIRST_SIGNAL, Script, Token, ToyDecoder, ToyEncoder, ToyLanguageModel
 from orchestrator.orchestrator import Orchestrator
-from orchestrator.pool.pool import Member, Pool
+from orchestrator.pool.member import Member
+from orchestrator.pool.pool import Pool
 from orchestrator.pool.workers import PooledDecoder, PooledEncoder, PooledLanguageModel
 from orchestrator.settings import OrchestratorSettings
 from tests.callers import AnonymousOrchestrator

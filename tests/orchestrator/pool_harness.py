@@ -13,7 +13,8 @@ from motet.core.errors import Reason, RetryableError
 from motet.core.media import Media
 from motet.core.workers import REPORT_INTERVAL, DecodeJob, Load, Progress
 from motet.toys.workers import InjectedFault, ToyDecoder, tensor_of
-from orchestrator.pool.pool import Member, Pool
+from orchestrator.pool.member import Member
+from orchestrator.pool.pool import Pool
 from orchestrator.pool.workers import PooledDecoder
 from orchestrator.settings import OrchestratorSettings
 from tests.waiting import run_ready_tasks

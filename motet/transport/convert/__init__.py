@@ -24,6 +24,8 @@ from motet.transport.convert.prompt import language_event_from_proto as language
 from motet.transport.convert.prompt import language_event_to_proto as language_event_to_proto
 from motet.transport.convert.prompt import prompt_from_proto as prompt_from_proto
 from motet.transport.convert.prompt import prompt_to_proto as prompt_to_proto
+from motet.transport.convert.quota import quota_from_proto as quota_from_proto
+from motet.transport.convert.quota import quota_to_proto as quota_to_proto
 from motet.transport.convert.request import request_from_proto as request_from_proto
 from motet.transport.convert.request import request_to_proto as request_to_proto
 from motet.transport.convert.tensor import tensor_from_proto as tensor_from_proto

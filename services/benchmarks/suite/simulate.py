@@ -18,7 +18,8 @@ from motet.core.errors import SettingsError
 from motet.core.service import Motet
 from motet.core.workers import Decoder, LanguageModel, Workers
 from orchestrator.orchestrator import Orchestrator
-from orchestrator.pool.pool import Member, Pool
+from orchestrator.pool.member import Member
+from orchestrator.pool.pool import Pool
 from orchestrator.pool.workers import PooledDecoder, PooledLanguageModel
 from orchestrator.settings import MAX_SECONDS, OrchestratorSettings
 from services.benchmarks.load.client_trace import ClientTrace, latencies

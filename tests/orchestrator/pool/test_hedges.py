@@ -12,7 +12,8 @@ from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.workers import Progress
 from motet.toys.workers import InjectedFault, Pause
-from orchestrator.pool.pool import Member, Pool
+from orchestrator.pool.member import Member
+from orchestrator.pool.pool import Pool
 from orchestrator.pool.workers import PooledDecoder
 from orchestrator.settings import OrchestratorSettings
 from tests.orchestrator.pool_harness import LOST, STEPS, FreezableDecoder, PoolHarness, decode_to_end, job_of, settle

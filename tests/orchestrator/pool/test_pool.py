@@ -13,7 +13,8 @@ from motet.core.errors import DeadlineError, FaultError, OverloadedError, Reason
 from motet.core.media import Media
 from motet.core.workers import REPORT_INTERVAL, Prompt, Turn
 from motet.toys.workers import InjectedFault, Pause, ToyEncoder, ToyLanguageModel, grammar_of
-from orchestrator.pool.pool import Member, Pool
+from orchestrator.pool.member import Member
+from orchestrator.pool.pool import Pool
 from orchestrator.pool.workers import PooledEncoder, PooledLanguageModel
 from orchestrator.settings import OrchestratorSettings
 from services.benchmarks.simulation.virtual_loop import run_virtually

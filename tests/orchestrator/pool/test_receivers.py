@@ -14,7 +14,8 @@ from motet.core.media import MAX_MEDIA_BYTES, Media
 from motet.core.tensors import Tensor
 from motet.core.workers import Finished, Progress, Prompt, Signal, SignalBroken, SignalStarted, TextPiece, Turn
 from motet.toys.workers import ToyLanguageModel, grammar_of, tensor_of
-from orchestrator.pool.pool import Member, Pool
+from orchestrator.pool.member import Member
+from orchestrator.pool.pool import Pool
 from orchestrator.pool.queued_call import QueuedCall
 from orchestrator.pool.receivers import DecodeReceiver, EncodeReceiver, LanguageReceiver
 from orchestrator.pool.workers import PooledLanguageModel

@@ -1,0 +1,1 @@
+"""Quotas of tenants: what one tenant may use, in units of work."""

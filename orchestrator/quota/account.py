@@ -1,0 +1,125 @@
+"""The account of one tenant: what it has used, and what it may still use."""
+
+from __future__ import annotations
+
+from motet.core import metrics
+from motet.core.errors import OverloadedError, Reason
+from motet.core.metrics import labelled
+from motet.core.service import Quota
+from orchestrator.quota.limits import QuotaLimits
+from orchestrator.quota.token_bucket import TokenBucket
+
+RUNNING, GENERATIONS, TOKENS, DECODER_SECONDS, ARTIFACT_BYTES = (
+    "running_generations",
+    "generations_per_minute",
+    "tokens_per_minute",
+    "decoder_seconds_per_minute",
+    "artifact_bytes",
+)
+"""The names of the quotas. That of decoder seconds is followed by a slash and the modality."""
+
+_RETRY_RUNNING, _MAX_RETRY = 1.0, 3600.0
+"""Seconds after which a caller should try again if too many generations run, and at most."""
+
+
+class Account:
+    """The use of one tenant, of the class `quota_class` with `limits`.
+
+    Work is refused only before it starts. Its cost is charged when it is known, also if the work is cancelled or fails.
+    Metrics count the costs of all tenants of the class together.
+    """
+
+    def __init__(self, quota_class: str, limits: QuotaLimits) -> None:
+        self._class = quota_class
+        self._limits = limits
+        self._running = 0
+        self._generations = _bucket(limits.generations_per_minute)
+        self._tokens = _bucket(limits.tokens_per_minute)
+        self._decoder_seconds = {
+            modality: TokenBucket(rate) for modality, rate in limits.decoder_seconds_per_minute.items()
+        }
+
+    @property
+    def limits(self) -> QuotaLimits:
+        """The limits of the account."""
+        return self._limits
+
+    @property
+    def idle(self) -> bool:
+        """True if the account is as good as a new one."""
+        buckets = (self._generations, self._tokens, *self._decoder_seconds.values())
+        return not self._running and all(bucket is None or bucket.amount == bucket.per_minute for bucket in buckets)
+
+    def check_generation(self) -> None:
+        """Raise `OverloadedError` with the reason QUOTA_EXCEEDED if no generation may start now."""
+        limit = self._limits.running_generations
+        if limit is not None and self._running >= limit:
+            raise self._exceeded(RUNNING, limit, _RETRY_RUNNING, "wait until one of your generations ends")
+        self._check(GENERATIONS, self._generations, 1.0)
+        self._check(TOKENS, self._tokens)
+
+    def start_generation(self) -> None:
+        """Count a generation as running, until `end_generation`."""
+        if self._generations is not None:
+            self._generations.charge(1.0)
+        self._running += 1
+
+    def end_generation(self) -> None:
+        """Count a generation as ended."""
+        self._running -= 1
+
+    def check_media(self, modality: str) -> None:
+        """Raise `OverloadedError` with the reason QUOTA_EXCEEDED if no media of the modality may be decoded now."""
+        self._check(f"{DECODER_SECONDS}/{modality}", self._decoder_seconds.get(modality))
+
+    def check_bytes(self, stored: int, size: int) -> None:
+        """Raise `OverloadedError` with the reason QUOTA_EXCEEDED if `size` bytes do not fit beside those stored."""
+        limit = self._limits.artifact_bytes
+        if limit is not None and stored + size > limit:
+            raise self._exceeded(ARTIFACT_BYTES, limit, _RETRY_RUNNING, "delete artifacts that you no longer need")
+
+    def charge_tokens(self, tokens: int) -> None:
+        """Charge tokens of the language model."""
+        labelled(metrics.CHARGED_TOKENS, self._class).inc(tokens)
+        if self._tokens is not None:
+            self._tokens.charge(tokens)
+
+    def charge_media(self, modality: str, seconds: float) -> None:
+        """Charge predicted seconds of a decoder."""
+        labelled(metrics.CHARGED_DECODER_SECONDS, self._class, modality).inc(seconds)
+        if (bucket := self._decoder_seconds.get(modality)) is not None:
+            bucket.charge(seconds)
+
+    def quotas(self, stored: int) -> list[Quota]:
+        """Return the quotas that have a limit. `stored` are the bytes of the tenant's artifacts."""
+        limits, quotas = self._limits, []
+        if limits.running_generations is not None:
+            quotas.append(Quota(RUNNING, limits.running_generations, limits.running_generations - self._running))
+        for name, bucket in (
+            (GENERATIONS, self._generations),
+            (TOKENS, self._tokens),
+            *((f"{DECODER_SECONDS}/{modality}", bucket) for modality, bucket in self._decoder_seconds.items()),
+        ):
+            if bucket is not None:
+                quotas.append(Quota(name, bucket.per_minute, bucket.amount))
+        if limits.artifact_bytes is not None:
+            quotas.append(Quota(ARTIFACT_BYTES, limits.artifact_bytes, limits.artifact_bytes - stored))
+        return quotas
+
+    def _check(self, name: str, bucket: TokenBucket | None, cost: float = 0.0) -> None:
+        if bucket is not None and (seconds := bucket.wait(cost)) > 0:
+            raise self._exceeded(name, bucket.per_minute, seconds, f"try again in {seconds:.1f} s")
+
+    def _exceeded(self, name: str, limit: float, retry_after: float, advice: str) -> OverloadedError:
+        quota = name.partition("/")[0]
+        labelled(metrics.QUOTA_REFUSED, self._class, quota).inc()
+        return OverloadedError(
+            f"the quota {name} of {limit:g} is used up; {advice}",
+            Reason.QUOTA_EXCEEDED,
+            {"quota": name, "limit": f"{limit:g}"},
+            retry_after=min(_MAX_RETRY, retry_after),
+        )
+
+
+def _bucket(rate: float | None) -> TokenBucket | None:
+    return None if rate is None else TokenBucket(rate)

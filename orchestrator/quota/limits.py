@@ -1,0 +1,57 @@
+"""The limits of a tenant, which the operator writes into a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from motet.core.errors import BundleError, SettingsError
+from motet.core.files.strict_yaml import read_yaml
+
+DEFAULT_CLASS = "default"
+"""The class of callers whose credentials name none."""
+
+Rate = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
+ClassName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+
+
+class QuotaLimits(BaseModel):
+    """The limits of each tenant of a class. None and a modality that is absent have no limit.
+
+    A rate is per minute, and a tenant that used nothing may use the amount of one minute at once.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    running_generations: Annotated[int, Field(ge=1)] | None = None
+    generations_per_minute: Rate | None = None
+    tokens_per_minute: Rate | None = None
+    """Tokens of prompts and answers."""
+    decoder_seconds_per_minute: dict[str, Rate] = {}
+    """Predicted seconds of denoising, by modality."""
+    artifact_bytes: Annotated[int, Field(ge=1)] | None = None
+    """Bytes of uploads and results that are kept."""
+
+
+UNLIMITED = QuotaLimits()
+
+QuotaClasses = Mapping[str, QuotaLimits]
+"""Limits by the name of the class."""
+
+_CLASSES: TypeAdapter[dict[str, QuotaLimits]] = TypeAdapter(dict[ClassName, QuotaLimits])
+
+
+def read_quota_classes(path: Path) -> QuotaClasses:
+    """Return the classes of a YAML file. Raises `SettingsError`, which names the wrong entry."""
+    try:
+        _, value = read_yaml(path, f"the file of the quotas, {path.name},")
+        return _CLASSES.validate_python(value)
+    except BundleError as error:
+        raise SettingsError(error.message) from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the document"
+        raise SettingsError(f"{path.name}: {place} is wrong: {first['msg']}") from None

@@ -1,0 +1,147 @@
+"""The account of a tenant, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from prometheus_client import REGISTRY
+
+from motet.core.caller import ANONYMOUS, Caller, Role
+from motet.core.errors import OverloadedError, Reason
+from orchestrator.quota.account import Account
+from orchestrator.quota.accounts import Accounts
+from orchestrator.quota.limits import UNLIMITED, QuotaLimits
+from orchestrator.quota.token_bucket import TokenBucket
+from tests.waiting import in_virtual_time
+
+
+def caller(tenant: str, quota_class: str = "") -> Caller:
+    return Caller(tenant, frozenset({Role.GENERATE}), quota_class=quota_class)
+
+
+def refused(check: object) -> OverloadedError:
+    with pytest.raises(OverloadedError) as failure:
+        check()  # type: ignore[operator]
+    assert failure.value.reason is Reason.QUOTA_EXCEEDED
+    return failure.value
+
+
+@in_virtual_time
+async def test_a_bucket_refills_at_its_rate_up_to_the_amount_of_a_minute() -> None:
+    bucket = TokenBucket(60)
+    bucket.charge(90)
+    assert bucket.amount == pytest.approx(-30)
+    await asyncio.sleep(45)
+    assert bucket.amount == pytest.approx(15)
+    await asyncio.sleep(1000)
+    assert bucket.amount == 60
+
+
+@in_virtual_time
+async def test_after_the_wait_of_an_empty_bucket_there_is_an_amount() -> None:
+    bucket = TokenBucket(60)
+    for cost in (0.0, 1.0, 30.0):
+        bucket.charge(200)
+        await asyncio.sleep(bucket.wait(cost))
+        assert bucket.wait(cost) == 0.0
+        assert bucket.amount >= cost
+
+
+@in_virtual_time
+async def test_a_rate_of_generations_is_refused_with_the_time_until_the_next_one_may_start() -> None:
+    account = Account("small", QuotaLimits(generations_per_minute=2))
+    for _ in range(2):
+        account.check_generation()
+        account.start_generation()
+        account.end_generation()
+
+    error = refused(account.check_generation)
+    assert error.metadata == {"quota": "generations_per_minute", "limit": "2"}
+    assert error.retry_after == pytest.approx(30, abs=0.1)
+    await asyncio.sleep(error.retry_after)
+    account.check_generation()
+
+
+@in_virtual_time
+async def test_running_generations_are_limited_until_one_ends() -> None:
+    account = Account("small", QuotaLimits(running_generations=1))
+    account.check_generation()
+    account.start_generation()
+
+    assert refused(account.check_generation).metadata["quota"] == "running_generations"
+    account.end_generation()
+    account.check_generation()
+
+
+@in_virtual_time
+async def test_tokens_that_were_used_beyond_the_limit_are_a_debt() -> None:
+    account = Account("small", QuotaLimits(tokens_per_minute=100))
+    account.check_generation()
+    account.charge_tokens(350)
+
+    error = refused(account.check_generation)
+    assert error.retry_after == pytest.approx(150, abs=0.1)
+
+
+@in_virtual_time
+async def test_decoder_seconds_are_counted_for_each_modality_alone() -> None:
+    account = Account("small", QuotaLimits(decoder_seconds_per_minute={"image": 10}))
+    account.charge_media("image", 11)
+    account.charge_media("audio", 1000)
+
+    assert refused(lambda: account.check_media("image")).metadata["quota"] == "decoder_seconds_per_minute/image"
+    account.check_media("audio")
+    account.check_generation()
+
+
+@in_virtual_time
+async def test_bytes_beyond_the_limit_are_refused() -> None:
+    account = Account("small", QuotaLimits(artifact_bytes=100))
+    account.check_bytes(40, 60)
+    assert refused(lambda: account.check_bytes(41, 60)).metadata["quota"] == "artifact_bytes"
+
+
+@in_virtual_time
+async def test_the_quotas_show_what_is_left() -> None:
+    limits = QuotaLimits(
+        running_generations=3, tokens_per_minute=100, decoder_seconds_per_minute={"image": 5}, artifact_bytes=1000
+    )
+    account = Account("small", limits)
+    account.start_generation()
+    account.charge_tokens(30)
+
+    assert {quota.name: quota.remaining for quota in account.quotas(250)} == {
+        "running_generations": 2,
+        "tokens_per_minute": pytest.approx(70),
+        "decoder_seconds_per_minute/image": pytest.approx(5),
+        "artifact_bytes": 750,
+    }
+    assert Account("free", UNLIMITED).quotas(250) == []
+
+
+@in_virtual_time
+async def test_each_tenant_has_its_own_account_with_the_limits_of_its_class() -> None:
+    accounts = Accounts({"default": QuotaLimits(running_generations=1), "large": QuotaLimits(running_generations=9)})
+
+    assert accounts.of(caller("a")) is accounts.of(caller("a"))
+    assert accounts.of(caller("a")) is not accounts.of(caller("b"))
+    assert accounts.of(caller("c", "large")).limits.running_generations == 9
+    assert accounts.of(caller("d", "unknown")).limits.running_generations == 1
+    assert Accounts({}).of(ANONYMOUS).limits == UNLIMITED
+
+
+@in_virtual_time
+async def test_refusals_and_costs_are_counted_by_class_and_never_by_tenant() -> None:
+    accounts = Accounts({"metered": QuotaLimits(running_generations=1)})
+    account = accounts.of(caller("velvet-canary", "metered"))
+    account.start_generation()
+    refused(account.check_generation)
+    account.charge_tokens(7)
+    account.charge_media("image", 1.5)
+
+    labels = {"quota_class": "metered"}
+    assert REGISTRY.get_sample_value("motet_quota_refused_total", labels | {"quota": "running_generations"}) == 1
+    assert REGISTRY.get_sample_value("motet_quota_tokens_total", labels) == 7
+    assert REGISTRY.get_sample_value("motet_quota_decoder_seconds_total", labels | {"modality": "image"}) == 1.5
+    assert "velvet-canary" not in str(list(REGISTRY.collect()))

@@ -1,0 +1,47 @@
+"""The operator's file of quotas."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from motet.core.errors import SettingsError
+from orchestrator.quota.limits import QuotaLimits, read_quota_classes
+
+
+def test_a_file_has_limits_by_class(tmp_path: Path) -> None:
+    file = tmp_path / "quotas.yaml"
+    file.write_text("default:\n  running_generations: 4\nlarge:\n  decoder_seconds_per_minute: {image: 60}\n")
+
+    assert read_quota_classes(file) == {
+        "default": QuotaLimits(running_generations=4),
+        "large": QuotaLimits(decoder_seconds_per_minute={"image": 60}),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("default: {running_generations: 0}", "default.running_generations is wrong"),
+        ("default: {tokens_per_minute: -1}", "default.tokens_per_minute is wrong"),
+        ("default: {tokens_per_minute: .inf}", "default.tokens_per_minute is wrong"),
+        ("default: {requests: 1}", "default.requests is wrong"),
+        ("default: {decoder_seconds_per_minute: {image: 0}}", "default.decoder_seconds_per_minute.image is wrong"),
+        ("Large Class: {}", "Large Class.* is wrong"),
+        ("[1]", "the document is wrong"),
+        ("a: &x {}\nb: *x", "instead of an alias"),
+        ("a: {", "correct line"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_the_place(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "quotas.yaml"
+    file.write_text(text)
+
+    with pytest.raises(SettingsError, match=message):
+        read_quota_classes(file)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"quotas\.yaml"):
+        read_quota_classes(tmp_path / "quotas.yaml")
