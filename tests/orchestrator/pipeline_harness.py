@@ -19,6 +19,7 @@ from orchestrator.orchestrator import Orchestrator
 from orchestrator.pool.member import Member
 from orchestrator.pool.pool import Pool
 from orchestrator.pool.workers import PooledDecoder, PooledEncoder, PooledLanguageModel
+from orchestrator.quota.limits import QuotaClasses
 from orchestrator.settings import OrchestratorSettings
 from tests.callers import AnonymousOrchestrator
 from tests.orchestrator.event_grammar import check_events
@@ -95,6 +96,7 @@ def orchestrator_of(
     workers: Workers | None = None,
     pooled: bool = True,
     manifest: Manifest = MANIFEST,
+    quotas: QuotaClasses | None = None,
     **settings: Any,
 ) -> AnonymousOrchestrator:
     """Return an orchestrator over toys. Each toy is behind a pool of one replica, unless `pooled` is false.
@@ -105,7 +107,7 @@ def orchestrator_of(
     model = script if hasattr(script, "generate") else ToyLanguageModel(manifest.grammar, script)  # type: ignore[arg-type]
     toys = Workers(encoder or ToyEncoder(), model, decoders or toy_decoders())  # type: ignore[arg-type]
     workers = workers or (pools_of(toys, options, manifest) if pooled else toys)
-    return AnonymousOrchestrator(workers, manifest, DIGEST, options, probe)
+    return AnonymousOrchestrator(workers, manifest, DIGEST, options, probe, quotas)
 
 
 def pools_of(workers: Workers, settings: OrchestratorSettings, manifest: Manifest = MANIFEST) -> Workers:

@@ -1,0 +1,152 @@
+"""Quotas of tenants in the orchestrator: work is refused before it starts, and its cost is always counted."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from motet.core.caller import Caller, Role
+from motet.core.errors import MotetError, OverloadedError, Reason
+from motet.core.events import PartFailed, PartProgress, State
+from motet.core.media import Media
+from motet.core.service import Motet
+from motet.toys.workers import InjectedFault, Pause, ToyDecoder
+from orchestrator.quota.limits import QuotaLimits
+from tests.callers import AnonymousOrchestrator
+from tests.orchestrator.pipeline_harness import (
+    orchestrator_of,
+    payloads_of,
+    record_of,
+    request_of,
+    run_generation,
+    script_of,
+    signal_run,
+    text_of,
+    toy_decoders,
+    wait_idle,
+)
+from tests.waiting import in_virtual_time
+
+SCRIPT = script_of("An a: ", signal_run("a"), " and a b: ", signal_run("b"), ".")
+
+
+def orchestrator(decoder: ToyDecoder | None = None, script: Any = SCRIPT, **limits: Any) -> AnonymousOrchestrator:
+    decoders = toy_decoders(a=decoder) if decoder else None
+    return orchestrator_of(script, decoders, quotas={"default": QuotaLimits(**limits)})
+
+
+def as_tenant(motet: AnonymousOrchestrator, tenant: str) -> Motet:
+    return motet.for_caller(Caller(tenant, frozenset(Role)))
+
+
+async def remaining(motet: Motet) -> dict[str, float]:
+    return {quota.name: quota.remaining for quota in await motet.quotas()}
+
+
+async def refusal(motet: Motet) -> MotetError:
+    with pytest.raises(OverloadedError) as failure:
+        await run_generation(motet)
+    return failure.value
+
+
+@in_virtual_time
+async def test_a_tenant_whose_tokens_are_used_up_is_refused_and_others_are_not() -> None:
+    async with orchestrator(tokens_per_minute=1) as motet:
+        greedy, modest = as_tenant(motet, "greedy"), as_tenant(motet, "modest")
+        await run_generation(greedy)
+
+        error = await refusal(greedy)
+        assert (error.reason, error.metadata["quota"]) == (Reason.QUOTA_EXCEEDED, "tokens_per_minute")
+        assert record_of(await run_generation(modest)).state is State.SUCCEEDED
+
+        await asyncio.sleep(error.retry_after)  # type: ignore[attr-defined]
+        assert record_of(await run_generation(greedy)).state is State.SUCCEEDED
+
+
+@in_virtual_time
+async def test_concurrent_requests_cannot_exceed_the_number_of_running_generations() -> None:
+    async with orchestrator(ToyDecoder("a", delay=1), running_generations=2) as motet:
+        tenant = as_tenant(motet, "t")
+        results = await asyncio.gather(*(run_generation(tenant) for _ in range(5)), return_exceptions=True)
+        await wait_idle(motet)
+
+        refused = [result for result in results if isinstance(result, OverloadedError)]
+        assert len(refused) == 3
+        assert {error.metadata["quota"] for error in refused} == {"running_generations"}
+        assert (await remaining(tenant))["running_generations"] == 2
+
+
+@in_virtual_time
+async def test_media_beyond_the_decoder_seconds_fail_with_the_quota_and_the_rest_of_the_answer_arrives() -> None:
+    async with orchestrator(ToyDecoder("a", delay=0.1), decoder_seconds_per_minute={"a": 0.001}) as motet:
+        await run_generation(motet)
+        events = await run_generation(motet, request_of(seed=8))
+
+        (failed,) = payloads_of(events, PartFailed)
+        assert failed.error.reason is Reason.QUOTA_EXCEEDED
+        assert failed.error.metadata["quota"] == "decoder_seconds_per_minute/a"
+        assert failed.retryable
+        assert record_of(events).state is State.PARTIAL
+        assert text_of(events) == "An a:  and a b: ."
+
+
+@in_virtual_time
+async def test_cancelled_work_costs_the_steps_and_the_tokens_that_were_taken() -> None:
+    limits = {"decoder_seconds_per_minute": {"a": 1000.0}, "tokens_per_minute": 1000.0}
+    decoder = ToyDecoder("a", steps=10, fault=InjectedFault(Pause(), after=4))
+    async with orchestrator(decoder, **limits) as motet:
+        async with aclosing(motet.generate(request_of())) as events:
+            async for event in events:
+                if isinstance(event.payload, PartProgress) and event.payload.step == 4:
+                    break
+        await wait_idle(motet)
+        left = await remaining(motet)
+
+        assert left["decoder_seconds_per_minute/a"] < 1000
+        assert left["tokens_per_minute"] < 1000
+
+
+@in_virtual_time
+async def test_media_from_the_cache_cost_nothing() -> None:
+    async with orchestrator(ToyDecoder("a", delay=0.1), decoder_seconds_per_minute={"a": 1000.0}) as motet:
+        await run_generation(motet)
+        first = (await remaining(motet))["decoder_seconds_per_minute/a"]
+        await run_generation(motet)
+
+        assert first < 1000
+        assert (await remaining(motet))["decoder_seconds_per_minute/a"] >= first
+
+
+@in_virtual_time
+async def test_uploads_beyond_the_stored_bytes_are_refused_until_one_is_deleted() -> None:
+    async with orchestrator(artifact_bytes=100) as motet:
+        tenant, other = as_tenant(motet, "t"), as_tenant(motet, "other")
+        artifact = await tenant.upload(Media("x/a", bytes(60)))
+        with pytest.raises(OverloadedError) as failure:
+            await tenant.upload(Media("x/a", bytes(41)))
+
+        assert failure.value.metadata["quota"] == "artifact_bytes"
+        assert await other.upload(Media("x/a", bytes(100)))
+        await tenant.delete(artifact.name)
+        assert (await remaining(tenant))["artifact_bytes"] == 100
+        assert await tenant.upload(Media("x/a", bytes(100)))
+
+
+@in_virtual_time
+async def test_a_repeated_request_follows_its_generation_although_the_quota_is_used_up() -> None:
+    request = request_of(request_id="3f2504e0-4f89-41d3-9a0c-0305e82c3301")
+    async with orchestrator(generations_per_minute=1) as motet:
+        first = await run_generation(motet, request)
+        again = await run_generation(motet, request)
+
+        assert record_of(again).name == record_of(first).name
+        assert (await refusal(motet)).reason is Reason.QUOTA_EXCEEDED
+
+
+@in_virtual_time
+async def test_without_a_file_of_quotas_nothing_is_limited() -> None:
+    async with orchestrator_of(SCRIPT) as motet:
+        assert await motet.quotas() == []
