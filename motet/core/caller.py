@@ -8,6 +8,9 @@ from enum import StrEnum
 from motet.core.events import TEXT
 from motet.core.request import PRIORITIES
 
+QUOTA_CLASS = r"^([a-z0-9][a-z0-9-]{0,31})?$"
+"""Pattern of the name of a quota class. The empty name is the default class."""
+
 MAX_TENANT_LENGTH = 64
 """Maximum number of characters in a tenant's name."""
 

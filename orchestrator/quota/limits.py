@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from motet.core.caller import QUOTA_CLASS
 from motet.core.errors import BundleError, SettingsError
 from motet.core.files.strict_yaml import read_yaml
 
@@ -15,7 +16,7 @@ DEFAULT_CLASS = "default"
 """The class of callers whose credentials name none."""
 
 Rate = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
-ClassName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+ClassName = Annotated[str, Field(pattern=QUOTA_CLASS, min_length=1)]
 
 
 class QuotaLimits(BaseModel):

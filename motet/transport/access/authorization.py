@@ -11,6 +11,7 @@ from motet.core.errors import AccessError, FaultError, Reason
 _GENERATIONS = "/motet.v1.GenerationService"
 _ARTIFACTS = "/motet.v1.ArtifactService"
 _MODELS = "/motet.v1.ModelService"
+_QUOTAS = "/motet.v1.QuotaService"
 _ENCODER = "/motet.internal.v1.EncoderService"
 _LANGUAGE_MODEL = "/motet.internal.v1.LanguageModelService"
 _DECODER = "/motet.internal.v1.DecoderService"
@@ -38,6 +39,7 @@ ROLES: Mapping[str, frozenset[Role]] = {
     f"{_ARTIFACTS}/DeleteArtifact": _GENERATE,
     f"{_MODELS}/ListModels": _ANY,
     f"{_MODELS}/GetModel": _ANY,
+    f"{_QUOTAS}/GetQuota": _ANY,
     f"{_ENCODER}/Encode": _ORCHESTRATOR,
     f"{_LANGUAGE_MODEL}/Generate": _ORCHESTRATOR,
     f"{_DECODER}/Decode": _ORCHESTRATOR,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from motet.core.caller import Caller, Role, check_tenant
+from motet.core.caller import QUOTA_CLASS, Caller, Role, check_tenant
 from motet.core.errors import SettingsError
 from motet.core.request import PRIORITIES
 from motet.transport.access.api_key import KEY_ID
@@ -34,6 +34,7 @@ class KeyRecord(BaseModel):
     models: frozenset[str] | None = None
     modalities: frozenset[str] | None = None
     max_priority: Annotated[int, Field(ge=PRIORITIES[0], le=PRIORITIES[-1])] = PRIORITIES[-1]
+    quota_class: Annotated[str, Field(pattern=QUOTA_CLASS)] = ""
     create_time: AwareDatetime
     expire_time: AwareDatetime | None = None
     revoke_time: AwareDatetime | None = None
@@ -52,6 +53,7 @@ class KeyRecord(BaseModel):
             self.max_priority,
             self.expire_time.timestamp() if self.expire_time else None,
             f"key {self.id}",
+            self.quota_class,
         )
 
 

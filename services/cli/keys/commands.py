@@ -56,6 +56,9 @@ def create(
     max_priority: Annotated[
         int, typer.Option(min=PRIORITIES[0], max=PRIORITIES[-1], help="Highest priority. Higher ones are lowered.")
     ] = PRIORITIES[-1],
+    quota_class: Annotated[
+        str, typer.Option(metavar="NAME", help="Class of the tenant's quotas, see --quotas of the orchestrator.")
+    ] = "",
 ) -> None:
     """Create a key and print it. It is shown only once: the file has its digest."""
     lifetime = duration_of(expires)
@@ -73,6 +76,7 @@ def create(
             models=model or None,
             modalities=modality or None,
             max_priority=max_priority,
+            quota_class=quota_class,
             create_time=now,
             expire_time=now + lifetime if lifetime else None,
         )
@@ -124,6 +128,7 @@ def _line_of(record: KeyRecord) -> str:
         f"models {', '.join(sorted(record.models))}" if record.models is not None else "",
         f"media {', '.join(sorted(record.modalities))}" if record.modalities is not None else "",
         f"priority up to {record.max_priority}" if record.max_priority < PRIORITIES[-1] else "",
+        f"quota class {record.quota_class}" if record.quota_class else "",
     ]
     words = [record.id, record.tenant, "+".join(sorted(record.roles)), _state_of(record), *filter(None, limits)]
     return "  ".join(words)

@@ -24,13 +24,13 @@ def test_a_created_key_is_printed_once_and_has_its_permissions(tmp_path: Path) -
     file = tmp_path / "keys"
     options = ("--tenant", "acme", "--role", "read", "--expires", "30d", "--model", "nano", "--modality", "a")
 
-    result = keys(file, "create", *options, "--max-priority", "0")
+    result = keys(file, "create", *options, "--max-priority", "0", "--quota-class", "batch")
 
     key = result.stdout.strip()
     caller = ApiKeys(lambda: read_records(file)).caller_of(key)
     record = read_records(file)[key_id_of(key) or ""]
     assert (caller.tenant, caller.roles, caller.models, caller.modalities) == ("acme", {"read"}, {"nano"}, {"a"})
-    assert caller.max_priority == 0
+    assert (caller.max_priority, caller.quota_class) == (0, "batch")
     assert record.expire_time is not None
     assert (record.expire_time - record.create_time).days == 30
     assert key not in result.stderr + file.read_text() + keys(file, "list").stdout
