@@ -29,6 +29,7 @@ from motet import (
 from motet.core.request import DecoderOptions
 from motet.transport.server import Server
 from services.orchestrator.servicer import ModelServicer
+from tests.callers import for_anyone
 from tests.scripted_motet import NAME, PICTURE, ScriptedMotet, artifact_of, done, media_part, serving, text_part
 from tests.waiting import until
 
@@ -283,7 +284,7 @@ async def test_metadata_is_sent_with_a_call() -> None:
             return await super().ListModels(request, context)
 
     async with (
-        Server([Recorder(ScriptedMotet())], address="127.0.0.1:0") as server,
+        Server([Recorder(for_anyone(ScriptedMotet()))], address="127.0.0.1:0") as server,
         Client(server.address, metadata={"authorization": "Bearer x"}) as client,
     ):
         await client.models()

@@ -22,6 +22,8 @@ from orchestrator.generation.event_writer import EventWriter
 from orchestrator.generation.part_inputs import ConversationMedium
 from orchestrator.generation.pipeline import Pipeline
 from orchestrator.generation.task import GenerationTask
+from orchestrator.quota.account import Account
+from orchestrator.quota.limits import UNLIMITED
 from orchestrator.settings import OrchestratorSettings
 from tests.orchestrator.edges import EDGES, TAKES
 from tests.orchestrator.event_grammar import check_events
@@ -106,6 +108,7 @@ class RandomRun:
             manifest=EDGES,
             digest="",
             artifacts=self.store,
+            account=Account("default", UNLIMITED),
             settings=SETTINGS,
         )
         task = GenerationTask("tenant", GenerationRequest(()), 0, self.writer, self.log, pipeline, lambda task: None)

@@ -33,7 +33,7 @@ from services.capacity_servicer import CapacityServicer
 from services.decoder.servicer import DecoderServicer
 from services.encoder.servicer import EncoderServicer
 from services.llm.servicer import LanguageModelServicer
-from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
+from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer, QuotaServicer
 from tests.orchestrator.pipeline_harness import orchestrator_of
 from tests.transport.access.keys import KeyRing, bearer
 
@@ -96,7 +96,8 @@ async def everything() -> AsyncIterator[Everything]:
     keys, limiter = KeyRing(), ConcurrencyLimiter(1, 0)
     limiter.close()
     orchestrator = orchestrator_of()
-    public = [servicer(orchestrator.for_caller) for servicer in (GenerationServicer, ArtifactServicer, ModelServicer)]
+    kinds = (GenerationServicer, ArtifactServicer, ModelServicer, QuotaServicer)
+    public = [servicer(orchestrator.for_caller) for servicer in kinds]
     workers = [EncoderServicer(ToyEncoder()), LanguageModelServicer(orchestrator), DecoderServicer(ToyDecoder())]
     servicers: list[Any] = [*public, *workers, CapacityServicer(limiter)]
     async with AsyncExitStack() as stack:
@@ -195,7 +196,8 @@ async def test_refused_credentials_look_alike_to_the_caller_and_not_to_the_opera
     errors = []
     for token in tokens.values():
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await everything.channel.unary_unary(path)(b"", metadata=bearer(token))
+            metadata = (*bearer(token), ("x-request-id", "the-same"))
+            await everything.channel.unary_unary(path)(b"", metadata=metadata)
         errors.append((caught.value.code(), caught.value.details(), caught.value.trailing_metadata()))
 
     assert all(error == errors[0] for error in errors)
