@@ -28,7 +28,7 @@ from motet.transport.channel import open_channel
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.server import Server
 from motet.transport.status import error_from_rpc
-from motet.v1 import artifact_service_pb2, generation_service_pb2, model_service_pb2
+from motet.v1 import artifact_service_pb2, generation_service_pb2, model_service_pb2, quota_service_pb2
 from services.capacity_servicer import CapacityServicer
 from services.decoder.servicer import DecoderServicer
 from services.encoder.servicer import EncoderServicer
@@ -44,6 +44,7 @@ MODULES = (
     generation_service_pb2,
     artifact_service_pb2,
     model_service_pb2,
+    quota_service_pb2,
     encoder_service_pb2,
     language_model_service_pb2,
     decoder_service_pb2,
@@ -195,8 +196,8 @@ async def test_refused_credentials_look_alike_to_the_caller_and_not_to_the_opera
 
     errors = []
     for token in tokens.values():
+        metadata = (*bearer(token), ("x-request-id", "the-same"))
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            metadata = (*bearer(token), ("x-request-id", "the-same"))
             await everything.channel.unary_unary(path)(b"", metadata=metadata)
         errors.append((caught.value.code(), caught.value.details(), caught.value.trailing_metadata()))
 
