@@ -14,7 +14,7 @@ from motet.training.nano.recipes import earlier_edition
 from motet.training.nano.recipes.alignment import load_alignment_model
 from motet.training.nano.recipes.alignment_model import RUN_LENGTHS, nano_projections
 from motet.training.nano.recipes.earlier_edition import MANIFEST_TEMPLATE, load_edition
-from motet.training.nano.recipes.fifth_edition import steps
+from motet.training.nano.recipes.fifth_edition import only_needed, steps
 from motet.training.pipeline import TrainingPipeline
 
 NANO = Path("bundles/nano")
@@ -74,8 +74,10 @@ def test_the_start_copies_the_bundle_once(tmp_path: Path) -> None:
     assert weights["analysis.weight"].dtype == torch.float32
 
 
-def test_the_stages_are_a_valid_pipeline_whose_trainings_fit_in_two_hours_and_a_half(tmp_path: Path) -> None:
-    listed = steps(tmp_path, NANO)
+def test_the_stages_are_a_valid_pipeline_whose_trainings_each_fit_in_two_hours_and_a_half_on_two_cores(
+    tmp_path: Path,
+) -> None:
+    listed = steps(tmp_path, NANO, threads=2)
     TrainingPipeline(listed, tmp_path)
     minutes = {
         step.name: float(step.command[step.command.index("--minutes") + 1])
@@ -83,6 +85,18 @@ def test_the_stages_are_a_valid_pipeline_whose_trainings_fit_in_two_hours_and_a_
         if "--minutes" in step.command
     }
 
-    assert minutes.pop("clip-denoiser") <= 150
-    assert sum(minutes.values()) <= 150
+    assert minutes.pop("clip-denoiser") <= 2 * 150
+    assert sum(minutes.values()) <= 2 * 150
     assert listed[-1].name == "evaluation"
+
+
+def test_one_training_runs_without_the_stages_that_need_the_other_one(tmp_path: Path) -> None:
+    listed = steps(tmp_path, NANO)
+
+    assert [step.name for step in only_needed(listed, "clip-denoiser")] == ["start", "clip-denoiser", "export"]
+    names = [step.name for step in only_needed(listed, "language-model")]
+    assert names[:2] == ["start", "language-model"]
+    assert {name.partition("-")[0] for name in names[2:]} == {"projection"}
+    assert only_needed(listed, "") == listed
+    with pytest.raises(ValueError, match="language-model, clip-denoiser"):
+        only_needed(listed, "encoder")
