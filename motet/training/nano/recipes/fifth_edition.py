@@ -101,8 +101,10 @@ def main(
         print("\n".join(pipeline.status()))
         return
     if background:
-        options = (*("--build", str(build), "--source", str(source), "--share", str(share)),)
-        options += ("--threads", str(threads), "--only", only)
+        options = (
+            *("--build", str(build), "--source", str(source), "--share", str(share)),
+            *("--threads", str(threads), "--only", only),
+        )
         process = run_in_background(python_module(f"{_RECIPES}.fifth_edition", *options), build / "stages" / "all.log")
         print(f"process {process} trains; add --status to the command to see its state")
         return
