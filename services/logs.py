@@ -82,7 +82,7 @@ class JsonLines(logging.Formatter):
             "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(),
         }
         line |= {name: value for name, value in vars(record).items() if name not in _NO_EXTRAS}
-        if record.exc_info:
+        if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = _TRACEBACKS(record.exc_info)
         return json.dumps(line, default=repr)
 
