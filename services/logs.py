@@ -43,10 +43,12 @@ class LineWriter(logging.Handler):
         self._service = service
         self._waiting: queue.Queue[logging.LogRecord | None] = queue.Queue(max_waiting)
         self._thread = threading.Thread(target=self._write, name="log-lines", daemon=True)
-        self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue a line."""
+        """Queue a line. The caller holds the handler's lock."""
+        if self._thread.ident is None:
+            # A thread inherits the niceness, which a service sets after it configured its logs.
+            self._thread.start()
         # The id is known only in the caller's context.
         if request_id := current_request_id():
             record.request_id = request_id
@@ -59,6 +61,8 @@ class LineWriter(logging.Handler):
 
     def flush_waiting(self) -> None:
         """Write the waiting lines, if this takes at most a second, and end."""
+        if self._thread.ident is None:
+            return
         try:
             self._waiting.put(None, timeout=_FLUSH_TIMEOUT)
         except queue.Full:

@@ -91,7 +91,8 @@ async def test_an_unusable_folder_cancels_the_request(motet: Motet, tmp_path: Pa
     with pytest.raises(RequestError, match="choose another folder"):
         await deliver(motet, request_for(), OutputFolder(tmp_path / "out"), PlainScreen(tmp_path))
 
-    assert motet.running == 0  # type: ignore[attr-defined]
+    records, _ = await motet.generations()
+    assert [record.state for record in records] == [State.CANCELLED]
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.02, 0.1, 0.2])

@@ -151,7 +151,7 @@ async def test_a_killed_decoder_leaves_lines_that_name_the_replica_and_the_reque
         _, errors = interrupt(up)
 
     lines = [json.loads(line) for line in errors.splitlines() if line.startswith("{")]
-    replica = f"image at {table['decoder image'][0]}"
+    replica = f"image at {table['image decoder'][0]}"
     assert any(line["event"] == "a replica cannot be reached" and line["replica"] == replica for line in lines)
     ended = [line for line in lines if line["event"] == "a generation ended"]
     assert len({line["request_id"] for line in ended}) == 2
