@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
-from uuid import uuid4
 
 import grpc
 
 from motet.client.credentials import AUTHORIZATION, key_metadata
 from motet.core.errors import RequestError, SettingsError
+from motet.core.logs.request_id import checked_request_id
 from motet.transport.channel import check_process, checked_address, open_channel
 from motet.transport.client_call import (
     REQUEST_ID_KEY,
@@ -84,7 +84,8 @@ class Connection:
         """Return the id of a request, which is its own one or a new one, and the metadata of its call."""
         if self._request_id:
             return self._request_id, self._metadata
-        request_id = getattr(request, "request_id", "") or str(uuid4())
+        # An id that metadata cannot hold is an error of the server's validation.
+        request_id = checked_request_id(getattr(request, "request_id", ""))
         return request_id, (*self._metadata, (REQUEST_ID_KEY, request_id))
 
     async def close(self) -> None:
