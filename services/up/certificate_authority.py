@@ -34,7 +34,11 @@ class CertificateAuthority:
         self.certificate = folder / "ca.pem"
         constraints = x509.BasicConstraints(ca=True, path_length=0)
         builder = _builder(self._name, self._name, self._key.public_key(), _now() - _CLOCK_SKEW, _now() + _LIFETIME)
-        signed = builder.add_extension(constraints, critical=True).sign(self._key, hashes.SHA256())
+        signed = (
+            builder.add_extension(constraints, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
         _write(self.certificate, signed.public_bytes(serialization.Encoding.PEM), 0o644)
 
     def issue(
@@ -65,6 +69,8 @@ class CertificateAuthority:
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(usages, critical=False)
+            # It tells two authorities of one name apart, while both are trusted.
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         pair = PemPair(self._folder / f"{name}.pem", self._folder / f"{name}.key")
