@@ -31,18 +31,13 @@ class Account:
 
     def __init__(self, quota_class: str, limits: QuotaLimits) -> None:
         self._class = quota_class
-        self._limits = limits
+        self.limits = limits
         self._running = 0
         self._generations = _bucket(limits.generations_per_minute)
         self._tokens = _bucket(limits.tokens_per_minute)
         self._decoder_seconds = {
             modality: TokenBucket(rate) for modality, rate in limits.decoder_seconds_per_minute.items()
         }
-
-    @property
-    def limits(self) -> QuotaLimits:
-        """The limits of the account."""
-        return self._limits
 
     @property
     def idle(self) -> bool:
@@ -52,7 +47,7 @@ class Account:
 
     def check_generation(self) -> None:
         """Raise `OverloadedError` with the reason QUOTA_EXCEEDED if no generation may start now."""
-        limit = self._limits.running_generations
+        limit = self.limits.running_generations
         if limit is not None and self._running >= limit:
             raise self._exceeded(RUNNING, limit, _RETRY_RUNNING, "wait until one of your generations ends")
         self._check(GENERATIONS, self._generations, 1.0)
@@ -74,7 +69,7 @@ class Account:
 
     def check_bytes(self, stored: int, size: int) -> None:
         """Raise `OverloadedError` with the reason QUOTA_EXCEEDED if `size` bytes do not fit beside those stored."""
-        limit = self._limits.artifact_bytes
+        limit = self.limits.artifact_bytes
         if limit is not None and stored + size > limit:
             raise self._exceeded(ARTIFACT_BYTES, limit, _RETRY_RUNNING, "delete artifacts that you no longer need")
 
@@ -92,7 +87,7 @@ class Account:
 
     def quotas(self, stored: int) -> list[Quota]:
         """Return the quotas that have a limit. `stored` are the bytes of the tenant's artifacts."""
-        limits, quotas = self._limits, []
+        limits, quotas = self.limits, []
         if limits.running_generations is not None:
             quotas.append(Quota(RUNNING, limits.running_generations, limits.running_generations - self._running))
         for name, bucket in (

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import TypeVar
 
 from motet.core import metrics
 from motet.core.errors import SettingsError
+from motet.core.files.reloaded import RELOAD_INTERVAL, Reloaded
 from motet.core.logs.audit import AUDIT
 
 Value = TypeVar("Value")
-
-RELOAD_INTERVAL = 1.0
-"""Seconds between two looks at a file."""
 
 MAX_BYTES = 64 * 2**20
 """Maximum size of a file in bytes."""
@@ -40,60 +36,31 @@ def read_file(path: Path) -> bytes:
     return data
 
 
-class ReloadedFile(Generic[Value]):
-    """The value of the last valid contents of a file. `async with` reads the file again every `interval` seconds.
+class ReloadedFile(Reloaded[bytes, Value]):
+    """The value of the last valid contents of one file.
 
-    `parse` returns the value of contents and raises `SettingsError` if they are not valid. New contents that are not
-    valid are logged once, and the old value stays in use. `name` is the label of the file in the metrics.
-
-    Raises `SettingsError` if the first contents cannot be read or are not valid.
+    `parse` returns the value of contents and raises `SettingsError` if they are not valid. `name` is the label of the
+    file in the metrics.
     """
 
     def __init__(
         self, path: Path, parse: Callable[[bytes], Value], name: str, interval: float = RELOAD_INTERVAL
     ) -> None:
         self._path = path
-        self._parse = parse
+        self._parse_contents = parse
         self._name = name
-        self._interval = interval
-        self._contents = read_file(path)
-        self._refusal = ""
-        self.current = parse(self._contents)
-        """The value in use."""
+        super().__init__(interval)
 
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run())
-        return self
+    def _read(self) -> bytes:
+        return read_file(self._path)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._task.cancel()
+    def _parse(self, contents: bytes) -> Value:
+        return self._parse_contents(contents)
 
-    def reload(self) -> None:
-        """Read the file, and use its value if it changed and is valid."""
-        try:
-            contents = read_file(self._path)
-            if contents == self._contents:
-                return
-            self._contents = contents
-            self.current = self._parse(contents)
-        except SettingsError as error:
-            self._refuse(error)
-        else:
-            self._refusal = ""
-            AUDIT.info("a changed file is in use", extra={"file": self._path.name})
-            metrics.ACCESS_RELOADS.labels(self._name, "used").inc()
+    def _report_used(self) -> None:
+        AUDIT.info("a changed file is in use", extra={"file": self._path.name})
+        metrics.ACCESS_RELOADS.labels(self._name, "used").inc()
 
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self._interval)
-            # A file may be on a network, and may have many lines.
-            await asyncio.to_thread(self.reload)
-
-    def _refuse(self, error: SettingsError) -> None:
-        """Log and count an error, unless it is the error of the last look: a broken file is an error every time."""
-        if error.message != self._refusal:
-            self._refusal = error.message
-            _LOG.error("the old contents stay in use: %s", error.message)
-            metrics.ACCESS_RELOADS.labels(self._name, "refused").inc()
+    def _report_refused(self, error: SettingsError) -> None:
+        _LOG.error("the old contents stay in use: %s", error.message)
+        metrics.ACCESS_RELOADS.labels(self._name, "refused").inc()

@@ -17,10 +17,10 @@ from motet.client import Client
 from motet.client.credentials import tls_credentials
 from motet.core.clock import now
 from motet.core.errors import MotetError
+from motet.core.files.reloaded import RELOAD_INTERVAL
 from motet.transport.access.key_file import add_record
 from motet.transport.access.new_key import new_key
 from motet.transport.server import freeze_garbage_collector
-from motet.transport.tls.reload import RELOAD_INTERVAL
 from services.benchmarks.load.scripted_toys import ToyTimings, scripted_prompt
 from services.benchmarks.reports.report import Baseline, Figure, Report, at_least, at_most
 from services.benchmarks.reports.statistics import alternating, median, percentile

@@ -1,0 +1,81 @@
+"""Files that are read again while the process runs."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from motet.core.errors import SettingsError
+
+Contents = TypeVar("Contents")
+Value = TypeVar("Value")
+
+RELOAD_INTERVAL = 1.0
+"""Seconds between two looks at the files."""
+
+
+class Reloaded(ABC, Generic[Contents, Value]):
+    """The value of the last valid contents. `async with` reads the files again every `interval` seconds.
+
+    Files are compared by their contents, because a replaced file may have the size and the time of the old one. New
+    contents that are not valid are reported once, and the old value stays in use.
+
+    Raises `SettingsError` if the first contents cannot be read or are not valid.
+    """
+
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
+        self._refusal = ""
+        self._contents = self._read()
+        self.current = self._parse(self._contents)
+        """The value in use."""
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._task.cancel()
+
+    def reload(self) -> None:
+        """Read the files, and use their value if they changed and are valid."""
+        try:
+            contents = self._read()
+            if contents == self._contents:
+                return
+            self._contents = contents
+            self.current = self._parse(contents)
+        except SettingsError as error:
+            # A broken file is an error at every look.
+            if error.message != self._refusal:
+                self._refusal = error.message
+                self._report_refused(error)
+        else:
+            self._refusal = ""
+            self._report_used()
+
+    @abstractmethod
+    def _read(self) -> Contents:
+        """Return the contents. Raises `SettingsError`."""
+
+    @abstractmethod
+    def _parse(self, contents: Contents) -> Value:
+        """Return the value of contents. Raises `SettingsError` if they are not valid."""
+
+    @abstractmethod
+    def _report_used(self) -> None:
+        """Log and count that new contents are in use."""
+
+    @abstractmethod
+    def _report_refused(self, error: SettingsError) -> None:
+        """Log and count that new contents are not valid."""
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval)
+            # A file may be on a network, and the check of its contents takes milliseconds.
+            await asyncio.to_thread(self.reload)
