@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Self
 
@@ -22,7 +23,7 @@ from orchestrator.generation.pipeline import Pipeline
 from orchestrator.generation_store import GenerationStore
 from orchestrator.quota.account import Account
 from orchestrator.quota.accounts import Accounts
-from orchestrator.quota.limits import QuotaClasses
+from orchestrator.quota.limits import QuotaClasses, no_quotas
 from orchestrator.settings import OrchestratorSettings
 
 
@@ -30,9 +31,9 @@ class Orchestrator:
     """Runs the generations of all callers. `for_caller` is the only way to start them, and to read their results.
 
     Its workers may be objects in this process or clients of remote processes.
-    `digest` identifies the weights, see `Bundle.digest`. `probe` detects the type of media. `quotas` are the limits of
-    tenants by class; without them, nothing is limited. The orchestrator is a context manager; without one, call
-    `aclose`.
+    `digest` identifies the weights, see `Bundle.digest`. `probe` detects the type of media. `quotas` returns
+    the present limits of tenants by class; by default, nothing is limited. The orchestrator is a context manager;
+    without one, call `aclose`.
     """
 
     def __init__(
@@ -42,14 +43,14 @@ class Orchestrator:
         digest: str,
         settings: OrchestratorSettings | None = None,
         probe: Probe = probe,
-        quotas: QuotaClasses | None = None,
+        quotas: Callable[[], QuotaClasses] = no_quotas,
     ) -> None:
         self._settings = settings = settings or OrchestratorSettings()
         self._workers = _cached(workers, digest, settings)
         self._manifest = manifest
         self._digest = digest
         self._modalities = tuple(modality for modality in manifest.signals if modality in workers.decoders)
-        self._accounts = Accounts(quotas or {})
+        self._accounts = Accounts(quotas)
         self._artifacts = ArtifactStore(settings.artifact_ttl, settings.max_artifact_bytes)
         self._admission = Admission(manifest, self._modalities, probe, settings)
         self._generations = GenerationStore(self._create_pipeline, self._modalities, settings)

@@ -130,7 +130,7 @@ AUTHENTICATIONS = Counter(
 )
 ACCESS_RELOADS = Counter(
     "motet_access_reloads_total",
-    "Changes of the files of API keys and of token keys. result is used, or refused: the old contents stay in use.",
+    "Changes of the files of API keys, token keys and quotas. result is used, or refused: the old ones stay in use.",
     ["file", "result"],
 )
 MEDIA_BYTES = Counter(

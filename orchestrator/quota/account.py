@@ -30,13 +30,22 @@ class Account:
     """
 
     def __init__(self, quota_class: str, limits: QuotaLimits) -> None:
+        self._running = 0
+        self._generations: TokenBucket | None = None
+        self._tokens: TokenBucket | None = None
+        self._decoder_seconds: dict[str, TokenBucket] = {}
+        self.change_limits(quota_class, limits)
+
+    def change_limits(self, quota_class: str, limits: QuotaLimits) -> None:
+        """Use the limits of a class from now on. What was used stays used. A quota that had no limit begins full."""
         self._class = quota_class
         self.limits = limits
-        self._running = 0
-        self._generations = _bucket(limits.generations_per_minute)
-        self._tokens = _bucket(limits.tokens_per_minute)
+        self._generations = _changed(self._generations, limits.generations_per_minute)
+        self._tokens = _changed(self._tokens, limits.tokens_per_minute)
+        buckets = self._decoder_seconds
         self._decoder_seconds = {
-            modality: TokenBucket(rate) for modality, rate in limits.decoder_seconds_per_minute.items()
+            modality: _bucket(buckets.get(modality), rate)
+            for modality, rate in limits.decoder_seconds_per_minute.items()
         }
 
     @property
@@ -116,5 +125,13 @@ class Account:
         )
 
 
-def _bucket(rate: float | None) -> TokenBucket | None:
-    return None if rate is None else TokenBucket(rate)
+def _changed(bucket: TokenBucket | None, rate: float | None) -> TokenBucket | None:
+    return None if rate is None else _bucket(bucket, rate)
+
+
+def _bucket(bucket: TokenBucket | None, rate: float) -> TokenBucket:
+    """Return the bucket with a rate, or a new one."""
+    if bucket is None:
+        return TokenBucket(rate)
+    bucket.change_rate(rate)
+    return bucket

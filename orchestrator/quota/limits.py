@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from motet.core.caller import QUOTA_CLASS
 from motet.core.errors import BundleError, SettingsError
-from motet.core.files.strict_yaml import read_yaml
+from motet.core.files.strict_yaml import parse_yaml
 
 DEFAULT_CLASS = "default"
 """The class of callers whose credentials name none."""
@@ -42,17 +41,24 @@ UNLIMITED = QuotaLimits()
 QuotaClasses = Mapping[str, QuotaLimits]
 """Limits by the name of the class."""
 
+_NO_CLASSES: QuotaClasses = {}
+
+
+def no_quotas() -> QuotaClasses:
+    """Return no classes: nothing is limited."""
+    return _NO_CLASSES
+
+
 _CLASSES: TypeAdapter[dict[str, QuotaLimits]] = TypeAdapter(dict[ClassName, QuotaLimits])
 
 
-def read_quota_classes(path: Path) -> QuotaClasses:
-    """Return the classes of a YAML file. Raises `SettingsError`, which names the wrong entry."""
+def parse_quota_classes(data: bytes, label: str) -> QuotaClasses:
+    """Return the classes of a YAML document. Raises `SettingsError`, which names the file by `label` and the entry."""
     try:
-        _, value = read_yaml(path, f"the file of the quotas, {path.name},")
-        return _CLASSES.validate_python(value)
+        return _CLASSES.validate_python(parse_yaml(data, label))
     except BundleError as error:
         raise SettingsError(error.message) from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the document"
-        raise SettingsError(f"{path.name}: {place} is wrong: {first['msg']}") from None
+        raise SettingsError(f"{label}: {place} is wrong: {first['msg']}") from None

@@ -27,6 +27,11 @@ class TokenBucket:
         self._at = moment
         return self._amount
 
+    def change_rate(self, per_minute: float) -> None:
+        """Change the rate. What was used stays used: the amount changes by the difference of the rates."""
+        self._amount = self.amount + per_minute - self.per_minute
+        self.per_minute = per_minute
+
     def charge(self, cost: float) -> None:
         """Take a cost from the amount, also if the amount is smaller."""
         self._amount = self.amount - cost

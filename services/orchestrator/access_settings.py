@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -75,9 +76,9 @@ class AccessSettings(BaseSettings):
     async def _open_keys(self, stack: AsyncExitStack) -> ApiKeys | None:
         if self.keys is None:
             return None
+        from motet.core.files.reloaded_file import ReloadedFile
         from motet.transport.access.api_keys import ApiKeys
         from motet.transport.access.key_records import parse_records
-        from motet.transport.access.reloaded_file import ReloadedFile
 
         label = str(self.keys)
         file = await stack.enter_async_context(ReloadedFile(self.keys, lambda data: parse_records(data, label), "keys"))
@@ -86,14 +87,14 @@ class AccessSettings(BaseSettings):
     async def _open_tokens(self, stack: AsyncExitStack) -> JsonWebTokens | None:
         if self.jwt_issuer is None or self.jwt_audience is None or self.jwt_keys is None:
             return None
+        from motet.core.files.reloaded_file import ReloadedFile
         from motet.transport.access.json_web_keys import FetchedKeys, FileKeys, KeySource, parse_keys
         from motet.transport.access.json_web_tokens import JsonWebTokens, TokenRules
-        from motet.transport.access.reloaded_file import ReloadedFile
 
         rules = TokenRules(self.jwt_issuer, self.jwt_audience, self.jwt_tenant_claim, self.jwt_roles_claim)
         label = self.jwt_keys
         if "://" in label:
-            fetched: KeySource = await stack.enter_async_context(FetchedKeys(label))
+            fetched: KeySource = await stack.enter_async_context(await asyncio.to_thread(FetchedKeys, label))
             return JsonWebTokens(rules, fetched)
         file = await stack.enter_async_context(ReloadedFile(Path(label), lambda data: parse_keys(data, label), "jwks"))
         return JsonWebTokens(rules, FileKeys(file))

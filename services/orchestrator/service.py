@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from motet.core.events import TEXT
+from motet.core.files.reloaded_file import ReloadedFile
 from motet.media.decode import probe
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.health_reporter import Readiness
@@ -17,7 +18,7 @@ from motet.transport.server import Servicer
 from motet.transport.tls.certificates import PemPair, TlsFiles
 from motet.transport.tls.reload import ReloadedCertificates
 from orchestrator.orchestrator import Orchestrator
-from orchestrator.quota.limits import read_quota_classes
+from orchestrator.quota.limits import QuotaClasses, no_quotas, parse_quota_classes
 from services.confinement import report_confinement
 from services.orchestrator.pools import pooled_workers
 from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer, QuotaServicer
@@ -41,7 +42,7 @@ def orchestrator_service(options: dict[str, Any]) -> Service:
     """
     settings = settings_of(OrchestratorServiceSettings, options | {"decoders": addresses_of(options.get("decoders"))})
 
-    quotas = None if settings.quotas is None else read_quota_classes(settings.quotas)
+    quotas = None if settings.quotas is None else _quotas_of(settings.quotas)
     limiter = ConcurrencyLimiter()
 
     @asynccontextmanager
@@ -51,13 +52,14 @@ def orchestrator_service(options: dict[str, Any]) -> Service:
         factory = factory_of(settings, lambda manifest: ())
         async with AsyncExitStack() as stack:
             manifest = factory.manifest
+            limits = no_quotas if quotas is None else await _reloaded(quotas, stack)
             certificates = None if settings.tls_ca is None else _certificates_for_workers(settings, settings.tls_ca)
             if certificates is not None:
                 await stack.enter_async_context(certificates)
             workers = await pooled_workers(settings, manifest, stack, certificates)
             probe_as_encoder = partial(probe, preprocessing=manifest.encoder.preprocessing)
             orchestrator = await stack.enter_async_context(
-                Orchestrator(workers, manifest, factory.digest, settings, probe_as_encoder, quotas)
+                Orchestrator(workers, manifest, factory.digest, settings, probe_as_encoder, limits)
             )
             generations = GenerationServicer(orchestrator.for_caller, settings.heartbeat)
 
@@ -79,6 +81,17 @@ def orchestrator_service(options: dict[str, Any]) -> Service:
             yield ReadyService(servicers, finish, orchestrator.interrupt, readiness)
 
     return Service("orchestrator", settings.listen, settings, limiter, opened, settings.open_bearer_tokens)
+
+
+def _quotas_of(path: Path) -> ReloadedFile[QuotaClasses]:
+    """Return the quotas of a file. Raises `SettingsError` for a file that is missing or wrong."""
+    return ReloadedFile(path, lambda data: parse_quota_classes(data, path.name), "quotas")
+
+
+async def _reloaded(quotas: ReloadedFile[QuotaClasses], stack: AsyncExitStack) -> Callable[[], QuotaClasses]:
+    """Read the quotas again when they change, until the stack is closed. Return a function of the present ones."""
+    await stack.enter_async_context(quotas)
+    return lambda: quotas.current
 
 
 def _certificates_for_workers(settings: OrchestratorServiceSettings, authorities: Path) -> ReloadedCertificates:

@@ -40,7 +40,8 @@ class OrchestratorServiceSettings(AccessSettings, ServiceSettings, OrchestratorS
 
     quotas: Path | None = Field(
         default=None,
-        description="YAML file of the limits of tenants, by the class of their credentials. By default, no limits.",
+        description="YAML file of the limits of tenants, by the class of their credentials. By default, no limits. "
+        "Changes take effect within seconds.",
         json_schema_extra=FILE,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from orchestrator.orchestrator import Orchestrator
 from orchestrator.pool.member import Member
 from orchestrator.pool.pool import Pool
 from orchestrator.pool.workers import PooledDecoder, PooledEncoder, PooledLanguageModel
-from orchestrator.quota.limits import QuotaClasses
+from orchestrator.quota.limits import QuotaClasses, no_quotas
 from orchestrator.settings import OrchestratorSettings
 from tests.callers import AnonymousOrchestrator
 from tests.orchestrator.event_grammar import check_events
@@ -96,7 +96,7 @@ def orchestrator_of(
     workers: Workers | None = None,
     pooled: bool = True,
     manifest: Manifest = MANIFEST,
-    quotas: QuotaClasses | None = None,
+    quotas: Callable[[], QuotaClasses] = no_quotas,
     **settings: Any,
 ) -> AnonymousOrchestrator:
     """Return an orchestrator over toys. Each toy is behind a pool of one replica, unless `pooled` is false.

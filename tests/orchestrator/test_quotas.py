@@ -35,7 +35,8 @@ SCRIPT = script_of("An a: ", signal_run("a"), " and a b: ", signal_run("b"), "."
 
 def orchestrator(decoder: ToyDecoder | None = None, script: Any = SCRIPT, **limits: Any) -> AnonymousOrchestrator:
     decoders = toy_decoders(a=decoder) if decoder else None
-    return orchestrator_of(script, decoders, quotas={"default": QuotaLimits(**limits)})
+    classes = {"default": QuotaLimits(**limits)}
+    return orchestrator_of(script, decoders, quotas=lambda: classes)
 
 
 def as_tenant(motet: AnonymousOrchestrator, tenant: str) -> Motet:

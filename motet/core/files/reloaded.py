@@ -1,4 +1,4 @@
-"""Files that are read again while the process runs."""
+"""Values that are read again while the process runs, from files or from a URL."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Contents = TypeVar("Contents")
 Value = TypeVar("Value")
 
 RELOAD_INTERVAL = 1.0
-"""Seconds between two looks at the files."""
+"""Seconds between two reads of files."""
 
 
 class Reloaded(ABC, Generic[Contents, Value]):
-    """The value of the last valid contents. `async with` reads the files again every `interval` seconds.
+    """The value of the last valid contents. `async with` reads the source again every `interval` seconds.
 
     Files are compared by their contents, because a replaced file may have the size and the time of the old one. New
     contents that are not valid are reported once, and the old value stays in use.
@@ -28,6 +28,7 @@ class Reloaded(ABC, Generic[Contents, Value]):
     def __init__(self, interval: float) -> None:
         self._interval = interval
         self._refusal = ""
+        self._reading: asyncio.Task[None] | None = None
         self._contents = self._read()
         self.current = self._parse(self._contents)
         """The value in use."""
@@ -41,8 +42,20 @@ class Reloaded(ABC, Generic[Contents, Value]):
     ) -> None:
         self._task.cancel()
 
+    @property
+    def refreshing(self) -> bool:
+        """True while the source is read in a thread."""
+        return self._reading is not None and not self._reading.done()
+
+    async def refresh(self) -> None:
+        """Read the source in a thread, as `reload` does. Wait for the read that runs, if there is one."""
+        if self._reading is None or not self.refreshing:
+            self._reading = asyncio.create_task(asyncio.to_thread(self.reload))
+        # A caller that stops to wait does not end the read.
+        await asyncio.shield(self._reading)
+
     def reload(self) -> None:
-        """Read the files, and use their value if they changed and are valid."""
+        """Read the source, and use its value if it changed and is valid."""
         try:
             contents = self._read()
             if contents == self._contents:
@@ -78,4 +91,4 @@ class Reloaded(ABC, Generic[Contents, Value]):
         while True:
             await asyncio.sleep(self._interval)
             # A file may be on a network, and the check of its contents takes milliseconds.
-            await asyncio.to_thread(self.reload)
+            await self.refresh()

@@ -10,7 +10,8 @@ import yaml
 
 from motet.core.errors import BundleError
 
-_MAX_BYTES = 128 * 1024
+MAX_BYTES = 128 * 1024
+"""Maximum size of a document in bytes."""
 _MAX_DEPTH = 16
 """Maximum number of nested lists and mappings."""
 _MAX_NODES = 5000
@@ -21,11 +22,22 @@ def read_yaml(path: Path, label: str) -> tuple[bytes, object]:
     """Return the bytes and the value of a bundle's YAML file.
 
     Raises `BundleError`, which names the file by `label`, for a file that is missing, too large or no regular file, and
-    for a document with aliases, equal keys or too many values. Dates are text.
+    for a document that `parse_yaml` refuses.
     """
     raw = _read(path, label)
+    return raw, parse_yaml(raw, label)
+
+
+def parse_yaml(raw: bytes, label: str) -> object:
+    """Return the value of a YAML document. Dates are text.
+
+    Raises `BundleError`, which names the document by `label`, for a document that is too large, or has aliases, equal
+    keys or too many values.
+    """
+    if len(raw) > MAX_BYTES:
+        raise BundleError(f"{label} is larger than {MAX_BYTES} bytes: write a shorter file")
     try:
-        return raw, yaml.load(raw, _StrictLoader)  # a subclass of SafeLoader
+        return yaml.load(raw, _StrictLoader)  # a subclass of SafeLoader
     except Exception as error:
         # The library raises any exception for values such as a number of a million digits.
         raise BundleError(f"{label} is not valid YAML: {_advice(error)}") from error
@@ -79,11 +91,9 @@ def _read(path: Path, label: str) -> bytes:
         if not stat.S_ISREG(path.stat().st_mode):
             raise BundleError(f"{label} is not a regular file: pass the folder of a bundle")
         with path.open("rb") as file:
-            raw = file.read(_MAX_BYTES + 1)
+            raw = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise BundleError(f"{label} is missing: pass the folder of a bundle") from error
     except OSError as error:
         raise BundleError(f"{label} cannot be read: check its permissions") from error
-    if len(raw) > _MAX_BYTES:
-        raise BundleError(f"{label} is larger than {_MAX_BYTES} bytes, the limit of a manifest")
     return raw

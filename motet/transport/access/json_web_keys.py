@@ -6,11 +6,12 @@ import asyncio
 import ipaddress
 import json
 import logging
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from http.client import HTTPException
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from jwt import PyJWK
@@ -19,7 +20,9 @@ from jwt.exceptions import PyJWTError
 from motet.core import metrics
 from motet.core.clock import now
 from motet.core.errors import SettingsError
-from motet.transport.access.reloaded_file import ReloadedFile
+from motet.core.files.reloaded import Reloaded
+from motet.core.files.reloaded_file import ReloadedFile
+from motet.core.logs.audit import AUDIT
 
 ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"})
 """The algorithms of tokens that are accepted. All are asymmetric, so a public key can sign no token."""
@@ -27,7 +30,9 @@ ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "E
 MAX_KEYS = 256
 _MAX_BYTES = 2**20
 _TIMEOUT = 5.0
-"""Maximum time of one fetch, in seconds."""
+"""Maximum time of one fetch, and of each silence in it, in seconds."""
+_MAX_WAIT = 2 * _TIMEOUT
+"""Maximum time that a call waits for a fetch, in seconds."""
 REFRESH_INTERVAL = 600.0
 """Seconds between two fetches of a URL. A key that the provider withdrew is accepted for this time at most."""
 MIN_REFRESH_INTERVAL = 30.0
@@ -88,11 +93,12 @@ class FileKeys:
         return self._file.current.get(key_id)
 
 
-class FetchedKeys:
-    """The keys at a URL. `async with` fetches them, and again every `interval` seconds and for a token's unknown key.
+class FetchedKeys(Reloaded[bytes, Keys]):
+    """The keys at a URL. `async with` fetches them again every `interval` seconds, and `find` for an unknown key.
 
-    A fetch that fails is logged and counted, and the old keys stay in use. Entering raises `SettingsError` if the first
-    fetch fails. `min_interval` is the minimum time between two fetches for unknown keys, in seconds.
+    A fetch that fails is logged and counted, and the old keys stay in use. The constructor fetches the keys and waits
+    for them, so create an object in a thread. It raises `SettingsError` if the keys cannot be fetched. `min_interval`
+    is the minimum time between two fetches for unknown keys, in seconds.
     """
 
     def __init__(
@@ -100,58 +106,45 @@ class FetchedKeys:
     ) -> None:
         check_url(url)
         self._url = url
-        self._interval = interval
         self._min_interval = min_interval
-        self._fetching = asyncio.Lock()
         self._fetched_at = 0.0
-        self._keys: Keys = {}
-
-    async def __aenter__(self) -> Self:
-        await self._fetch()
-        self._task = asyncio.create_task(self._run())
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._task.cancel()
+        super().__init__(interval)
 
     async def find(self, key_id: str) -> PyJWK | None:
         """Return the key with an id. Fetch the keys again if it is unknown, but not too often."""
-        if key_id not in self._keys:
-            async with self._fetching:
-                if key_id not in self._keys and now() - self._fetched_at >= self._min_interval:
-                    await self._refresh()
-        return self._keys.get(key_id)
+        if key_id not in self.current and (self.refreshing or now() - self._fetched_at >= self._min_interval):
+            # The fetch goes on without this call, and the next call finds the key.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_MAX_WAIT):
+                    await self.refresh()
+        return self.current.get(key_id)
 
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self._interval)
-            async with self._fetching:
-                await self._refresh()
-
-    async def _refresh(self) -> None:
-        try:
-            await self._fetch()
-        except SettingsError as error:
-            _LOG.error("the old keys of the identity provider stay in use: %s", error.message)
-            metrics.ACCESS_RELOADS.labels("jwks", "refused").inc()
-        else:
-            metrics.ACCESS_RELOADS.labels("jwks", "used").inc()
-
-    async def _fetch(self) -> None:
+    def _read(self) -> bytes:
         self._fetched_at = now()
         try:
-            async with asyncio.timeout(2 * _TIMEOUT):
-                data = await asyncio.to_thread(_read_url, self._url)
+            return _read_url(self._url)
         except (OSError, ValueError, HTTPException) as error:
             raise SettingsError(f"the keys at {self._url} cannot be fetched: {error}") from error
-        self._keys = await asyncio.to_thread(parse_keys, data, self._url)
+
+    def _parse(self, contents: bytes) -> Keys:
+        return parse_keys(contents, self._url)
+
+    def _report_used(self) -> None:
+        AUDIT.info("new keys of the identity provider are in use", extra={"host": urlsplit(self._url).hostname})
+        metrics.ACCESS_RELOADS.labels("jwks", "used").inc()
+
+    def _report_refused(self, error: SettingsError) -> None:
+        _LOG.error("the old keys of the identity provider stay in use: %s", error.message)
+        metrics.ACCESS_RELOADS.labels("jwks", "refused").inc()
 
 
 def check_url(url: str) -> None:
-    """Raise `SettingsError` unless a URL begins with https or is of this machine."""
+    """Raise `SettingsError` unless a URL begins with https or is of this machine, and for a URL with a password."""
     parts = urlsplit(url)
+    if parts.username is not None or parts.password is not None:
+        raise SettingsError(
+            "the URL of the public keys has a user or a password, which log lines would show: remove it"
+        )
     if parts.scheme == "https" and parts.hostname:
         return
     if parts.scheme == "http" and _is_this_machine(parts.hostname or ""):
@@ -176,8 +169,19 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 def _read_url(url: str) -> bytes:
     # Proxies of the environment are used: the operator sets them for addresses outside.
     opener = urllib.request.build_opener(_NoRedirects)
-    with opener.open(url, timeout=_TIMEOUT) as response:
-        data: bytes = response.read(_MAX_BYTES + 1)
-    if len(data) > _MAX_BYTES:
-        raise ValueError(f"the response has more than {_MAX_BYTES} bytes")
-    return data
+    end, data = now() + _TIMEOUT, bytearray()
+    try:
+        response = opener.open(url, timeout=_TIMEOUT)
+    except urllib.error.HTTPError as refusal:
+        # It is a response, too.
+        refusal.close()
+        raise ValueError(f"the status is {refusal.code}") from None
+    with response:
+        # `read` would wait for a server that sends a byte now and then.
+        while chunk := response.read1(_MAX_BYTES + 1 - len(data)):
+            data += chunk
+            if len(data) > _MAX_BYTES:
+                raise ValueError(f"the response has more than {_MAX_BYTES} bytes")
+            if now() > end:
+                raise ValueError(f"the response takes longer than {_TIMEOUT:g} s")
+    return bytes(data)

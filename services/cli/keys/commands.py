@@ -57,7 +57,12 @@ def create(
         int, typer.Option(min=PRIORITIES[0], max=PRIORITIES[-1], help="Highest priority. Higher ones are lowered.")
     ] = PRIORITIES[-1],
     quota_class: Annotated[
-        str, typer.Option(metavar="NAME", help="Class of the tenant's quotas, see --quotas of the orchestrator.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Class of the tenant's quotas, see --quotas of the orchestrator. A class that its file lacks, or that "
+            "is removed later, has the limits of the default class.",
+        ),
     ] = "",
 ) -> None:
     """Create a key and print it. It is shown only once: the file has its digest."""

@@ -11,7 +11,7 @@ from motet.core.caller import ANONYMOUS, Caller, Role
 from motet.core.errors import OverloadedError, Reason
 from orchestrator.quota.account import Account
 from orchestrator.quota.accounts import Accounts
-from orchestrator.quota.limits import UNLIMITED, QuotaLimits
+from orchestrator.quota.limits import UNLIMITED, QuotaLimits, no_quotas
 from orchestrator.quota.token_bucket import TokenBucket
 from tests.waiting import in_virtual_time
 
@@ -122,18 +122,20 @@ async def test_the_quotas_show_what_is_left() -> None:
 
 @in_virtual_time
 async def test_each_tenant_has_its_own_account_with_the_limits_of_its_class() -> None:
-    accounts = Accounts({"default": QuotaLimits(running_generations=1), "large": QuotaLimits(running_generations=9)})
+    classes = {"default": QuotaLimits(running_generations=1), "large": QuotaLimits(running_generations=9)}
+    accounts = Accounts(lambda: classes)
 
     assert accounts.of(caller("a")) is accounts.of(caller("a"))
     assert accounts.of(caller("a")) is not accounts.of(caller("b"))
     assert accounts.of(caller("c", "large")).limits.running_generations == 9
     assert accounts.of(caller("d", "unknown")).limits.running_generations == 1
-    assert Accounts({}).of(ANONYMOUS).limits == UNLIMITED
+    assert Accounts(no_quotas).of(ANONYMOUS).limits == UNLIMITED
 
 
 @in_virtual_time
 async def test_refusals_and_costs_are_counted_by_class_and_never_by_tenant() -> None:
-    accounts = Accounts({"metered": QuotaLimits(running_generations=1)})
+    classes = {"metered": QuotaLimits(running_generations=1)}
+    accounts = Accounts(lambda: classes)
     account = accounts.of(caller("velvet-canary", "metered"))
     account.start_generation()
     refused(account.check_generation)
@@ -145,3 +147,42 @@ async def test_refusals_and_costs_are_counted_by_class_and_never_by_tenant() -> 
     assert REGISTRY.get_sample_value("motet_quota_tokens_total", labels) == 7
     assert REGISTRY.get_sample_value("motet_quota_decoder_seconds_total", labels | {"modality": "image"}) == 1.5
     assert "velvet-canary" not in str(list(REGISTRY.collect()))
+
+
+@in_virtual_time
+async def test_new_limits_apply_to_an_account_and_what_was_used_stays_used() -> None:
+    classes = {"default": QuotaLimits(running_generations=1, tokens_per_minute=100)}
+    accounts = Accounts(lambda: classes)
+    account = accounts.of(caller("a"))
+    account.start_generation()
+    account.charge_tokens(90)
+
+    classes = {"default": QuotaLimits(running_generations=2, tokens_per_minute=300, generations_per_minute=5)}
+    assert accounts.of(caller("a")) is account
+    account.check_generation()
+    left = {quota.name: quota.remaining for quota in account.quotas(0)}
+    assert left == {
+        "running_generations": 1,
+        "generations_per_minute": 5,
+        "tokens_per_minute": pytest.approx(210),
+    }
+
+    classes = {"default": QuotaLimits(running_generations=1, tokens_per_minute=30)}
+    accounts.of(caller("b"))
+    assert refused(account.check_generation).metadata["quota"] == "running_generations"
+    account.end_generation()
+    # 60 tokens beyond the new limit, at 30 tokens per minute.
+    assert refused(account.check_generation).retry_after == pytest.approx(120, abs=0.1)
+
+
+@in_virtual_time
+async def test_the_callers_of_a_class_that_was_removed_have_the_default_limits_and_keep_what_they_used() -> None:
+    default, batch = QuotaLimits(tokens_per_minute=10), QuotaLimits(tokens_per_minute=1000)
+    classes = {"default": default, "batch": batch}
+    accounts = Accounts(lambda: classes)
+    accounts.of(caller("a", "batch")).charge_tokens(30)
+
+    for changed, left in (({"default": default}, -20), ({"default": default, "batch": batch}, 970), ({}, None)):
+        classes = changed
+        account = accounts.of(caller("a", "batch"))
+        assert [quota.remaining for quota in account.quotas(0)] == [pytest.approx(left)] * (left is not None)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from motet.core.errors import SettingsError
-from orchestrator.quota.limits import QuotaLimits, read_quota_classes
+from orchestrator.quota.limits import QuotaLimits, parse_quota_classes
 
 
-def test_a_file_has_limits_by_class(tmp_path: Path) -> None:
-    file = tmp_path / "quotas.yaml"
-    file.write_text("default:\n  running_generations: 4\nlarge:\n  decoder_seconds_per_minute: {image: 60}\n")
+def test_a_file_has_limits_by_class() -> None:
+    text = b"default:\n  running_generations: 4\nlarge:\n  decoder_seconds_per_minute: {image: 60}\n"
 
-    assert read_quota_classes(file) == {
+    assert parse_quota_classes(text, "quotas.yaml") == {
         "default": QuotaLimits(running_generations=4),
         "large": QuotaLimits(decoder_seconds_per_minute={"image": 60}),
     }
@@ -32,16 +29,9 @@ def test_a_file_has_limits_by_class(tmp_path: Path) -> None:
         ("[1]", "the document is wrong"),
         ("a: &x {}\nb: *x", "instead of an alias"),
         ("a: {", "correct line"),
+        ("# " + "x" * 2**18, "larger than"),
     ],
 )
-def test_a_wrong_file_is_refused_with_the_place(tmp_path: Path, text: str, message: str) -> None:
-    file = tmp_path / "quotas.yaml"
-    file.write_text(text)
-
+def test_a_wrong_file_is_refused_with_the_place(text: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        read_quota_classes(file)
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"quotas\.yaml"):
-        read_quota_classes(tmp_path / "quotas.yaml")
+        parse_quota_classes(text.encode(), "quotas.yaml")

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import pytest
 from google.rpc import error_details_pb2
+from prometheus_client import REGISTRY
 
 from motet.client import Client
 from motet.core.errors import OverloadedError, Reason
+from motet.core.files.reloaded_file import ReloadedFile
 from motet.transport.server import Server
 from motet.transport.status import error_to_status_proto
-from orchestrator.quota.limits import QuotaLimits
+from orchestrator.quota.limits import QuotaLimits, parse_quota_classes
+from services.orchestrator.service import orchestrator_service
 from services.orchestrator.servicer import GenerationServicer, QuotaServicer
 from tests.orchestrator.pipeline_harness import orchestrator_of, request_of, script_of
+from tests.waiting import until
 
 
 async def test_a_refusal_names_the_quota_and_get_quota_shows_what_is_left() -> None:
-    limits = QuotaLimits(generations_per_minute=1, tokens_per_minute=1000)
-    async with orchestrator_of(script_of("hello"), quotas={"default": limits}) as orchestrator:
+    classes = {"default": QuotaLimits(generations_per_minute=1, tokens_per_minute=1000)}
+    async with orchestrator_of(script_of("hello"), quotas=lambda: classes) as orchestrator:
         servicers = [GenerationServicer(orchestrator.for_caller), QuotaServicer(orchestrator.for_caller)]
         async with Server(servicers) as server, Client(server.address, retries=0) as client:
             before = {quota.name: quota.remaining for quota in await client.quotas()}
@@ -31,6 +38,52 @@ async def test_a_refusal_names_the_quota_and_get_quota_shows_what_is_left() -> N
     assert failure.value.reason is Reason.QUOTA_EXCEEDED
     assert failure.value.metadata["quota"] == "generations_per_minute"
     assert 0 < failure.value.retry_after <= 60.1
+
+
+async def test_the_file_is_read_again_when_it_changes_and_a_broken_one_is_reported_once_and_not_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "quotas.yaml"
+    path.write_text("default: {generations_per_minute: 1}")
+    async with (
+        ReloadedFile(path, lambda data: parse_quota_classes(data, path.name), "quotas", interval=0.01) as file,
+        orchestrator_of(script_of("hello"), quotas=lambda: file.current) as orchestrator,
+        Server([GenerationServicer(orchestrator.for_caller), QuotaServicer(orchestrator.for_caller)]) as server,
+        Client(server.address, retries=0) as client,
+    ):
+        await client.answer(request_of())
+        first, reported = file.current, reloads("refused")
+        path.write_text("default: {generations_per_minute: 0}")
+        await until(lambda: reloads("refused") > reported)
+        await asyncio.sleep(0.05)
+        assert file.current is first
+        assert [record.levelname for record in caplog.records if "quotas.yaml" in record.getMessage()] == ["ERROR"]
+        with pytest.raises(OverloadedError):
+            await client.answer(request_of())
+
+        path.write_text("default: {generations_per_minute: 3}")
+        await until(lambda: file.current is not first)
+        (quota,) = await client.quotas()
+        await client.answer(request_of())
+
+    assert (quota.limit, round(quota.remaining)) == (3, 2)
+    assert reloads("refused") == reported + 1
+
+
+async def test_the_service_reads_its_file_of_quotas_again(tmp_path: Path) -> None:
+    path = tmp_path / "quotas.yaml"
+    path.write_text("default: {generations_per_minute: 1}")
+    service = orchestrator_service({"toy": True, "quotas": path})
+    async with service.open() as opened, Server(opened.servicers) as server, Client(server.address) as client:
+        assert [quota.limit for quota in await client.quotas()] == [1]
+        path.write_text("default: {generations_per_minute: 2}")
+        async with asyncio.timeout(30):
+            while [quota.limit for quota in await client.quotas()] != [2]:
+                await asyncio.sleep(0.1)
+
+
+def reloads(result: str) -> float:
+    return REGISTRY.get_sample_value("motet_access_reloads_total", {"file": "quotas", "result": result}) or 0.0
 
 
 def test_the_status_of_a_quota_has_a_quota_failure_and_the_time_to_retry() -> None:

@@ -14,13 +14,13 @@ import pytest
 
 from motet.core.caller import Role
 from motet.core.errors import RequestError, SettingsError
+from motet.core.files.reloaded_file import ReloadedFile
 from motet.transport.access.api_key import create_key, digest_of, key_id_of
 from motet.transport.access.api_keys import ApiKeys
 from motet.transport.access.key_file import add_record, read_records, revoke
 from motet.transport.access.key_records import parse_records
 from motet.transport.access.new_key import new_key
 from motet.transport.access.outcome import Outcome, RefusedError
-from motet.transport.access.reloaded_file import ReloadedFile
 
 NOW = datetime.now(UTC)
 

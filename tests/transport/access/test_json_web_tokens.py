@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from motet.core.caller import Role
 from motet.core.errors import SettingsError
+from motet.core.files.reloaded_file import ReloadedFile
 from motet.transport.access.json_web_keys import FetchedKeys, FileKeys, check_url, parse_keys
 from motet.transport.access.json_web_tokens import JsonWebTokens, TokenRules
 from motet.transport.access.outcome import Outcome, RefusedError
-from motet.transport.access.reloaded_file import ReloadedFile
 from tests.transport.access.provider import AUDIENCE, ISSUER, Provider
+from tests.waiting import until
 
 RULES = TokenRules(ISSUER, AUDIENCE)
 
@@ -158,9 +161,13 @@ async def test_the_keys_in_a_file_are_read_again_and_broken_contents_are_not_use
         await tokens.caller_of(old)
 
 
+async def fetched(url: str, **options: float) -> FetchedKeys:
+    return await asyncio.to_thread(partial(FetchedKeys, url, **options))
+
+
 async def test_an_unknown_key_is_fetched_but_not_too_often() -> None:
     provider = Provider()
-    async with provider.serving() as url, FetchedKeys(url, min_interval=0.0) as keys:
+    async with provider.serving() as url, await fetched(url, min_interval=0.0) as keys:
         provider.keys["k2"] = ec.generate_private_key(ec.SECP256R1())
         assert await JsonWebTokens(RULES, keys).caller_of(provider.token("k2"))
         assert provider.requests == 2
@@ -171,11 +178,59 @@ async def test_an_unknown_key_is_fetched_but_not_too_often() -> None:
 
     async with provider.serving() as url:
         provider.broken = False
-        async with FetchedKeys(url) as keys:
+        async with await fetched(url) as keys:
             before = provider.requests
             for number in range(100):
                 assert await keys.find(f"unknown {number}") is None
             assert provider.requests == before
+
+
+async def test_calls_with_unknown_keys_share_one_fetch_and_do_not_wait_for_it_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from motet.transport.access import json_web_keys
+
+    provider = Provider()
+    async with provider.serving() as url, await fetched(url, min_interval=0.0) as keys:
+        provider.silent.set()
+        provider.keys["k2"] = ec.generate_private_key(ec.SECP256R1())
+        monkeypatch.setattr(json_web_keys, "_MAX_WAIT", 0.05)
+        assert await asyncio.gather(*(keys.find(f"unknown {number}") for number in range(20))) == [None] * 20
+        assert await keys.find("k1") is not None
+        assert provider.requests == 2
+
+        monkeypatch.setattr(json_web_keys, "_MAX_WAIT", 30)
+        waiting = asyncio.create_task(keys.find("k2"))
+        await asyncio.sleep(0)
+        provider.silent.clear()
+        provider.speak.set()
+        assert await waiting is not None
+        assert provider.requests == 2
+
+
+async def test_keys_that_arrive_too_slowly_are_not_read_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    from motet.transport.access import json_web_keys
+
+    monkeypatch.setattr(json_web_keys, "_TIMEOUT", 0.2)
+    provider = Provider(pause=0.05)
+    async with provider.serving() as url:
+        with pytest.raises(SettingsError, match=r"takes longer than 0\.2 s"):
+            await fetched(url)
+
+
+async def test_the_keys_are_fetched_again_after_the_interval_and_a_failure_is_reported_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    provider = Provider()
+    async with provider.serving() as url, await fetched(url, interval=0.01) as keys:
+        provider.broken = True
+        await until(lambda: provider.requests > 4)
+        assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
+        assert await keys.find("k1") is not None
+
+        provider.broken, provider.keys = False, {"k2": ec.generate_private_key(ec.SECP256R1())}
+        await until(lambda: "k2" in keys.current)
+        assert await keys.find("k1") is None
 
 
 @pytest.mark.parametrize("path", ["/moved", "/keys"])
@@ -183,8 +238,7 @@ async def test_without_keys_at_the_url_nothing_starts(path: str) -> None:
     provider = Provider(broken=path == "/keys")
     async with provider.serving() as url:
         with pytest.raises(SettingsError):
-            async with FetchedKeys(url.replace("/keys", path)):
-                pass
+            await fetched(url.replace("/keys", path))
 
     assert provider.requests == 1
 
@@ -193,6 +247,12 @@ async def test_without_keys_at_the_url_nothing_starts(path: str) -> None:
 def test_a_url_that_others_could_answer_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="https"):
         check_url(url)
+
+
+def test_a_url_with_a_password_is_refused_without_showing_it() -> None:
+    with pytest.raises(SettingsError, match="remove it") as caught:
+        check_url("https://user:secret@issuer.example/keys")
+    assert "secret" not in caught.value.message
 
 
 @pytest.mark.parametrize(
