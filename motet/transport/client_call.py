@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Generator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
@@ -11,12 +13,15 @@ import grpc.aio
 from motet.core.closing import close
 from motet.core.logs.request_id import current_request_id
 from motet.scheduling.shared_timer import SharedTimer
-from motet.transport.status import error_from_rpc
+from motet.transport.status import error_from_rpc, is_write_failure
 
 Response_co = TypeVar("Response_co", covariant=True)
 
 _END_TIMEOUT = 1.0
 """Seconds after the final message until a call without a status trailer is cancelled."""
+
+_STATUS_TIMEOUT = 1.0
+"""Seconds after a failed write until a call is an error although its peer sent no status."""
 
 
 class StreamCall(Protocol[Response_co]):
@@ -56,6 +61,50 @@ class UnaryCall(Protocol[Response_co]):
     def cancel(self) -> bool: ...
 
 
+class _PeerStatus:
+    """The status that the peer of a call sent.
+
+    If a call with a stream of requests ends during a write, grpc.aio replaces the status of the peer by its own
+    (grpc#36066). A replica that refuses a call because it is busy would then count as a lost one.
+    """
+
+    def __init__(self, call: object) -> None:
+        self._error: asyncio.Future[grpc.aio.AioRpcError] | None = None
+        if isinstance(call, grpc.aio.StreamUnaryCall | grpc.aio.StreamStreamCall):
+            self._error = asyncio.get_running_loop().create_future()
+            call.add_done_callback(self._keep)
+
+    async def instead_of(self, error: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
+        """Return the error that the peer sent if `error` is that of a failed write. Otherwise return `error`."""
+        if self._error is not None and is_write_failure(error):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_STATUS_TIMEOUT):
+                    return await self._error
+        return error
+
+    def _keep(self, call: Any) -> None:
+        """Keep the status of a call. gRPC calls this for each status, before a later one replaces it."""
+        error = grpc.aio.AioRpcError(
+            _result(call.code()),
+            _result(call.initial_metadata()),
+            _result(call.trailing_metadata()),
+            _result(call.details()),
+            _result(call.debug_error_string()),
+        )
+        assert self._error is not None
+        if error.code() is not grpc.StatusCode.OK and not is_write_failure(error) and not self._error.done():
+            self._error.set_result(error)
+
+
+def _result(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Return the result of a coroutine that waits for nothing, as those of a call do after its end."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("the call has not ended")
+
+
 class open_stream(Generic[Response_co]):  # noqa: N801 - it reads as a verb: `async with open_stream(call) as responses`
     """Iterate the responses of a call with `async with open_stream(stub.Call(request)) as responses`.
 
@@ -67,6 +116,7 @@ class open_stream(Generic[Response_co]):  # noqa: N801 - it reads as a verb: `as
 
     def __init__(self, call: StreamCall[Response_co], peer: str = "the service", request_id: str = "") -> None:
         self._call = call
+        self._status = _PeerStatus(call)
         self._peer = peer
         self._request_id = request_id
         self._received = False
@@ -88,12 +138,17 @@ class open_stream(Generic[Response_co]):  # noqa: N801 - it reads as a verb: `as
     ) -> None:
         # The iterator and the call refer to each other. Closing the iterator leaves no reference cycle.
         await close(self._responses)
-        if self._end_timer is None:
-            self._call.cancel()
-        else:
-            self._end_timer.add(self._call)
-        if isinstance(error, grpc.aio.AioRpcError):
-            raise error_from_rpc(error, received=self._received, peer=self._peer, request_id=self._request_id) from None
+        try:
+            if isinstance(error, grpc.aio.AioRpcError):
+                sent = await self._status.instead_of(error)
+                raise error_from_rpc(
+                    sent, received=self._received, peer=self._peer, request_id=self._request_id
+                ) from None
+        finally:
+            if self._end_timer is None:
+                self._call.cancel()
+            else:
+                self._end_timer.add(self._call)
 
     def __aiter__(self) -> Self:
         return self
@@ -106,9 +161,10 @@ class open_stream(Generic[Response_co]):  # noqa: N801 - it reads as a verb: `as
 
 async def unary(call: UnaryCall[Response_co], peer: str = "the service", request_id: str = "") -> Response_co:
     """Return the response of a call with one response. Errors and cancellation are handled as by `open_stream`."""
+    status = _PeerStatus(call)
     try:
         return await call
     except grpc.aio.AioRpcError as error:
-        raise error_from_rpc(error, peer=peer, request_id=request_id) from None
+        raise error_from_rpc(await status.instead_of(error), peer=peer, request_id=request_id) from None
     finally:
         call.cancel()

@@ -49,7 +49,7 @@ _CONNECTION_CLOSED = "Socket closed"
 """Part of gRPC's text if the other side closed a new connection, for example without a certificate that it requires."""
 
 _WRITE_FAILED = "SendMessageOperation"
-"""Part of grpc.aio's text if a call ended while this side wrote. The status of the peer is then lost (grpc#36066)."""
+"""Part of grpc.aio's text if a call ended while this side wrote. It replaces the status of the peer (grpc#36066)."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -163,6 +163,11 @@ def error_from_rpc(
     return result
 
 
+def is_write_failure(error: grpc.aio.AioRpcError) -> bool:
+    """Return whether grpc.aio reports a failed write in place of the status of the peer."""
+    return error.code() is grpc.StatusCode.INTERNAL and _WRITE_FAILED in (error.debug_error_string() or "")
+
+
 def _error_from_rpc(error: grpc.aio.AioRpcError, received: bool, peer: str) -> MotetError:
     for key, value in error.trailing_metadata() or ():
         if key == DETAILS_KEY and isinstance(value, bytes):
@@ -173,7 +178,7 @@ def _error_from_rpc(error: grpc.aio.AioRpcError, received: bool, peer: str) -> M
             return error_from_status_proto(status)
     if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and _RECEIVED in (error.details() or ""):
         return FaultError(f"{peer} sent a message that is larger than 4 MiB")
-    if error.code() is grpc.StatusCode.INTERNAL and _WRITE_FAILED in (error.debug_error_string() or ""):
+    if is_write_failure(error):
         return RetryableError(f"{peer} ended the call before it had the whole request; try again", Reason.WORKER_LOST)
     if error.code() is grpc.StatusCode.UNAVAILABLE and not received:
         return RetryableError(f"{peer} {_advice(error.details() or '')}", Reason.WORKER_UNAVAILABLE)

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 import motet
+from motet.core.errors import OverloadedError, Reason
+from motet.internal.v1 import decoder_service_pb2 as decoder_pb
+from motet.internal.v1 import decoder_service_pb2_grpc, encoder_service_pb2_grpc
+from motet.internal.v1 import encoder_service_pb2 as encoder_pb
+from motet.toys.workers import ToyDecoder, ToyEncoder
+from motet.transport import convert
+from motet.transport.client_call import open_stream, unary
+from motet.transport.concurrency_limiter import ConcurrencyLimiter
+from tests.transport.serving import JOB, served
 
 SOURCES = [
     path
@@ -41,3 +55,32 @@ def test_every_call_on_a_stub_is_guarded() -> None:
 
     assert unguarded == []
     assert len(guarded) >= 12
+
+
+async def slowly(*messages: Any) -> AsyncIterator[Any]:
+    """Yield messages. The event loop stands still before each one, as in a busy process: so the status of a call that
+    was refused arrives before a write, and the event loop sees it only after the write."""
+    for message in messages:
+        await asyncio.sleep(0)
+        time.sleep(0.005)  # noqa: ASYNC251
+        yield message
+
+
+@pytest.mark.parametrize("shape", ["stream_unary", "stream_stream"])
+async def test_the_status_of_a_call_that_ends_during_a_write_is_that_of_the_peer(shape: str) -> None:
+    limiter = ConcurrencyLimiter(1, 0)
+    await limiter.acquire()
+    header, chunk = encoder_pb.EncodeRequest(header={}), encoder_pb.EncodeRequest(chunk=b"x")
+    job, input_ = decoder_pb.DecodeChunkedRequest(job=convert.decode_job_to_proto(JOB)), {"size_bytes": 1}
+    inputs = [decoder_pb.DecodeChunkedRequest(input=input_)] * 20  # type: ignore[arg-type]
+    async with served(ToyEncoder(), ToyDecoder(), limiter=limiter) as (_, channel):
+        encoder = encoder_service_pb2_grpc.EncoderServiceStub(channel)
+        decoder = decoder_service_pb2_grpc.DecoderServiceStub(channel)
+        for _ in range(10):
+            with pytest.raises(OverloadedError) as caught:
+                if shape == "stream_unary":
+                    await unary(encoder.Encode(slowly(header, *[chunk] * 20)))
+                else:
+                    async with open_stream(decoder.DecodeChunked(slowly(job, *inputs))) as responses:
+                        await anext(responses)
+            assert caught.value.reason is Reason.QUEUE_FULL
