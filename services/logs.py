@@ -43,6 +43,7 @@ class LineWriter(logging.Handler):
         self._service = service
         self._waiting: queue.Queue[logging.LogRecord | None] = queue.Queue(max_waiting)
         self._thread = threading.Thread(target=self._write, name="log-lines", daemon=True)
+        self.addFilter(_repeats_no_metadata)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a line. The caller holds the handler's lock."""
@@ -72,6 +73,17 @@ class LineWriter(logging.Handler):
     def _write(self) -> None:
         while (record := self._waiting.get()) is not None:
             self._lines.handle(record)
+
+
+def _repeats_no_metadata(record: logging.LogRecord) -> bool:
+    """Return false for gRPC's lines about metadata and paths that are not UTF-8.
+
+    Any peer could cause these lines. They repeat the bytes, which may be credentials.
+    """
+    if not record.name.startswith("grpc"):
+        return True
+    error = record.exc_info[0] if record.exc_info else None
+    return error is not UnicodeDecodeError and not str(record.msg).startswith("Invalid encoding")
 
 
 class JsonLines(logging.Formatter):

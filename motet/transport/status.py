@@ -215,8 +215,14 @@ def _error_of_code(code: grpc.StatusCode, received: bool, peer: str) -> MotetErr
 
 
 def _cut(text: str, size: int) -> str:
-    """Return the text, cut to at most `size` bytes as UTF-8."""
-    return text.encode(errors="replace")[:size].decode(errors="ignore")
+    """Return the text, cut to at most `size` bytes as UTF-8. Characters that cannot be printed become escapes.
+
+    Errors repeat names and other values of the caller. Programs write errors to logs and terminals.
+    """
+    text = text[:size]
+    if not text.isprintable():
+        text = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    return text.encode()[:size].decode(errors="ignore")
 
 
 def _code_of_number(number: int) -> grpc.StatusCode:

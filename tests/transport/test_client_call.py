@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc.aio
 import pytest
 
 import motet
@@ -58,29 +59,35 @@ def test_every_call_on_a_stub_is_guarded() -> None:
 
 
 async def slowly(*messages: Any) -> AsyncIterator[Any]:
-    """Yield messages. The event loop stands still before each one, as in a busy process: so the status of a call that
-    was refused arrives before a write, and the event loop sees it only after the write."""
+    """Yield messages. The event loop stands still before each one, as in a busy process.
+
+    So the status of a refused call arrives before a write, and the event loop sees the status only after the write.
+    """
     for message in messages:
         await asyncio.sleep(0)
         time.sleep(0.005)  # noqa: ASYNC251
         yield message
 
 
-@pytest.mark.parametrize("shape", ["stream_unary", "stream_stream"])
-async def test_the_status_of_a_call_that_ends_during_a_write_is_that_of_the_peer(shape: str) -> None:
+async def encode(channel: grpc.aio.Channel) -> None:
+    frames = [encoder_pb.EncodeRequest(header={}), *[encoder_pb.EncodeRequest(chunk=b"x")] * 20]
+    await unary(encoder_service_pb2_grpc.EncoderServiceStub(channel).Encode(slowly(*frames)))
+
+
+async def decode(channel: grpc.aio.Channel) -> None:
+    job = decoder_pb.DecodeChunkedRequest(job=convert.decode_job_to_proto(JOB))
+    frames = [job, *[decoder_pb.DecodeChunkedRequest(chunk=b"x")] * 20]
+    call = decoder_service_pb2_grpc.DecoderServiceStub(channel).DecodeChunked(slowly(*frames))
+    async with open_stream(call) as responses:
+        await anext(responses)
+
+
+@pytest.mark.parametrize("call", [encode, decode])
+async def test_the_status_of_a_call_that_ends_during_a_write_is_that_of_the_peer(call: Any) -> None:
     limiter = ConcurrencyLimiter(1, 0)
     await limiter.acquire()
-    header, chunk = encoder_pb.EncodeRequest(header={}), encoder_pb.EncodeRequest(chunk=b"x")
-    job, input_ = decoder_pb.DecodeChunkedRequest(job=convert.decode_job_to_proto(JOB)), {"size_bytes": 1}
-    inputs = [decoder_pb.DecodeChunkedRequest(input=input_)] * 20  # type: ignore[arg-type]
     async with served(ToyEncoder(), ToyDecoder(), limiter=limiter) as (_, channel):
-        encoder = encoder_service_pb2_grpc.EncoderServiceStub(channel)
-        decoder = decoder_service_pb2_grpc.DecoderServiceStub(channel)
-        for _ in range(10):
+        for _ in range(5):
             with pytest.raises(OverloadedError) as caught:
-                if shape == "stream_unary":
-                    await unary(encoder.Encode(slowly(header, *[chunk] * 20)))
-                else:
-                    async with open_stream(decoder.DecodeChunked(slowly(job, *inputs))) as responses:
-                        await anext(responses)
+                await call(channel)
             assert caught.value.reason is Reason.QUEUE_FULL
