@@ -101,7 +101,7 @@ def test_a_reader_that_stops_holds_up_no_caller_and_dropped_lines_are_counted() 
     writer, before = LineWriter(Blocked(), "", max_waiting=3), dropped()
     try:
         for _ in range(10):
-            writer.handle(logging.makeLogRecord({"msg": "began"}))
+            writer.handle(logging.makeLogRecord({"name": "motet", "msg": "began"}))
         # One line is being written, unless the thread has not started yet, and three wait.
         assert dropped() - before in (6, 7)
     finally:
