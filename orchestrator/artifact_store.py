@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ _Key = tuple[str, str]
 
 
 class ArtifactStore:
-    """Keeps artifacts for `ttl` seconds, at most `max_bytes` in all. The least recently used are removed first.
+    """Keeps artifacts for `ttl` seconds, at most `max_bytes` in all. Tenants share them as the owners of an `LruCache`.
 
     An artifact belongs to the tenant that stored it. Every access goes through `of`, which names the tenant.
     """
@@ -41,8 +41,6 @@ class ArtifactStore:
         self._artifacts: LruCache[_Key, StoredArtifact] = LruCache(max_bytes, max_entries_of(max_bytes))
         self._expiries: OrderedDict[_Key, float] = OrderedDict()
         """Expiry time of each artifact, in order of time."""
-        self._sizes: Counter[str] = Counter()
-        """The total size of each tenant's artifacts, in bytes. Tenants without artifacts are absent."""
 
     @property
     def size_bytes(self) -> int:
@@ -51,7 +49,7 @@ class ArtifactStore:
 
     def _size_of(self, tenant: str) -> int:
         self._remove_expired()
-        return self._sizes[tenant]
+        return self._artifacts.size_of(tenant)
 
     def of(self, tenant: str) -> TenantArtifacts:
         """Return the artifacts of a tenant."""
@@ -71,10 +69,9 @@ class ArtifactStore:
         artifact = Artifact(name, modality, media.media_type, size, digest, time.time() + self._ttl)
         self._remove_expired()
         self._expiries[tenant, name] = artifact.expire_time
-        self._sizes[tenant] += size
-        for evicted in self._artifacts.put((tenant, name), StoredArtifact(artifact, data_chunks, tenant), size):
+        stored = StoredArtifact(artifact, data_chunks, tenant)
+        for evicted in self._artifacts.put((tenant, name), stored, size, owner=tenant):
             del self._expiries[evicted.tenant, evicted.artifact.name]
-            self._release(evicted)
         return artifact, data_chunks if inline else ()
 
     def _find(self, tenant: str, name: str) -> StoredArtifact:
@@ -95,14 +92,8 @@ class ArtifactStore:
         self._remove((tenant, name))
 
     def _remove(self, key: _Key) -> None:
-        if (removed := self._artifacts.pop(key)) is not None:
-            self._release(removed)
+        self._artifacts.pop(key)
         self._expiries.pop(key, None)
-
-    def _release(self, removed: StoredArtifact) -> None:
-        self._sizes[removed.tenant] -= removed.artifact.size_bytes
-        if not self._sizes[removed.tenant]:
-            del self._sizes[removed.tenant]
 
     def _remove_expired(self) -> None:
         # All artifacts are kept for the same time, so they expire in order of arrival.

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Self
 
 from motet.caching.decoder import CachingDecoder, MediaCache
-from motet.caching.lru import max_entries_of
+from motet.caching.lru import IDLE_AFTER, max_entries_of
 from motet.core.bundle import Manifest
 from motet.core.caller import Caller
 from motet.core.events import TEXT
@@ -139,6 +139,6 @@ def _cached(workers: Workers, digest: str, settings: OrchestratorSettings) -> Wo
     """Return the workers with a media cache in front of each decoder pool, so that all replicas share the cache."""
     if not settings.media_cache_bytes:
         return workers
-    finished = MediaCache(settings.media_cache_bytes, max_entries_of(settings.media_cache_bytes))
+    finished = MediaCache(settings.media_cache_bytes, max_entries_of(settings.media_cache_bytes), IDLE_AFTER)
     decoders = {name: CachingDecoder(decoder, digest, finished) for name, decoder in workers.decoders.items()}
     return replace(workers, decoders=decoders)

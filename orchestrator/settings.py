@@ -123,14 +123,21 @@ class OrchestratorSettings(BaseSettings):
     result_ttl: Seconds = Field(
         default=600.0, description="Time for which an ended generation can be watched, in seconds."
     )
-    max_results: Count = Field(default=10_000, description="Maximum number of ended generations that are kept.")
+    max_results: Count = Field(
+        default=10_000,
+        description="Maximum number of ended generations that are kept. Beyond it, the tenant with the most loses its "
+        "least recently used one.",
+    )
     max_result_bytes: Bytes = Field(
-        default=256 * MEBI, description="Maximum memory of the events of ended generations, in bytes."
+        default=256 * MEBI,
+        description="Maximum memory of the events of ended generations, in bytes. Beyond it, the tenant with the most "
+        "loses its least recently used generation.",
     )
     artifact_ttl: Seconds = Field(default=3600.0, description="Lifetime of an artifact in seconds.")
     max_artifact_bytes: Bytes = Field(
         default=512 * MEBI,
-        description="Maximum size of all artifacts in bytes. The least recently used ones are removed first.",
+        description="Maximum size of all artifacts in bytes. Beyond it, the tenant with the most loses its least "
+        "recently used one.",
     )
     media_cache_bytes: Annotated[int, Field(ge=0, le=2**50)] = Field(
         default=64 * MEBI,

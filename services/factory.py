@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from motet.caching.encoder import CachingEncoder, EmbeddingCache
+from motet.caching.lru import IDLE_AFTER
 from motet.core.bundle import MUX, Bundle, Manifest, bundle_folder
 from motet.core.errors import BundleError
 from motet.core.media import MEBI
@@ -57,7 +58,7 @@ class Factory:
                 from motet.models.encoder.imagebind import load_encoder, version_of
 
                 network = load_encoder(bundle, device)
-                return CachingEncoder(network, version_of(bundle), EmbeddingCache(_EMBEDDING_CACHE_BYTES))
+                return CachingEncoder(network, version_of(bundle), EmbeddingCache(_EMBEDDING_CACHE_BYTES, idle_after=IDLE_AFTER))
 
         def language_model() -> LanguageModel:
             with _loading(threads):

@@ -32,7 +32,7 @@ class CachingDecoder:
     """A `Decoder` that runs equal jobs of one tenant once: it shares running jobs and caches finished media.
 
     `model` identifies the weights. Decoders of several modalities may share one `cache`. A shared job runs until its
-    last caller stops. Errors are not cached.
+    last caller stops. Errors are not cached. Tenants share the cache as the owners of an `LruCache`.
 
     A job with `min_steps` may use cached media, because they have all steps. If no media are cached, the job runs alone
     and its result is not cached, because the deadline affects the result.
@@ -94,14 +94,14 @@ class CachingDecoder:
         _count(job, "joined" if joined else "miss")
         # A reservation is valid for one attempt.
         attempts = chain([reservation], repeat(self._decoder))
-        keep = partial(self._keep, key)
+        keep = partial(self._keep, key, job.tenant)
         return self._streams.join(stream, lambda until: next(attempts).decode(job, until), deadline, keep)
 
-    def _keep(self, key: bytes, event: Progress | Media) -> bool:
+    def _keep(self, key: bytes, tenant: str, event: Progress | Media) -> bool:
         """Cache media, and return whether an event is a job's last one."""
         if not isinstance(event, Media):
             return False
-        self._cache.put(key, event, len(event.data))
+        self._cache.put(key, event, len(event.data), tenant)
         return True
 
     async def _key(self, job: DecodeJob) -> bytes:

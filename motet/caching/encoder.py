@@ -29,7 +29,7 @@ class CachingEncoder:
 
     `version` must change if the encoder returns different embeddings for the same bytes. Encoders of several versions
     may share one `cache`. Concurrent calls of equal tenant, media and priority share one encoding. The encoding stops
-    when all of these calls are cancelled.
+    when all of these calls are cancelled. Tenants share the cache as the owners of an `LruCache`.
     """
 
     def __init__(self, encoder: Encoder, version: str, cache: EmbeddingCache) -> None:
@@ -63,7 +63,7 @@ class CachingEncoder:
     ) -> AsyncIterator[Tensor]:
         # The deadline is never: each caller stops at its own deadline, and the last caller cancels the encoding.
         [embedding] = await self._encoder.encode([item], deadline, tenant=tenant, priority=priority)
-        self._cache.put(key, embedding, len(embedding.data))
+        self._cache.put(key, embedding, len(embedding.data), tenant)
         yield embedding
 
     def _key(self, item: Media, tenant: str) -> bytes:

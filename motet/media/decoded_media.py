@@ -24,7 +24,10 @@ Decoded = tuple[Facts, Elements]
 
 
 class DecodedMedia:
-    """A cache of decoded media. Each entry can be used once, because an encoder caches embeddings itself."""
+    """A cache of decoded media, shared by tenants as the owners of an `LruCache`.
+
+    Each entry can be used once, because an encoder caches embeddings itself.
+    """
 
     def __init__(self) -> None:
         self._cache: LruCache[Key, Decoded] = LruCache(MAX_BYTES)
@@ -36,7 +39,7 @@ class DecodedMedia:
 
     def put(self, key: Key, decoded: Decoded) -> None:
         """Keep decoded media for at most `LIFETIME` seconds."""
-        self._cache.put(key, decoded, len(decoded[1]))
+        self._cache.put(key, decoded, len(decoded[1]), owner=key[-1])
         asyncio.get_running_loop().call_later(LIFETIME, self._cache.pop, key)
 
     def take(self, key: Key) -> Decoded | None:

@@ -361,3 +361,16 @@ async def test_a_decoder_without_reservations_runs_the_job_unreserved() -> None:
 
     assert isinstance((await events_of(reservation))[-1], Media)
     reservation.release()
+
+
+async def test_a_tenant_with_many_media_evicts_only_its_own() -> None:
+    toy = ToyDecoder("a")
+    decoder = decoder_of(toy, MediaCache(300))
+    await events_of(decoder)
+    for seed in range(10):
+        await events_of(decoder, replace(JOB, tenant="greedy", seed=seed))
+    hits = count("a", "hit")
+
+    await events_of(decoder)
+
+    assert count("a", "hit") == hits + 1

@@ -210,3 +210,16 @@ async def test_each_caller_of_the_encoder_waits_until_its_own_deadline() -> None
     blocked.allow()
 
     assert await long == [tensor_of(b"one", (4,))]
+
+
+async def test_a_tenant_with_many_embeddings_evicts_only_its_own() -> None:
+    toy = ToyEncoder()
+    encoder = encoder_of(toy, cache=EmbeddingCache(3 * len((await toy.encode([ONE], NEVER))[0].data)))
+    await encoder.encode([ONE], NEVER, tenant="modest")
+    for number in range(10):
+        await encoder.encode([Media("", bytes([number]))], NEVER, tenant="greedy")
+    encoded = len(toy.seen)
+
+    await encoder.encode([ONE], NEVER, tenant="modest")
+
+    assert len(toy.seen) == encoded

@@ -84,3 +84,16 @@ async def test_a_kept_picture_is_still_refused_as_a_sound() -> None:
 
 def test_the_largest_clip_fits_into_the_cache() -> None:
     assert DEFAULT_LIMITS.clip_pixels * 3 <= decoded_media.MAX_BYTES
+
+
+async def test_a_tenant_with_many_decoded_media_evicts_only_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoded_media, "MAX_BYTES", 3 * PICTURE.size)
+    media = Media("", picture_file("PNG"))
+    await probe(media, keep=True, tenant="modest")
+    for shade in range(4):
+        await probe(Media("", picture_file("PNG", PICTURE // np.uint8(shade + 2))), keep=True, tenant="greedy")
+
+    with children_started() as children:
+        await decode_picture(media, tenant="modest")
+
+    assert children == []

@@ -116,3 +116,15 @@ async def test_an_upload_that_no_prompt_can_use_is_refused():
     with pytest.raises(RequestError) as caught:
         await orchestrator_of(max_media_bytes=5).upload(Media("x/a", b"123456"))
     assert caught.value.reason is Reason.INPUT_TOO_LARGE
+
+
+async def test_a_tenant_that_stores_without_end_removes_only_its_own_artifacts():
+    store = ArtifactStore(60, 100)
+    modest, _ = await store.of("modest").keep("a", Media("x/a", bytes(20)))
+
+    for _ in range(20):
+        newest, _ = await store.of("greedy").keep("a", Media("x/a", bytes(40)))
+
+    assert store.of("modest").find(modest.name)
+    assert store.of("greedy").find(newest.name)
+    assert (store.of("greedy").size_bytes, store.size_bytes) == (80, 100)

@@ -32,6 +32,7 @@ from tests.orchestrator.pipeline_harness import (
     script_of,
     signal_run,
     toy_decoders,
+    wait_idle,
 )
 
 OWN = Caller("own", frozenset(Role))
@@ -311,3 +312,15 @@ async def test_ten_thousand_probes_of_other_tenants_find_nothing() -> None:
     for motet, generation, artifact in zip(tenants, generations, artifacts, strict=True):
         assert (await motet.get(generation)).state is State.SUCCEEDED
         assert await download(motet, artifact) == UPLOAD.data
+
+
+async def test_a_tenant_with_many_ended_generations_removes_only_its_own() -> None:
+    orchestrator = orchestrator_of(SCRIPT, max_results=3)
+    modest, greedy = (orchestrator.for_caller(caller) for caller in (OWN, FOREIGN))
+    name = record_of(await run_generation(modest)).name
+    for _ in range(5):
+        await run_generation(greedy)
+    await wait_idle(orchestrator)
+
+    assert (await modest.get(name)).state is State.SUCCEEDED
+    assert len((await greedy.generations())[0]) == 2

@@ -204,7 +204,8 @@ class LanguageModelEngine:
         for chunk in chunks:
             if chunk.block_hash:
                 start = chunk.tokens.base + chunk.tokens.start
-                self._prefix_cache.put(chunk.block_hash, self._cache.read(start, chunk.tokens.count))
+                block = self._cache.read(start, chunk.tokens.count)
+                self._prefix_cache.put(chunk.block_hash, block, chunk.sequence.tenant)
         return self._sample(chunks, embedded, states)
 
     def _sample(self, chunks: abc.Sequence[ScheduledChunk], embedded: Tensor, states: Tensor) -> list[SequenceOutput]:

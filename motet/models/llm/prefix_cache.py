@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from motet.caching.lru import LruCache
+from motet.caching.lru import IDLE_AFTER, LruCache
 
 
 class PrefixCache:
-    """Keys and values of at most `limit` blocks of prompts. The least recently used blocks are evicted first.
+    """Keys and values of at most `limit` blocks of prompts. Tenants share them as the owners of an `LruCache`.
 
     The hash of a block covers the prompt from its start to the end of the block, so equal hashes mean equal values.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._blocks: LruCache[bytes, Tensor] = LruCache(limit)
+        self._blocks: LruCache[bytes, Tensor] = LruCache(limit, idle_after=IDLE_AFTER)
 
     def __len__(self) -> int:
         return self._blocks.size
@@ -35,7 +35,7 @@ class PrefixCache:
             self._blocks.get(block_hash)
         return found
 
-    def put(self, block_hash: bytes, block: Tensor) -> None:
-        """Add a block."""
+    def put(self, block_hash: bytes, block: Tensor, tenant: str) -> None:
+        """Add a block of a tenant's prompt."""
         # Each block has size 1, so the unit of the cache's limit is a block and not a byte.
-        self._blocks.put(block_hash, block, size=1)
+        self._blocks.put(block_hash, block, size=1, owner=tenant)
