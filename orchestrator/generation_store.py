@@ -37,8 +37,8 @@ MAX_PAGE_SIZE = 1000
 class GenerationStore:
     """Starts a bounded number of generations at a time, and keeps ended ones within limits of time and memory.
 
-    A tenant may not take all places: each tenant leaves room for others, as in the pools' queues. Tenants share the room
-    for ended generations as the owners of an `LruCache`. `modalities` are those that have a decoder.
+    A tenant may not take all places: each tenant leaves room for others, as in the pools' queues. Tenants share the
+    room for ended generations as the owners of an `LruCache`. `modalities` are those that have a decoder.
 
     A generation belongs to its `owner`, the tenant of the caller that started it. Every method takes the owner and
     treats generations of others like generations that do not exist. The tenant in a request, which an anonymous caller

@@ -58,7 +58,9 @@ class Factory:
                 from motet.models.encoder.imagebind import load_encoder, version_of
 
                 network = load_encoder(bundle, device)
-                return CachingEncoder(network, version_of(bundle), EmbeddingCache(_EMBEDDING_CACHE_BYTES, idle_after=IDLE_AFTER))
+                return CachingEncoder(
+                    network, version_of(bundle), EmbeddingCache(_EMBEDDING_CACHE_BYTES, idle_after=IDLE_AFTER)
+                )
 
         def language_model() -> LanguageModel:
             with _loading(threads):

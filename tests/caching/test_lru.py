@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -207,6 +208,7 @@ class Owners(RuleBasedStateMachine):
 
 
 TestOwners = Owners.TestCase
+TestOwners.settings = settings(max_examples=40, deadline=None)
 
 
 def test_the_time_of_an_eviction_hardly_depends_on_the_number_of_owners() -> None:
