@@ -16,7 +16,11 @@ BUF := $(BUF_HOME)/buf
 PROMPT ?= What is in this picture? Then show me a penguin on a blue background, play a low note on a flute and make a \
 clip of a car growing.
 
-.PHONY: help demo test check protos docs lint types layers contract site
+# The distributions of a release. The time of their files is the time of the commit, so every build has the same bytes.
+DIST := dist
+EPOCH = $(shell git log -1 --format=%ct)
+
+.PHONY: help demo test check protos docs release lint types layers contract site
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +41,13 @@ protos: $(VENV)/.dev ## Generate the Python code of the protos.
 docs: $(VENV)/.dev ## Write the reference pages, and build the site into build/site.
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/zensical build --strict --clean
+
+release: $(VENV)/.dev ## Build the wheels, the source archive and the archive of the protos into dist/, with SHA256SUMS.
+	@rm -rf $(DIST)
+	@SOURCE_DATE_EPOCH=$(EPOCH) $(BIN)/hatchling build -d $(DIST) >/dev/null
+	@cd bundles && SOURCE_DATE_EPOCH=$(EPOCH) ../$(BIN)/hatchling build -t wheel -d ../$(DIST) >/dev/null
+	@SOURCE_DATE_EPOCH=$(EPOCH) $(BIN)/python protos/archive.py $(DIST)
+	@cd $(DIST) && sha256sum *.whl *.tar.gz > SHA256SUMS && cat SHA256SUMS
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check

@@ -1,6 +1,6 @@
 """Generate the Python code of the protos, and check the protos.
 
-    python protos/contract.py generate            write the generated code, and third_party/
+    python protos/contract.py generate            write the generated code, third_party/ and the descriptor set
     python protos/contract.py drift               fail if the committed files differ from the generated files
     python protos/contract.py lint                check buf's STANDARD and COMMENTS rules
     python protos/contract.py breaking            fail if a change breaks callers of the last release
@@ -25,12 +25,14 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from dependencies import VALIDATE, dependencies
+from dependencies import ERROR_DETAILS, VALIDATE, dependencies
 from google.protobuf import descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
 THIRD_PARTY = "third_party"
+# All protos and their imports, compiled from the files that a release ships: `protos/` and `third_party/`.
+DESCRIPTOR_SET = "motet/protos/motet.binpb"
 # Folders of the generated code, by the folder of the protos. Besides generated code they hold only `__init__.py`.
 # `buf/validate` is inside `motet` because a package `buf` in site-packages could collide with another distribution.
 GENERATED = {
@@ -41,6 +43,8 @@ GENERATED = {
 # Rules for the internal package. A rollout runs two versions at once, so changes must keep both encodings readable.
 # The public package has stricter rules, in buf.yaml: no change may break a caller's code within a major version.
 INTERNAL_BREAKING = '{"version":"v2","breaking":{"use":["WIRE_JSON"],"ignore":["buf","google","motet/v1"]}}'
+
+_COMPLETE = ("--include_imports", "--include_source_info")
 
 
 def main() -> int:
@@ -64,6 +68,7 @@ def generate() -> int:
                 stale.unlink()
             for file in sorted((folder / source).glob("*_pb2*")):
                 (target / file.name).write_bytes(file.read_bytes())
+    (ROOT / DESCRIPTOR_SET).write_bytes(_descriptor_set())
     return 0
 
 
@@ -80,6 +85,10 @@ def drift() -> int:
         file = ROOT / THIRD_PARTY / name
         if not file.exists() or file.read_text() != text:
             stale.append(f"{THIRD_PARTY}/{name}")
+    descriptors = ROOT / DESCRIPTOR_SET
+    # A wrong file in third_party need not compile.
+    if not stale and not (descriptors.exists() and descriptors.read_bytes() == _descriptor_set()):
+        stale.append(DESCRIPTOR_SET)
     if stale:
         print("generated files differ from the protos; run `make protos` and commit its files:", *stale, sep="\n  ")
     return 1 if stale else 0
@@ -125,9 +134,18 @@ def _generated() -> Iterator[Path]:
 
 
 def _compile(protos: Path, target: Path) -> Path:
-    complete = ("--include_imports", "--include_source_info")
-    _protoc(protos, *complete, f"--descriptor_set_out={target}", *_sources(protos))
+    _protoc(protos, *_COMPLETE, f"--descriptor_set_out={target}", *_sources(protos))
     return target
+
+
+def _descriptor_set() -> bytes:
+    """Return all protos and their imports with comments, compiled from the committed files only."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "protos.binpb"
+        includes = (f"-I{PROTOS}", f"-I{ROOT / THIRD_PARTY}")
+        sources = (*_sources(PROTOS), ERROR_DETAILS)
+        _run("grpc_tools.protoc", *includes, *_COMPLETE, f"--descriptor_set_out={target}", *sources)
+        return target.read_bytes()
 
 
 def _sources(protos: Path) -> list[str]:
@@ -142,13 +160,19 @@ def _protoc(protos: Path, *arguments: str) -> None:
     with tempfile.NamedTemporaryFile(suffix=".binpb") as validate:
         validate.write(_validate_descriptors())
         validate.flush()
-        command = [
-            *(sys.executable, "-m", "grpc_tools.protoc", f"--descriptor_set_in={validate.name}"),
+        _run(
+            *("grpc_tools.protoc", f"--descriptor_set_in={validate.name}"),
             f"-I{protos}",
             *(f"-I{Path(root).parent.parent}" for root in _google_api()),
             f"--plugin=protoc-gen-mypy_grpc={Path(sys.executable).parent / 'protoc-gen-mypy_grpc'}",
-        ]
-        done = subprocess.run([*command, *arguments], stderr=subprocess.PIPE, text=True, check=False)
+            *arguments,
+        )
+
+
+def _run(*arguments: str) -> None:
+    """Run a Python module. Print its errors and exit if it fails."""
+    command = (sys.executable, "-m", *arguments)
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
     messages = [line for line in done.stderr.splitlines() if not line.startswith("Writing mypy")]
     if done.returncode:
         raise SystemExit("\n".join(messages))

@@ -1,9 +1,10 @@
-"""The .proto files that Motet's protos import and that protoc does not have, for `third_party/`.
+"""The .proto files in `third_party/`: imports of Motet's protos that protoc does not have, and the details of errors.
 
 With them the protos compile in every language without a network: `protoc -I protos -I third_party ...` and
-`buf build`. `google/rpc` is copied from the package googleapis-common-protos. `buf/validate` is printed from the
-descriptor inside protovalidate, which ships no .proto file. A descriptor has no comments, and the options are left out:
-they hold the CEL rules of the validation libraries, and each library has its own copy.
+`buf build`. No proto imports the details of errors, but a client needs these messages. `google/rpc` is copied from the
+package googleapis-common-protos. `buf/validate` is printed from the descriptor inside protovalidate, which ships no
+.proto file. A descriptor has no comments, and the options are left out: they hold the CEL rules of the validation
+libraries, and each library has its own copy.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from google.protobuf import descriptor_pb2 as pb
 
 VALIDATE = "buf/validate/validate.proto"
 STATUS = "google/rpc/status.proto"
+ERROR_DETAILS = "google/rpc/error_details.proto"
 
 _LABELS = {
     pb.FieldDescriptorProto.LABEL_OPTIONAL: "optional ",
@@ -29,7 +31,8 @@ def dependencies() -> dict[str, str]:
     from protovalidate._gen.buf.validate import validate_pb
 
     validate = pb.FileDescriptorProto.FromString(validate_pb.desc().proto.to_binary())
-    return {VALIDATE: "\n".join(_file(validate)) + "\n", STATUS: _installed(STATUS)}
+    copied = {name: _installed(name) for name in (STATUS, ERROR_DETAILS)}
+    return {VALIDATE: "\n".join(_file(validate)) + "\n", **copied}
 
 
 def _installed(name: str) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from motet.protos import proto_files
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -114,6 +116,29 @@ def test_a_benchmark_runs_from_the_wheel(wheel: Path) -> None:
     done = motet(wheel, "bench", "orchestrator", "--requests", "2", "--rounds", "1", "--plans", "2")
 
     assert "overhead per worker call" in done.stdout, done.stderr
+
+
+def test_the_wheel_writes_the_protos_of_the_checkout(wheel: Path) -> None:
+    done = motet(wheel, "protos", "--out", "protos")
+
+    folder = wheel.parent / "protos"
+    written = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    assert done.returncode == 0, done.stderr
+    assert {name: path.read_bytes() for name, path in written.items()} == {
+        name: path.read_bytes() for name, path in proto_files().items()
+    }
+
+
+def test_the_same_files_give_the_same_wheel_and_source_archive(tmp_path: Path) -> None:
+    for folder in ("first", "second"):
+        command = [sys.executable, "-m", "hatchling", "build", "-d", str(tmp_path / folder)]
+        subprocess.run(command, cwd=ROOT, env=os.environ | {"SOURCE_DATE_EPOCH": "1"}, check=True, capture_output=True)
+    first, second = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("first", "second")
+    )
+
+    assert len(first) == 2
+    assert first == second
 
 
 def test_the_wheel_contains_the_default_bundle(wheel: Path) -> None:

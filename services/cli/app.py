@@ -95,6 +95,14 @@ def keys() -> typer.Typer:
 
 
 @app.command()
+def protos() -> typer.Typer:
+    """Write the .proto files of the gRPC API with their imports, and a descriptor set, for other languages."""
+    from services.cli.protos import app
+
+    return app
+
+
+@app.command()
 def bench() -> typer.Typer:
     """Run a benchmark on this machine. The exit code is 1 if a figure misses its bar."""
     from services.cli.bench_commands import app

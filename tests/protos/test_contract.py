@@ -17,7 +17,7 @@ RepeatedComposite = type(descriptor_pb2.FileDescriptorSet().file)
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A copy of the protos and their generated code that a test may change."""
-    for folder in ("protos", "third_party", "motet/v1", "motet/internal"):
+    for folder in ("protos", "third_party", "motet/v1", "motet/internal", "motet/protos"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     return tmp_path
 
@@ -92,6 +92,15 @@ def test_drift_names_a_changed_third_party_proto(copy: Path) -> None:
 
     assert drift.returncode == 1
     assert "third_party/google/rpc/status.proto" in drift.stdout
+
+
+def test_drift_names_a_descriptor_set_of_other_protos(copy: Path) -> None:
+    (copy / "motet/protos/motet.binpb").write_bytes(b"")
+
+    drift = contract(copy, "drift")
+
+    assert drift.returncode == 1
+    assert "motet/protos/motet.binpb" in drift.stdout
 
 
 def _without_options(message: Message) -> Message:

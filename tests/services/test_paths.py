@@ -12,7 +12,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from motet.core.errors import BundleError, MediaError, RequestError
-from services.cli import bench_commands, chat, models, run, serve_commands, up
+from services.cli import bench_commands, chat, models, protos, run, serve_commands, up
 from services.cli.attachment import read_attachment
 from services.cli.checks.paths import check_input
 from services.cli.keys import commands as keys
@@ -28,6 +28,7 @@ APPS = {
     "up": up.app,
     "serve": serve_commands.app,
     "bench": bench_commands.app,
+    "protos": protos.app,
     "keys": keys.app,
 }
 IMPOSSIBLE = {
@@ -67,6 +68,7 @@ TABLE: list[tuple[tuple[str, ...], dict[str, str]]] = [
     *((("serve", "orchestrator", "--toy", option), SOME) for option in ("--quotas", "--keys")),
     (("serve", "encoder", "--toy", "--tls-cert", "file", "--tls-key", "file", "--tls-client-ca"), SOME),
     (("serve", "orchestrator", "--toy", "--tls-ca", "file", "--tls-worker-key", "file", "--tls-worker-cert"), SOME),
+    (("protos", "--out"), NO_OUTPUT | FILE),
     (("bench", "overlap", "--out"), NO_OUTPUT | FOLDER),
     (("bench", "overlap", "--plot"), NO_OUTPUT | FOLDER | {"not UTF-8": "\udce9"}),
     (("bench", "overlap", "--bundle"), SOME),
