@@ -47,6 +47,11 @@ _GC_THRESHOLD = 10_000
 _FLUSH_TIMEOUT = 1.0
 """Maximum time for the final messages of the remaining calls, and again for sending all responses, in seconds."""
 
+_HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+
+REFLECTION_SERVICES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
+"""The names of the reflection service, newest first."""
+
 _SIGNALS = signal.SIGTERM, signal.SIGINT
 
 
@@ -130,9 +135,9 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, registry)
         for servicer in self._servicers:
             servicer.add_to(registry)
-        check_listed(registry.methods)
         if self._reflection:
-            self._reflect()
+            self._add_reflection(registry)
+        check_listed(registry.methods)
         self._bind()
         await self._server.start()
         self._closing = asyncio.create_task(self._report_closing())
@@ -225,10 +230,20 @@ class Server:
         if not self.address.startswith("unix"):
             self.address = f"{self.address.rpartition(':')[0]}:{port}"
 
-    def _reflect(self) -> None:
-        from grpc_reflection.v1alpha import reflection
+    def _add_reflection(self, registry: MethodRegistry) -> None:
+        """Serve reflection in both versions of its protocol, whose messages are equal."""
+        from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-        reflection.enable_server_reflection((*self._names, reflection.SERVICE_NAME), self._server)
+        # Listed services must have a descriptor, and no package has that of grpc.reflection.v1.
+        listed = (*self._names, _HEALTH, reflection.SERVICE_NAME)
+        handler = grpc.stream_stream_rpc_method_handler(
+            reflection.aio.ReflectionServicer(listed).ServerReflectionInfo,
+            reflection_pb2.ServerReflectionRequest.FromString,
+            reflection_pb2.ServerReflectionResponse.SerializeToString,
+        )
+        for name in REFLECTION_SERVICES:
+            handlers = grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": handler})
+            registry.add_generic_rpc_handlers((handlers,))
 
     async def _end_work(self) -> None:
         """Wait until no call is left, and no work that outlives its call."""

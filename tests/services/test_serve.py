@@ -12,9 +12,8 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
-import grpc.aio
+import grpc
 import pytest
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from motet.core.errors import SettingsError
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
@@ -29,6 +28,7 @@ from services.settings import ServiceSettings
 from tests.callers import for_anyone
 from tests.models.tiny_bundle import tiny_bundle
 from tests.scripted_motet import ScriptedMotet
+from tests.transport.test_reflection import code_of
 from tests.waiting import until
 
 SETTINGS = ServiceSettings(log_level="error")
@@ -100,17 +100,12 @@ async def test_a_service_describes_itself_by_reflection_unless_that_is_off(
     serving = asyncio.create_task(serve(Service("x", "127.0.0.1:0", settings, ConcurrencyLimiter(), opened)))
     lines: list[ReadyLine] = []
     await until(lambda: bool(lines.extend(filter(None, [ReadyLine.read(capsys.readouterr().out)])) or lines))
-    request = reflection_pb2.ServerReflectionRequest(file_containing_symbol="motet.v1.GenerationService")
-    async with grpc.aio.insecure_channel(lines[0].address) as channel:
-        responses = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([request]))
-        try:
-            described = bool((await anext(aiter(responses))).file_descriptor_response.file_descriptor_proto)
-        except grpc.aio.AioRpcError as error:
-            described = error.code() is not grpc.StatusCode.UNIMPLEMENTED
+    with grpc.insecure_channel(lines[0].address) as channel:
+        code = await asyncio.to_thread(code_of, channel)
     os.kill(os.getpid(), signal.SIGTERM)
     await serving
 
-    assert described is options.get("reflection", True)
+    assert code is (grpc.StatusCode.OK if options.get("reflection", True) else grpc.StatusCode.UNIMPLEMENTED)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:5", "unix:/tmp/a folder, metrics on/it"])

@@ -206,15 +206,3 @@ async def test_metrics_count_calls_by_method_and_status_code() -> None:
     method = "/motet.internal.v1.DecoderService/Decode"
     assert f'motet_call_duration_seconds_count{{code="INVALID_ARGUMENT",method="{method}"}}' in text
     assert "motet_calls_running 0.0" in text
-
-
-async def test_reflection_is_served_only_with_the_option() -> None:
-    path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
-    codes = []
-    for reflection in (False, True):
-        async with served(reflection=reflection) as (_, channel):
-            call = channel.stream_stream(path)(iter(()))
-            await call.read() if reflection else await asyncio.wait([asyncio.ensure_future(call.code())])
-            codes.append(await call.code())
-
-    assert codes == [grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.OK]

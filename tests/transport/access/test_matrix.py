@@ -56,7 +56,7 @@ METHODS = {
     for service in module.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }
-REFLECTION = [method for method in ROLES if "Reflection" in method and "v1alpha" in method]
+REFLECTION = [method for method in ROLES if "Reflection" in method]
 
 
 class Everything:
