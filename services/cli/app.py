@@ -10,8 +10,7 @@ except ModuleNotFoundError:
     # The base install has only the Python client.
     raise SystemExit("motet: the command line is not installed: pip install 'motet[models]'") from None
 
-from services.cli.commands import HELP_OPTIONS
-from services.cli.lazy_group import LazyGroup
+from services.cli.commands import HELP_OPTIONS, LazyGroup
 
 app = typer.Typer(
     name="motet",
