@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -38,7 +39,8 @@ class Caller:
     the credentials in the operator's log, such as the id of a key. It is never a secret. `quota_class` names the limits
     of the tenant; "" is the default class.
 
-    Raises `ValueError` for a tenant's name that is too long or has a character that cannot be printed.
+    Raises `ValueError` for a tenant's name that is too long or has a character that cannot be printed, and for a
+    priority or a quota class that does not exist.
     """
 
     tenant: str
@@ -54,6 +56,8 @@ class Caller:
         check_tenant(self.tenant)
         if self.max_priority not in PRIORITIES:
             raise ValueError(f"the highest priority must be from {PRIORITIES[0]} to {PRIORITIES[-1]}")
+        if not re.fullmatch(QUOTA_CLASS, self.quota_class):
+            raise ValueError(f"{self.quota_class!r} is no name of a quota class: use at most 32 of a-z, 0-9 and -")
 
     def may_use_model(self, name: str) -> bool:
         """Return whether the caller may use a model."""

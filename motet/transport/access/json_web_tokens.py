@@ -9,14 +9,10 @@ from typing import Any
 import jwt
 from jwt.exceptions import ExpiredSignatureError, InvalidAlgorithmError, InvalidSignatureError, PyJWTError
 
-from motet.core.caller import Caller, Role
+from motet.core.caller import Caller
 from motet.transport.access.json_web_keys import ALGORITHMS, KeySource
 from motet.transport.access.outcome import Outcome, RefusedError
-
-ROLE_PREFIX = "motet:"
-"""The beginning of each role in a token, such as `motet:generate`. Other applications may use the same claim."""
-
-_ROLES = {f"{ROLE_PREFIX}{role}": role for role in (Role.GENERATE, Role.READ, Role.OPERATE)}
+from motet.transport.access.token_claims import DEFAULT_CLAIMS, TokenClaims
 
 _OPTIONS: Any = {
     "require": ["exp", "iss", "aud"],
@@ -34,16 +30,14 @@ _OPTIONS: Any = {
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """The rules of tokens: their issuer and audience, and the claims that name the tenant and the roles.
+    """The rules of tokens: their issuer and audience, and the claims that give permissions.
 
-    `roles_claim` holds a list, or a text with spaces as in `scope`. `leeway` is the accepted difference between the
-    clocks of the issuer and of this machine, in seconds.
+    `leeway` is the accepted difference between the clocks of the issuer and of this machine, in seconds.
     """
 
     issuer: str
     audience: str
-    tenant_claim: str = "sub"
-    roles_claim: str = "scope"
+    claims: TokenClaims = DEFAULT_CLAIMS
     leeway: float = 30.0
 
 
@@ -67,19 +61,9 @@ class JsonWebTokens:
         key = await self._keys.find(key_id) if isinstance(key_id, str) else None
         if key is None:
             raise RefusedError(Outcome.UNKNOWN_KEY)
-        return self._caller(_verified(token, key, self._rules))
-
-    def _caller(self, claims: Mapping[str, Any]) -> Caller:
-        tenant = claims.get(self._rules.tenant_claim)
-        if not isinstance(tenant, str) or not tenant:
-            raise RefusedError(Outcome.CLAIMS)
+        claims = _verified(token, key, self._rules)
         try:
-            return Caller(
-                tenant,
-                _roles_of(claims.get(self._rules.roles_claim)),
-                expire_time=float(claims["exp"]),
-                credential="token",
-            )
+            return self._rules.claims.caller_of(claims)
         except (ValueError, TypeError, OverflowError):
             raise RefusedError(Outcome.CLAIMS) from None
 
@@ -105,9 +89,3 @@ def _verified(token: str, key: jwt.PyJWK, rules: TokenRules) -> Mapping[str, Any
     except (PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
         raise RefusedError(Outcome.CLAIMS) from None
     return claims
-
-
-def _roles_of(claim: Any) -> frozenset[Role]:
-    """Return the roles in a claim. Other values, which may be of other applications, give no role."""
-    values = claim.split() if isinstance(claim, str) else claim if isinstance(claim, list) else ()
-    return frozenset(_ROLES[value] for value in values if isinstance(value, str) and value in _ROLES)

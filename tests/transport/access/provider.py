@@ -14,7 +14,20 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
+from motet.transport.access.json_web_keys import parse_keys
+
 ISSUER, AUDIENCE = "https://issuer.example", "motet"
+
+
+class ProviderKeys:
+    """The present keys of a provider, without a way between."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    async def find(self, key_id: str) -> Any:
+        """Return the key with an id, or None."""
+        return parse_keys(self._provider.key_set(), "keys").get(key_id) if self._provider.keys else None
 
 
 @dataclass

@@ -22,6 +22,7 @@ from motet.core.files.reloaded_file import ReloadedFile
 from motet.transport.access.json_web_keys import FetchedKeys, FileKeys, check_url, parse_keys
 from motet.transport.access.json_web_tokens import JsonWebTokens, TokenRules
 from motet.transport.access.outcome import Outcome, RefusedError
+from motet.transport.access.token_claims import TokenClaims
 from tests.transport.access.provider import AUDIENCE, ISSUER, Provider
 from tests.waiting import until
 
@@ -123,7 +124,7 @@ async def test_only_the_roles_of_people_count_in_a_claim(claim: Any, roles: set[
 
 
 async def test_settings_name_the_claims_of_the_tenant_and_of_the_roles() -> None:
-    tokens = JsonWebTokens(TokenRules(ISSUER, AUDIENCE, "org", "groups"), Keys(PROVIDER))
+    tokens = JsonWebTokens(TokenRules(ISSUER, AUDIENCE, TokenClaims("org", "groups")), Keys(PROVIDER))
 
     caller = await tokens.caller_of(PROVIDER.token(org="umbrella", groups=["motet:read"]))
 
