@@ -52,8 +52,8 @@ class AccessSettings(BaseSettings):
     )
     jwt_tenant_claim: ClaimName = Field(
         default=DEFAULT_CLAIMS.tenant,
-        description="Claim of a token that names the tenant, of at most 64 characters. Write the path of a nested claim "
-        "as a JSON Pointer, such as /realm_access/roles.",
+        description="Claim of a token that names the tenant, of at most 64 characters. Write the path of a nested "
+        "claim as a JSON Pointer, such as /realm_access/roles.",
     )
     jwt_roles_claim: ClaimName = Field(
         default=DEFAULT_CLAIMS.roles,
