@@ -27,6 +27,7 @@ from motet.core.metrics import CALL_SECONDS, labelled
 from motet.transport.access.authentication import ANYONE, Authentication
 from motet.transport.access.authorization import OPEN, check_role, is_administrative
 from motet.transport.access.current_caller import called_by
+from motet.transport.access.running_calls import RECHECK_INTERVAL, RunningCall, RunningCalls, running_call
 from motet.transport.client_call import REQUEST_ID_KEY
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.status import CODE_OF, abort, public_error
@@ -84,12 +85,19 @@ def deadline_of(context: _Context) -> Deadline:
 class ServerInterceptor(grpc.aio.ServerInterceptor):
     """The interceptor of a server. It wraps the methods of every servicer.
 
-    A call is authenticated, and its caller's role is checked, before anything of its request is read.
+    A call is authenticated, and its caller's role is checked, before anything of its request is read, and again every
+    `recheck_interval` seconds while it runs.
     """
 
-    def __init__(self, limiter: ConcurrencyLimiter, authentication: Authentication = ANYONE) -> None:
+    def __init__(
+        self,
+        limiter: ConcurrencyLimiter,
+        authentication: Authentication = ANYONE,
+        recheck_interval: float = RECHECK_INTERVAL,
+    ) -> None:
         self._limiter = limiter
         self._authentication = authentication
+        self._calls = RunningCalls(authentication, recheck_interval)
         self._handlers: dict[str, _Handler] = {}
         """The wrapped handlers by method, for methods that have been called."""
         self._running: set[asyncio.Task[Any]] = set()
@@ -147,7 +155,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
             if is_administrative(method):
                 AUDIT.info("an administrative call", extra={"method": method, "credential": caller.credential})
             check_role(caller, method)
-            with called_by(caller):
+            with called_by(caller), RunningCall(self._calls, method, context, caller):
                 return await handle(request, context)
 
         return authorized
@@ -234,8 +242,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         async def unary_stream(request: Any, context: _Context) -> None:
             message = await receive(request)
             async with self._admitted(method), aclosing(behaviour(message, context)) as responses:
-                async for response in responses:
-                    await context.write(response)
+                await running_call().send(responses)
 
         return unary_stream
 
@@ -245,8 +252,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
                 self._admitted(method),
                 aclosing(behaviour(self._received(requests, receive), context)) as responses,
             ):
-                async for response in responses:
-                    await context.write(response)
+                await running_call().send(responses)
 
         return stream_stream
 

@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from motet.transport.access.authentication import ANYONE, Authentication
 from motet.transport.access.authorization import MethodRegistry, check_listed
+from motet.transport.access.running_calls import RECHECK_INTERVAL
 from motet.transport.address import check_exposed, find_bind_error
 from motet.transport.channel import FLOW_OPTIONS
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
@@ -81,7 +82,8 @@ class Server:
 
     Health is reported under "" and under each servicer's name, as SERVING unless `readiness` says otherwise. Only
     this machine can connect, unless there are credentials and the `authentication` accepts no call without a
-    certificate or a key, or `allow_insecure` is set. `finish` is awaited during a drain once
+    certificate or a key, or `allow_insecure` is set. The credentials of a running call are checked again every
+    `recheck_interval` seconds. `finish` is awaited during a drain once
     no call is left, for work that outlives its call. `interrupt` is called at the end of the grace period, if calls are
     left. It may end them with a final message. Other calls end with a status.
     """
@@ -95,6 +97,7 @@ class Server:
         reflection: bool = False,
         credentials: grpc.ServerCredentials | None = None,
         authentication: Authentication = ANYONE,
+        recheck_interval: float = RECHECK_INTERVAL,
         allow_insecure: bool = False,
         finish: Callable[[], Awaitable[None]] = no_cleanup,
         interrupt: Callable[[], None] = no_final_message,
@@ -106,6 +109,7 @@ class Server:
         self._reflection = reflection
         self._credentials = credentials
         self._authentication = authentication
+        self._recheck_interval = recheck_interval
         self._insecure_anywhere = allow_insecure
         self._finish = finish
         self._interrupt = interrupt
@@ -123,7 +127,7 @@ class Server:
             check_exposed(
                 self.address, tls=self._credentials is not None, authenticated=not self._authentication.accepts_anyone
             )
-        self._interceptor = ServerInterceptor(self.limiter, self._authentication)
+        self._interceptor = ServerInterceptor(self.limiter, self._authentication, self._recheck_interval)
         streams = max(_MIN_STREAMS, 2 * self.limiter.load.limit)
         options = (
             *_OPTIONS,

@@ -13,7 +13,7 @@ from motet.core.clock import now
 from motet.core.errors import MotetError, Reason, RetryableError
 from motet.scheduling.moving_average import MovingAverage
 from orchestrator.pool.attempt import Attempt
-from orchestrator.pool.queued_call import QueuedCall
+from orchestrator.pool.queued_call import QueuedCall, error_of_worker
 from orchestrator.pool.replica import Replica, earliest
 
 Worker = TypeVar("Worker")
@@ -158,7 +158,7 @@ class Hedges(Generic[Worker]):
                 raise
             return await self._fail(hedge, hedge.error)
         except MotetError as error:
-            return await self._fail(hedge, error)
+            return await self._fail(hedge, error_of_worker(error))
         except Exception:
             logger.exception("a worker of the pool %s failed unexpectedly", self._name)
             return await self._fail(hedge, None)

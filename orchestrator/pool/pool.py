@@ -19,7 +19,7 @@ from orchestrator.pool.circuit_breaker import CircuitBreaker
 from orchestrator.pool.duration_estimate import DurationEstimate
 from orchestrator.pool.hedges import Hedges
 from orchestrator.pool.member import Member
-from orchestrator.pool.queued_call import QueuedCall
+from orchestrator.pool.queued_call import QueuedCall, error_of_worker
 from orchestrator.pool.replica import Replica, earliest
 from orchestrator.settings import OrchestratorSettings
 
@@ -159,7 +159,7 @@ class Pool(Generic[Worker]):
             except StopAsyncIteration:
                 return
             except MotetError as failure:
-                error = failure
+                error = error_of_worker(failure)
             except asyncio.CancelledError:
                 if not attempt.was_ended():
                     raise

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
-from motet.core.errors import MotetError, OverloadedError, Reason, RetryableError
+from motet.core.errors import AccessError, MotetError, OverloadedError, Reason, RetryableError
+
+logger = logging.getLogger(__name__)
 
 _MAX_LOSSES, _MAX_FAILURES, _MAX_FAILURES_AT_ONE = 2, 4, 2
 """Failed attempts after which a call fails: those that may have begun, all of them, and all of them at one replica."""
@@ -17,6 +20,17 @@ _MAX_LOSSES, _MAX_FAILURES, _MAX_FAILURES_AT_ONE = 2, 4, 2
 def is_refusal(error: MotetError) -> bool:
     """Return whether a healthy worker may raise this error, because it does not take more calls."""
     return isinstance(error, OverloadedError) or error.reason is Reason.DRAINING
+
+
+def error_of_worker(error: MotetError) -> MotetError:
+    """Return an error of a worker as the pool's caller may get it.
+
+    A worker that refuses this process cannot be used. Its error would blame the credentials of the caller.
+    """
+    if not isinstance(error, AccessError):
+        return error
+    logger.error("a worker refuses the certificate of this process", extra={"reason": error.reason.value})
+    return RetryableError("a worker cannot be used at the moment; try again later", Reason.WORKER_UNAVAILABLE)
 
 
 @dataclass(slots=True, eq=False)

@@ -17,6 +17,7 @@ _UNKNOWN = KeyRecord(
     tenant="unknown",
     roles=frozenset({Role.READ}),
     create_time=datetime.fromtimestamp(0, UTC),
+    expire_time=datetime.fromtimestamp(0, UTC),
     revoke_time=datetime.fromtimestamp(0, UTC),
 )
 """The record in place of one that does not exist, so that an unknown id takes the time of a known one."""
@@ -42,11 +43,11 @@ class ApiKeys:
 
 
 def _refusal(record: KeyRecord, matches: bool) -> Outcome | None:
-    """Return the reason to refuse a key, or None. Without the right secret, no caller learns the state of a key."""
-    if record is _UNKNOWN:
-        return Outcome.UNKNOWN_KEY
-    if not matches:
-        return Outcome.WRONG_SECRET
-    if record.revoke_time is not None:
-        return Outcome.REVOKED
-    return Outcome.EXPIRED if record.is_expired(datetime.now(UTC)) else None
+    """Return the reason to refuse a key, or None. All checks are made for every key, so all keys take the same time."""
+    checks = (
+        (record is _UNKNOWN, Outcome.UNKNOWN_KEY),
+        (not matches, Outcome.WRONG_SECRET),
+        (record.revoke_time is not None, Outcome.REVOKED),
+        (record.is_expired(datetime.now(UTC)), Outcome.EXPIRED),
+    )
+    return next((outcome for failed, outcome in checks if failed), None)

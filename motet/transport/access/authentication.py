@@ -66,10 +66,10 @@ class PeerCertificates:
 
     async def authenticate(self, credentials: Credentials) -> Caller | None:
         """Return the caller of a certificate, or None if the certificate names no caller. Raises `RefusedError`."""
-        role = credentials.certificate_role()
+        role = credentials.peer.role
         if role in _CERTIFICATE_ROLES:
             return Caller("", _CERTIFICATE_ROLES[role], credential=f"certificate {role}")
-        name = next(iter(credentials.certificate_names()), "")
+        name = next(iter(credentials.peer.identities), "")
         if not (self._name_tenants and name):
             return None
         try:
@@ -79,33 +79,45 @@ class PeerCertificates:
 
 
 class Authentication:
-    """Authenticators in the order in which they see a call. The first that returns a caller, or refuses, decides."""
+    """Authenticators in the order in which they see a call. The first that returns a caller, or refuses, decides.
+
+    If certificates are among them, a call whose connection has an expired certificate is refused first.
+    """
 
     def __init__(self, authenticators: Sequence[Authenticator]) -> None:
         self._authenticators = tuple(authenticators)
+        self._has_certificates = any(isinstance(each, PeerCertificates) for each in authenticators)
 
     @property
     def accepts_anyone(self) -> bool:
         """True if a call without credentials is accepted."""
         return any(isinstance(each, Anonymous) for each in self._authenticators)
 
-    async def caller_of(self, context: _Context) -> Caller:
-        """Return the caller of a call. Raises `AccessError`, which is the same for all credentials that are refused."""
+    async def caller_of(self, context: _Context, again: bool = False) -> Caller:
+        """Return the caller of a call. Raises `AccessError`, which is the same for all credentials that are refused.
+
+        The outcome is counted, except the acceptance of a call that is authenticated `again`.
+        """
+        kind = PeerCertificates.kind
         credentials = Credentials(context)
-        for authenticator in self._authenticators:
-            try:
+        try:
+            if self._has_certificates:
+                credentials.check_certificate()
+            for authenticator in self._authenticators:
+                kind = authenticator.kind
                 caller = await authenticator.authenticate(credentials)
-            except RefusedError as refused:
-                _count(authenticator.kind, refused.outcome)
-                # Revoked, expired and unknown credentials differ only here. A caller could learn from a difference.
-                _LOG.warning("credentials were refused", extra={"outcome": refused.outcome, "key": refused.credential})
-                raise AccessError(
-                    "the credentials are not valid; check them, or request new ones from the operator",
-                    Reason.CREDENTIALS_INVALID,
-                ) from None
-            if caller is not None:
-                _count(authenticator.kind, Outcome.ACCEPTED)
-                return caller
+                if caller is not None:
+                    if not again:
+                        _count(kind, Outcome.ACCEPTED)
+                    return caller
+        except RefusedError as refused:
+            _count(kind, refused.outcome)
+            # Revoked, expired and unknown credentials differ only here. A caller could learn from a difference.
+            _LOG.warning("credentials were refused", extra={"outcome": refused.outcome, "key": refused.credential})
+            raise AccessError(
+                "the credentials are not valid; check them, or request new ones from the operator",
+                Reason.CREDENTIALS_INVALID,
+            ) from None
         _count("none", Outcome.MISSING)
         raise AccessError(
             "the call has no credentials; send an API key or a token as the metadata 'authorization: Bearer ...'",

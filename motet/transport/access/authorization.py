@@ -88,6 +88,11 @@ def is_administrative(method: str) -> bool:
     return ROLES.get(method) == _OPERATE
 
 
+def is_job(method: str) -> bool:
+    """Return whether only orchestrators may call a method. Such a call is a job of a worker, and ends by itself."""
+    return ROLES.get(method) == _ORCHESTRATOR
+
+
 def check_role(caller: Caller, method: str) -> None:
     """Raise `AccessError` unless the caller has a role that may call the method."""
     allowed = ROLES.get(method, _NONE)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from motet.transport.access.outcome import Outcome, RefusedError
-from motet.transport.peer import peer_identities, peer_role
+from motet.transport.peer import Peer
 
 if TYPE_CHECKING:
     import grpc.aio
@@ -40,10 +42,16 @@ class Credentials:
             raise RefusedError(Outcome.MALFORMED)
         return token
 
-    def certificate_role(self) -> str | None:
-        """Return the role in the client's certificate, or None without a certificate that names a role."""
-        return peer_role(self._context)
+    @cached_property
+    def peer(self) -> Peer:
+        """The client of the call's connection."""
+        return Peer(self._context)
 
-    def certificate_names(self) -> tuple[str, ...]:
-        """Return the names in the client's certificate, URIs first. Return () without a certificate."""
-        return peer_identities(self._context)
+    def check_certificate(self) -> None:
+        """Raise `RefusedError` if the client's certificate has expired since the handshake."""
+        try:
+            expire_time = self.peer.expire_time
+        except ValueError:
+            raise RefusedError(Outcome.MALFORMED, "certificate") from None
+        if expire_time is not None and time.time() > expire_time:
+            raise RefusedError(Outcome.EXPIRED, "certificate")

@@ -11,25 +11,37 @@ from weakref import WeakSet
 import grpc
 import grpc.aio
 
+from motet.core.clock import now
+
 if TYPE_CHECKING:
     from motet.transport.tls.reload import ReloadedCertificates
 
     _Call = grpc.aio.Call
 
 
+MAX_AGE = 600.0
+"""Time after which a channel is replaced, in seconds. A handshake then verifies the server's certificate again."""
+
+
 class ReloadingChannel(grpc.aio.Channel):
     """A channel that replaces its connections when the certificates change, because gRPC cannot change those of one.
 
-    `open` returns a channel with credentials. The first call after a change opens a new channel. The old one is closed
-    when its last call ends, so no call fails.
+    `open` returns a channel with credentials. The first call after a change, or `max_age` seconds after the last one,
+    opens a new channel. gRPC for Python does not show a server's certificate, so only a new handshake can find out that
+    it has expired. The old channel is closed when its last call ends, so no call fails.
     """
 
     def __init__(
-        self, certificates: ReloadedCertificates, open: Callable[[grpc.ChannelCredentials], grpc.aio.Channel]
+        self,
+        certificates: ReloadedCertificates,
+        open: Callable[[grpc.ChannelCredentials], grpc.aio.Channel],
+        max_age: float = MAX_AGE,
     ) -> None:
         self._certificates = certificates
         self._open = open
+        self._max_age = max_age
         self._used = certificates.current
+        self._opened = now()
         self._channel = open(self._used.channel_credentials())
         self._calls: WeakSet[_Call] = WeakSet()
         """The calls of the present channel. A call that has ended may be among them."""
@@ -97,9 +109,9 @@ class ReloadingChannel(grpc.aio.Channel):
         return call
 
     def _renew(self) -> grpc.aio.Channel:
-        """Return the present channel. It is a new one if the certificates have changed."""
-        if self._certificates.current is not self._used:
-            self._used = self._certificates.current
+        """Return the present channel. It is a new one if the certificates or their age require it."""
+        if self._certificates.current is not self._used or now() - self._opened >= self._max_age:
+            self._used, self._opened = self._certificates.current, now()
             old, calls = self._channel, tuple(self._calls)
             self._channel, self._calls = self._open(self._used.channel_credentials()), WeakSet()
             task = self._retired[old] = asyncio.create_task(_close_after(old, calls))

@@ -9,7 +9,15 @@ import pytest
 
 from motet.core.clock import now
 from motet.core.deadline import Deadline
-from motet.core.errors import DeadlineError, FaultError, OverloadedError, Reason, RequestError, RetryableError
+from motet.core.errors import (
+    AccessError,
+    DeadlineError,
+    FaultError,
+    OverloadedError,
+    Reason,
+    RequestError,
+    RetryableError,
+)
 from motet.core.media import Media
 from motet.core.workers import REPORT_INTERVAL, Prompt, Turn
 from motet.toys.workers import InjectedFault, Pause, ToyEncoder, ToyLanguageModel, grammar_of
@@ -186,6 +194,19 @@ async def test_a_failed_call_is_retried_once():
                 await harness.start()
             assert sum(harness.counts) == 2
             assert harness.idle
+
+
+@in_virtual_time
+async def test_a_worker_that_refuses_this_process_is_replaced_and_its_caller_is_not_blamed():
+    for reason in (Reason.CREDENTIALS_INVALID, Reason.CREDENTIALS_MISSING, Reason.ROLE_MISSING):
+        fault = InjectedFault(AccessError("refused", reason))
+        async with PoolHarness(fault, None) as harness:
+            await harness.start()
+            assert harness.counts == [1, 1]
+        async with PoolHarness(fault) as harness:
+            with pytest.raises(RetryableError) as caught:
+                await harness.start()
+            assert caught.value.reason is Reason.WORKER_UNAVAILABLE
 
 
 @in_virtual_time

@@ -11,24 +11,25 @@ import grpc.aio
 import pytest
 
 from motet.transport.channel import open_channel
-from motet.transport.peer import peer_identities, peer_role
+from motet.transport.peer import Peer
 from motet.transport.tls.certificates import PemPair, TlsFiles
 from services.up.certificate_authority import CertificateAuthority
 
 METHOD = "/test.Peer/Read"
 
 
-Peer = tuple[Sequence[str], str | None]
+Identity = tuple[Sequence[str], str | None]
 """The identities and the role of a caller."""
 
 
 @asynccontextmanager
-async def served(credentials: grpc.ServerCredentials | None) -> AsyncIterator[tuple[str, list[Peer]]]:
+async def served(credentials: grpc.ServerCredentials | None) -> AsyncIterator[tuple[str, list[Identity]]]:
     """Serve a method of gRPC. Yield the address, and the list of the callers of the method."""
-    found: list[Peer] = []
+    found: list[Identity] = []
 
     async def read(request: bytes, context: Any) -> bytes:
-        found.append((peer_identities(context), peer_role(context)))
+        peer = Peer(context)
+        found.append((peer.identities, peer.role))
         return request
 
     server = grpc.aio.server()

@@ -7,6 +7,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -308,5 +309,44 @@ async def test_a_caller_whose_certificate_has_expired_is_refused(authority: Cert
         Server([DecoderServicer(BlockedDecoder())], credentials=certificates.server_credentials()) as server,
         open_channel(server.address, credentials, retries=False) as channel,
     ):
+        with pytest.raises(RetryableError):
+            await decoded(RemoteDecoder(channel))
+
+
+async def test_a_channel_is_replaced_at_its_maximum_age_under_streams_without_a_failed_call(
+    authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ReloadingChannel.__init__, "__defaults__", (0.05,))
+    deployment = Deployment(authority)
+    async with AsyncExitStack() as stack:
+        channel = await deployment.start(stack)
+        deployment.decoder.may_start.set()
+        first, loads = channel._channel, RemoteWorker(channel).watch_load()
+        await anext(loads)
+        for _ in range(3):
+            present = channel._channel
+            while channel._channel is present:
+                await asyncio.gather(*(decoded(RemoteDecoder(channel)) for _ in range(4)))
+        # The watch of the load moves, too, so the first connection is closed.
+        while first in channel._retired:
+            await anext(loads)
+
+
+async def test_a_server_whose_certificate_expired_is_refused_by_the_next_connection_of_an_old_channel(
+    authority: CertificateAuthority,
+) -> None:
+    deployment = Deployment(authority)
+    async with AsyncExitStack() as stack:
+        channel = await deployment.start(stack)
+        deployment.decoder.may_start.set()
+        await decoded(RemoteDecoder(channel))
+        # gRPC reads the certificate of a listener at each handshake. This one has expired.
+        expired = authority.issue("old", "decoder", begins=timedelta(days=-2), ends=timedelta(days=-1))
+        deployment.listener.current = replace(
+            deployment.listener.current, chain=expired.certificate.read_bytes(), key=expired.key.read_bytes()
+        )
+        assert isinstance(await decoded(RemoteDecoder(channel)), Media)
+
+        channel._max_age = 0.0
         with pytest.raises(RetryableError):
             await decoded(RemoteDecoder(channel))
