@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from math import inf
 from typing import Generic, Protocol, TypeVar
@@ -126,12 +126,15 @@ class FairQueue(Generic[T]):
         if not any((item.tenant, priority) in self._sub_queues for priority in PRIORITIES):
             del self._waiting[item.tenant]
 
-    def first(self, now: float) -> T | None:
-        """Return the ready item that should be served next, or None. The item stays in the queue."""
+    def first(self, now: float, permits: Callable[[str, float], bool] | None = None) -> T | None:
+        """Return the ready item that should be served next, or None. The item stays in the queue.
+
+        With `permits`, only tenants are served for which it returns True at the time `now`.
+        """
         best: tuple[tuple[int, float, float], T] | None = None
         for (tenant, priority), sub_queue in self._sub_queues.items():
             item = next((item for item in sub_queue.items if item.ready), None)
-            if item is None:
+            if item is None or (permits is not None and not permits(tenant, now)):
                 continue
             unserved = now - max(item.since, sub_queue.served)
             urgency = min(PRIORITIES[-1], priority + int(unserved / self._ageing))

@@ -17,7 +17,7 @@ class _Waiter:
     priority: int
     since: float
     acquired: asyncio.Future[None]
-    cost: float = 1.0
+    cost: float
 
     @property
     def ready(self) -> bool:
@@ -34,13 +34,19 @@ class FairSemaphore:
     @asynccontextmanager
     async def slot(self, tenant: str = "", priority: int = 0) -> AsyncIterator[None]:
         """Hold one slot inside the context. Wait for it first if no slot is free."""
-        await self._acquire(_Waiter(tenant, priority, now(), asyncio.get_running_loop().create_future()))
+        await self.acquire(tenant, priority)
         try:
             yield
         finally:
-            self._release()
+            self.release()
 
-    async def _acquire(self, waiter: _Waiter) -> None:
+    def waiting(self, tenant: str) -> float:
+        """Return the total cost of a tenant's waiters."""
+        return self._queue.cost_of(tenant)
+
+    async def acquire(self, tenant: str = "", priority: int = 0, cost: float = 1.0) -> None:
+        """Take a slot, until `release`. Wait for it first if no slot is free. `cost` is charged to the tenant."""
+        waiter = _Waiter(tenant, priority, now(), asyncio.get_running_loop().create_future(), cost)
         if self._free:
             self._free -= 1
             self._queue.charge(waiter, waiter.since)
@@ -51,10 +57,11 @@ class FairSemaphore:
         except asyncio.CancelledError:
             self._queue.remove(waiter)
             if not waiter.acquired.cancelled():
-                self._release()  # The slot was acquired at the moment of the cancellation.
+                self.release()  # The slot was acquired at the moment of the cancellation.
             raise
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Give a slot to the first waiter, or free it."""
         time = now()
         if (waiter := self._queue.first(time)) is None:
             self._free += 1

@@ -24,6 +24,7 @@ from motet.core.logs.log_fields import LogFields, add_field, collected
 from motet.core.logs.request_id import checked_request_id, set_request_id
 from motet.core.logs.tenant_hash import tenant_hash
 from motet.core.metrics import CALL_SECONDS, labelled
+from motet.scheduling.call_turns import CallTurns
 from motet.transport.access.authentication import ANYONE, Authentication
 from motet.transport.access.authorization import OPEN, check_role, is_administrative
 from motet.transport.access.current_caller import called_by
@@ -85,8 +86,8 @@ def deadline_of(context: _Context) -> Deadline:
 class ServerInterceptor(grpc.aio.ServerInterceptor):
     """The interceptor of a server. It wraps the methods of every servicer.
 
-    A call is authenticated, and its caller's role is checked, before anything of its request is read, and again every
-    `recheck_interval` seconds while it runs.
+    A call is authenticated, its caller's role is checked, and it waits for its tenant's turn, before its request is
+    parsed. It is authenticated again every `recheck_interval` seconds while it runs.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         self._limiter = limiter
         self._authentication = authentication
         self._calls = RunningCalls(authentication, recheck_interval)
+        self._turns = CallTurns()
         self._handlers: dict[str, _Handler] = {}
         """The wrapped handlers by method, for methods that have been called."""
         self._running: set[asyncio.Task[Any]] = set()
@@ -156,6 +158,8 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
                 AUDIT.info("an administrative call", extra={"method": method, "credential": caller.credential})
             check_role(caller, method)
             with called_by(caller), RunningCall(self._calls, method, context, caller):
+                if caller.tenant:
+                    await self._turns.wait(caller.tenant, len(request) if isinstance(request, bytes) else 0)
                 return await handle(request, context)
 
         return authorized

@@ -33,6 +33,10 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.server_handshake_timeout_ms", 10_000),
     # A connection without a call in this time is closed. Clients connect again at their next call.
     ("grpc.max_connection_idle_ms", 300_000),
+    # gRPC drops calls at random, without a reason, if more wait to be accepted. Its own numbers are 1,000 and 3,000, as
+    # few as one caller has with a dozen connections.
+    ("grpc.server.max_pending_requests", 16_384),
+    ("grpc.server.max_pending_requests_hard_limit", 32_768),
 )
 
 _MIN_STREAMS = 256

@@ -21,6 +21,7 @@ from orchestrator.pool.hedges import Hedges
 from orchestrator.pool.member import Member
 from orchestrator.pool.queued_call import QueuedCall, error_of_worker
 from orchestrator.pool.replica import Replica, earliest
+from orchestrator.pool.slot_share import SlotShare
 from orchestrator.settings import OrchestratorSettings
 
 Worker = TypeVar("Worker")
@@ -70,6 +71,7 @@ class Pool(Generic[Worker]):
         ]
         self._hedges = Hedges(name, self._replicas, self._end)
         self._queue: FairQueue[QueuedCall] = FairQueue(settings.ageing)
+        self._slot_share = SlotShare(self._replicas)
         self._reserved = SharedTimer(settings.reservation_timeout, self.release)
         self._watches: list[asyncio.Task[None]] = []
 
@@ -177,7 +179,8 @@ class Pool(Generic[Worker]):
     async def _acquire(self, call: QueuedCall, deadline: Deadline) -> Attempt[Worker]:
         """Wait until a replica has a free slot, and start the call there."""
         moment = now()
-        if free := self._free(moment):
+        self._slot_share.note(call.tenant, moment)
+        if (free := self._free(moment)) and self._slot_share.permits(call.tenant, moment):
             return self._assign(call, free, moment)
         if call not in self._queue:
             if not call.attempts:
@@ -235,8 +238,8 @@ class Pool(Generic[Worker]):
 
     def _assign_waiting(self) -> None:
         """Assign waiting calls to free replicas, in the queue's order."""
-        moment = now()
-        while self._queue and (free := self._free(moment)) and (call := self._queue.first(moment)):
+        moment, permits = now(), self._slot_share.permits
+        while self._queue and (free := self._free(moment)) and (call := self._queue.first(moment, permits)):
             assert call.assignment is not None
             call.assignment.set_result(self._assign(call, free, moment))
 
