@@ -29,7 +29,7 @@ demo: $(VENV)/.models ## Ask about an image, and request an image, audio and a v
 	@rm -rf demo
 	$(BIN)/motet run "$(PROMPT)" --image examples/turtle.png --out demo --seed 1
 
-test: $(VENV)/.dev ## Run all tests (minutes; no GPU, no network).
+test: $(VENV)/.dev $(VENV)/node/.installed ## Run all tests (minutes; no GPU, no network).
 	@$(BIN)/pytest -q
 
 check: lint types layers contract site ## Check style, types, layers, the contract and the documentation.
@@ -84,6 +84,12 @@ $(VENV)/.models: $(PINS) | $(BIN)/python
 $(VENV)/.dev: $(VENV)/.models
 	@$(PIP) install --constraint constraints.txt --editable '.[dev]'
 	@touch $@
+
+# The packages of the client in examples/clients/node. Without npm, its test is skipped.
+$(VENV)/node/.installed: examples/clients/node/package.json examples/clients/node/package-lock.json | $(BIN)/python
+	@mkdir -p $(@D) && cp $^ $(@D)
+	@if command -v npm >/dev/null && npm ci --silent --no-audit --no-fund --ignore-scripts --prefix $(@D); then touch $@; \
+	else echo "the test of the Node client is skipped, because npm cannot install its packages"; fi
 
 $(BUF): | $(BIN)/python
 	@command -v npm >/dev/null || { echo "make check needs npm, to install buf: install Node.js" >&2; exit 1; }

@@ -1,0 +1,4 @@
+// `go mod tidy` adds the requirements.
+module example.com/motet-go-example
+
+go 1.22
