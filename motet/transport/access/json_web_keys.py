@@ -55,7 +55,8 @@ class KeySource(Protocol):
 def parse_keys(data: bytes, label: str) -> Keys:
     """Return the keys of a JSON Web Key Set that can verify signatures. Raises `SettingsError`.
 
-    Keys for encryption, symmetric keys, and keys without an id are left out.
+    Keys for encryption, symmetric keys, and keys without an id are left out. Two different keys with one id are an error,
+    because a token names only the id.
     """
     try:
         listed = json.loads(data)["keys"]
@@ -64,7 +65,11 @@ def parse_keys(data: bytes, label: str) -> Keys:
     except (ValueError, KeyError, TypeError, RecursionError):
         message = f'{label} is not a JSON Web Key Set: it must be {{"keys": [...]}} with at most {MAX_KEYS} keys'
         raise SettingsError(message) from None
-    keys = {jwk["kid"]: key for jwk in listed if (key := _key_of(jwk)) is not None}
+    keys: dict[str, PyJWK] = {}
+    for jwk in listed:
+        key = _key_of(jwk)
+        if key is not None and keys.setdefault(jwk["kid"], key).key != key.key:
+            raise SettingsError(f"{label} has two different keys with the kid {jwk['kid'][:64]!r}; give each its own")
     if not keys:
         raise SettingsError(
             f"{label} has no public key that can verify a token: each needs a kid, and kty RSA, EC or OKP"
@@ -74,6 +79,8 @@ def parse_keys(data: bytes, label: str) -> Keys:
 
 def _key_of(jwk: Any) -> PyJWK | None:
     if not isinstance(jwk, dict) or not isinstance(jwk.get("kid"), str) or jwk.get("use", "sig") != "sig":
+        return None
+    if "verify" not in (jwk.get("key_ops") or ["verify"]):
         return None
     try:
         key = PyJWK(jwk)

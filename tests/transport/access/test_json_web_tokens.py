@@ -250,6 +250,22 @@ def test_a_url_that_others_could_answer_is_refused(url: str) -> None:
         check_url(url)
 
 
+def test_two_different_keys_with_one_id_are_refused_and_equal_ones_are_not() -> None:
+    one, other = (json.loads(Provider().key_set())["keys"][0] for _ in range(2))
+
+    assert parse_keys(json.dumps({"keys": [one, one]}).encode(), "keys").keys() == {"k1"}
+    with pytest.raises(SettingsError, match="two different keys with the kid 'k1'"):
+        parse_keys(json.dumps({"keys": [one, other]}).encode(), "keys")
+
+
+@pytest.mark.parametrize("change", [{"use": "enc"}, {"key_ops": ["encrypt"]}, {"key_ops": ["sign"]}, {"key_ops": "x"}])
+def test_a_key_that_is_not_for_verifying_is_left_out(change: dict[str, Any]) -> None:
+    own, other = (json.loads(Provider().key_set())["keys"][0] for _ in range(2))
+    other |= {"kid": "k2"}
+
+    assert parse_keys(json.dumps({"keys": [own, {**other, **change}]}).encode(), "keys").keys() == {"k1"}
+
+
 def test_a_url_with_a_password_is_refused_without_showing_it() -> None:
     with pytest.raises(SettingsError, match="remove it") as caught:
         check_url("https://user:secret@issuer.example/keys")

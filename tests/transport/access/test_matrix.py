@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from itertools import chain
 from typing import Any
 
@@ -14,99 +13,19 @@ from google.protobuf import descriptor_pool
 
 from motet.core.caller import Role
 from motet.core.errors import FaultError, Reason
-from motet.core.metrics import AUTHENTICATIONS, CALLS_REFUSED
-from motet.internal.v1 import (
-    decoder_service_pb2,
-    encoder_service_pb2,
-    language_model_service_pb2,
-    worker_service_pb2,
-)
-from motet.toys.workers import ToyDecoder, ToyEncoder
+from motet.core.metrics import AUTHENTICATIONS
 from motet.transport.access.api_key import create_key
 from motet.transport.access.authorization import OPEN, ROLES
-from motet.transport.channel import open_channel
-from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.server import Server
-from motet.transport.status import error_from_rpc
-from motet.v1 import artifact_service_pb2, generation_service_pb2, model_service_pb2, quota_service_pb2
-from services.capacity_servicer import CapacityServicer
-from services.decoder.servicer import DecoderServicer
-from services.encoder.servicer import EncoderServicer
-from services.llm.servicer import LanguageModelServicer
-from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer, QuotaServicer
-from tests.orchestrator.pipeline_harness import orchestrator_of
-from tests.transport.access.keys import KeyRing, bearer
-
-GARBAGE = b"\xff\xff\xff"
-"""Bytes that are no message. A server that parses them answers INVALID_ARGUMENT."""
-
-MODULES = (
-    generation_service_pb2,
-    artifact_service_pb2,
-    model_service_pb2,
-    quota_service_pb2,
-    encoder_service_pb2,
-    language_model_service_pb2,
-    decoder_service_pb2,
-    worker_service_pb2,
-)
-METHODS = {
-    f"/{service.full_name}/{method.name}": method
-    for module in MODULES
-    for service in module.DESCRIPTOR.services_by_name.values()
-    for method in service.methods
-}
-REFLECTION = [method for method in ROLES if "Reflection" in method]
-
-
-class Everything:
-    """A server of all services that admits no call, and channels to it."""
-
-    def __init__(self, channel: grpc.aio.Channel, keys: KeyRing, limiter: ConcurrencyLimiter) -> None:
-        self.channel = channel
-        self.keys = keys
-        self.limiter = limiter
-
-    async def call(self, path: str, metadata: Any = (), data: bytes = GARBAGE) -> Reason | str:
-        """Return the reason of a call's error, or the name of its status."""
-        method = METHODS.get(path)
-        streams = (method.client_streaming, method.server_streaming) if method else (True, True)
-        create = {
-            (False, False): self.channel.unary_unary,
-            (False, True): self.channel.unary_stream,
-            (True, False): self.channel.stream_unary,
-            (True, True): self.channel.stream_stream,
-        }[streams]
-        call = create(path)(iter([data]) if streams[0] else data, metadata=metadata, timeout=20)
-        try:
-            if streams[1]:
-                async for _ in call:
-                    call.cancel()
-                    return "OK"
-            else:
-                await call
-        except grpc.aio.AioRpcError as error:
-            known = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin")
-            return error_from_rpc(error).reason if known else error.code().name
-        return "OK"
+from tests.transport.access.everything import EVERY_METHOD, MODULES, Everything, everything, refusals
+from tests.transport.access.keys import bearer
 
 
 @pytest.fixture
-async def everything() -> AsyncIterator[Everything]:
+async def server() -> AsyncIterator[Everything]:
     """A server whose limiter is closed: a call that it counts or admits ends as DRAINING."""
-    keys, limiter = KeyRing(), ConcurrencyLimiter(1, 0)
-    limiter.close()
-    orchestrator = orchestrator_of()
-    kinds = (GenerationServicer, ArtifactServicer, ModelServicer, QuotaServicer)
-    public = [servicer(orchestrator.for_caller) for servicer in kinds]
-    workers = [EncoderServicer(ToyEncoder()), LanguageModelServicer(orchestrator), DecoderServicer(ToyDecoder())]
-    servicers: list[Any] = [*public, *workers, CapacityServicer(limiter)]
-    async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(
-            Server(servicers, limiter=limiter, reflection=True, authentication=keys.authentication())
-        )
-        channel = await stack.enter_async_context(open_channel(server.address, retries=False))
-        yield Everything(channel, keys, limiter)
+    async with everything() as server:
+        yield server
 
 
 def test_every_method_of_every_service_has_a_row_and_every_row_has_a_method() -> None:
@@ -139,11 +58,11 @@ async def test_a_server_with_an_unlisted_method_does_not_start() -> None:
         await Server([UnlistedServicer()]).start()
 
 
-@pytest.mark.parametrize("path", [*METHODS, *REFLECTION])
+@pytest.mark.parametrize("path", EVERY_METHOD)
 async def test_a_call_without_valid_credentials_is_refused_before_anything_is_parsed_or_counted(
-    everything: Everything, path: str
+    server: Everything, path: str
 ) -> None:
-    keys = everything.keys
+    keys = server.keys
     known = keys.key_of("known")
     cases: dict[str, tuple[Any, Reason]] = {
         "no credentials": ((), Reason.CREDENTIALS_MISSING),
@@ -158,22 +77,22 @@ async def test_a_call_without_valid_credentials_is_refused_before_anything_is_pa
     }
     refused = refusals()
 
-    outcomes = {case: await everything.call(path, metadata) for case, (metadata, _) in cases.items()}
+    outcomes = {case: await server.call(path, metadata) for case, (metadata, _) in cases.items()}
 
     assert outcomes == {case: reason for case, (_, reason) in cases.items()}
     assert refusals() == refused
-    assert (everything.limiter.load.running, everything.limiter.load.queued) == (0, 0)
+    assert (server.limiter.load.running, server.limiter.load.queued) == (0, 0)
 
 
-@pytest.mark.parametrize("path", [*METHODS, *REFLECTION])
-async def test_a_caller_needs_one_of_the_methods_roles(everything: Everything, path: str) -> None:
+@pytest.mark.parametrize("path", EVERY_METHOD)
+async def test_a_caller_needs_one_of_the_methods_roles(server: Everything, path: str) -> None:
     people = ROLES[path] - {Role.ORCHESTRATOR}
     wrong = set(Role) - {Role.ORCHESTRATOR} - people
     outcomes = {}
     for role in people | wrong:
-        outcomes[role] = await everything.call(path, bearer(everything.keys.key_of("t", [role])))
+        outcomes[role] = await server.call(path, bearer(server.keys.key_of("t", [role])))
     if wrong:
-        both = await everything.call(path, bearer(everything.keys.key_of("t", sorted(wrong))))
+        both = await server.call(path, bearer(server.keys.key_of("t", sorted(wrong))))
         assert both is Reason.ROLE_MISSING
 
     assert {role for role, outcome in outcomes.items() if outcome is Reason.ROLE_MISSING} == wrong
@@ -182,8 +101,8 @@ async def test_a_caller_needs_one_of_the_methods_roles(everything: Everything, p
         assert outcomes[role] in (Reason.INVALID_REQUEST, Reason.DRAINING, "OK", "CANCELLED", "UNKNOWN", "INTERNAL")
 
 
-async def test_refused_credentials_look_alike_to_the_caller_and_not_to_the_operator(everything: Everything) -> None:
-    keys = everything.keys
+async def test_refused_credentials_look_alike_to_the_caller_and_not_to_the_operator(server: Everything) -> None:
+    keys = server.keys
     path = "/motet.v1.ModelService/ListModels"
     tokens = {
         "unknown_key": create_key(),
@@ -198,7 +117,7 @@ async def test_refused_credentials_look_alike_to_the_caller_and_not_to_the_opera
     for token in tokens.values():
         metadata = (*bearer(token), ("x-request-id", "the-same"))
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await everything.channel.unary_unary(path)(b"", metadata=metadata)
+            await server.channel.unary_unary(path)(b"", metadata=metadata)
         errors.append((caught.value.code(), caught.value.details(), caught.value.trailing_metadata()))
 
     assert all(error == errors[0] for error in errors)
@@ -206,8 +125,8 @@ async def test_refused_credentials_look_alike_to_the_caller_and_not_to_the_opera
     assert {outcome: outcomes_of(outcome) for outcome in tokens} == {name: count + 1 for name, count in before.items()}
 
 
-async def test_health_needs_no_credentials(everything: Everything) -> None:
-    check = everything.channel.unary_unary("/grpc.health.v1.Health/Check")
+async def test_health_needs_no_credentials(server: Everything) -> None:
+    check = server.channel.unary_unary("/grpc.health.v1.Health/Check")
 
     assert await check(b"", timeout=20)
     assert "/grpc.health.v1.Health/Check" in OPEN
@@ -219,11 +138,6 @@ def forged(key: str) -> str:
 
     unchecked = f"{key[: key.rindex('_')]}_{create_key().rpartition('_')[2][:-6]}"
     return unchecked + api_key._checksum(unchecked)
-
-
-def refusals() -> float:
-    """Return the number of calls that any limiter refused."""
-    return sum(sample.value for metric in CALLS_REFUSED.collect() for sample in metric.samples)
 
 
 def outcomes_of(outcome: str) -> float:
