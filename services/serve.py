@@ -175,6 +175,7 @@ async def _run(service: Service) -> int:
             finish=opened.finish,
             interrupt=opened.interrupt,
             readiness=opened.readiness,
+            call_limits=settings.call_limits,
         )
 
         def ready(server: Server) -> None:

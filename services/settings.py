@@ -15,7 +15,8 @@ from pydantic_settings import SettingsError as UnparsableError
 
 from motet.core.errors import SettingsError
 from motet.models.device import checked_device
-from orchestrator.settings import MAX_SECONDS
+from motet.transport.bounds.limits import CallLimits
+from orchestrator.settings import MAX_SECONDS, MIN_SECONDS
 
 ADDRESS: JsonDict = {"metavar": "HOST:PORT"}
 FILE: JsonDict = {"metavar": "FILE"}
@@ -27,6 +28,10 @@ _IGNORED_BY_TOYS = ("bundle", "threads", "device")
 LISTEN = "Address to serve on. Port 0 takes a free port."
 
 Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False, json_schema_extra={"metavar": "SECONDS"})]
+Timeout = Annotated[
+    float, Field(ge=MIN_SECONDS, le=MAX_SECONDS, allow_inf_nan=False, json_schema_extra={"metavar": "SECONDS"})
+]
+_LIMITS = CallLimits()
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -102,6 +107,29 @@ class ServiceSettings(ProcessSettings):
     reflection: bool = Field(
         True, description="Serve the API's schema to tools such as grpcurl, by gRPC server reflection."
     )
+    max_open_calls: int = Field(
+        _LIMITS.open_calls,
+        ge=1,
+        le=MAX_CALLS,
+        description="Maximum number of calls whose response is not read completely. One tenant, or one connection "
+        "without credentials, may have four fifths. Calls beyond it are refused at once.",
+    )
+    send_timeout: Timeout = Field(
+        _LIMITS.send_timeout,
+        description="Maximum time for which a caller reads nothing of a streamed response, in seconds. Then the stream "
+        "ends, and a generation that is not detached is cancelled.",
+    )
+    receive_timeout: Timeout = Field(
+        _LIMITS.receive_timeout,
+        description="Maximum time without a message of a streamed request, such as an upload, in seconds.",
+    )
+    min_receive_rate: float = Field(
+        _LIMITS.min_receive_rate,
+        gt=0,
+        le=2**50,
+        allow_inf_nan=False,
+        description="Minimum average speed of a streamed request, in bytes per second.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Minimum level of log lines.")
 
     @model_validator(mode="after")
@@ -115,6 +143,11 @@ class ServiceSettings(ProcessSettings):
                 if getattr(self, name) is None:
                     raise ValueError(f"{option} needs --{name.replace('_', '-')}: set it, too")
         return self
+
+    @property
+    def call_limits(self) -> CallLimits:
+        """The limits of calls."""
+        return CallLimits(self.max_open_calls, self.send_timeout, self.receive_timeout, self.min_receive_rate)
 
 
 class WorkerSettings(ServiceSettings, ComputeSettings):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterator
 
 from motet.client.connection import Connection
-from motet.core.errors import FaultError
+from motet.core.errors import FaultError, Reason, RetryableError
 from motet.core.events import Artifact
 from motet.core.media import Media, chunks
 from motet.core.request import MAX_INT64, check_range
@@ -27,15 +27,25 @@ class ArtifactClient:
         return convert.artifact_from_proto(response.artifact)
 
     async def download(self, name: str, offset: int = 0) -> AsyncGenerator[bytes, None]:
-        """Yield the bytes of an artifact from an offset, in chunks. Raise `NotFoundError` for an unknown name."""
+        """Yield the bytes of an artifact from an offset, in chunks. Raise `NotFoundError` for an unknown name.
+
+        If the chunks were not read for a long time, so that the server ended the download, it continues.
+        """
         check_range("offset", offset, 0, MAX_INT64)
-        request = pb.DownloadArtifactRequest(name=name, offset=offset)
-        async with self._connection.stream(self._stub.DownloadArtifact, request) as responses:
-            async for response in responses:
-                if response.offset != offset:
-                    raise FaultError(f"{self._connection.peer} skipped bytes of {name}; repeat the download")
-                offset += len(response.chunk)
-                yield response.chunk
+        while True:
+            start = offset
+            request = pb.DownloadArtifactRequest(name=name, offset=offset)
+            try:
+                async with self._connection.stream(self._stub.DownloadArtifact, request) as responses:
+                    async for response in responses:
+                        if response.offset != offset:
+                            raise FaultError(f"{self._connection.peer} skipped bytes of {name}; repeat the download")
+                        offset += len(response.chunk)
+                        yield response.chunk
+                return
+            except RetryableError as error:
+                if error.reason is not Reason.SLOW_READER or offset == start:
+                    raise
 
     async def delete(self, name: str) -> None:
         """Delete an artifact. Do nothing if it does not exist."""

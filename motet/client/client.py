@@ -58,6 +58,9 @@ _TIMEOUT_MARGIN = 5.0
 _RECONNECT_TIMEOUT = 30.0
 """Maximum time without an event before the client stops reconnecting, in seconds."""
 
+_RESUMABLE = Reason.WORKER_LOST, Reason.SLOW_READER
+"""Reasons for which the stream of a detached generation ends although the generation continues."""
+
 _RETRY_DELAYS = 0.1, 2.0
 """First and maximum delay between two reconnects, in seconds."""
 
@@ -145,7 +148,7 @@ class Client:
 
         Media larger than 1 MiB are uploaded first. Every request gets an id, so that a retry never starts a second
         generation. A lost connection cancels the generation, unless `request.detach` is set. With `detach` the client
-        reconnects and continues with the next event.
+        reconnects and continues with the next event, also if the events were not read for a long time.
         """
         self._connection.check()
         message = convert.request_to_proto(await self._prepare(request))
@@ -160,7 +163,7 @@ class Client:
                 return
             raise FaultError(f"{self._connection.peer} ended the stream before the generation was done")
         except RetryableError as error:
-            if not (checker.generation and request.detach and error.reason is Reason.WORKER_LOST):
+            if not (checker.generation and request.detach and error.reason in _RESUMABLE):
                 raise
         async with aclosing(self._watch(checker.generation, checker, retry=True)) as events:
             async for event in events:
@@ -245,8 +248,10 @@ class Client:
             try:
                 async with aclosing(self._events(call, checker)) as events:
                     async for event in events:
-                        last_event, delay, retry = loop.time(), _RETRY_DELAYS[0], True
+                        delay, retry = _RETRY_DELAYS[0], True
                         yield event
+                        # The time in which the caller handles an event is no time without an event.
+                        last_event = loop.time()
                 return
             except RetryableError:
                 if not retry or loop.time() - last_event > _RECONNECT_TIMEOUT:

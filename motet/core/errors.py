@@ -49,6 +49,7 @@ class Reason(StrEnum):
     DRAINING = "DRAINING"
     WORKER_UNAVAILABLE = "WORKER_UNAVAILABLE"
     WORKER_LOST = "WORKER_LOST"
+    SLOW_READER = "SLOW_READER"
     OUT_OF_MEMORY = "OUT_OF_MEMORY"
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     CANCELLED = "CANCELLED"
@@ -195,7 +196,14 @@ _CLASS_OF: Mapping[Reason, type[MotetError]] = {
         AccessError,
     ),
     **dict.fromkeys(
-        (Reason.DRAINING, Reason.WORKER_UNAVAILABLE, Reason.WORKER_LOST, Reason.OUT_OF_MEMORY), RetryableError
+        (
+            Reason.DRAINING,
+            Reason.WORKER_UNAVAILABLE,
+            Reason.WORKER_LOST,
+            Reason.SLOW_READER,
+            Reason.OUT_OF_MEMORY,
+        ),
+        RetryableError,
     ),
     **dict.fromkeys((Reason.QUEUE_FULL, Reason.QUOTA_EXCEEDED), OverloadedError),
     Reason.DEADLINE_EXCEEDED: DeadlineError,

@@ -24,6 +24,9 @@ CALL_SECONDS = Histogram(
 CALLS_RUNNING = Gauge("motet_calls_running", "Running calls.")
 CALLS_QUEUED = Gauge("motet_calls_queued", "Queued calls.")
 CALLS_REFUSED = Counter("motet_calls_refused_total", "Calls refused before any work.", ["reason"])
+SLOW_READERS = Counter(
+    "motet_slow_readers_total", "Streams that were stopped because their caller did not read the responses."
+)
 DRAINING = Gauge("motet_draining", "1 while the process refuses new calls because it will stop, else 0.")
 
 QUOTA_REFUSED = Counter(

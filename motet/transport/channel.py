@@ -30,6 +30,8 @@ FLOW_OPTIONS: tuple[tuple[str, int], ...] = (
     # Load balancers drop idle connections silently. A ping detects a dead peer within 40 s.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    # gRPC 1.82 ignores the option above, and waits for a minute by default.
+    ("grpc.http2.ping_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
 )

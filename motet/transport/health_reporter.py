@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health
+
+from motet.core.errors import OverloadedError
 
 Readiness = Callable[[], Mapping[str, bool]]
 """Returns whether the services with these names can serve calls now."""
@@ -16,17 +19,34 @@ _INTERVAL = 0.5
 """Seconds between two looks at the readiness. A call costs nothing."""
 
 
+MAX_WATCHES = 16
+"""Maximum number of running calls of `Watch` from one connection. A client of gRPC has one for each channel."""
+
+
 class HealthServicer(health.HealthServicer):  # type: ignore[misc]  # grpc_health has no types.
     """The health service of grpc, except `Watch`, which holds a lock of all watchers while it sends a response.
 
-    With that lock, one watcher that reads nothing keeps the health of the process from changing.
+    With that lock, one watcher that reads nothing keeps the health of the process from changing. Each connection may
+    have `MAX_WATCHES` watches. They are not counted for all connections together, because the service is open to
+    everyone, and would then refuse the watches of others.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._watches_of: Counter[str] = Counter()
+        """The number of watches of each connection that has one."""
+
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:  # noqa: N802
-        """Send the present status of a service, and all later changes."""
+        """Send the present status of a service, and all later changes. Raises `OverloadedError`."""
         name, sent = request.service, None
+        if self._watches_of[peer := context.peer()] >= MAX_WATCHES:
+            raise OverloadedError(
+                f"this connection has {MAX_WATCHES} watches of the health; end one, or use the method Check",
+                metadata={"limit": str(MAX_WATCHES)},
+            )
         condition = self._server_watchers[name]
         self._watcher_count_by_service[name] += 1
+        self._watches_of[peer] += 1
         try:
             while True:
                 async with condition:
@@ -35,6 +55,9 @@ class HealthServicer(health.HealthServicer):  # type: ignore[misc]  # grpc_healt
                 await context.write(health_pb2.HealthCheckResponse(status=status))
                 sent = status
         finally:
+            self._watches_of[peer] -= 1
+            if not self._watches_of[peer]:
+                del self._watches_of[peer]
             self._watcher_count_by_service[name] -= 1
             if not self._watcher_count_by_service[name]:
                 del self._server_watchers[name], self._watcher_count_by_service[name]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 
 from motet.core.clock import now
 from motet.core.deadline import Deadline
-from motet.core.errors import MotetError, Reason, RequestError, RetryableError
+from motet.core.errors import MotetError, Reason, RetryableError
 from motet.core.logs.audit import AUDIT
 from motet.core.logs.call_line import log_call
 from motet.core.logs.log_fields import LogFields, add_field, collected
@@ -25,10 +25,13 @@ from motet.core.logs.request_id import checked_request_id, set_request_id
 from motet.core.logs.tenant_hash import tenant_hash
 from motet.core.metrics import CALL_SECONDS, labelled
 from motet.scheduling.call_turns import CallTurns
+from motet.scheduling.shares import Shares
 from motet.transport.access.authentication import ANYONE, Authentication
 from motet.transport.access.authorization import OPEN, check_role, is_administrative
-from motet.transport.access.current_caller import called_by
+from motet.transport.access.current_caller import called_by, holder_of
 from motet.transport.access.running_calls import RECHECK_INTERVAL, RunningCall, RunningCalls, running_call
+from motet.transport.bounds.limits import CallLimits
+from motet.transport.bounds.request_stream import bounded
 from motet.transport.client_call import REQUEST_ID_KEY
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.status import CODE_OF, abort, public_error
@@ -56,12 +59,12 @@ UNLIMITED = frozenset(
         "WatchGeneration",
     }
 )
-"""Methods that start no work. They are not limited, so that a full or draining process still answers them."""
-
-MAX_STREAM_MESSAGES = 16_384
-"""Maximum number of messages in the request of a stream. The protos of `Encode` and `UploadArtifact` name it."""
+"""Methods that start no work. The limiter does not limit them, so a full or draining process still answers them."""
 
 _NO_LIMIT = nullcontext()
+
+_OPEN_PER_ADMITTED = 4
+"""Minimum number of open calls per call that the limiter admits. A call is also open while its response is sent."""
 
 _LARGE_BYTES = 8 * 1024
 """Size above which requests are parsed one at a time, in bytes."""
@@ -87,7 +90,8 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
     """The interceptor of a server. It wraps the methods of every servicer.
 
     A call is authenticated, its caller's role is checked, and it waits for its tenant's turn, before its request is
-    parsed. It is authenticated again every `recheck_interval` seconds while it runs.
+    parsed. It is authenticated again every `recheck_interval` seconds while it runs. It counts as an open call of its
+    caller until its response is sent.
     """
 
     def __init__(
@@ -95,10 +99,14 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         limiter: ConcurrencyLimiter,
         authentication: Authentication = ANYONE,
         recheck_interval: float = RECHECK_INTERVAL,
+        limits: CallLimits | None = None,
     ) -> None:
         self._limiter = limiter
         self._authentication = authentication
-        self._calls = RunningCalls(authentication, recheck_interval)
+        self._limits = limits = limits or CallLimits()
+        self._calls = RunningCalls(authentication, recheck_interval, limits.send_timeout)
+        open_calls = max(limits.open_calls, _OPEN_PER_ADMITTED * limiter.load.limit)
+        self._open_calls = Shares(open_calls, "open calls", "end calls, or read their responses, and try again")
         self._turns = CallTurns()
         self._handlers: dict[str, _Handler] = {}
         """The wrapped handlers by method, for methods that have been called."""
@@ -160,9 +168,17 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
             with called_by(caller), RunningCall(self._calls, method, context, caller):
                 if caller.tenant:
                     await self._turns.wait(caller.tenant, len(request) if isinstance(request, bytes) else 0)
+                self._count_open(holder_of(caller, context))
                 return await handle(request, context)
 
         return authorized
+
+    def _count_open(self, holder: str) -> None:
+        """Count the current call as open until its response is sent. Raises `OverloadedError`."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._open_calls.take(holder)
+        task.add_done_callback(lambda task: self._open_calls.release(holder))
 
     def _observed(self, method: str, handle: Any) -> Any:
         """Wrap a method: the request gets an id, errors become statuses, and the duration is measured and logged."""
@@ -213,16 +229,8 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
                 return _valid(kind, data)
         return _valid(kind, data)
 
-    async def _received(self, requests: AsyncIterator[bytes], receive: _Receive) -> AsyncIterator[Message]:
-        count = 0
-        async for request in requests:
-            count += 1
-            if count > MAX_STREAM_MESSAGES:
-                raise RequestError(
-                    f"a stream may have at most {MAX_STREAM_MESSAGES} messages; send larger chunks",
-                    Reason.LIMIT_EXCEEDED,
-                    {"limit": str(MAX_STREAM_MESSAGES)},
-                )
+    async def _received(self, requests: AsyncIterator[Any], receive: _Receive) -> AsyncIterator[Message]:
+        async for request in bounded(requests, self._limits):
             yield await receive(request)
 
     def _unary_unary(self, method: str, behaviour: Any, receive: _Receive) -> Any:
@@ -244,19 +252,15 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         # This handler writes and does not yield. A cancellation then reaches it and closes the servicer's generator
         # before the call ends, not when the generator is garbage-collected.
         async def unary_stream(request: Any, context: _Context) -> None:
-            message = await receive(request)
-            async with self._admitted(method), aclosing(behaviour(message, context)) as responses:
-                await running_call().send(responses)
+            respond = partial(behaviour, await receive(request), context)
+            await running_call().send(self._admitted(method), respond)
 
         return unary_stream
 
     def _stream_stream(self, method: str, behaviour: Any, receive: _Receive) -> Any:
         async def stream_stream(requests: Any, context: _Context) -> None:
-            async with (
-                self._admitted(method),
-                aclosing(behaviour(self._received(requests, receive), context)) as responses,
-            ):
-                await running_call().send(responses)
+            respond = partial(behaviour, self._received(requests, receive), context)
+            await running_call().send(self._admitted(method), respond)
 
         return stream_stream
 

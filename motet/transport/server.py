@@ -17,6 +17,7 @@ from motet.transport.access.authentication import ANYONE, Authentication
 from motet.transport.access.authorization import MethodRegistry, check_listed
 from motet.transport.access.running_calls import RECHECK_INTERVAL
 from motet.transport.address import check_exposed, find_bind_error
+from motet.transport.bounds.limits import MAX_METADATA_BYTES, CallLimits, ConnectionLimits
 from motet.transport.channel import FLOW_OPTIONS
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.connection_limit import max_connections
@@ -29,10 +30,9 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.so_reuseport", 0),
     # Clients ping every 30 s. By default, C-core closes connections with pings less than 300 s apart.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-    # A connection without HTTP/2 in this time is closed. gRPC's default is two minutes.
-    ("grpc.server_handshake_timeout_ms", 10_000),
-    # A connection without a call in this time is closed. Clients connect again at their next call.
-    ("grpc.max_connection_idle_ms", 300_000),
+    # With equal values, metadata beyond the limit are always refused. By default, gRPC refuses some from 8 KiB on.
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
     # gRPC drops calls at random, without a reason, if more wait to be accepted. Its own numbers are 1,000 and 3,000, as
     # few as one caller has with a dozen connections.
     ("grpc.server.max_pending_requests", 16_384),
@@ -106,6 +106,8 @@ class Server:
         finish: Callable[[], Awaitable[None]] = no_cleanup,
         interrupt: Callable[[], None] = no_final_message,
         readiness: Readiness = dict,
+        call_limits: CallLimits | None = None,
+        connection_limits: ConnectionLimits | None = None,
     ) -> None:
         self.limiter = limiter or ConcurrencyLimiter()
         self.address = address
@@ -117,6 +119,8 @@ class Server:
         self._insecure_anywhere = allow_insecure
         self._finish = finish
         self._interrupt = interrupt
+        self._call_limits = call_limits
+        self._connection_limits = connection_limits or ConnectionLimits()
         self._hurry = asyncio.Event()
         self._health = HealthServicer()
         self._reporter = HealthReporter(self._health, ("", *self._names), readiness)
@@ -131,14 +135,17 @@ class Server:
             check_exposed(
                 self.address, tls=self._credentials is not None, authenticated=not self._authentication.accepts_anyone
             )
-        self._interceptor = ServerInterceptor(self.limiter, self._authentication, self._recheck_interval)
-        streams = max(_MIN_STREAMS, 2 * self.limiter.load.limit)
-        options = (
-            *_OPTIONS,
-            ("grpc.max_concurrent_streams", streams),
-            ("grpc.max_allowed_incoming_connections", max_connections()),
+        self._interceptor = ServerInterceptor(
+            self.limiter, self._authentication, self._recheck_interval, self._call_limits
         )
-        self._server = grpc.aio.server(interceptors=[self._interceptor], options=options)
+        streams = max(_MIN_STREAMS, 2 * self.limiter.load.limit)
+        options: dict[str, int] = {
+            **dict(_OPTIONS),
+            **self._connection_limits.options(),
+            "grpc.max_concurrent_streams": streams,
+            "grpc.max_allowed_incoming_connections": max_connections(),
+        }
+        self._server = grpc.aio.server(interceptors=[self._interceptor], options=tuple(options.items()))
         registry: Any = MethodRegistry(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, registry)
         for servicer in self._servicers:

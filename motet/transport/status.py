@@ -42,6 +42,9 @@ _MAX_VALUES = 8
 _RECEIVED = "CLIENT: Received message larger"
 """Part of gRPC's text if this side refused a message for its size. The caller's request is not the cause then."""
 
+_METADATA_TOO_LARGE = "metadata size exceeds"
+"""Part of gRPC's text if the other side refused the metadata of a call for their size."""
+
 _HANDSHAKE_FAILED = re.compile("handshake failed|verification check failed", re.IGNORECASE)
 """Part of gRPC's text if this side could not establish TLS: no TLS there, or a certificate that it does not trust."""
 
@@ -78,6 +81,8 @@ CODE_OF: Mapping[Reason, grpc.StatusCode] = {
     Reason.DRAINING: grpc.StatusCode.UNAVAILABLE,
     Reason.WORKER_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
     Reason.WORKER_LOST: grpc.StatusCode.UNAVAILABLE,
+    # Not UNAVAILABLE, because gRPC would repeat the call: the caller continues where it stopped.
+    Reason.SLOW_READER: grpc.StatusCode.ABORTED,
     Reason.OUT_OF_MEMORY: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.DEADLINE_EXCEEDED: grpc.StatusCode.DEADLINE_EXCEEDED,
     Reason.CANCELLED: grpc.StatusCode.CANCELLED,
@@ -176,6 +181,10 @@ def _error_from_rpc(error: grpc.aio.AioRpcError, received: bool, peer: str) -> M
             except DecodeError:
                 break
             return error_from_status_proto(status)
+    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and _METADATA_TOO_LARGE in (error.details() or ""):
+        return RequestError(
+            f"the metadata of the call to {peer}, such as a token, are larger than 16 KiB", Reason.INPUT_TOO_LARGE
+        )
     if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and _RECEIVED in (error.details() or ""):
         return FaultError(f"{peer} sent a message that is larger than 4 MiB")
     if is_write_failure(error):

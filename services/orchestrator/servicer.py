@@ -19,7 +19,7 @@ from motet.core.media import CHUNK_BYTES, MAX_MEDIA_BYTES, MEBI
 from motet.core.request import MIN_TIMEOUT, GenerationRequest
 from motet.core.service import Motet, MotetOf
 from motet.transport import convert
-from motet.transport.access.current_caller import current_caller
+from motet.transport.access.current_caller import current_caller, holder_of
 from motet.transport.coalescing import coalesced
 from motet.transport.interceptor import deadline_of
 from motet.v1 import artifact_service_pb2 as artifact_pb
@@ -165,7 +165,7 @@ class ArtifactServicer(_CallersServicer, artifact_grpc.ArtifactServiceServicer):
     ) -> artifact_pb.UploadArtifactResponse:
         """Receive media, check them against their header and store them."""
         limit = max((model.max_media_bytes for model in await self._motet.models()), default=MAX_MEDIA_BYTES)
-        async with self._uploads.received(request_iterator, _uploader(context), limit) as media:
+        async with self._uploads.received(request_iterator, holder_of(current_caller(), context), limit) as media:
             artifact = await self._motet.upload(media)
         return artifact_pb.UploadArtifactResponse(artifact=convert.artifact_to_proto(artifact))
 
@@ -226,12 +226,6 @@ class QuotaServicer(_CallersServicer, quota_grpc.QuotaServiceServicer):
         """Return the quotas."""
         quotas = [convert.quota_to_proto(quota) for quota in await self._motet.quotas()]
         return quota_pb.GetQuotaResponse(quotas=quotas)
-
-
-def _uploader(context: Any) -> str:
-    """Return the holder of an upload's share: the caller's tenant, or the connection of an anonymous caller."""
-    tenant = current_caller().tenant
-    return f"tenant {tenant}" if tenant else str(context.peer())
 
 
 def _within_deadline(request: GenerationRequest, remaining: float | None) -> GenerationRequest:

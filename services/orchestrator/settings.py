@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
 from motet.core.errors import SettingsError
-from orchestrator.settings import Addresses, Bytes, Count, OrchestratorSettings, Seconds
+from orchestrator.settings import Addresses, Bytes, Count, OrchestratorSettings
 from services.orchestrator.access_settings import AccessSettings
 from services.orchestrator.uploads import UploadLimits
 from services.settings import FILE, ServiceSettings, check_pair
 
 _DEFAULT = UploadLimits()
-
-Rate = Annotated[float, Field(gt=0, le=2**50, allow_inf_nan=False)]
 
 
 class OrchestratorServiceSettings(AccessSettings, ServiceSettings, OrchestratorSettings):
@@ -23,19 +21,13 @@ class OrchestratorServiceSettings(AccessSettings, ServiceSettings, OrchestratorS
 
     max_uploads: Count = Field(
         default=_DEFAULT.uploads,
-        description="Maximum concurrent uploads. One tenant, or one connection without credentials, may have half. "
-        "Uploads beyond it are refused at once.",
+        description="Maximum concurrent uploads. One tenant, or one connection without credentials, may have "
+        "four fifths. Uploads beyond it are refused at once.",
     )
     max_upload_bytes: Bytes = Field(
         default=_DEFAULT.bytes,
         description="Maximum size of all uploads in progress, in bytes. One tenant, or one connection without "
-        "credentials, may have half of it.",
-    )
-    upload_silence: Seconds = Field(
-        default=_DEFAULT.silence, description="Maximum time without a chunk of an upload, in seconds."
-    )
-    min_upload_rate: Rate = Field(
-        default=_DEFAULT.min_rate, description="Minimum average speed of an upload, in bytes per second."
+        "credentials, may have four fifths of it.",
     )
 
     quotas: Path | None = Field(
@@ -69,7 +61,7 @@ class OrchestratorServiceSettings(AccessSettings, ServiceSettings, OrchestratorS
     @property
     def upload_limits(self) -> UploadLimits:
         """The limits of uploads."""
-        return UploadLimits(self.max_uploads, self.max_upload_bytes, self.upload_silence, self.min_upload_rate)
+        return UploadLimits(self.max_uploads, self.max_upload_bytes)
 
 
 def addresses_of(pairs: list[str] | None) -> dict[str, Addresses] | None:

@@ -13,7 +13,7 @@ from hpack import Decoder, Encoder, NeverIndexedHeaderTuple
 _DATA, _HEADERS, _RST_STREAM, SETTINGS, _GOAWAY, _CONTINUATION = 0, 1, 3, 4, 7, 9
 _END_HEADERS, _END_STREAM = 0x4, 0x1
 _CANCEL = struct.pack(">I", 8)
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _MAX_FRAME_BYTES = 16_384
 
 Fields = Sequence[tuple[bytes, bytes]]
@@ -49,9 +49,16 @@ def headers(stream: int, fields: Fields) -> bytes:
     return b"".join(map(frame, kinds, flags, [stream] * len(pieces), pieces))
 
 
-def call(stream: int, path: str) -> bytes:
-    """Return the frames of a call with an empty request."""
-    return headers(stream, call_fields(path)) + frame(_DATA, _END_STREAM, stream, bytes(5))
+def call(stream: int, path: str, message: bytes = b"") -> bytes:
+    """Return the frames of a call with one request."""
+    body = b"\0" + struct.pack(">I", len(message)) + message
+    return headers(stream, call_fields(path)) + frame(_DATA, _END_STREAM, stream, body)
+
+
+def unread_calls(path: str, message: bytes = b"", calls: int = 1) -> bytes:
+    """Return the frames of a client that calls a method and reads no response."""
+    frames = (call(2 * number + 1, path, message) for number in range(calls))
+    return frame(SETTINGS, 0, 0, NO_WINDOW) + b"".join(frames)
 
 
 def reset_call(stream: int, path: str) -> bytes:
@@ -71,7 +78,7 @@ async def connected(address: str) -> AsyncIterator[asyncio.StreamWriter]:
                 pass
 
     reading = asyncio.create_task(read())
-    writer.write(_PREFACE + frame(SETTINGS, 0, 0))
+    writer.write(PREFACE + frame(SETTINGS, 0, 0))
     try:
         yield writer
     finally:
@@ -99,7 +106,7 @@ async def respond(address: str, fields: Fields, message: bytes = b"") -> Respons
     body = b"\0" + struct.pack(">I", len(message)) + message
     async with asyncio.timeout(30):
         reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(_PREFACE + frame(SETTINGS, 0, 0) + headers(1, fields) + frame(_DATA, _END_STREAM, 1, body))
+        writer.write(PREFACE + frame(SETTINGS, 0, 0) + headers(1, fields) + frame(_DATA, _END_STREAM, 1, body))
         try:
             return await _read_response(reader)
         finally:

@@ -21,9 +21,9 @@ from motet.internal.v1 import decoder_service_pb2_grpc, encoder_service_pb2_grpc
 from motet.internal.v1 import encoder_service_pb2 as encoder_pb
 from motet.toys.workers import ToyDecoder, ToyEncoder, ToyLanguageModel, grammar_of
 from motet.transport import convert
+from motet.transport.bounds.request_stream import MAX_STREAM_MESSAGES
 from motet.transport.clients import RemoteDecoder, RemoteLanguageModel, RemoteWorker
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
-from motet.transport.interceptor import MAX_STREAM_MESSAGES
 from motet.transport.status import error_from_rpc
 from services.encoder.servicer import MAX_ITEMS
 from tests.transport.serving import served

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from motet.core.caller import Caller
 
@@ -24,3 +25,8 @@ def called_by(caller: Caller) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def holder_of(caller: Caller, context: Any) -> str:
+    """Return the holder of a share of what callers share: a tenant, or the connection of an anonymous caller."""
+    return f"tenant {caller.tenant}" if caller.tenant else str(context.peer())

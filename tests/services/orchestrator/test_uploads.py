@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from motet.core.errors import MotetError, Reason
+from motet.transport.bounds.limits import CallLimits
 from motet.transport.channel import open_channel
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.server import Server
@@ -68,23 +69,28 @@ class Upload:
 
 
 @asynccontextmanager
-async def deployed(limits: UploadLimits) -> AsyncIterator[tuple[Server, Uploads]]:
+async def deployed(
+    limits: UploadLimits | None = None, call_limits: CallLimits | None = None
+) -> AsyncIterator[tuple[Server, Uploads]]:
     """Yield a server, and its uploads."""
     limiter, uploads = ConcurrencyLimiter(), Uploads(limits)
     closing = asyncio.create_task(uploads.close_with(limiter))
     async with Server(
-        [ArtifactServicer(for_anyone(orchestrator_of(script_of("fine"))), uploads)], limiter=limiter
+        [ArtifactServicer(for_anyone(orchestrator_of(script_of("fine"))), uploads)],
+        limiter=limiter,
+        call_limits=call_limits,
     ) as server:
         yield server, uploads
     closing.cancel()
 
 
 def running(uploads: Uploads) -> int:
-    return uploads._uploads._taken.total()
+    return uploads._uploads.total
 
 
 async def test_an_upload_that_stops_is_ended() -> None:
-    async with deployed(UploadLimits(silence=0.2)) as (server, uploads), open_channel(server.address) as channel:
+    call_limits = CallLimits(receive_timeout=0.2)
+    async with deployed(call_limits=call_limits) as (server, uploads), open_channel(server.address) as channel:
         error = await (await Upload(channel).start()).error()
 
         assert error.reason is Reason.DEADLINE_EXCEEDED
@@ -93,8 +99,8 @@ async def test_an_upload_that_stops_is_ended() -> None:
 
 
 async def test_an_upload_that_sends_a_little_now_and_then_is_ended() -> None:
-    limits = UploadLimits(silence=0.5, min_rate=1e9)
-    async with deployed(limits) as (server, _), open_channel(server.address) as channel:
+    call_limits = CallLimits(receive_timeout=0.5, min_receive_rate=1e9)
+    async with deployed(call_limits=call_limits) as (server, _), open_channel(server.address) as channel:
         upload = await Upload(channel, 1_000_000).start()
 
         async def trickle() -> None:
@@ -110,23 +116,23 @@ async def test_an_upload_that_sends_a_little_now_and_then_is_ended() -> None:
         await asyncio.gather(trickling, return_exceptions=True)
 
 
-async def test_a_connection_may_have_half_of_the_uploads() -> None:
+async def test_a_connection_leaves_an_upload_to_others() -> None:
     async with (
         deployed(UploadLimits(uploads=4)) as (server, uploads),
         open_channel(server.address) as one,
         connection_of_its_own(server.address) as other,
     ):
-        open_uploads = [await Upload(one).start() for _ in range(2)]
-        await until(lambda: running(uploads) == 2)
+        open_uploads = [await Upload(one).start() for _ in range(3)]
+        await until(lambda: running(uploads) == 3)
 
         error = await Upload(one).error()
         assert error.reason is Reason.QUEUE_FULL
-        assert "3 uploads at the same time are more than the 2 that are allowed" in error.message
+        assert "4 uploads are more than this caller may have at the same time" in error.message
 
         complete = await Upload(other, size=100).start()
         assert (await complete.complete()).artifact.size_bytes == 100
         open_uploads[0].cancel()
-        await until(lambda: running(uploads) == 1)
+        await until(lambda: running(uploads) == 2)
         complete = await Upload(one, size=100).start()
         assert (await complete.complete()).artifact.size_bytes == 100
 
@@ -138,17 +144,17 @@ async def test_the_announced_bytes_of_all_uploads_are_bounded() -> None:
         connection_of_its_own(server.address) as other,
         connection_of_its_own(server.address) as third,
     ):
-        uploads_of_one = [await Upload(one, 1000).start() for _ in range(2)]
-        await until(lambda: uploads._bytes._taken.total() == 2000)
-        assert "3000 bytes of uploads" in (await (await Upload(one, 1000).start()).error()).message
+        uploads_of_one = [await Upload(one, 1000).start() for _ in range(3)]
+        await until(lambda: uploads._bytes.total == 3000)
+        assert "4000 bytes of uploads" in (await (await Upload(one, 1000).start()).error()).message
 
-        uploads_of_other = await Upload(other, 1500).start()
-        await until(lambda: uploads._bytes._taken.total() == 3500)
-        assert "4100 bytes of uploads" in (await (await Upload(third, 600).start()).error()).message
+        uploads_of_other = await Upload(other, 600).start()
+        await until(lambda: uploads._bytes.total == 3600)
+        assert "500 bytes of uploads" in (await (await Upload(third, 500).start()).error()).message
 
         for upload in uploads_of_one:
             upload.cancel()
-        await until(lambda: uploads._bytes._taken.total() == 1500)
+        await until(lambda: uploads._bytes.total == 600)
         uploads_of_other.cancel()
         await until(lambda: running(uploads) == 0)
 
@@ -178,7 +184,10 @@ async def test_one_upload_may_exceed_the_bytes_if_it_is_the_only_one() -> None:
 
 
 async def test_a_draining_server_ends_uploads_at_once() -> None:
-    async with deployed(UploadLimits(silence=1000)) as (server, uploads), open_channel(server.address) as channel:
+    async with (
+        deployed(call_limits=CallLimits(receive_timeout=1000)) as (server, uploads),
+        open_channel(server.address) as channel,
+    ):
         upload = await Upload(channel).start()
         await until(lambda: running(uploads) == 1)
 

@@ -1,0 +1,1 @@
+"""Bounds of what one caller can hold of a server: connections, open calls, and slow readers and senders."""
