@@ -112,7 +112,7 @@ class ServiceSettings(ProcessSettings):
         ge=1,
         le=MAX_CALLS,
         description="Maximum number of calls whose response is not read completely. One tenant, or one connection "
-        "without credentials, may have four fifths. Calls beyond it are refused at once.",
+        "without credentials, may have half. Calls beyond it are refused at once.",
     )
     send_timeout: Timeout = Field(
         _LIMITS.send_timeout,

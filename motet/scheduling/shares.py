@@ -7,15 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from motet.core.errors import OverloadedError
-from motet.scheduling.fair_queue import TENANT_SHARE
 
 
 class Shares:
-    """An amount that holders share. One holder alone may have about four fifths of it.
+    """An amount that holders share. One holder may have as much as it leaves for others: alone, half of the limit.
 
-    A holder that has an amount may take more if its amount is at most `TENANT_SHARE` times what is left then. So each
-    further holder finds something left, however many holders there are. If nothing is taken, a single amount may exceed
-    the limit. `unit` names the amount in errors, and `advice` says what to do.
+    So the next greedy holder gets half of the rest, and so on: of 1000 units, 9 greedy holders leave one. If nothing is
+    taken, a single amount may exceed the limit. `unit` names the amount in errors, and `advice` says what to do.
     """
 
     def __init__(self, limit: int, unit: str, advice: str) -> None:
@@ -28,7 +26,7 @@ class Shares:
     def take(self, holder: str, amount: int = 1) -> None:
         """Take an amount until `release`. Raises `OverloadedError` if it is not available."""
         left, own = self._limit - self.total - amount, self._held[holder]
-        if self.total and (left < 0 or own > TENANT_SHARE * left):
+        if self.total and (left < 0 or own > left):
             raise OverloadedError(
                 f"{own + amount} {self._unit} are more than this caller may have at the same time; {self._advice}",
                 metadata={"limit": str(self._limit), "own": str(own), "left": str(max(0, self._limit - self.total))},

@@ -21,13 +21,13 @@ class OrchestratorServiceSettings(AccessSettings, ServiceSettings, OrchestratorS
 
     max_uploads: Count = Field(
         default=_DEFAULT.uploads,
-        description="Maximum concurrent uploads. One tenant, or one connection without credentials, may have "
-        "four fifths. Uploads beyond it are refused at once.",
+        description="Maximum concurrent uploads. One tenant, or one connection without credentials, may have half. "
+        "Uploads beyond it are refused at once.",
     )
     max_upload_bytes: Bytes = Field(
         default=_DEFAULT.bytes,
         description="Maximum size of all uploads in progress, in bytes. One tenant, or one connection without "
-        "credentials, may have four fifths of it.",
+        "credentials, may have half of it.",
     )
 
     quotas: Path | None = Field(
