@@ -72,6 +72,8 @@ class RunningCall:
         task, self._task = self._task, None
         assert task is not None
         self._calls.discard(self)
+        # The variables refer to this call, and the cycle would keep the call until the next garbage collection.
+        self.variables = Context()
         # A cancellation by other code takes precedence, as in `asyncio.timeout`.
         if self._error is not None and self._closing is None and task.uncancel() == 0 and kind is CancelledError:
             raise self._error from None
