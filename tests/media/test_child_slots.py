@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
 from contextlib import AbstractAsyncContextManager
 
 from motet.core.media import Media
 from motet.media import decode
+from motet.media.child_command import child_command
 from motet.media.child_slots import ChildSlots
 from tests.media.children import children_started
 from tests.media.clips import clip_with
 from tests.media.samples import jpeg_with_scans, picture_file
-from tests.waiting import run_ready_tasks
+from tests.waiting import run_ready_tasks, until
 
 
 class Children:
@@ -92,6 +95,18 @@ async def test_a_small_picture_is_decoded_while_large_ones_wait() -> None:
 
     assert sum(task.done() for task in tasks) < len(tasks)
     await end(tasks)
+
+
+async def test_a_child_gives_way_to_its_service() -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    child = await asyncio.create_subprocess_exec(
+        *child_command("main", "image/png", "{}", "{}", "facts"), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+
+    await until(lambda: os.getpriority(os.PRIO_PROCESS, child.pid) == min(19, own + 5))
+
+    child.kill()
+    await child.wait()
 
 
 async def end(tasks: list[asyncio.Task[object]] | list[asyncio.Task[None]]) -> None:
