@@ -37,6 +37,7 @@ def commands(out: Path) -> dict[str, list[str]]:
         "silence": ["silence"],
         "failures": ["failures"],
         "tls": ["tls"],
+        "tenants": ["tenants"],
     }
 
 

@@ -34,6 +34,7 @@ from services.benchmarks.settings import (
     ServeBenchSettings,
     SilenceBenchSettings,
     SimulateBenchSettings,
+    TenantsBenchSettings,
     TlsBenchSettings,
 )
 from services.cli.checks.paths import check_file, check_folder, check_input, check_input_folder
@@ -210,6 +211,14 @@ def failures(**settings: Any) -> Report:
 def tls(**settings: Any) -> Report:
     """Measure the overhead of TLS and an API key, and replace all certificates under streams."""
     from services.benchmarks.suite.tls import measure
+
+    return measure(**settings)
+
+
+@benchmark(TenantsBenchSettings)
+def tenants(**settings: Any) -> Report:
+    """Measure ten modest tenants beside one that sends 10,000 requests as fast as it can, against alone."""
+    from services.benchmarks.suite.tenants import measure
 
     return measure(**settings)
 

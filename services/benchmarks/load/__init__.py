@@ -1,1 +1,1 @@
-"""Load: requests, clients that record traces, and the goodput of a load."""
+"""Load: requests, clients that record traces or count outcomes, and the goodput of a load."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from motet.core.clock import now
 from motet.core.closing import closing
 from motet.core.errors import MotetError
-from motet.core.events import TEXT, Done, Event, PartDelta, PartDone, PartFailed, PartStarted, State
+from motet.core.events import TEXT, Accepted, Done, Event, PartDelta, PartDone, PartFailed, PartStarted, State
 from motet.core.request import GenerationRequest, Message
 from motet.core.service import Motet
 
@@ -26,12 +26,14 @@ class PartTrace:
 class ClientTrace:
     """The events of one request. Times are in seconds after the request was due; None if the event did not arrive.
 
-    `due` is on the clock of the event loop. `sent_late` is the delay between due and sent. `cancelled_after` is the
-    time at which the client disconnected. `error_reason` is the reason of the first error, "" without an error.
+    `due` is on the clock of the event loop. `sent_late` is the delay between due and sent. `accepted` is true if a
+    generation started. `cancelled_after` is the time at which the client disconnected. `error_reason` is the reason of
+    the first error, "" without an error.
     """
 
     due: float
     sent_late: float = 0.0
+    accepted: bool = False
     cancelled_after: float | None = None
     first_text: float | None = None
     last_text: float | None = None
@@ -61,6 +63,8 @@ class ClientTrace:
         """Record an event that arrives now."""
         at = now() - self.due
         match event.payload:
+            case Accepted():
+                self.accepted = True
             case PartStarted(part_id, _, modality):
                 self.parts[part_id] = PartTrace(modality, at)
             case PartDelta(chunk=str()):

@@ -32,16 +32,19 @@ _MAX_SILENCE = 3.0
 class RecordedDeploymentConfig:
     """The workers of a deployment: those of a bundle or, without one, toys with these timings.
 
-    `slots` is the maximum number of simultaneous calls of a decoder. With `certificates`, connections use TLS. With
-    `keys`, a file, callers of the orchestrator need an API key.
+    `slots` is the maximum number of simultaneous calls of a decoder, and `sequences` that of the encoder and of the
+    language model. With `certificates`, connections use TLS. With `keys`, a file, callers of the orchestrator need an
+    API key. `quotas` is a file of the quotas of their tenants.
     """
 
     bundle: str | None = None
     timings: ToyTimings = field(default_factory=ToyTimings)
     slots: int = 8
+    sequences: int = 64
     threads: int = 1
     certificates: DeploymentCertificates | None = None
     keys: Path | None = None
+    quotas: Path | None = None
 
     @property
     def manifest(self) -> Manifest:
@@ -68,7 +71,7 @@ class RecordedDeploymentConfig:
                 delay,
                 timings.steps,
                 timings.media_bytes,
-                self.slots if worker in self.manifest.signals else 64,
+                self.slots if worker in self.manifest.signals else self.sequences,
                 self.threads,
                 # `motet up` also starts decoders in the background.
                 background=worker in self.manifest.signals,
@@ -83,8 +86,9 @@ class RecordedDeploymentConfig:
         model = ["--toy"] if self.bundle is None else ["--bundle", self.bundle]
         workers = ["--encoder", addresses[ENCODER], "--language-model", addresses[LANGUAGE_MODEL], *decoders]
         tls = options_of_settings(self.certificates.orchestrator_settings()) if self.certificates else []
-        keys = [] if self.keys is None else ["--keys", str(self.keys)]
-        return ["orchestrator", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", *workers, *model, *tls, *keys]
+        files = {"--keys": self.keys, "--quotas": self.quotas}
+        access = [text for option, path in files.items() if path is not None for text in (option, str(path))]
+        return ["orchestrator", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", *workers, *model, *tls, *access]
 
     def _worker_tls(self, worker: str) -> Mapping[str, str]:
         role = {ENCODER: "encoder", LANGUAGE_MODEL: "llm"}.get(worker, "decoder")
@@ -93,10 +97,11 @@ class RecordedDeploymentConfig:
 
 @dataclass(frozen=True, slots=True)
 class RecordedDeployment:
-    """A running deployment: the address of the orchestrator, and the address of each worker."""
+    """A running deployment: the addresses of the orchestrator and of its metrics, and the address of each worker."""
 
     config: RecordedDeploymentConfig
     orchestrator: str
+    metrics: str
     workers: Mapping[str, str]
     _files: Mapping[str, SpanFile]
 
@@ -137,7 +142,8 @@ async def recorded_deployment(config: RecordedDeploymentConfig) -> AsyncIterator
             workers = {worker: line.address for worker, line in zip(configs, ready, strict=True)}
             arguments = config.orchestrator_arguments(workers)
             children.append(await ChildProcess.start("orchestrator", arguments, _LOG_LEVEL))
-            yield RecordedDeployment(config, (await children[-1].wait_ready()).address, workers, files)
+            orchestrator = await children[-1].wait_ready()
+            yield RecordedDeployment(config, orchestrator.address, orchestrator.metrics, workers, files)
         finally:
             # No request is running any more, so draining is not needed.
             await asyncio.gather(*(child.kill() for child in children))
