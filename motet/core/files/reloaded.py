@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -11,6 +12,8 @@ from motet.core.errors import SettingsError
 
 Contents = TypeVar("Contents")
 Value = TypeVar("Value")
+
+_LOG = logging.getLogger(__name__)
 
 RELOAD_INTERVAL = 1.0
 """Seconds between two reads of files."""
@@ -91,4 +94,8 @@ class Reloaded(ABC, Generic[Contents, Value]):
         while True:
             await asyncio.sleep(self._interval)
             # A file may be on a network, and the check of its contents takes milliseconds.
-            await self.refresh()
+            try:
+                await self.refresh()
+            except Exception:
+                # The next change is used again.
+                _LOG.exception("the old value stays in use, because reading the new one failed unexpectedly")

@@ -55,8 +55,8 @@ class KeySource(Protocol):
 def parse_keys(data: bytes, label: str) -> Keys:
     """Return the keys of a JSON Web Key Set that can verify signatures. Raises `SettingsError`.
 
-    Keys for encryption, symmetric keys, and keys without an id are left out. Two different keys with one id are an error,
-    because a token names only the id.
+    Keys for encryption, symmetric keys, and keys without an id are left out. Two different keys with one id are an
+    error, because a token names only the id.
     """
     try:
         listed = json.loads(data)["keys"]
@@ -80,7 +80,8 @@ def parse_keys(data: bytes, label: str) -> Keys:
 def _key_of(jwk: Any) -> PyJWK | None:
     if not isinstance(jwk, dict) or not isinstance(jwk.get("kid"), str) or jwk.get("use", "sig") != "sig":
         return None
-    if "verify" not in (jwk.get("key_ops") or ["verify"]):
+    uses = jwk.get("key_ops", ["verify"])
+    if not isinstance(uses, list) or "verify" not in uses:
         return None
     try:
         key = PyJWK(jwk)

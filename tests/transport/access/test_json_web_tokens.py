@@ -258,7 +258,9 @@ def test_two_different_keys_with_one_id_are_refused_and_equal_ones_are_not() -> 
         parse_keys(json.dumps({"keys": [one, other]}).encode(), "keys")
 
 
-@pytest.mark.parametrize("change", [{"use": "enc"}, {"key_ops": ["encrypt"]}, {"key_ops": ["sign"]}, {"key_ops": "x"}])
+@pytest.mark.parametrize(
+    "change", [{"use": "enc"}, {"key_ops": ["encrypt"]}, {"key_ops": ["sign"]}, {"key_ops": "verify"}, {"key_ops": 7}]
+)
 def test_a_key_that_is_not_for_verifying_is_left_out(change: dict[str, Any]) -> None:
     own, other = (json.loads(Provider().key_set())["keys"][0] for _ in range(2))
     other |= {"kid": "k2"}
