@@ -8,6 +8,8 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["tests.canary"]
+
 # Without limits on an example's time, the tests do not depend on the load of the machine.
 settings.register_profile("motet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("motet")

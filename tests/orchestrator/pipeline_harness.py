@@ -127,8 +127,10 @@ def pools_of(workers: Workers, settings: OrchestratorSettings, manifest: Manifes
 
 
 def request_of(*parts: str | Media, **options: Any) -> GenerationRequest:
-    """Return a request of one turn."""
-    return GenerationRequest((Message("user", parts or ("hello",)),), seed=options.pop("seed", 7), **options)
+    """Return a request of one turn. The canary finds its prompt in a log line."""
+    return GenerationRequest(
+        (Message("user", parts or ("hello velvet canary",)),), seed=options.pop("seed", 7), **options
+    )
 
 
 async def run_generation(motet: Motet | AnonymousOrchestrator, request: GenerationRequest | None = None) -> list[Event]:

@@ -8,8 +8,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, Any
+
+from tests.canary import CANARY
 
 COMMAND = (sys.executable, "-P", "-m", "services")
 TIMEOUT = 30.0
@@ -20,7 +23,11 @@ CLEAN = {name: value for name, value in os.environ.items() if not name.startswit
 
 def motet(*arguments: object, stdin: str = "", folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    return subprocess.run(
+    for argument in map(str, arguments):
+        # An argument of several words is a prompt.
+        if " " in argument:
+            CANARY.add_text(argument)
+    result = subprocess.run(
         [*COMMAND, *map(str, arguments)],
         input=stdin,
         capture_output=True,
@@ -30,6 +37,8 @@ def motet(*arguments: object, stdin: str = "", folder: Path | None = None) -> su
         cwd=folder,
         env=CLEAN,
     )
+    CANARY.see(result.stderr)
+    return result
 
 
 @contextmanager
@@ -38,7 +47,7 @@ def started(*arguments: object, **settings: str) -> Iterator[subprocess.Popen[st
     # A shell's background jobs ignore Ctrl-C, and child processes inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    with subprocess.Popen(
+    with _SeenProcess(
         [*COMMAND, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -53,6 +62,55 @@ def started(*arguments: object, **settings: str) -> Iterator[subprocess.Popen[st
         finally:
             if process.poll() is None:
                 process.kill()
+            process.see_rest()
+
+
+class _SeenProcess(subprocess.Popen[str]):
+    """A process whose log lines the canary sees, also those that no test reads."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        assert self.stderr is not None
+        self.stderr = _SeenLines(self.stderr)  # type: ignore[assignment]
+
+    def communicate(self, *arguments: Any, **options: Any) -> tuple[str, str]:
+        output, lines = super().communicate(*arguments, **options)
+        CANARY.see(lines)
+        return output, lines
+
+    def see_rest(self) -> None:
+        """See the lines that are left. Children of the process may still have the pipe, so it may have no end."""
+        if self.stderr is None or self.stderr.closed:
+            return
+        os.set_blocking(self.stderr.fileno(), False)
+        rest = b""
+        with suppress(BlockingIOError):
+            while data := os.read(self.stderr.fileno(), 2**16):
+                rest += data
+        CANARY.see(rest.decode(errors="replace"))
+
+
+class _SeenLines:
+    """The standard error of a process. The canary sees each line that a test reads."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.readline, "")
+
+    def readline(self) -> str:
+        line = self._stream.readline()
+        CANARY.see(line)
+        return line
+
+    def read(self) -> str:
+        text = self._stream.read()
+        CANARY.see(text)
+        return text
 
 
 def interrupt(process: subprocess.Popen[str]) -> tuple[str, str]:

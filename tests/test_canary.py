@@ -1,0 +1,128 @@
+"""The canary finds secrets in log lines and metrics, and nothing else."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY, Counter
+
+from motet.core.media import Media
+from motet.core.request import GenerationRequest, Message
+from motet.transport.access.api_key import create_key
+from tests.canary import Canary, watch
+from tests.services.command import CLEAN
+from tests.transport.access.provider import Provider
+
+PROMPT = 'a penguin "on" the moon,\nsaid Zoë'
+DATA = bytes(range(50, 100))
+LOGGER = logging.getLogger("canary-of-this-test")
+
+
+@pytest.fixture
+def canary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Canary]:
+    """Yield a canary that sees only this test's logger."""
+    canary = Canary()
+    watch(monkeypatch, canary)
+    monkeypatch.setattr(LOGGER, "propagate", False)
+    LOGGER.setLevel(logging.DEBUG)
+    LOGGER.addHandler(canary)
+    GenerationRequest((Message("user", (PROMPT, Media("x/a", DATA))),), tenant="velvet-tenant")
+    yield canary
+    LOGGER.removeHandler(canary)
+
+
+@pytest.mark.parametrize(
+    "leak",
+    [
+        PROMPT,
+        f"the prompt is {PROMPT!r}",
+        json.dumps({"prompt": PROMPT}),
+        repr(DATA),
+        base64.b64encode(DATA).decode(),
+        DATA.hex(),
+        create_key(),
+        f"Bearer {Provider().token()}",
+        "-----BEGIN EC PRIVATE KEY-----",
+        "velvet-tenant",
+    ],
+    ids=["text", "repr", "JSON", "bytes", "base64", "hex", "key", "token", "private key", "tenant"],
+)
+@pytest.mark.parametrize("place", ["message", "argument", "field", "list", "exception"])
+def test_a_secret_on_a_line_is_a_fault(canary: Canary, leak: str, place: str) -> None:
+    match place:
+        case "message":
+            LOGGER.warning(leak)
+        case "argument":
+            LOGGER.debug("%s", leak)
+        case "field":
+            LOGGER.info("a call ended", extra={"value": leak})
+        case "list":
+            LOGGER.info("a call ended", extra={"parts": [{"value": leak}]})
+        case _:
+            LOGGER.error("a call failed", exc_info=ValueError(leak))
+
+    (fault, *_) = canary.faults()
+    assert "is in a log line" in fault
+
+
+def test_the_lines_of_another_process_are_searched_and_its_other_output_is_not(canary: Canary) -> None:
+    canary.see(f"{PROMPT}\nYou said: {PROMPT}\n")
+    assert canary.faults() == []
+
+    canary.see(json.dumps({"event": "a call ended", "prompt": PROMPT}))
+    assert len(canary.faults()) == 1
+
+
+def test_ordinary_lines_are_no_fault(canary: Canary) -> None:
+    GenerationRequest((Message("user", ("hello", "aaaaaaaaaaaaaaaaaaaa", Media("x/a", bytes(100)))),), tenant="a")
+    LOGGER.info("hello", extra={"modality": "a", "request_id": secrets.token_hex(16), "bytes": bytes(100)})
+    LOGGER.info("aaaaaaaaaaaaaaaaaaaa motet_000000000000_%s", "0" * 49)
+    LOGGER.info("the velvet-tenants")
+
+    assert canary.faults() == []
+
+
+def test_a_secret_in_a_label_of_a_metric_is_a_fault(canary: Canary) -> None:
+    canary.end()
+    assert canary.faults_of_metrics() == []
+
+    counter = Counter("canary_leaks", "Leaks of this test.", ["value"])
+    try:
+        for value in ("velvet-tenant", f"{PROMPT}.", create_key()):
+            counter.labels(value).inc()
+        assert len(canary.faults_of_metrics()) == 3
+    finally:
+        REGISTRY.unregister(counter)
+
+
+def test_a_test_that_logs_a_prompt_fails_and_others_do_not(tmp_path: Path) -> None:
+    (tmp_path / "test_example.py").write_text(
+        "import logging\n"
+        "from motet.core.request import Message\n"
+        "PROMPT = 'a penguin on the moon'\n"
+        "def test_leak():\n"
+        "    message = Message('user', (PROMPT,))\n"
+        "    logging.getLogger('motet.x').debug('began: %s', message.parts[0])\n"
+        "def test_other():\n"
+        "    logging.getLogger('motet.x').debug(PROMPT)\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.canary", "-p", "no:cacheprovider", str(tmp_path)]
+
+    result = subprocess.run(
+        [*command, "--rootdir", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=CLEAN | {"PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+
+    assert "'a penguin on the moon' is in a log line" in result.stdout, result.stdout + result.stderr
+    assert "ERROR" in result.stdout
+    assert "2 passed, 1 error" in result.stdout
