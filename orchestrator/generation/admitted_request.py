@@ -57,3 +57,8 @@ class AdmittedRequest:
         return tuple(
             part for turn in self.turns if turn.role == "user" for part in turn.parts if isinstance(part, AdmittedMedia)
         )
+
+    @property
+    def unstored_bytes(self) -> int:
+        """The size of the attached media that become artifacts if a part takes them, in bytes."""
+        return sum(len(medium.media.data) for medium in self.takeable if not medium.artifact)

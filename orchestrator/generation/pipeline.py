@@ -6,11 +6,10 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Protocol
 
 from motet.core.bundle import Manifest
 from motet.core.errors import CancelledError, DeadlineError, FaultError, MotetError
-from motet.core.events import TEXT, Artifact
+from motet.core.events import TEXT
 from motet.core.logs.log_fields import LogFields, collected
 from motet.core.media import Media
 from motet.core.plan import MediaJob
@@ -27,6 +26,7 @@ from motet.core.workers import (
     reservable,
 )
 from orchestrator.generation.admitted_request import AdmittedRequest
+from orchestrator.generation.artifacts import Artifacts
 from orchestrator.generation.event_writer import EventWriter
 from orchestrator.generation.executor import execute
 from orchestrator.generation.metrics_observer import measured_job
@@ -40,14 +40,6 @@ from orchestrator.settings import OrchestratorSettings
 logger = logging.getLogger(__name__)
 
 NO_OPTIONS = DecoderOptions()
-
-
-class Artifacts(Protocol):
-    """A store of finished media."""
-
-    async def keep(self, modality: str, media: Media) -> tuple[Artifact, tuple[bytes, ...]]:
-        """Store media. Return the artifact, and its bytes in chunks unless they are too large for events."""
-        ...
 
 
 class _PartFailedError(Exception):
@@ -105,7 +97,7 @@ class Pipeline:
 
     async def run_job(self, media_job: MediaJob, inputs: tuple[Media, ...]) -> Media:
         """Implement `JobRunner.run_job`: decode the media, store them and write the part's events."""
-        self._account.check_media(media_job.modality)
+        self._account.check_media(media_job.modality, self._artifacts.size_bytes)
         job = self._decode_job(media_job, inputs)
         timeout = self._settings.media_job_timeout
         fields = self.log_fields.setdefault(media_job.id, {})

@@ -72,8 +72,12 @@ class Account:
         """Count a generation as ended."""
         self._running -= 1
 
-    def check_media(self, modality: str) -> None:
-        """Raise `OverloadedError` with the reason QUOTA_EXCEEDED if no media of the modality may be decoded now."""
+    def check_media(self, modality: str, stored: int) -> None:
+        """Raise `OverloadedError` with the reason QUOTA_EXCEEDED if no media of the modality may be decoded now.
+
+        The size of a result is not known before. No media are decoded once `stored` bytes leave no room for a byte.
+        """
+        self.check_bytes(stored, 1)
         self._check(f"{DECODER_SECONDS}/{modality}", self._decoder_seconds.get(modality))
 
     def check_bytes(self, stored: int, size: int) -> None:

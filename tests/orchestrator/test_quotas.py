@@ -81,6 +81,23 @@ async def test_concurrent_requests_cannot_exceed_the_number_of_running_generatio
 
 
 @in_virtual_time
+async def test_requests_whose_media_are_read_at_the_same_time_cannot_exceed_a_quota() -> None:
+    async with orchestrator(running_generations=1) as motet:
+        requests = [request_of(Media("x/a", b"a"), seed=seed) for seed in range(4)]
+        results = await asyncio.gather(*(run_generation(motet, each) for each in requests), return_exceptions=True)
+
+        assert sum(isinstance(result, OverloadedError) for result in results) == 3
+
+
+@in_virtual_time
+async def test_a_request_beyond_a_quota_is_refused_before_its_media_are_read() -> None:
+    async with orchestrator(generations_per_minute=1) as motet:
+        await run_generation(motet)
+        with pytest.raises(OverloadedError):
+            await run_generation(motet, request_of(Media("x/unknown", b"n")))
+
+
+@in_virtual_time
 async def test_media_beyond_the_decoder_seconds_fail_with_the_quota_and_the_rest_of_the_answer_arrives() -> None:
     async with orchestrator(ToyDecoder("a", delay=0.1), decoder_seconds_per_minute={"a": 0.001}) as motet:
         await run_generation(motet)

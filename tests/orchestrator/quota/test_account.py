@@ -90,8 +90,8 @@ async def test_decoder_seconds_are_counted_for_each_modality_alone() -> None:
     account.charge_media("image", 11)
     account.charge_media("audio", 1000)
 
-    assert refused(lambda: account.check_media("image")).metadata["quota"] == "decoder_seconds_per_minute/image"
-    account.check_media("audio")
+    assert refused(lambda: account.check_media("image", 0)).metadata["quota"] == "decoder_seconds_per_minute/image"
+    account.check_media("audio", 0)
     account.check_generation()
 
 
@@ -100,6 +100,13 @@ async def test_bytes_beyond_the_limit_are_refused() -> None:
     account = Account("small", QuotaLimits(artifact_bytes=100))
     account.check_bytes(40, 60)
     assert refused(lambda: account.check_bytes(41, 60)).metadata["quota"] == "artifact_bytes"
+
+
+@in_virtual_time
+async def test_a_tenant_whose_bytes_are_used_up_gets_no_more_media() -> None:
+    account = Account("small", QuotaLimits(artifact_bytes=100))
+    account.check_media("image", 99)
+    assert refused(lambda: account.check_media("image", 100)).metadata["quota"] == "artifact_bytes"
 
 
 @in_virtual_time
