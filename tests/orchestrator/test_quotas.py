@@ -147,6 +147,9 @@ async def test_uploads_beyond_the_stored_bytes_are_refused_until_one_is_deleted(
             await tenant.upload(Media("x/a", bytes(41)))
 
         assert failure.value.metadata["quota"] == "artifact_bytes"
+        with pytest.raises(OverloadedError):
+            # It is refused before it is read.
+            await tenant.upload(Media("x/unknown", bytes(41)))
         assert await other.upload(Media("x/a", bytes(100)))
         await tenant.delete(artifact.name)
         assert (await remaining(tenant))["artifact_bytes"] == 100

@@ -82,6 +82,8 @@ async def test_tokens_that_were_used_beyond_the_limit_are_a_debt() -> None:
 
     error = refused(account.check_generation)
     assert error.retry_after == pytest.approx(150, abs=0.1)
+    account.charge_tokens(10**6)
+    assert refused(account.check_generation).retry_after == 3600
 
 
 @in_virtual_time
@@ -137,6 +139,25 @@ async def test_each_tenant_has_its_own_account_with_the_limits_of_its_class() ->
     assert accounts.of(caller("c", "large")).limits.running_generations == 9
     assert accounts.of(caller("d", "unknown")).limits.running_generations == 1
     assert Accounts(no_quotas).of(ANONYMOUS).limits == UNLIMITED
+
+
+def test_many_accounts_are_forgotten_except_those_that_differ_from_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.quota.accounts._MAX_ACCOUNTS", 3)
+
+    @in_virtual_time
+    async def check() -> None:
+        classes = {"default": QuotaLimits(tokens_per_minute=100)}
+        accounts = Accounts(lambda: classes)
+        running, indebted, idle = [accounts.of(caller(tenant)) for tenant in ("running", "indebted", "idle")]
+        running.start_generation()
+        indebted.charge_tokens(150)
+
+        accounts.of(caller("new"))
+        assert accounts.of(caller("running")) is running
+        assert accounts.of(caller("indebted")) is indebted
+        assert accounts.of(caller("idle")) is not idle
+
+    check()
 
 
 @in_virtual_time

@@ -11,12 +11,13 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 
 from motet.client import Client
 from motet.core.errors import FaultError, MotetError
-from motet.core.events import State
+from motet.core.events import Done, PartProgress, State
 from motet.core.request import GenerationRequest, Message
 from services.ready_line import ReadyLine
 from services.up.deployment import Deployment, deployment_of
@@ -139,22 +140,39 @@ def test_restarts_come_later_each_time_and_are_limited_within_a_period() -> None
     assert restarts.next_delay(300) == 1
 
 
-async def test_a_killed_decoder_leaves_lines_that_name_the_replica_and_the_request() -> None:
-    with started("up", "--toy", "--toy-delay", 0.05, "--port", 0, log_level="info") as up:
+async def answered_after_progress(client: Client, request: GenerationRequest, running: asyncio.Semaphore) -> None:
+    """Wait for a complete answer. Release the semaphore once its decoder has made a step."""
+    async for event in client.generate(request):
+        match event.payload:
+            case PartProgress(step=1):
+                running.release()
+            case Done(generation):
+                assert generation.state is State.SUCCEEDED
+
+
+async def test_a_decoder_that_is_killed_under_load_leaves_lines_that_name_the_replica_and_each_request() -> None:
+    # Steps of 0.2 s. So all calls are running when one of them begins its second step.
+    with started("up", "--toy", "--toy-delay", 0.2, "--port", 0, log_level="info") as up:
         table = table_of(up)
-        async with Client(table["orchestrator"][0]) as client:
-            await client.answer(REQUEST)
-            answer = asyncio.create_task(client.answer(replace(REQUEST, seed=2)))
-            await asyncio.sleep(0.1)
+        running = asyncio.Semaphore(0)
+        requests = [replace(REQUEST, seed=seed, request_id=str(uuid4())) for seed in range(3)]
+        async with Client(table["orchestrator"][0]) as client, asyncio.timeout(50), asyncio.TaskGroup() as answers:
+            for request in requests:
+                answers.create_task(answered_after_progress(client, request, running))
+            for _ in requests:
+                await running.acquire()
             os.kill(process_of(up.pid, "--modality", "image"), signal.SIGKILL)
-            await answer
         _, errors = interrupt(up)
 
     lines = [json.loads(line) for line in errors.splitlines() if line.startswith("{")]
+    of = {event: [line for line in lines if line["event"] == event] for event in {line["event"] for line in lines}}
     replica = f"image at {table['image decoder'][0]}"
-    assert any(line["event"] == "a replica cannot be reached" and line["replica"] == replica for line in lines)
-    ended = [line for line in lines if line["event"] == "a generation ended"]
-    assert len({line["request_id"] for line in ended}) == 2
-    assert all(line["service"] == "orchestrator" for line in ended)
-    failed = [line for line in lines if line["event"] == "a call failed at a replica"]
-    assert {line["request_id"] for line in failed} <= {line["request_id"] for line in ended}
+    lost, ended = of["a call failed at a replica"], of["a generation ended"]
+    assert {line["request_id"] for line in lost} >= {line["request_id"] for line in ended}
+    assert {line["request_id"] for line in ended} == {request.request_id for request in requests}
+    assert {(line["replica"], line["service"]) for line in lost} == {(replica, "orchestrator")}
+    assert "WORKER_LOST" in {line["reason"] for line in lost}
+    assert replica in {line["replica"] for line in of["a replica was ejected after consecutive failures"]}
+    assert replica in {line["replica"] for line in of["a replica cannot be reached"]}
+    # The attempts after the first one are on the line of each part.
+    assert {part["replica"] for line in ended for part in line["parts"] if part["modality"] == "image"} == {replica}
