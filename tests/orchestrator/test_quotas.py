@@ -143,6 +143,7 @@ async def test_uploads_beyond_the_stored_bytes_are_refused_until_one_is_deleted(
     async with orchestrator(artifact_bytes=100) as motet:
         tenant, other = as_tenant(motet, "t"), as_tenant(motet, "other")
         artifact = await tenant.upload(Media("x/a", bytes(60)))
+        assert (await remaining(tenant))["artifact_bytes"] == 40
         with pytest.raises(OverloadedError) as failure:
             await tenant.upload(Media("x/a", bytes(41)))
 
