@@ -29,6 +29,7 @@ from services.orchestrator.pools import pooled_workers
 from services.orchestrator.servicer import ArtifactServicer, GenerationServicer
 from tests.orchestrator.pipeline_harness import DIGEST, MANIFEST, probe, request_of, script_of, signal_run
 from tests.orchestrator.pool_harness import LOST
+from tests.services.orchestrator.hostile.deployment import target
 from tests.transport.serving import served
 from tests.waiting import until
 
@@ -198,3 +199,14 @@ async def test_an_administrative_call_has_an_audit_line(lines: Lines) -> None:
 
     (line,) = lines.of("an administrative call")
     assert (line["name"], line["method"]) == ("motet.audit", "/motet.internal.v1.WorkerService/Drain")
+
+
+async def test_the_line_of_a_call_has_the_hash_of_its_callers_tenant_and_not_the_name(lines: Lines) -> None:
+    async with target() as deployment:
+        assert await deployment.serves_others()
+        await until(lambda: lines.of("a call ended"))
+
+    (line,) = lines.of("a call ended")
+    assert line["tenant"] == tenant_hash("other")
+    # The hash is the same in every process.
+    assert tenant_hash("other") == "f91ca917932c"
