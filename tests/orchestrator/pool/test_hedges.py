@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import aclosing
 
 import pytest
@@ -10,6 +11,7 @@ from prometheus_client import REGISTRY
 
 from motet.core.clock import now
 from motet.core.deadline import Deadline
+from motet.core.logs.request_id import current_request_id, request_id_set
 from motet.core.workers import Progress
 from motet.toys.workers import InjectedFault, Pause
 from orchestrator.pool.member import Member
@@ -51,6 +53,30 @@ async def test_a_job_at_a_frozen_replica_ends_at_another_one_within_three_times_
             expected = [(await other.start(seed=number))[0] for number in range(6)]
         assert [media for media, _ in results] == expected
         assert harness.idle
+
+
+@in_virtual_time
+async def test_a_hedge_has_a_line_with_its_replicas_and_the_id_of_its_request():
+    lines: list[tuple[str, logging.LogRecord]] = []
+    handler = logging.Handler(logging.INFO)
+    handler.emit = lambda record: lines.append((current_request_id(), record))  # type: ignore[method-assign]
+    logger = logging.getLogger("orchestrator.pool.hedges")
+    logger.addHandler(handler)
+    try:
+        async with PoolHarness(None, None, slots=8) as harness:
+            await warmed(harness)
+            harness.freeze(0)
+            with request_id_set("of-the-request"):
+                jobs = [harness.start(seed=number) for number in range(2)]
+            await asyncio.gather(*jobs)
+    finally:
+        logger.removeHandler(handler)
+
+    ((request_id, line),) = lines
+    assert request_id == "of-the-request"
+    assert line.getMessage() == "a silent replica's call is hedged"
+    assert line.replica == line.hedge == "a at this process"
+    assert line.seconds > 0
 
 
 @in_virtual_time

@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import grpc
 import grpc.aio
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from motet.client import Client
-from motet.core.errors import MediaError, NotFoundError
+from motet.core.errors import FaultError, MediaError, NotFoundError
 from motet.core.logs.request_id import current_request_id
 from motet.core.logs.tenant_hash import tenant_hash
 from motet.core.media import Media
@@ -30,6 +31,7 @@ from services.orchestrator.servicer import ArtifactServicer, GenerationServicer
 from tests.orchestrator.pipeline_harness import DIGEST, MANIFEST, probe, request_of, script_of, signal_run
 from tests.orchestrator.pool_harness import LOST
 from tests.services.orchestrator.hostile.deployment import target
+from tests.transport.access.keys import KeyRing, bearer
 from tests.transport.serving import served
 from tests.waiting import until
 
@@ -167,6 +169,31 @@ async def test_a_failed_attempt_and_an_ejection_have_lines_with_the_requests_id(
     assert lines.of("a replica was ejected after consecutive failures", replica=failed[0]["replica"])
 
 
+async def test_a_part_that_failed_has_its_reason_on_the_line_of_the_generation(lines: Lines) -> None:
+    broken = InjectedFault(FaultError("the weights are broken"))
+    async with deployment(ToyDecoder("a", fault=broken)) as (client, _, _):
+        await client.answer(request_of())
+        await until(lambda: lines.of("a generation ended"))
+
+    (line,) = lines.of("a generation ended")
+    (failed,) = (part for part in line["parts"] if part["modality"] == "a")
+    assert (failed["outcome"], failed["reason"]) == ("failed", "WORKER_FAULT")
+    assert failed["seconds"] >= 0
+    assert line["outcome"] == "partial"
+
+
+async def test_a_broken_signal_has_a_line_with_its_part_and_reason(lines: Lines) -> None:
+    script = script_of("An a: ", signal_run("a")[:2], "no.")
+    async with deployment(ToyDecoder("a"), script=script) as (client, _, _):
+        await client.answer(request_of())
+        await until(lambda: lines.of("a generation ended"))
+
+    (line,) = lines.of("a signal was refused", reason="SIGNAL_BROKEN")
+    (ended,) = lines.of("a generation ended")
+    assert line["part"] in {part["id"] for part in ended["parts"]}
+    assert line["request_id"] == ended["request_id"] != ""
+
+
 async def test_a_refused_medium_has_a_line_without_its_content(lines: Lines) -> None:
     async def refuse(media: Media, tenant: str = "") -> Any:
         raise MediaError("it cannot be decoded")
@@ -199,6 +226,20 @@ async def test_an_administrative_call_has_an_audit_line(lines: Lines) -> None:
 
     (line,) = lines.of("an administrative call")
     assert (line["name"], line["method"]) == ("motet.audit", "/motet.internal.v1.WorkerService/Drain")
+
+
+async def test_a_refused_administrative_call_has_an_audit_line_too(lines: Lines) -> None:
+    keys = KeyRing()
+    key = keys.key_of("acme", ["read"])
+    async with served(ToyDecoder("a"), authentication=keys.authentication()) as (_, channel):
+        drain = channel.unary_unary("/motet.internal.v1.WorkerService/Drain")
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await drain(b"", metadata=bearer(key))
+
+    assert failure.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    (line,) = lines.of("an administrative call")
+    assert line["credential"].startswith("key ")
+    assert line["credential"].removeprefix("key ") in keys.records
 
 
 async def test_the_line_of_a_call_has_the_hash_of_its_callers_tenant_and_not_the_name(lines: Lines) -> None:
