@@ -54,8 +54,8 @@ class CallerMotet:
             task = self._generations.find_request(owner, request)
             if task is None:
                 self._account.check_generation()
-                self._generations.check_capacity(request.tenant)
-                admitted = await self._admission.admit(request, self._artifacts)
+                with self._generations.place(request.tenant):
+                    admitted = await self._admission.admit(request, self._artifacts)
                 # An equal request may have started during the admission.
                 task = self._generations.find_request(owner, request)
             deduplicated = task is not None

@@ -6,7 +6,8 @@ import asyncio
 import secrets
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from itertools import dropwhile, islice
 from math import inf
 
@@ -62,6 +63,8 @@ class GenerationStore:
         """Expiry time of each ended generation by name, in order of time."""
         self._running_of: Counter[str] = Counter()
         """Number of running generations of each tenant that has one."""
+        self._admitting_of: Counter[str] = Counter()
+        """Number of requests of each tenant that are being admitted. They take the places of generations."""
         self._last_number = 0
         self._mean_seconds = MovingAverage(1.0)
         self._page_tokens = PageTokens()
@@ -90,8 +93,8 @@ class GenerationStore:
 
     def check_capacity(self, tenant: str) -> None:
         """Raise `OverloadedError` if no generation of the tenant can start now."""
-        limit, own = self._settings.max_generations, self._running_of[tenant]
-        free = limit - self.running
+        limit, own = self._settings.max_generations, self._running_of[tenant] + self._admitting_of[tenant]
+        free = limit - self.running - self._admitting_of.total()
         if free <= 0:
             message = f"{limit} generations are running, which is this server's limit; try again later"
         elif own >= TENANT_SHARE * free:
@@ -104,6 +107,21 @@ class GenerationStore:
             retry_after=retry_delay((self._mean_seconds.value or 0.0) / limit),
         )
 
+    @contextmanager
+    def place(self, tenant: str) -> Iterator[None]:
+        """Take the place of a generation for a request of the tenant while it is admitted, because it holds its media.
+
+        Raises `OverloadedError`.
+        """
+        self.check_capacity(tenant)
+        self._admitting_of[tenant] += 1
+        try:
+            yield
+        finally:
+            self._admitting_of[tenant] -= 1
+            if not self._admitting_of[tenant]:
+                del self._admitting_of[tenant]
+
     def start(
         self, owner: str, request: GenerationRequest, admitted: AdmittedRequest, account: Account
     ) -> GenerationTask:
@@ -115,6 +133,7 @@ class GenerationStore:
             log,
             fallback=request.failure_policy is FailurePolicy.TEXT_FALLBACK,
             interval=self._settings.text_interval,
+            max_bytes=self._settings.max_event_bytes,
         )
         pipeline = self._create_pipeline(owner, admitted, writer, account)
 

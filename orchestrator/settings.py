@@ -120,6 +120,11 @@ class OrchestratorSettings(BaseSettings):
         description="Maximum concurrent generations. Requests beyond it are refused at once. One tenant alone may have "
         "four fifths of them.",
     )
+    max_event_bytes: Annotated[int, Field(ge=2**16, le=2**50)] = Field(
+        default=32 * MEBI,
+        description="Maximum memory of the events of one generation, in bytes. Beyond half of it, previews are left "
+        "out and media have to be downloaded. Beyond it, the language model is stopped.",
+    )
     result_ttl: Seconds = Field(
         default=600.0, description="Time for which an ended generation can be watched, in seconds."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from contextvars import Context
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -14,7 +15,7 @@ class SharedTimer(Generic[Item]):
     """Calls `on_timeout(item)` `seconds` seconds after an item was added, or up to a tenth later.
 
     An item that was discarded does not time out. Adding an item is cheaper than starting a timer of its own. Items are
-    hashable. Use a timer in one event loop only.
+    hashable. `on_timeout` runs without context variables. Use a timer in one event loop only.
     """
 
     def __init__(self, seconds: float, on_timeout: Callable[[Item], object]) -> None:
@@ -30,7 +31,8 @@ class SharedTimer(Generic[Item]):
         self._due[item] = due = loop.time() + self._seconds
         if not self._running:
             self._running = True
-            loop.call_at(due, self._expire)
+            # The variables of the item's call would be in memory until the timeout.
+            loop.call_at(due, self._expire, context=Context())
 
     def discard(self, item: Item) -> None:
         """Forget an item, if it has not timed out."""
@@ -41,7 +43,7 @@ class SharedTimer(Generic[Item]):
         while self._due:
             item, due = next(iter(self._due.items()))
             if due > (moment := loop.time()):
-                loop.call_at(max(due, moment + self._seconds / 10), self._expire)
+                loop.call_at(max(due, moment + self._seconds / 10), self._expire, context=Context())
                 return
             del self._due[item]
             self._on_timeout(item)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from math import inf
 
 from motet.core.clock import now
 from motet.core.errors import CancelledError, DeadlineError, FaultError, MotetError, Reason, RetryableError
@@ -57,11 +58,17 @@ class EventWriter:
     still send something. Part ids follow from the parts' indices, so equal answers have equal ids. Text that ends early
     is kept: its part is done, and the record's error says why the text ends. With `fallback`, the caption of a failed
     media part replaces the part, as a text part with the same index and anchor.
+
+    Previews and the bytes of media take at most half of `max_bytes` of the log. Beyond it, previews are left out, and
+    the caller has to download the media. Beyond `max_bytes`, progress is left out.
     """
 
-    def __init__(self, name: str, log: EventLog, *, fallback: bool = False, interval: float = 0.02) -> None:
+    def __init__(
+        self, name: str, log: EventLog, *, fallback: bool = False, interval: float = 0.02, max_bytes: float = inf
+    ) -> None:
         self.name = name
         self._log = log
+        self._max_bytes = max_bytes
         self._fallback = fallback
         self._coalescer = TextCoalescer(self._send_text, interval)
         self._open: dict[str, OpenPart] = {}
@@ -85,6 +92,11 @@ class EventWriter:
         """Code points of text so far, which is the anchor of the next media part."""
         self.usable = False
         """True once the answer has media, or text that is not blank."""
+
+    @property
+    def full(self) -> bool:
+        """True if the log has `max_bytes` bytes or more."""
+        return self._log.size_bytes >= self._max_bytes
 
     def accept(self, seed: int, deadline: float | None) -> None:
         """Write `Accepted`."""
@@ -133,7 +145,11 @@ class EventWriter:
         if part is not None and part.steps < progress.step <= progress.total:
             self._steps += progress.step - part.steps
             part.steps = progress.step
-            self._log.append(PartProgress(part_id, progress.step, progress.total, progress.preview))
+            preview = progress.preview
+            if preview is not None and not self._fits(len(preview.data)):
+                preview = None
+            if not self.full:
+                self._log.append(PartProgress(part_id, progress.step, progress.total, preview))
 
     def complete(
         self, part_id: str, chunks: Sequence[bytes], artifact: Artifact, provenance: Mapping[str, str]
@@ -142,7 +158,7 @@ class EventWriter:
         part = self._media_part(part_id)
         if part is None:
             return
-        for chunk in chunks:
+        for chunk in chunks if self._fits(artifact.size_bytes) else ():
             self._log.append(PartDelta(part_id, part.size, chunk))
             part.size += len(chunk)
         self.usable = True
@@ -235,6 +251,10 @@ class EventWriter:
         self._open[part.id] = part
         self._log.append(PartStarted(part.id, part.index, part.modality, media_type, part.anchor, part.caption))
         return part
+
+    def _fits(self, size: int) -> bool:
+        """Return whether media of this size fit into their part of the log."""
+        return self._log.size_bytes + size <= self._max_bytes / 2
 
     def _media_part(self, part_id: str) -> OpenPart | None:
         part = self._open.get(part_id)

@@ -91,7 +91,7 @@ class SignalReader:
             case TextPiece(text):
                 yield from self._break_run()
                 self._writer.write(text)
-                if self._writer.text_length > self._settings.max_text_length:
+                if self._writer.full or self._writer.text_length > self._settings.max_text_length:
                     raise _endless("text")
             case SignalStarted(modality):
                 yield from self._break_run()

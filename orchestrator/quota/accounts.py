@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
+from itertools import islice
 
 from motet.core.caller import Caller
 from orchestrator.quota.account import Account
 from orchestrator.quota.limits import DEFAULT_CLASS, UNLIMITED, QuotaClasses, QuotaLimits
 
-_MAX_ACCOUNTS = 10_000
-"""Number of accounts from which on those that are as good as new ones are forgotten."""
+MAX_ACCOUNTS = 10_000
+"""Maximum number of accounts, besides those of tenants with running generations."""
 
 
 class Accounts:
@@ -17,14 +19,17 @@ class Accounts:
 
     `classes` returns the present limits by class, and the same object until they change. After a change, accounts keep
     what was used.
+
+    Beyond `MAX_ACCOUNTS`, the least recently used account without a running generation is forgotten: of all accounts,
+    it had the longest time to refill.
     """
 
     def __init__(self, classes: Callable[[], QuotaClasses]) -> None:
         self._classes = classes
         self._used = classes()
         """The limits that the accounts have."""
-        self._accounts: dict[tuple[str, str], Account] = {}
-        """By tenant and by the class that the credentials name."""
+        self._accounts: OrderedDict[tuple[str, str], Account] = OrderedDict()
+        """By tenant and by the class that the credentials name, the least recently used one first."""
 
     def of(self, caller: Caller) -> Account:
         """Return the account of a caller's tenant and class.
@@ -36,8 +41,9 @@ class Accounts:
         key = (caller.tenant, caller.quota_class)
         account = self._accounts.get(key)
         if account is None:
-            self._forget_idle()
             account = self._accounts[key] = Account(*self._limits_of(caller.quota_class))
+            self._forget_oldest()
+        self._accounts.move_to_end(key)
         return account
 
     def _limits_of(self, name: str) -> tuple[str, QuotaLimits]:
@@ -50,6 +56,10 @@ class Accounts:
         for (_, name), account in self._accounts.items():
             account.change_limits(*self._limits_of(name))
 
-    def _forget_idle(self) -> None:
-        if len(self._accounts) >= _MAX_ACCOUNTS:
-            self._accounts = {key: account for key, account in self._accounts.items() if not account.idle}
+    def _forget_oldest(self) -> None:
+        # The number of accounts in use is at most that of running generations, so few accounts are passed over.
+        for key, account in list(islice(self._accounts.items(), max(0, len(self._accounts) - MAX_ACCOUNTS))):
+            if account.running:
+                self._accounts.move_to_end(key)
+            else:
+                del self._accounts[key]

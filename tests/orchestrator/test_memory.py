@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import tracemalloc
 from contextlib import aclosing
 from uuid import uuid4
 
-from motet.core.errors import NotFoundError
-from motet.core.events import Accepted
+from motet.core.errors import NotFoundError, OverloadedError, Reason
+from motet.core.events import Accepted, PartProgress, State
 from motet.core.media import Media
-from motet.toys.workers import Pause
+from motet.core.workers import Progress
+from motet.media.decode import ProbeResult
+from motet.toys.workers import Pause, ToyDecoder
 from orchestrator.artifact_store import ArtifactStore
-from tests.orchestrator.pipeline_harness import orchestrator_of, request_of, run_generation, script_of, signal_run
+from tests.orchestrator.pipeline_harness import (
+    orchestrator_of,
+    record_of,
+    request_of,
+    run_generation,
+    script_of,
+    signal_run,
+    toy_decoders,
+)
+from tests.waiting import until
 
 
 async def hang_up(orchestrator, **options):
@@ -79,3 +91,60 @@ async def test_the_number_of_small_artifacts_is_limited():
     assert len(artifacts.store._expiries) == 1024
     artifacts.delete(names[-1])
     assert len(artifacts.store._expiries) == 1023
+
+
+class PreviewDecoder(ToyDecoder):
+    """A decoder with a preview of 100 kB in each of 100 steps, and media of 900 kB."""
+
+    async def decode(self, job, deadline):
+        for step in range(1, 101):
+            yield Progress(step, 100, Media("x/a", bytes(100_000)))
+        yield Media("x/a", bytes(900_000))
+
+
+async def test_the_events_of_a_generation_are_limited_and_the_answer_is_complete():
+    script = script_of("text ", *[signal_run("a")] * 3, " end")
+    orchestrator = orchestrator_of(script, toy_decoders(a=PreviewDecoder("a")), max_event_bytes=2_000_000)
+
+    events = await run_generation(orchestrator)
+    record = record_of(events)
+
+    progress = [event.payload for event in events if isinstance(event.payload, PartProgress)]
+    assert len(progress) == 300
+    assert 0 < sum(len(each.preview.data) for each in progress if each.preview) <= 1_000_000
+    assert record.state is State.SUCCEEDED
+    for part in record.parts:
+        if part.artifact is not None:
+            assert sum([len(chunk) async for chunk in orchestrator.download(part.artifact.name)]) == 900_000
+
+
+async def test_a_model_that_fills_the_events_with_text_is_stopped():
+    orchestrator = orchestrator_of(script_of("x" * 100_000), max_event_bytes=200_000, text_interval=0)
+
+    events = await run_generation(orchestrator)
+
+    assert record_of(events).error.reason is Reason.LIMIT_EXCEEDED
+    (task,) = orchestrator._generations._tasks.values()
+    assert 200_000 <= task.log.size_bytes < 210_000
+
+
+async def test_requests_that_are_being_admitted_take_the_places_of_generations():
+    probing, may_end = [], asyncio.Event()
+
+    async def slow_probe(media, tenant=""):
+        probing.append(media)
+        await may_end.wait()
+        return ProbeResult("x/a", "a")
+
+    orchestrator = orchestrator_of(max_generations=5)
+    orchestrator._admission._probe = slow_probe
+    request = request_of(Media("x/a", b"a"))
+    tasks = [asyncio.create_task(run_generation(orchestrator, request)) for _ in range(20)]
+    await until(lambda: sum(task.done() for task in tasks) >= 15)
+
+    assert len(probing) <= 5
+    may_end.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    refused = [result for result in results if isinstance(result, OverloadedError)]
+    assert len(refused) == 20 - len(probing)
+    assert not orchestrator._generations._admitting_of

@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 from motet.core.caller import ANONYMOUS, Caller, Role
 from motet.core.errors import OverloadedError, Reason
 from orchestrator.quota.account import Account
-from orchestrator.quota.accounts import Accounts
+from orchestrator.quota.accounts import MAX_ACCOUNTS, Accounts
 from orchestrator.quota.limits import UNLIMITED, QuotaLimits, no_quotas
 from orchestrator.quota.token_bucket import TokenBucket
 from tests.waiting import in_virtual_time
@@ -214,3 +214,20 @@ async def test_the_callers_of_a_class_that_was_removed_have_the_default_limits_a
         classes = changed
         account = accounts.of(caller("a", "batch"))
         assert [quota.remaining for quota in account.quotas(0)] == [pytest.approx(left)] * (left is not None)
+
+
+def test_the_number_of_accounts_is_limited_and_those_in_use_are_kept() -> None:
+    classes = {"default": QuotaLimits(generations_per_minute=2)}
+    accounts = Accounts(lambda: classes)
+    running, debtor = accounts.of(caller("running")), accounts.of(caller("debtor"))
+    running.start_generation()
+    debtor.start_generation()
+    debtor.end_generation()
+    for number in range(2 * MAX_ACCOUNTS):
+        accounts.of(caller(f"tenant {number}"))
+        if number % 1000 == 0:
+            assert accounts.of(caller("debtor")) is debtor
+
+    assert len(accounts._accounts) <= MAX_ACCOUNTS + 1
+    assert accounts.of(caller("running")) is running
+    assert accounts.of(caller("debtor")) is debtor
