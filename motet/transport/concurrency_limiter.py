@@ -130,8 +130,10 @@ class ConcurrencyLimiter:
     def _count(self, running: int = 0, queued: int = 0) -> None:
         self._running += running
         self._queued += queued
-        metrics.CALLS_RUNNING.inc(running)
-        metrics.CALLS_QUEUED.inc(queued)
+        if running:
+            metrics.CALLS_RUNNING.inc(running)
+        if queued:
+            metrics.CALLS_QUEUED.inc(queued)
         self._changed()
 
     def _changed(self) -> None:
