@@ -20,6 +20,8 @@ _SECRET_LENGTH = 43
 """Number of characters of a secret: 62 to the power of 43 is more than 2 to the power of 256."""
 _CHECKSUM_LENGTH = 6
 
+_BASE = len(_SECRET_CHARACTERS)
+
 KEY_ID = re.compile(f"[a-z0-9]{{{_ID_LENGTH}}}")
 _KEY = re.compile(f"{PREFIX}({KEY_ID.pattern})_[A-Za-z0-9]{{{_SECRET_LENGTH + _CHECKSUM_LENGTH}}}")
 
@@ -44,8 +46,9 @@ def digest_of(key: str) -> bytes:
 
 
 def _checksum(text: str) -> str:
-    value, digits = crc32(text.encode()), []
+    # Every call of a caller computes it, so the loop calls no function.
+    value, digits = crc32(text.encode()), ""
     for _ in range(_CHECKSUM_LENGTH):
-        value, digit = divmod(value, len(_SECRET_CHARACTERS))
-        digits.append(_SECRET_CHARACTERS[digit])
-    return "".join(digits)
+        digits += _SECRET_CHARACTERS[value % _BASE]
+        value //= _BASE
+    return digits
