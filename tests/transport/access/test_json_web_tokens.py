@@ -290,3 +290,44 @@ def test_a_url_with_a_password_is_refused_without_showing_it() -> None:
 def test_a_key_set_without_a_public_key_is_refused(data: bytes) -> None:
     with pytest.raises(SettingsError):
         parse_keys(data, "keys")
+
+
+async def test_a_token_is_verified_again_once_its_key_was_replaced() -> None:
+    provider = Provider()
+    keys = Keys(provider)
+    tokens = JsonWebTokens(RULES, keys)
+    token = provider.token()
+    caller = await tokens.caller_of(token)
+    assert await tokens.caller_of(token) is caller, "it was verified before"
+
+    keys.keys = parse_keys(provider.key_set(), "keys")
+    assert await tokens.caller_of(token) is not caller
+    provider.keys["k1"] = ec.generate_private_key(ec.SECP256R1())
+    keys.keys = parse_keys(provider.key_set(), "keys")
+    with pytest.raises(RefusedError) as replaced:
+        await tokens.caller_of(token)
+    keys.keys = {}
+    with pytest.raises(RefusedError) as withdrawn:
+        await tokens.caller_of(token)
+
+    assert replaced.value.outcome is Outcome.SIGNATURE
+    assert withdrawn.value.outcome is Outcome.UNKNOWN_KEY
+
+
+async def test_a_token_is_verified_again_once_it_may_have_expired(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = JsonWebTokens(RULES, Keys(PROVIDER))
+    caller = await tokens.caller_of(VALID)
+    expired = time.time() + 86_400 + RULES.leeway
+    monkeypatch.setattr(time, "time", lambda: expired)
+
+    assert await tokens.caller_of(VALID) is not caller, "the library has its own clock, so the token is still valid"
+
+
+async def test_a_token_with_another_signature_is_not_taken_for_a_verified_one() -> None:
+    tokens = JsonWebTokens(RULES, Keys(PROVIDER))
+    await tokens.caller_of(VALID)
+    content, _, signature = VALID.rpartition(".")
+
+    with pytest.raises(RefusedError) as caught:
+        await tokens.caller_of(f"{content}.{'A' if signature[0] != 'A' else 'B'}{signature[1:]}")
+    assert caught.value.outcome is Outcome.SIGNATURE
