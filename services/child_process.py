@@ -26,11 +26,16 @@ class ChildProcess:
 
     @classmethod
     async def start(
-        cls, name: str, arguments: Sequence[str], log_level: str, program: Sequence[str] = ("services", "serve")
+        cls,
+        name: str,
+        arguments: Sequence[str],
+        log_level: str,
+        program: Sequence[str] = ("services", "serve"),
+        stderr: int | None = None,
     ) -> Self:
         """Start `motet serve ARGUMENTS`, or another module that prints a ready line and takes `--exit-with-parent`.
 
-        The child's log lines go to this process's standard error.
+        The child's log lines go to `stderr`, by default this process's standard error.
         """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -39,6 +44,7 @@ class ChildProcess:
             *("-m", *program, *arguments, "--exit-with-parent"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            stderr=stderr,
             env={"MOTET_LOG_LEVEL": log_level, **os.environ},
             # Ctrl-C goes to a terminal's whole process group, but this process decides the order of draining. A new
             # session would do too, but Linux may share CPU time between sessions, which makes niceness ineffective.

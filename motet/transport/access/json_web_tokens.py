@@ -92,7 +92,7 @@ class JsonWebTokens:
             raise RefusedError(Outcome.ALGORITHM)
         key_id = header.get("kid")
         key = await self._keys.find(key_id) if isinstance(key_id, str) else None
-        if key is None:
+        if not isinstance(key_id, str) or key is None:
             raise RefusedError(Outcome.UNKNOWN_KEY)
         claims = _verified(token, key, self._rules)
         try:

@@ -25,6 +25,7 @@ from services.benchmarks.load.scripted_toys import ToyTimings, scripted_prompt
 from services.benchmarks.reports.report import Baseline, Figure, Report, at_least, at_most
 from services.benchmarks.reports.statistics import alternating, median, percentile
 from services.benchmarks.suite.orchestrator_overhead import generate, overheads_of, rate_of
+from services.benchmarks.tracing.caller_variants import API_KEY, LOG_LINES, TOKEN, caller_variants
 from services.benchmarks.tracing.deployment import RecordedDeployment, RecordedDeploymentConfig, recorded_deployment
 from services.up.certificates import DeploymentCertificates
 
@@ -60,11 +61,18 @@ async def _measure(rounds: int, plans: int, concurrency: int, seconds: float, in
     modalities = config.manifest.independent
     text, calls = scripted_prompt(modalities, before=1, between=0, after=0), 1 + len(modalities)
     seeds = count()
-    async with _plain(config) as plain, _secure(config) as (deployment, client, _):
+    async with (
+        _plain(config) as plain,
+        _secure(config) as (deployment, client, _),
+        _variants(plain[0]) as variants,
+    ):
         pairs = {"plain text": plain, "TLS": (deployment, client)}
         overheads = await alternating(
             rounds,
-            {name: partial(_overheads, *pair, text, seeds, plans, calls) for name, pair in pairs.items()},
+            {
+                name: partial(_overheads, *pair, text, seeds, plans, calls)
+                for name, pair in {**pairs, **variants}.items()
+            },
             warmup=1,
         )
         rates = await alternating(
@@ -81,7 +89,8 @@ async def _measure(rounds: int, plans: int, concurrency: int, seconds: float, in
         [
             f"A plan has {calls} worker calls, each to its own process. All connections use TLS, those to workers with "
             "certificates of both sides, and every call of the client has an API key. The baseline is the same "
-            "deployment in plain text, in the same run. Both alternate.",
+            "deployment in plain text, in the same run. All alternate. Three more orchestrators of the plain "
+            "deployment's workers differ in one thing each: an API key, a JSON Web Token, or log lines of level info.",
             f"Certificates and keys of all services change every {interval:g} s under {concurrency} streams. Half of "
             "the callers keep a connection, the others open one for each call. A new connection must get the new "
             f"certificate within {RELOAD_INTERVAL + _MARGIN:g} s.",
@@ -102,6 +111,7 @@ def figures_of(
     return [
         _overhead(overheads, 50, 1.15),
         _overhead(overheads, 99, None),
+        *(_variant(overheads, name) for name in (API_KEY, TOKEN, LOG_LINES)),
         Figure("plans per second over TLS with a key", tls, "1/s", Baseline("plain text", plain), at_least(0.87)),
         Figure("failed calls while all certificates change", len(rotation.failures), "", bar=at_most(0)),
         Figure("completed calls while all certificates change", rotation.completed, "", bar=at_least(1)),
@@ -114,6 +124,11 @@ def _overhead(samples: Mapping[str, list[float]], q: int, limit: float | None) -
     tls, plain = (percentile(samples[name], q) * 1e3 for name in ("TLS", "plain text"))
     bar = None if limit is None else at_most(limit)
     return Figure(f"overhead per worker call over TLS with a key, p{q}", tls, "ms", Baseline("plain text", plain), bar)
+
+
+def _variant(samples: Mapping[str, list[float]], name: str) -> Figure:
+    variant, plain = (percentile(samples[key], 50) * 1e3 for key in (name, "plain text"))
+    return Figure(f"overhead per worker call, plain text, {name}, p50", variant, "ms", Baseline("plain text", plain))
 
 
 async def _overheads(
@@ -143,6 +158,13 @@ async def _plain(config: RecordedDeploymentConfig) -> AsyncIterator[tuple[Record
     """Yield a deployment in plain text, and its client."""
     async with recorded_deployment(config) as deployment, Client(deployment.orchestrator, api_key="") as client:
         yield deployment, client
+
+
+@asynccontextmanager
+async def _variants(plain: RecordedDeployment) -> AsyncIterator[Mapping[str, tuple[RecordedDeployment, Client]]]:
+    with TemporaryDirectory(prefix="motet-bench-") as folder:
+        async with caller_variants(plain, Path(folder)) as variants:
+            yield variants
 
 
 @asynccontextmanager

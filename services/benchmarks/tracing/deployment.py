@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -104,6 +104,20 @@ class RecordedDeployment:
     metrics: str
     workers: Mapping[str, str]
     _files: Mapping[str, SpanFile]
+
+    @asynccontextmanager
+    async def with_orchestrator(self, *options: str, log_level: str = _LOG_LEVEL) -> AsyncIterator[RecordedDeployment]:
+        """Yield the deployment with a second orchestrator of its workers, which has more options of `motet serve`.
+
+        The log lines of the second orchestrator are written and not kept.
+        """
+        arguments = [*self.config.orchestrator_arguments(self.workers), *options]
+        child = await ChildProcess.start("orchestrator", arguments, log_level, stderr=asyncio.subprocess.DEVNULL)
+        try:
+            ready = await child.wait_ready()
+            yield replace(self, orchestrator=ready.address, metrics=ready.metrics)
+        finally:
+            await child.kill()
 
     def read_spans(self) -> list[WorkerSpan]:
         """Return the spans recorded since the last call, in the order of their starts."""
