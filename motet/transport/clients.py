@@ -194,7 +194,7 @@ async def _job_frames(
     job: decoder_service_pb2.DecodeRequest, inputs: Sequence[Media], accepted: Callable[[], Awaitable[object]]
 ) -> AsyncIterator[decoder_service_pb2.DecodeChunkedRequest]:
     yield decoder_service_pb2.DecodeChunkedRequest(job=job)
-    # A refused job sends no inputs. grpc.aio may lose the status of a call that ends during a write (grpc#36066).
+    # A refused job sends no inputs, which may have 96 MiB.
     await accepted()
     for media in inputs:
         yield decoder_service_pb2.DecodeChunkedRequest(input=convert.input_to_proto(media))
