@@ -49,6 +49,12 @@ class Account:
         }
 
     @property
+    def idle(self) -> bool:
+        """True if the account is as good as a new one."""
+        buckets = (self._generations, self._tokens, *self._decoder_seconds.values())
+        return not self._running and all(bucket is None or bucket.amount == bucket.per_minute for bucket in buckets)
+
+    @property
     def running(self) -> bool:
         """True if a generation runs."""
         return self._running > 0

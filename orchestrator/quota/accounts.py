@@ -13,6 +13,9 @@ from orchestrator.quota.limits import DEFAULT_CLASS, UNLIMITED, QuotaClasses, Qu
 MAX_ACCOUNTS = 10_000
 """Maximum number of accounts, besides those of tenants with running generations."""
 
+_COMPARED = 16
+"""Number of the least recently used accounts of which one is forgotten."""
+
 
 class Accounts:
     """The accounts by tenant. The class of a caller decides the limits of its tenant.
@@ -20,8 +23,8 @@ class Accounts:
     `classes` returns the present limits by class, and the same object until they change. After a change, accounts keep
     what was used.
 
-    Beyond `MAX_ACCOUNTS`, the least recently used account without a running generation is forgotten: of all accounts,
-    it had the longest time to refill.
+    Beyond `MAX_ACCOUNTS`, one of the least recently used accounts without a running generation is forgotten, if
+    possible one that is as good as a new one.
     """
 
     def __init__(self, classes: Callable[[], QuotaClasses]) -> None:
@@ -42,7 +45,7 @@ class Accounts:
         account = self._accounts.get(key)
         if account is None:
             account = self._accounts[key] = Account(*self._limits_of(caller.quota_class))
-            self._forget_oldest()
+            self._forget_one()
         self._accounts.move_to_end(key)
         return account
 
@@ -56,10 +59,16 @@ class Accounts:
         for (_, name), account in self._accounts.items():
             account.change_limits(*self._limits_of(name))
 
-    def _forget_oldest(self) -> None:
-        # The number of accounts in use is at most that of running generations, so few accounts are passed over.
-        for key, account in list(islice(self._accounts.items(), max(0, len(self._accounts) - MAX_ACCOUNTS))):
-            if account.running:
-                self._accounts.move_to_end(key)
-            else:
-                del self._accounts[key]
+    def _forget_one(self) -> None:
+        """Forget one account, but not the newest one."""
+        if len(self._accounts) <= MAX_ACCOUNTS:
+            return
+        oldest = list(islice(self._accounts.items(), min(_COMPARED, MAX_ACCOUNTS)))
+        chosen = next((key for key, account in oldest if account.idle), None)
+        chosen = chosen or next((key for key, account in oldest if not account.running), None)
+        if chosen is not None:
+            del self._accounts[chosen]
+            return
+        # The next look sees others. The number of accounts in use is at most that of running generations.
+        for key, _ in oldest:
+            self._accounts.move_to_end(key)

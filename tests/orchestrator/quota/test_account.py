@@ -142,7 +142,7 @@ async def test_each_tenant_has_its_own_account_with_the_limits_of_its_class() ->
 
 
 def test_many_accounts_are_forgotten_except_those_that_differ_from_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.quota.accounts._MAX_ACCOUNTS", 3)
+    monkeypatch.setattr("orchestrator.quota.accounts.MAX_ACCOUNTS", 3)
 
     @in_virtual_time
     async def check() -> None:
