@@ -55,10 +55,12 @@ TENSOR = st.lists(st.integers(0, 3), max_size=3).flatmap(
         Tensor, st.just("uint8"), st.just(tuple(shape)), st.binary(min_size=_size(shape), max_size=_size(shape))
     )
 )
-METADATA = st.dictionaries(NAME, TEXT, max_size=3)
+PRINTABLE = TEXT.filter(str.isprintable)
+"""Texts of errors. Other characters become escapes, see `test_an_error_has_only_characters_that_can_be_printed`."""
+METADATA = st.dictionaries(NAME, PRINTABLE, max_size=3)
 ERROR = st.one_of(
-    st.builds(error_of, st.sampled_from([r for r in Reason if r != Reason.QUEUE_FULL]), TEXT, METADATA),
-    st.builds(OverloadedError, TEXT, st.just(Reason.QUEUE_FULL), METADATA, DURATION),
+    st.builds(error_of, st.sampled_from([r for r in Reason if r != Reason.QUEUE_FULL]), PRINTABLE, METADATA),
+    st.builds(OverloadedError, PRINTABLE, st.just(Reason.QUEUE_FULL), METADATA, DURATION),
 )
 ARTIFACT = st.builds(ev.Artifact, NAME, NAME, NAME, COUNT, st.binary(max_size=32), TIME)
 PART_DONE = st.builds(ev.PartDone, NAME, st.binary(max_size=32), st.none() | ARTIFACT, METADATA)
@@ -220,6 +222,14 @@ def test_decode_jobs_and_progress_survive_the_round_trip(job: DecodeJob, progres
 @given(LOAD)
 def test_a_load_survives_the_round_trip(load: Load) -> None:
     assert comparable(convert.load_from_proto(parsed_again(convert.load_to_proto(load)))) == comparable(load)
+
+
+@given(TEXT)
+def test_an_error_has_only_characters_that_can_be_printed(text: str) -> None:
+    received = error_from_status_proto(error_to_status_proto(RequestError(text, metadata={text: text})))
+
+    expected = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    assert (received.message, dict(received.metadata)) == (expected, {expected: expected})
 
 
 @given(ERROR)
