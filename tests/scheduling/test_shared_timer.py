@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 
 from motet.core.clock import now
 from motet.scheduling.shared_timer import SharedTimer
-from tests.waiting import in_virtual_time
+from tests.waiting import in_virtual_time, until
 
 
 @in_virtual_time
@@ -40,3 +41,14 @@ async def test_many_items_need_one_timer() -> None:
         timer.add(item)
 
     assert len(timers) == 1
+
+
+async def test_the_timer_runs_outside_of_the_context_of_the_item_that_started_it() -> None:
+    current: ContextVar[str] = ContextVar("current", default="nothing")
+    seen: list[str] = []
+    timer: SharedTimer[str] = SharedTimer(0.01, lambda item: seen.append(current.get()))
+    current.set("a call")
+    timer.add("item")
+    await until(lambda: bool(seen))
+
+    assert seen == ["nothing"]
