@@ -29,13 +29,15 @@ class ConnectionLimits:
     """The limits of the connections of a server. All times are in seconds.
 
     A connection is closed if it does not start HTTP/2 within `handshake_timeout`, has no call for `idle_timeout`, or
-    answers no ping for `ping_timeout`. The server sends a ping after `ping_interval` without data.
+    answers no ping for `ping_timeout`. The server sends a ping after `ping_interval` without data. A connection gets no
+    new calls after `max_age`, and is closed when its calls have ended, so a handshake verifies each caller again.
     """
 
     handshake_timeout: float = 10.0
     idle_timeout: float = 300.0
     ping_interval: float = 30.0
     ping_timeout: float = 10.0
+    max_age: float = 3600.0
 
     def options(self) -> dict[str, int]:
         """Return the options of a gRPC server, in milliseconds."""
@@ -44,6 +46,8 @@ class ConnectionLimits:
             "grpc.server_handshake_timeout_ms": round(1000 * self.handshake_timeout),
             # Clients connect again at their next call. gRPC has no limit by default.
             "grpc.max_connection_idle_ms": round(1000 * self.idle_timeout),
+            # gRPC has no limit by default. It varies the age by a tenth, so that connections do not end together.
+            "grpc.max_connection_age_ms": round(1000 * self.max_age),
             "grpc.keepalive_time_ms": round(1000 * self.ping_interval),
             "grpc.keepalive_timeout_ms": round(1000 * self.ping_timeout),
             "grpc.http2.ping_timeout_ms": round(1000 * self.ping_timeout),

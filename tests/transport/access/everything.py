@@ -24,6 +24,7 @@ from motet.toys.workers import ToyDecoder, ToyEncoder
 from motet.transport.access.authorization import ROLES
 from motet.transport.access.json_web_tokens import JsonWebTokens, TokenRules
 from motet.transport.channel import open_channel
+from motet.transport.client_call import _PeerStatus
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.server import Server
 from motet.transport.status import error_from_rpc
@@ -103,7 +104,7 @@ class Everything:
             (True, True): channel.stream_stream,
         }[streams]
         call = create(path)(iter([data]) if streams[0] else data, metadata=metadata, timeout=20)
-        responses = []
+        responses, status = [], _PeerStatus(call)
         try:
             if streams[1]:
                 async for response in call:
@@ -113,7 +114,8 @@ class Everything:
                         break
             else:
                 responses.append(await call)
-        except grpc.aio.AioRpcError as error:
+        except grpc.aio.AioRpcError as failure:
+            error = await status.instead_of(failure)
             known = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin")
             return (error_from_rpc(error).reason if known else error.code().name), responses, error.details() or ""
         return "OK", responses, ""

@@ -66,9 +66,8 @@ class Matrix:
         """Return a channel that shows a certificate, or none."""
         data = pair and (pair.key.read_bytes(), pair.certificate.read_bytes())
         credentials = grpc.ssl_channel_credentials(self.authority.certificate.read_bytes(), *(data or ()))
-        return await self._stack.enter_async_context(
-            open_channel(self.server.server.address, credentials, retries=False)
-        )
+        channel = open_channel(self.server.server.address, credentials, retries=False)
+        return await self._stack.enter_async_context(channel)
 
     async def call(self, path: str, metadata: Any = (), channel: grpc.aio.Channel | None = None) -> Reason | str:
         return await self.server.call(path, metadata, channel=channel or self.channel)

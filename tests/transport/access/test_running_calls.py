@@ -22,6 +22,7 @@ from motet.toys.workers import Pause
 from motet.transport import convert
 from motet.transport.access.json_web_tokens import JsonWebTokens, TokenRules
 from motet.transport.channel import open_channel
+from motet.transport.client_call import _PeerStatus
 from motet.transport.server import Server
 from motet.transport.status import error_from_rpc
 from motet.v1 import artifact_service_pb2 as artifact_pb
@@ -116,11 +117,13 @@ async def detached(client: Client) -> str:
 
 async def error_of(call: Any) -> tuple[grpc.StatusCode, Reason]:
     """Read a call to its end. Return its status code and the reason of its error."""
+    status = _PeerStatus(call)
     try:
         if hasattr(call, "__aiter__"):
             [response async for response in call]
         await call
-    except grpc.aio.AioRpcError as error:
+    except grpc.aio.AioRpcError as failure:
+        error = await status.instead_of(failure)
         return error.code(), error_from_rpc(error).reason
     raise AssertionError("the call did not fail")
 
