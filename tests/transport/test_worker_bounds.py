@@ -22,6 +22,7 @@ from motet.internal.v1 import encoder_service_pb2 as encoder_pb
 from motet.toys.workers import ToyDecoder, ToyEncoder, ToyLanguageModel, grammar_of
 from motet.transport import convert
 from motet.transport.bounds.request_stream import MAX_STREAM_MESSAGES
+from motet.transport.client_call import open_stream, unary
 from motet.transport.clients import RemoteDecoder, RemoteLanguageModel, RemoteWorker
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.status import error_from_rpc
@@ -96,6 +97,12 @@ async def reason_of(stream: Any) -> Reason:
     error = error_from_rpc(caught.value) if isinstance(caught.value, grpc.aio.AioRpcError) else caught.value
     assert isinstance(error, RequestError), error
     return error.reason
+
+
+async def first_of(call: Any) -> Any:
+    """Return the first response of a call. Raise the error of its peer, also if the call ends during a write."""
+    async with open_stream(call) as responses:
+        return await anext(responses)
 
 
 def with_fields(message: Any, changes: dict[str, Any], converted: Any) -> Any:
@@ -187,10 +194,10 @@ async def test_an_encoder_refuses_more_than_a_call_may_have(frames: list[dict[st
     toy = ToyEncoder()
     async with served(toy) as (_, channel):
         stub = encoder_service_pb2_grpc.EncoderServiceStub(channel)
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await stub.Encode((encoder_pb.EncodeRequest(**frame) for frame in frames), timeout=50)
+        with pytest.raises(RequestError) as caught:
+            await unary(stub.Encode((encoder_pb.EncodeRequest(**frame) for frame in frames), timeout=50))
 
-    assert error_from_rpc(caught.value).reason is reason
+    assert caught.value.reason is reason
     assert not toy.seen
 
 
@@ -222,10 +229,10 @@ async def test_a_decoder_refuses_inputs_that_are_too_many_too_large_or_altered(
     requests = (decoder_pb.DecodeChunkedRequest(**(job if frame == "job" else frame)) for frame in frames)
     async with served(toy) as (_, channel):
         stub = decoder_service_pb2_grpc.DecoderServiceStub(channel)
-        with pytest.raises(grpc.aio.AioRpcError, match=message) as caught:
-            await anext(aiter(stub.DecodeChunked(requests, timeout=50)))
+        with pytest.raises(RequestError, match=message) as caught:
+            await first_of(stub.DecodeChunked(requests, timeout=50))
 
-    assert error_from_rpc(caught.value).reason is reason
+    assert caught.value.reason is reason
     assert not toy.seen
 
 
