@@ -70,7 +70,7 @@ MEDIA_JOB_RETRIES = Counter(
 )
 POOL_OUTSTANDING_SECONDS = Gauge(
     "motet_pool_outstanding_seconds",
-    "Predicted seconds of work that a replica has left. replica is its index in the settings.",
+    "Predicted seconds of work that a replica has left. replica is its address. The series ends with the replica.",
     ["pool", "replica"],
 )
 POOL_QUEUE_SECONDS = Gauge("motet_pool_queue_seconds", "Predicted seconds of work in the pool's queue.", ["pool"])

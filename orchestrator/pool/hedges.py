@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from motet.core import metrics
@@ -15,6 +15,7 @@ from motet.scheduling.moving_average import MovingAverage
 from orchestrator.pool.attempt import Attempt
 from orchestrator.pool.queued_call import QueuedCall, error_of_worker
 from orchestrator.pool.replica import Replica, earliest
+from orchestrator.pool.replicas import Replicas
 
 Worker = TypeVar("Worker")
 
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class Hedges(Generic[Worker]):
-    """Starts and ends the hedges of a pool's calls.
+    """Starts and ends the hedges of a pool's calls. A replica that has left may be hedged, but gets no hedges.
 
     A worker is silent while a reader waits for its next item. The longest silence of complete calls predicts that of
     later calls. One timer serves all calls, and it runs only while calls run. `end` releases the slot of an attempt,
@@ -41,32 +42,30 @@ class Hedges(Generic[Worker]):
     def __init__(
         self,
         name: str,
-        replicas: Sequence[Replica[Worker]],
+        replicas: Replicas[Worker],
         end: Callable[[Attempt[Worker], MotetError | None], None],
     ) -> None:
         self._name = name
         self._replicas = replicas
-        self._possible = len(replicas) > 1
         self._end = end
         self._silence = MovingAverage()
-        self._silence_of = {replica: MovingAverage() for replica in replicas}
         self._budget = _BURST
         self._timer: asyncio.TimerHandle | None = None
         self._measured = 0.0
 
     def watch(self) -> None:
         """Start the timer, if there is a second replica. The timer ends with the last attempt."""
-        if self._possible and self._timer is None:
+        if self._possible() and self._timer is None:
             self._measured = now()
             self._timer = asyncio.get_running_loop().call_later(_INTERVAL, self._measure)
 
     def learn(self, attempt: Attempt[Worker]) -> None:
         """Learn from an attempt that completed its call."""
-        if not self._possible:
+        if not self._possible():
             return
         silence = max(attempt.silence, attempt.longest_silence)
         self._silence.add(silence)
-        self._silence_of[attempt.replica].add(silence)
+        attempt.replica.silence.add(silence)
         self._budget = min(_BURST, self._budget + _SHARE)
 
     async def take_over(self, failed: Attempt[Worker]) -> Attempt[Worker] | None:
@@ -104,8 +103,13 @@ class Hedges(Generic[Worker]):
         finally:
             self._release(hedge, None)
 
+    def _possible(self) -> bool:
+        """Return whether there is a second replica."""
+        return len(self._replicas) > 1
+
     def _measure(self) -> None:
         """Measure the silence of all attempts, and hedge those that are silent for too long."""
+        # A replica that has left still runs calls.
         moment, attempts = now(), [attempt for replica in self._replicas for attempt in replica.attempts]
         # If this process itself stood still, its workers were not silent.
         seconds, self._measured = min(moment - self._measured, 2 * _INTERVAL), moment
@@ -124,12 +128,12 @@ class Hedges(Generic[Worker]):
         """Return the silence of a replica after which its call is hedged, in seconds."""
         if self._silence.value is None:
             return math.inf
-        return max(_MIN_PATIENCE, _PATIENCE * max(self._silence.value, self._silence_of[replica].value or 0.0))
+        return max(_MIN_PATIENCE, _PATIENCE * max(self._silence.value, replica.silence.value or 0.0))
 
     def _hedge(self, attempt: Attempt[Worker]) -> None:
         """Start a hedge, unless the call has one, the budget is spent, or there is no other replica."""
         call, moment = attempt.call, now()
-        others = [other for other in self._replicas if other is not attempt.replica and other.usable(moment)]
+        others = [other for other in self._replicas.members if other is not attempt.replica and other.usable(moment)]
         if call.hedge is not None or self._budget < 1 or not others:
             return
         self._budget -= 1
@@ -166,7 +170,7 @@ class Hedges(Generic[Worker]):
             return await self._fail(hedge, hedge.error)
         hedge.put_back(read)
         # The silence of a slow replica counts in its prediction, so the replica is not hedged for ever.
-        self._silence_of[other.replica].add(other.silence)
+        other.replica.silence.add(other.silence)
         other.end(RetryableError(f"a {self._name} worker made no progress; try again", Reason.WORKER_LOST))
         return True
 

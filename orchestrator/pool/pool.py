@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from random import Random
 from typing import Generic, Self, TypeVar
 
 from motet.core import metrics
 from motet.core.clock import now
 from motet.core.deadline import Deadline
-from motet.core.errors import DeadlineError, MotetError, OverloadedError, RetryableError, retry_delay
+from motet.core.errors import DeadlineError, MotetError, OverloadedError, Reason, RetryableError, retry_delay
 from motet.core.logs.log_fields import add_field
 from motet.scheduling.fair_queue import TENANT_SHARE, FairQueue
 from motet.scheduling.shared_timer import SharedTimer
 from orchestrator.pool.attempt import Attempt, Receiver
-from orchestrator.pool.circuit_breaker import CircuitBreaker
 from orchestrator.pool.duration_estimate import DurationEstimate
 from orchestrator.pool.hedges import Hedges
 from orchestrator.pool.member import Member
 from orchestrator.pool.queued_call import QueuedCall, error_of_worker
 from orchestrator.pool.replica import Replica, earliest
+from orchestrator.pool.replicas import Replicas
 from orchestrator.pool.slot_share import SlotShare
 from orchestrator.settings import OrchestratorSettings
 
@@ -39,9 +39,11 @@ class Pool(Generic[Worker]):
     probably return. A call that fails with a `RetryableError` is sent again, to another replica if there is one. A call
     whose worker is silent for too long runs at another replica, too, see `Hedges`.
 
-    A pool is a context manager: it watches its replicas' loads until it is closed. A pool whose members all have no
-    `loads` also works outside its context. `name` is used in messages and metrics. `initial_estimate` is the duration
-    of a unit of work in seconds, used until one was measured.
+    A pool is a context manager: it watches its replicas' loads until it is closed, and closes its members then. A pool
+    whose members all have no `loads` also works outside its context. Members may join and leave while calls run, see
+    `set_members`. While there is no member, calls wait for one, at most for the setting `return_timeout`. `name` is
+    used in messages and metrics. `initial_estimate` is the duration of a unit of work in seconds, used until one was
+    measured.
     """
 
     def __init__(
@@ -53,47 +55,37 @@ class Pool(Generic[Worker]):
         initial_estimate: float = 1.0,
         random: Random | None = None,
     ) -> None:
-        random = random or Random()
         self._name = name
         self._settings = settings
         self._estimate = DurationEstimate(initial_estimate)
-        self._replicas = [
-            Replica(
-                f"{name} at {member.address}",
-                member.worker,
-                member.loads,
-                self._estimate,
-                CircuitBreaker(settings.eject_after, settings.eject_for, random),
-                random,
-                settings.return_timeout,
-            )
-            for member in members
-        ]
+        self._replicas = Replicas(name, members, settings, self._estimate, random or Random(), self._assign_waiting)
         self._hedges = Hedges(name, self._replicas, self._end)
         self._queue: FairQueue[QueuedCall] = FairQueue(settings.ageing)
-        self._slot_share = SlotShare(self._replicas)
+        self._slot_share = SlotShare(self._replicas.members)
         self._reserved = SharedTimer(settings.reservation_timeout, self.release)
-        self._watches: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
         metrics.POOL_QUEUE_SECONDS.labels(self._name).set_function(lambda: self.waiting)
-        for number, replica in enumerate(self._replicas):
-            metrics.POOL_OUTSTANDING_SECONDS.labels(self._name, str(number)).set_function(replica.outstanding)
-        self._watches = [asyncio.create_task(replica.watch(self._assign_waiting)) for replica in self._replicas]
+        self._replicas.open()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
         metrics.POOL_QUEUE_SECONDS.remove(self._name)
-        for number in range(len(self._replicas)):
-            metrics.POOL_OUTSTANDING_SECONDS.remove(self._name, str(number))
-        for task in self._watches:
-            task.cancel()
-        await asyncio.gather(*self._watches, return_exceptions=True)
+        await self._replicas.close()
+
+    async def set_members(self, addresses: Iterable[str], connect: Callable[[str], Member[Worker]]) -> None:
+        """Make the replicas at these addresses the members of the pool, which must be open.
+
+        `connect` returns the member at an address that is new. A member at another address gets no new calls, and is
+        closed when its last call has ended. A member at the same address stays as it is. Do not call this concurrently.
+        """
+        await self._replicas.set_members(addresses, connect)
+        self._hedges.watch()
 
     @property
     def available(self) -> bool:
         """True if a replica is reachable and does not drain."""
-        return any(replica.present for replica in self._replicas)
+        return any(replica.present for replica in self._replicas.members)
 
     @property
     def waiting(self) -> float:
@@ -106,7 +98,7 @@ class Pool(Generic[Worker]):
 
     @property
     def outstanding(self) -> list[float]:
-        """Predicted seconds of work of each replica."""
+        """Predicted seconds of work of each replica, also of those that have left and still run calls."""
         return [replica.outstanding() for replica in self._replicas]
 
     def call(
@@ -120,7 +112,8 @@ class Pool(Generic[Worker]):
         moment = now()
         call = QueuedCall(tenant, priority, units, self._estimate.seconds(units), moment, patient)
         if reserve and self._excess(call) <= 0:
-            earliest(self._usable(moment) or self._replicas, call).reserved[call] = None
+            if candidates := self._replicas.usable(moment) or self._replicas.members:
+                earliest(candidates, call).reserved[call] = None
             self._queue.add(call)
             self._reserved.add(call)
         return call
@@ -179,8 +172,11 @@ class Pool(Generic[Worker]):
     async def _acquire(self, call: QueuedCall, deadline: Deadline) -> Attempt[Worker]:
         """Wait until a replica has a free slot, and start the call there."""
         moment = now()
+        if self._replicas.missing(moment):
+            self._dequeue(call)
+            raise self._missing_error()
         self._slot_share.note(call.tenant, moment)
-        if (free := self._free(moment)) and self._slot_share.permits(call.tenant, moment):
+        if (free := self._replicas.free(moment)) and self._slot_share.permits(call.tenant, moment):
             return self._assign(call, free, moment)
         if call not in self._queue:
             if not call.attempts:
@@ -192,10 +188,9 @@ class Pool(Generic[Worker]):
             async with asyncio.timeout_at(deadline.at):
                 return await assignment
         except BaseException as error:
-            if assignment.done() and not assignment.cancelled():  # The call was cancelled after it had been assigned.
-                self._end(assignment.result(), None)
-            else:
-                self._dequeue(call)
+            self._dequeue(call)
+            if assignment.done() and not assignment.cancelled() and assignment.exception() is None:
+                self._end(assignment.result(), None)  # The call was cancelled after it had been assigned.
             if isinstance(error, TimeoutError):
                 raise DeadlineError(
                     f"the deadline passed while the {self._name} workers were busy or away; allow more time or ask "
@@ -213,19 +208,19 @@ class Pool(Generic[Worker]):
         call, failed = attempt.call, attempt.replica
         if not call.fail(failed, error):
             raise error
-        others = [replica for replica in self._usable(now()) if replica is not failed]
-        if not others and isinstance(error, OverloadedError):
+        others = [replica for replica in self._replicas.usable(now()) if replica is not failed]
+        if not others and isinstance(error, OverloadedError) and not failed.removed:
             remaining = deadline.remaining()
             if not call.patient or (remaining is not None and remaining <= error.retry_after):
                 raise error
             await asyncio.sleep(error.retry_after)
-        elif not others:
+            others = [] if failed.removed else [failed]
+        if not others:
             if failed.watched:
                 await asyncio.sleep(_NOTICE)
-            if call.yielded and not failed.returning(now()):
+            if call.yielded and not (failed.returning(now()) or self._replicas.expected(now())):
                 raise error
             return await self._acquire(call, deadline)
-        others = others or [failed]
         return earliest([replica for replica in others if replica.free] or others, call).start(call, now())
 
     def _assign(self, call: QueuedCall, free: list[Replica[Worker]], moment: float) -> Attempt[Worker]:
@@ -239,9 +234,16 @@ class Pool(Generic[Worker]):
     def _assign_waiting(self) -> None:
         """Assign waiting calls to free replicas, in the queue's order."""
         moment, permits = now(), self._slot_share.permits
-        while self._queue and (free := self._free(moment)) and (call := self._queue.first(moment, permits)):
+        while self._queue and (free := self._replicas.free(moment)) and (call := self._queue.first(moment, permits)):
             assert call.assignment is not None
             call.assignment.set_result(self._assign(call, free, moment))
+        if self._replicas.missing(moment):
+            for call in self._queue:
+                if call.ready and call.assignment is not None:
+                    call.assignment.set_exception(self._missing_error())
+
+    def _missing_error(self) -> MotetError:
+        return RetryableError(f"there is no {self._name} worker; try again later", Reason.WORKER_UNAVAILABLE)
 
     def _dequeue(self, call: QueuedCall) -> None:
         """Remove a call from the queue and from the reservations."""
@@ -256,29 +258,17 @@ class Pool(Generic[Worker]):
         if complete:
             self._hedges.learn(attempt)
         if replica.end(attempt, now(), error, complete):
-            metrics.POOL_EJECTIONS.labels(self._name, str(self._replicas.index(replica))).inc()
+            metrics.POOL_EJECTIONS.labels(self._name, replica.address).inc()
             assert replica.circuit_breaker.until is not None
             asyncio.get_running_loop().call_at(replica.circuit_breaker.until, self._assign_waiting)
+        self._replicas.release_if_left(replica)
         self._assign_waiting()
-
-    def _usable(self, moment: float) -> list[Replica[Worker]]:
-        """Return the usable replicas.
-
-        If there are none, return none if one will probably return, or else replicas whose errors will explain why.
-        """
-        usable = [replica for replica in self._replicas if replica.usable(moment)]
-        if usable or any(replica.returning(moment) for replica in self._replicas):
-            return usable
-        return [replica for replica in self._replicas if not replica.draining] or self._replicas
-
-    def _free(self, moment: float) -> list[Replica[Worker]]:
-        return [replica for replica in self._usable(moment) if replica.free]
 
     def _excess(self, call: QueuedCall) -> float:
         """Return the seconds of work by which a call exceeds the queue's capacity; 0 or less if the call fits."""
         if not self._queue:
             return 0.0
-        free = self._settings.queue_seconds * self._slots() - self._queue.cost
+        free = self._settings.queue_seconds * self._replicas.slots() - self._queue.cost
         return call.cost + max(-free, self._queue.cost_of(call.tenant) - TENANT_SHARE * free)
 
     def _check_capacity(self, call: QueuedCall) -> None:
@@ -286,13 +276,9 @@ class Pool(Generic[Worker]):
         if excess <= 0:
             return
         metrics.POOL_REFUSED.labels(self._name).inc()
-        retry_after = retry_delay(excess / self._slots())
+        retry_after = retry_delay(excess / self._replicas.slots())
         raise OverloadedError(
             f"{self._queue.cost:.0f} s of work wait for the {self._name} workers; try again in {retry_after:.1f} s",
             metadata={"queued_seconds": f"{self._queue.cost:.1f}", "retry_after": f"{retry_after:.1f}"},
             retry_after=retry_after,
         )
-
-    def _slots(self) -> int:
-        """Return the number of slots of the usable replicas, at least 1."""
-        return max(1, sum(replica.slots for replica in self._usable(now()) or self._replicas))

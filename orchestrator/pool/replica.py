@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import Random
 from typing import Generic, TypeVar
@@ -14,14 +14,14 @@ from motet.core.clock import now
 from motet.core.closing import closing
 from motet.core.errors import FaultError, MotetError, Reason, RetryableError
 from motet.core.workers import REPORT_INTERVAL, Load
+from motet.scheduling.moving_average import MovingAverage
 from orchestrator.pool.attempt import Attempt
 from orchestrator.pool.circuit_breaker import CircuitBreaker
 from orchestrator.pool.duration_estimate import DurationEstimate
+from orchestrator.pool.member import Member
 from orchestrator.pool.queued_call import QueuedCall, is_refusal
 
 Worker = TypeVar("Worker")
-Loads = Callable[[], AsyncIterator[Load]]
-"""Opens the stream of a worker's load. It ends, or raises `MotetError`, when the worker cannot be reached."""
 
 logger = logging.getLogger(__name__)
 
@@ -31,29 +31,30 @@ _MIN_BACKOFF, _MAX_BACKOFF = 0.1, 0.5
 _SILENT_INTERVALS = 3
 """Number of `REPORT_INTERVAL` without a load report, one after another, after which a worker counts as unreachable."""
 
-_MARGIN = 0.01
+MARGIN = 0.01
 """Margin after a timeout, in seconds: an event loop may wake one clock tick early."""
 
 
 class Replica(Generic[Worker]):
     """A worker, the calls it runs, and whether it should get more calls.
 
-    `name` is for log lines. Without `loads`, the worker is in this process: always reachable, and without a limit on
-    its calls.
+    `pool` is the pool's name, for log lines. A member without `loads` is in this process: always reachable, and without
+    a limit on its calls.
     """
 
     def __init__(
         self,
-        name: str,
-        worker: Worker,
-        loads: Loads | None,
+        pool: str,
+        member: Member[Worker],
         estimate: DurationEstimate,
         circuit_breaker: CircuitBreaker,
         random: Random,
         return_timeout: float,
     ) -> None:
-        self.name = name
-        self.worker = worker
+        self.name = f"{pool} at {member.address}"
+        self.address = member.address
+        self.worker = member.worker
+        self.close = member.close
         self.circuit_breaker = circuit_breaker
         self.attempts: dict[Attempt[Worker], None] = {}
         """The attempts of this pool's calls that the worker runs."""
@@ -61,11 +62,15 @@ class Replica(Generic[Worker]):
         """Calls that will probably come. They take no slot."""
         self.stalled = False
         """True if a call was silent for too long, until the worker sends an item or a load report."""
-        self._loads = loads
+        self.silence = MovingAverage()
+        """The longest silences of complete calls in seconds, see `Hedges`."""
+        self.removed = False
+        """True if the worker is no member of the pool anymore. It finishes its calls and gets no others."""
+        self._loads = member.loads
         self._estimate = DurationEstimate(initial=estimate)
         self._random = random
         self._return_timeout = return_timeout
-        self._reachable = loads is None
+        self._reachable = member.loads is None
         self._gone_at = -math.inf
         """The time at which the worker became unreachable or began to drain."""
         self._load = Load()
@@ -164,7 +169,7 @@ class Replica(Generic[Worker]):
             if self._reachable:
                 self._reachable = self.stalled = False
                 logger.warning("a replica cannot be reached", extra={"replica": self.name, "calls": len(self.attempts)})
-                self._leave(on_change)
+                self.expect(on_change)
             on_change()
             if self._reports > reports:
                 backoff = _MIN_BACKOFF
@@ -202,7 +207,7 @@ class Replica(Generic[Worker]):
             self.circuit_breaker.recover(now())
         if load.draining and not self._load.draining:
             logger.info("a replica drains", extra={"replica": self.name, "calls": len(self.attempts)})
-            self._leave(on_change)
+            self.expect(on_change)
         self._reachable, self.stalled, self._load = True, False, load
         # The worker's report includes this pool's own calls, and the pool knows the progress of those better.
         self._foreign_seconds = load.seconds * max(0, calls - len(self.attempts)) / calls if calls else 0.0
@@ -212,10 +217,10 @@ class Replica(Generic[Worker]):
         for attempt in tuple(self.attempts):
             attempt.end(error)
 
-    def _leave(self, on_change: Callable[[], None]) -> None:
+    def expect(self, on_change: Callable[[], None]) -> None:
         """Record that the worker is away, perhaps for a restart. Calls wait for it until `on_change` is called."""
         self._gone_at = now()
-        asyncio.get_running_loop().call_later(self._return_timeout + _MARGIN, on_change)
+        asyncio.get_running_loop().call_later(self._return_timeout + MARGIN, on_change)
 
 
 def earliest(candidates: Sequence[Replica[Worker]], call: QueuedCall) -> Replica[Worker]:

@@ -12,7 +12,7 @@ import grpc.aio
 from motet.core.bundle import Manifest
 from motet.core.errors import SettingsError
 from motet.core.workers import Encoder, LanguageModel, Workers
-from motet.transport.channel import open_channel
+from motet.transport.channel import checked_address, open_channel
 from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel, RemoteWorker
 from motet.transport.tls.channel import ReloadingChannel
 from motet.transport.tls.reload import ReloadedCertificates
@@ -51,10 +51,13 @@ async def pooled_workers(
     async def pool(
         name: str, client: Callable[[grpc.aio.Channel], Worker], addresses: Addresses, estimate: float
     ) -> Pool[Worker]:
-        members = []
-        for address in (addresses,) if isinstance(addresses, str) else addresses:
-            channel = await stack.enter_async_context(channel_to(address))
-            members.append(Member(client(channel), RemoteWorker(channel).watch_load, address))
+        def connect(address: str) -> Member[Worker]:
+            channel = channel_to(address)
+            return Member(client(channel), RemoteWorker(channel).watch_load, address, channel.close)
+
+        # An address that is listed twice is one replica.
+        replicas = dict.fromkeys((addresses,) if isinstance(addresses, str) else addresses)
+        members = [connect(address) for address in [checked_address(each) for each in replicas]]
         return await stack.enter_async_context(Pool(name, members, settings, initial_estimate=estimate))
 
     encoders: Pool[Encoder] = await pool("encoder", RemoteEncoder, settings.encoder, _INITIAL_ESTIMATE)

@@ -25,12 +25,16 @@ UNREACHABLE = RetryableError("not there", Reason.WORKER_UNAVAILABLE)
 
 
 class LoadFeed:
-    """The load stream of a worker. The latest load is repeated every `REPORT_INTERVAL` seconds, unless `frozen`."""
+    """The load stream of a worker. The latest load is repeated every `REPORT_INTERVAL` seconds, unless `frozen`.
 
-    def __init__(self, slots: int = 1) -> None:
+    Without `slots`, there is no load before `send`.
+    """
+
+    def __init__(self, slots: int | None = 1) -> None:
         self.loads_to_send: asyncio.Queue[Load | None] = asyncio.Queue()
         self.frozen = False
-        self.send(slots=slots)
+        if slots is not None:
+            self.send(slots=slots)
 
     def send(self, **load) -> None:
         """Send a load with these fields."""
@@ -70,9 +74,14 @@ class PoolHarness:
     """A pool of one decoder for each fault, each with a load feed. A denoising step takes `delay` seconds."""
 
     def __init__(self, *faults: InjectedFault | None, slots: int = 1, delay: float = 0.1, **options) -> None:
+        self.delay = delay
+        self.slots: int | None = slots
+        """The slots of toys that join later. None if they report no load."""
         self.toys = [FreezableDecoder(steps=STEPS, delay=delay, fault=fault) for fault in faults]
         self.feeds = [LoadFeed(slots) for _ in faults]
-        members = [Member(toy, feed.loads) for toy, feed in zip(self.toys, self.feeds, strict=True)]
+        self.closed: list[int] = []
+        """The numbers of the members that the pool has closed."""
+        members = [self._member(number) for number in range(len(faults))]
         self.pool = Pool("a", members, OrchestratorSettings(**options), initial_estimate=delay, random=Random(1))
         self.decoder = PooledDecoder(self.pool, STEPS)
 
@@ -89,6 +98,22 @@ class PoolHarness:
         job = job_of(seed, steps=steps, tenant=tenant, priority=priority)
         return asyncio.create_task(decode_to_end(self.decoder, job, deadline or Deadline.never()))
 
+    async def set_members(self, *numbers: int) -> None:
+        """Make the replicas with these numbers the members. A number beyond the toys is one of a new toy."""
+        await self.pool.set_members(map(str, numbers), lambda address: self._member(int(address)))
+
+    def _member(self, number: int) -> Member:
+        while number >= len(self.toys):
+            self.toys.append(FreezableDecoder(steps=STEPS, delay=self.delay))
+            self.feeds.append(LoadFeed(self.slots))
+        if number in self.closed:
+            self.feeds[number] = LoadFeed(self.slots)
+
+        async def close() -> None:
+            self.closed.append(number)
+
+        return Member(self.toys[number], self.feeds[number].loads, str(number), close)
+
     def freeze(self, number: int, frozen: bool = True) -> None:
         """Stop a worker, load reports included, or let it continue."""
         self.toys[number].frozen = self.feeds[number].frozen = frozen
@@ -96,7 +121,7 @@ class PoolHarness:
     @property
     def idle(self) -> bool:
         """True if the pool counts no work as running, waiting or reserved."""
-        return self.pool.outstanding == [0.0] * len(self.toys) and self.pool.waiting == 0.0
+        return not any(self.pool.outstanding) and self.pool.waiting == 0.0
 
     @property
     def counts(self) -> list[int]:

@@ -197,15 +197,13 @@ async def _orchestrator(
 
     models, decoders = _simulated_workers(manifest, costs, size, rng)
     async with AsyncExitStack() as stack:
-        model_pool: Pool[LanguageModel] = Pool(
-            LANGUAGE_MODEL, [Member(model, model.loads) for model in models], settings, random=_new_rng(rng)
-        )
+        model_pool: Pool[LanguageModel] = Pool(LANGUAGE_MODEL, _members_of(models), settings, random=_new_rng(rng))
         language_model = PooledLanguageModel(await stack.enter_async_context(model_pool))
         pooled: dict[str, Decoder] = {}
         for modality, replicas in decoders.items():
             decoder_pool: Pool[Decoder] = Pool(
                 modality,
-                [Member(replica, replica.loads) for replica in replicas],
+                _members_of(replicas),
                 settings,
                 initial_estimate=0.1,
                 random=_new_rng(rng),
@@ -215,6 +213,11 @@ async def _orchestrator(
         workers = Workers(NoEncoder(), language_model, pooled)
         orchestrator = await stack.enter_async_context(Orchestrator(workers, manifest, "", settings))
         yield orchestrator.for_caller(ANONYMOUS), {LANGUAGE_MODEL: models, **decoders}
+
+
+def _members_of(workers: Sequence[SimulatedWorker]) -> list[Member[Any]]:
+    """Return the members of a pool. Their addresses are their numbers."""
+    return [Member(worker, worker.loads, str(number)) for number, worker in enumerate(workers)]
 
 
 def _report(

@@ -75,7 +75,7 @@ async def test_a_hedge_has_a_line_with_its_replicas_and_the_id_of_its_request():
     ((request_id, line),) = lines
     assert request_id == "of-the-request"
     assert line.getMessage() == "a silent replica's call is hedged"
-    assert line.replica == line.hedge == "a at this process"
+    assert (line.replica, line.hedge) == ("a at 0", "a at 1")
     assert line.seconds > 0
 
 

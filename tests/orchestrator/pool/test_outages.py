@@ -138,12 +138,12 @@ async def test_thousands_of_failures_in_a_row_end_no_call_in_another_error():
 async def test_one_slow_call_does_not_keep_a_replica_from_work():
     async with PoolHarness(None, None, slots=1) as harness:
         await asyncio.gather(harness.start(), harness.start())
-        usual = harness.pool._replicas[0]._estimate.seconds(1)
+        usual = harness.pool._replicas.members[0]._estimate.seconds(1)
         harness.toys[0].pause = Pause(10)
         harness.toys[1].pause = Pause(10)
         await asyncio.gather(harness.start(), harness.start())
 
-        assert harness.pool._replicas[0]._estimate.seconds(1) < 3 * usual
+        assert harness.pool._replicas.members[0]._estimate.seconds(1) < 3 * usual
 
 
 @in_virtual_time
@@ -152,7 +152,7 @@ async def test_an_impossible_load_makes_a_replica_unreachable():
         async with PoolHarness(None, None, slots=4) as harness:
             harness.feeds[0].send(**{"slots": 4, **load})
             await settle()
-            assert not harness.pool._replicas[0].present
+            assert not harness.pool._replicas.members[0].present
             await asyncio.gather(harness.start(), harness.start())
             assert harness.counts == [0, 2]
 

@@ -73,7 +73,7 @@ class Replicas:
         )
         workers = await pooled_workers(settings, MANIFEST, self.stack)
         pools = [worker._pool for worker in (workers.encoder, workers.language_model, workers.decoders["a"])]
-        await until(lambda: all(replica.usable(now()) for pool in pools for replica in pool._replicas))
+        await until(lambda: all(replica.usable(now()) for pool in pools for replica in pool._replicas.members))
         return workers
 
     @property

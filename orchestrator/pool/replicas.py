@@ -1,0 +1,177 @@
+"""The replicas of a pool, which join and leave while the pool serves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from random import Random
+from typing import Generic, TypeVar
+
+from motet.core import metrics
+from motet.core.clock import now
+from orchestrator.pool.circuit_breaker import CircuitBreaker
+from orchestrator.pool.duration_estimate import DurationEstimate
+from orchestrator.pool.member import Member
+from orchestrator.pool.replica import MARGIN, Replica, earliest
+from orchestrator.settings import OrchestratorSettings
+
+Worker = TypeVar("Worker")
+
+logger = logging.getLogger(__name__)
+
+
+class Replicas(Generic[Worker]):
+    """The replicas of a pool. Iterate over them to get also those that left and still run calls.
+
+    A replica that leaves gets no new calls. When its last call has ended, its load is no longer watched, its member is
+    closed, and its metrics end. A replica that joins again before that keeps its state. `on_change` is called after
+    each change of a replica. `pool` is the name of the pool.
+    """
+
+    def __init__(
+        self,
+        pool: str,
+        members: Sequence[Member[Worker]],
+        settings: OrchestratorSettings,
+        estimate: DurationEstimate,
+        random: Random,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._pool = pool
+        self._settings = settings
+        self._estimate = estimate
+        self._random = random
+        self._on_change = on_change
+        self.members = [self._new(member) for member in members]
+        """The replicas that get calls."""
+        self._leaving: list[Replica[Worker]] = []
+        self._watches: dict[Replica[Worker], asyncio.Task[None]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._expected_until = -math.inf
+        """The time until which a new member is expected, because one left."""
+
+    def __iter__(self) -> Iterator[Replica[Worker]]:
+        return chain(self.members, self._leaving)
+
+    def __len__(self) -> int:
+        return len(self.members) + len(self._leaving)
+
+    def open(self) -> None:
+        """Watch the loads of the members, and of later members, until `close`."""
+        for replica in self.members:
+            self._watch(replica)
+        if not self.members:
+            self._expect()
+
+    async def close(self) -> None:
+        """End all watches, and close the members."""
+        for replica in tuple(self):
+            self._release(replica)
+        await asyncio.gather(*self._closing, return_exceptions=True)
+
+    async def set_members(self, addresses: Iterable[str], connect: Callable[[str], Member[Worker]]) -> None:
+        """Let the replicas at other addresses leave, and let those that are missing join, see `Pool.set_members`."""
+        wanted = dict.fromkeys(addresses)
+        for replica in [replica for replica in self.members if replica.address not in wanted]:
+            self._remove(replica)
+        known = {replica.address for replica in self.members}
+        for address in wanted:
+            if address not in known:
+                self._add(address, connect)
+                # A connection takes up to a millisecond. A thousand of them would hold the event loop.
+                await asyncio.sleep(0)
+        self._on_change()
+
+    def release_if_left(self, replica: Replica[Worker]) -> None:
+        """Close a replica that has left, if its last call has ended."""
+        if replica.removed and not replica.attempts:
+            self._leaving.remove(replica)
+            self._release(replica)
+
+    def usable(self, moment: float) -> list[Replica[Worker]]:
+        """Return the usable replicas.
+
+        If there are none, return none if one will probably return or join, or else replicas whose errors will explain
+        why.
+        """
+        usable = [replica for replica in self.members if replica.usable(moment)]
+        if usable or self._returning(moment):
+            return usable
+        return [replica for replica in self.members if not replica.draining] or self.members
+
+    def free(self, moment: float) -> list[Replica[Worker]]:
+        """Return the usable replicas that have a free slot."""
+        return [replica for replica in self.usable(moment) if replica.free]
+
+    def slots(self) -> int:
+        """Return the number of slots of the usable replicas, at least 1."""
+        return max(1, sum(replica.slots for replica in self.usable(now()) or self.members))
+
+    def missing(self, moment: float) -> bool:
+        """Return whether there is no member, and none is expected to join soon."""
+        return not self.members and not self.expected(moment)
+
+    def expected(self, moment: float) -> bool:
+        """Return whether a new member is expected, because one left."""
+        return moment < self._expected_until
+
+    def _returning(self, moment: float) -> bool:
+        return self.expected(moment) or any(replica.returning(moment) for replica in self.members)
+
+    def _new(self, member: Member[Worker]) -> Replica[Worker]:
+        settings, random = self._settings, self._random
+        breaker = CircuitBreaker(settings.eject_after, settings.eject_for, random)
+        return Replica(self._pool, member, self._estimate, breaker, random, settings.return_timeout)
+
+    def _add(self, address: str, connect: Callable[[str], Member[Worker]]) -> None:
+        """Let the replica at an address join. Its calls wait until its first load arrives, as after a restart."""
+        replica = next((replica for replica in self._leaving if replica.address == address), None)
+        if replica is None:
+            replica = self._new(connect(address))
+            replica.expect(self._on_change)
+            self._watch(replica)
+        else:
+            self._leaving.remove(replica)
+            replica.removed = False
+        self.members.append(replica)
+        logger.info("a replica joined", extra={"replica": replica.name})
+
+    def _remove(self, replica: Replica[Worker]) -> None:
+        """Let a replica leave. The calls that are reserved for it count for another one."""
+        self.members.remove(replica)
+        self._leaving.append(replica)
+        replica.removed = True
+        logger.info("a replica left", extra={"replica": replica.name, "calls": len(replica.attempts)})
+        candidates = self.usable(now()) or self.members
+        for call in replica.reserved if candidates else ():
+            earliest(candidates, call).reserved[call] = None
+        replica.reserved.clear()
+        self._expect()
+        self.release_if_left(replica)
+
+    def _expect(self) -> None:
+        """Let calls wait for a new member, until one joins or the time for its return is over."""
+        timeout = self._settings.return_timeout
+        self._expected_until = now() + timeout
+        asyncio.get_running_loop().call_later(timeout + MARGIN, self._on_change)
+
+    def _watch(self, replica: Replica[Worker]) -> None:
+        metrics.POOL_OUTSTANDING_SECONDS.labels(self._pool, replica.address).set_function(replica.outstanding)
+        self._watches[replica] = asyncio.create_task(replica.watch(self._on_change))
+
+    def _release(self, replica: Replica[Worker]) -> None:
+        metrics.POOL_OUTSTANDING_SECONDS.remove(self._pool, replica.address)
+        metrics.POOL_EJECTIONS.remove(self._pool, replica.address)
+        task = asyncio.create_task(_close(replica, self._watches.pop(replica)))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+
+async def _close(replica: Replica[Worker], watch: asyncio.Task[None]) -> None:
+    """Close a replica after its watch has ended."""
+    watch.cancel()
+    await asyncio.wait({watch})
+    await replica.close()
