@@ -54,6 +54,11 @@ class OrchestratorSettings(BaseSettings):
         json_schema_extra={"metavar": "M=ADDR"},
         examples=[{"MODALITY": "HOST:PORT"}],
     )
+    dns_interval: Seconds = Field(
+        default=5.0,
+        description="Interval at which names in addresses such as dns:///HOST:PORT are resolved, in seconds. "
+        "Each IP address of a name is one replica.",
+    )
 
     max_duration: Seconds = Field(
         default=300.0, description="Maximum duration of a generation, from `accepted` to `done`, in seconds."

@@ -115,6 +115,7 @@ def open_channel(
     *,
     retries: bool = True,
     proxy: str = "",
+    server_name: str = "",
 ) -> grpc.aio.Channel:
     """Open a channel to every replica behind an address. It connects at its first call. Close it after use.
 
@@ -122,7 +123,8 @@ def open_channel(
     reports SERVING for that name; "" is the whole process. With `retries`, gRPC repeats calls that fail with
     UNAVAILABLE before their first response, up to three attempts, which is for calls that are safe to repeat. The
     orchestrator's channels to its workers have none, because its pools retry. With `proxy`, a URL, the connection goes
-    through this HTTP proxy, unless the address is local.
+    through this HTTP proxy, unless the address is local. With `server_name`, the certificate of the server must have
+    this name, not the host of the address.
 
     Raises `SettingsError` for an invalid address or proxy, and `RequestError` in a forked process, see `check_process`.
     """
@@ -141,4 +143,6 @@ def open_channel(
     options = (*_CLIENT_OPTIONS, ("grpc.service_config", json.dumps(config)), proxy_options)
     if credentials is None:
         return grpc.aio.insecure_channel(address, options)
+    if server_name:
+        options = (*options, ("grpc.ssl_target_name_override", server_name))
     return grpc.aio.secure_channel(address, credentials, options)

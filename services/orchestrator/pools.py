@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import TypeVar
@@ -12,7 +12,7 @@ import grpc.aio
 from motet.core.bundle import Manifest
 from motet.core.errors import SettingsError
 from motet.core.workers import Encoder, LanguageModel, Workers
-from motet.transport.channel import checked_address, open_channel
+from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel, RemoteWorker
 from motet.transport.tls.channel import ReloadingChannel
 from motet.transport.tls.reload import ReloadedCertificates
@@ -20,6 +20,9 @@ from orchestrator.pool.member import Member
 from orchestrator.pool.pool import Pool
 from orchestrator.pool.workers import PooledDecoder, PooledEncoder, PooledLanguageModel
 from orchestrator.settings import Addresses, OrchestratorSettings
+from services.orchestrator.discovery.addresses import endpoint_or_source
+from services.orchestrator.discovery.discovery import Discovery
+from services.orchestrator.discovery.endpoint import Endpoint, EndpointSource
 
 Worker = TypeVar("Worker")
 
@@ -35,30 +38,35 @@ async def pooled_workers(
 ) -> Workers:
     """Return pools over the workers at the settings' addresses. They are closed with the stack.
 
+    The replicas of an address with a scheme, such as dns, join and leave their pool while it serves.
+
     With certificates, connections use TLS. Raises `SettingsError` for an invalid address, and for a decoder of a
     modality that the manifest does not have.
     """
     if unknown := settings.decoders.keys() - manifest.signals.keys():
         raise SettingsError(f"{manifest.name} does not generate {', '.join(sorted(unknown))}")
 
-    open_plain = partial(open_channel, health="", retries=False)
-
-    def channel_to(address: str) -> grpc.aio.Channel:
-        if certificates is None:
-            return open_plain(address)
-        return ReloadingChannel(certificates, partial(open_plain, address))
+    def channel_to(endpoint: Endpoint) -> grpc.aio.Channel:
+        open_with = partial(open_channel, endpoint.address, health="", retries=False, server_name=endpoint.server_name)
+        return open_with() if certificates is None else ReloadingChannel(certificates, open_with)
 
     async def pool(
         name: str, client: Callable[[grpc.aio.Channel], Worker], addresses: Addresses, estimate: float
     ) -> Pool[Worker]:
-        def connect(address: str) -> Member[Worker]:
-            channel = channel_to(address)
-            return Member(client(channel), RemoteWorker(channel).watch_load, address, channel.close)
+        def connect(endpoint: Endpoint) -> Member[Worker]:
+            channel = channel_to(endpoint)
+            return Member(client(channel), RemoteWorker(channel).watch_load, endpoint.address, channel.close)
 
-        # An address that is listed twice is one replica.
-        replicas = dict.fromkeys((addresses,) if isinstance(addresses, str) else addresses)
-        members = [connect(address) for address in [checked_address(each) for each in replicas]]
-        return await stack.enter_async_context(Pool(name, members, settings, initial_estimate=estimate))
+        async def update(endpoints: Sequence[Endpoint]) -> None:
+            by_address = {endpoint.address: endpoint for endpoint in endpoints}
+            await opened.set_members(by_address, lambda address: connect(by_address[address]))
+
+        fixed, sources = _endpoints_and_sources(addresses, settings.dns_interval)
+        members = [connect(endpoint) for endpoint in fixed]
+        opened = await stack.enter_async_context(Pool(name, members, settings, initial_estimate=estimate))
+        if sources:
+            await stack.enter_async_context(Discovery(fixed, sources, update))
+        return opened
 
     encoders: Pool[Encoder] = await pool("encoder", RemoteEncoder, settings.encoder, _INITIAL_ESTIMATE)
     language_models: Pool[LanguageModel] = await pool(
@@ -72,3 +80,12 @@ async def pooled_workers(
         for modality, addresses in settings.decoders.items()
     }
     return Workers(PooledEncoder(encoders), PooledLanguageModel(language_models), decoders)
+
+
+def _endpoints_and_sources(addresses: Addresses, dns_interval: float) -> tuple[list[Endpoint], list[EndpointSource]]:
+    """Return the endpoints that do not change, and the sources of the others. Raises `SettingsError`."""
+    # An address that is listed twice is one replica.
+    listed = dict.fromkeys((addresses,) if isinstance(addresses, str) else addresses)
+    found = [endpoint_or_source(address, dns_interval) for address in listed]
+    fixed = [each for each in found if isinstance(each, Endpoint)]
+    return fixed, [each for each in found if not isinstance(each, Endpoint)]

@@ -24,7 +24,7 @@ _LIFETIME = timedelta(days=365)
 class CertificateAuthority:
     """An authority whose key exists only in this process. Its certificate is `ca.pem` in `folder`.
 
-    It issues certificates for this machine's names, localhost, 127.0.0.1 and ::1, each for servers and for clients.
+    It issues certificates for servers and for clients.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,18 +47,19 @@ class CertificateAuthority:
         role: str | None = None,
         *,
         uris: Sequence[str] = (),
+        hosts: Sequence[str] = ("localhost", "127.0.0.1", "::1"),
         begins: timedelta = -_CLOCK_SKEW,
         ends: timedelta = _LIFETIME,
     ) -> PemPair:
         """Write NAME.pem and NAME.key, and return their paths. Existing files are replaced, the certificate first.
 
-        With a role, the certificate has the SPIFFE id spiffe://motet.local/motet/ROLE. `begins` and `ends` are the
-        bounds of its validity, from now.
+        With a role, the certificate has the SPIFFE id spiffe://motet.local/motet/ROLE. `hosts` are DNS
+        names and IP addresses, by default those of this machine. `begins` and `ends` are the bounds of its validity,
+        from now.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         names: list[x509.GeneralName] = [
-            x509.DNSName("localhost"),
-            *(x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", "::1")),
+            *map(_host, hosts),
             *(x509.UniformResourceIdentifier(uri) for uri in uris),
         ]
         if role is not None:
@@ -80,6 +81,13 @@ class CertificateAuthority:
         )
         _write(pair.key, private, 0o600)
         return pair
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 def _now() -> datetime:

@@ -261,3 +261,16 @@ def test_replicas_can_be_listed_in_the_environment(monkeypatch: pytest.MonkeyPat
 
     assert (settings.encoder, settings.language_model) == ("h:1", ("h:2", "h:3"))
     assert settings.decoders == {"a": ("h:4", "h:5"), "b": "h:6"}
+
+
+async def test_a_dns_address_has_a_replica_for_each_of_its_addresses() -> None:
+    async with deployed() as replicas:
+        await replicas.workers(HoldingDecoder())
+        address = replicas.servers[2].address.replace("127.0.0.1", "dns:///localhost")
+        settings = OrchestratorSettings(
+            encoder=replicas.servers[0].address, language_model=replicas.servers[1].address, decoders={"a": address}
+        )
+        workers = await pooled_workers(settings, MANIFEST, replicas.stack)
+        await until(lambda: workers.decoders["a"].available)
+
+        assert isinstance((await events_of(workers))[-1], Media)

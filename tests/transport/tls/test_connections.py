@@ -174,3 +174,20 @@ async def test_only_an_encrypted_and_authenticated_server_may_have_an_address_on
         await Server([], address="0.0.0.0:0", credentials=credentials).start()
     async with Server([], address="0.0.0.0:0", credentials=credentials, authentication=authenticated) as server:
         assert not server.address.endswith(":0")
+
+
+@pytest.mark.parametrize(("server_name", "served"), [("a.motet.svc", True), ("", False), ("b.motet.svc", False)])
+async def test_a_channel_may_require_another_name_than_that_of_its_address(
+    authority: CertificateAuthority, server_name: str, served: bool
+) -> None:
+    pair = authority.issue("server", hosts=["a.motet.svc"])
+    credentials = ReloadedCertificates(TlsFiles(pair, None), "client_ca").server_credentials()
+    async with (
+        Server([DecoderServicer(ToyDecoder())], credentials=credentials) as server,
+        open_channel(server.address, credentials_of(authority), retries=False, server_name=server_name) as channel,
+    ):
+        if served:
+            assert isinstance(await decoded(RemoteDecoder(channel)), Media)
+        else:
+            with pytest.raises(RetryableError, match="check the name in its certificate"):
+                await decoded(RemoteDecoder(channel))
