@@ -10,14 +10,17 @@ import pytest
 from motet.core.deadline import Deadline
 from motet.core.errors import RetryableError
 from motet.core.media import Media
-from motet.toys.workers import ToyDecoder
+from motet.core.workers import DecodeJob
+from motet.toys.workers import ToyDecoder, tensor_of
 from motet.transport.tls.certificates import TlsFiles
 from motet.transport.tls.reload import ReloadedCertificates
 from orchestrator.settings import OrchestratorSettings
 from services.orchestrator.pools import pooled_workers
 from services.up.certificate_authority import CertificateAuthority
 from tests.orchestrator.pipeline_harness import MANIFEST
-from tests.transport.serving import JOB, served
+from tests.transport.serving import served
+
+JOB = DecodeJob("a", tensor_of(b"job", (4,)), seed=7)
 
 
 @pytest.mark.parametrize(("name", "trusted"), [("localhost", True), ("other", False)])
