@@ -83,8 +83,6 @@ def _settings() -> str:
         lines += [f"## {title}", "\n".join(_setting_rows([SERVICES[kind] for kind in kinds], names))]
     rows = [f"| `{name}` | {_cell(description)} |" for name, description in OTHER_VARIABLES.items()]
     lines += ["## Other programs", "\n".join(["| variable | meaning |", "|---|---|", *rows])]
-    rows = [f"| `{name}` | {_cell(meaning)} |" for name, meaning in OTHER_VARIABLES.items()]
-    lines += ["## Other variables", "\n".join(["| variable | meaning |", "|---|---|", *rows])]
     return NOTE + "\n\n".join(lines) + "\n"
 
 

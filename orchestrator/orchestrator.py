@@ -10,12 +10,12 @@ from motet.caching.decoder import CachingDecoder, MediaCache
 from motet.caching.lru import IDLE_AFTER, max_entries_of
 from motet.core.bundle import Manifest
 from motet.core.caller import Caller
-from motet.core.events import TEXT
 from motet.core.service import Model, Motet, Output
 from motet.core.workers import Workers, is_available
 from motet.media.decode import probe
 from orchestrator.admission import Admission, Probe
 from orchestrator.artifact_store import ArtifactStore
+from orchestrator.availability import Availability, availability_of
 from orchestrator.caller_motet import CallerMotet
 from orchestrator.generation.admitted_request import AdmittedRequest
 from orchestrator.generation.event_writer import EventWriter
@@ -67,14 +67,9 @@ class Orchestrator:
         return self._generations.running
 
     @property
-    def modalities(self) -> tuple[str, ...]:
-        """The modalities that have a decoder."""
-        return self._modalities
-
-    def available(self, modality: str) -> bool:
-        """Return whether a worker that makes this modality, which may be `TEXT`, can be reached."""
-        workers = self._workers
-        return is_available(workers.language_model if modality == TEXT else workers.decoders[modality])
+    def availability(self) -> Availability:
+        """The modalities that can be generated and read now."""
+        return availability_of(self._workers, self._manifest)
 
     def interrupt(self) -> None:
         """Stop all generations. Each ends with `Done` and a retryable error, and keeps the parts that are complete."""
@@ -104,7 +99,7 @@ class Orchestrator:
             max_duration=settings.max_duration,
             max_media_bytes=settings.max_media_bytes,
             max_input_media=settings.max_input_media,
-            available=self.available(TEXT),
+            available=is_available(self._workers.language_model),
             input_available=is_available(self._workers.encoder),
         )
 
@@ -116,7 +111,7 @@ class Orchestrator:
             entry.steps,
             entry.guidance,
             self._settings.max_parts_per_modality,
-            self.available(modality),
+            is_available(self._workers.decoders[modality]),
             tuple(map(tuple, self._manifest.signals[modality].takes)),
         )
 

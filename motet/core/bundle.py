@@ -19,6 +19,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from motet.core.errors import BundleError, NotFoundError, Reason
+from motet.core.files.field_errors import message_of
 from motet.core.files.strict_yaml import read_yaml
 from motet.core.preprocessing import Preprocessing
 from motet.core.signals import Grammar
@@ -210,7 +211,7 @@ class Bundle:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(map(str, first["loc"])).encode("unicode_escape").decode()[:200] or MANIFEST
-            raise BundleError(f"{folder.name}/{MANIFEST}: {place}: {first['msg']}") from error
+            raise BundleError(f"{folder.name}/{MANIFEST}: {place}: {message_of(first, Manifest)}") from error
         _verify(folder, manifest, folders)
         return cls(folder, manifest, hashlib.sha256(raw).hexdigest())
 

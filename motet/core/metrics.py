@@ -6,12 +6,26 @@ and the modalities of the bundle. No label holds an id, a prompt or an address.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from functools import cache
 from typing import TypeVar
 
+import prometheus_client
 from prometheus_client import Counter, Gauge, Histogram
 
 Metric = TypeVar("Metric", Counter, Gauge, Histogram)
+
+
+class SparseGauge(Gauge):
+    """A gauge that exports no sample for labels whose function returns NaN: there is no value at the moment."""
+
+    def collect(self) -> Iterable[prometheus_client.Metric]:
+        """Return the metric without the samples that are NaN."""
+        for metric in super().collect():
+            metric.samples = [sample for sample in metric.samples if not math.isnan(sample.value)]
+            yield metric
+
 
 _SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
@@ -26,6 +40,11 @@ CALLS_QUEUED = Gauge("motet_calls_queued", "Queued calls.")
 CALLS_REFUSED = Counter("motet_calls_refused_total", "Calls refused before any work.", ["reason"])
 SLOW_READERS = Counter(
     "motet_slow_readers_total", "Streams that were stopped because their caller did not read the responses."
+)
+HEALTH_SERVING = Gauge(
+    "motet_health_serving",
+    "1 if the health of a name is SERVING, else 0. service is the name in grpc.health.v1; empty is the whole process.",
+    ["service"],
 )
 DRAINING = Gauge("motet_draining", "1 while the process refuses new calls because it will stop, else 0.")
 
@@ -68,9 +87,14 @@ MEDIA_JOB_RETRIES = Counter(
     "Second and later attempts of media jobs, after a worker's error or silence.",
     ["modality"],
 )
-POOL_OUTSTANDING_SECONDS = Gauge(
+POOL_REPLICAS = Gauge(
+    "motet_pool_replicas",
+    "Replicas of a pool. state is ready, stalled, ejected, draining or unreachable. Only ready ones get all calls.",
+    ["pool", "state"],
+)
+POOL_OUTSTANDING_SECONDS = SparseGauge(
     "motet_pool_outstanding_seconds",
-    "Predicted seconds of work that a replica has left. replica is its address. The series ends with the replica.",
+    "Predicted seconds of work that a replica has left, if its state is ready. replica is its address.",
     ["pool", "replica"],
 )
 POOL_QUEUE_SECONDS = Gauge("motet_pool_queue_seconds", "Predicted seconds of work in the pool's queue.", ["pool"])

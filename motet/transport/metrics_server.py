@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPException, parse_headers
 from io import BytesIO
 from types import TracebackType
 from typing import Self
+from urllib.parse import parse_qs
 
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 
 from motet.transport.address import bind_error, check_exposed, split_address
+from motet.transport.health_reporter import LIVENESS
 from motet.transport.tls.https import HttpsContext
 
 MAX_CONNECTIONS = 16
@@ -29,8 +31,9 @@ _MAX_HEAD_BYTES = 8192
 class MetricsServer:
     """An HTTP server for `/metrics` and `/health` at HOST:PORT, in the event loop.
 
-    `/health` has the status 200 if `is_serving` returns true, and 503 otherwise. Connections are bounded in number and
-    time, so idle and slow connections keep no scrape and no health check out. A connection serves one request. With
+    `/health` has the status 200 if `is_serving("")` returns true, and 503 otherwise. `/health?service=NAME` does the
+    same for another name, and has the status 404 if `is_serving` returns None for it. Connections are bounded in number
+    and time, so idle and slow connections keep no scrape and no health check out. A connection serves one request. With
     `https`, connections are encrypted.
     """
 
@@ -42,7 +45,7 @@ class MetricsServer:
         https: HttpsContext | None = None,
     ) -> None:
         self.address = address
-        self.is_serving: Callable[[], Awaitable[bool]] = _not_serving
+        self.is_serving: Callable[[str], bool | None] = _is_live
         self._insecure_anywhere = allow_insecure
         self._timeout = timeout
         self._https = https
@@ -93,31 +96,40 @@ class MetricsServer:
                 async with asyncio.timeout(self._timeout):
                     if self._https is not None:
                         await writer.start_tls(self._https.current())
-                    writer.write(await self._response(await reader.readuntil(b"\r\n\r\n")))
+                    writer.write(self._response(await reader.readuntil(b"\r\n\r\n")))
                     writer.close()
                     await writer.wait_closed()
         finally:
             writer.transport.abort()
 
-    async def _response(self, head: bytes) -> bytes:
+    def _health(self, query: str) -> bytes:
+        """Return the response to a request for the health of the name in a query."""
+        match self.is_serving(parse_qs(query).get("service", [""])[0]):
+            case None:
+                return _http(HTTPStatus.NOT_FOUND, "text/plain", b"SERVICE_UNKNOWN\n")
+            case True:
+                return _http(HTTPStatus.OK, "text/plain", b"SERVING\n")
+            case _:
+                return _http(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"NOT_SERVING\n")
+
+    def _response(self, head: bytes) -> bytes:
         """Return the response to a request with this head."""
         request_line, _, rest = head.partition(b"\r\n")
         match request_line.split(b" "):
             case [b"GET", target, _]:
-                match target.partition(b"?")[0]:
+                path, _, query = target.partition(b"?")
+                match path:
                     case b"/metrics":
                         return _metrics(rest)
-                    case b"/health" if await self.is_serving():
-                        return _http(HTTPStatus.OK, "text/plain", b"SERVING\n")
                     case b"/health":
-                        return _http(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"NOT_SERVING\n")
+                        return self._health(query.decode("ascii", "replace"))
                 return _http(HTTPStatus.NOT_FOUND, "text/plain", b"There are /metrics and /health.\n")
         return _http(HTTPStatus.BAD_REQUEST, "text/plain", b"Send a GET request of HTTP/1.1.\n")
 
 
-async def _not_serving() -> bool:
-    """Return false: a process does not serve while it loads."""
-    return False
+def _is_live(name: str) -> bool:
+    """Return whether the health of a name is SERVING while the process loads: it is alive, and serves nothing."""
+    return name == LIVENESS
 
 
 def _metrics(head: bytes) -> bytes:

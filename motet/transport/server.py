@@ -21,7 +21,7 @@ from motet.transport.bounds.limits import MAX_METADATA_BYTES, CallLimits, Connec
 from motet.transport.channel import FLOW_OPTIONS
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.connection_limit import max_connections
-from motet.transport.health_reporter import HealthReporter, HealthServicer, Readiness
+from motet.transport.health_reporter import MIN_OUTAGE, HealthReporter, HealthServicer, Readiness
 from motet.transport.interceptor import ServerInterceptor
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
@@ -84,8 +84,9 @@ def no_final_message() -> None:
 class Server:
     """A server of servicers at one address. `async with` starts and stops it; `run` also handles signals.
 
-    Health is reported under "" and under each servicer's name, as SERVING unless `readiness` says otherwise. Only
-    this machine can connect, unless there are credentials and the `authentication` accepts no call without a
+    Health is reported under "" and under each servicer's name, as SERVING unless `readiness` returns false for it, and
+    under `LIVENESS`. `min_outage` is the minimum time from NOT_SERVING to SERVING, in seconds. Only this machine can
+    connect, unless there are credentials and the `authentication` accepts no call without a
     certificate or a key, or `allow_insecure` is set. The credentials of a running call are checked again every
     `recheck_interval` seconds. `finish` is awaited during a drain once
     no call is left, for work that outlives its call. `interrupt` is called at the end of the grace period, if calls are
@@ -106,6 +107,7 @@ class Server:
         finish: Callable[[], Awaitable[None]] = no_cleanup,
         interrupt: Callable[[], None] = no_final_message,
         readiness: Readiness = dict,
+        min_outage: float = MIN_OUTAGE,
         call_limits: CallLimits | None = None,
         connection_limits: ConnectionLimits | None = None,
     ) -> None:
@@ -123,7 +125,7 @@ class Server:
         self._connection_limits = connection_limits or ConnectionLimits()
         self._hurry = asyncio.Event()
         self._health = HealthServicer()
-        self._reporter = HealthReporter(self._health, ("", *self._names), readiness)
+        self._reporter = HealthReporter(self._health, ("", *self._names), readiness, min_outage)
 
     async def start(self) -> None:
         """Bind and serve. Then `address` holds the bound port, also if port 0 was given.
@@ -154,20 +156,19 @@ class Server:
             self._add_reflection(registry)
         check_listed(registry.methods)
         self._bind()
+        # Before the first call, because the library's health service would report SERVING.
+        await self._reporter.start()
         await self._server.start()
         self._closing = asyncio.create_task(self._report_closing())
-        await self._reporter.start()
 
-    async def is_serving(self) -> bool:
-        """Return whether the health of the whole process is SERVING."""
-        servicer = self._health
-        response = await servicer.Check(health_pb2.HealthCheckRequest(service=""), None)
-        return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
+    def is_serving(self, name: str) -> bool | None:
+        """Return whether the health of a name is SERVING, or None if the name is unknown. "" is the whole process."""
+        return self._health.is_serving(name)
 
     async def drain(self, grace: float | None = None) -> int:
         """Stop admission, and wait up to `grace` seconds for the admitted calls. Return the number of calls left.
 
-        Health is NOT_SERVING from the start. Methods that start no work are still answered.
+        Health is NOT_SERVING from the start, except that of `LIVENESS`. Methods that start no work are still answered.
         """
         self.limiter.close()
         await self._health.enter_graceful_shutdown()

@@ -18,6 +18,7 @@ from orchestrator.pool.attempt import Attempt, Receiver
 from orchestrator.pool.duration_estimate import DurationEstimate
 from orchestrator.pool.hedges import Hedges
 from orchestrator.pool.member import Member
+from orchestrator.pool.pool_gauges import PoolGauges
 from orchestrator.pool.queued_call import QueuedCall, error_of_worker
 from orchestrator.pool.replica import Replica, earliest
 from orchestrator.pool.replicas import Replicas
@@ -58,20 +59,23 @@ class Pool(Generic[Worker]):
         self._name = name
         self._settings = settings
         self._estimate = DurationEstimate(initial_estimate)
-        self._replicas = Replicas(name, members, settings, self._estimate, random or Random(), self._assign_waiting)
+        self._gauges = PoolGauges(name, lambda: self.waiting)
+        self._replicas = Replicas(
+            name, members, settings, self._estimate, random or Random(), self._gauges, self._assign_waiting
+        )
         self._hedges = Hedges(name, self._replicas, self._end)
         self._queue: FairQueue[QueuedCall] = FairQueue(settings.ageing)
         self._slot_share = SlotShare(self._replicas.members)
         self._reserved = SharedTimer(settings.reservation_timeout, self.release)
 
     async def __aenter__(self) -> Self:
-        metrics.POOL_QUEUE_SECONDS.labels(self._name).set_function(lambda: self.waiting)
+        self._gauges.open()
         self._replicas.open()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        metrics.POOL_QUEUE_SECONDS.remove(self._name)
         await self._replicas.close()
+        self._gauges.close()
 
     async def set_members(self, addresses: Iterable[str], connect: Callable[[str], Member[Worker]]) -> None:
         """Make the replicas at these addresses the members of the pool, which must be open.

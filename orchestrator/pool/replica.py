@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from enum import StrEnum
 from random import Random
 from typing import Generic, TypeVar
 
@@ -33,6 +34,19 @@ _SILENT_INTERVALS = 3
 
 MARGIN = 0.01
 """Margin after a timeout, in seconds: an event loop may wake one clock tick early."""
+
+
+class ReplicaState(StrEnum):
+    """Why a replica gets calls or not."""
+
+    READY = "ready"
+    STALLED = "stalled"
+    """A call is silent for too long."""
+    EJECTED = "ejected"
+    """Its calls failed one after another, and none has succeeded since."""
+    DRAINING = "draining"
+    """It takes no new calls, or has left the pool."""
+    UNREACHABLE = "unreachable"
 
 
 class Replica(Generic[Worker]):
@@ -102,6 +116,17 @@ class Replica(Generic[Worker]):
     def present(self) -> bool:
         """True if the worker is reachable and not draining."""
         return self._reachable and not self._load.draining
+
+    @property
+    def state(self) -> ReplicaState:
+        """The state of the replica."""
+        if not self._reachable:
+            return ReplicaState.UNREACHABLE
+        if self.draining or self.removed:
+            return ReplicaState.DRAINING
+        if self.circuit_breaker.until is not None:
+            return ReplicaState.EJECTED
+        return ReplicaState.STALLED if self.stalled else ReplicaState.READY
 
     def usable(self, now: float) -> bool:
         """Return whether the worker is present, not stalled and not ejected."""

@@ -15,6 +15,7 @@ from motet.core.clock import now
 from orchestrator.pool.circuit_breaker import CircuitBreaker
 from orchestrator.pool.duration_estimate import DurationEstimate
 from orchestrator.pool.member import Member
+from orchestrator.pool.pool_gauges import PoolGauges
 from orchestrator.pool.replica import MARGIN, Replica, earliest
 from orchestrator.settings import OrchestratorSettings
 
@@ -38,12 +39,14 @@ class Replicas(Generic[Worker]):
         settings: OrchestratorSettings,
         estimate: DurationEstimate,
         random: Random,
+        gauges: PoolGauges,
         on_change: Callable[[], None],
     ) -> None:
         self._pool = pool
         self._settings = settings
         self._estimate = estimate
         self._random = random
+        self._gauges = gauges
         self._on_change = on_change
         self.members = [self._new(member) for member in members]
         """The replicas that get calls."""
@@ -159,11 +162,11 @@ class Replicas(Generic[Worker]):
         asyncio.get_running_loop().call_later(timeout + MARGIN, self._on_change)
 
     def _watch(self, replica: Replica[Worker]) -> None:
-        metrics.POOL_OUTSTANDING_SECONDS.labels(self._pool, replica.address).set_function(replica.outstanding)
+        self._gauges.add(replica.address, replica)
         self._watches[replica] = asyncio.create_task(replica.watch(self._on_change))
 
     def _release(self, replica: Replica[Worker]) -> None:
-        metrics.POOL_OUTSTANDING_SECONDS.remove(self._pool, replica.address)
+        self._gauges.remove(replica.address)
         metrics.POOL_EJECTIONS.remove(self._pool, replica.address)
         task = asyncio.create_task(_close(replica, self._watches.pop(replica)))
         self._closing.add(task)

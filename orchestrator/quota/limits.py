@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from motet.core.caller import QUOTA_CLASS
 from motet.core.errors import BundleError, SettingsError
+from motet.core.files.field_errors import message_of
 from motet.core.files.strict_yaml import parse_yaml
 
 DEFAULT_CLASS = "default"
@@ -61,4 +62,4 @@ def parse_quota_classes(data: bytes, label: str) -> QuotaClasses:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the document"
-        raise SettingsError(f"{label}: {place} is wrong: {first['msg']}") from None
+        raise SettingsError(f"{label}: {place} is wrong: {message_of(first, dict[str, QuotaLimits])}") from None

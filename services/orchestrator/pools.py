@@ -11,6 +11,7 @@ import grpc.aio
 
 from motet.core.bundle import Manifest
 from motet.core.errors import SettingsError
+from motet.core.files.field_errors import nearest_name
 from motet.core.workers import Encoder, LanguageModel, Workers
 from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel, RemoteWorker
@@ -44,7 +45,10 @@ async def pooled_workers(
     modality that the manifest does not have.
     """
     if unknown := settings.decoders.keys() - manifest.signals.keys():
-        raise SettingsError(f"{manifest.name} does not generate {', '.join(sorted(unknown))}")
+        nearest = nearest_name(name := min(unknown), manifest.signals)
+        raise SettingsError(
+            f"{manifest.name} does not generate {name}: the nearest modality is {nearest}; correct --decoder"
+        )
 
     def channel_to(endpoint: Endpoint) -> grpc.aio.Channel:
         open_with = partial(open_channel, endpoint.address, health="", retries=False, server_name=endpoint.server_name)

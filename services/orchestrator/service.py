@@ -9,17 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from motet.core.events import TEXT
 from motet.core.files.reloaded_file import ReloadedFile
+from motet.core.workers import Decoder, Encoder, LanguageModel, Workers, is_available
 from motet.media.decode import probe
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
-from motet.transport.health_reporter import Readiness
 from motet.transport.server import Servicer
 from motet.transport.tls.certificates import PemPair, TlsFiles
 from motet.transport.tls.reload import ReloadedCertificates
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.quota.limits import QuotaClasses, no_quotas, parse_quota_classes
 from services.confinement import report_confinement
+from services.orchestrator.health import health_of
 from services.orchestrator.pools import pooled_workers
 from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer, QuotaServicer
 from services.orchestrator.settings import OrchestratorServiceSettings, addresses_of
@@ -68,8 +68,10 @@ def orchestrator_service(options: dict[str, Any]) -> Service:
                 while orchestrator.running or generations.watchers:  # noqa: ASYNC110
                     await asyncio.sleep(_POLL_INTERVAL)
 
-            readiness = partial(_readiness, orchestrator)
-            await _wait_connected(readiness)
+            def readiness() -> dict[str, bool]:
+                return health_of(orchestrator.availability)
+
+            await _wait_connected(workers)
             uploads = Uploads(settings.upload_limits)
             stack.callback(asyncio.create_task(uploads.close_with(limiter)).cancel)
             servicers: list[Servicer] = [
@@ -101,16 +103,14 @@ def _certificates_for_workers(settings: OrchestratorServiceSettings, authorities
     return ReloadedCertificates(TlsFiles(pair, authorities), "ca")
 
 
-def _readiness(orchestrator: Orchestrator) -> dict[str, bool]:
-    """Return whether text, and the media of each modality, can be generated now, by names of the health service."""
-    name, text = GenerationServicer.name, orchestrator.available(TEXT)
-    media = {f"{name}/{modality}": orchestrator.available(modality) for modality in orchestrator.modalities}
-    return {"": text, name: text} | media
-
-
-async def _wait_connected(readiness: Readiness) -> None:
+async def _wait_connected(workers: Workers) -> None:
     """Wait until all workers can be reached, but not for long, because some may start later."""
+    every: tuple[Encoder | LanguageModel | Decoder, ...] = (
+        workers.encoder,
+        workers.language_model,
+        *workers.decoders.values(),
+    )
     with suppress(TimeoutError):
         async with asyncio.timeout(_CONNECT_TIMEOUT):
-            while not all(readiness().values()):  # noqa: ASYNC110
+            while not all(map(is_available, every)):  # noqa: ASYNC110
                 await asyncio.sleep(_POLL_INTERVAL)

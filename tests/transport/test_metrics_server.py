@@ -12,6 +12,7 @@ import pytest
 from motet.core.errors import RetryableError, SettingsError
 from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder
+from motet.transport.health_reporter import LIVENESS
 from motet.transport.metrics_server import MAX_CONNECTIONS, MetricsServer
 from motet.transport.server import Server
 from tests.transport.serving import decoded
@@ -62,6 +63,22 @@ async def test_health_is_200_only_while_the_server_serves() -> None:
         (200, "SERVING\n"),
         (503, "NOT_SERVING\n"),
     ]
+
+
+async def test_health_has_each_name_of_the_grpc_health_service() -> None:
+    ready = {"motet.v1/image": False}
+    async with MetricsServer("127.0.0.1:0") as metrics, Server([], readiness=lambda: ready) as server:
+        loading = [await get(metrics.address, f"/health?service={name}") for name in ("motet.v1/image", LIVENESS)]
+        metrics.is_serving = server.is_serving
+        names = ("motet.v1/image", "motet.v1%2Fimage", "", LIVENESS, "motet.v1/imag")
+        serving = [await get(metrics.address, f"/health?service={name}") for name in names]
+        await server.drain()
+        draining = [await get(metrics.address, f"/health?service={name}") for name in ("", LIVENESS)]
+
+    assert [status for status, _, _ in loading] == [503, 200]
+    assert [status for status, _, _ in serving] == [503, 503, 200, 200, 404]
+    assert serving[-1][2] == "SERVICE_UNKNOWN\n"
+    assert [status for status, _, _ in draining] == [503, 200]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from motet.core.caller import QUOTA_CLASS, Caller, Role, check_tenant
 from motet.core.errors import SettingsError
+from motet.core.files.field_errors import message_of
 from motet.core.request import PRIORITIES
 from motet.transport.access.api_key import KEY_ID
 
@@ -87,4 +88,5 @@ def format_records(records: Mapping[str, KeyRecord] | Iterable[KeyRecord]) -> by
 def _advice(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     place = ".".join(map(str, first["loc"]))
-    return f"{place}: {first['msg']}" if place else str(first["msg"])
+    message = message_of(first, KeyRecord)
+    return f"{place}: {message}" if place else message

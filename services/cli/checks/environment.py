@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
+from typing import get_origin
 
 from motet.core.errors import SettingsError
+from motet.core.files.field_errors import nearest_name
 from services.decoder.settings import DecoderSettings
 from services.encoder.settings import EncoderSettings
 from services.llm.settings import LanguageModelSettings
@@ -45,13 +46,22 @@ def known_names() -> frozenset[str]:
     }
 
 
+def _mappings() -> frozenset[str]:
+    """Return the name of each variable that a mapping has, whose keys may be variables of their own."""
+    fields = {name: field for kind in SERVICE_SETTINGS for name, field in kind.model_fields.items()}
+    return frozenset(
+        f"{PREFIX}{name.upper()}" for name, field in fields.items() if get_origin(field.annotation) is dict
+    )
+
+
 def check_environment(environment: Mapping[str, str]) -> None:
     """Raise `SettingsError` for the first variable that begins with `MOTET_` and that Motet does not read."""
     known = known_names()
     for name, value in environment.items():
-        # Pydantic reads the variables of a nested field, such as MOTET_DECODERS__SHAPE, and ignores case.
-        typed = name.upper().partition("__")[0]
-        if not typed.startswith(PREFIX) or typed in known or _is_service_link(name, value):
+        # Pydantic reads the variables of a mapping, such as MOTET_DECODERS__SHAPE, and ignores case.
+        typed, nested, _ = name.upper().partition("__")
+        is_known = typed in (_mappings() if nested else known)
+        if not typed.startswith(PREFIX) or is_known or _is_service_link(name, value):
             continue
         raise SettingsError(f"there is no setting {name}{_suggestion(typed, known)}")
 
@@ -68,5 +78,5 @@ def _is_service_link(name: str, value: str) -> bool:
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:
-    nearest = difflib.get_close_matches(name.removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in known], 1, 0)
-    return f": the nearest name is {PREFIX}{nearest[0]}; correct it or unset it" if nearest else "; unset it"
+    nearest = nearest_name(name.removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in known])
+    return f": the nearest name is {PREFIX}{nearest}; correct it or unset it" if nearest else "; unset it"

@@ -24,6 +24,10 @@ def test_a_file_has_limits_by_class() -> None:
         ("default: {tokens_per_minute: -1}", "default.tokens_per_minute is wrong"),
         ("default: {tokens_per_minute: .inf}", "default.tokens_per_minute is wrong"),
         ("default: {requests: 1}", "default.requests is wrong"),
+        (
+            "default: {token_per_minute: 1}",
+            "default.token_per_minute is wrong: there is no such key; the nearest is tokens_per_minute",
+        ),
         ("default: {decoder_seconds_per_minute: {image: 0}}", "default.decoder_seconds_per_minute.image is wrong"),
         ("Large Class: {}", "Large Class.* is wrong"),
         ("[1]", "the document is wrong"),

@@ -85,7 +85,7 @@ async def deployment(
         server = await stack.enter_async_context(
             Server([GenerationServicer(motet.for_caller), ArtifactServicer(motet.for_caller)])
         )
-        await until(lambda: motet.available("a") and motet.available("text"))
+        await until(lambda: motet.availability.outputs["a"])
         client = await stack.enter_async_context(Client(server.address))
         yield client, server.address, replicas
 

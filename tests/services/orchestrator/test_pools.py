@@ -244,7 +244,7 @@ async def test_a_failing_worker_gets_a_call_twice_because_only_the_pool_retries(
 
 async def test_a_decoder_of_an_unknown_modality_is_refused() -> None:
     async with AsyncExitStack() as stack:
-        with pytest.raises(SettingsError, match="does not generate smell"):
+        with pytest.raises(SettingsError, match="does not generate smell: the nearest modality is "):
             await pooled_workers(OrchestratorSettings(decoders={"smell": "127.0.0.1:1"}), MANIFEST, stack)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,9 @@ PLACEHOLDERS = {"MOTET_NAME", "MOTET_ENCODER_PORT_50051_TCP_ADDR", "MOTET_DECODE
         ("MOTET_THREAD", "MOTET_THREADS"),
         ("motet_devise", "MOTET_DEVICE"),
         ("MOTET_LLM_KV_TOKENS", "MOTET_KV_TOKENS"),
+        ("MOTET_DECODER__image", "MOTET_DECODERS"),
+        # Only mappings have nested variables. Without an error, this one would have no effect.
+        ("MOTET_THREADS__LLM", "MOTET_THREADS"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest_name(name: str, nearest: str) -> None:
@@ -70,6 +74,30 @@ def test_every_command_refuses_an_unknown_name_in_one_line(command: list[str], m
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     assert "the nearest name is MOTET_MAX_DURATION" in line
+
+
+@pytest.mark.parametrize("kind", ["encoder", "llm", "decoder", "orchestrator"])
+def test_a_service_refuses_an_unknown_name_before_it_listens(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CLEAN, "MOTET_GRACE_PERIOD", "9")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        # The address would be refused first by a service that listens.
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        result = motet("serve", kind, "--toy", "--listen", address, "--metrics", address)
+
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "there is no setting MOTET_GRACE_PERIOD: the nearest name is MOTET_GRACE;" in result.stderr
+
+
+def test_every_service_accepts_the_variables_of_all_kinds_because_they_share_an_environment() -> None:
+    check_environment(dict.fromkeys(known_names(), "1"))
+
+
+def test_a_misspelt_option_is_refused_with_the_nearest_option() -> None:
+    result = motet("serve", "encoder", "--toy", "--listne", "127.0.0.1:0")
+
+    assert result.returncode == 2
+    assert "No such option: --listne" in result.stderr
+    assert "--listen" in result.stderr
 
 
 def test_all_names_in_the_code_and_the_documents_are_known() -> None:
