@@ -127,7 +127,10 @@ def test_a_process_verifies_only_the_folders_that_it_uses(folder: Path) -> None:
         ({"description": {"x" * 5000: 1}}, "description"),
         ({"encoder": {"kind": "clip", "path": "encoder", "modalities": ["sight"]}}, "encoder.kind: Input should be"),
         ({"encoder": ENCODER | {"preprocessing": {"channels": "all"}}}, "encoder.preprocessing.channels: Input should"),
-        ({"encoder": ENCODER | {"preprocessing": {"colours": 3}}}, "encoder.preprocessing.colours: there is no such key; the nearest is "),
+        (
+            {"encoder": ENCODER | {"preprocessing": {"colours": 3}}},
+            "encoder.preprocessing.colours: there is no such key",
+        ),
         ({"signals": {"sight": {"token": "[IMG{i}]", "run": 0, "decoder": "painter"}}}, "signals.sight.run"),
         ({"signals": {"sight": {"token": "[IMG{i}]", "run": 4, "decoder": "ghost"}}}, "names the decoder 'ghost'"),
     ],

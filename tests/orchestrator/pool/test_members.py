@@ -75,6 +75,9 @@ async def test_an_idle_replica_that_leaves_is_closed_and_its_metrics_end():
         await harness.start()
         labels = {"pool": "a", "replica": "0"}
         assert REGISTRY.get_sample_value("motet_pool_ejections_total", labels) == 1
+        await asyncio.sleep(2)
+        # A success ends the ejection.
+        await asyncio.gather(harness.start(), harness.start())
         assert outstanding_of(0) == 0
         await harness.set_members(1)
         await settle()
