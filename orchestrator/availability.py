@@ -12,7 +12,7 @@ from motet.core.workers import Workers, is_available
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """Whether requests can be served now, for each output modality of a model with `TEXT`, and each input modality."""
+    """The modalities of a model, `TEXT` included, and for each one whether requests with it can be served now."""
 
     outputs: Mapping[str, bool]
     inputs: Mapping[str, bool]

@@ -37,7 +37,7 @@ MARGIN = 0.01
 
 
 class ReplicaState(StrEnum):
-    """Why a replica gets calls or not."""
+    """The reason for which a replica gets calls or none."""
 
     READY = "ready"
     STALLED = "stalled"
