@@ -1,4 +1,4 @@
-"""Write the pages that follow from other files: settings, the gRPC API, metrics, and the list of decisions.
+"""Write the files that follow from others: settings, the gRPC API, metrics, decisions, and the chart's reference.
 
 python docs/generate.py            write the pages
 python docs/generate.py --check    fail if a committed page differs
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from chart_reference import chart_files
 from google.protobuf import descriptor_pb2 as pb
 from prometheus_client import Counter, Gauge, Histogram
 from pydantic_core import PydanticUndefined
@@ -49,6 +50,7 @@ def pages() -> dict[str, str]:
         "reference/grpc.md": _grpc(),
         "reference/metrics.md": _metrics(),
         "adr/README.md": _decisions(),
+        **dict(chart_files(SERVICES)),
     }
 
 

@@ -1,0 +1,103 @@
+{{/*
+The components as JSON: {"workers": [...], "orchestrator": {...}}. A component has its name, kind, modality, values with
+the defaults merged, whether it has a GPU, and the seconds of its end: preStop, drain and grace.
+
+The orchestrator's seconds are at least the workers', because a generation needs the workers until its end.
+*/}}
+{{- define "motet.components" -}}
+{{- $root := . -}}
+{{- $workers := list -}}
+{{- $own := .Values.orchestrator.lifecycle -}}
+{{- $preStop := int $own.preStopSeconds -}}
+{{- $drain := int $own.drainSeconds -}}
+{{- $grace := 0 -}}
+{{- range $name, $entry := .Values.workers -}}
+  {{- $values := mergeOverwrite (deepCopy $root.Values.defaults) (deepCopy $entry) -}}
+  {{- $end := $values.lifecycle -}}
+  {{- $sum := add $end.preStopSeconds $end.drainSeconds $end.marginSeconds | int -}}
+  {{- $worker := dict "name" $name "kind" $entry.kind "modality" ($entry.modality | default "") "values" $values
+        "hasGpu" (or (gt (int $values.gpu.count) 0) $values.gpu.dra.enabled)
+        "preStop" (int $end.preStopSeconds) "drain" (int $end.drainSeconds) "grace" $sum -}}
+  {{- $workers = append $workers $worker -}}
+  {{- $preStop = max $preStop (int $end.preStopSeconds) | int -}}
+  {{- $drain = max $drain (int $end.drainSeconds) | int -}}
+  {{- $grace = max $grace $sum | int -}}
+{{- end -}}
+{{- $grace = max $grace (add $preStop $drain $own.marginSeconds) | int -}}
+{{- $orchestrator := dict "name" "orchestrator" "kind" "orchestrator" "modality" "" "values" .Values.orchestrator
+      "hasGpu" false "preStop" $preStop "drain" $drain "grace" $grace -}}
+{{- dict "workers" $workers "orchestrator" $orchestrator "all" (append $workers $orchestrator) | toJson -}}
+{{- end -}}
+
+{{/* The addresses of the workers of a kind and modality, as a JSON list. Each address of a DNS name is a replica. Takes root, workers, kind and modality. */}}
+{{- define "motet.addresses" -}}
+{{- $addresses := list -}}
+{{- range .workers -}}
+  {{- if and (eq .kind $.kind) (eq .modality $.modality) -}}
+    {{- $addresses = append $addresses (printf "dns:///%s:50050" (include "motet.host" (dict "root" $.root "name" .name))) -}}
+  {{- end -}}
+{{- end -}}
+{{- toJson $addresses -}}
+{{- end -}}
+
+{{/* The name of the secret with a component's certificate. Takes root and component. */}}
+{{- define "motet.tlsSecret" -}}
+{{- if eq .root.Values.tls.source "certManager" -}}
+{{ include "motet.name" .root }}-{{ .component.name }}-tls
+{{- else -}}
+{{ .component.values.tlsSecret }}
+{{- end -}}
+{{- end -}}
+
+{{/* The settings of a component as a JSON object of environment variables. Takes root, components and component. */}}
+{{- define "motet.environment" -}}
+{{- $values := .root.Values -}}
+{{- $is := eq .component.kind "orchestrator" -}}
+{{- $env := dict -}}
+{{- range $name, $value := .component.values.settings -}}
+  {{- $_ := set $env (printf "MOTET_%s" (upper $name)) (kindIs "string" $value | ternary $value (toJson $value)) -}}
+{{- end -}}
+{{- $_ := set $env "MOTET_LISTEN" "0.0.0.0:50050" -}}
+{{- $_ := set $env "MOTET_METRICS" "0.0.0.0:9464" -}}
+{{- $_ := set $env "MOTET_GRACE" (toString .component.drain) -}}
+{{- $_ := set $env "MOTET_BUNDLE" (include "motet.bundle" .root) -}}
+{{- /* Kubelets have no certificate, so the metrics with their /health cannot require one. NetworkPolicies protect them. */}}
+{{- $_ := set $env "MOTET_ALLOW_INSECURE" "true" -}}
+{{- if ne $values.tls.source "none" -}}
+  {{- $_ := set $env "MOTET_TLS_CERT" "/etc/motet/tls/tls.crt" -}}
+  {{- $_ := set $env "MOTET_TLS_KEY" "/etc/motet/tls/tls.key" -}}
+  {{- $_ := set $env "MOTET_METRICS_TLS" "server" -}}
+  {{- if or (not $is) $values.orchestrator.access.clientCertificates -}}
+    {{- $_ := set $env "MOTET_TLS_CLIENT_CA" "/etc/motet/tls/ca.crt" -}}
+  {{- end -}}
+{{- end -}}
+{{- if .component.modality -}}{{- $_ := set $env "MOTET_MODALITY" .component.modality -}}{{- end -}}
+{{- if not $is -}}
+  {{- if not (hasKey $env "MOTET_DEVICE") -}}
+    {{- $_ := set $env "MOTET_DEVICE" (.component.hasGpu | ternary "cuda" "cpu") -}}
+  {{- end -}}
+{{- else -}}
+  {{- $find := dict "root" .root "workers" .components.workers -}}
+  {{- $_ := set $env "MOTET_ENCODER" (include "motet.addresses" (merge (dict "kind" "encoder" "modality" "") $find)) -}}
+  {{- $_ := set $env "MOTET_LANGUAGE_MODEL" (include "motet.addresses" (merge (dict "kind" "llm" "modality" "") $find)) -}}
+  {{- $decoders := dict -}}
+  {{- range .components.workers -}}
+    {{- if .modality -}}
+      {{- $_ := set $decoders .modality (include "motet.addresses" (merge (dict "kind" "decoder" "modality" .modality) $find) | fromJsonArray) -}}
+    {{- end -}}
+  {{- end -}}
+  {{- $_ := set $env "MOTET_DECODERS" (toJson $decoders) -}}
+  {{- if ne $values.tls.source "none" -}}{{- $_ := set $env "MOTET_TLS_CA" "/etc/motet/tls/ca.crt" -}}{{- end -}}
+  {{- if include "motet.keysSecret" .root -}}
+    {{- $_ := set $env "MOTET_KEYS" (printf "/etc/motet/keys/%s" $values.orchestrator.access.keys.key) -}}
+  {{- end -}}
+  {{- if $values.quotas -}}{{- $_ := set $env "MOTET_QUOTAS" "/etc/motet/quotas/quotas.yaml" -}}{{- end -}}
+{{- end -}}
+{{- toJson $env -}}
+{{- end -}}
+
+{{/* The name of the secret with the API keys, or "". */}}
+{{- define "motet.keysSecret" -}}
+{{- $keys := .Values.orchestrator.access.keys -}}
+{{- if $keys.existingSecret -}}{{ $keys.existingSecret }}{{- else if $keys.records -}}{{ include "motet.name" . }}-orchestrator-keys{{- end -}}
+{{- end -}}

@@ -1,0 +1,190 @@
+{{/*
+A probe of a name of the health service. Kubelets send gRPC probes without TLS, so with TLS a probe asks the metrics, which
+require no certificate. Takes root, service and path.
+*/}}
+{{- define "motet.probe" -}}
+{{- if eq .root.Values.tls.source "none" -}}
+grpc:
+  port: 50050
+  service: {{ .service | quote }}
+{{- else -}}
+httpGet:
+  path: {{ .path }}
+  port: metrics
+  scheme: HTTPS
+{{- end -}}
+{{- end -}}
+
+{{/*
+The startup probe waits for the weights, for at most startupSeconds. The readiness probe asks for the health of the whole
+process. The liveness probe does not: a restart would load the weights again, and cures no missing worker.
+*/}}
+{{- define "motet.probes" -}}
+{{- $loaded := eq .component.kind "orchestrator" | ternary "motet.v1.ModelService" "" -}}
+startupProbe:
+  {{- include "motet.probe" (dict "root" .root "service" $loaded "path" (eq $loaded "" | ternary "/health" "/metrics")) | nindent 2 }}
+  periodSeconds: 5
+  timeoutSeconds: 3
+  failureThreshold: {{ divf .component.values.startupSeconds 5 | ceil | int }}
+readinessProbe:
+  {{- include "motet.probe" (dict "root" .root "service" "" "path" "/health") | nindent 2 }}
+  periodSeconds: 5
+  timeoutSeconds: 3
+  failureThreshold: 2
+livenessProbe:
+  {{- include "motet.probe" (dict "root" .root "service" $loaded "path" "/metrics") | nindent 2 }}
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 6
+{{- end -}}
+
+{{/* The requests and limits of a container, with the GPU. */}}
+{{- define "motet.resources" -}}
+{{- $resources := deepCopy .component.values.resources -}}
+{{- if .component.hasGpu -}}
+  {{- $gpu := .component.values.gpu -}}
+  {{- if $gpu.dra.enabled -}}
+    {{- $_ := set $resources "claims" (list (dict "name" "gpu")) -}}
+  {{- else -}}
+    {{- $name := $gpu.resource -}}
+    {{- if $gpu.migProfile -}}{{- $name = printf "nvidia.com/mig-%s" $gpu.migProfile -}}{{- end -}}
+    {{- $_ := set $resources "limits" (merge (dict $name 1) ($resources.limits | default dict)) -}}
+  {{- end -}}
+{{- end -}}
+{{- toYaml $resources -}}
+{{- end -}}
+
+{{/* The fields that every pod of the chart has. Takes root, values and serviceAccount. */}}
+{{- define "motet.podSecurity" -}}
+serviceAccountName: {{ .serviceAccount }}
+automountServiceAccountToken: false
+# Otherwise the kubelet adds a variable MOTET_... for each service of the namespace.
+enableServiceLinks: false
+{{- with .root.Values.images.pullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  {{- toYaml .values.podSecurityContext | nindent 2 }}
+{{- end -}}
+
+{{/* The specification of a component's pod. Takes root, components and component. */}}
+{{- define "motet.pod" -}}
+{{- $root := .root -}}
+{{- $component := .component -}}
+{{- $values := .component.values -}}
+{{- $tls := ne $root.Values.tls.source "none" -}}
+{{- $is := eq $component.kind "orchestrator" -}}
+{{- $keys := and $is (include "motet.keysSecret" $root) -}}
+{{- $weights := ne $root.Values.weights.source "installed" -}}
+{{- include "motet.podSecurity" (dict "root" $root "values" $values "serviceAccount" (printf "%s-%s" (include "motet.name" $root) $component.name)) }}
+terminationGracePeriodSeconds: {{ $component.grace }}
+{{- range $field := list "nodeSelector" "tolerations" "affinity" "priorityClassName" "runtimeClassName" }}
+{{- with get $values $field }}
+{{ $field }}:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- with $values.topologySpreadConstraints }}
+topologySpreadConstraints:
+  {{- range . }}
+  {{- $selector := dict "labelSelector" (dict "matchLabels" (include "motet.selectorLabels" (dict "root" $root "name" $component.name) | fromYaml)) }}
+  - {{- toYaml (merge (deepCopy .) $selector) | nindent 4 }}
+  {{- end }}
+{{- end }}
+{{- if and $component.hasGpu $values.gpu.dra.enabled }}
+resourceClaims:
+  - name: gpu
+    {{- if $values.gpu.dra.claimName }}
+    resourceClaimName: {{ $values.gpu.dra.claimName }}
+    {{- else }}
+    resourceClaimTemplateName: {{ include "motet.name" $root }}-{{ $component.name }}-gpu
+    {{- end }}
+{{- end }}
+{{- if eq $root.Values.weights.source "hydrated" }}
+initContainers:
+  - name: wait-for-weights
+    image: {{ include "motet.image" (dict "root" $root "image" $values.image) }}
+    imagePullPolicy: {{ $root.Values.images.pullPolicy }}
+    command: [python, -c, {{ include "motet.waitScript" $root | quote }}]
+    args: [{{ include "motet.weightsMark" $root | quote }}]
+    securityContext:
+      {{- toYaml $values.securityContext | nindent 6 }}
+    resources:
+      requests: {cpu: 10m, memory: 32Mi}
+      limits: {memory: 128Mi}
+    volumeMounts:
+      - {name: weights, mountPath: /weights, readOnly: true}
+{{- end }}
+containers:
+  - name: {{ $component.kind }}
+    image: {{ include "motet.image" (dict "root" $root "image" $values.image) }}
+    imagePullPolicy: {{ $root.Values.images.pullPolicy }}
+    command: [motet, serve, {{ $component.kind }}]
+    env:
+      # Caches of libraries need a folder that the process may write to.
+      - {name: HOME, value: /tmp}
+      {{- range $name, $value := include "motet.environment" . | fromJson }}
+      - {name: {{ $name }}, value: {{ $value | quote }}}
+      {{- end }}
+      {{- with $values.extraEnv }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
+    ports:
+      - {name: grpc, containerPort: 50050}
+      - {name: metrics, containerPort: 9464}
+    {{- include "motet.probes" . | nindent 4 }}
+    {{- if $component.preStop }}
+    lifecycle:
+      preStop:
+        sleep: {seconds: {{ $component.preStop }}}
+    {{- end }}
+    resources:
+      {{- include "motet.resources" . | nindent 6 }}
+    securityContext:
+      {{- toYaml $values.securityContext | nindent 6 }}
+    terminationMessagePolicy: FallbackToLogsOnError
+    volumeMounts:
+      - {name: tmp, mountPath: /tmp}
+      {{- if $values.sharedMemory }}
+      - {name: shared-memory, mountPath: /dev/shm}
+      {{- end }}
+      {{- if $tls }}
+      - {name: tls, mountPath: /etc/motet/tls, readOnly: true}
+      {{- end }}
+      {{- if $keys }}
+      - {name: keys, mountPath: /etc/motet/keys, readOnly: true}
+      {{- end }}
+      {{- if and $is $root.Values.quotas }}
+      - {name: quotas, mountPath: /etc/motet/quotas, readOnly: true}
+      {{- end }}
+      {{- if $weights }}
+      - {name: weights, mountPath: /weights, readOnly: true}
+      {{- end }}
+      {{- with $values.extraVolumeMounts }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
+volumes:
+  - name: tmp
+    emptyDir: {sizeLimit: 4Gi}
+  {{- with $values.sharedMemory }}
+  - name: shared-memory
+    emptyDir: {medium: Memory, sizeLimit: {{ . }}}
+  {{- end }}
+  {{- if $tls }}
+  - name: tls
+    secret: {secretName: {{ include "motet.tlsSecret" . }}, defaultMode: 0440}
+  {{- end }}
+  {{- if $keys }}
+  - name: keys
+    secret: {secretName: {{ $keys }}, defaultMode: 0440}
+  {{- end }}
+  {{- if and $is $root.Values.quotas }}
+  - name: quotas
+    configMap: {name: {{ include "motet.name" $root }}-orchestrator-quotas}
+  {{- end }}
+  {{- include "motet.weightsVolume" $root | nindent 2 }}
+  {{- with $values.extraVolumes }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end -}}

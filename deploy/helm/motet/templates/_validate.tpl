@@ -1,0 +1,96 @@
+{{/* Refusals of values that fit the schema and cannot work. Each message names the value and its remedy. */}}
+{{- define "motet.validate" -}}
+{{- $values := .Values -}}
+{{- $components := include "motet.components" . | fromJson -}}
+{{- $kinds := dict -}}
+{{- $version := .Capabilities.KubeVersion.Version -}}
+
+{{- range $components.workers -}}
+  {{- $at := printf "workers.%s" .name -}}
+  {{- $gpu := .values.gpu -}}
+  {{- $_ := set $kinds .kind true -}}
+  {{- if has .name (list "orchestrator" "test" "weights" "authority" "self-signed" "default-deny") -}}
+    {{- fail (printf "%s: the chart uses this name itself; choose another name" $at) -}}
+  {{- end -}}
+  {{- if and (eq .kind "decoder") (not .modality) -}}
+    {{- fail (printf "%s is a decoder without a modality: set %s.modality to one that the bundle makes, such as image" $at $at) -}}
+  {{- end -}}
+  {{- if and (ne .kind "decoder") .modality -}}
+    {{- fail (printf "%s.modality has no effect for the kind %s: remove it, or set %s.kind to decoder" $at .kind $at) -}}
+  {{- end -}}
+  {{- if gt (int $gpu.count) 1 -}}
+    {{- fail (printf "%s.gpu.count is %d, but a worker uses one device: set it to 1, and raise %s.replicas" $at (int $gpu.count) $at) -}}
+  {{- end -}}
+  {{- if $gpu.dra.enabled -}}
+    {{- if semverCompare "<1.34.0-0" $version -}}
+      {{- fail (printf "%s.gpu.dra needs Kubernetes 1.34 or newer (resource.k8s.io/v1), and this is %s: set %s.gpu.dra.enabled to false and %s.gpu.count to 1, or upgrade" $at $version $at $at) -}}
+    {{- end -}}
+    {{- if or (gt (int $gpu.count) 0) $gpu.migProfile -}}
+      {{- fail (printf "%s.gpu requests a device twice: with dra, set count to 0 and migProfile to \"\", and choose a MIG profile by dra.selectors" $at) -}}
+    {{- end -}}
+    {{- if and $gpu.dra.claimName $gpu.dra.selectors -}}
+      {{- fail (printf "%s.gpu.dra.selectors have no effect with dra.claimName: set them in that claim" $at) -}}
+    {{- end -}}
+  {{- else if and $gpu.migProfile (eq (int $gpu.count) 0) -}}
+    {{- fail (printf "%s.gpu.migProfile has no effect without a GPU: set %s.gpu.count to 1" $at $at) -}}
+  {{- end -}}
+{{- end -}}
+{{- range $kind := list "encoder" "llm" -}}
+  {{- if not (hasKey $kinds $kind) -}}
+    {{- fail (printf "no worker has the kind %s, and every request needs one: add an entry to workers with kind: %s" $kind $kind) -}}
+  {{- end -}}
+{{- end -}}
+
+{{- range $components.all -}}
+  {{- $at := eq .kind "orchestrator" | ternary "orchestrator" (printf "workers.%s" .name) -}}
+  {{- if and (eq $values.tls.source "existingSecret") (not .values.tlsSecret) -}}
+    {{- fail (printf "%s has no certificate: set %s.tlsSecret to a secret with tls.crt, tls.key and ca.crt, whose certificate has the URI spiffe://%s/motet/%s" $at $at $values.tls.trustDomain .kind) -}}
+  {{- end -}}
+{{- end -}}
+
+{{- $access := $values.orchestrator.access -}}
+{{- $settings := $values.orchestrator.settings -}}
+{{- $keys := include "motet.keysSecret" . -}}
+{{- if and $access.keys.existingSecret $access.keys.records -}}
+  {{- fail "orchestrator.access.keys has both existingSecret and records: remove one of them" -}}
+{{- end -}}
+{{- if not $values.allowInsecure -}}
+  {{- if eq $values.tls.source "none" -}}
+    {{- fail "tls.source none sends prompts and media without encryption: set tls.source to certManager or existingSecret, or set allowInsecure to true" -}}
+  {{- end -}}
+  {{- if not (or $access.clientCertificates $keys $settings.jwt_issuer) -}}
+    {{- fail "the orchestrator would serve anyone: set orchestrator.access.clientCertificates, orchestrator.access.keys or orchestrator.settings.jwt_issuer, or set allowInsecure to true" -}}
+  {{- end -}}
+{{- end -}}
+{{- if and $values.networkPolicy.enabled (hasPrefix "https:" ($settings.jwt_keys | default "")) (not $values.networkPolicy.orchestratorEgress) -}}
+  {{- fail "the NetworkPolicy keeps the orchestrator from orchestrator.settings.jwt_keys: add the identity provider to networkPolicy.orchestratorEgress" -}}
+{{- end -}}
+
+{{- $weights := $values.weights -}}
+{{- if and (eq $weights.source "persistentVolumeClaim") (not $weights.persistentVolumeClaim.claimName) -}}
+  {{- fail "weights.source is persistentVolumeClaim: set weights.persistentVolumeClaim.claimName to an existing claim" -}}
+{{- end -}}
+{{- if eq $weights.source "hydrated" -}}
+  {{- if not $weights.hydrated.digest -}}
+    {{- fail "weights.source is hydrated: set weights.hydrated.digest to the sha256 of the bundle's bundle.yaml" -}}
+  {{- end -}}
+  {{- if not $weights.hydrated.fetch.image -}}
+    {{- fail "weights.source is hydrated: set weights.hydrated.fetch.image to an image that downloads the bundle into /weights" -}}
+  {{- end -}}
+{{- end -}}
+{{- if eq $weights.source "imageVolume" -}}
+  {{- if not (regexMatch "@sha256:[0-9a-f]{64}$" $weights.imageVolume.reference) -}}
+    {{- fail "weights.source is imageVolume: set weights.imageVolume.reference to an image with its digest, NAME@sha256:..., so that all pods have the same weights" -}}
+  {{- end -}}
+  {{- if semverCompare "<1.33.0-0" $version -}}
+    {{- fail (printf "weights.source imageVolume needs Kubernetes 1.33 or newer, and this is %s: choose persistentVolumeClaim or hydrated, or upgrade" $version) -}}
+  {{- end -}}
+{{- end -}}
+
+{{- if and $values.grpcRoute.enabled (not $values.grpcRoute.parentRefs) -}}
+  {{- fail "grpcRoute has no gateway: set grpcRoute.parentRefs, such as [{name: public}]" -}}
+{{- end -}}
+{{- if and $values.tests.enabled (eq $values.tls.source "existingSecret") (not $values.tests.tlsSecret) -}}
+  {{- fail "the pods of helm test have no certificate: set tests.tlsSecret to a secret with tls.crt, tls.key and ca.crt, or set tests.enabled to false" -}}
+{{- end -}}
+{{- end -}}
