@@ -11,6 +11,7 @@ import yaml
 
 from motet.transport.peer import _ROLE
 from orchestrator.quota.limits import QuotaLimits
+from services.orchestrator.settings import OrchestratorServiceSettings
 from tests.deploy.chart import CHART, CI_VALUES, ci_values, environment, files, objects, of_kind, pod_spec
 
 INSECURE = ci_values("cpu-nano")
@@ -31,22 +32,31 @@ def test_every_template_is_rendered_by_a_file_of_values() -> None:
 # Deployments
 
 
-@pytest.mark.parametrize(("name", "loaded"), [("image", ""), ("orchestrator", "motet.v1.ModelService")])
+@pytest.mark.parametrize(("name", "loaded"), [("image", ""), ("orchestrator", "liveness")])
 def test_without_tls_the_kubelet_asks_the_health_service(name: str, loaded: str) -> None:
     found = container(name, INSECURE)
 
     assert found["startupProbe"]["grpc"] == {"port": 50050, "service": loaded}
     assert found["readinessProbe"]["grpc"] == {"port": 50050, "service": ""}
-    assert found["livenessProbe"]["grpc"] == {"port": 50050, "service": loaded}
+    assert found["livenessProbe"]["grpc"] == {"port": 50050, "service": "liveness"}
 
 
 def test_with_tls_the_kubelet_asks_the_health_of_the_metrics_because_it_has_no_certificate() -> None:
     found = container("orchestrator")
 
-    for probe, path in (("startup", "/metrics"), ("readiness", "/health"), ("liveness", "/metrics")):
+    for probe, name in (("startup", "liveness"), ("readiness", ""), ("liveness", "liveness")):
         get = found[f"{probe}Probe"]["httpGet"]
-        assert get == {"path": path, "port": "metrics", "scheme": "HTTPS"}
+        assert get == {"path": f"/health?service={name}", "port": "metrics", "scheme": "HTTPS"}
     assert environment("orchestrator")["MOTET_METRICS_TLS"] == "server"
+
+
+@pytest.mark.parametrize("timeout", [None, 1.5, 60])
+def test_an_orchestrator_stays_ready_while_requests_wait_for_a_worker(timeout: float | None) -> None:
+    settings = {} if timeout is None else {"return_timeout": timeout}
+    probe = container("orchestrator", {"orchestrator": {"settings": settings}})["readinessProbe"]
+
+    default = OrchestratorServiceSettings.model_fields["return_timeout"].default
+    assert probe["periodSeconds"] * probe["failureThreshold"] > (timeout or default)
 
 
 @pytest.mark.parametrize(("seconds", "failures"), [(5, 1), (601, 121), (1800, 360)])

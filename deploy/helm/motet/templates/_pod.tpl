@@ -1,6 +1,6 @@
 {{/*
-A probe of a name of the health service. Kubelets send gRPC probes without TLS, so with TLS a probe asks the metrics, which
-require no certificate. Takes root, service and path.
+A probe of a name of the health service. Kubelets send gRPC probes without TLS, so with TLS a probe asks /health of the
+metrics, which require no certificate. Takes root and service.
 */}}
 {{- define "motet.probe" -}}
 {{- if eq .root.Values.tls.source "none" -}}
@@ -9,7 +9,7 @@ grpc:
   service: {{ .service | quote }}
 {{- else -}}
 httpGet:
-  path: {{ .path }}
+  path: /health?service={{ .service }}
   port: metrics
   scheme: HTTPS
 {{- end -}}
@@ -17,22 +17,28 @@ httpGet:
 
 {{/*
 The startup probe waits for the weights, for at most startupSeconds. The readiness probe asks for the health of the whole
-process. The liveness probe does not: a restart would load the weights again, and cures no missing worker.
+process. An orchestrator stays ready while its requests wait for a language model that restarts (MOTET_RETURN_TIMEOUT,
+by default 15 s). The liveness probe does not ask for workers: a restart cures no missing worker.
 */}}
 {{- define "motet.probes" -}}
-{{- $loaded := eq .component.kind "orchestrator" | ternary "motet.v1.ModelService" "" -}}
+{{- $is := eq .component.kind "orchestrator" -}}
+{{- $loaded := $is | ternary "liveness" "" -}}
+{{- $failures := 2 -}}
+{{- if $is -}}
+  {{- $failures = add 1 (divf (get .component.values.settings "return_timeout" | default 15) 5 | ceil) | int -}}
+{{- end -}}
 startupProbe:
-  {{- include "motet.probe" (dict "root" .root "service" $loaded "path" (eq $loaded "" | ternary "/health" "/metrics")) | nindent 2 }}
+  {{- include "motet.probe" (dict "root" .root "service" $loaded) | nindent 2 }}
   periodSeconds: 5
   timeoutSeconds: 3
   failureThreshold: {{ divf .component.values.startupSeconds 5 | ceil | int }}
 readinessProbe:
-  {{- include "motet.probe" (dict "root" .root "service" "" "path" "/health") | nindent 2 }}
+  {{- include "motet.probe" (dict "root" .root "service" "") | nindent 2 }}
   periodSeconds: 5
   timeoutSeconds: 3
-  failureThreshold: 2
+  failureThreshold: {{ $failures }}
 livenessProbe:
-  {{- include "motet.probe" (dict "root" .root "service" $loaded "path" "/metrics") | nindent 2 }}
+  {{- include "motet.probe" (dict "root" .root "service" "liveness") | nindent 2 }}
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 6
