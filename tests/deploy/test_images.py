@@ -1,0 +1,148 @@
+"""The Dockerfile of the images, and the packages of the orchestrator's image. No image is built here."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from tests.deploy.chart import CHART, ROOT, of_kind
+from tests.services.command import CLEAN, TIMEOUT
+
+IMAGES = ROOT / "deploy" / "images"
+NANO = ROOT / "bundles" / "nano" / "bundle.yaml"
+
+# Refuses the import of the modules in a list, as if they were not installed.
+BLOCKER = """
+import json, sys
+class Absent:
+    names = set(json.loads(sys.argv.pop(1)))
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in self.names:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+"""
+
+
+def stages() -> Mapping[str, str]:
+    """Return the instructions of each stage of the Dockerfile by its name."""
+    text = (IMAGES / "Dockerfile").read_text()
+    found = re.split(r"^FROM (\S+) AS (\S+)$", text, flags=re.MULTILINE)
+    return {
+        name: f"FROM {base}\n{body}" for base, name, body in zip(found[1::3], found[2::3], found[3::3], strict=True)
+    }
+
+
+def distributions(extra: str) -> set[str]:
+    """Return the names of the distributions that Motet needs with an extra, with their own requirements."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    first = map(Requirement, project["dependencies"] + project["optional-dependencies"][extra])
+    done: set[tuple[str, frozenset[str]]] = set()
+    waiting = [(normal(each.name), frozenset(each.extras)) for each in first]
+    while waiting:
+        current = waiting.pop()
+        if current in done:
+            continue
+        done.add(current)
+        try:
+            lines = requires(current[0]) or []
+        except PackageNotFoundError:
+            continue
+        for requirement in map(Requirement, lines):
+            marker = requirement.marker
+            if marker is None or any(marker.evaluate({"extra": extra}) for extra in (*current[1], "")):
+                waiting.append((normal(requirement.name), frozenset(requirement.extras)))
+    return {each for each, _ in done}
+
+
+def normal(name: str) -> str:
+    """Return the normal form of a distribution's name."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def absent_modules() -> list[str]:
+    """Return the top-level modules of the installed distributions that are not in the orchestrator's image."""
+    present = distributions("serve")
+    modules = packages_distributions()
+    return [module for module, owners in modules.items() if not {normal(owner) for owner in owners} & present]
+
+
+def serve(kind: str, bundle: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Start a service with the packages of the orchestrator's image, and stop it when it is ready."""
+    program = f"{BLOCKER}\nfrom services.cli.app import app\napp()"
+    command = [sys.executable, "-c", program, json.dumps(absent_modules()), "serve", kind]
+    command += ["--listen", "127.0.0.1:0", "--bundle", str(bundle), *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=CLEAN) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        process.terminate()
+        output, errors = process.communicate(timeout=TIMEOUT)
+        return subprocess.CompletedProcess(command, process.returncode, line + output, errors)
+
+
+def test_hadolint_has_no_complaint() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run([hadolint, IMAGES / "Dockerfile"], capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_there_is_a_target_for_each_kind_of_service() -> None:
+    for deployment in of_kind("Deployment").values():
+        command = deployment["spec"]["template"]["spec"]["containers"][0]["command"]
+        assert f"CMD {json.dumps(command)}" in stages()[command[-1]]
+
+
+def test_images_run_as_the_user_of_the_chart_and_end_with_a_user() -> None:
+    user = of_kind("Deployment")["image"]["spec"]["template"]["spec"]["securityContext"]["runAsUser"]
+
+    assert f"USER {user}:{user}" in stages()["runtime"]
+    for name in ("orchestrator", "worker"):
+        assert stages()[name].startswith("FROM runtime\n")
+        assert "USER" not in stages()[name]
+
+
+def test_the_version_of_the_images_is_that_of_the_chart() -> None:
+    version = re.search(r"^appVersion: (\S+)$", (CHART / "Chart.yaml").read_text(), re.MULTILINE)
+
+    assert version is not None
+    assert f"ARG VERSION={version[1]}\n" in stages()["runtime"]
+    assert f'version = "{version[1]}"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_every_copied_path_is_in_the_context_of_the_build() -> None:
+    ignored = (IMAGES / "Dockerfile.dockerignore").read_text().splitlines()
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (IMAGES / "Dockerfile").read_text(), re.MULTILINE)
+
+    for path in {path for paths in copied for path in paths.split()}:
+        assert (ROOT / path).exists(), path
+        assert f"!{path.split('/')[0]}" in ignored, path
+
+
+def test_the_orchestrators_image_has_no_torch() -> None:
+    assert "[serve]" in stages()["build-orchestrator"]
+    assert not distributions("serve") & {"torch", "transformers", "diffusers", "safetensors"}
+    assert "torch" in distributions("models")
+
+
+def test_an_orchestrator_serves_with_the_packages_and_the_manifest_of_its_image(tmp_path: Path) -> None:
+    (tmp_path / "bundle.yaml").write_bytes(NANO.read_bytes())
+
+    done = serve("orchestrator", tmp_path, "--decoder", "image=127.0.0.1:1")
+
+    assert "motet: orchestrator is serving on 127.0.0.1:" in done.stdout, done.stderr
+    assert done.returncode == 0
+
+
+def test_a_worker_does_not_serve_with_the_packages_of_the_orchestrators_image() -> None:
+    done = serve("encoder", NANO.parent, "--device", "cpu")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "pip install 'motet[models]'" in done.stderr
