@@ -163,7 +163,7 @@ MODELS: list[type[BaseModel]] = [
     UpOptions,
     *(kind for name, kind in vars(benchmarks).items() if name.endswith("BenchSettings")),
 ]
-SIGNED = {"seed", "priority", "max_priority"}
+SIGNED = {"seed", "priority", "max_priority", "jwt_default_max_priority"}
 """Options that may be negative."""
 PAIRS = {"steps", "guidance", "min_steps", "replicas"}
 """Options whose numbers the request or the deployment checks, too: those refuse negative and huge numbers."""

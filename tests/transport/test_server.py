@@ -11,6 +11,7 @@ import grpc.aio
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import REGISTRY
 
 from motet.core.errors import MotetError, OverloadedError, Reason, SettingsError
 from motet.core.workers import Load
@@ -200,6 +201,7 @@ async def test_metrics_count_calls_by_method_and_status_code() -> None:
     async with served(ToyDecoder("smell")) as (_, channel), MetricsServer("127.0.0.1:0") as metrics:
         with pytest.raises(MotetError):
             await decoded(RemoteDecoder(channel))
+        await until(lambda: REGISTRY.get_sample_value("motet_calls_running") == 0)
         url = f"http://{metrics.address}/metrics"
         text = await asyncio.to_thread(lambda: urllib.request.urlopen(url).read().decode())
 
