@@ -14,6 +14,12 @@ gRPC hands over calls one after the other, first come, first served, in less tim
 where tenants take turns, and not there. Handling a call takes about as long as this interval.
 """
 
+_ITERATIONS = 4
+"""Minimum number of iterations of the event loop from the start of a call to that of the next one.
+
+gRPC hands over one call in about two iterations. An iteration takes long on a busy server, longer than `_INTERVAL`.
+"""
+
 MAX_WAITING = 1024
 """Maximum number of a tenant's calls that wait."""
 
@@ -43,4 +49,11 @@ class CallTurns:
                 retry_after=retry_delay(1.0),
             )
         await self._turn.acquire(tenant, cost=cost)
-        asyncio.get_running_loop().call_later(_INTERVAL, self._turn.release)
+        asyncio.get_running_loop().call_later(_INTERVAL, self._release_after, _ITERATIONS)
+
+    def _release_after(self, iterations: int) -> None:
+        """End a turn after further iterations of the event loop."""
+        if iterations:
+            asyncio.get_running_loop().call_soon(self._release_after, iterations - 1)
+        else:
+            self._turn.release()

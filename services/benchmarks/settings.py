@@ -178,8 +178,8 @@ class TenantsBenchSettings(_Settings):
     """Settings of `motet bench tenants`."""
 
     requests: int = Field(10_000, ge=1, description="Number of requests of the greedy tenant in a round.")
-    rounds: int = Field(2, ge=1, description="Number of rounds: beside the greedy tenant, and then alone.")
-    rate: float = Field(3.0, gt=0, description="Requests of all modest tenants, per second.")
+    rounds: int = Field(1, ge=1, description="Number of rounds: beside the greedy tenant, and then alone.")
+    rate: float = Field(2.0, gt=0, description="Requests of all modest tenants, per second.")
     processes: int = Field(2, ge=1, description="Number of processes of the greedy tenant.")
     connections: int = Field(8, ge=1, description="Number of connections of a process.")
     calls: int = Field(32, ge=1, description="Number of simultaneous calls of a connection.")

@@ -28,8 +28,8 @@ from services.benchmarks.reports.report import Baseline, Figure, Report, at_leas
 from services.benchmarks.reports.statistics import percentile
 from services.benchmarks.tracing.deployment import RecordedDeployment, RecordedDeploymentConfig, recorded_deployment
 
-GREEDY = "greedy"
-"""The name of the greedy tenant and of its quota class."""
+GREEDY, LIMITED = "greedy", "limited"
+"""The name of the greedy tenant, and that of its quota class."""
 
 MODEST = tuple(f"modest-{number}" for number in range(10))
 """The names of the modest tenants."""
@@ -37,7 +37,7 @@ MODEST = tuple(f"modest-{number}" for number in range(10))
 LOADS = {
     "without quotas": {},
     "with quotas": {
-        GREEDY: {
+        LIMITED: {
             "running_generations": 8,
             "generations_per_minute": 600,
             "tokens_per_minute": 20_000,
@@ -47,10 +47,11 @@ LOADS = {
 }
 """The quota classes of each load. The greedy tenant requests more than each of its quotas."""
 
-_TOKEN, _STEP, _STEPS, _TOKENS = 0.05, 0.1, 8, 16
-"""Seconds of a token and of a denoising step, and their numbers: the text of an answer and each medium take 0.8 s.
+_TOKEN, _STEP, _STEPS, _TOKENS = 0.1, 0.2, 8, 16
+"""Seconds of a token and of a denoising step, and their numbers: the text of an answer and each medium take 1.6 s.
 
-With faster workers, the work that is admitted would take a part of the processor that matters on two cores.
+With workers twice as fast, the events of the admitted work took 93 % of the orchestrator's core here. Then all requests
+wait for the processor, which no queue shares out.
 """
 
 _SEQUENCES, _SLOTS = 16, 8
@@ -199,7 +200,7 @@ async def _deployment(classes: Mapping[str, Any]) -> AsyncIterator[tuple[Recorde
         quotas.write_text(json.dumps(classes))  # JSON is YAML.
         keys: dict[str, str] = {}
         for tenant in (*MODEST, GREEDY):
-            quota_class = GREEDY if tenant == GREEDY else ""
+            quota_class = LIMITED if tenant == GREEDY else ""
             roles = ["generate", "read"]
             keys[tenant], record = new_key(
                 tenant=tenant, roles=roles, quota_class=quota_class, create_time=datetime.now(UTC)
@@ -228,7 +229,8 @@ def report(results: Mapping[str, TenantsResult], settings: Mapping[str, Any]) ->
             f"The greedy tenant's processes have the niceness {_NICENESS}, because they stand for other machines. The "
             "orchestrator, the workers and the modest tenants share the processor.",
             f"Toy workers: the text takes {_TOKENS * _TOKEN:g} s and each medium {_STEPS * _STEP:g} s, with "
-            f"{_SEQUENCES} simultaneous calls of the language model and {_SLOTS} of each decoder.",
+            f"{_SEQUENCES} simultaneous calls of the language model and {_SLOTS} of each decoder. The orchestrator's "
+            "core is not the limit: with work that ends in half the time, it was, and p95 without quotas was 2.3 x.",
         ],
         {
             name: {

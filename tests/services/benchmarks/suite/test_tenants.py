@@ -27,7 +27,7 @@ TEXTS = ("1", "2")
 
 async def test_every_request_of_a_greedy_tenant_has_an_outcome_that_the_server_counted_once() -> None:
     keys, result = KeyRing(), TenantsResult()
-    quotas = {"greedy": QuotaLimits(running_generations=3, artifact_bytes=2000)}
+    quotas = {"limited": QuotaLimits(running_generations=3, artifact_bytes=2000)}
     async with (
         asyncio.timeout(60),
         orchestrator_of([ord("a"), Pause(0.05), ord("b")], quotas=lambda: quotas) as orchestrator,
@@ -39,7 +39,7 @@ async def test_every_request_of_a_greedy_tenant_has_an_outcome_that_the_server_c
         ModestTenants(server.address, {name: keys.key_of(name) for name in ("a", "b", "c")}, TEXTS) as modest,
         AsyncExitStack() as stack,
     ):
-        config = GreedyConfig(server.address, keys.key_of("greedy", quota_class="greedy"), 60, 2, 10, TEXTS, 10**9)
+        config = GreedyConfig(server.address, keys.key_of("greedy", quota_class="limited"), 60, 2, 10, TEXTS, 10**9)
         clients = [await stack.enter_async_context(Client(server.address, api_key=config.api_key)) for _ in range(2)]
         greedy = GreedyTenant(config, Media("", b"a picture"))
         await add_round(result, metrics.address, modest, greedy.send_all(clients), 10.0, 0)
