@@ -18,15 +18,15 @@ class Availability:
     inputs: Mapping[str, bool]
 
 
-def availability_of(workers: Workers, manifest: Manifest) -> Availability:
-    """Return what can be served by the workers that can be reached.
+def availability_of(workers: Workers, manifest: Manifest, waits: bool = False) -> Availability:
+    """Return what can be served by the workers that can be reached, or by all if calls wait until they can be.
 
     Every request needs the language model, and attached media also need the encoder. An output needs its decoder, and
     media for each slot of the decoder, which can come from other decoders or from the conversation.
     """
-    text = is_available(workers.language_model)
-    read = manifest.encoder.modalities if is_available(workers.encoder) else []
-    present = {modality for modality, decoder in workers.decoders.items() if is_available(decoder)}
+    text = waits or is_available(workers.language_model)
+    read = manifest.encoder.modalities if waits or is_available(workers.encoder) else []
+    present = {modality for modality, decoder in workers.decoders.items() if waits or is_available(decoder)}
     made: set[str] = set()
 
     def can_make(modality: str) -> bool:

@@ -69,7 +69,7 @@ class Orchestrator:
     @property
     def availability(self) -> Availability:
         """The modalities that can be generated and read now."""
-        return availability_of(self._workers, self._manifest)
+        return availability_of(self._workers, self._manifest, self._settings.wait_for_replicas)
 
     def interrupt(self) -> None:
         """Stop all generations. Each ends with `Done` and a retryable error, and keeps the parts that are complete."""

@@ -120,6 +120,11 @@ class OrchestratorSettings(BaseSettings):
         description="Time for which calls wait for a worker that was lost or drains, if no other can do them, in "
         "seconds.",
     )
+    wait_for_replicas: bool = Field(
+        default=False,
+        description="Let calls wait in the queue, up to their deadline, while no replica of their worker can be "
+        "reached. This is for workers that are scaled to zero. The health reports them as served.",
+    )
     max_generations: Count = Field(
         default=64,
         description="Maximum concurrent generations. Requests beyond it are refused at once. One tenant alone may have "

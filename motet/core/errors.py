@@ -120,7 +120,10 @@ def retry_delay(seconds: float) -> float:
 
 
 class OverloadedError(RetryableError):
-    """The queue is full, or memory or a quota is used up. The same request may succeed after `retry_after` seconds."""
+    """The queue is full, memory or a quota is used up, or no worker can be reached yet.
+
+    The same request may succeed after `retry_after` seconds.
+    """
 
     default = Reason.QUEUE_FULL
 

@@ -42,9 +42,9 @@ class Pool(Generic[Worker]):
 
     A pool is a context manager: it watches its replicas' loads until it is closed, and closes its members then. A pool
     whose members all have no `loads` also works outside its context. Members may join and leave while calls run, see
-    `set_members`. While there is no member, calls wait for one, at most for the setting `return_timeout`. `name` is
-    used in messages and metrics. `initial_estimate` is the duration of a unit of work in seconds, used until one was
-    measured.
+    `set_members`. While there is no member, calls wait for one, at most for the setting `return_timeout`, or up to
+    their deadline with the setting `wait_for_replicas`. `name` is used in messages and metrics. `initial_estimate` is
+    the duration of a unit of work in seconds, used until one was measured.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Pool(Generic[Worker]):
     @property
     def available(self) -> bool:
         """True if a replica is reachable and does not drain."""
-        return any(replica.present for replica in self._replicas.members)
+        return self._replicas.present
 
     @property
     def waiting(self) -> float:
@@ -178,7 +178,7 @@ class Pool(Generic[Worker]):
         moment = now()
         if self._replicas.missing(moment):
             self._dequeue(call)
-            raise self._missing_error()
+            raise self._missing()
         self._slot_share.note(call.tenant, moment)
         if (free := self._replicas.free(moment)) and self._slot_share.permits(call.tenant, moment):
             return self._assign(call, free, moment)
@@ -211,6 +211,8 @@ class Pool(Generic[Worker]):
         """
         call, failed = attempt.call, attempt.replica
         if not call.fail(failed, error):
+            if error.reason is Reason.WORKER_UNAVAILABLE and not self.available:
+                raise self._missing(error.message) from error
             raise error
         others = [replica for replica in self._replicas.usable(now()) if replica is not failed]
         if not others and isinstance(error, OverloadedError) and not failed.removed:
@@ -244,10 +246,13 @@ class Pool(Generic[Worker]):
         if self._replicas.missing(moment):
             for call in self._queue:
                 if call.ready and call.assignment is not None:
-                    call.assignment.set_exception(self._missing_error())
+                    call.assignment.set_exception(self._missing())
 
-    def _missing_error(self) -> MotetError:
-        return RetryableError(f"there is no {self._name} worker; try again later", Reason.WORKER_UNAVAILABLE)
+    def _missing(self, message: str = "", retry_after: float | None = None) -> OverloadedError:
+        """Return the error of a call while no replica can be reached. It is no overload of the caller's making."""
+        retry_after = retry_delay(retry_after or self._settings.return_timeout)
+        message = message or f"there is no {self._name} worker; try again in {retry_after:.1f} s"
+        return OverloadedError(message, Reason.WORKER_UNAVAILABLE, retry_after=retry_after)
 
     def _dequeue(self, call: QueuedCall) -> None:
         """Remove a call from the queue and from the reservations."""
@@ -281,6 +286,8 @@ class Pool(Generic[Worker]):
             return
         metrics.POOL_REFUSED.labels(self._name).inc()
         retry_after = retry_delay(excess / self._replicas.slots())
+        if not self.available:
+            raise self._missing(retry_after=retry_after)
         raise OverloadedError(
             f"{self._queue.cost:.0f} s of work wait for the {self._name} workers; try again in {retry_after:.1f} s",
             metadata={"queued_seconds": f"{self._queue.cost:.1f}", "retry_after": f"{retry_after:.1f}"},

@@ -113,13 +113,18 @@ class Replicas(Generic[Worker]):
         """Return the number of slots of the usable replicas, at least 1."""
         return max(1, sum(replica.slots for replica in self.usable(now()) or self.members))
 
+    @property
+    def present(self) -> bool:
+        """True if a member is reachable and does not drain."""
+        return any(replica.present for replica in self.members)
+
     def missing(self, moment: float) -> bool:
         """Return whether there is no member, and none is expected to join soon."""
         return not self.members and not self.expected(moment)
 
     def expected(self, moment: float) -> bool:
-        """Return whether a new member is expected, because one left."""
-        return moment < self._expected_until
+        """Return whether calls wait for a replica: one left a moment ago, or the settings let them wait for any."""
+        return moment < self._expected_until or (self._settings.wait_for_replicas and not self.present)
 
     def _returning(self, moment: float) -> bool:
         return self.expected(moment) or any(replica.returning(moment) for replica in self.members)

@@ -63,6 +63,14 @@ def test_modalities_that_take_only_each_other_are_not_available() -> None:
     assert availability(set(), manifest)[0] == {"text"}
 
 
+def test_a_modality_with_a_decoder_is_available_while_calls_wait_for_replicas() -> None:
+    workers = Workers(Presence(False), Presence(False), {"image": Presence(False)})  # type: ignore[arg-type, dict-item]
+    found = availability_of(workers, TOY, waits=True)
+
+    assert {name for name, served in found.outputs.items() if served} == {"text", "image"}
+    assert all(found.inputs.values())
+
+
 def test_workers_of_this_process_are_always_available() -> None:
     workers = Workers(
         ToyEncoder(), ToyLanguageModel(TOY.grammar), {modality: ToyDecoder(modality) for modality in TOY.signals}
