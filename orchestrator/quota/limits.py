@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from motet.core.caller import QUOTA_CLASS
 from motet.core.errors import BundleError, SettingsError
-from motet.core.files.field_errors import message_of
+from motet.core.files.field_errors import message_of, nearest_name
 from motet.core.files.strict_yaml import parse_yaml
 
 DEFAULT_CLASS = "default"
@@ -53,13 +53,26 @@ def no_quotas() -> QuotaClasses:
 _CLASSES: TypeAdapter[dict[str, QuotaLimits]] = TypeAdapter(dict[ClassName, QuotaLimits])
 
 
-def parse_quota_classes(data: bytes, label: str) -> QuotaClasses:
-    """Return the classes of a YAML document. Raises `SettingsError`, which names the file by `label` and the entry."""
+def parse_quota_classes(data: bytes, label: str, modalities: Collection[str]) -> QuotaClasses:
+    """Return the classes of a YAML document. `modalities` are those that the deployment's model generates.
+
+    Raises `SettingsError`, which names the file by `label` and the entry. A limit of another modality, which would have
+    no effect, is such an error.
+    """
     try:
-        return _CLASSES.validate_python(parse_yaml(data, label))
+        classes = _CLASSES.validate_python(parse_yaml(data, label))
     except BundleError as error:
         raise SettingsError(error.message) from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the document"
         raise SettingsError(f"{label}: {place} is wrong: {message_of(first, dict[str, QuotaLimits])}") from None
+    for name, limits in classes.items():
+        for modality in limits.decoder_seconds_per_minute:
+            if modality not in modalities:
+                nearest = nearest_name(modality, modalities)
+                place = f"{name}.decoder_seconds_per_minute.{modality}"
+                raise SettingsError(
+                    f"{label}: {place} is wrong: the model does not generate it; the nearest is {nearest}"
+                )
+    return classes

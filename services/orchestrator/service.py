@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from motet.core.bundle import Manifest
 from motet.core.files.reloaded_file import ReloadedFile
 from motet.core.workers import Decoder, Encoder, LanguageModel, Workers, is_available
 from motet.media.decode import probe
@@ -37,12 +38,10 @@ _CONNECT_TIMEOUT = 1.0
 def orchestrator_service(options: dict[str, Any]) -> Service:
     """Return the service with settings from options and the environment. Raises `SettingsError`.
 
-    A file of quotas is read now. Opening the service raises `SettingsError` for a certificate that cannot be used, and
-    for the address of a decoder whose modality the bundle does not have.
+    Opening the service raises `SettingsError` for a certificate or a file of quotas that cannot be used, and for the
+    address of a decoder whose modality the bundle does not have.
     """
     settings = settings_of(OrchestratorServiceSettings, options | {"decoders": addresses_of(options.get("decoders"))})
-
-    quotas = None if settings.quotas is None else _quotas_of(settings.quotas)
     limiter = ConcurrencyLimiter()
 
     @asynccontextmanager
@@ -52,14 +51,14 @@ def orchestrator_service(options: dict[str, Any]) -> Service:
         factory = factory_of(settings, lambda manifest: ())
         async with AsyncExitStack() as stack:
             manifest = factory.manifest
-            limits = no_quotas if quotas is None else await _reloaded(quotas, stack)
+            quotas = no_quotas if settings.quotas is None else await _quotas_of(settings.quotas, manifest, stack)
             certificates = None if settings.tls_ca is None else _certificates_for_workers(settings, settings.tls_ca)
             if certificates is not None:
                 await stack.enter_async_context(certificates)
             workers = await pooled_workers(settings, manifest, stack, certificates)
             probe_as_encoder = partial(probe, preprocessing=manifest.encoder.preprocessing)
             orchestrator = await stack.enter_async_context(
-                Orchestrator(workers, manifest, factory.digest, settings, probe_as_encoder, limits)
+                Orchestrator(workers, manifest, factory.digest, settings, probe_as_encoder, quotas)
             )
             generations = GenerationServicer(orchestrator.for_caller, settings.heartbeat)
 
@@ -85,15 +84,14 @@ def orchestrator_service(options: dict[str, Any]) -> Service:
     return Service("orchestrator", settings.listen, settings, limiter, opened, settings.open_bearer_tokens)
 
 
-def _quotas_of(path: Path) -> ReloadedFile[QuotaClasses]:
-    """Return the quotas of a file. Raises `SettingsError` for a file that is missing or wrong."""
-    return ReloadedFile(path, lambda data: parse_quota_classes(data, path.name), "quotas")
+async def _quotas_of(path: Path, manifest: Manifest, stack: AsyncExitStack) -> Callable[[], QuotaClasses]:
+    """Return a function of the present quotas of a file, which is read again when it changes, until the stack closes.
 
-
-async def _reloaded(quotas: ReloadedFile[QuotaClasses], stack: AsyncExitStack) -> Callable[[], QuotaClasses]:
-    """Read the quotas again when they change, until the stack is closed. Return a function of the present ones."""
-    await stack.enter_async_context(quotas)
-    return lambda: quotas.current
+    Raises `SettingsError` for a file that is missing or wrong.
+    """
+    file = ReloadedFile(path, lambda data: parse_quota_classes(data, path.name, manifest.signals), "quotas")
+    await stack.enter_async_context(file)
+    return lambda: file.current
 
 
 def _certificates_for_workers(settings: OrchestratorServiceSettings, authorities: Path) -> ReloadedCertificates:

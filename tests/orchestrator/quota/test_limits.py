@@ -11,7 +11,7 @@ from orchestrator.quota.limits import QuotaLimits, parse_quota_classes
 def test_a_file_has_limits_by_class() -> None:
     text = b"default:\n  running_generations: 4\nlarge:\n  decoder_seconds_per_minute: {image: 60}\n"
 
-    assert parse_quota_classes(text, "quotas.yaml") == {
+    assert parse_quota_classes(text, "quotas.yaml", ("image",)) == {
         "default": QuotaLimits(running_generations=4),
         "large": QuotaLimits(decoder_seconds_per_minute={"image": 60}),
     }
@@ -29,6 +29,10 @@ def test_a_file_has_limits_by_class() -> None:
             "default.token_per_minute is wrong: there is no such key; the nearest is tokens_per_minute",
         ),
         ("default: {decoder_seconds_per_minute: {image: 0}}", "default.decoder_seconds_per_minute.image is wrong"),
+        (
+            "a: {decoder_seconds_per_minute: {vide: 1}}",
+            "a.decoder_seconds_per_minute.vide is wrong: the model does not generate it; the nearest is video",
+        ),
         ("Large Class: {}", "Large Class.* is wrong"),
         ("[1]", "the document is wrong"),
         ("a: &x {}\nb: *x", "instead of an alias"),
@@ -38,4 +42,4 @@ def test_a_file_has_limits_by_class() -> None:
 )
 def test_a_wrong_file_is_refused_with_the_place(text: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        parse_quota_classes(text.encode(), "quotas.yaml")
+        parse_quota_classes(text.encode(), "quotas.yaml", ("image", "video"))

@@ -13,7 +13,7 @@ from google.rpc import error_details_pb2
 from prometheus_client import REGISTRY
 
 from motet.client import Client
-from motet.core.errors import MotetError, OverloadedError, Reason
+from motet.core.errors import MotetError, OverloadedError, Reason, SettingsError
 from motet.core.events import PartFailed, State
 from motet.core.files.reloaded_file import ReloadedFile
 from motet.core.media import Media
@@ -119,7 +119,7 @@ async def test_the_file_is_read_again_when_it_changes_and_a_broken_one_is_report
     path = tmp_path / "quotas.yaml"
     path.write_text("default: {generations_per_minute: 1}")
     async with (
-        ReloadedFile(path, lambda data: parse_quota_classes(data, path.name), "quotas", interval=0.01) as file,
+        ReloadedFile(path, lambda data: parse_quota_classes(data, path.name, ()), "quotas", interval=0.01) as file,
         orchestrator_of(script_of("hello"), quotas=lambda: file.current) as orchestrator,
         Server([GenerationServicer(orchestrator.for_caller), QuotaServicer(orchestrator.for_caller)]) as server,
         Client(server.address, retries=0) as client,
@@ -141,6 +141,14 @@ async def test_the_file_is_read_again_when_it_changes_and_a_broken_one_is_report
 
     assert (quota.limit, round(quota.remaining)) == (3, 2)
     assert reloads("refused") == reported + 1
+
+
+async def test_the_service_refuses_a_limit_of_a_modality_that_its_model_does_not_have(tmp_path: Path) -> None:
+    path = tmp_path / "quotas.yaml"
+    path.write_text("default: {decoder_seconds_per_minute: {imag: 1}}")
+    with pytest.raises(SettingsError, match="the nearest is image"):
+        async with orchestrator_service({"toy": True, "quotas": path}).open():
+            pass
 
 
 async def test_the_service_reads_its_file_of_quotas_again(tmp_path: Path) -> None:
