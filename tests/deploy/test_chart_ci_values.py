@@ -8,6 +8,7 @@ from typing import Any
 import helm_python
 import pytest
 from cloudcoil.models.cert_manager import v1 as cert_manager
+from cloudcoil.models.prometheus_operator import v1 as prometheus_operator
 from jsonschema import Draft202012Validator
 from kubernetes_validate.utils import schema_contents
 from pydantic import BaseModel
@@ -16,7 +17,17 @@ from referencing import Registry, Resource
 from tests.deploy.chart import CHART, CI_VALUES, NEWEST, OLDEST, OLDEST_FOR, Object, ci_values, objects
 
 CASES = [(name, version) for name in CI_VALUES for version in (OLDEST_FOR.get(name, OLDEST), NEWEST)]
-BUILT_IN = ("v1", "apps/v1", "batch/v1", "policy/v1", "networking.k8s.io/v1", "resource.k8s.io/v1")
+BUILT_IN = (
+    "v1",
+    "apps/v1",
+    "batch/v1",
+    "policy/v1",
+    "networking.k8s.io/v1",
+    "resource.k8s.io/v1",
+    "rbac.authorization.k8s.io/v1",
+)
+MODELS = {"cert-manager.io/v1": cert_manager, "monitoring.coreos.com/v1": prometheus_operator}
+"""The models of custom resources. The Gateway API has none."""
 
 
 @cache
@@ -41,14 +52,17 @@ def errors(each: Object, version: str) -> list[str]:
     return [f"{each['kind']} {each['metadata']['name']}: {error.json_path}: {error.message}" for error in found]
 
 
-def cert_manager_errors(each: Object) -> list[str]:
-    """Return the keys of a cert-manager object that its model does not have. Raises `ValidationError`."""
-    model: type[BaseModel] = getattr(cert_manager, each["kind"])
+def model_errors(each: Object) -> list[str]:
+    """Return the keys of an object that its model does not have. Raises `ValidationError`."""
+    model: type[BaseModel] = getattr(MODELS[each["apiVersion"]], each["kind"])
     return unknown_keys(each, model.model_validate(each).model_dump(by_alias=True, exclude_none=True))
 
 
 def unknown_keys(given: Any, known: Any, path: str = "") -> list[str]:
     """Return the paths of keys that a model dropped. The models do not refuse unknown keys."""
+    if isinstance(given, list) and isinstance(known, list):
+        pairs = enumerate(zip(given, known, strict=True))
+        return [error for index, (item, same) in pairs for error in unknown_keys(item, same, f"{path}[{index}]")]
     if not (isinstance(given, dict) and isinstance(known, dict)):
         return []
     lost = [f"{path}.{key}" for key in given if key not in known]
@@ -67,7 +81,7 @@ def test_the_objects_of_each_file_fit_the_oldest_and_the_newest_kubernetes(name:
 def test_every_other_object_is_of_an_api_that_is_checked_elsewhere(name: str) -> None:
     others = {each["apiVersion"] for each in objects(ci_values(name))} - set(BUILT_IN)
 
-    assert others <= {"cert-manager.io/v1", "gateway.networking.k8s.io/v1"}
+    assert others <= {*MODELS, "gateway.networking.k8s.io/v1"}
 
 
 def test_a_wrong_key_is_found() -> None:
@@ -78,17 +92,24 @@ def test_a_wrong_key_is_found() -> None:
 
 
 @pytest.mark.parametrize("name", CI_VALUES)
-def test_the_certificates_of_each_file_fit_cert_manager(name: str) -> None:
+def test_the_custom_resources_of_each_file_fit_their_models(name: str) -> None:
     for each in objects(ci_values(name)):
-        if each["apiVersion"] == "cert-manager.io/v1":
-            assert cert_manager_errors(each) == []
+        if each["apiVersion"] in MODELS:
+            assert model_errors(each) == []
 
 
 def test_a_wrong_key_of_a_certificate_is_found() -> None:
     certificate = next(each for each in objects() if each["kind"] == "Certificate")
     certificate["spec"]["renewBfore"] = "1h"
 
-    assert cert_manager_errors(certificate) == [".spec.renewBfore"]
+    assert model_errors(certificate) == [".spec.renewBfore"]
+
+
+def test_a_wrong_key_of_a_pod_monitor_is_found() -> None:
+    monitor = next(each for each in objects(ci_values("multi-node")) if each["kind"] == "PodMonitor")
+    monitor["spec"]["podMetricsEndpoints"][0]["intervall"] = "15s"
+
+    assert model_errors(monitor) == [".spec.podMetricsEndpoints[0].intervall"]
 
 
 @pytest.mark.parametrize("name", CI_VALUES)

@@ -317,7 +317,19 @@ def test_the_claim_outlives_the_release() -> None:
     assert claim["spec"]["storageClassName"] == "shared"
 
 
-# The route, and other objects
+# Monitors, the route, and other objects
+
+
+def test_each_component_is_scraped_by_the_name_of_its_certificate() -> None:
+    values = ci_values("multi-node")
+    monitors = of_kind("PodMonitor", values)
+
+    assert monitors.keys() == of_kind("Deployment", values).keys()
+    for name, monitor in monitors.items():
+        (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+        assert endpoint["tlsConfig"]["serverName"] in of_kind("Certificate", values)[name]["spec"]["dnsNames"]
+        assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    assert of_kind("PodMonitor") == {}
 
 
 def test_a_route_leads_to_the_service_of_the_orchestrator() -> None:

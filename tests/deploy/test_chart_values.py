@@ -81,6 +81,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "1.32",
         "needs Kubernetes 1.33 or newer",
     ),
+    ({"podMonitor": {"enabled": True}}, "1.37", "add its pods to networkPolicy.scrapers"),
     ({"grpcRoute": {"enabled": True}}, "1.37", "set grpcRoute.parentRefs"),
     (
         {

@@ -87,6 +87,9 @@
   {{- end -}}
 {{- end -}}
 
+{{- if and $values.podMonitor.enabled $values.networkPolicy.enabled (not $values.networkPolicy.scrapers) -}}
+  {{- fail "the NetworkPolicy keeps Prometheus from the metrics: add its pods to networkPolicy.scrapers, or set podMonitor.enabled to false" -}}
+{{- end -}}
 {{- if and $values.grpcRoute.enabled (not $values.grpcRoute.parentRefs) -}}
   {{- fail "grpcRoute has no gateway: set grpcRoute.parentRefs, such as [{name: public}]" -}}
 {{- end -}}
