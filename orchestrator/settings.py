@@ -21,6 +21,7 @@ Bytes = Annotated[int, Field(ge=1, le=2**50)]
 Addresses = str | Annotated[tuple[str, ...], Field(min_length=1)]
 """One address, or the addresses of several replicas."""
 
+_OR_NAME = ": HOST:PORT, unix:PATH, dns:///HOST:PORT or kubernetes://NAMESPACE/SERVICE:PORT."
 
 HEARTBEAT = 10.0
 """Default interval of heartbeats on a silent stream, in seconds. Some networks drop connections that are silent."""
@@ -40,17 +41,17 @@ class OrchestratorSettings(BaseSettings):
     )
     encoder: Addresses = Field(
         default="127.0.0.1:50051",
-        description="Address of the encoder service.",
+        description="Address of the encoder service" + _OR_NAME,
         json_schema_extra={"metavar": "ADDR"},
     )
     language_model: Addresses = Field(
         default="127.0.0.1:50052",
-        description="Address of the language model service.",
+        description="Address of the language model service" + _OR_NAME,
         json_schema_extra={"metavar": "ADDR"},
     )
     decoders: dict[str, Addresses] = Field(
         default_factory=dict,
-        description="Modality to the address of its decoder.",
+        description="Modality to the address of its decoder" + _OR_NAME,
         json_schema_extra={"metavar": "M=ADDR"},
         examples=[{"MODALITY": "HOST:PORT"}],
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Self
 
 from services.benchmarks.simulation.virtual_loop import run_virtually
 
@@ -41,3 +42,28 @@ def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[
         run_virtually(test(*arguments, **options))
 
     return run
+
+
+class LoopHolds:
+    """The longest processor time for which the event loop was held while the context was open, in seconds.
+
+    Other load of the machine does not count.
+    """
+
+    longest = 0.0
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._measure())
+        await asyncio.sleep(0)
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _measure(self) -> None:
+        before = time.thread_time()
+        while True:
+            await asyncio.sleep(0)
+            after = time.thread_time()
+            self.longest, before = max(self.longest, after - before), after

@@ -53,6 +53,7 @@ class Replicas(Generic[Worker]):
         self._leaving: list[Replica[Worker]] = []
         self._watches: dict[Replica[Worker], asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Lock()
         self._expected_until = -math.inf
         """The time until which a new member is expected, because one left."""
 
@@ -78,7 +79,9 @@ class Replicas(Generic[Worker]):
     async def set_members(self, addresses: Iterable[str], connect: Callable[[str], Member[Worker]]) -> None:
         """Let the replicas at other addresses leave, and let those that are missing join, see `Pool.set_members`."""
         wanted = dict.fromkeys(addresses)
-        for replica in [replica for replica in self.members if replica.address not in wanted]:
+        if leaving := [replica for replica in self.members if replica.address not in wanted]:
+            self._expect()
+        for replica in leaving:
             self._remove(replica)
         known = {replica.address for replica in self.members}
         for address in wanted:
@@ -153,11 +156,10 @@ class Replicas(Generic[Worker]):
         self._leaving.append(replica)
         replica.removed = True
         logger.info("a replica left", extra={"replica": replica.name, "calls": len(replica.attempts)})
-        candidates = self.usable(now()) or self.members
-        for call in replica.reserved if candidates else ():
-            earliest(candidates, call).reserved[call] = None
+        for call in replica.reserved:
+            if candidates := self.usable(now()) or self.members:
+                earliest(candidates, call).reserved[call] = None
         replica.reserved.clear()
-        self._expect()
         self.release_if_left(replica)
 
     def _expect(self) -> None:
@@ -173,13 +175,15 @@ class Replicas(Generic[Worker]):
     def _release(self, replica: Replica[Worker]) -> None:
         self._gauges.remove(replica.address)
         metrics.POOL_EJECTIONS.remove(self._pool, replica.address)
-        task = asyncio.create_task(_close(replica, self._watches.pop(replica)))
+        task = asyncio.create_task(self._close(replica, self._watches.pop(replica)))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
-
-async def _close(replica: Replica[Worker], watch: asyncio.Task[None]) -> None:
-    """Close a replica after its watch has ended."""
-    watch.cancel()
-    await asyncio.wait({watch})
-    await replica.close()
+    async def _close(self, replica: Replica[Worker], watch: asyncio.Task[None]) -> None:
+        """Close a replica after its watch has ended."""
+        watch.cancel()
+        await asyncio.wait({watch})
+        # To close a channel, gRPC looks at all tasks of the process. Closing hundreds at once would hold the event loop.
+        async with self._turn:
+            await replica.close()
+            await asyncio.sleep(0)

@@ -24,6 +24,7 @@ from orchestrator.settings import Addresses, OrchestratorSettings
 from services.orchestrator.discovery.addresses import endpoint_or_source
 from services.orchestrator.discovery.discovery import Discovery
 from services.orchestrator.discovery.endpoint import Endpoint, EndpointSource
+from services.orchestrator.discovery.service_account import POD_ACCOUNT, ServiceAccount
 
 Worker = TypeVar("Worker")
 
@@ -36,10 +37,12 @@ async def pooled_workers(
     manifest: Manifest,
     stack: AsyncExitStack,
     certificates: ReloadedCertificates | None = None,
+    account: ServiceAccount = POD_ACCOUNT,
 ) -> Workers:
     """Return pools over the workers at the settings' addresses. They are closed with the stack.
 
-    The replicas of an address with a scheme, such as dns, join and leave their pool while it serves.
+    The replicas of an address with a scheme, dns or kubernetes, join and leave their pool while it
+    serves. `account` is for the API server of Kubernetes.
 
     With certificates, connections use TLS. Raises `SettingsError` for an invalid address, and for a decoder of a
     modality that the manifest does not have.
@@ -65,7 +68,7 @@ async def pooled_workers(
             by_address = {endpoint.address: endpoint for endpoint in endpoints}
             await opened.set_members(by_address, lambda address: connect(by_address[address]))
 
-        fixed, sources = _endpoints_and_sources(addresses, settings.dns_interval)
+        fixed, sources = _endpoints_and_sources(addresses, settings.dns_interval, account)
         members = [connect(endpoint) for endpoint in fixed]
         opened = await stack.enter_async_context(Pool(name, members, settings, initial_estimate=estimate))
         if sources:
@@ -86,10 +89,12 @@ async def pooled_workers(
     return Workers(PooledEncoder(encoders), PooledLanguageModel(language_models), decoders)
 
 
-def _endpoints_and_sources(addresses: Addresses, dns_interval: float) -> tuple[list[Endpoint], list[EndpointSource]]:
+def _endpoints_and_sources(
+    addresses: Addresses, dns_interval: float, account: ServiceAccount
+) -> tuple[list[Endpoint], list[EndpointSource]]:
     """Return the endpoints that do not change, and the sources of the others. Raises `SettingsError`."""
     # An address that is listed twice is one replica.
     listed = dict.fromkeys((addresses,) if isinstance(addresses, str) else addresses)
-    found = [endpoint_or_source(address, dns_interval) for address in listed]
+    found = [endpoint_or_source(address, dns_interval, account) for address in listed]
     fixed = [each for each in found if isinstance(each, Endpoint)]
     return fixed, [each for each in found if not isinstance(each, Endpoint)]

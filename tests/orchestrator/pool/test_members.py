@@ -12,7 +12,10 @@ from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import OverloadedError, Reason, RetryableError
 from motet.toys.workers import InjectedFault, Pause
-from tests.orchestrator.pool_harness import LOST, STEPS, PoolHarness, job_of, settle
+from orchestrator.pool.member import Member
+from orchestrator.pool.pool import Pool
+from orchestrator.settings import OrchestratorSettings
+from tests.orchestrator.pool_harness import LOST, STEPS, FreezableDecoder, LoadFeed, PoolHarness, job_of, settle
 from tests.waiting import in_virtual_time
 
 SECONDS = STEPS * 0.1
@@ -283,6 +286,28 @@ async def test_a_refusal_by_a_replica_that_left_is_not_the_answer():
         await task
 
         assert harness.counts == [1, 1]
+
+
+@in_virtual_time
+async def test_members_are_closed_one_after_another():
+    running, most = 0, 0
+
+    async def close():
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.1)
+        running -= 1
+
+    def connect(address):
+        return Member(FreezableDecoder(), LoadFeed().loads, address, close)
+
+    async with Pool("a", [], OrchestratorSettings()) as pool:
+        await pool.set_members(map(str, range(20)), connect)
+        await pool.set_members([], connect)
+        await asyncio.sleep(3)
+
+        assert (running, most) == (0, 1), "closing many channels of gRPC at once holds the event loop"
 
 
 @in_virtual_time
