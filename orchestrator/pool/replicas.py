@@ -183,7 +183,7 @@ class Replicas(Generic[Worker]):
         """Close a replica after its watch has ended."""
         watch.cancel()
         await asyncio.wait({watch})
-        # To close a channel, gRPC looks at all tasks of the process. Closing hundreds at once would hold the event loop.
+        # To close a channel, gRPC looks at all tasks of the process. Closing hundreds would hold the event loop.
         async with self._turn:
             await replica.close()
             await asyncio.sleep(0)

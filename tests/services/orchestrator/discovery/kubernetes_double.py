@@ -165,6 +165,8 @@ class KubernetesDouble:
                     position += 1
                     if event["type"] in ("ERROR", "BOOKMARK") or _service_of(event["object"]) == service:
                         await response.write(json.dumps(event).encode() + b"\n")
+                    if event["type"] == "ERROR":
+                        return response
                 waits = [asyncio.ensure_future(each.wait()) for each in (changed, self._ending)]
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
                 for wait in waits:
