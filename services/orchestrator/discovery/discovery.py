@@ -57,6 +57,7 @@ class Discovery:
                     names = [str(source) for source, each in zip(self._sources, first, strict=True) if each in missing]
                     logger.warning("no replicas are known yet of %s", ", ".join(names))
             self._starting = False
+            self._changed.clear()
             await self._update(self._endpoints())
         except BaseException:
             await self._stop()
@@ -89,7 +90,11 @@ class Discovery:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            await self._update(self._endpoints())
+            try:
+                await self._update(self._endpoints())
+            except Exception:
+                # Without this task, the pool would never change again.
+                logger.exception("the replicas of a pool could not be changed; the next change is another attempt")
 
     def _endpoints(self) -> list[Endpoint]:
         by_address: dict[str, Endpoint] = {}

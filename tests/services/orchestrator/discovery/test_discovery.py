@@ -125,3 +125,21 @@ async def test_changes_during_an_update_are_one_further_update() -> None:
 
     assert seen[-1] == ["a:8"]
     assert len(seen) <= 4
+
+
+@in_virtual_time
+async def test_an_update_that_fails_does_not_end_the_later_ones(caplog: Any) -> None:
+    source, seen = QueueSource("a:1"), []
+
+    async def update(endpoints: Sequence[Endpoint]) -> None:
+        seen.append([endpoint.address for endpoint in endpoints])
+        if seen[-1] == ["a:2"]:
+            raise OSError("no more files")
+
+    async with Discovery([], [source], update):
+        for number in (2, 3):
+            source.put(f"a:{number}")
+            await settle()
+
+    assert seen == [["a:1"], ["a:2"], ["a:3"]]
+    assert "no more files" in caplog.text
