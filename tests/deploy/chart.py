@@ -24,7 +24,7 @@ OLDEST_FOR = {"dra": "1.34"}
 """The oldest Kubernetes for the ci values that need a newer one."""
 
 
-class YamlLoader(yaml.SafeLoader):
+class YamlLoader(yaml.CSafeLoader):
     """A loader that refuses a key that occurs twice, as Kubernetes does."""
 
 
