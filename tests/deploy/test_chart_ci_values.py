@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
 
@@ -40,7 +41,7 @@ def definitions(version: str) -> Registry[Any]:
 @cache
 def validator(kind: str, api_version: str, version: str) -> Draft202012Validator:
     """Return the validator of a kind. Unknown keys are errors."""
-    group = api_version.replace(".k8s.io", "").replace("/", "-")
+    group = re.sub(r"\.[^/]*", "", api_version).replace("/", "-")
     name = f"kubernetes-json-schema/v{version}.0-local-strict/{kind.lower()}-{group}.json"
     schema = schema_contents(name, version)
     return Draft202012Validator(schema, registry=Resource.from_contents(schema) @ definitions(version))

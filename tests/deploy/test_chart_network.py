@@ -55,7 +55,6 @@ def allowed(rendered: list[Object]) -> set[Edge]:
         for caller, caller_labels in components(rendered).items()
         for server, server_labels in components(rendered).items()
         for port in PORTS
-        if caller != server
         if any(permits(rule, "to", server_labels, port) for rule in rules(rendered, caller_labels, "Egress"))
         if any(permits(rule, "from", caller_labels, port) for rule in rules(rendered, server_labels, "Ingress"))
     }
@@ -65,7 +64,7 @@ def called(values: Mapping[str, Any]) -> set[Edge]:
     """Return the calls of the orchestrator's code: one to each address in its settings."""
     variables = environment("orchestrator", values)
     text = "".join(variables[name] for name in ("MOTET_ENCODER", "MOTET_LANGUAGE_MODEL", "MOTET_DECODERS"))
-    hosts = set(re.findall(r'"dns:///demo-([a-z0-9-]+)\.ml\.svc:50050"', text))
+    hosts = set(re.findall(r'"(?:dns:///|kubernetes://ml/)demo-([a-z0-9-]+)(?:\.ml\.svc:50050|:grpc)"', text))
     services = of_kind("Service", values)
     names = {services[host]["spec"]["selector"]["app.kubernetes.io/component"] for host in hosts}
     return {("orchestrator", name, "grpc") for name in names}

@@ -64,10 +64,12 @@ def test_a_violation_is_found(change: Object, rule: str) -> None:
 
 
 @pytest.mark.parametrize("name", CI_VALUES)
-def test_no_pod_has_a_token_of_the_api_server(name: str) -> None:
+def test_only_an_orchestrator_that_watches_the_api_server_has_a_token(name: str) -> None:
     rendered = objects(ci_values(name))
+    tokens = {pod for pod, spec in pods(rendered) if spec["spec"]["automountServiceAccountToken"]}
 
-    assert all(not pod["spec"]["automountServiceAccountToken"] for _, pod in pods(rendered))
+    watches = ci_values(name).get("discovery") == "kubernetes"
+    assert tokens == ({"demo-orchestrator"} if watches else set())
     accounts = {each["metadata"]["name"]: each for each in rendered if each["kind"] == "ServiceAccount"}
     assert all(not each["automountServiceAccountToken"] for each in accounts.values())
     assert {pod["spec"]["serviceAccountName"] for _, pod in pods(rendered)} == accounts.keys()
@@ -82,10 +84,23 @@ def test_components_do_not_share_a_service_account(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CI_VALUES)
-def test_no_rights_are_given_in_the_cluster(name: str) -> None:
-    kinds = {each["kind"] for each in objects(ci_values(name))}
+def test_rights_in_the_cluster_are_those_of_the_orchestrators_discovery_only(name: str) -> None:
+    rendered = objects(ci_values(name))
+    rights = {each["kind"] for each in rendered if each["apiVersion"].startswith("rbac.")}
 
-    assert not kinds & {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
+    watches = ci_values(name).get("discovery") == "kubernetes"
+    assert rights == ({"Role", "RoleBinding"} if watches else set())
+
+
+def test_the_orchestrators_role_has_the_rights_that_its_calls_need() -> None:
+    values = ci_values("multi-node")
+    (role,) = of_kind("Role", values).values()
+    (binding,) = of_kind("RoleBinding", values).values()
+
+    (rule,) = role["rules"]
+    assert rule == {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]}
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert [each["name"] for each in binding["subjects"]] == [pod_spec("orchestrator", values)["serviceAccountName"]]
 
 
 @pytest.mark.parametrize("name", CI_VALUES)

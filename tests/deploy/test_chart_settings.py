@@ -52,9 +52,9 @@ def test_the_orchestrator_knows_the_address_of_every_worker(monkeypatch: pytest.
     found = settings(monkeypatch, "orchestrator", ci_values("multi-node"))
 
     assert isinstance(found, OrchestratorServiceSettings)
-    assert found.encoder == ("dns:///demo-encoder.ml.svc:50050",)
-    assert found.language_model == ("dns:///demo-llm.ml.svc:50050",)
-    assert found.decoders["film"] == ("dns:///demo-film.ml.svc:50050",)
+    assert found.encoder == ("kubernetes://ml/demo-encoder:grpc",)
+    assert found.language_model == ("kubernetes://ml/demo-llm:grpc",)
+    assert found.decoders["film"] == ("kubernetes://ml/demo-film:grpc",)
 
 
 def test_entries_of_one_modality_form_one_pool(monkeypatch: pytest.MonkeyPatch) -> None:

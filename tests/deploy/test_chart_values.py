@@ -72,6 +72,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "1.37",
         "add the identity provider to networkPolicy.orchestratorEgress",
     ),
+    ({"discovery": "kubernetes"}, "1.37", "set networkPolicy.apiServer to the addresses"),
     (weights("persistentVolumeClaim"), "1.37", "set weights.persistentVolumeClaim.claimName"),
     (weights("hydrated"), "1.37", "set weights.hydrated.digest"),
     (weights("hydrated", hydrated={"digest": DIGEST}), "1.37", "set weights.hydrated.fetch.image"),

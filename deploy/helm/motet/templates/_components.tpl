@@ -32,9 +32,15 @@ The orchestrator's seconds are at least the workers', because a generation needs
 {{/* The addresses of the workers of a kind and modality, as a JSON list. Each address of a DNS name is a replica. Takes root, workers, kind and modality. */}}
 {{- define "motet.addresses" -}}
 {{- $addresses := list -}}
+{{- $kubernetes := eq .root.Values.discovery "kubernetes" -}}
 {{- range .workers -}}
   {{- if and (eq .kind $.kind) (eq .modality $.modality) -}}
-    {{- $addresses = append $addresses (printf "dns:///%s:50050" (include "motet.host" (dict "root" $.root "name" .name))) -}}
+    {{- $name := dict "root" $.root "name" .name -}}
+    {{- $address := printf "dns:///%s:50050" (include "motet.host" $name) -}}
+    {{- if $kubernetes -}}
+      {{- $address = printf "kubernetes://%s/%s-%s:grpc" $.root.Release.Namespace (include "motet.name" $.root) .name -}}
+    {{- end -}}
+    {{- $addresses = append $addresses $address -}}
   {{- end -}}
 {{- end -}}
 {{- toJson $addresses -}}

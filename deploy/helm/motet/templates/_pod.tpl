@@ -60,10 +60,10 @@ livenessProbe:
 {{- toYaml $resources -}}
 {{- end -}}
 
-{{/* The fields that every pod of the chart has. Takes root, values and serviceAccount. */}}
+{{/* The fields that every pod of the chart has. Takes root, values, serviceAccount, and optionally token. */}}
 {{- define "motet.podSecurity" -}}
 serviceAccountName: {{ .serviceAccount }}
-automountServiceAccountToken: false
+automountServiceAccountToken: {{ .token | default false }}
 # Otherwise the kubelet adds a variable MOTET_... for each service of the namespace.
 enableServiceLinks: false
 {{- with .root.Values.images.pullSecrets }}
@@ -83,7 +83,7 @@ securityContext:
 {{- $is := eq $component.kind "orchestrator" -}}
 {{- $keys := and $is (include "motet.keysSecret" $root) -}}
 {{- $weights := ne $root.Values.weights.source "installed" -}}
-{{- include "motet.podSecurity" (dict "root" $root "values" $values "serviceAccount" (printf "%s-%s" (include "motet.name" $root) $component.name)) }}
+{{- include "motet.podSecurity" (dict "root" $root "values" $values "serviceAccount" (printf "%s-%s" (include "motet.name" $root) $component.name) "token" (and $is (eq $root.Values.discovery "kubernetes"))) }}
 terminationGracePeriodSeconds: {{ $component.grace }}
 {{- range $field := list "nodeSelector" "tolerations" "affinity" "priorityClassName" "runtimeClassName" }}
 {{- with get $values $field }}

@@ -66,6 +66,10 @@
   {{- fail "the NetworkPolicy keeps the orchestrator from orchestrator.settings.jwt_keys: add the identity provider to networkPolicy.orchestratorEgress" -}}
 {{- end -}}
 
+{{- if and (eq $values.discovery "kubernetes") $values.networkPolicy.enabled (not $values.networkPolicy.apiServer) -}}
+  {{- fail "the NetworkPolicy keeps the orchestrator from the API server: set networkPolicy.apiServer to the addresses of `kubectl get endpointslices --namespace default kubernetes`, or discovery to dns" -}}
+{{- end -}}
+
 {{- $weights := $values.weights -}}
 {{- if and (eq $weights.source "persistentVolumeClaim") (not $weights.persistentVolumeClaim.claimName) -}}
   {{- fail "weights.source is persistentVolumeClaim: set weights.persistentVolumeClaim.claimName to an existing claim" -}}
