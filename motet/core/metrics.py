@@ -1,7 +1,7 @@
 """The metrics of all servers. The client does not import this module and needs no Prometheus library.
 
 Metric names are `motet_*` with base units. Label values are from closed sets: methods, codes, reasons, states,
-and the modalities of the bundle. No label holds an id, a prompt or an address.
+and the modalities of the bundle. No label holds an id or a prompt. The label `replica` holds the address of a worker.
 """
 
 from __future__ import annotations
