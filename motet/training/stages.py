@@ -25,7 +25,7 @@ def part_of(parameter: str) -> str:
     """Return the part of NExT-GPT that a parameter belongs to, from the parameter's name.
 
     `lora` is the adapter, `vocabulary` the embeddings and the last layer (both trained in full, as in v0),
-    `input_projection` and `output_projections` the projections, and `frozen` the rest.
+    `input_projection` and `output_projections` the projections, and `base` the language model's own weights.
     """
     if "lora_" in parameter:
         return "lora"
@@ -33,4 +33,4 @@ def part_of(parameter: str) -> str:
         return "vocabulary"
     if "llama_proj" in parameter:
         return "input_projection"
-    return "output_projections" if parameter.startswith("projections.") else "frozen"
+    return "output_projections" if parameter.startswith("projections.") else "base"

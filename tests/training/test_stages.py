@@ -13,7 +13,7 @@ from motet.training.stages import part_of
         ("language.base_model.model.lm_head.weight", "vocabulary"),
         ("projections.llama_proj.weight", "input_projection"),
         ("projections.outputs.image.fc.weight", "output_projections"),
-        ("language.base_model.model.model.layers.0.mlp.up_proj.weight", "frozen"),
+        ("language.base_model.model.model.layers.0.mlp.up_proj.weight", "base"),
     ],
 )
 def test_the_name_of_a_parameter_determines_its_part(parameter: str, part: str) -> None:

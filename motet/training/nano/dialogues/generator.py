@@ -38,7 +38,7 @@ from motet.training.nano.dialogues.requests import (
     unknown_background_request,
     unknown_subject_request,
 )
-from motet.training.nano.dialogues.sentences import capitalized, punctuated, with_courtesy
+from motet.training.nano.dialogues.sentences import capitalized, punctuated, with_courtesy, with_opener
 from motet.training.nano.dialogues.small_talk import NOTHING_ATTACHED, SMALL_TALK, THANKS
 from motet.training.nano.dialogues.typing_noise import with_typing_noise
 from motet.training.nano.dialogues.unbiased_answers import UnbiasedAnswers
@@ -86,7 +86,7 @@ class DialogueGenerator:
 
         `complete` requests name both attributes of known things.
         """
-        count = int(rng.choice([1, 2, 3, 4], p=[0.42, 0.28, 0.2, 0.1]))
+        count = int(rng.choice([1, 2, 3, 4], p=[0.38, 0.26, 0.21, 0.15]))
         requests = [self.request(rng, complete) for _ in range(count)]
         return exchange((with_typing_noise(combined_prompt(requests, rng), rng),), answers(requests))
 
@@ -154,14 +154,14 @@ class DialogueGenerator:
     ) -> tuple[Thing, str, tuple[DialoguePart, ...]]:
         """Return a thing, a question about it, and the answer. `questions` are those of the table `QUESTIONS`."""
         thing = self.thing(rng, modality)
-        topic = str(rng.choice(["describe", "subject", "manner", "check"], p=[0.58, 0.13, 0.13, 0.16]))
+        topic = str(rng.choice(["describe", "subject", "manner", "check"], p=[0.53, 0.12, 0.12, 0.23]))
         if topic == "check":
             thing = self._answers.without_manner(thing)
             question, answer = yes_no_question(thing, questions[thing.modality].get("check", CHECKS), rng)
-            return thing, question, (answer,)
+            return thing, capitalized(with_opener(question, rng)), (answer,)
         if topic != "describe" and not self._test_split and rng.random() < 0.5:
             thing = replace(thing, **{"manner" if topic == "subject" else "subject": ANY})
-        question = pick(rng, questions[thing.modality][topic])
+        question = with_opener(pick(rng, questions[thing.modality][topic]), rng)
         question = punctuated(capitalized(question) if rng.random() < 0.7 else question, rng)
         if topic == "describe":
             thing, reply = self._answers.description(thing, rng)

@@ -216,7 +216,11 @@ LIST_ENTRIES: Mapping[str, tuple[str, ...]] = {
 LIST_REQUESTS = split_phrases(
     """give me {l}|I want {l}|I would like {l}|I'd like {l}|make {l}|create {l}|generate {l}|please make {l}
     I need {l}|send me {l}|produce {l}|can I have {l}|could I get {l}|I want to have {l}|make me {l}|{l}
-    could you make {l}|we need {l}"""
+    could you make {l}|we need {l}|prepare {l}|let me have {l}|get me {l}|my list: {l}|the order is: {l}
+    these things: {l}|I ordered {l}|make all of this: {l}|I wish for {l}|this is what I want: {l}|to do: {l}
+    could you get me these: {l}|here is what I need: {l}|all of these, please: {l}|bring me {l}|I am looking for {l}
+    can you do {l}|would you make these things: {l}|my wishes are {l}|for today: {l}|I'd love {l}|we would like {l}
+    please deliver {l}|next come {l}|give us {l}|the list is {l}|now {l}"""
 )
 # Not split by `split_phrases`, because the spaces are part of the conjunctions.
 CONJUNCTIONS = (
@@ -238,6 +242,11 @@ SENTENCE_OPENERS = split_phrases("then|and|next|after that|also|now|finally|and 
 COURTESY_BEFORE = split_phrases(
     """please|hi,|hello,|hey,|ok,|okay,|so,|hey Motet,|hi Motet,|hello!|hi!|now|pls|good morning,|well,
     hi there,|could you please|can you please|dear Motet,|I have an idea:|thanks!|great."""
+)
+QUESTION_OPENERS = split_phrases(
+    """say,|and|so|so,|well,|hm,|one question:|just to be sure:|be honest:|hey,|okay,|quick question:|please tell me:
+    I wonder:|now then,|excuse me,|wait,|right,|please say,|pardon,|let me ask:|nice, but|good, and|thanks, and|motet,
+    can you tell me:|I want to know:|ah,|hello,|next question:|please,"""
 )
 COURTESY_AFTER = split_phrases(
     "please|thanks|thank you|for me|please!|if you can|for my daughter|now|pls|thank you very much|, please|, thanks"

@@ -10,7 +10,14 @@ from motet.training.nano.dialogues.phrases import split_phrases
 CHECKS = split_phrases(
     """is this {g}?|is it {g}?|do you recognise {g}?|is that {g}?|{g}?|is there {g}?|it is {g}, right?
     this is {g}, isn't it?|could it be {g}?|is it perhaps {g}?|am I right that it is {g}?
-    I think it is {g}. am I right?|do you see {g}?"""
+    I think it is {g}. am I right?|do you see {g}?|does it look like {g}?|does this look like {g} to you?
+    would you say that it is {g}?|would you say this is {g}?|can one call it {g}?|can this be {g}?|might it be {g}?
+    is what you see {g}?|does it show {g}?|have I attached {g}?|are you sure that it is {g}?|did I send you {g}?
+    should I call it {g}?|my friend says it is {g}. is that so?|true or false: this is {g}|yes or no: is it {g}?
+    {g} or not?|isn't this {g}?|do you think this is {g}?|do you agree that it is {g}?|it looks like {g}, doesn't it?
+    I believe this is {g}. correct?|somebody told me this is {g}. right?|do I have {g} here?|is the thing here {g}?
+    tell me whether it is {g}|tell me if this is {g}|say whether this is {g}|check if it is {g}|was it {g}?
+    could you call it {g}?|does one call this {g}?|will you call it {g}?|are we dealing with {g}?|so it's {g}?"""
 )
 # Questions by the modality of the medium, then by the attribute that the answer names ("describe": both attributes).
 QUESTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
@@ -94,7 +101,11 @@ LATER_QUESTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             what is in the picture I attached?|back to my picture: what was in it?|what was the picture of?
             what do you see in my picture?|tell me about the picture I sent|remember my picture? what was in it?
             now describe the picture I sent you|what was in the image from before?
-            what is on the picture from earlier?"""
+            what is on the picture from earlier?|about my picture: what did it have in it?|my picture: what was in it?
+            do you recall my picture? describe it|please describe my picture again|what did the picture I gave you show?
+            which thing was in my picture, and on which background?|I sent a picture. what was on it?
+            think of my picture. what does it show?|what exactly was in my picture?
+            tell me again what is in my picture"""
         ),
         "subject": split_phrases(
             """what object was in the picture?|which thing was in my picture?|what object did I send?
@@ -117,7 +128,10 @@ LATER_QUESTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             describe the sound I sent|what was playing in the recording?
             back to my sound: what was it?|what do you hear in my sound?
             tell me about the sound from before|what was on the recording from earlier?
-            describe the sound from before"""
+            describe the sound from before|about my recording: what was it?|my recording: what did you hear?
+            do you recall my sound? describe it|please describe my recording again|what did the sound I gave you have?
+            which instrument and which note was in my recording?|I sent a recording. what was it?
+            think of my recording. what is on it?|what exactly did my recording have?|tell me again what my sound was"""
         ),
         "subject": split_phrases(
             """which instrument was it?|which instrument was in my recording?|what instrument did I send?
@@ -138,7 +152,11 @@ LATER_QUESTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             """what was in the clip?|what happened in my video?|what happened in the clip I sent?|describe my video
             what was in the video I sent?|describe my clip|what did my clip show?|what was going on in my video?
             back to my clip: what happened?|what happens in the video I attached?|tell me about the clip from before
-            what did you see in my video?|remember my video? what happened in it?|describe the video from earlier"""
+            what did you see in my video?|remember my video? what happened in it?|describe the video from earlier
+            about my clip: what happened?|my clip: what did it show?|do you recall my video? describe it
+            please describe my clip again|what did the clip I gave you show?|I sent a clip. what happened?
+            which thing was in my clip, and how did it move?|think of my video. what does it show?
+            what exactly happened in my clip?|tell me again what my video shows|what was my clip of?"""
         ),
         "subject": split_phrases(
             """what was moving in the clip?|which object was in my video?|what object did I send?
@@ -160,22 +178,35 @@ OWN_WORK_QUESTIONS: Mapping[str, tuple[str, ...]] = {
         """what was that?|what was that|what is that?|what did you make?|what did you just make?|what have you made?
         what is this?|what was this?|what did you just do?|tell me what you made|what did I get?|describe what you made
         describe your work|what was it?|what am I looking at?|what have you just made for me?|and what is that?
-        what did you send me?|explain what you made"""
+        what did you send me?|explain what you made|what did you produce?|which thing was that?|name what you made
+        do you know what you made?|can you describe what you made?|can you tell me what you made?|what was that again?
+        what was that a moment ago?|what exactly was that?|what exactly did you make?|what was it that you made?
+        which thing is that?|please name it|what have I got now?|say what you made|could you name that?
+        I did not get that, what was it?|what thing did you create?|what did you create here?|what was the result?
+        remind me what you made|what is it that you sent?|what was your answer showing?|name the last thing"""
     ),
     "image": split_phrases(
         """what did you draw?|what is in your picture?|what was in your picture?|describe your picture
         which picture did you make?|what have you drawn?|what did you paint?|what is on the picture you made?
-        what was the picture you drew?|describe your drawing|what is in the picture you just drew?"""
+        what was the picture you drew?|describe your drawing|what is in the picture you just drew?
+        what does your picture show?|tell me what your picture shows|tell me what you drew|which thing did you draw?
+        what exactly is in your picture?|name what you drew|what is your drawing of?|what was your picture of?
+        remind me what you drew|what did you sketch?|what does your drawing have in it?|what did you draw before?"""
     ),
     "audio": split_phrases(
         """what did you play?|what was your sound?|what was that sound?|describe your sound|which note did you play?
         what have you played?|what was the sound you made?|what was that note?|what did I just hear?
-        what did you play for me?"""
+        what did you play for me?|tell me what you played|which sound was yours?|what exactly was your sound?
+        name what you played|which instrument and note did you play?|what was your note?|what did your sound have in it?
+        remind me what you played|what was your recording?|tell me what your sound was|what did you play before?"""
     ),
     "video": split_phrases(
         """what was in your clip?|what happened in your clip?|describe your clip|which clip did you make?
         what did you film?|what happens in your video?|what was that clip?|what is in the video you made?
-        describe your video|what was in the video you made?"""
+        describe your video|what was in the video you made?
+        what does your clip show?|tell me what your clip shows|tell me what you filmed|which thing did you film?
+        what exactly happens in your clip?|name what you filmed|what was your clip of?|what is your video of?
+        remind me what you filmed|what did your clip show?|what did you film before?|what moves in your clip?"""
     ),
     "animation": split_phrases(
         """what was in your animation?|describe your animation|what did you animate?|what was that animation?

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from motet.training.nano.dialogues.phrases import COURTESY_AFTER, COURTESY_BEFORE, pick
+from motet.training.nano.dialogues.phrases import COURTESY_AFTER, COURTESY_BEFORE, QUESTION_OPENERS, pick
 
 _QUESTION_STARTS = ("can ", "could ", "would ", "may ", "will ", "what ", "how ", "is ", "who ", "which ", "where ")
 
@@ -21,6 +21,13 @@ def punctuated(text: str, rng: np.random.Generator, required: bool = False) -> s
     if text.lower().startswith(_QUESTION_STARTS):
         return text + ("?" if required or rng.random() < 0.7 else "")
     return text + pick(rng, (".", ".", "!") if required else (".", ".", "!", "", "", ""))
+
+
+def with_opener(question: str, rng: np.random.Generator) -> str:
+    """Return the question, sometimes after words such as "one question:"."""
+    if rng.random() >= 0.2 or question[:2] == "I ":
+        return question
+    return f"{pick(rng, QUESTION_OPENERS)} {question[:1].lower()}{question[1:]}"
 
 
 def with_courtesy(text: str, rng: np.random.Generator) -> str:

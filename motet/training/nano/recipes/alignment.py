@@ -77,6 +77,9 @@ def main(
     tokens: Annotated[int, typer.Option(help="Token ids per step.")] = 2048,
     rate: Annotated[float | None, typer.Option(help="Highest learning rate. Default: the stage's rate.")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads. The CPU time is the sum over all threads.")] = 1,
+    base: Annotated[
+        bool, typer.Option("--base", help="Train the weights of the language model, too, not only its adapter.")
+    ] = False,
     initial: Annotated[
         Path | None,
         typer.Option(help="Bundle with the initial adapter and projections. Default: earlier stages."),
@@ -93,7 +96,7 @@ def main(
     for earlier in STAGES[:index]:
         if not initial and newest_checkpoint(build / earlier.name):
             model.load_state_dict(load_weights(build / earlier.name), strict=False)
-    model.train_parts(stage.parts)
+    model.train_parts(stage.parts | {"base"} if base else stage.parts)
     # The dialogues of the decoding stage have no attachments, so this stage does not need the encoder.
     embeddings = (
         EmbeddingBank({})
@@ -109,8 +112,10 @@ def main(
 
     def export() -> None:
         model.export(bundle / "lora", bundle / "projections")
+        if base:
+            model.export_base(bundle / "llm")
 
-    loop = TrainingLoop(model, build / stage.name, schedule)
+    loop = TrainingLoop(model, build / stage.name, schedule, hidden=".base_layer.")
     loop.run(partial(losses, model, stage, tokenizer, embeddings, tokens), export)
 
 

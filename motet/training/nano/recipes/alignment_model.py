@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, get_peft_model
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
@@ -71,7 +71,7 @@ class AlignmentModel(nn.Module):
         return llama
 
     def train_parts(self, parts: frozenset[str]) -> None:
-        """Set the parts to train, see `motet.training.stages.part_of`. The language model's own weights stay frozen."""
+        """Set the parts to train, see `motet.training.stages.part_of`. All other weights stay frozen."""
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(part_of(name) in parts)
 
@@ -129,6 +129,17 @@ class AlignmentModel(nn.Module):
         save_file(state, projections / "model.safetensors")
         sizes = json.dumps(asdict(self.projections.config), indent=2)
         (projections / "config.json").write_text(sizes + "\n")
+
+    def export_base(self, folder: Path) -> None:
+        """Write the language model's own weights over those in `folder`. The vocabulary there does not change."""
+        path = folder / "model.safetensors"
+        own = {name: value for name, value in self.state_dict().items() if part_of(name) == "base"}
+        changed = {_base_name(name): _half(value) for name, value in own.items()}
+        save_file(load_file(path) | changed, path)
+
+
+def _base_name(parameter: str) -> str:
+    return parameter.removeprefix("language.base_model.model.").replace(".base_layer", "")
 
 
 def exported_name(parameter: str) -> str:

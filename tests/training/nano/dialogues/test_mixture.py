@@ -102,7 +102,7 @@ def test_an_answer_about_own_work_names_only_things_that_the_model_made() -> Non
         made = made_in(dialogue)
         if not made:
             assert last_text(dialogue) == NOTHING_MADE
-        elif last_text(dialogue).startswith("That was"):
+        elif last_text(dialogue).startswith("That was") and not last_text(dialogue).endswith(("it is.", "it is not.")):
             named += 1
             parts = last_text(dialogue).removeprefix("That was ").removesuffix(".").split(", then ")
             captions = {f"the picture {t.manner}" if t.modality == "animation" else t.caption for t in made}
@@ -114,13 +114,15 @@ def test_a_yes_or_no_answer_fits_its_guess() -> None:
     answers = Counter[str]()
     for kind in ("question", "later_question", "own_work"):
         for dialogue in dialogues(kind, 200):
-            match = re.fullmatch(r"(Yes|No), it is (an? .+)\.", last_text(dialogue))
+            match = re.fullmatch(
+                r"(?:I see|I hear|That was) (an? .+)\. (Yes, it is|No, it is not)\.", last_text(dialogue)
+            )
             if match:
-                answers[match[1]] += 1
+                answers[match[2].partition(",")[0]] += 1
                 prompt = " ".join(plain_text(part) for part in dialogue[-2].parts if isinstance(part, str)).lower()
-                names_it = f" {match[2]}" in f" {re.sub('[?.,]', ' ', prompt)} "
+                names_it = f" {match[1]}" in f" {re.sub('[?.,]', ' ', prompt)} "
                 # A typing error can change the name.
-                assert names_it <= (match[1] == "Yes")
+                assert names_it <= match[2].startswith("Yes")
     assert 0.6 < answers["Yes"] / answers["No"] < 1.7
 
 

@@ -1,8 +1,10 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import LlamaForCausalLM
 
 from motet.core.bundle import Bundle
@@ -98,3 +100,21 @@ def test_the_server_loads_the_exported_weights(bundle: Bundle, tmp_path: Path) -
 def test_the_target_of_a_projection_is_the_conditioning_of_the_decoder() -> None:
     for thing in (Thing("image", "dog", "blue"), Thing("audio", "harp", "low"), Thing("video", "bee", "growing")):
         torch.testing.assert_close(target_conditioning(thing), caption_encoder.encode(thing.modality, [thing.caption]))
+
+
+def test_an_exported_base_has_the_trained_weights_and_the_vocabulary_of_before(bundle: Bundle, tmp_path: Path) -> None:
+    shutil.copy(bundle.path("llm") / "model.safetensors", tmp_path)
+    before = load_file(tmp_path / "model.safetensors")
+    model = untrained_model(bundle)
+    model.train_parts(frozenset({"base"}))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(1.0)
+
+    model.export_base(tmp_path)
+
+    after = load_file(tmp_path / "model.safetensors")
+    assert after.keys() == before.keys()
+    changed = {name for name in after if not torch.equal(after[name].float(), before[name].float())}
+    assert changed == {name for name in before if "embed_tokens" not in name and "lm_head" not in name}

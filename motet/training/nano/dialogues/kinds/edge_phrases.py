@@ -15,7 +15,11 @@ ANIMATION_REQUESTS = split_phrases(
     can you animate the {x} so that it is {m}|could you let the {x} {v}|I want it to {v}|I want to see it {m}
     I want the {x} to {v}|animate this {x} {m}|animate that {m}|make this {v}|animate this, {m}|now animate it {m}
     now {m}|now it should {v}|it should {v}|the {x} should {v}|use the {x} for an animation of it {m}|and now let it {v}
-    make a moving version of it, {m}|make an animation of the {x} {m}|give me an animation of it {m}"""
+    make a moving version of it, {m}|make an animation of the {x} {m}|give me an animation of it {m}|and it should {v}
+    help it {v}|cause it to {v}|tell it to {v}|watch it {v}|I'd like to see the {x} {m}|the {x} must {v}|it has to {v}
+    show me how it would {v}|how does it look {m}|what if it were {m}|the {x}, but {m}|the same, {m}|once again, {m}
+    then I want to watch it {m}|when it is done, let it {v}|as soon as you have it, make it {v}|after that, {m}
+    would the {x} {v}|can the {x} {v}, please|could it {v}|let's see it {m}|then the {x} {m}|then show it {m}"""
 )
 # The motion is missing.
 OPEN_ANIMATION_REQUESTS = split_phrases(
@@ -33,7 +37,12 @@ FILM_REQUESTS = split_phrases(
     use the {s} as the soundtrack|use the {s} as the sound of the {c}|give the {c} the {s}|give the {c} this sound
     mix them into one film|both in one film|one film with both|play the {s} with the {c}|play the {s} under the {c}
     let the {s} play under the {c}|set the {c} to the {s}|the {s} goes under the {c}|score the {c} with the {s}
-    turn both into a film with sound|now a film of both|and now both together|both together, please"""
+    turn both into a film with sound|now a film of both|and now both together|both together, please|blend the two
+    fuse them|connect the two|bring both together|bring the {c} and the {s} together|stitch them together
+    pair the {c} with the {s}|place the {s} behind the {c}|put the {s} below the {c}|move the {s} under the {c}
+    attach the {s} to the {c}|the {c} needs the {s}|the {c} with the {s}, as one film|overlay the {s} on the {c}
+    a film from both|make it one film|both of them in a single clip|now one clip with sound|dub the {c} with the {s}
+    lay the {s} over the {c}|run the {s} along with the {c}|sync the {s} with the {c}|let them be one film"""
 )
 SOUND_WORDS = split_phrases("sound|note|sound|note|audio|tone|music")
 CLIP_WORDS = {

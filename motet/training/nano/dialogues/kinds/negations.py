@@ -29,17 +29,34 @@ _VERBS = {
 _EXCLUDED_MODALITY = split_phrases(
     """no {w}|no {w} please|without {w}|but no {w}|without any {w}|and no {w}|no {w}, please|but without {w}|not a {w}
     I want no {w}|I do not want any {w}|I don't need a {w}|don't make a {w}|but do not make a {w}|there must be no {w}
-    just that, no {w}|only that and no {w}|leave out the {w}|skip the {w}|please no {w}"""
+    just that, no {w}|only that and no {w}|leave out the {w}|skip the {w}|please no {w}|I don't want {w} with it
+    there should be no {w} with it|no {w} at all|without a single {w}|but really no {w}|spare me the {w}|forget the {w}
+    I can do without {w}|no need for {w}|do it without {w}|omit the {w}|avoid {w}|none of your {w}|but not one {w}"""
 )
 _EXCLUDED_REQUEST = split_phrases(
     """don't {d}|do not {d}|but don't {d}|but do not {d}|please don't {d}|and don't {d}|never {d}|you must not {d}
-    I don't want you to {d}|there is no need to {d}"""
+    I don't want you to {d}|there is no need to {d}|you need not {d}|you don't have to {d}|do not even try to {d}
+    don't bother to {d}|whatever happens, don't {d}|in no case {d}|stop, don't {d}|better not {d}|I forbid you to {d}"""
+)
+# {n} is an excluded thing.
+_EXCLUDED_THING = split_phrases(
+    """but not {n}|and not {n}|not {n}|no {n} please|I don't need {n}|I do not want {n}|leave out {n}|forget about {n}
+    you can skip {n}|but nothing with {n}|never mind {n}|there is no need for {n}|without {n}|but spare me {n}"""
+)
+_TIMES = split_phrases(
+    """this time|at the moment|yet|any more|again|right away|tonight|this morning|for a while|while I am here|please
+    , please|, I am busy|, I don't like that|, not even once|, I had enough of it|in this conversation"""
 )
 _NOTHING = split_phrases(
     """don't draw anything|do not draw anything|don't show me anything|don't play anything|do not make anything
     show nothing|play nothing|make nothing|don't make any media|no pictures please|no sound please|no music please
     no videos|please stop drawing|stop playing|don't show|do not show|don't draw|don't play|no more pictures
-    no more sounds|nothing now|nothing for now|I don't want anything"""
+    no more sounds|nothing now|nothing for now|I don't want anything|no further images|enough pictures
+    enough of the pictures|enough music|enough videos|that's enough sound|I have seen enough clips|no more clips
+    no more music|no more videos, please|no more drawings today|no further sounds please|stop making pictures
+    stop the music|stop with the videos|I want no more pictures|I need no more clips|I have enough sounds
+    do not send me pictures|don't make clips|don't send any sound|leave me alone with your pictures|no images now
+    not one more note|spare me your videos|keep your pictures|I am tired of the music|silence|quiet please"""
 )
 _JOINTS = (", ", " ", ". ", "; ", " - ")
 
@@ -65,6 +82,8 @@ def _nothing(thing: Thing, rng: np.random.Generator) -> Dialogue:
     text = pick(rng, _NOTHING)
     if rng.random() < 0.6:
         text = _excluded_request(thing, rng).removeprefix("but ").removeprefix("and ")
+        if rng.random() < 0.35:
+            text = f"{text} {pick(rng, _TIMES)}".replace(" ,", ",")
     text = punctuated(capitalized(text) if rng.random() < 0.7 else text, rng)
     return exchange((with_typing_noise(text, rng),), (NOTHING_WANTED,))
 
@@ -82,6 +101,8 @@ def _excluded(generator: DialogueGenerator, wanted: Sequence[Thing], rng: np.ran
 
 def _excluded_request(thing: Thing, rng: np.random.Generator) -> str:
     named = phrase(thing, rng) if rng.random() < 0.5 else subject_phrase(thing, rng)
+    if rng.random() < 0.2:
+        return pick(rng, _EXCLUDED_THING).format(n=named)
     return pick(rng, _EXCLUDED_REQUEST).format(d=f"{pick(rng, _VERBS[thing.modality])} {named}")
 
 

@@ -14,12 +14,15 @@ from motet.training.nano.dialogues.kinds.fillers import fillers
 from motet.training.nano.dialogues.phrases import pick, split_phrases
 from motet.training.nano.dialogues.questions import OWN_WORK_QUESTIONS
 from motet.training.nano.dialogues.requests import answers, combined_prompt
-from motet.training.nano.dialogues.sentences import capitalized, punctuated
+from motet.training.nano.dialogues.sentences import capitalized, punctuated, with_opener
 from motet.training.nano.dialogues.typing_noise import with_typing_noise
 from motet.training.nano.world.world import MODALITIES, Thing
 
 NOTHING_MADE = "I have not made anything yet. What would you like?"
-_CHECKS = split_phrases("was that {g}?|is that {g}?|is it {g}?|was it {g}?|did you make {g}?|that was {g}, right?")
+_CHECKS = split_phrases(
+    """was that {g}?|is that {g}?|is it {g}?|was it {g}?|did you make {g}?|that was {g}, right?|did you give me {g}?
+    have you made {g}?|was your answer {g}?|should that be {g}?|did I get {g}?|is that supposed to be {g}?"""
+)
 _MANNER_QUESTIONS = {
     "image": split_phrases(
         "what colour was the background?|which background did it have?|what is the background of your picture?"
@@ -66,10 +69,11 @@ def _question(made: Sequence[Thing], rng: np.random.Generator) -> tuple[str, str
     if chance < 0.75 or thing.modality not in MODALITIES or len(made) > 1:
         return pick(rng, OWN_WORK_QUESTIONS[thing.modality]), own_work_answer([thing])
     if chance < 0.9:
-        return yes_no_question(thing, _CHECKS, rng)
+        return yes_no_question(thing, _CHECKS, rng, perception="That was")
     return pick(rng, _MANNER_QUESTIONS[thing.modality]), "".join(manner_sentence(thing))
 
 
 def _exchange(question: str, answer: str, rng: np.random.Generator) -> Dialogue:
+    question = with_opener(question, rng)
     text = punctuated(capitalized(question) if rng.random() < 0.7 else question, rng)
     return exchange((with_typing_noise(text, rng),), (answer,))
