@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from motet.core import metrics
 from motet.core.errors import SettingsError
+from motet.core.files.regular_file import NotRegularFileError, read_beginning
 from motet.core.files.reloaded import RELOAD_INTERVAL, Reloaded
 from motet.core.logs.audit import AUDIT
 
@@ -24,11 +24,9 @@ _LOG = logging.getLogger(__name__)
 def read_file(path: Path) -> bytes:
     """Return the bytes of a file. Raises `SettingsError` for a file that is missing, too large or not regular."""
     try:
-        # Opening a pipe would wait for a writer.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise SettingsError(f"{path} is not a regular file; name a file")
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = read_beginning(path, MAX_BYTES)
+    except NotRegularFileError:
+        raise SettingsError(f"{path} is not a regular file; name a file") from None
     except (OSError, ValueError) as error:
         raise SettingsError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if len(data) > MAX_BYTES:

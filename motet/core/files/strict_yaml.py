@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from motet.core.errors import BundleError
+from motet.core.files.regular_file import NotRegularFileError, read_beginning
 
 MAX_BYTES = 128 * 1024
 """Maximum size of a document in bytes."""
@@ -87,13 +87,10 @@ def _advice(error: Exception) -> str:
 
 def _read(path: Path, label: str) -> bytes:
     try:
-        # Opening a pipe would wait for a writer.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise BundleError(f"{label} is not a regular file: pass the folder of a bundle")
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+        return read_beginning(path, MAX_BYTES)
+    except NotRegularFileError:
+        raise BundleError(f"{label} is not a regular file: pass the folder of a bundle") from None
     except (FileNotFoundError, NotADirectoryError) as error:
         raise BundleError(f"{label} is missing: pass the folder of a bundle") from error
     except OSError as error:
         raise BundleError(f"{label} cannot be read: check its permissions") from error
-    return raw
