@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Self
 
+from motet.core.concurrent.processes import kill_process
 from motet.core.errors import FaultError, MotetError, SettingsError
 from services.exit_codes import Exit
 from services.ready_line import ReadyLine
@@ -85,9 +86,7 @@ class ChildProcess:
 
     async def kill(self) -> None:
         """Kill the process, if it still runs, and wait until it ends."""
-        if self.runs:
-            self._process.kill()
-        await self._process.wait()
+        await kill_process(self._process)
 
     def _exit_error(self, code: int) -> MotetError:
         if code == Exit.REFUSED:

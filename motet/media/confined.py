@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from motet.core import metrics
+from motet.core.concurrent.processes import kill_process
 from motet.core.errors import MediaError, Reason
 from motet.core.media import CHUNK_BYTES
 from motet.core.preprocessing import AS_SHOWN, Preprocessing
@@ -129,9 +130,7 @@ async def _child(order: Order) -> AsyncIterator[asyncio.subprocess.Process]:
     try:
         yield child
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            child.kill()
-        await asyncio.shield(child.wait())
+        await kill_process(child)
 
 
 async def _send(child: asyncio.subprocess.Process, data: bytes) -> None:

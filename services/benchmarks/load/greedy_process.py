@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Self
 
+from motet.core.concurrent.processes import kill_process
 from motet.core.errors import FaultError
 from services.benchmarks.load.call_outcomes import CallOutcomes
 from services.benchmarks.load.greedy_tenant import GreedyConfig
@@ -41,9 +42,7 @@ class GreedyProcess:
 
     async def kill(self) -> None:
         """Kill the process, if it still runs."""
-        if self._process.returncode is None:
-            self._process.kill()
-        await self._process.wait()
+        await kill_process(self._process)
 
 
 async def outcomes_of(processes: Sequence[GreedyProcess]) -> CallOutcomes:

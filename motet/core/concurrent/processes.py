@@ -1,0 +1,28 @@
+"""The end of child processes."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+
+async def kill_process(process: asyncio.subprocess.Process) -> None:
+    """Kill the process, if it still runs, and wait until it ended and its pipes are closed.
+
+    A cancellation takes effect only afterwards: a caller that left earlier would leave the process to the garbage
+    collector, or to nobody if its event loop ends. The output that was not read is lost.
+    """
+    with suppress(ProcessLookupError):
+        process.kill()
+    # `wait` alone never returns while unread output fills the buffer of the process's stream (Python 3.11).
+    end = asyncio.create_task(process.communicate())
+    cancelled = None
+    while not end.done():
+        try:
+            await asyncio.wait([end])
+        except asyncio.CancelledError as error:
+            cancelled = error
+        if end.cancelled():  # by an event loop that ends, and cancels each of its tasks once
+            end = asyncio.create_task(process.communicate())
+    if cancelled:
+        raise cancelled
