@@ -30,7 +30,7 @@ demo: $(VENV)/.models ## Ask about an image, and request an image, audio and a v
 	$(BIN)/motet run "$(PROMPT)" --image examples/turtle.png --out demo --seed 1
 
 test: $(VENV)/.dev $(VENV)/node/.installed ## Run all tests (minutes; no GPU, no network).
-	@$(BIN)/pytest -q
+	@$(BIN)/pytest -q -n 2 --dist loadfile
 
 check: lint types layers contract site ## Check style, types, layers, the contract and the documentation.
 	@echo "check: all good"

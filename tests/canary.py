@@ -218,6 +218,7 @@ class CanaryPlugin:
 
     def __init__(self, canary: Canary) -> None:
         self._canary = canary
+        self._faults_of_others: list[str] = []
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         """Let the report of a failed test have the lines that it has without the canary."""
@@ -241,10 +242,18 @@ class CanaryPlugin:
             pytest.fail("\n".join(faults), pytrace=False)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Fail the session if a secret is in the metrics."""
-        if faults := self._canary.faults_of_metrics():
+        """Fail the session if a secret is in the metrics of this process, or of a process that ran a part of it."""
+        faults = self._faults_of_others + self._canary.faults_of_metrics()
+        if (output := getattr(session.config, "workeroutput", None)) is not None:
+            output["faults_of_metrics"] = faults
+        elif faults:
             print("\n".join(["", *faults]))
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Receive the faults of a process of pytest-xdist. One that crashed sends none."""
+        self._faults_of_others += getattr(node, "workeroutput", {}).get("faults_of_metrics", [])
 
 
 CANARY = Canary()

@@ -114,15 +114,37 @@ def test_a_test_that_logs_a_prompt_fails_and_others_do_not(tmp_path: Path) -> No
         "def test_other():\n"
         "    logging.getLogger('motet.x').debug(PROMPT)\n"
     )
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.canary", "-p", "no:cacheprovider", str(tmp_path)]
 
-    result = subprocess.run(
-        [*command, "--rootdir", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        env=CLEAN | {"PYTHONPATH": str(Path(__file__).parents[1])},
-    )
+    result = run_pytest(tmp_path)
 
     assert "'a penguin on the moon' is in a log line" in result.stdout, result.stdout + result.stderr
     assert "ERROR" in result.stdout
     assert "2 passed, 1 error" in result.stdout
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one process", "two processes"])
+def test_a_session_whose_metrics_have_a_secret_fails(tmp_path: Path, options: tuple[str, ...]) -> None:
+    (tmp_path / "test_example.py").write_text(
+        "from prometheus_client import Counter\n"
+        "from motet.core.caller import Caller\n"
+        "def test_leak():\n"
+        "    caller = Caller('velvet-tenant', frozenset())\n"
+        "    Counter('leaks', 'Leaks.', ['value']).labels(caller.tenant).inc()\n"
+    )
+
+    result = run_pytest(tmp_path, *options)
+
+    assert "'velvet-tenant' is in a label of a metric" in result.stdout, result.stdout + result.stderr
+    assert "1 passed" in result.stdout
+    assert result.returncode == pytest.ExitCode.TESTS_FAILED
+
+
+def run_pytest(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run the tests of a folder with the canary."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.canary", "-p", "no:cacheprovider", str(folder)]
+    return subprocess.run(
+        [*command, "--rootdir", str(folder), *options],
+        capture_output=True,
+        text=True,
+        env=CLEAN | {"PYTHONPATH": str(Path(__file__).parents[1])},
+    )

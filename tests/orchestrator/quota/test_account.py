@@ -148,14 +148,16 @@ def test_many_accounts_are_forgotten_except_those_that_differ_from_new_ones(monk
     async def check() -> None:
         classes = {"default": QuotaLimits(tokens_per_minute=100)}
         accounts = Accounts(lambda: classes)
-        running, indebted, idle = [accounts.of(caller(tenant)) for tenant in ("running", "indebted", "idle")]
+        running, indebted, idle = [
+            accounts.of(caller(tenant)) for tenant in ("tenant-running", "tenant-indebted", "tenant-idle")
+        ]
         running.start_generation()
         indebted.charge_tokens(150)
 
         accounts.of(caller("new"))
-        assert accounts.of(caller("running")) is running
-        assert accounts.of(caller("indebted")) is indebted
-        assert accounts.of(caller("idle")) is not idle
+        assert accounts.of(caller("tenant-running")) is running
+        assert accounts.of(caller("tenant-indebted")) is indebted
+        assert accounts.of(caller("tenant-idle")) is not idle
 
     check()
 
@@ -219,15 +221,15 @@ async def test_the_callers_of_a_class_that_was_removed_have_the_default_limits_a
 def test_the_number_of_accounts_is_limited_and_those_in_use_are_kept() -> None:
     classes = {"default": QuotaLimits(generations_per_minute=2)}
     accounts = Accounts(lambda: classes)
-    running, debtor = accounts.of(caller("running")), accounts.of(caller("debtor"))
+    running, debtor = accounts.of(caller("tenant-running")), accounts.of(caller("tenant-debtor"))
     running.start_generation()
     debtor.start_generation()
     debtor.end_generation()
     for number in range(2 * MAX_ACCOUNTS):
         accounts.of(caller(f"tenant {number}"))
         if number % 1000 == 0:
-            assert accounts.of(caller("debtor")) is debtor
+            assert accounts.of(caller("tenant-debtor")) is debtor
 
     assert len(accounts._accounts) <= MAX_ACCOUNTS + 1
-    assert accounts.of(caller("running")) is running
-    assert accounts.of(caller("debtor")) is debtor
+    assert accounts.of(caller("tenant-running")) is running
+    assert accounts.of(caller("tenant-debtor")) is debtor

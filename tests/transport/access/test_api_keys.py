@@ -39,7 +39,15 @@ def test_keys_are_random_and_have_a_checksum() -> None:
         assert key_id_of(keys[0][:position] + swapped + keys[0][position + 1 :]) is None
 
 
-@pytest.mark.parametrize("text", ["", "motet_", "motet_\n", "x" * 8192, create_key() + "\n", create_key().upper(), "é"])
+# Each process that runs a part of the tests must give a test the same name, so no name has a random key.
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "motet_", "motet_\n", "x" * 8192, "é"),
+        pytest.param(create_key() + "\n", id="a key and a newline"),
+        pytest.param(create_key().upper(), id="a key in capitals"),
+    ],
+)
 def test_a_text_of_another_form_is_no_key(text: str) -> None:
     assert key_id_of(text) is None
     with pytest.raises(RefusedError):
