@@ -5,21 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterator
 
 import pytest
 from prometheus_client import REGISTRY
 
 from motet.core.logs.request_id import request_id_set
 from services.logs import LineWriter, configure_logs
-
-
-@pytest.fixture(autouse=True)
-def _restore_logging() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers, root.level = handlers, level
 
 
 def test_lines_of_every_library_are_json_outside_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
