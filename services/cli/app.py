@@ -94,6 +94,14 @@ def keys() -> typer.Typer:
 
 
 @app.command()
+def cluster() -> typer.Typer:
+    """Show, scale, drain and check deployments on a Kubernetes cluster."""
+    from services.cli.cluster.commands import app
+
+    return app
+
+
+@app.command()
 def protos() -> typer.Typer:
     """Write the .proto files of the gRPC API with their imports, and a descriptor set, for other languages."""
     from services.cli.protos import app

@@ -15,6 +15,7 @@ from motet.core.errors import BundleError, MediaError, RequestError
 from services.cli import bench_commands, chat, models, protos, run, serve_commands, up
 from services.cli.attachment import read_attachment
 from services.cli.checks.paths import check_input
+from services.cli.cluster import commands as cluster
 from services.cli.keys import commands as keys
 from services.cli.request_options import RequestOptions
 from services.embedded import embedded
@@ -30,6 +31,7 @@ APPS = {
     "bench": bench_commands.app,
     "protos": protos.app,
     "keys": keys.app,
+    "cluster": cluster.app,
 }
 IMPOSSIBLE = {
     "empty": "",
@@ -68,6 +70,8 @@ TABLE: list[tuple[tuple[str, ...], dict[str, str]]] = [
     *((("serve", "orchestrator", "--toy", option), SOME) for option in ("--quotas", "--keys")),
     (("serve", "encoder", "--toy", "--tls-cert", "file", "--tls-key", "file", "--tls-client-ca"), SOME),
     (("serve", "orchestrator", "--toy", "--tls-ca", "file", "--tls-worker-key", "file", "--tls-worker-cert"), SOME),
+    (("cluster", "status", "--kubeconfig"), READ),
+    (("cluster", "scale", "image", "2", "--kubeconfig"), SOME),
     (("protos", "--out"), NO_OUTPUT | FILE),
     (("bench", "overlap", "--out"), NO_OUTPUT | FOLDER),
     (("bench", "overlap", "--plot"), NO_OUTPUT | FOLDER | {"not UTF-8": "\udce9"}),

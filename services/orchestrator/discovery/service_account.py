@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from motet.core.errors import SettingsError
 
 if TYPE_CHECKING:
-    from kubernetes.aio.client import DiscoveryV1Api
+    from kubernetes.aio.client import ApiClient, DiscoveryV1Api
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,15 @@ class ServiceAccount:
             raise SettingsError(
                 "the scheme kubernetes needs a library: install motet[kubernetes], or write dns:///HOST:PORT"
             ) from None
-        if not (os.environ.get("KUBERNETES_SERVICE_HOST") and (self.folder / "token").is_file()):
+        if not self.exists():
             raise SettingsError(
                 "the scheme kubernetes works only in a pod with the token of a service account: set its "
                 "automountServiceAccountToken, or write dns:///HOST:PORT"
             )
+
+    def exists(self) -> bool:
+        """Return whether this process is in a pod with a service account."""
+        return bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and (self.folder / "token").is_file()
 
     @property
     def namespace(self) -> str:
@@ -48,13 +52,12 @@ class ServiceAccount:
                 "the namespace of this pod is unknown: write kubernetes://NAMESPACE/SERVICE:PORT"
             ) from None
 
-    @asynccontextmanager
-    async def connected(self) -> AsyncIterator[DiscoveryV1Api]:
-        """Yield a client of the API server. A long connection reads the token again every minute.
+    def client(self) -> ApiClient:
+        """Return a client of the API server, for the caller to close. It reads the token again every minute.
 
         Raises `OSError` for files that cannot be read.
         """
-        from kubernetes.aio.client import ApiClient, Configuration, DiscoveryV1Api
+        from kubernetes.aio.client import ApiClient, Configuration
         from kubernetes.aio.config import ConfigException
         from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 
@@ -63,7 +66,14 @@ class ServiceAccount:
             InClusterConfigLoader(str(self.folder / "token"), str(self.folder / "ca.crt")).load_and_set(configuration)
         except ConfigException as error:
             raise OSError(str(error)) from None
-        async with ApiClient(configuration) as client:
+        return ApiClient(configuration)
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[DiscoveryV1Api]:
+        """Yield the API of EndpointSlices. Raises `OSError` for files that cannot be read."""
+        from kubernetes.aio.client import DiscoveryV1Api
+
+        async with self.client() as client:
             yield DiscoveryV1Api(client)
 
 

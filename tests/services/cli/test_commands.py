@@ -67,7 +67,8 @@ def shell(example: str, folder: Path, **settings: str) -> subprocess.CompletedPr
 
 
 @pytest.mark.parametrize(
-    "example", sorted({example for example in EXAMPLES if not example.startswith((*SERVES, "motet bench"))})
+    "example",
+    sorted({example for example in EXAMPLES if not example.startswith((*SERVES, "motet bench", "motet cluster"))}),
 )
 def test_an_example_of_an_answer_works(example: str, tmp_path: Path) -> None:
     (tmp_path / "keys.jsonl").write_bytes(format_records([KEY]))

@@ -106,11 +106,20 @@ class KubernetesDouble:
         """Serve, at the same port as before."""
         app = web.Application()
         app.router.add_get("/apis/discovery.k8s.io/v1/namespaces/motet/endpointslices", self._answer)
+        self.add_routes(app.router)
         self._runner = web.AppRunner(app, shutdown_timeout=0.01)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self._tls, reuse_address=True)
         await site.start()
         self.port = self._runner.addresses[0][1]
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        """Add what a double of more than the EndpointSlices serves."""
+
+    def is_authenticated(self, request: web.Request) -> bool:
+        """Return whether a request has the latest token."""
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        return (kind.lower(), token) == ("bearer", self.token)
 
     async def stop(self) -> None:
         """End all connections, and refuse new ones."""
@@ -131,10 +140,10 @@ class KubernetesDouble:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(dict(request.query))
-        if request.headers.get("authorization") != f"bearer {self.token}":
-            return _status(401, "Unauthorized")
+        if not self.is_authenticated(request):
+            return status_response(401, "Unauthorized")
         if self.forbidden:
-            return _status(403, "endpointslices.discovery.k8s.io is forbidden")
+            return status_response(403, "endpointslices.discovery.k8s.io is forbidden")
         selected = request.query["labelSelector"].removeprefix("kubernetes.io/service-name=")
         if request.query.get("watch") == "true":
             return await self._watch(request, selected)
@@ -180,7 +189,8 @@ def _service_of(slice: Json) -> Any:
     return slice.get("metadata", {}).get("labels", {}).get("kubernetes.io/service-name")
 
 
-def _status(code: int, message: str) -> web.Response:
+def status_response(code: int, message: str) -> web.Response:
+    """Return an error as the API server sends it."""
     return web.json_response({"kind": "Status", "code": code, "message": message}, status=code)
 
 

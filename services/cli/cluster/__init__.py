@@ -1,0 +1,1 @@
+"""`motet cluster`: releases of the chart on a Kubernetes cluster."""

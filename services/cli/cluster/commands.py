@@ -1,0 +1,72 @@
+"""`motet cluster`: show and change releases of the chart on a Kubernetes cluster."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from services.cli.cluster.api import ClusterApi
+from services.cli.cluster.connection import ClusterTarget
+from services.cli.cluster.options import Context, Kubeconfig, Namespace, ReleaseName, run_on
+from services.cli.commands import Command, Group
+from services.cli.keys.durations import duration_of
+from services.exit_codes import Exit
+
+app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+
+_MAX_PODS = 10_000
+
+Json = Annotated[bool, typer.Option("--json", help="Write one JSON object a line.")]
+Timeout = Annotated[str, typer.Option(metavar="DURATION", help="Maximum time: 90s, 10m, 2h or never.")]
+
+
+@app.command(cls=Command)
+def status(
+    namespace: Namespace = None,
+    release: ReleaseName = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    as_json: Json = False,
+) -> None:
+    """Show the components of a release, their pods, nodes, GPUs and load, and what to change if a pod is not ready.
+
+    The load is in predicted seconds of work. The exit code is 3 if a component has fewer ready pods than desired.
+    """
+
+    async def show(api: ClusterApi) -> Exit:
+        from services.cli.cluster.status import print_release_status
+
+        return await print_release_status(api, release, as_json)
+
+    raise run_on(ClusterTarget(namespace, context, kubeconfig), show, as_json)
+
+
+@app.command(cls=Command)
+def scale(
+    component: Annotated[
+        str, typer.Argument(metavar="COMPONENT", help="Name of a component, or a decoder's modality.")
+    ],
+    pods: Annotated[int, typer.Argument(metavar="N", min=0, max=_MAX_PODS, help="Number of pods.")],
+    namespace: Namespace = None,
+    release: ReleaseName = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the pods are ready, and show the progress.")] = False,
+    timeout: Timeout = "10m",
+    force: Annotated[
+        bool, typer.Option("--force", help="Scale a component of an autoscaler, or the orchestrator to 0.")
+    ] = False,
+) -> None:
+    """Set the number of pods of a component. A component of an autoscaler is refused."""
+    duration = duration_of(timeout)
+
+    async def change(api: ClusterApi) -> Exit:
+        from services.cli.cluster.scale import ScaleRequest
+        from services.cli.cluster.scale import scale as set_pods
+
+        seconds = duration.total_seconds() if duration else None
+        await set_pods(api, release, ScaleRequest(component, pods, force), wait, seconds)
+        return Exit.OK
+
+    raise run_on(ClusterTarget(namespace, context, kubeconfig), change)

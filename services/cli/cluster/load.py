@@ -1,0 +1,79 @@
+"""The load of each pool of a release, from the metrics of its orchestrators."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from motet.core.errors import AccessError, MotetError
+
+if TYPE_CHECKING:
+    from services.cli.cluster.api import ClusterApi
+    from services.cli.cluster.component import Component
+
+_QUEUED = "motet_pool_queue_seconds"
+_RUNNING = "motet_pool_outstanding_seconds"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLoad:
+    """Predicted seconds of work of a pool: in its queue, and at its replicas. Those of all orchestrators are added."""
+
+    queued: float = 0.0
+    running: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Loads:
+    """The load by the name of the pool, and notes about orchestrators whose metrics cannot be read."""
+
+    pools: Mapping[str, PoolLoad]
+    notes: Sequence[str] = ()
+
+
+async def read_loads(api: ClusterApi, orchestrator: Component, pods: Sequence[str]) -> Loads:
+    """Return the loads that the pods of an orchestrator report. The API server forwards the requests."""
+    queued: dict[str, float] = {}
+    running: dict[str, float] = {}
+    notes = []
+    paths = [
+        f"/api/v1/namespaces/{api.namespace}/pods/{orchestrator.metrics_scheme}:{pod}:{orchestrator.metrics_port}"
+        "/proxy/metrics"
+        for pod in pods
+    ]
+    responses = await asyncio.gather(*map(api.text, paths), return_exceptions=True)
+    for pod, response in zip(pods, responses, strict=True):
+        try:
+            if isinstance(response, BaseException):
+                raise response
+            for metric, pool, value in _samples(response):
+                sums = queued if metric == _QUEUED else running
+                sums[pool] = sums.get(pool, 0.0) + value
+        except (MotetError, ValueError) as error:
+            notes.append(f"the load of {pod} is unknown: {_reason_of(error)}")
+    pools = {pool: PoolLoad(queued.get(pool, 0.0), running.get(pool, 0.0)) for pool in queued.keys() | running.keys()}
+    return Loads(pools, notes)
+
+
+def _samples(text: str) -> list[tuple[str, str, float]]:
+    """Return the metric, the pool and the value of each sample of a pool's load. Raises `ValueError`."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    return [
+        (sample.name, sample.labels["pool"], sample.value)
+        for family in text_string_to_metric_families(text)
+        if family.name in (_QUEUED, _RUNNING)
+        for sample in family.samples
+    ]
+
+
+def _reason_of(error: Exception) -> str:
+    match error:
+        case AccessError():
+            return error.message
+        case MotetError():
+            return f"{error.message}; add the API server to networkPolicy.scrapers if the policy denies it"
+        case _:
+            return "its metrics are not in the format of Prometheus"
