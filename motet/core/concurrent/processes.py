@@ -10,7 +10,7 @@ async def kill_process(process: asyncio.subprocess.Process) -> None:
     """Kill the process, if it still runs, and wait until it ended and its pipes are closed.
 
     A cancellation takes effect only afterwards: a caller that left earlier would leave the process to the garbage
-    collector, or to nobody if its event loop ends. The output that was not read is lost.
+    collector, or without an owner if its event loop ends. The output that was not read is lost.
     """
     with suppress(ProcessLookupError):
         process.kill()
