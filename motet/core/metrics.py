@@ -98,6 +98,14 @@ POOL_OUTSTANDING_SECONDS = SparseGauge(
     ["pool", "replica"],
 )
 POOL_QUEUE_SECONDS = Gauge("motet_pool_queue_seconds", "Predicted seconds of work in the pool's queue.", ["pool"])
+POOL_DEMAND_SECONDS = Gauge(
+    "motet_pool_demand_seconds",
+    "Predicted seconds of work of a pool's calls that wait, run or have a reservation. 0 only if there are none.",
+    ["pool"],
+)
+POOL_OLDEST_WAIT_SECONDS = Gauge(
+    "motet_pool_oldest_wait_seconds", "Age of the oldest call that waits for a replica of the pool.", ["pool"]
+)
 POOL_REFUSED = Counter("motet_pool_refused_total", "Calls refused because the queue was full.", ["pool"])
 POOL_EJECTIONS = Counter(
     "motet_pool_ejections_total", "Ejections of a replica after consecutive failures.", ["pool", "replica"]

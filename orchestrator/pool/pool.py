@@ -18,6 +18,7 @@ from orchestrator.pool.attempt import Attempt, Receiver
 from orchestrator.pool.duration_estimate import DurationEstimate
 from orchestrator.pool.hedges import Hedges
 from orchestrator.pool.member import Member
+from orchestrator.pool.pool_calls import PoolCalls
 from orchestrator.pool.pool_gauges import PoolGauges
 from orchestrator.pool.queued_call import QueuedCall, error_of_worker
 from orchestrator.pool.replica import Replica, earliest
@@ -59,7 +60,8 @@ class Pool(Generic[Worker]):
         self._name = name
         self._settings = settings
         self._estimate = DurationEstimate(initial_estimate)
-        self._gauges = PoolGauges(name, lambda: self.waiting)
+        self.calls = PoolCalls(self._estimate)
+        self._gauges = PoolGauges(name, lambda: self.waiting, self.calls)
         self._replicas = Replicas(
             name, members, settings, self._estimate, random or Random(), self._gauges, self._assign_waiting
         )
@@ -120,12 +122,14 @@ class Pool(Generic[Worker]):
                 earliest(candidates, call).reserved[call] = None
             self._queue.add(call)
             self._reserved.add(call)
+            self.calls.add(call)
         return call
 
     def release(self, call: QueuedCall) -> None:
         """End the reservation of a call. Do nothing if the call has started, waits, or has no reservation."""
         if call.assignment is None and not call.attempts:
             self._dequeue(call)
+            self.calls.discard(call)
 
     async def stream(
         self,
@@ -139,39 +143,40 @@ class Pool(Generic[Worker]):
         Raises `OverloadedError` at once if the queue is full, and `DeadlineError` if no slot is free in time.
         """
         call.start = start
-        attempt = await self._acquire(call, deadline)
-        while True:
-            add_field("replica", attempt.replica.name)
-            receiver.restart()
-            error: MotetError | None = None
-            try:
-                items, reader = attempt.open(), asyncio.current_task()
-                while attempt.error is None:
-                    attempt.reader = reader
-                    item = await anext(items)
-                    attempt.reader = None
-                    attempt.count += 1
-                    if (received := receiver.receive(item)) is not None:
-                        call.yielded = True
-                        yield received
-                error = attempt.error
-            except StopAsyncIteration:
-                return
-            except MotetError as failure:
-                error = error_of_worker(failure)
-            except asyncio.CancelledError:
-                if not attempt.was_ended():
-                    raise
-                error = attempt.error
-            finally:
+        with self.calls.counted(call):
+            attempt = await self._acquire(call, deadline)
+            while True:
+                add_field("replica", attempt.replica.name)
+                receiver.restart()
+                error: MotetError | None = None
                 try:
-                    await attempt.close()
+                    items, reader = attempt.open(), asyncio.current_task()
+                    while attempt.error is None:
+                        attempt.reader = reader
+                        item = await anext(items)
+                        attempt.reader = None
+                        attempt.count += 1
+                        if (received := receiver.receive(item)) is not None:
+                            call.yielded = True
+                            yield received
+                    error = attempt.error
+                except StopAsyncIteration:
+                    return
+                except MotetError as failure:
+                    error = error_of_worker(failure)
+                except asyncio.CancelledError:
+                    if not attempt.was_ended():
+                        raise
+                    error = attempt.error
                 finally:
-                    self._end(attempt, error, receiver.complete)
-                    if call.hedge is not None and not isinstance(error, RetryableError):
-                        await self._hedges.stop(call)
-            assert error is not None
-            attempt = await self._hedges.take_over(attempt) or await self._next_attempt(attempt, error, deadline)
+                    try:
+                        await attempt.close()
+                    finally:
+                        self._end(attempt, error, receiver.complete)
+                        if call.hedge is not None and not isinstance(error, RetryableError):
+                            await self._hedges.stop(call)
+                assert error is not None
+                attempt = await self._hedges.take_over(attempt) or await self._next_attempt(attempt, error, deadline)
 
     async def _acquire(self, call: QueuedCall, deadline: Deadline) -> Attempt[Worker]:
         """Wait until a replica has a free slot, and start the call there."""

@@ -8,24 +8,28 @@ from functools import partial
 from typing import Any
 
 from motet.core import metrics
+from orchestrator.pool.pool_calls import PoolCalls
 from orchestrator.pool.replica import Replica, ReplicaState
 
 
 class PoolGauges:
     """Exports a pool from `open` to `close`: its replicas by state, and predicted seconds of work.
 
-    `queued` returns the predicted seconds of work in the queue. A replica that is not ready has no predicted seconds:
+    `queued` returns the predicted seconds of work in the queue, and `calls` has the demand. A replica that is not ready has no predicted seconds:
     a dead replica has none to do, and would look idle. Values are computed when they are read.
     """
 
-    def __init__(self, name: str, queued: Callable[[], float]) -> None:
+    def __init__(self, name: str, queued: Callable[[], float], calls: PoolCalls) -> None:
         self._name = name
         self._queued = queued
+        self._calls = calls
         self._replicas: dict[str, Replica[Any]] = {}
 
     def open(self) -> None:
         """Export the gauges of the pool."""
         metrics.POOL_QUEUE_SECONDS.labels(self._name).set_function(self._queued)
+        metrics.POOL_DEMAND_SECONDS.labels(self._name).set_function(lambda: self._calls.demand.seconds)
+        metrics.POOL_OLDEST_WAIT_SECONDS.labels(self._name).set_function(lambda: self._calls.demand.oldest_wait)
         for state in ReplicaState:
             metrics.POOL_REPLICAS.labels(self._name, state).set_function(partial(self._count, state))
 
@@ -41,7 +45,8 @@ class PoolGauges:
 
     def close(self) -> None:
         """End the export of the pool and of its replicas."""
-        metrics.POOL_QUEUE_SECONDS.remove(self._name)
+        for gauge in (metrics.POOL_QUEUE_SECONDS, metrics.POOL_DEMAND_SECONDS, metrics.POOL_OLDEST_WAIT_SECONDS):
+            gauge.remove(self._name)
         for state in ReplicaState:
             metrics.POOL_REPLICAS.remove(self._name, state)
         for label in tuple(self._replicas):
