@@ -34,15 +34,19 @@ THIRD_PARTY = "third_party"
 # All protos and their imports, compiled from the files that a release ships: `protos/` and `third_party/`.
 DESCRIPTOR_SET = "motet/protos/motet.binpb"
 # Folders of the generated code, by the folder of the protos. Besides generated code they hold only `__init__.py`.
-# `buf/validate` is inside `motet` because a package `buf` in site-packages could collide with another distribution.
+# Foreign packages are inside `motet`, because their names in site-packages could collide with other distributions.
 GENERATED = {
     "motet/v1": "motet/v1",
     "motet/internal/v1": "motet/internal/v1",
+    "externalscaler": "motet/internal/externalscaler",
     "buf/validate": "motet/internal/buf/validate",
 }
 # Rules for the internal package. A rollout runs two versions at once, so changes must keep both encodings readable.
 # The public package has stricter rules, in buf.yaml: no change may break a caller's code within a major version.
-INTERNAL_BREAKING = '{"version":"v2","breaking":{"use":["WIRE_JSON"],"ignore":["buf","google","motet/v1"]}}'
+INTERNAL_BREAKING = '{"version":"v2","breaking":{"use":["WIRE_JSON"],"ignore":["buf","google","externalscaler","motet/v1"]}}'
+
+_FOREIGN = ("buf.validate", "externalscaler")
+"""Packages that others define. Their generated code is in `motet.internal`."""
 
 _COMPLETE = ("--include_imports", "--include_source_info")
 
@@ -129,7 +133,9 @@ def _generated() -> Iterator[Path]:
                 services.with_suffix(".pyi").unlink(missing_ok=True)
         for code in folder.rglob("*.py*"):
             text = code.read_text()
-            code.write_text(text.replace("from buf.validate import", "from motet.internal.buf.validate import"))
+            for foreign in _FOREIGN:
+                text = text.replace(f"from {foreign} import", f"from motet.internal.{foreign} import")
+            code.write_text(text)
         yield folder
 
 
