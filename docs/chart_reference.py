@@ -40,6 +40,8 @@ COMPUTED = frozenset(
         "tls_ca",
         "tls_worker_cert",
         "tls_worker_key",
+        "scaler_listen",
+        "scaler_client_ca",
         "encoder",
         "language_model",
         "decoders",

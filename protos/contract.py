@@ -43,7 +43,9 @@ GENERATED = {
 }
 # Rules for the internal package. A rollout runs two versions at once, so changes must keep both encodings readable.
 # The public package has stricter rules, in buf.yaml: no change may break a caller's code within a major version.
-INTERNAL_BREAKING = '{"version":"v2","breaking":{"use":["WIRE_JSON"],"ignore":["buf","google","externalscaler","motet/v1"]}}'
+INTERNAL_BREAKING = (
+    '{"version":"v2","breaking":{"use":["WIRE_JSON"],"ignore":["buf","google","externalscaler","motet/v1"]}}'
+)
 
 _FOREIGN = ("buf.validate", "externalscaler")
 """Packages that others define. Their generated code is in `motet.internal`."""

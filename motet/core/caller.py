@@ -27,6 +27,8 @@ class Role(StrEnum):
     """Drain workers and read their load."""
     ORCHESTRATOR = "orchestrator"
     """Call workers for all tenants. Only a service has this role, never a person's key."""
+    SCALE = "scale"
+    """Read the demand of the pools of workers. Only a service has this role, never a person's key."""
 
 
 @dataclass(frozen=True, slots=True)

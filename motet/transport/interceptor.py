@@ -37,8 +37,8 @@ from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.status import CODE_OF, abort, public_error
 from motet.transport.validation import parse, validate
 
-OWN_PREFIX = "/motet."
-"""Prefix of the paths of Motet's methods. The requests of other methods, which gRPC brings, are not validated."""
+_OWN_PREFIXES = "/motet.", "/externalscaler."
+"""Prefixes of the methods that Motet implements. Requests of other methods, which gRPC brings, are not validated."""
 
 _HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
 """A method that ends only with the server. grpc prints a traceback if a call is left at the end of the event loop."""
@@ -50,11 +50,15 @@ UNLIMITED = frozenset(
         "DownloadArtifact",
         "Drain",
         "GetGeneration",
+        "GetMetricSpec",
+        "GetMetrics",
         "GetModel",
         "GetQuota",
+        "IsActive",
         "ListGenerations",
         "ListModels",
         "ServerReflectionInfo",
+        "StreamIsActive",
         "WatchCapacity",
         "WatchGeneration",
     }
@@ -149,7 +153,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         wrap, create = _SHAPES[bool(handler.request_streaming), bool(handler.response_streaming)]
         deserializer: Any = handler.request_deserializer
         receive: _Receive = _as_it_is
-        if method.startswith(OWN_PREFIX):
+        if method.startswith(_OWN_PREFIXES):
             # The deserializer is the class's `FromString`. gRPC would report its error as a server fault.
             deserializer, receive = None, partial(self._receive, deserializer.__self__)
         behaviour = self._authorized(method, wrap(self, method, _behaviour_of(handler), receive))

@@ -15,8 +15,9 @@ from orchestrator.pool.replica import Replica, ReplicaState
 class PoolGauges:
     """Exports a pool from `open` to `close`: its replicas by state, and predicted seconds of work.
 
-    `queued` returns the predicted seconds of work in the queue, and `calls` has the demand. A replica that is not ready has no predicted seconds:
-    a dead replica has none to do, and would look idle. Values are computed when they are read.
+    `queued` returns the predicted seconds of work in the queue, and `calls` has the demand. A replica that is not ready
+    has no predicted seconds: a dead replica has none to do, and would look idle. Values are computed when they are
+    read.
     """
 
     def __init__(self, name: str, queued: Callable[[], float], calls: PoolCalls) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc.aio
 
@@ -32,13 +33,20 @@ _INITIAL_ESTIMATE = 0.1
 """Seconds that a denoising step, or the encoding of a piece of media, is assumed to take until one was measured."""
 
 
+@dataclass(frozen=True, slots=True)
+class PooledWorkers(Workers):
+    """Workers that are pools. `pools` has each of them by the name that messages and metrics have."""
+
+    pools: Mapping[str, Pool[Any]]
+
+
 async def pooled_workers(
     settings: OrchestratorSettings,
     manifest: Manifest,
     stack: AsyncExitStack,
     certificates: ReloadedCertificates | None = None,
     account: ServiceAccount = POD_ACCOUNT,
-) -> Workers:
+) -> PooledWorkers:
     """Return pools over the workers at the settings' addresses. They are closed with the stack.
 
     The replicas of an address with a scheme, dns or kubernetes, join and leave their pool while it
@@ -57,6 +65,8 @@ async def pooled_workers(
         open_with = partial(open_channel, endpoint.address, health="", retries=False, server_name=endpoint.server_name)
         return open_with() if certificates is None else ReloadingChannel(certificates, open_with)
 
+    pools: dict[str, Pool[Any]] = {}
+
     async def pool(
         name: str, client: Callable[[grpc.aio.Channel], Worker], addresses: Addresses, estimate: float
     ) -> Pool[Worker]:
@@ -71,6 +81,7 @@ async def pooled_workers(
         fixed, sources = _endpoints_and_sources(addresses, settings.dns_interval, account)
         members = [connect(endpoint) for endpoint in fixed]
         opened = await stack.enter_async_context(Pool(name, members, settings, initial_estimate=estimate))
+        pools[name] = opened
         if sources:
             await stack.enter_async_context(Discovery(fixed, sources, update))
         return opened
@@ -86,7 +97,7 @@ async def pooled_workers(
         )
         for modality, addresses in settings.decoders.items()
     }
-    return Workers(PooledEncoder(encoders), PooledLanguageModel(language_models), decoders)
+    return PooledWorkers(PooledEncoder(encoders), PooledLanguageModel(language_models), decoders, pools)
 
 
 def _endpoints_and_sources(

@@ -22,6 +22,7 @@ from orchestrator.quota.limits import QuotaClasses, no_quotas, parse_quota_class
 from services.confinement import report_confinement
 from services.orchestrator.health import health_of
 from services.orchestrator.pools import pooled_workers
+from services.orchestrator.scaler.server import scaler_server
 from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer, QuotaServicer
 from services.orchestrator.settings import OrchestratorServiceSettings, addresses_of
 from services.orchestrator.uploads import Uploads
@@ -79,6 +80,10 @@ def orchestrator_service(options: dict[str, Any]) -> Service:
                 ModelServicer(orchestrator.for_caller),
                 QuotaServicer(orchestrator.for_caller),
             ]
+            if settings.scaler_listen is not None:
+                calls = {name: pool.calls for name, pool in workers.pools.items()}
+                scaler = scaler_server(settings.scaler_listen, settings, calls, limiter, readiness)
+                await stack.enter_async_context(scaler)
             yield ReadyService(servicers, finish, orchestrator.interrupt, readiness)
 
     return Service("orchestrator", settings.listen, settings, limiter, opened, settings.open_bearer_tokens)

@@ -11,7 +11,7 @@ from motet.core.errors import SettingsError
 from orchestrator.settings import Addresses, Bytes, Count, OrchestratorSettings
 from services.orchestrator.access_settings import AccessSettings
 from services.orchestrator.uploads import UploadLimits
-from services.settings import FILE, ServiceSettings, check_pair
+from services.settings import ADDRESS, FILE, ServiceSettings, check_pair
 
 _DEFAULT = UploadLimits()
 
@@ -28,6 +28,19 @@ class OrchestratorServiceSettings(AccessSettings, ServiceSettings, OrchestratorS
         default=_DEFAULT.bytes,
         description="Maximum size of all uploads in progress, in bytes. One tenant, or one connection without "
         "credentials, may have half of it.",
+    )
+
+    scaler_listen: str | None = Field(
+        default=None,
+        description="Address of KEDA's external scaler, which reports the demand of each pool of workers. By default, "
+        "there is none. Port 0 takes a free port.",
+        json_schema_extra=ADDRESS,
+    )
+    scaler_client_ca: Path | None = Field(
+        default=None,
+        description="PEM file of the authorities of the certificate of KEDA, which has the role scaler. By default, "
+        "--tls-client-ca.",
+        json_schema_extra=FILE,
     )
 
     quotas: Path | None = Field(
@@ -56,6 +69,14 @@ class OrchestratorServiceSettings(AccessSettings, ServiceSettings, OrchestratorS
         check_pair("--tls-worker-cert", self.tls_worker_cert, "--tls-worker-key", self.tls_worker_key)
         if self.tls_worker_cert is not None and self.tls_ca is None:
             raise ValueError("--tls-worker-cert needs --tls-ca: set it, too")
+        return self
+
+    @model_validator(mode="after")
+    def _check_scaler(self) -> Self:
+        if self.scaler_client_ca is not None:
+            for option, value in (("--scaler-listen", self.scaler_listen), ("--tls-cert", self.tls_cert)):
+                if value is None:
+                    raise ValueError(f"--scaler-client-ca needs {option}: set it, too")
         return self
 
     @property

@@ -115,6 +115,19 @@ def test_every_service_of_a_deployment_listens_on_its_two_addresses_only() -> No
     assert found == {address for row in table.values() for address in row}
 
 
+def test_an_orchestrator_listens_for_keda_only_if_it_has_an_address_for_it() -> None:
+    counts = []
+    command = ("serve", "orchestrator", "--toy", "--listen", "127.0.0.1:0")
+    for options in ((), ("--scaler-listen", "127.0.0.1:0")):
+        with started(*command, *options, allow_debuggers="1") as service:
+            assert service.stdout is not None
+            assert service.stdout.readline()
+            counts.append(len(listeners(tree(service.pid))))
+            interrupt(service)
+
+    assert counts == [2, 3]
+
+
 async def test_motet_in_one_process_listens_on_nothing() -> None:
     before = listeners({os.getpid()})
 
@@ -129,11 +142,13 @@ def test_the_page_lists_each_listener_with_its_default() -> None:
         for line in PAGE.splitlines()
         if line.startswith("| `motet serve")
     ]
-    listed = {process: (listener, default) for process, listener, default, *_ in rows}
+    listed = {(process, listener): default for process, listener, default, *_ in rows}
     (metrics,) = re.findall(r"^\| each of these \| HTTP, `--metrics` \| `(.+?)` \|", PAGE, re.MULTILINE)
 
-    assert listed == {
-        f"`motet serve {kind}`": ("gRPC, `--listen`", f"`{settings.model_fields['listen'].default}`")
+    scaler = ("`motet serve orchestrator`", "gRPC, `--scaler-listen`")
+    assert OrchestratorServiceSettings.model_fields["scaler_listen"].default is None
+    assert listed == {scaler: "none"} | {
+        (f"`motet serve {kind}`", "gRPC, `--listen`"): f"`{settings.model_fields['listen'].default}`"
         for kind, settings in SETTINGS.items()
     }
     assert {settings.model_fields["metrics"].default for settings in SETTINGS.values()} == {metrics}

@@ -68,6 +68,11 @@ TABLE: list[tuple[tuple[str, ...], dict[str, str]]] = [
     (("run", "hello", "--server", "localhost:1", "--key-file"), {"empty": "", "missing": "missing/x"}),
     (("run", "hello", "--server", "localhost:1", "--tls-ca", "file", "--tls-key", "file", "--tls-cert"), SOME),
     *((("serve", "orchestrator", "--toy", option), SOME) for option in ("--quotas", "--keys")),
+    (
+        ("serve", "orchestrator", "--toy", "--scaler-listen", "127.0.0.1:0")
+        + ("--tls-cert", "file", "--tls-key", "file", "--scaler-client-ca"),
+        SOME,
+    ),
     (("serve", "encoder", "--toy", "--tls-cert", "file", "--tls-key", "file", "--tls-client-ca"), SOME),
     (("serve", "orchestrator", "--toy", "--tls-ca", "file", "--tls-worker-key", "file", "--tls-worker-cert"), SOME),
     (("cluster", "status", "--kubeconfig"), READ),

@@ -21,6 +21,7 @@ _NO_ROLES: frozenset[Role] = frozenset()
 _CERTIFICATE_ROLES: Mapping[str | None, frozenset[Role]] = {
     "orchestrator": frozenset({Role.ORCHESTRATOR}),
     "operator": frozenset({Role.OPERATE}),
+    "scaler": frozenset({Role.SCALE}),
     **dict.fromkeys(("encoder", "llm", "decoder"), _NO_ROLES),
 }
 """The roles of a caller by the role in its certificate. A worker calls no other service."""

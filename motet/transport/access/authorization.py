@@ -16,12 +16,14 @@ _ENCODER = "/motet.internal.v1.EncoderService"
 _LANGUAGE_MODEL = "/motet.internal.v1.LanguageModelService"
 _DECODER = "/motet.internal.v1.DecoderService"
 _WORKER = "/motet.internal.v1.WorkerService"
+_SCALER = "/externalscaler.ExternalScaler"
 _REFLECTION = "ServerReflection/ServerReflectionInfo"
 
 _GENERATE = frozenset({Role.GENERATE})
 _READ = frozenset({Role.READ})
 _OPERATE = frozenset({Role.OPERATE})
 _ORCHESTRATOR = frozenset({Role.ORCHESTRATOR})
+_SCALE = frozenset({Role.SCALE, Role.OPERATE})
 _ANY = frozenset(Role)
 _NONE: frozenset[Role] = frozenset()
 
@@ -46,6 +48,10 @@ ROLES: Mapping[str, frozenset[Role]] = {
     f"{_DECODER}/DecodeChunked": _ORCHESTRATOR,
     f"{_WORKER}/WatchCapacity": _ORCHESTRATOR | _OPERATE,
     f"{_WORKER}/Drain": _OPERATE,
+    f"{_SCALER}/IsActive": _SCALE,
+    f"{_SCALER}/StreamIsActive": _SCALE,
+    f"{_SCALER}/GetMetricSpec": _SCALE,
+    f"{_SCALER}/GetMetrics": _SCALE,
     # The schema is public, but only authenticated callers may use the server's time.
     f"/grpc.reflection.v1.{_REFLECTION}": _ANY,
     f"/grpc.reflection.v1alpha.{_REFLECTION}": _ANY,

@@ -14,6 +14,7 @@ import grpc.aio
 
 from motet.core.errors import Reason
 from motet.core.metrics import CALLS_REFUSED
+from motet.internal.externalscaler import externalscaler_pb2
 from motet.internal.v1 import (
     decoder_service_pb2,
     encoder_service_pb2,
@@ -34,6 +35,7 @@ from services.capacity_servicer import CapacityServicer
 from services.decoder.servicer import DecoderServicer
 from services.encoder.servicer import EncoderServicer
 from services.llm.servicer import LanguageModelServicer
+from services.orchestrator.scaler.servicer import ScalerServicer
 from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer, QuotaServicer
 from tests.orchestrator.pipeline_harness import orchestrator_of, script_of
 from tests.transport.access.keys import KeyRing
@@ -52,6 +54,7 @@ MODULES = (
     language_model_service_pb2,
     decoder_service_pb2,
     worker_service_pb2,
+    externalscaler_pb2,
 )
 METHODS = {
     f"/{service.full_name}/{method.name}": method
@@ -156,7 +159,7 @@ async def everything(
         kinds = (GenerationServicer, ArtifactServicer, ModelServicer, QuotaServicer)
         public = [servicer(orchestrator.for_caller) for servicer in kinds]
         workers = [EncoderServicer(ToyEncoder()), LanguageModelServicer(orchestrator), DecoderServicer(ToyDecoder())]
-        servicers: list[Any] = [*public, *workers, CapacityServicer(limiter)]
+        servicers: list[Any] = [*public, *workers, CapacityServicer(limiter), ScalerServicer({})]
         provider = Provider()
         tokens = JsonWebTokens(TokenRules(ISSUER, AUDIENCE), ProviderKeys(provider))
         server = Server(

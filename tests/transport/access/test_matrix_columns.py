@@ -125,10 +125,10 @@ async def test_a_method_refuses_each_kind_of_wrong_credentials(
     assert (matrix.server.limiter.load.running, matrix.server.limiter.load.queued) == (0, 0)
 
 
-@pytest.mark.parametrize("role", ["orchestrator", "operator", "encoder", "llm", "decoder"])
+@pytest.mark.parametrize("role", ["orchestrator", "operator", "scaler", "encoder", "llm", "decoder"])
 async def test_the_role_in_a_certificate_opens_its_methods_and_no_others(matrix: Matrix, role: str) -> None:
     channel = await matrix.open(matrix.authority.issue(role, role))
-    roles = {"orchestrator": {Role.ORCHESTRATOR}, "operator": {Role.OPERATE}}.get(role, set())
+    roles = {"orchestrator": {Role.ORCHESTRATOR}, "operator": {Role.OPERATE}, "scaler": {Role.SCALE}}.get(role, set())
 
     outcomes = {path: await matrix.call(path, channel=channel) for path in EVERY_METHOD}
 
