@@ -53,6 +53,7 @@ READ = NO_INPUT | FILE | FOLDER
 """Texts that no command can read: `file` has only words."""
 SOME = {"empty": "", "a file": "file"}
 """Enough for a second option with the same checks."""
+SCALER = ("--toy", "--scaler-listen", "127.0.0.1:0", "--tls-cert", "file", "--tls-key", "file")
 # The arguments before a path, and the paths that are refused.
 TABLE: list[tuple[tuple[str, ...], dict[str, str]]] = [
     (("run", "what?", "--toy", "--image"), READ),
@@ -68,11 +69,7 @@ TABLE: list[tuple[tuple[str, ...], dict[str, str]]] = [
     (("run", "hello", "--server", "localhost:1", "--key-file"), {"empty": "", "missing": "missing/x"}),
     (("run", "hello", "--server", "localhost:1", "--tls-ca", "file", "--tls-key", "file", "--tls-cert"), SOME),
     *((("serve", "orchestrator", "--toy", option), SOME) for option in ("--quotas", "--keys")),
-    (
-        ("serve", "orchestrator", "--toy", "--scaler-listen", "127.0.0.1:0")
-        + ("--tls-cert", "file", "--tls-key", "file", "--scaler-client-ca"),
-        SOME,
-    ),
+    (("serve", "orchestrator", *SCALER, "--scaler-client-ca"), SOME),
     (("serve", "encoder", "--toy", "--tls-cert", "file", "--tls-key", "file", "--tls-client-ca"), SOME),
     (("serve", "orchestrator", "--toy", "--tls-ca", "file", "--tls-worker-key", "file", "--tls-worker-cert"), SOME),
     (("cluster", "status", "--kubeconfig"), READ),
