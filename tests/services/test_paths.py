@@ -74,6 +74,7 @@ TABLE: list[tuple[tuple[str, ...], dict[str, str]]] = [
     (("serve", "orchestrator", "--toy", "--tls-ca", "file", "--tls-worker-key", "file", "--tls-worker-cert"), SOME),
     (("cluster", "status", "--kubeconfig"), READ),
     (("cluster", "scale", "image", "2", "--kubeconfig"), SOME),
+    (("cluster", "drain", "node-a", "--kubeconfig"), SOME),
     (("protos", "--out"), NO_OUTPUT | FILE),
     (("bench", "overlap", "--out"), NO_OUTPUT | FOLDER),
     (("bench", "overlap", "--plot"), NO_OUTPUT | FOLDER | {"not UTF-8": "\udce9"}),

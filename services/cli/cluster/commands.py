@@ -70,3 +70,37 @@ def scale(
         return Exit.OK
 
     raise run_on(ClusterTarget(namespace, context, kubeconfig), change)
+
+
+@app.command(cls=Command)
+def drain(
+    node: Annotated[str, typer.Argument(metavar="NODE", help="Name of the node.")],
+    namespace: Namespace = None,
+    release: ReleaseName = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    timeout: Timeout = "30m",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the pods that would be evicted.")] = False,
+    uncordon: Annotated[
+        bool, typer.Option("--uncordon", help="Let new pods start on the node again, and evict none.")
+    ] = False,
+) -> None:
+    """Cordon a node and move the pods of a release away from it, one component after another.
+
+    A pod ends when its running calls have ended. PodDisruptionBudgets are respected. Ctrl-C leaves the node cordoned.
+    """
+    duration = duration_of(timeout)
+    if uncordon and dry_run:
+        raise typer.BadParameter("--dry-run has no effect with --uncordon: remove one of them")
+
+    async def move(api: ClusterApi) -> Exit:
+        from services.cli.cluster import drain as draining
+
+        if uncordon:
+            await draining.uncordon(api, node)
+        else:
+            seconds = duration.total_seconds() if duration else None
+            await draining.drain(api, release, node, seconds, dry_run)
+        return Exit.OK
+
+    raise run_on(ClusterTarget(namespace, context, kubeconfig), move)

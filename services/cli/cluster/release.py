@@ -70,12 +70,17 @@ async def find_release(api: ClusterApi, name: str | None) -> Release:
     return Release(name, api.namespace, components)
 
 
-async def pods_of(api: ClusterApi, release: str) -> dict[str, list[Json]]:
-    """Return the pods of a release by the names of their components. Pods of `helm test` and of jobs are left out."""
-    selector = f"{APPLICATION},{RELEASE_LABEL}={release}"
+async def pods_of(api: ClusterApi, release: str, node: str = "") -> dict[str, list[Json]]:
+    """Return the pods of a release by the names of their components, optionally only those on a node.
+
+    The pods of `helm test` are left out: no controller owns them, and they end by themselves.
+    """
+    query = {"labelSelector": f"{APPLICATION},{RELEASE_LABEL}={release}"}
+    if node:
+        query["fieldSelector"] = f"spec.nodeName={node}"
     pods: dict[str, list[Json]] = {}
-    for pod in await api.list(f"/api/v1/namespaces/{api.namespace}/pods", labelSelector=selector):
-        if any(owner["kind"] == "ReplicaSet" for owner in pod["metadata"].get("ownerReferences") or ()):
+    for pod in await api.list(f"/api/v1/namespaces/{api.namespace}/pods", **query):
+        if pod["metadata"].get("ownerReferences"):
             pods.setdefault(_component_of(pod), []).append(pod)
     return pods
 

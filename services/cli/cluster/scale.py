@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from motet.core.clock import now
-from motet.core.errors import DeadlineError, RequestError
+from motet.core.errors import RequestError
 from services.cli.cluster.autoscalers import autoscalers_of
 from services.cli.cluster.component import ORCHESTRATOR, Component
 from services.cli.cluster.pod import PodState
+from services.cli.cluster.problems import problem_lines
 from services.cli.cluster.release import find_release, pods_of
+from services.cli.cluster.waiting import Look, Patience
 from services.terminal import print_status
 
 if TYPE_CHECKING:
     from services.cli.cluster.api import ClusterApi
-
-_INTERVAL = 1.0
-"""Time between two looks at the pods, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,33 +61,16 @@ async def _check(api: ClusterApi, component: Component, pods: int) -> None:
 
 
 async def _wait(api: ClusterApi, release: str, name: str, path: str, timeout: float | None) -> None:
-    """Wait until a component is complete, and print each change."""
-    end = None if timeout is None else now() + timeout
-    shown: set[str] = set()
-    while True:
+    """Wait until a component is complete."""
+
+    async def look() -> Look:
         component = Component.of(await api.get(path), name)
         progress = f"{name}: {component.ready} of {component.desired} pods are ready"
         if component.existing > component.desired:
             progress += f", {component.existing - component.desired} are ending"
-        lines = [progress]
-        if not component.is_complete:
-            states = [PodState.of(pod, component.kind) for pod in (await pods_of(api, release)).get(name, ())]
-            lines += [
-                f"{state.name}: {state.problem}: {state.problem.remedy}"
-                for state in states
-                if state.problem is not None
-            ]
-            lines += [f"{name}: no pod can be created: {component.failure}"] if component.failure else []
-        for line in lines:
-            if line not in shown:
-                print_status(line)
-        # A line about an earlier number of pods may return.
-        shown = {line for line in shown if "pods are ready" not in line} | set(lines)
         if component.is_complete:
-            return
-        if end is not None and now() >= end:
-            raise DeadlineError(
-                f"{progress} after {timeout:.0f} seconds; the number of pods stays as it was set: correct what the "
-                "lines above name, or raise --timeout"
-            )
-        await asyncio.sleep(_INTERVAL)
+            return Look(True, (progress,))
+        pods = (await pods_of(api, release)).get(name, ())
+        return Look(False, (progress, *problem_lines(component, [PodState.of(pod, component.kind) for pod in pods])))
+
+    await Patience(timeout, "the number of pods stays as it was set; correct what the lines above name").until(look)

@@ -11,6 +11,7 @@ from motet.answers.printable import printable_line
 from services.cli.cluster.component import ORCHESTRATOR, Component
 from services.cli.cluster.load import Loads, PoolLoad, read_loads
 from services.cli.cluster.pod import PodState
+from services.cli.cluster.problems import problem_lines
 from services.cli.cluster.release import find_release, pods_of
 from services.cli.cluster.table import age_of, table
 from services.exit_codes import Exit
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from services.cli.cluster.api import ClusterApi
 
 _MAX_PROBLEMS = 20
-"""Number of problems that the text has. Most pods of a component have the same one."""
+"""Maximum number of problems in the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +111,7 @@ def _lines(statuses: Sequence[ComponentStatus]) -> Iterator[str]:
 
 
 def _problem_lines(statuses: Sequence[ComponentStatus]) -> Iterator[str]:
-    """Yield a line for each different problem of a component, with the number of its pods."""
-    lines: list[str] = []
-    for status in statuses:
-        if status.component.failure:
-            lines.append(f"{status.component.name}: no pod can be created: {status.component.failure}")
-        counts: dict[str, int] = {}
-        for pod in status.pods:
-            if pod.problem is not None:
-                line = f"{pod.problem}: {pod.problem.remedy}"
-                counts[line] = counts.get(line, 0) + 1
-        lines += [f"{status.component.name}: {number} not ready: {line}" for line, number in counts.items()]
+    lines = [line for each in statuses for line in problem_lines(each.component, each.pods)]
     if lines:
         yield ""
     yield from map(printable_line, lines[:_MAX_PROBLEMS])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from services.cli.cluster import waiting
 from tests.deploy.chart import ci_values, objects
 from tests.services.cli.cluster.cluster_double import ClusterDouble, deployments_path, set_ready
 from tests.services.cli.cluster.installed import Installed
@@ -18,6 +19,8 @@ async def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
     for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", "MOTET_SERVER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("_MIN_INTERVAL", "_MAX_INTERVAL"):
+        monkeypatch.setattr(waiting, name, 0.01)
     folder = tmp_path / "account"
     folder.mkdir()
     double = ClusterDouble(folder)

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from aiohttp import web
 from typer.testing import CliRunner, Result
 
 from services.cli.cluster.commands import app
-from tests.services.cli.cluster.cluster_double import (
-    ClusterDouble,
-    Json,
-    deployments_path,
-    pod_of,
-    pods_path,
-    set_ready,
-)
+from tests.services.cli.cluster.cluster_double import ClusterDouble, deployments_path, pod_of, pods_path, set_ready
+from tests.services.orchestrator.discovery.kubernetes_double import Json, status_response
 
 
 @dataclass
@@ -25,6 +20,10 @@ class Installed:
 
     double: ClusterDouble
     kubeconfig: Path
+    evicted: list[str] = field(default_factory=list)
+    """The names of the evicted pods, in order."""
+    slow: set[str] = field(default_factory=set)
+    """The components whose new pods are not ready at once."""
 
     async def run(self, *arguments: str) -> Result:
         """Run `motet cluster` with the double's kubeconfig."""
@@ -48,8 +47,28 @@ class Installed:
             if path == pods_path():
                 set_ready(self.deployment(component))
 
-        self.double.after_patch = lambda path, patched: set_ready(patched, 1)
+        self.double.after_patch = lambda path, patched: set_ready(patched, 1) if "deployments" in path else None
         self.double.before_list = become_ready
+
+    def add_nodes(self) -> None:
+        """Add the nodes of all pods, and a controller that replaces evicted pods on another node."""
+        self.double.add("/api/v1/nodes", *({"metadata": {"name": f"node-{x}"}, "spec": {}} for x in "abc"))
+        self.double.posts["pods/eviction"] = self.evict
+
+    def evict(self, path: str, eviction: Json) -> Json | web.Response:
+        """End a pod, and start another one."""
+        pod = self.double.objects.pop(path.removesuffix("/eviction"), None)
+        if pod is None:
+            return status_response(404, "the pod is not found")
+        assert eviction["deleteOptions"]["preconditions"]["uid"] == pod["metadata"]["uid"]
+        component = pod["metadata"]["labels"]["app.kubernetes.io/component"]
+        self.evicted.append(pod["metadata"]["name"])
+        self.add_pod(component, f"{pod['metadata']['name']}-new", "node-z")
+        if component in self.slow:
+            # The replacement is ready after its component was looked at once.
+            set_ready(self.deployment(component), 0)
+            self.double.before_list = lambda path: set_ready(self.deployment(component))
+        return {}
 
     def remove_pods(self, component: str) -> None:
         """Remove all pods of a component."""

@@ -26,6 +26,7 @@ EXAMPLES = sorted(
 RUNS = {
     "status": (("status",),),
     "scale": (("scale", "image", "2", "--wait"),),
+    "drain": (("drain", "node-c"),),
 }
 
 
@@ -37,6 +38,7 @@ def documented(command: str) -> set[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("example", EXAMPLES)
 async def test_an_example_works(installed: Installed, example: str) -> None:
+    installed.add_nodes()
     installed.double.after_patch = lambda path, patched: set_ready(patched) if "deployments" in path else None
 
     result = await installed.run(*shlex.split(example)[2:])
@@ -46,6 +48,7 @@ async def test_an_example_works(installed: Installed, example: str) -> None:
 
 @pytest.mark.parametrize("command", RUNS)
 async def test_the_documented_rights_are_exactly_the_calls(installed: Installed, command: str) -> None:
+    installed.add_nodes()
     installed.start_pods_slowly("image")
 
     for arguments in RUNS[command]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.services.cli.cluster.cluster_double import NAMESPACE, Json, set_ready
+from tests.services.cli.cluster.cluster_double import NAMESPACE, set_ready
 from tests.services.cli.cluster.installed import Installed
+from tests.services.orchestrator.discovery.kubernetes_double import Json
 
 HPA = f"/apis/autoscaling/v2/namespaces/{NAMESPACE}/horizontalpodautoscalers"
 KEDA = f"/apis/keda.sh/v1alpha1/namespaces/{NAMESPACE}/scaledobjects"
@@ -89,10 +90,7 @@ async def test_an_orchestrator_is_not_scaled_to_zero_unless_forced(installed: In
     assert (await installed.run("scale", "image", "0")).exit_code == 0
 
 
-async def test_waiting_shows_the_progress_and_ends_when_the_pods_are_ready(
-    installed: Installed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("services.cli.cluster.scale._INTERVAL", 0.01)
+async def test_waiting_shows_the_progress_and_ends_when_the_pods_are_ready(installed: Installed) -> None:
     installed.start_pods_slowly("image")
 
     result = await installed.run("scale", "image", "4", "--wait")
@@ -102,8 +100,7 @@ async def test_waiting_shows_the_progress_and_ends_when_the_pods_are_ready(
     assert lines == ["motet: image: 1 of 4 pods are ready", "motet: image: 4 of 4 pods are ready"]
 
 
-async def test_waiting_has_a_limit_and_names_the_cause(installed: Installed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.cli.cluster.scale._INTERVAL", 0.01)
+async def test_waiting_has_a_limit_and_names_the_cause(installed: Installed) -> None:
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no GPU is free"}
     installed.add_pod("image", "demo-image-3", node="", phase="Pending", conditions=[condition])
     installed.double.after_patch = lambda path, patched: set_ready(patched, 3)
@@ -112,7 +109,7 @@ async def test_waiting_has_a_limit_and_names_the_cause(installed: Installed, mon
 
     assert result.exit_code == 5
     assert result.stderr.count("Unschedulable: no GPU is free") == 1, "each line is shown once"
-    assert "3 of 4 pods are ready after 1 seconds; the number of pods stays" in result.stderr
+    assert "3 of 4 pods are ready, after 1 seconds: the number of pods stays" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [("image", "-1"), ("image", "10001"), ("image", "x"), ("image",)])
