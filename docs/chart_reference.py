@@ -34,6 +34,7 @@ COMPUTED = frozenset(
         "grace",
         "bundle",
         "allow_insecure",
+        "allow_insecure_metrics",
         "tls_cert",
         "tls_key",
         "tls_client_ca",

@@ -206,4 +206,5 @@ def _metrics_server(settings: ServiceSettings, certificates: ReloadedCertificate
     """Return the metrics server, with TLS if the settings say so."""
     mutual = settings.metrics_tls == "mutual"
     https = None if settings.metrics_tls == "off" or certificates is None else HttpsContext(certificates, mutual)
-    return MetricsServer(settings.metrics, settings.allow_insecure, https=https)
+    insecure = settings.allow_insecure or settings.allow_insecure_metrics
+    return MetricsServer(settings.metrics, insecure, https=https)

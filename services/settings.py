@@ -96,6 +96,11 @@ class ServiceSettings(ProcessSettings):
     allow_insecure: bool = Field(
         False, description="Serve addresses beyond this machine without encryption or authentication."
     )
+    allow_insecure_metrics: bool = Field(
+        False,
+        description="Serve the metrics and their /health beyond this machine without encryption or authentication. "
+        "Calls still need both.",
+    )
     allow_debuggers: bool = Field(
         False,
         description="Allow debuggers, profilers and core dumps of the service by its own user. "

@@ -41,17 +41,18 @@ def check_exposed(
     tls: bool,
     authenticated: bool,
     remedy: str = "set --tls-cert, --tls-key and --tls-client-ca",
+    permission: str = "--allow-insecure",
 ) -> None:
     """Raise `SettingsError` if other machines can reach an address that is not encrypted or not authenticated.
 
     `tls` is true if connections are encrypted. `authenticated` is true if no call is accepted without a certificate or
-    a key. `remedy` names the settings that secure the address.
+    a key. `remedy` names the settings that secure the address, and `permission` the one that allows it nevertheless.
     """
     lacks = (["encrypted"] if not tls else []) + (["authenticated"] if not authenticated else [])
     if lacks and not is_local(address):
         raise SettingsError(
             f"{address} can be reached from the network, and calls would not be {' or '.join(lacks)}: {remedy}, "
-            "listen at 127.0.0.1, or set --allow-insecure",
+            f"listen at 127.0.0.1, or set {permission}",
             metadata={"address": address},
         )
 

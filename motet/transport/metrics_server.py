@@ -59,7 +59,8 @@ class MetricsServer:
         """
         if not self._insecure_anywhere:
             tls, mutual = self._https is not None, self._https is not None and self._https.mutual
-            check_exposed(self.address, tls=tls, authenticated=mutual, remedy="set --metrics-tls mutual")
+            remedy, permission = "set --metrics-tls mutual", "--allow-insecure-metrics"
+            check_exposed(self.address, tls=tls, authenticated=mutual, remedy=remedy, permission=permission)
         host, port = split_address(self.address)
         try:
             self._server = await asyncio.start_server(self._accept, host, port, limit=_MAX_HEAD_BYTES)

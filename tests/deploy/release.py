@@ -67,22 +67,24 @@ class Release:
 
 @contextmanager
 def running(values: Mapping[str, Any], secrets: Path | None = None) -> Iterator[Release]:
-    """Start each component with its command and its variables in the chart, except the address that it serves on."""
+    """Start each component with its command and its variables in the chart, except the ports that it serves on."""
     release = Release(values, secrets)
     if secrets is not None:
         issue_all(values, secrets)
     with ExitStack() as stack:
         for name in sorted(of_kind("Deployment", values), key=lambda name: name == "orchestrator"):
             variables = {key: release.here(value, name) for key, value in environment(name, values).items()}
-            variables |= {"MOTET_LISTEN": "127.0.0.1:0", "MOTET_METRICS": "127.0.0.1:0"}
+            # The addresses of the chart with free ports. A service that would be open to the network does not start.
+            variables |= {key: f"{variables[key].rpartition(':')[0]}:0" for key in ("MOTET_LISTEN", "MOTET_METRICS")}
             settings = {key.removeprefix("MOTET_"): value for key, value in variables.items() if key != "HOME"}
             command = pod_spec(name, values)["containers"][0]["command"]
             process = stack.enter_context(started(*command[1:], **settings))
             assert process.stdout is not None
             line = ReadyLine.read(process.stdout.readline())
             assert line is not None, process.communicate()
-            release.addresses[f"demo-{name}.ml.svc"] = line.address
-            release.metrics[f"demo-{name}.ml.svc"] = release.metrics[f"demo-{name}-pods.ml.svc"] = line.metrics
+            address, metrics = (each.replace("0.0.0.0:", "127.0.0.1:") for each in (line.address, line.metrics))
+            release.addresses[f"demo-{name}.ml.svc"] = address
+            release.metrics[f"demo-{name}.ml.svc"] = release.metrics[f"demo-{name}-pods.ml.svc"] = metrics
         yield release
 
 

@@ -48,6 +48,17 @@ def test_every_worker_requires_a_certificate_of_its_callers(monkeypatch: pytest.
         assert found.tls_client_ca is not None
 
 
+@pytest.mark.parametrize("name", CI_VALUES)
+def test_only_the_metrics_are_exempt_from_encryption_and_authentication(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    values = ci_values(name)
+    for component in of_kind("Deployment", values):
+        found = settings(monkeypatch, component, values)
+        assert found.allow_insecure_metrics
+        assert found.allow_insecure is values.get("allowInsecure", False)
+
+
 def test_the_orchestrator_knows_the_address_of_every_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     found = settings(monkeypatch, "orchestrator", ci_values("multi-node"))
 

@@ -136,6 +136,13 @@ async def test_motet_in_one_process_listens_on_nothing() -> None:
         assert listeners({os.getpid()}) == before
 
 
+def test_the_page_names_each_setting_that_opens_a_listener() -> None:
+    settings = {name for kind in SETTINGS.values() for name in kind.model_fields if name.startswith("allow_insecure")}
+
+    assert settings == {"allow_insecure", "allow_insecure_metrics"}
+    assert all(f"`--{name.replace('_', '-')}`" in PAGE for name in settings)
+
+
 def test_the_page_lists_each_listener_with_its_default() -> None:
     rows = [
         [cell.strip() for cell in line.split("|")[1:-1]]

@@ -97,6 +97,37 @@ async def test_the_network_needs_the_authentication_of_callers_besides_tls(autho
         await serve(service(settings, "0.0.0.0:0"))
 
 
+async def test_metrics_on_the_network_without_a_certificate_of_the_scraper_need_a_setting_of_their_own(
+    authority: CertificateAuthority, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = authority.issue("decoder")
+    files: dict[str, Any] = {"tls_cert": pair.certificate, "tls_key": pair.key, "tls_client_ca": authority.certificate}
+    settings = ServiceSettings(log_level="error", metrics="0.0.0.0:0", metrics_tls="server", **files)
+    with pytest.raises(SettingsError, match="set --metrics-tls mutual, listen at 127.0.0.1, or set --allow-insecure-m"):
+        await serve(service(settings, "0.0.0.0:0"))
+
+    settings = settings.model_copy(update={"allow_insecure_metrics": True})
+    serving = asyncio.create_task(serve(service(settings, "0.0.0.0:0")))
+    lines: list[str] = []
+    await until(lambda: bool(lines.append(capsys.readouterr().out) or "".join(lines)))
+    os.kill(os.getpid(), signal.SIGTERM)
+    await serving
+
+    ready_line = ReadyLine.read("".join(lines))
+    assert ready_line is not None
+    assert ready_line.metrics.startswith("0.0.0.0:")
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_the_setting_for_metrics_exempts_no_calls(authority: CertificateAuthority, tls: bool) -> None:
+    pair = authority.issue("decoder")
+    files: dict[str, Any] = {"tls_cert": pair.certificate, "tls_key": pair.key} if tls else {}
+    settings = ServiceSettings(log_level="error", metrics="0.0.0.0:0", allow_insecure_metrics=True, **files)
+
+    with pytest.raises(SettingsError, match="calls would not be .*, or set --allow-insecure$"):
+        await serve(service(settings, "0.0.0.0:0"))
+
+
 async def test_the_orchestrator_may_also_authenticate_callers_by_keys(authority: CertificateAuthority) -> None:
     pair = authority.issue("orchestrator")
     options = {"toy": True, "listen": "0.0.0.0:0", "tls_cert": pair.certificate, "tls_key": pair.key}

@@ -68,7 +68,8 @@ The orchestrator's seconds are at least the workers', because a generation needs
 {{- $_ := set $env "MOTET_GRACE" (toString .component.drain) -}}
 {{- $_ := set $env "MOTET_BUNDLE" (include "motet.bundle" .root) -}}
 {{- /* Kubelets have no certificate, so the metrics with their /health cannot require one. NetworkPolicies protect them. */}}
-{{- $_ := set $env "MOTET_ALLOW_INSECURE" "true" -}}
+{{- $_ := set $env "MOTET_ALLOW_INSECURE_METRICS" "true" -}}
+{{- if $values.allowInsecure -}}{{- $_ := set $env "MOTET_ALLOW_INSECURE" "true" -}}{{- end -}}
 {{- if ne $values.tls.source "none" -}}
   {{- $_ := set $env "MOTET_TLS_CERT" "/etc/motet/tls/tls.crt" -}}
   {{- $_ := set $env "MOTET_TLS_KEY" "/etc/motet/tls/tls.key" -}}
