@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ YamlLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapp
 
 def ci_values(name: str) -> Object:
     """Return the values of a file of the folder ci."""
-    return dict(yaml.safe_load((CHART / "ci" / f"{name}.yaml").read_text()))
+    return dict(json.loads(_ci_values(name)))
 
 
 def files(values: Mapping[str, Any] | None = None, kubernetes: str = NEWEST) -> dict[str, str]:
@@ -51,12 +50,12 @@ def files(values: Mapping[str, Any] | None = None, kubernetes: str = NEWEST) -> 
 
 def objects(values: Mapping[str, Any] | None = None, kubernetes: str = NEWEST) -> list[Object]:
     """Return all rendered objects, hooks included."""
-    return deepcopy(_objects(json.dumps(values or {}), kubernetes))
+    return [json.loads(text) for _, text in _objects(json.dumps(values or {}), kubernetes)]
 
 
 def of_kind(kind: str, values: Mapping[str, Any] | None = None) -> dict[str, Object]:
     """Return the rendered objects of a kind by their names without the name of the release."""
-    found = [each for each in objects(values) if each["kind"] == kind]
+    found = [json.loads(text) for each, text in _objects(json.dumps(values or {}), NEWEST) if each == kind]
     return {each["metadata"]["name"].removeprefix("demo-"): each for each in found}
 
 
@@ -86,6 +85,13 @@ def _chart() -> helm_python.Chart:
 
 
 @cache
-def _objects(values: str, kubernetes: str) -> list[Object]:
+def _ci_values(name: str) -> str:
+    return json.dumps(yaml.load((CHART / "ci" / f"{name}.yaml").read_text(), YamlLoader))
+
+
+@cache
+def _objects(values: str, kubernetes: str) -> list[tuple[str, str]]:
+    """Return the kind and the JSON of each object. Tests may change what they parse."""
     texts = [text for name, text in files(json.loads(values), kubernetes).items() if name.endswith(".yaml")]
-    return [each for text in texts for each in yaml.load_all(text, YamlLoader) if each]
+    found = [each for text in texts for each in yaml.load_all(text, YamlLoader) if each]
+    return [(each["kind"], json.dumps(each)) for each in found]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 from typing import Any
 
 import helm_python
 import pytest
-from cloudcoil.models.cert_manager import v1 as cert_manager
-from cloudcoil.models.prometheus_operator import v1 as prometheus_operator
 from jsonschema import Draft202012Validator
 from kubernetes_validate.utils import schema_contents
-from pydantic import BaseModel
 from referencing import Registry, Resource
 
 from tests.deploy.chart import CHART, CI_VALUES, NEWEST, OLDEST, OLDEST_FOR, Object, ci_values, objects
+from tests.deploy.crd_schemas import MODELS, OWN, crd_validator, path_of, source_of
 
 CASES = [(name, version) for name in CI_VALUES for version in (OLDEST_FOR.get(name, OLDEST), NEWEST)]
 BUILT_IN = (
@@ -27,8 +26,6 @@ BUILT_IN = (
     "resource.k8s.io/v1",
     "rbac.authorization.k8s.io/v1",
 )
-MODELS = {"cert-manager.io/v1": cert_manager, "monitoring.coreos.com/v1": prometheus_operator}
-"""The models of custom resources. The Gateway API has none."""
 
 
 @cache
@@ -47,42 +44,22 @@ def validator(kind: str, api_version: str, version: str) -> Draft202012Validator
     return Draft202012Validator(schema, registry=Resource.from_contents(schema) @ definitions(version))
 
 
-def errors(each: Object, version: str) -> list[str]:
-    """Return the errors of an object under a version of Kubernetes."""
-    found = validator(each["kind"], each["apiVersion"], version).iter_errors(each)
+def errors(each: Object, version: str = NEWEST) -> list[str]:
+    """Return the errors of an object under a version of Kubernetes. Custom resources have one schema for all."""
+    built_in = each["apiVersion"] in BUILT_IN
+    schema = validator(each["kind"], each["apiVersion"], version) if built_in else crd_validator(*kind_of(each))
+    found = schema.iter_errors(each)
     return [f"{each['kind']} {each['metadata']['name']}: {error.json_path}: {error.message}" for error in found]
 
 
-def model_errors(each: Object) -> list[str]:
-    """Return the keys of an object that its model does not have. Raises `ValidationError`."""
-    model: type[BaseModel] = getattr(MODELS[each["apiVersion"]], each["kind"])
-    return unknown_keys(each, model.model_validate(each).model_dump(by_alias=True, exclude_none=True))
-
-
-def unknown_keys(given: Any, known: Any, path: str = "") -> list[str]:
-    """Return the paths of keys that a model dropped. The models do not refuse unknown keys."""
-    if isinstance(given, list) and isinstance(known, list):
-        pairs = enumerate(zip(given, known, strict=True))
-        return [error for index, (item, same) in pairs for error in unknown_keys(item, same, f"{path}[{index}]")]
-    if not (isinstance(given, dict) and isinstance(known, dict)):
-        return []
-    lost = [f"{path}.{key}" for key in given if key not in known]
-    kept = [key for key in given if key in known]
-    return lost + [error for key in kept for error in unknown_keys(given[key], known[key], f"{path}.{key}")]
+def kind_of(each: Object) -> tuple[str, str]:
+    """Return the API and the kind of an object."""
+    return each["apiVersion"], each["kind"]
 
 
 @pytest.mark.parametrize(("name", "version"), CASES)
 def test_the_objects_of_each_file_fit_the_oldest_and_the_newest_kubernetes(name: str, version: str) -> None:
-    built_in = [each for each in objects(ci_values(name), version) if each["apiVersion"] in BUILT_IN]
-
-    assert [error for each in built_in for error in errors(each, version)] == []
-
-
-@pytest.mark.parametrize("name", CI_VALUES)
-def test_every_other_object_is_of_an_api_that_is_checked_elsewhere(name: str) -> None:
-    others = {each["apiVersion"] for each in objects(ci_values(name))} - set(BUILT_IN)
-
-    assert others <= {*MODELS, "gateway.networking.k8s.io/v1"}
+    assert [error for each in objects(ci_values(name), version) for error in errors(each, version)] == []
 
 
 def test_a_wrong_key_is_found() -> None:
@@ -92,25 +69,57 @@ def test_a_wrong_key_is_found() -> None:
     assert "'enableServiceLink' was unexpected" in errors(deployment, NEWEST)[0]
 
 
-@pytest.mark.parametrize("name", CI_VALUES)
-def test_the_custom_resources_of_each_file_fit_their_models(name: str) -> None:
-    for each in objects(ci_values(name)):
-        if each["apiVersion"] in MODELS:
-            assert model_errors(each) == []
+def test_every_custom_resource_with_a_schema_occurs_in_a_file() -> None:
+    kinds = {kind_of(each) for name in CI_VALUES for each in objects(ci_values(name))}
+    kinds |= {kind_of(each) for each in objects()}
+
+    assert {kind for kind in kinds if kind[0] not in BUILT_IN} == {*MODELS, *OWN}
 
 
-def test_a_wrong_key_of_a_certificate_is_found() -> None:
-    certificate = next(each for each in objects() if each["kind"] == "Certificate")
-    certificate["spec"]["renewBfore"] = "1h"
+@pytest.mark.parametrize(
+    ("kind", "path", "key"),
+    [
+        ("Certificate", ("spec",), "renewBfore"),
+        ("Issuer", ("spec",), "selfsigned"),
+        ("PodMonitor", ("spec", "podMetricsEndpoints", 0), "intervall"),
+        ("GRPCRoute", ("spec", "rules", 0, "backendRefs", 0), "service"),
+        ("GRPCRoute", ("spec", "parentRefs", 0), "gateway"),
+    ],
+)
+def test_a_wrong_key_of_a_custom_resource_is_found(kind: str, path: tuple[str | int, ...], key: str) -> None:
+    each = next(each for each in [*objects(), *objects(ci_values("multi-node"))] if each["kind"] == kind)
+    place: Any = each
+    for step in path:
+        place = place[step]
+    place[key] = "1h"
 
-    assert model_errors(certificate) == [".spec.renewBfore"]
+    assert f"'{key}' was unexpected" in str(errors(each))
 
 
-def test_a_wrong_key_of_a_pod_monitor_is_found() -> None:
-    monitor = next(each for each in objects(ci_values("multi-node")) if each["kind"] == "PodMonitor")
-    monitor["spec"]["podMetricsEndpoints"][0]["intervall"] = "15s"
+@pytest.mark.parametrize(
+    ("kind", "path", "wrong"),
+    [
+        ("PodMonitor", ("spec", "podMetricsEndpoints", 0, "interval"), "15 seconds"),
+        ("PodMonitor", ("spec", "selector"), None),
+        ("Certificate", ("spec", "dnsNames"), "motet.example"),
+        ("GRPCRoute", ("spec", "hostnames", 0), "Motet.example.com"),
+        ("GRPCRoute", ("spec", "rules", 0, "backendRefs", 0, "port"), "grpc"),
+    ],
+)
+def test_a_wrong_value_of_a_custom_resource_is_found(kind: str, path: tuple[str | int, ...], wrong: object) -> None:
+    each = next(each for each in objects(ci_values("multi-node")) if each["kind"] == kind)
+    place: Any = each
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = wrong
 
-    assert model_errors(monitor) == [".spec.podMetricsEndpoints[0].intervall"]
+    assert errors(each)
+
+
+def test_the_schemas_are_those_of_the_installed_models() -> None:
+    for (_, kind), distribution in MODELS.items():
+        comment = json.loads(path_of(kind).read_text())["$comment"]
+        assert comment == source_of(distribution), "run python -m tests.deploy.crd_schemas"
 
 
 @pytest.mark.parametrize("name", CI_VALUES)
