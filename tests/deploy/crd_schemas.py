@@ -1,6 +1,7 @@
 """The schemas of custom resources in the folder schemas.
 
-To write those of the models: python -m tests.deploy.crd_schemas. The models of `cloudcoil` take 9 s to import and accept unknown keys. The schemas take milliseconds and refuse them.
+The models of `cloudcoil` take 9 s to import and accept unknown keys. The schemas take milliseconds and refuse them.
+To write those of the models: python -m tests.deploy.crd_schemas
 """
 
 from __future__ import annotations
