@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -48,8 +47,15 @@ def source_of(distribution: str) -> str:
 
 def schema_of(api_version: str, kind: str) -> Schema:
     """Return the strict schema of a kind's model, without descriptions."""
+    from cloudcoil.models.cert_manager import v1 as cert_manager
+    from cloudcoil.models.prometheus_operator import v1 as prometheus_operator
+
     distribution = MODELS[api_version, kind]
-    schema = getattr(import_module(f"{distribution}.v1"), kind).model_json_schema()
+    modules = {
+        "cloudcoil.models.cert_manager": cert_manager,
+        "cloudcoil.models.prometheus_operator": prometheus_operator,
+    }
+    schema = getattr(modules[distribution], kind).model_json_schema()
     return {"$comment": source_of(distribution), **strict(schema)}
 
 
