@@ -269,16 +269,20 @@ def test_each_worker_gets_its_own_claim_or_shares_an_existing_one() -> None:
     values = ci_values("dra")
     claims = of_kind("ResourceClaimTemplate", values)
 
-    assert claims.keys() == {"image-gpu", "llm-gpu", "video-gpu"}
-    request = claims["image-gpu"]["spec"]["spec"]["devices"]["requests"][0]["exactly"]
+    name = {
+        component: next(name for name in claims if name.startswith(f"{component}-gpu-"))
+        for component in ("image", "llm", "video")
+    }
+    assert claims.keys() == {*name.values()}
+    request = claims[name["image"]]["spec"]["spec"]["devices"]["requests"][0]["exactly"]
     assert request["deviceClassName"] == "mig.nvidia.com"
     assert "1g.10gb" in request["selectors"][0]["cel"]["expression"]
     assert pod_spec("image", values)["resourceClaims"] == [
-        {"name": "gpu", "resourceClaimTemplateName": "demo-image-gpu"}
+        {"name": "gpu", "resourceClaimTemplateName": f"demo-{name['image']}"}
     ]
-    for name in ("encoder", "audio"):
-        assert pod_spec(name, values)["resourceClaims"] == [{"name": "gpu", "resourceClaimName": "shared-gpu"}]
-        assert container(name, values)["resources"]["claims"] == [{"name": "gpu"}]
+    for shared in ("encoder", "audio"):
+        assert pod_spec(shared, values)["resourceClaims"] == [{"name": "gpu", "resourceClaimName": "shared-gpu"}]
+        assert container(shared, values)["resources"]["claims"] == [{"name": "gpu"}]
 
 
 @pytest.mark.parametrize(
@@ -302,12 +306,19 @@ def test_an_installed_bundle_needs_no_volume() -> None:
     assert "weights" not in [each["name"] for each in pod_spec("image")["volumes"]]
 
 
-def test_another_bundle_is_another_job() -> None:
-    values = ci_values("multi-node")
-    names = list(of_kind("Job", values))
-    values["weights"]["hydrated"]["digest"] = "1" * 64
+def test_another_bundle_another_download_or_another_image_is_another_job_because_jobs_are_immutable() -> None:
+    def name(**changes: Any) -> str:
+        values = ci_values("multi-node")
+        values["weights"]["hydrated"] |= changes
+        return min(of_kind("Job", values))
 
-    assert (names, list(of_kind("Job", values))) == (["weights-9f86d081884c"], ["weights-111111111111"])
+    fetch = ci_values("multi-node")["weights"]["hydrated"]["fetch"]
+    names = {name(), name(digest="1" * 64), name(fetch={**fetch, "args": ["copy"]})}
+
+    assert len(names) == 3
+    assert name() == name(size="300Gi") == name(storageClassName="other")
+    image = of_kind("Job", {**ci_values("multi-node"), "images": {"tag": "9"}})
+    assert image.keys().isdisjoint(names)
 
 
 def test_the_claim_outlives_the_release() -> None:

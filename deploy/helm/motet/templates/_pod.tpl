@@ -104,7 +104,7 @@ resourceClaims:
     {{- if $values.gpu.dra.claimName }}
     resourceClaimName: {{ $values.gpu.dra.claimName }}
     {{- else }}
-    resourceClaimTemplateName: {{ include "motet.name" $root }}-{{ $component.name }}-gpu
+    resourceClaimTemplateName: {{ include "motet.name" $root }}-{{ $component.name }}-{{ include "motet.claimSuffix" $values.gpu }}
     {{- end }}
 {{- end }}
 {{- if eq $root.Values.weights.source "hydrated" }}
