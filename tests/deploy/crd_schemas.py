@@ -20,9 +20,11 @@ FOLDER = Path(__file__).parent / "schemas"
 MODELS = {
     ("cert-manager.io/v1", "Certificate"): "cloudcoil.models.cert_manager",
     ("cert-manager.io/v1", "Issuer"): "cloudcoil.models.cert_manager",
+    ("keda.sh/v1alpha1", "ScaledObject"): "cloudcoil.models.keda",
+    ("keda.sh/v1alpha1", "TriggerAuthentication"): "cloudcoil.models.keda",
     ("monitoring.coreos.com/v1", "PodMonitor"): "cloudcoil.models.prometheus_operator",
 }
-"""The distribution of the model of each kind. The model is in its module v1."""
+"""The distribution of the model of each kind. The model is in its module of the API's version."""
 OWN = {("gateway.networking.k8s.io/v1", "GRPCRoute")}
 """The kinds without a model, whose schemas are written by hand: they have the fields that the chart may set."""
 
@@ -48,11 +50,13 @@ def source_of(distribution: str) -> str:
 def schema_of(api_version: str, kind: str) -> Schema:
     """Return the strict schema of a kind's model, without descriptions."""
     from cloudcoil.models.cert_manager import v1 as cert_manager
+    from cloudcoil.models.keda import v1alpha1 as keda
     from cloudcoil.models.prometheus_operator import v1 as prometheus_operator
 
     distribution = MODELS[api_version, kind]
     modules = {
         "cloudcoil.models.cert_manager": cert_manager,
+        "cloudcoil.models.keda": keda,
         "cloudcoil.models.prometheus_operator": prometheus_operator,
     }
     schema = getattr(modules[distribution], kind).model_json_schema()

@@ -16,6 +16,7 @@ from tests.deploy.crd_schemas import crd_validator
 BUILT_IN = (
     "v1",
     "apps/v1",
+    "autoscaling/v2",
     "batch/v1",
     "policy/v1",
     "networking.k8s.io/v1",

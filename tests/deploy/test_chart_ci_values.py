@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import Any
 
 import helm_python
@@ -13,6 +14,8 @@ from tests.deploy.crd_schemas import MODELS, OWN, path_of, source_of
 from tests.deploy.object_errors import BUILT_IN, errors, kind_of
 
 CASES = [(name, version) for name in CI_VALUES for version in (OLDEST_FOR.get(name, OLDEST), NEWEST)]
+SOME = [each for name in ("multi-node", "autoscaling") for each in objects(ci_values(name))]
+"""Objects of all kinds of custom resources."""
 
 
 @pytest.mark.parametrize(("name", "version"), CASES)
@@ -42,10 +45,13 @@ def test_every_custom_resource_with_a_schema_occurs_in_a_file() -> None:
         ("PodMonitor", ("spec", "podMetricsEndpoints", 0), "intervall"),
         ("GRPCRoute", ("spec", "rules", 0, "backendRefs", 0), "service"),
         ("GRPCRoute", ("spec", "parentRefs", 0), "gateway"),
+        ("ScaledObject", ("spec",), "cooldown"),
+        ("ScaledObject", ("spec", "triggers", 0), "metric"),
+        ("TriggerAuthentication", ("spec", "secretTargetRef", 0), "secret"),
     ],
 )
 def test_a_wrong_key_of_a_custom_resource_is_found(kind: str, path: tuple[str | int, ...], key: str) -> None:
-    each = next(each for each in [*objects(), *objects(ci_values("multi-node"))] if each["kind"] == kind)
+    each = next(deepcopy(each) for each in [*objects(), *SOME] if each["kind"] == kind)
     place: Any = each
     for step in path:
         place = place[step]
@@ -62,10 +68,12 @@ def test_a_wrong_key_of_a_custom_resource_is_found(kind: str, path: tuple[str | 
         ("Certificate", ("spec", "dnsNames"), "motet.example"),
         ("GRPCRoute", ("spec", "hostnames", 0), "Motet.example.com"),
         ("GRPCRoute", ("spec", "rules", 0, "backendRefs", 0, "port"), "grpc"),
+        ("ScaledObject", ("spec", "triggers", 0, "metadata", "targetSeconds"), 10),
+        ("ScaledObject", ("spec", "triggers"), None),
     ],
 )
 def test_a_wrong_value_of_a_custom_resource_is_found(kind: str, path: tuple[str | int, ...], wrong: object) -> None:
-    each = next(each for each in objects(ci_values("multi-node")) if each["kind"] == kind)
+    each = next(deepcopy(each) for each in SOME if each["kind"] == kind)
     place: Any = each
     for step in path[:-1]:
         place = place[step]

@@ -14,7 +14,7 @@ from tests.deploy.chart import CI_VALUES, Object, ci_values, environment, object
 Edge = tuple[str, str, str]
 """The component of the caller, the component of the server, and the name of its port."""
 
-PORTS = ("grpc", "metrics")
+PORTS = ("grpc", "metrics", "scaler")
 
 
 def components(rendered: list[Object]) -> dict[str, Mapping[str, str]]:

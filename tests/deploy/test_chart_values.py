@@ -48,6 +48,11 @@ def test_the_schema_refuses_wrong_values_and_names_their_place(values: dict[str,
     assert message in str(caught.value)
 
 
+def scaled(mode: str, **scaling: Any) -> dict[str, Any]:
+    """Return values for a worker image whose number of pods follows the demand."""
+    return {**worker(autoscaling={"mode": mode, **scaling}), "networkPolicy": {"scrapers": [{"podSelector": {}}]}}
+
+
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"workers": {"test": {"kind": "encoder"}}}, "1.37", "choose another name"),
     ({"workers": {"sketch": {"kind": "decoder"}}}, "1.37", "set workers.sketch.modality"),
@@ -93,6 +98,36 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "1.37",
         "set tests.tlsSecret",
     ),
+    (
+        {
+            "defaults": {"autoscaling": {"mode": "keda"}},
+            "workers": {"image-large": {"kind": "decoder", "modality": "image"}},
+        },
+        "1.37",
+        "scale by the demand of one pool",
+    ),
+    (scaled("keda", minReplicas=5), "1.37", "minReplicas is above maxReplicas, 4: raise maxReplicas"),
+    (scaled("hpa"), "1.37", "a HorizontalPodAutoscaler never scales to zero: set it to 1"),
+    (
+        {**scaled("keda"), "orchestrator": {"settings": {"wait_for_replicas": False}}},
+        "1.37",
+        "remove orchestrator.settings.wait_for_replicas",
+    ),
+    ({**scaled("keda"), "orchestrator": {"replicas": 2}}, "1.37", "set mode to prometheus, which sums"),
+    (worker(autoscaling={"mode": "prometheus"}), "1.37", "mode prometheus needs the metrics"),
+    (scaled("prometheus"), "1.37", "set scaling.prometheus.serverAddress"),
+    (
+        {
+            **scaled("keda"),
+            "tls": {"source": "existingSecret"},
+            "defaults": {"tlsSecret": "a"},
+            "orchestrator": {"tlsSecret": "a"},
+            "tests": {"enabled": False},
+        },
+        "1.37",
+        "set scaling.keda.tlsSecret",
+    ),
+    ({**scaled("keda"), "scaling": {"keda": {"peers": []}}}, "1.37", "operator to scaling.keda.peers"),
 ]
 
 

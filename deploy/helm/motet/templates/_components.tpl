@@ -1,6 +1,7 @@
 {{/*
 The components as JSON: {"workers": [...], "orchestrator": {...}}. A component has its name, kind, modality, values with
-the defaults merged, whether it has a GPU, and the seconds of its end: preStop, drain and grace.
+the defaults merged, whether it has a GPU, the seconds of its end (preStop, drain and grace), the mode of its scaling, the
+maximum number of its pods, and the pool of a worker: the label of the metrics.
 
 The orchestrator's seconds are at least the workers', because a generation needs the workers until its end.
 */}}
@@ -15,7 +16,10 @@ The orchestrator's seconds are at least the workers', because a generation needs
   {{- $values := mergeOverwrite (deepCopy $root.Values.defaults) (deepCopy $entry) -}}
   {{- $end := $values.lifecycle -}}
   {{- $sum := add $end.preStopSeconds $end.drainSeconds $end.marginSeconds | int -}}
+  {{- $mode := $values.autoscaling.mode -}}
   {{- $worker := dict "name" $name "kind" $entry.kind "modality" ($entry.modality | default "") "values" $values
+        "mode" $mode "maxPods" (eq $mode "none" | ternary $values.replicas $values.autoscaling.maxReplicas | int)
+        "pool" ($entry.modality | default (eq $entry.kind "llm" | ternary "language model" $entry.kind))
         "hasGpu" (or (gt (int $values.gpu.count) 0) $values.gpu.dra.enabled)
         "preStop" (int $end.preStopSeconds) "drain" (int $end.drainSeconds) "grace" $sum -}}
   {{- $workers = append $workers $worker -}}
@@ -25,6 +29,7 @@ The orchestrator's seconds are at least the workers', because a generation needs
 {{- end -}}
 {{- $grace = max $grace (add $preStop $drain $own.marginSeconds) | int -}}
 {{- $orchestrator := dict "name" "orchestrator" "kind" "orchestrator" "modality" "" "values" .Values.orchestrator
+      "mode" "none" "maxPods" (int .Values.orchestrator.replicas) "pool" ""
       "hasGpu" false "preStop" $preStop "drain" $drain "grace" $grace -}}
 {{- dict "workers" $workers "orchestrator" $orchestrator "all" (append $workers $orchestrator) | toJson -}}
 {{- end -}}
@@ -44,6 +49,20 @@ The orchestrator's seconds are at least the workers', because a generation needs
   {{- end -}}
 {{- end -}}
 {{- toJson $addresses -}}
+{{- end -}}
+
+{{/* The names of the workers with a mode of scaling, joined with spaces. Takes components and mode. */}}
+{{- define "motet.scaledBy" -}}
+{{- $names := list -}}
+{{- range .components.workers -}}
+  {{- if eq .mode $.mode -}}{{- $names = append $names .name -}}{{- end -}}
+{{- end -}}
+{{- join " " $names -}}
+{{- end -}}
+
+{{/* The name of the secret with the certificate of KEDA. */}}
+{{- define "motet.kedaSecret" -}}
+{{- if eq .Values.tls.source "certManager" -}}{{ include "motet.name" . }}-keda-tls{{- else -}}{{ .Values.scaling.keda.tlsSecret }}{{- end -}}
 {{- end -}}
 
 {{/* The name of the secret with a component's certificate. Takes root and component. */}}
@@ -95,6 +114,15 @@ The orchestrator's seconds are at least the workers', because a generation needs
   {{- end -}}
   {{- $_ := set $env "MOTET_DECODERS" (toJson $decoders) -}}
   {{- if ne $values.tls.source "none" -}}{{- $_ := set $env "MOTET_TLS_CA" "/etc/motet/tls/ca.crt" -}}{{- end -}}
+  {{- range .components.workers -}}
+    {{- if and (ne .mode "none") (eq (int .values.autoscaling.minReplicas) 0) -}}
+      {{- $_ := set $env "MOTET_WAIT_FOR_REPLICAS" "true" -}}
+    {{- end -}}
+  {{- end -}}
+  {{- if include "motet.scaledBy" (dict "components" .components "mode" "keda") -}}
+    {{- $_ := set $env "MOTET_SCALER_LISTEN" "0.0.0.0:50060" -}}
+    {{- if ne $values.tls.source "none" -}}{{- $_ := set $env "MOTET_SCALER_CLIENT_CA" "/etc/motet/tls/ca.crt" -}}{{- end -}}
+  {{- end -}}
   {{- if include "motet.keysSecret" .root -}}
     {{- $_ := set $env "MOTET_KEYS" (printf "/etc/motet/keys/%s" $values.orchestrator.access.keys.key) -}}
   {{- end -}}

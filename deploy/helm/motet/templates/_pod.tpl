@@ -139,6 +139,9 @@ containers:
     ports:
       - {name: grpc, containerPort: 50050}
       - {name: metrics, containerPort: 9464}
+      {{- if and $is (include "motet.scaledBy" (dict "components" .components "mode" "keda")) }}
+      - {name: scaler, containerPort: 50060}
+      {{- end }}
     {{- include "motet.probes" . | nindent 4 }}
     {{- if $component.preStop }}
     lifecycle:

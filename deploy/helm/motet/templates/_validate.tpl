@@ -9,7 +9,7 @@
   {{- $at := printf "workers.%s" .name -}}
   {{- $gpu := .values.gpu -}}
   {{- $_ := set $kinds .kind true -}}
-  {{- if has .name (list "orchestrator" "test" "weights" "authority" "self-signed" "default-deny") -}}
+  {{- if has .name (list "orchestrator" "test" "weights" "authority" "self-signed" "default-deny" "keda") -}}
     {{- fail (printf "%s: the chart uses this name itself; choose another name" $at) -}}
   {{- end -}}
   {{- if and (eq .kind "decoder") (not .modality) -}}
@@ -38,6 +38,44 @@
 {{- range $kind := list "encoder" "llm" -}}
   {{- if not (hasKey $kinds $kind) -}}
     {{- fail (printf "no worker has the kind %s, and every request needs one: add an entry to workers with kind: %s" $kind $kind) -}}
+  {{- end -}}
+{{- end -}}
+
+{{- $pools := dict -}}
+{{- range $components.workers -}}
+  {{- $at := printf "workers.%s.autoscaling" .name -}}
+  {{- $scaling := .values.autoscaling -}}
+  {{- if ne .mode "none" -}}
+    {{- if hasKey $pools .pool -}}
+      {{- fail (printf "%s and workers.%s.autoscaling scale by the demand of one pool, and would both serve all of it: set one mode to none" $at (get $pools .pool)) -}}
+    {{- end -}}
+    {{- $_ := set $pools .pool .name -}}
+    {{- if gt (int $scaling.minReplicas) (int $scaling.maxReplicas) -}}
+      {{- fail (printf "%s.minReplicas is above maxReplicas, %d: raise maxReplicas" $at (int $scaling.maxReplicas)) -}}
+    {{- end -}}
+    {{- if and (eq (int $scaling.minReplicas) 0) (eq .mode "hpa") -}}
+      {{- fail (printf "%s.minReplicas is 0, and a HorizontalPodAutoscaler never scales to zero: set it to 1, or mode to keda or prometheus" $at) -}}
+    {{- end -}}
+    {{- if and (eq (int $scaling.minReplicas) 0) (hasKey $values.orchestrator.settings "wait_for_replicas") (not $values.orchestrator.settings.wait_for_replicas) -}}
+      {{- fail (printf "%s.minReplicas is 0, and requests would fail while there is no pod: remove orchestrator.settings.wait_for_replicas, or set minReplicas to 1" $at) -}}
+    {{- end -}}
+    {{- if and (eq .mode "keda") (gt (int $values.orchestrator.replicas) 1) -}}
+      {{- fail (printf "%s.mode keda asks one orchestrator, and each knows only its own requests: set mode to prometheus, which sums, or orchestrator.replicas to 1" $at) -}}
+    {{- end -}}
+    {{- if and (ne .mode "keda") $values.networkPolicy.enabled (not $values.networkPolicy.scrapers) -}}
+      {{- fail (printf "%s.mode %s needs the metrics, and the NetworkPolicy keeps Prometheus from them: add its pods to networkPolicy.scrapers" $at .mode) -}}
+    {{- end -}}
+    {{- if and (eq .mode "prometheus") (not $values.scaling.prometheus.serverAddress) -}}
+      {{- fail (printf "%s.mode is prometheus: set scaling.prometheus.serverAddress" $at) -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- if include "motet.scaledBy" (dict "components" $components "mode" "keda") -}}
+  {{- if and (eq $values.tls.source "existingSecret") (not $values.scaling.keda.tlsSecret) -}}
+    {{- fail (printf "KEDA has no certificate: set scaling.keda.tlsSecret to a secret with tls.crt, tls.key and ca.crt, whose certificate has the URI spiffe://%s/motet/scaler" $values.tls.trustDomain) -}}
+  {{- end -}}
+  {{- if and $values.networkPolicy.enabled (not $values.scaling.keda.peers) -}}
+    {{- fail "the NetworkPolicy keeps KEDA from the orchestrator: add the pods of its operator to scaling.keda.peers" -}}
   {{- end -}}
 {{- end -}}
 
