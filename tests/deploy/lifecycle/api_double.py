@@ -161,7 +161,7 @@ class ApiDouble:
         """Return the status that controllers would write in the end."""
         match kind:
             case "Deployment":
-                wanted = sent["spec"]["replicas"]
+                wanted = sent["spec"].get("replicas", 1)
                 ready = 0 if name in self.unavailable else wanted
                 counts = dict.fromkeys(("readyReplicas", "availableReplicas"), ready)
                 progress = {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}
