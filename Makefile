@@ -12,6 +12,9 @@ BUF_VERSION := 1.75.0
 # The npm package of buf installs one more package per platform. That package contains the binary.
 BUF_HOME := $(VENV)/buf-$(BUF_VERSION)
 BUF := $(BUF_HOME)/buf
+# checkov needs older versions of packages than ours, so it has an environment of its own.
+CHECKOV := $(VENV)/checkov/bin/checkov
+CHECKOV_PINS := tests/deploy/policy/requirements.txt
 
 PROMPT ?= What is in this picture? Then show me a penguin on a blue background, play a low note on a flute and make a \
 clip of a car growing.
@@ -20,7 +23,7 @@ clip of a car growing.
 DIST := dist
 EPOCH = $(shell git log -1 --format=%ct)
 
-.PHONY: help demo test check protos docs release lint types layers contract site
+.PHONY: help demo test check protos docs release lint types layers contract site policy
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +35,7 @@ demo: $(VENV)/.models ## Ask about an image, and request an image, audio and a v
 test: $(VENV)/.dev $(VENV)/node/.installed ## Run all tests (minutes; no GPU, no network).
 	@$(BIN)/pytest -q -n 2 --dist loadfile
 
-check: lint types layers contract site ## Check style, types, layers, the contract and the documentation.
+check: lint types layers contract site policy ## Check style, types, layers, the contract, the documentation and the chart.
 	@echo "check: all good"
 
 protos: $(VENV)/.dev ## Generate the Python code of the protos.
@@ -69,6 +72,14 @@ site: $(VENV)/.dev
 	@$(BIN)/python docs/generate.py --check
 	@$(BIN)/zensical build --strict --clean
 	@echo "site: no broken link"
+
+policy: $(VENV)/.dev $(CHECKOV)
+	@$(BIN)/python -m tests.deploy.policy.findings $(CHECKOV)
+
+$(CHECKOV): $(CHECKOV_PINS) | $(BIN)/python
+	@$(PYTHON) -m venv --clear $(VENV)/checkov
+	@$(VENV)/checkov/bin/python -m pip --disable-pip-version-check --quiet install --requirement $(CHECKOV_PINS)
+	@touch $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Motet needs Python 3.11 or newer: make PYTHON=python3.11")'

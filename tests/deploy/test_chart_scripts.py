@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from motet.core.bundle import MANIFEST
+from services.cli.connect import ConnectionSettings
 from tests.deploy.chart import ROOT, ci_values, environment, files, of_kind, pod_spec
 
 HYDRATED = ci_values("multi-node")
@@ -111,9 +112,13 @@ def test_tests_show_their_own_certificate() -> None:
 
 
 def test_tests_send_the_key_of_their_secret() -> None:
-    env = of_kind("Pod", HYDRATED)["test-image"]["spec"]["containers"][0]["env"]
+    pod = of_kind("Pod", HYDRATED)["test-image"]["spec"]
+    (volume,) = [each["secret"] for each in pod["volumes"] if each["name"] == "key"]
+    (mount,) = [each["mountPath"] for each in pod["containers"][0]["volumeMounts"] if each["name"] == "key"]
 
-    assert {"name": "MOTET_API_KEY", "valueFrom": {"secretKeyRef": {"name": "motet-test-key", "key": "key"}}} in env
+    assert volume == {"secretName": "motet-test-key", "defaultMode": 0o440}
+    assert f"--key-file={mount}/key" in pod["containers"][0]["args"]
+    assert "key_file" in ConnectionSettings.model_fields
 
 
 def test_without_a_key_only_the_health_is_tested_and_the_notes_state_it() -> None:
