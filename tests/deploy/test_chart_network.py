@@ -117,6 +117,38 @@ def test_scrapers_reach_the_metrics_and_nothing_else() -> None:
         assert ports == ([] if name in ("default-deny", "test") else [[{"port": "metrics", "protocol": "TCP"}]])
 
 
+def test_what_a_pod_monitor_scrapes_is_what_the_pods_serve_and_the_policies_allow() -> None:
+    values = ci_values("multi-node")
+    rendered = objects(values)
+    policies = of_kind("NetworkPolicy", values)
+
+    for name, monitor in of_kind("PodMonitor", values).items():
+        (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+        selected = [pod for _, pod in pods(rendered) if selects(monitor["spec"]["selector"], pod["metadata"]["labels"])]
+        (spec,) = [each["spec"] for each in selected]
+        ports = {each["name"]: each["containerPort"] for each in spec["containers"][0]["ports"]}
+        variables = environment(name, values)
+        assert variables["MOTET_METRICS"] == f"0.0.0.0:{ports[endpoint['port']]}"
+        assert endpoint["scheme"] == ("https" if variables["MOTET_METRICS_TLS"] == "server" else "http")
+        allowed_ports = [
+            port["port"]
+            for rule in policies[name]["spec"]["ingress"]
+            if values["networkPolicy"]["scrapers"][0] in rule["from"]
+            for port in rule["ports"]
+        ]
+        assert allowed_ports == [endpoint["port"]]
+
+
+@pytest.mark.parametrize("name", CI_VALUES)
+def test_with_tls_probes_use_the_address_of_the_metrics_only(name: str) -> None:
+    for component, each in of_kind("Deployment", ci_values(name)).items():
+        container = each["spec"]["template"]["spec"]["containers"][0]
+        probes = [container[f"{kind}Probe"] for kind in ("startup", "readiness", "liveness")]
+        ports = {probe["httpGet"]["port"] if "httpGet" in probe else probe["grpc"]["port"] for probe in probes}
+        secure = "MOTET_TLS_CERT" in environment(component, ci_values(name))
+        assert ports == ({"metrics"} if secure else {50050})
+
+
 def test_workers_may_open_no_connection() -> None:
     for name in ("encoder", "llm", "image"):
         assert "egress" not in of_kind("NetworkPolicy")[name]["spec"]
