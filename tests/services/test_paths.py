@@ -75,6 +75,8 @@ TABLE: list[tuple[tuple[str, ...], dict[str, str]]] = [
     (("cluster", "status", "--kubeconfig"), READ),
     (("cluster", "scale", "image", "2", "--kubeconfig"), SOME),
     (("cluster", "drain", "node-a", "--kubeconfig"), SOME),
+    (("cluster", "doctor", "--kubeconfig"), SOME),
+    (("cluster", "doctor", "--values"), NO_INPUT | FOLDER),
     (("protos", "--out"), NO_OUTPUT | FILE),
     (("bench", "overlap", "--out"), NO_OUTPUT | FOLDER),
     (("bench", "overlap", "--plot"), NO_OUTPUT | FOLDER | {"not UTF-8": "\udce9"}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from services.cli.cluster.connection import ClusterTarget
 from services.cli.cluster.options import Context, Kubeconfig, Namespace, ReleaseName, run_on
 from services.cli.commands import Command, Group
 from services.cli.keys.durations import duration_of
+from services.cli.typer_options import path_of
 from services.exit_codes import Exit
 
 app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
@@ -104,3 +106,35 @@ def drain(
         return Exit.OK
 
     raise run_on(ClusterTarget(namespace, context, kubeconfig), move)
+
+
+@app.command(cls=Command)
+def doctor(
+    values: Annotated[
+        list[Path] | None,
+        typer.Option(parser=path_of, metavar="FILE", help="File of the chart's values, as for helm. Repeatable."),
+    ] = None,
+    chart: Annotated[
+        str, typer.Option(metavar="CHART", help="Chart to install: a folder, an archive or a reference, as for helm.")
+    ] = "deploy/helm/motet",
+    namespace: Namespace = None,
+    release: Annotated[str, typer.Option(metavar="NAME", help="Name of the release to install.")] = "motet",
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    as_json: Json = False,
+) -> None:
+    """Check a cluster before the chart is installed, and show what to change. Nothing is changed.
+
+    Helm renders the chart with the values. Its objects are compared with the cluster: versions, APIs, rights, labels,
+    taints and GPUs of the nodes, classes and storage. The exit code is 1 if a check fails.
+    """
+
+    files = tuple(values or ())
+
+    async def check(api: ClusterApi) -> Exit:
+        from services.cli.cluster.doctor.chart import ChartRequest
+        from services.cli.cluster.doctor.run import print_findings
+
+        return await print_findings(api, ChartRequest(chart, files, release), as_json)
+
+    raise run_on(ClusterTarget(namespace, context, kubeconfig), check, as_json, files)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _DEFAULT = "~/.kube/config"
 
+_MAX_CONNECTIONS = 4
+"""Maximum number of connections to an API server. Requests beyond it wait."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClusterTarget:
@@ -83,6 +86,7 @@ async def _configuration(files: str, context: str | None) -> tuple[Configuration
     from kubernetes.aio.config.kube_config import load_kube_config
 
     configuration = Configuration()
+    configuration.connection_pool_maxsize = _MAX_CONNECTIONS
     try:
         loader = await load_kube_config(
             files, context=context, client_configuration=configuration, persist_config=False

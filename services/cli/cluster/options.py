@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from services.cli.checks.paths import check_input
 from services.cli.checks.streams import STDOUT, check_open
 from services.cli.cluster.api import ClusterApi
 from services.cli.cluster.connection import ClusterTarget, connect
@@ -38,9 +39,12 @@ ReleaseName = Annotated[
 
 
 def run_on(
-    target: ClusterTarget, command: Callable[[ClusterApi], Awaitable[Exit]], as_json: bool = False
+    target: ClusterTarget,
+    command: Callable[[ClusterApi], Awaitable[Exit]],
+    as_json: bool = False,
+    inputs: Sequence[Path] = (),
 ) -> typer.Exit:
-    """Connect to a cluster, run a command, and return its exit for the caller to raise."""
+    """Check the input files, connect to a cluster, run a command, and return its exit for the caller to raise."""
 
     async def connected() -> Exit:
         async with connect(target) as api:
@@ -48,6 +52,8 @@ def run_on(
 
     def run() -> Exit:
         check_open(STDOUT)
+        for file in inputs:
+            check_input(file)
         return asyncio.run(connected())
 
     return exit_after(run, as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from services.cli.cluster import waiting
 from tests.deploy.chart import ci_values, objects
 from tests.services.cli.cluster.cluster_double import ClusterDouble, deployments_path, set_ready
 from tests.services.cli.cluster.installed import Installed
+from tests.services.cli.cluster.prepared import Prepared
 
 
 @pytest.fixture
@@ -35,4 +37,19 @@ async def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
         for number in range(each["spec"]["replicas"]):
             release.add_pod(component, f"demo-{component}-{number}", f"node-{'abc'[number % 3]}")
     yield release
+    await double.stop()
+
+
+@pytest.fixture
+async def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Prepared]:
+    """A cluster on which the chart may be installed, as a double of an API server."""
+    folder = tmp_path / "account"
+    folder.mkdir()
+    double = ClusterDouble(folder)
+    await double.start()
+    double.kubeconfig(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    cluster = Prepared(double, tmp_path, set())
+    cluster.prepare()
+    yield cluster
     await double.stop()

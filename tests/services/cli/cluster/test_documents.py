@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from services.cli import commands
+from tests.deploy.chart import ci_values, objects
 from tests.services.cli.cluster.cluster_double import set_ready
 from tests.services.cli.cluster.installed import Installed
+from tests.services.cli.cluster.prepared import Prepared
 
 PAGE = Path(__file__).parents[4] / "docs" / "kubernetes.md"
-RIGHTS = re.compile(r"`([a-z]+) ([a-zA-Z/]+)(?:\.([a-z0-9.]+))?`")
+RIGHTS = re.compile(r"`([a-z]+) ([a-zA-Z/]+)(?:\.([a-z0-9.-]+))?`")
 EXAMPLES = sorted(
     {
         example
@@ -36,12 +38,24 @@ def documented(command: str) -> set[tuple[str, str, str]]:
     return {(verb, group, resource) for verb, resource, group in RIGHTS.findall(row.split("|")[2])}
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.parametrize("example", [example for example in EXAMPLES if "doctor" not in example])
 async def test_an_example_works(installed: Installed, example: str) -> None:
     installed.add_nodes()
     installed.double.after_patch = lambda path, patched: set_ready(patched) if "deployments" in path else None
 
     result = await installed.run(*shlex.split(example)[2:])
+
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("example", [example for example in EXAMPLES if "doctor" in example])
+async def test_an_example_of_the_doctor_works(
+    prepared: Prepared, example: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(prepared.folder)
+    Path("values.yaml").write_text("{}")
+
+    result = await prepared.doctor(*shlex.split(example)[3:])
 
     assert result.exit_code == 0, result.output
 
@@ -56,3 +70,17 @@ async def test_the_documented_rights_are_exactly_the_calls(installed: Installed,
         assert result.exit_code == 0, result.output
 
     assert documented(command) == set(installed.double.calls)
+
+
+async def test_the_documented_rights_are_exactly_the_calls_of_the_doctor(prepared: Prepared) -> None:
+    rendered = [*objects(ci_values("dra")), *objects(ci_values("air-gapped")), *objects(ci_values("multi-node"))]
+    certificate = next(each for each in rendered if each["kind"] == "Certificate")
+    certificate["spec"]["issuerRef"] = {"name": "other"}
+    pod = next(each for each in rendered if each["kind"] == "Deployment")["spec"]["template"]["spec"]
+    pod["resourceClaims"] = [{"name": "gpu", "resourceClaimName": "shared"}]
+    pod["volumes"].append({"name": "x", "persistentVolumeClaim": {"claimName": "other"}})
+    prepared.render(rendered)
+
+    await prepared.doctor()
+
+    assert documented("doctor") == set(prepared.double.calls)

@@ -1,0 +1,1 @@
+"""`motet cluster doctor`: compare a chart and its values with a cluster, before the installation."""
