@@ -53,7 +53,7 @@ async def test_an_example_of_the_doctor_works(
     prepared: Prepared, example: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(prepared.folder)
-    Path("values.yaml").write_text("{}")
+    (prepared.folder / "values.yaml").write_text("{}")
 
     result = await prepared.doctor(*shlex.split(example)[3:])
 
