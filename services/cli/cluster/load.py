@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from motet.core.errors import AccessError, MotetError
@@ -13,16 +13,20 @@ if TYPE_CHECKING:
     from services.cli.cluster.api import ClusterApi
     from services.cli.cluster.component import Component
 
-_QUEUED = "motet_pool_queue_seconds"
-_RUNNING = "motet_pool_outstanding_seconds"
+_QUEUED, _RUNNING = "motet_pool_queue_seconds", "motet_pool_outstanding_seconds"
+_OLDEST_WAIT = "motet_pool_oldest_wait_seconds"
 
 
 @dataclass(frozen=True, slots=True)
 class PoolLoad:
-    """Predicted seconds of work of a pool: in its queue, and at its replicas. Those of all orchestrators are added."""
+    """Predicted seconds of work of a pool: in its queue, and at its replicas. Those of all orchestrators are added.
+
+    `oldest_wait` is the age of the oldest call in a queue, in seconds.
+    """
 
     queued: float = 0.0
     running: float = 0.0
+    oldest_wait: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,7 @@ class Loads:
 
 async def read_loads(api: ClusterApi, orchestrator: Component, pods: Sequence[str]) -> Loads:
     """Return the loads that the pods of an orchestrator report. The API server forwards the requests."""
-    queued: dict[str, float] = {}
-    running: dict[str, float] = {}
+    pools: dict[str, PoolLoad] = {}
     notes = []
     paths = [
         f"/api/v1/namespaces/{api.namespace}/pods/{orchestrator.metrics_scheme}:{pod}:{orchestrator.metrics_port}"
@@ -49,12 +52,18 @@ async def read_loads(api: ClusterApi, orchestrator: Component, pods: Sequence[st
             if isinstance(response, BaseException):
                 raise response
             for metric, pool, value in _samples(response):
-                sums = queued if metric == _QUEUED else running
-                sums[pool] = sums.get(pool, 0.0) + value
-        except (MotetError, ValueError) as error:
+                pools[pool] = _with_sample(pools.get(pool, PoolLoad()), metric, value)
+        except (MotetError, ValueError, KeyError) as error:
             notes.append(f"the load of {pod} is unknown: {_reason_of(error)}")
-    pools = {pool: PoolLoad(queued.get(pool, 0.0), running.get(pool, 0.0)) for pool in queued.keys() | running.keys()}
     return Loads(pools, notes)
+
+
+def _with_sample(load: PoolLoad, metric: str, value: float) -> PoolLoad:
+    if metric == _QUEUED:
+        return replace(load, queued=load.queued + value)
+    if metric == _RUNNING:
+        return replace(load, running=load.running + value)
+    return replace(load, oldest_wait=max(load.oldest_wait, value))
 
 
 def _samples(text: str) -> list[tuple[str, str, float]]:
@@ -64,7 +73,7 @@ def _samples(text: str) -> list[tuple[str, str, float]]:
     return [
         (sample.name, sample.labels["pool"], sample.value)
         for family in text_string_to_metric_families(text)
-        if family.name in (_QUEUED, _RUNNING)
+        if family.name in (_QUEUED, _RUNNING, _OLDEST_WAIT)
         for sample in family.samples
     ]
 

@@ -24,7 +24,7 @@ _REMEDIES: Mapping[str, str] = {
     "CreateContainerError": "read the events by `kubectl describe pod`",
     "RunContainerError": "read the events by `kubectl describe pod`; a runtime class or a device driver may be missing",
     "Unschedulable": "add or free a node that fits, or change gpu, resources, nodeSelector or tolerations of the "
-    "component",
+    "component; `motet cluster doctor` compares them with the nodes",
     "SchedulingGated": "remove the gate, or wait for its controller",
     "OOMKilled": "raise resources.limits.memory of the component",
     "CrashLoopBackOff": "read `kubectl logs --previous` of the pod: its last line names the setting or file to change",

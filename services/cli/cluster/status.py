@@ -84,7 +84,7 @@ def _runs(pod: Mapping[str, Any]) -> bool:
 
 def _lines(statuses: Sequence[ComponentStatus]) -> Iterator[str]:
     yield from table(
-        ("component", "ready", "gpu", "queued s", "running s", "image"),
+        ("component", "ready", "gpu", "queued s", "running s", "waits s", "image"),
         [
             (
                 each.component.name,
@@ -92,6 +92,7 @@ def _lines(statuses: Sequence[ComponentStatus]) -> Iterator[str]:
                 each.component.gpu,
                 "" if each.load is None else f"{each.load.queued:.1f}",
                 "" if each.load is None else f"{each.load.running:.1f}",
+                "" if each.load is None else f"{each.load.oldest_wait:.1f}",
                 each.component.image,
             )
             for each in statuses

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
+from prometheus_client import Gauge
 
+from motet.core import metrics
 from services.cli.cluster import release
 from services.cli.cluster.api import PAGE
 from tests.deploy.chart import ci_values, of_kind
@@ -20,6 +23,8 @@ motet_pool_queue_seconds{pool="language model"} 1.0
 # TYPE motet_pool_outstanding_seconds gauge
 motet_pool_outstanding_seconds{pool="image",replica="10.0.0.1:50050"} 3.0
 motet_pool_outstanding_seconds{pool="image",replica="10.0.0.2:50050"} 4.0
+# TYPE motet_pool_oldest_wait_seconds gauge
+motet_pool_oldest_wait_seconds{pool="image"} 1.5
 """
 NOT_READY = [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "False"}]
 
@@ -44,8 +49,8 @@ async def test_the_components_pods_and_loads_of_a_release_are_shown(installed: I
 
     assert (result.exit_code, result.stderr) == (0, "")
     image = row_of(result.stdout, "image")
-    assert image[:6] == ["image", "3/3", "1", "nvidia.com/gpu", "25.0", "14.0"], "both orchestrators count"
-    assert image[6].startswith("motet/worker:")
+    assert image[:7] == ["image", "3/3", "1", "nvidia.com/gpu", "25.0", "14.0", "1.5"], "both orchestrators count"
+    assert image[7].startswith("motet/worker:")
     assert row_of(result.stdout, "llm")[4:6] == ["2.0", "0.0"], "its pool is called language model"
     assert row_of(result.stdout, "film")[:4] == ["film", "1/1", "-", "-"]
     assert row_of(result.stdout, "demo-image-1")[:5] == ["demo-image-1", "node-b", "Running", "yes", "0"]
@@ -60,9 +65,15 @@ async def test_programs_get_one_object_for_each_component(installed: Installed) 
     assert {*by_name} == {"encoder", "llm", "image", "audio", "video", "animation", "film", "orchestrator"}
     image = by_name["image"]
     assert (image["kind"], image["modality"], image["ready"], image["desired"]) == ("decoder", "image", 3, 3)
-    assert image["load"] == {"queued_seconds": 25.0, "running_seconds": 14.0}
+    assert image["load"] == {"queued_seconds": 25.0, "running_seconds": 14.0, "oldest_wait_seconds": 1.5}
     assert [pod["node"] for pod in image["pods"]] == ["node-a", "node-b", "node-c"]
     assert image["pods"][0]["problem"] is None
+
+
+def test_the_metrics_of_the_load_exist() -> None:
+    exported = {family.name for each in vars(metrics).values() if isinstance(each, Gauge) for family in each.describe()}
+
+    assert set(re.findall(r"motet_pool_[a-z_]+", METRICS)) <= exported
 
 
 async def test_a_load_that_cannot_be_read_is_a_note_and_no_zero(installed: Installed) -> None:
