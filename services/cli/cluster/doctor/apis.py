@@ -19,7 +19,7 @@ _SOURCES: Mapping[str, str] = {
     "keda.sh": "install KEDA, or turn its objects off in the values",
     "resource.k8s.io": "use Kubernetes 1.34 or newer, or set gpu.dra.enabled to false and gpu.count to 1",
 }
-"""What to change if a cluster does not serve a group of APIs."""
+"""The remedy if a cluster does not serve a group of APIs."""
 
 _VERBS = ("create", "get", "patch", "delete")
 """The verbs that Helm needs for each kind of object, to install, upgrade and uninstall."""
