@@ -30,6 +30,7 @@ def commands(out: Path) -> dict[str, list[str]]:
         "serve": ["serve", "--plot", str(out / "serve.svg")],
         CALIBRATION: ["calibrate"],
         "simulate": ["simulate", *replicas, "--rate", "10", "--costs", str(out / f"{CALIBRATION}.json")],
+        "scaling": ["scaling", "--costs", str(out / f"{CALIBRATION}.json")],
         "llm": ["llm"],
         "diffusion": ["diffusion"],
         "contention": ["contention"],

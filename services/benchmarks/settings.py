@@ -159,6 +159,33 @@ class SimulateBenchSettings(_Settings):
     seed: Seed = 0
 
 
+class ScalingBenchSettings(_Settings):
+    """Settings of `motet bench scaling`."""
+
+    hours: float = Field(24.0, gt=0, description="Duration of the load, in hours of simulated time.")
+    bursts: int = Field(4, ge=1, description="Number of bursts of each modality.")
+    burst_minutes: float = Field(10.0, gt=0, description="Duration of a burst, in minutes.")
+    replicas: int = Field(6, ge=1, description="Maximum number of replicas of a pool.")
+    start_seconds: float = Field(
+        60.0, ge=0, description="Time from the start of a replica to its first call.", json_schema_extra=_SECONDS
+    )
+    target: float = Field(
+        20.0, ge=0.1, description="Predicted seconds of work for one replica.", json_schema_extra=_SECONDS
+    )
+    cooldown: float = Field(
+        300.0, ge=0, description="Time without work after which all replicas end.", json_schema_extra=_SECONDS
+    )
+    stabilization: float = Field(
+        120.0, ge=0, description="Time of lower demand before a replica ends.", json_schema_extra=_SECONDS
+    )
+    slowdown: float = Field(20.0, gt=0, description="Factor of the measured times of decoders.")
+    bundle: Bundle = "nano"
+    costs: Path = Field(RECORDED_COSTS, description="Report of `motet bench calibrate`.", json_schema_extra=_FILE)
+    width: int = Field(4, ge=1, description="Maximum number of running calls of a decoder.")
+    grain: int = Field(5, ge=1, description="Number of tokens or steps in one simulated event. More is faster.")
+    seed: Seed = 0
+
+
 class TlsBenchSettings(_Settings):
     """Settings of `motet bench tls`."""
 

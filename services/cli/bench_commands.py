@@ -31,6 +31,7 @@ from services.benchmarks.settings import (
     LanguageModelBenchSettings,
     OrchestratorBenchSettings,
     OverlapBenchSettings,
+    ScalingBenchSettings,
     ServeBenchSettings,
     SilenceBenchSettings,
     SimulateBenchSettings,
@@ -147,6 +148,14 @@ def calibrate(**settings: Any) -> Report:
 def simulate(**settings: Any) -> Report:
     """Run the real orchestrator and pools on a virtual clock, with the measured durations of workers."""
     from services.benchmarks.suite.simulate import measure
+
+    return measure(**settings)
+
+
+@benchmark(ScalingBenchSettings)
+def scaling(**settings: Any) -> Report:
+    """Simulate a day of bursts for replicas that follow the demand, a fixed fleet, and one that knows the load."""
+    from services.benchmarks.suite.scaling.benchmark import measure
 
     return measure(**settings)
 

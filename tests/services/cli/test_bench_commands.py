@@ -26,6 +26,7 @@ from services.benchmarks.suite import (
     serve,
     simulate,
 )
+from services.benchmarks.suite.scaling import benchmark as scaling
 from tests.services.command import CLEAN, motet
 
 
@@ -41,6 +42,7 @@ from tests.services.command import CLEAN, motet
         (settings.LanguageModelBenchSettings, llm.measure),
         (settings.OrchestratorBenchSettings, orchestrator_overhead.measure),
         (settings.OverlapBenchSettings, overlap.measure),
+        (settings.ScalingBenchSettings, scaling.measure),
         (settings.ServeBenchSettings, serve.measure),
         (settings.SimulateBenchSettings, simulate.measure),
     ],

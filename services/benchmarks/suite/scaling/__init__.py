@@ -1,0 +1,1 @@
+"""The benchmark `scaling`: fleets that follow the demand, on a virtual clock."""
