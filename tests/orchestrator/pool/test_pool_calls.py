@@ -13,7 +13,10 @@ from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, OverloadedError
 from motet.toys.workers import InjectedFault
 from orchestrator.pool.demand import Demand
+from orchestrator.pool.duration_estimate import DurationEstimate
 from orchestrator.pool.pool import Pool
+from orchestrator.pool.pool_calls import PoolCalls
+from orchestrator.pool.queued_call import QueuedCall
 from tests.orchestrator.pool_harness import LOST, STEPS, PoolHarness, settle
 from tests.waiting import in_virtual_time
 
@@ -82,19 +85,12 @@ async def test_a_call_counts_while_it_waits_between_two_attempts():
         assert states == [False, True, False]
 
 
-@in_virtual_time
-async def test_work_that_takes_longer_than_predicted_still_counts():
-    async with PoolHarness(None) as harness:
-        task = harness.start()
-        await asyncio.sleep(SECONDS * 0.95)
-        harness.freeze(0)
-        await asyncio.sleep(0.5)
-        demand = harness.pool.calls.demand
-        harness.freeze(0, frozen=False)
-        await task
-
-        assert demand.calls == 1
-        assert demand.seconds >= 0.09
+def test_work_that_takes_longer_than_predicted_still_counts():
+    calls, call = PoolCalls(DurationEstimate(0.1)), QueuedCall("", 0, STEPS, SECONDS, 0.0)
+    with calls.counted(call):
+        call.done = STEPS
+        assert calls.demand == Demand(1, pytest.approx(0.1), 0.0)
+    assert calls.demand == IDLE
 
 
 @in_virtual_time
