@@ -186,6 +186,33 @@ class ScalingBenchSettings(_Settings):
     seed: Seed = 0
 
 
+class SizeBenchSettings(_Settings):
+    """Settings of `motet bench size`."""
+
+    rates: tuple[Annotated[float, Field(ge=1e-6)], ...] = Field(
+        (1, 2, 5, 10, 20),
+        description="Request rate, in requests per second; repeatable.",
+        json_schema_extra={"metavar": "R"},
+    )
+    bundle: Bundle = "nano"
+    costs: Path = Field(RECORDED_COSTS, description="Report of `motet bench calibrate`.", json_schema_extra=_FILE)
+    media: float = Field(0.5, ge=0, le=1, description="Probability of each modality in an answer.")
+    tokens: int = Field(60, ge=1, description="Number of text tokens of an answer.")
+    width: int = Field(4, ge=1, description="Maximum number of running calls of a decoder.")
+    slack: float = Field(
+        2.0, gt=1, description="Limit of the latency of each part, as a multiple of the median of an idle deployment."
+    )
+    share: float = Field(0.95, gt=0, le=1, description="Share of the requests that must be within the limits.")
+    price: Annotated[Mapping[str, Annotated[float, Field(ge=0)]], pairs("KIND=PRICE", whole=False)] = Field(
+        {},
+        description="Price of a replica of a modality's decoder, or of 'language model', for an hour; repeatable.",
+        json_schema_extra={"metavar": "KIND=PRICE"},
+    )
+    requests: int = Field(400, ge=1, description="Number of requests of a simulated load.")
+    grain: int = Field(5, ge=1, description="Number of tokens or steps in one simulated event. More is faster.")
+    seed: Seed = 0
+
+
 class TlsBenchSettings(_Settings):
     """Settings of `motet bench tls`."""
 

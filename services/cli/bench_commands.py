@@ -35,6 +35,7 @@ from services.benchmarks.settings import (
     ServeBenchSettings,
     SilenceBenchSettings,
     SimulateBenchSettings,
+    SizeBenchSettings,
     TenantsBenchSettings,
     TlsBenchSettings,
 )
@@ -156,6 +157,14 @@ def simulate(**settings: Any) -> Report:
 def scaling(**settings: Any) -> Report:
     """Simulate a day of bursts for replicas that follow the demand, a fixed fleet, and one that knows the load."""
     from services.benchmarks.suite.scaling.benchmark import measure
+
+    return measure(**settings)
+
+
+@benchmark(SizeBenchSettings, rates="--rate")
+def size(**settings: Any) -> Report:
+    """Search the fewest replicas of each worker that keep the latencies of a load, by simulation."""
+    from services.benchmarks.suite.size import measure
 
     return measure(**settings)
 
