@@ -21,7 +21,8 @@ async def _close_nothing() -> None:
 class Member(Generic[Worker]):
     """A worker of a pool. `loads` opens the stream of its load, None is for this process.
 
-    Log lines and metrics name `address`. The pool calls `close` once, when the member's last call has ended after the
+    Log lines and metrics name `address`. `bundle_digest` is that of the bundle that the worker must serve; "" allows
+    every bundle. The pool calls `close` once, when the member's last call has ended after the
     member left the pool, or when the pool is closed.
     """
 
@@ -29,3 +30,4 @@ class Member(Generic[Worker]):
     loads: Loads | None = None
     address: str = "this process"
     close: Callable[[], Awaitable[None]] = _close_nothing
+    bundle_digest: str = ""

@@ -256,7 +256,8 @@ class Pool(Generic[Worker]):
     def _missing(self, message: str = "", retry_after: float | None = None) -> OverloadedError:
         """Return the error of a call while no replica can be reached. It is no overload of the caller's making."""
         retry_after = retry_delay(retry_after or self._settings.return_timeout)
-        message = message or f"there is no {self._name} worker; try again in {retry_after:.1f} s"
+        there_is_none = f"there is no {self._name} worker{' of this bundle' if self._replicas.members else ''}"
+        message = message or f"{there_is_none}; try again in {retry_after:.1f} s"
         return OverloadedError(message, Reason.WORKER_UNAVAILABLE, retry_after=retry_after)
 
     def _dequeue(self, call: QueuedCall) -> None:

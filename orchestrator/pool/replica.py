@@ -46,6 +46,8 @@ class ReplicaState(StrEnum):
     """Its calls failed one after another, and none has succeeded since."""
     DRAINING = "draining"
     """It takes no new calls, or has left the pool."""
+    OTHER_BUNDLE = "other_bundle"
+    """It serves another bundle than its pool."""
     UNREACHABLE = "unreachable"
 
 
@@ -81,6 +83,7 @@ class Replica(Generic[Worker]):
         self.removed = False
         """True if the worker is no member of the pool anymore. It finishes its calls and gets no others."""
         self._loads = member.loads
+        self._bundle_digest = member.bundle_digest
         self._estimate = DurationEstimate(initial=estimate)
         self._random = random
         self._return_timeout = return_timeout
@@ -113,9 +116,17 @@ class Replica(Generic[Worker]):
         return self._load.draining
 
     @property
+    def serves_other_bundle(self) -> bool:
+        """True if the worker reports another bundle than the one that it must serve."""
+        return self._is_other(self._load.bundle_digest)
+
+    def _is_other(self, digest: str) -> bool:
+        return bool(self._bundle_digest and digest) and digest != self._bundle_digest
+
+    @property
     def present(self) -> bool:
-        """True if the worker is reachable and not draining."""
-        return self._reachable and not self._load.draining
+        """True if the worker is reachable, serves the bundle of its pool, and does not drain."""
+        return self._reachable and not self._load.draining and not self.serves_other_bundle
 
     @property
     def state(self) -> ReplicaState:
@@ -124,6 +135,8 @@ class Replica(Generic[Worker]):
             return ReplicaState.UNREACHABLE
         if self.draining or self.removed:
             return ReplicaState.DRAINING
+        if self.serves_other_bundle:
+            return ReplicaState.OTHER_BUNDLE
         if self.circuit_breaker.until is not None:
             return ReplicaState.EJECTED
         return ReplicaState.STALLED if self.stalled else ReplicaState.READY
@@ -233,6 +246,9 @@ class Replica(Generic[Worker]):
         if load.draining and not self._load.draining:
             logger.info("a replica drains", extra={"replica": self.name, "calls": len(self.attempts)})
             self.expect(on_change)
+        if self._is_other(load.bundle_digest) and not self.serves_other_bundle:
+            digests = {"bundle": load.bundle_digest, "expected": self._bundle_digest}
+            logger.error("a replica serves another bundle", extra={"replica": self.name, **digests})
         self._reachable, self.stalled, self._load = True, False, load
         # The worker's report includes this pool's own calls, and the pool knows the progress of those better.
         self._foreign_seconds = load.seconds * max(0, calls - len(self.attempts)) / calls if calls else 0.0

@@ -106,7 +106,7 @@ class Replicas(Generic[Worker]):
         usable = [replica for replica in self.members if replica.usable(moment)]
         if usable or self._returning(moment):
             return usable
-        return [replica for replica in self.members if not replica.draining] or self.members
+        return [replica for replica in self._eligible if not replica.draining] or self._eligible
 
     def free(self, moment: float) -> list[Replica[Worker]]:
         """Return the usable replicas that have a free slot."""
@@ -118,12 +118,17 @@ class Replicas(Generic[Worker]):
 
     @property
     def present(self) -> bool:
-        """True if a member is reachable and does not drain."""
+        """True if a member is reachable, serves the bundle of the pool, and does not drain."""
         return any(replica.present for replica in self.members)
 
     def missing(self, moment: float) -> bool:
-        """Return whether there is no member, and none is expected to join soon."""
-        return not self.members and not self.expected(moment)
+        """Return whether no member serves the bundle of the pool, and none is expected to join soon."""
+        return not self._eligible and not self.expected(moment)
+
+    @property
+    def _eligible(self) -> list[Replica[Worker]]:
+        """The members without those that serve another bundle. No call may reach these, not even to get an error."""
+        return [replica for replica in self.members if not replica.serves_other_bundle]
 
     def expected(self, moment: float) -> bool:
         """Return whether calls wait for a replica: one left a moment ago, or the settings let them wait for any."""

@@ -46,11 +46,13 @@ async def pooled_workers(
     stack: AsyncExitStack,
     certificates: ReloadedCertificates | None = None,
     account: ServiceAccount = POD_ACCOUNT,
+    bundle_digest: str = "",
 ) -> PooledWorkers:
     """Return pools over the workers at the settings' addresses. They are closed with the stack.
 
     The replicas of an address with a scheme, dns or kubernetes, join and leave their pool while it
-    serves. `account` is for the API server of Kubernetes.
+    serves. `account` is for the API server of Kubernetes. A replica that reports another `bundle_digest` gets no calls,
+    because its embeddings and signals have another meaning; "" allows every bundle.
 
     With certificates, connections use TLS. Raises `SettingsError` for an invalid address, and for a decoder of a
     modality that the manifest does not have.
@@ -72,7 +74,7 @@ async def pooled_workers(
     ) -> Pool[Worker]:
         def connect(endpoint: Endpoint) -> Member[Worker]:
             channel = channel_to(endpoint)
-            return Member(client(channel), RemoteWorker(channel).watch_load, endpoint.address, channel.close)
+            return Member(client(channel), RemoteWorker(channel).watch_load, endpoint.address, channel.close, bundle_digest)
 
         async def update(endpoints: Sequence[Endpoint]) -> None:
             by_address = {endpoint.address: endpoint for endpoint in endpoints}

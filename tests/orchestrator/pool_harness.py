@@ -73,6 +73,8 @@ class FreezableDecoder(ToyDecoder):
 class PoolHarness:
     """A pool of one decoder for each fault, each with a load feed. A denoising step takes `delay` seconds."""
 
+    bundle_digest = "sha256:expected"
+
     def __init__(self, *faults: InjectedFault | None, slots: int = 1, delay: float = 0.1, **options) -> None:
         self.delay = delay
         self.slots: int | None = slots
@@ -112,7 +114,7 @@ class PoolHarness:
         async def close() -> None:
             self.closed.append(number)
 
-        return Member(self.toys[number], self.feeds[number].loads, str(number), close)
+        return Member(self.toys[number], self.feeds[number].loads, str(number), close, self.bundle_digest)
 
     def freeze(self, number: int, frozen: bool = True) -> None:
         """Stop a worker, load reports included, or let it continue."""

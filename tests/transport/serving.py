@@ -42,11 +42,11 @@ class BlockedDecoder(ToyDecoder):
 
 @asynccontextmanager
 async def served(
-    *workers: Any, limiter: ConcurrencyLimiter | None = None, **options: Any
+    *workers: Any, limiter: ConcurrencyLimiter | None = None, bundle_digest: str = "", **options: Any
 ) -> AsyncIterator[tuple[Server, grpc.aio.Channel]]:
     """Serve workers. Yield the server and a channel to it."""
     limiter = limiter or ConcurrencyLimiter()
-    servicers = [*chain.from_iterable(map(_servicers, workers)), CapacityServicer(limiter, "sha256:toy")]
+    servicers = [*chain.from_iterable(map(_servicers, workers)), CapacityServicer(limiter, bundle_digest)]
     async with Server(servicers, limiter=limiter, **options) as server, open_channel(server.address) as channel:
         yield server, channel
 

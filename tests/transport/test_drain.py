@@ -125,7 +125,7 @@ async def test_responses_that_are_being_sent_at_the_end_of_a_drain_arrive_comple
 
 
 async def test_a_remotely_drained_worker_admits_no_call_and_still_reports_its_load_and_health() -> None:
-    async with served(ToyDecoder()) as (_, channel):
+    async with served(ToyDecoder(), bundle_digest="sha256:toy") as (_, channel):
         worker = RemoteWorker(channel)
 
         assert await worker.drain(1) == 0

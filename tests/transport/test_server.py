@@ -111,7 +111,7 @@ async def test_health_is_reported_for_each_service_and_for_no_other() -> None:
 
 async def test_the_load_is_reported_after_each_change() -> None:
     blocked = BlockedDecoder()
-    async with served(blocked, limiter=ConcurrencyLimiter(1, 1)) as (_, channel):
+    async with served(blocked, limiter=ConcurrencyLimiter(1, 1), bundle_digest="sha256:toy") as (_, channel):
         loads = RemoteWorker(channel).watch_load()
         assert await anext(loads) == Load(limit=2, slots=1, bundle_digest="sha256:toy")
         running = asyncio.create_task(decoded(RemoteDecoder(channel)))

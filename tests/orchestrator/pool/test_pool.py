@@ -153,6 +153,42 @@ async def test_a_replica_without_load_reports_is_unreachable():
 
 
 @in_virtual_time
+async def test_a_replica_of_another_bundle_gets_no_calls_until_it_serves_the_bundle_of_its_pool():
+    async with PoolHarness(None, None, slots=4) as harness:
+        harness.feeds[0].send(slots=4, bundle_digest="sha256:other")
+        harness.feeds[1].send(slots=4, bundle_digest=harness.bundle_digest)
+        await settle()
+        await asyncio.gather(*(harness.start() for _ in range(3)))
+        assert harness.counts == [0, 3]
+        harness.feeds[0].send(slots=4, bundle_digest=harness.bundle_digest)
+        await settle()
+        await asyncio.gather(*(harness.start() for _ in range(2)))
+
+        assert harness.counts == [1, 4]
+
+
+@in_virtual_time
+@pytest.mark.parametrize("waits", [False, True], ids=["fail", "wait"])
+async def test_without_a_replica_of_the_bundle_calls(waits):
+    async with PoolHarness(None, slots=4, wait_for_replicas=waits) as harness:
+        harness.feeds[0].send(slots=4, bundle_digest="sha256:other")
+        await settle()
+        assert not harness.pool.available
+        call = harness.start(deadline=Deadline.after(60))
+        await asyncio.sleep(30)
+        assert harness.counts == [0]
+        if not waits:
+            with pytest.raises(OverloadedError, match="there is no a worker of this bundle; try again in") as caught:
+                await call
+            assert caught.value.reason is Reason.WORKER_UNAVAILABLE
+            return
+        harness.feeds[0].send(slots=4, bundle_digest=harness.bundle_digest)
+        await call
+
+        assert harness.counts == [1]
+
+
+@in_virtual_time
 async def test_an_unreachable_replica_is_preferred_to_a_draining_one():
     async with PoolHarness(None, None, slots=4) as harness:
         harness.feeds[0].send(slots=4, draining=True)

@@ -43,6 +43,11 @@ async def test_a_dead_or_draining_replica_does_not_look_idle():
         await settle()
         assert states() == {"ready": 2, "unreachable": 1}
         assert [seconds(number) for number in range(3)] == [None, 0, 0]
+
+        harness.feeds[1].send(slots=1, bundle_digest="sha256:other")
+        await settle()
+        assert states() == {"ready": 1, "other_bundle": 1, "unreachable": 1}
+        assert [seconds(number) for number in range(3)] == [None, None, 0]
     assert states() == {}
     assert seconds(2) is None
 

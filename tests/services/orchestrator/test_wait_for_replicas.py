@@ -102,3 +102,20 @@ async def test_requests_without_waiting_fail_as_unavailable_with_a_delay(present
 
     assert error.reason is Reason.WORKER_UNAVAILABLE
     assert error.retry_after > 0
+
+
+async def test_a_decoder_of_another_bundle_gets_no_calls() -> None:
+    async with AsyncExitStack() as stack:
+        addresses = await stack.enter_async_context(addresses_without_workers())
+        model, other = ToyLanguageModel(TOY.grammar), ToyDecoder("image")
+        await stack.enter_async_context(served(model, address=addresses["language_model"]))
+        await stack.enter_async_context(served(other, address=addresses["image"], bundle_digest="sha256:other"))
+        server = await stack.enter_async_context(orchestrator(addresses, waits=False))
+        client = await stack.enter_async_context(Client(server.address))
+
+        payloads = [event.payload async for event in client.generate(IMAGE)]
+
+    (failed,) = [payload for payload in payloads if isinstance(payload, PartFailed)]
+    assert failed.error.reason is Reason.WORKER_UNAVAILABLE
+    assert "there is no image worker of this bundle" in failed.error.message
+    assert not other.seen
