@@ -22,6 +22,7 @@ def commands(out: Path) -> dict[str, list[str]]:
     `gpu` is not included: it needs a GPU.
     """
     replicas = [f"--replicas={kind}" for kind in ("image=8", "audio=8", "video=32", "language model=2")]
+    prices = [f"--price={kind}=1" for kind in ("language model", "image", "audio", "video")]
     return {
         "orchestrator": ["orchestrator"],
         "overlap": ["overlap", "--plot", str(out / "overlap.svg")],
@@ -32,6 +33,7 @@ def commands(out: Path) -> dict[str, list[str]]:
         "simulate": ["simulate", *replicas, "--rate", "10", "--costs", str(out / f"{CALIBRATION}.json")],
         "scaling": ["scaling", "--costs", str(out / f"{CALIBRATION}.json")],
         "size": ["size", "--costs", str(out / f"{CALIBRATION}.json")],
+        "size": ["size", *prices, "--costs", str(out / f"{CALIBRATION}.json")],
         "llm": ["llm"],
         "diffusion": ["diffusion"],
         "contention": ["contention"],

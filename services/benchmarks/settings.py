@@ -190,7 +190,7 @@ class SizeBenchSettings(_Settings):
     """Settings of `motet bench size`."""
 
     rates: tuple[Annotated[float, Field(ge=1e-6)], ...] = Field(
-        (1, 2, 5, 10, 20),
+        (1, 2, 5, 10),
         description="Request rate, in requests per second; repeatable.",
         json_schema_extra={"metavar": "R"},
     )
