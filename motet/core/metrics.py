@@ -89,8 +89,8 @@ MEDIA_JOB_RETRIES = Counter(
 )
 POOL_REPLICAS = Gauge(
     "motet_pool_replicas",
-    "Replicas of a pool. state is ready, stalled, ejected, draining, other_bundle or unreachable. Only ready ones get all "
-    "calls.",
+    "Replicas of a pool. state is ready, stalled, ejected, draining, other_bundle or unreachable. Only ready ones get "
+    "all calls.",
     ["pool", "state"],
 )
 POOL_OUTSTANDING_SECONDS = SparseGauge(

@@ -74,7 +74,8 @@ async def pooled_workers(
     ) -> Pool[Worker]:
         def connect(endpoint: Endpoint) -> Member[Worker]:
             channel = channel_to(endpoint)
-            return Member(client(channel), RemoteWorker(channel).watch_load, endpoint.address, channel.close, bundle_digest)
+            loads = RemoteWorker(channel).watch_load
+            return Member(client(channel), loads, endpoint.address, channel.close, bundle_digest)
 
         async def update(endpoints: Sequence[Endpoint]) -> None:
             by_address = {endpoint.address: endpoint for endpoint in endpoints}
