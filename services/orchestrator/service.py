@@ -56,9 +56,7 @@ def orchestrator_service(options: dict[str, Any]) -> Service:
             certificates = None if settings.tls_ca is None else _certificates_for_workers(settings, settings.tls_ca)
             if certificates is not None:
                 await stack.enter_async_context(certificates)
-            workers = await pooled_workers(
-                settings, manifest, stack, certificates, bundle_digest=factory.digest
-            )
+            workers = await pooled_workers(settings, manifest, stack, certificates, bundle_digest=factory.digest)
             probe_as_encoder = partial(probe, preprocessing=manifest.encoder.preprocessing)
             orchestrator = await stack.enter_async_context(
                 Orchestrator(workers, manifest, factory.digest, settings, probe_as_encoder, quotas)
