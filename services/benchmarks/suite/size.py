@@ -122,14 +122,14 @@ def smallest_size(
     """
     size = start
     while late := late_kinds(run(size).traces, limits, share):
-        size = replace(size, replicas=size.replicas | {kind: _more(size.replicas_of(kind)) for kind in late})
+        size = replace(size, replicas={**size.replicas, **{kind: _more(size.replicas_of(kind)) for kind in late}})
         if max(size.replicas.values()) > MAX_REPLICAS:
             raise SettingsError(
                 f"{MAX_REPLICAS} replicas of {', '.join(late)} are too few: allow more slack, or a smaller share"
             )
     for kind in size.replicas:
         while size.replicas_of(kind) > start.replicas_of(kind):
-            fewer = replace(size, replicas=size.replicas | {kind: size.replicas_of(kind) - 1})
+            fewer = replace(size, replicas={**size.replicas, kind: size.replicas_of(kind) - 1})
             if late_kinds(run(fewer).traces, limits, share):
                 break
             size = fewer

@@ -34,7 +34,7 @@ def test_the_smallest_size_keeps_the_limits_and_one_replica_less_does_not() -> N
     assert late_kinds(run(size).traces, limits, 0.95) == []
     assert size.replicas_of(LANGUAGE_MODEL) == 1
     assert size.replicas_of(FIRST) >= 2
-    fewer = replace(size, replicas=size.replicas | {FIRST: size.replicas_of(FIRST) - 1})
+    fewer = replace(size, replicas={**size.replicas, FIRST: size.replicas_of(FIRST) - 1})
     assert late_kinds(run(fewer).traces, limits, 0.95) == [FIRST]
 
 
