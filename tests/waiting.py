@@ -19,8 +19,8 @@ async def run_ready_tasks(times: int = 10) -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until the condition is true. Raise `TimeoutError` after 30 seconds."""
-    async with asyncio.timeout(30):
+    """Wait until the condition is true. Raise `TimeoutError` after 90 seconds."""
+    async with asyncio.timeout(90):
         while not condition():
             await asyncio.sleep(0.002)
 

@@ -37,15 +37,15 @@ class Pool(Generic[Worker]):
     """Sends each call to the replica that is predicted to finish it first.
 
     A call waits in one fair queue, bounded in seconds of predicted work, until a replica has a free slot. Replicas that
-    are unreachable, draining, stalled or ejected get no calls unless there is no other replica, and none that will
-    probably return. A call that fails with a `RetryableError` is sent again, to another replica if there is one. A call
-    whose worker is silent for too long runs at another replica, too, see `Hedges`.
+    are unreachable, draining, stalled or ejected get no calls unless no other one serves or will probably return. A
+    call that fails with a `RetryableError` is sent again, to another replica if there is one. A call whose worker is
+    silent for too long runs at another replica, too, see `Hedges`.
 
-    A pool is a context manager: it watches its replicas' loads until it is closed, and closes its members then. A pool
-    whose members all have no `loads` also works outside its context. Members may join and leave while calls run, see
-    `set_members`. While there is no member, calls wait for one, at most for the setting `return_timeout`, or up to
-    their deadline with the setting `wait_for_replicas`. `name` is used in messages and metrics. `initial_estimate` is
-    the duration of a unit of work in seconds, used until one was measured.
+    A pool is a context manager: it watches its replicas' loads until it is closed, and closes its members then. Without
+    `loads`, it also works outside its context. Members may join and leave while calls run, see `set_members`. While
+    there is none, calls wait for one, at most for the setting `return_timeout`, or up to their deadline with the
+    setting `wait_for_replicas`. `name` is used in messages and metrics. `initial_estimate` is the duration of a unit of
+    work in seconds, used until one was measured.
     """
 
     def __init__(
@@ -256,9 +256,9 @@ class Pool(Generic[Worker]):
     def _missing(self, message: str = "", retry_after: float | None = None) -> OverloadedError:
         """Return the error of a call while no replica can be reached. It is no overload of the caller's making."""
         retry_after = retry_delay(retry_after or self._settings.return_timeout)
-        there_is_none = f"there is no {self._name} worker{' of this bundle' if self._replicas.members else ''}"
-        message = message or f"{there_is_none}; try again in {retry_after:.1f} s"
-        return OverloadedError(message, Reason.WORKER_UNAVAILABLE, retry_after=retry_after)
+        of_bundle = " of this bundle" if self._replicas.members else ""
+        missing = message or f"there is no {self._name} worker{of_bundle}; try again in {retry_after:.1f} s"
+        return OverloadedError(missing, Reason.WORKER_UNAVAILABLE, retry_after=retry_after)
 
     def _dequeue(self, call: QueuedCall) -> None:
         """Remove a call from the queue and from the reservations."""

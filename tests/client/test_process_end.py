@@ -66,7 +66,7 @@ async def endless() -> AsyncIterator[ScriptedMotet]:
 async def run_script(script: str, scripted: ScriptedMotet) -> subprocess.CompletedProcess[str]:
     """Run a script in a process of its own."""
     command = [sys.executable, "-c", SETUP + script, scripted.address]  # type: ignore[attr-defined]
-    return await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30)
+    return await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=90)
 
 
 @pytest.mark.parametrize("end", ENDS)

@@ -80,7 +80,7 @@ def test_pods_wait_for_the_mark_of_the_job(tmp_path: Path) -> None:
     (tmp_path / "mark").touch()
     _, option, script = wait["command"]
 
-    subprocess.run([sys.executable, option, script, str(tmp_path / "mark")], check=True, timeout=30)
+    subprocess.run([sys.executable, option, script, str(tmp_path / "mark")], check=True, timeout=90)
     with pytest.raises(subprocess.TimeoutExpired):
         subprocess.run([sys.executable, option, script, str(tmp_path / "none")], timeout=0.5, capture_output=True)
 

@@ -148,7 +148,7 @@ async def run_generation(motet: Motet | AnonymousOrchestrator, request: Generati
 
 async def wait_idle(orchestrator: Orchestrator) -> None:
     """Wait until no generation has workers."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while orchestrator.running:
             await asyncio.sleep(0.001)  # a virtual clock moves only while tasks wait for timers
 

@@ -15,7 +15,7 @@ from typing import IO, Any
 from tests.canary import CANARY
 
 COMMAND = (sys.executable, "-P", "-m", "services")
-TIMEOUT = 30.0
+TIMEOUT = 90.0
 
 # Settings in the developer's environment must not affect tests.
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("MOTET_")}

@@ -104,7 +104,7 @@ async def respond(address: str, fields: Fields, message: bytes = b"") -> Respons
     """Send a call with any fields over a new connection, and return the response. Raise `TimeoutError` after 30 s."""
     host, _, port = address.rpartition(":")
     body = b"\0" + struct.pack(">I", len(message)) + message
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(PREFACE + frame(SETTINGS, 0, 0) + headers(1, fields) + frame(_DATA, _END_STREAM, 1, body))
         try:

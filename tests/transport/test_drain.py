@@ -100,7 +100,7 @@ async def test_a_drained_server_stops_at_once_and_ends_its_watchers_streams(monk
         loads = RemoteWorker(channel).watch_load()
         await anext(loads)
         assert isinstance(await decoded(RemoteDecoder(channel)), Media)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             await server.drain()
             await server.stop()
 

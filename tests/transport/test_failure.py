@@ -277,7 +277,7 @@ async def test_a_worker_killed_during_a_call_is_lost_and_is_found_again_after_it
 
 async def reconnected(decoder: RemoteDecoder) -> None:
     """Call until a call succeeds. gRPC pauses up to 6 seconds between attempts to connect."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while True:
             try:
                 await drained(decoder)

@@ -31,7 +31,7 @@ async def get(address: str, target: str, head: str = "") -> tuple[int, str, str]
     host, _, port = address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(f"GET {target} HTTP/1.1\r\nHost: test\r\n{head}\r\n".encode())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         response, _, body = (await reader.read()).decode().partition("\r\n\r\n")
     writer.close()
     return int(response.split()[1]), response, body
@@ -121,7 +121,7 @@ async def test_idle_connections_take_no_threads_and_keep_no_scrape_out() -> None
 async def test_an_idle_connection_is_closed_after_the_timeout() -> None:
     async with MetricsServer("127.0.0.1:0", timeout=0.05) as server, AsyncExitStack() as stack:
         reader = await connected(server.address, stack)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             assert await reader.read() == b""
 
 
@@ -163,7 +163,7 @@ async def test_idle_connections_leave_file_descriptors_for_health_and_calls() ->
             await connected(address, stack)
             await connected(metrics, stack)
         status, _, _ = await get(metrics, "/health")
-        async with open_channel(address) as channel, asyncio.timeout(30):
+        async with open_channel(address) as channel, asyncio.timeout(90):
             # The connections without HTTP/2 are closed after the handshake timeout.
             media = None
             while media is None:

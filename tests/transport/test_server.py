@@ -127,7 +127,7 @@ async def test_the_load_is_reported_after_each_change() -> None:
 
 async def next_load(loads: AsyncIterator[Load], running: int) -> Load:
     """Return the next reported load with this number of running calls."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         async for load in loads:
             if load.running == running:
                 return load

@@ -67,7 +67,7 @@ async def test_a_worker_ends_a_call_whose_caller_reads_nothing_and_serves_the_ne
     async with served(decoder, limiter=ConcurrencyLimiter(1, 0), call_limits=limits) as (server, channel):
         async with connected(server.address) as writer:
             writer.write(unread_calls(DECODE, REQUEST))
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(90):
                 await decoder.ended.wait()
             await until(lambda: server.limiter.load.running == 0)
 
@@ -80,7 +80,7 @@ async def test_a_caller_that_reads_late_gets_the_reason() -> None:
     decoder = EndlessDecoder()
     async with served(decoder, call_limits=CallLimits(send_timeout=0.2)) as (server, channel):
         call = decoder_grpc.DecoderServiceStub(channel).Decode(convert.decode_job_to_proto(JOB))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             await decoder.ended.wait()
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 async for _ in call:

@@ -158,7 +158,7 @@ async def test_the_service_reads_its_file_of_quotas_again(tmp_path: Path) -> Non
     async with service.open() as opened, Server(opened.servicers) as server, Client(server.address) as client:
         assert [quota.limit for quota in await client.quotas()] == [1]
         path.write_text("default: {generations_per_minute: 2}")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while [quota.limit for quota in await client.quotas()] != [2]:
                 await asyncio.sleep(0.1)
 

@@ -55,8 +55,8 @@ def status_line(up: subprocess.Popen[str]) -> str:
 
 
 async def answered(client: Client, request: GenerationRequest) -> str:
-    """Return the text of the first complete answer. Requests that fail are repeated, for at most 30 s."""
-    async with asyncio.timeout(30):
+    """Return the text of the first complete answer. Requests that fail are repeated, for at most 90 s."""
+    async with asyncio.timeout(90):
         while True:
             try:
                 answer = await client.answer(request)
@@ -95,7 +95,7 @@ async def test_without_a_lost_decoder_text_is_served_and_without_the_language_mo
 
         os.kill(process_of(os.getpid(), "serve", "llm"), signal.SIGKILL)
         with pytest.raises(FaultError, match="language model was killed by signal 9"):
-            await asyncio.wait_for(supervision, 30)
+            await asyncio.wait_for(supervision, 90)
 
 
 async def test_a_process_that_cannot_be_started_at_first_is_restarted_later(

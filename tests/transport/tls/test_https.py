@@ -47,7 +47,7 @@ async def get(address: str, context: ssl.SSLContext | None) -> tuple[bytes, int 
         secure = writer.get_extra_info("ssl_object")
         certificate = secure and x509.load_der_x509_certificate(secure.getpeercert(binary_form=True))
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             return await reader.read(), certificate and certificate.serial_number
     finally:
         writer.transport.abort()
@@ -124,7 +124,7 @@ async def test_a_new_connection_gets_the_new_certificate(authority: CertificateA
             while found[-1] != second:
                 found.append((await get(server.address, context))[1])
 
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             await look()
 
     assert set(found) == {first, second}
@@ -135,7 +135,7 @@ async def test_a_connection_that_never_starts_its_handshake_is_closed(authority:
         host, _, port = server.address.rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         stack.callback(writer.close)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             assert await reader.read() == b""
         await until(lambda: not server._connections)
 

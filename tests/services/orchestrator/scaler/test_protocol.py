@@ -147,7 +147,7 @@ async def test_streams_are_bounded_and_a_stream_that_ended_makes_room() -> None:
         assert isinstance(await refusal(keda.stub.IsActive(ref())), OverloadedError)
 
         streams.pop().cancel()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while not await is_open(keda):
                 await asyncio.sleep(0.002)
 
