@@ -32,7 +32,6 @@ def commands(out: Path) -> dict[str, list[str]]:
         CALIBRATION: ["calibrate"],
         "simulate": ["simulate", *replicas, "--rate", "10", "--costs", str(out / f"{CALIBRATION}.json")],
         "scaling": ["scaling", "--costs", str(out / f"{CALIBRATION}.json")],
-        "size": ["size", "--costs", str(out / f"{CALIBRATION}.json")],
         "size": ["size", *prices, "--costs", str(out / f"{CALIBRATION}.json")],
         "llm": ["llm"],
         "diffusion": ["diffusion"],

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from services.benchmarks.simulation.measured_costs import RECORDED_COSTS
-from services.pairs import pairs
-
 _HEAD_WIDTH = 64
 """Width of an attention head of a language model with random weights."""
 
-_DIR: JsonDict = {"metavar": "DIR"}
-_FILE: JsonDict = {"metavar": "FILE"}
-_SECONDS: JsonDict = {"metavar": "SECONDS"}
+DIR: JsonDict = {"metavar": "DIR"}
+FILE: JsonDict = {"metavar": "FILE"}
+SECONDS: JsonDict = {"metavar": "SECONDS"}
 
 _PLOTS = (".svg", ".png", ".pdf")
 
@@ -37,26 +33,28 @@ def _checked_size(size: str) -> str:
 
 
 Bundle = Annotated[
-    str, Field(description="Folder of a bundle, or the name of a bundle that ships with Motet.", json_schema_extra=_DIR)
+    str, Field(description="Folder of a bundle, or the name of a bundle that ships with Motet.", json_schema_extra=DIR)
 ]
 OptionalBundle = Annotated[
     str | None,
-    Field(description="Folder or name of a bundle. Without a bundle, toy workers run.", json_schema_extra=_DIR),
+    Field(description="Folder or name of a bundle. Without a bundle, toy workers run.", json_schema_extra=DIR),
 ]
 Rounds = Annotated[int, Field(ge=1, description="Number of rounds. The candidates alternate within a round.")]
 Seed = Annotated[int, Field(description="Seed of all random numbers.")]
 Plot = Annotated[
     Path | None,
     AfterValidator(_checked_plot),
-    Field(description=f"File of a plot: {', '.join(_PLOTS)}.", json_schema_extra=_FILE),
+    Field(description=f"File of a plot: {', '.join(_PLOTS)}.", json_schema_extra=FILE),
 ]
 
 
-class _Settings(BaseModel):
+class BenchSettings(BaseModel):
+    """Settings of a benchmark."""
+
     model_config = ConfigDict(allow_inf_nan=False)
 
 
-class OrchestratorBenchSettings(_Settings):
+class OrchestratorBenchSettings(BenchSettings):
     """Settings of `motet bench orchestrator`."""
 
     requests: int = Field(300, ge=1, description="Number of sequential requests.")
@@ -65,7 +63,7 @@ class OrchestratorBenchSettings(_Settings):
     concurrency: int = Field(8, ge=1, description="Number of concurrent requests.")
 
 
-class OverlapBenchSettings(_Settings):
+class OverlapBenchSettings(BenchSettings):
     """Settings of `motet bench overlap`."""
 
     bundle: OptionalBundle = None
@@ -75,14 +73,14 @@ class OverlapBenchSettings(_Settings):
     plot: Plot = None
 
 
-class EdgesBenchSettings(_Settings):
+class EdgesBenchSettings(BenchSettings):
     """Settings of `motet bench edges`."""
 
     rounds: Rounds = 10
     plot: Plot = None
 
 
-class ServeBenchSettings(_Settings):
+class ServeBenchSettings(BenchSettings):
     """Settings of `motet bench serve`."""
 
     server: str | None = Field(
@@ -109,126 +107,48 @@ class ServeBenchSettings(_Settings):
         None,
         ge=0,
         description="Limit until the first text, in seconds. Default: 3 x the idle latency.",
-        json_schema_extra=_SECONDS,
+        json_schema_extra=SECONDS,
     )
     first_media: float | None = Field(
         None,
         ge=0,
         description="Limit until the first media, in seconds. Default: 3 x the idle latency.",
-        json_schema_extra=_SECONDS,
+        json_schema_extra=SECONDS,
     )
     total: float | None = Field(
         None,
         ge=0,
         description="Limit of a request, in seconds. Default: 3 x the idle latency.",
-        json_schema_extra=_SECONDS,
+        json_schema_extra=SECONDS,
     )
     hang_up: float = Field(0.1, ge=0, le=1, description="Share of callers that cancel at a random moment.")
     seed: Seed = 0
     plot: Plot = None
 
 
-class CalibrateBenchSettings(_Settings):
+class CalibrateBenchSettings(BenchSettings):
     """Settings of `motet bench calibrate`."""
 
     bundle: Bundle = "nano"
     repeats: int = Field(2, ge=1, description="Number of repetitions of each measurement.")
 
 
-class SimulateBenchSettings(_Settings):
-    """Settings of `motet bench simulate`."""
-
-    replicas: Annotated[Mapping[str, int], pairs("KIND=NUMBER")] = Field(
-        {},
-        description="Number of replicas of a modality's decoder, or of 'language model'. Default: 1.",
-        json_schema_extra={"metavar": "KIND=N"},
-    )
-    rate: float = Field(2.0, ge=1e-6, description="Request rate, in requests per second.")
-    minutes: float = Field(10.0, ge=0, description="Duration of the load, in minutes of simulated time.")
-    bundle: Bundle = "nano"
-    costs: Path = Field(RECORDED_COSTS, description="Report of `motet bench calibrate`.", json_schema_extra=_FILE)
-    media: float = Field(0.5, ge=0, le=1, description="Probability of each modality in an answer.")
-    tokens: int = Field(60, ge=1, description="Number of text tokens of an answer.")
-    tenants: int = Field(4, ge=1, description="Number of tenants.")
-    greedy: float = Field(0.5, ge=0, le=1, description="Share of all requests that one tenant sends.")
-    width: int = Field(4, ge=1, description="Maximum number of running calls of a decoder.")
-    queue_seconds: float = Field(
-        60.0, ge=0.001, description="Value of MOTET_QUEUE_SECONDS.", json_schema_extra=_SECONDS
-    )
-    grain: int = Field(5, ge=1, description="Number of tokens or steps in one simulated event. More is faster.")
-    seed: Seed = 0
-
-
-class ScalingBenchSettings(_Settings):
-    """Settings of `motet bench scaling`."""
-
-    hours: float = Field(24.0, gt=0, description="Duration of the load, in hours of simulated time.")
-    bursts: int = Field(4, ge=1, description="Number of bursts of each modality.")
-    burst_minutes: float = Field(10.0, gt=0, description="Duration of a burst, in minutes.")
-    replicas: int = Field(6, ge=1, description="Maximum number of replicas of a pool.")
-    start_seconds: float = Field(
-        60.0, ge=0, description="Time from the start of a replica to its first call.", json_schema_extra=_SECONDS
-    )
-    target: float = Field(
-        20.0, ge=0.1, description="Predicted seconds of work for one replica.", json_schema_extra=_SECONDS
-    )
-    cooldown: float = Field(
-        300.0, ge=0, description="Time without work after which all replicas end.", json_schema_extra=_SECONDS
-    )
-    stabilization: float = Field(
-        120.0, ge=0, description="Time of lower demand before a replica ends.", json_schema_extra=_SECONDS
-    )
-    slowdown: float = Field(20.0, gt=0, description="Factor of the measured times of decoders.")
-    bundle: Bundle = "nano"
-    costs: Path = Field(RECORDED_COSTS, description="Report of `motet bench calibrate`.", json_schema_extra=_FILE)
-    width: int = Field(4, ge=1, description="Maximum number of running calls of a decoder.")
-    grain: int = Field(5, ge=1, description="Number of tokens or steps in one simulated event. More is faster.")
-    seed: Seed = 0
-
-
-class SizeBenchSettings(_Settings):
-    """Settings of `motet bench size`."""
-
-    rates: tuple[Annotated[float, Field(ge=1e-6)], ...] = Field(
-        (1, 2, 5, 10),
-        description="Request rate, in requests per second; repeatable.",
-        json_schema_extra={"metavar": "R"},
-    )
-    bundle: Bundle = "nano"
-    costs: Path = Field(RECORDED_COSTS, description="Report of `motet bench calibrate`.", json_schema_extra=_FILE)
-    media: float = Field(0.5, ge=0, le=1, description="Probability of each modality in an answer.")
-    tokens: int = Field(60, ge=1, description="Number of text tokens of an answer.")
-    width: int = Field(4, ge=1, description="Maximum number of running calls of a decoder.")
-    slack: float = Field(
-        2.0, gt=1, description="Limit of the latency of each part, as a multiple of the median of an idle deployment."
-    )
-    share: float = Field(0.95, gt=0, le=1, description="Share of the requests that must be within the limits.")
-    price: Annotated[Mapping[str, Annotated[float, Field(ge=0)]], pairs("KIND=PRICE", whole=False)] = Field(
-        {},
-        description="Price of a replica of a modality's decoder, or of 'language model', for an hour; repeatable.",
-        json_schema_extra={"metavar": "KIND=PRICE"},
-    )
-    requests: int = Field(400, ge=1, description="Number of requests of a simulated load.")
-    grain: int = Field(5, ge=1, description="Number of tokens or steps in one simulated event. More is faster.")
-    seed: Seed = 0
-
-
-class TlsBenchSettings(_Settings):
+class TlsBenchSettings(BenchSettings):
     """Settings of `motet bench tls`."""
 
     rounds: Rounds = 20
     plans: int = Field(60, ge=1, description="Number of plans in a round.")
     concurrency: int = Field(8, ge=1, description="Number of concurrent plans and streams.")
     seconds: float = Field(
-        60.0, ge=1, description="Duration of the load while certificates change.", json_schema_extra=_SECONDS
+        60.0, ge=1, description="Duration of the load while certificates change.", json_schema_extra=SECONDS
     )
     interval: float = Field(
-        2.0, ge=0.1, description="Interval between two changes of all certificates.", json_schema_extra=_SECONDS
+        2.0, ge=0.1, description="Interval between two changes of all certificates.", json_schema_extra=SECONDS
     )
     smoke: bool = Field(False, description="Run the same code with 2 rounds of 5 plans and 5 seconds of load.")
 
 
-class TenantsBenchSettings(_Settings):
+class TenantsBenchSettings(BenchSettings):
     """Settings of `motet bench tenants`."""
 
     requests: int = Field(10_000, ge=1, description="Number of requests of the greedy tenant in a round.")
@@ -240,7 +160,7 @@ class TenantsBenchSettings(_Settings):
     smoke: bool = Field(False, description="Run the same code with one round of 200 requests.")
 
 
-class LanguageModelBenchSettings(_Settings):
+class LanguageModelBenchSettings(BenchSettings):
     """Settings of `motet bench llm`."""
 
     bundle: Bundle = "nano"
@@ -254,7 +174,7 @@ class LanguageModelBenchSettings(_Settings):
     threads: int = Field(1, ge=1, description="Number of CPU threads of the model.")
 
 
-class GpuBenchSettings(_Settings):
+class GpuBenchSettings(BenchSettings):
     """Settings of `motet bench gpu`."""
 
     sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(
@@ -264,7 +184,7 @@ class GpuBenchSettings(_Settings):
     smoke: bool = Field(False, description="Run the same code with small models on the CPU.")
 
 
-class DiffusionBenchSettings(_Settings):
+class DiffusionBenchSettings(BenchSettings):
     """Settings of `motet bench diffusion`."""
 
     rounds: Rounds = 3
@@ -272,20 +192,20 @@ class DiffusionBenchSettings(_Settings):
     seed: Seed = 0
 
 
-class ContentionBenchSettings(_Settings):
+class ContentionBenchSettings(BenchSettings):
     """Settings of `motet bench contention`."""
 
     bundle: Bundle = "nano"
     rounds: Rounds = 3
 
 
-class SilenceBenchSettings(_Settings):
+class SilenceBenchSettings(BenchSettings):
     """Settings of `motet bench silence`."""
 
     rounds: Rounds = 3
 
 
-class EncoderBenchSettings(_Settings):
+class EncoderBenchSettings(BenchSettings):
     """Settings of `motet bench encoder`."""
 
     bundle: Bundle = "nano"
@@ -293,17 +213,17 @@ class EncoderBenchSettings(_Settings):
     rounds: Rounds = 4
 
 
-class FailuresBenchSettings(_Settings):
+class FailuresBenchSettings(BenchSettings):
     """Settings of `motet bench failures`."""
 
     callers: int = Field(8, ge=1, description="Number of callers, each with one request at a time.")
     delay: float = Field(
-        0.01, ge=0, description="Duration of each token and step of the toy workers.", json_schema_extra=_SECONDS
+        0.01, ge=0, description="Duration of each token and step of the toy workers.", json_schema_extra=SECONDS
     )
     undisturbed: float = Field(
-        10.0, gt=0, description="Duration of the load before the first failure.", json_schema_extra=_SECONDS
+        10.0, gt=0, description="Duration of the load before the first failure.", json_schema_extra=SECONDS
     )
-    freeze: float = Field(20.0, gt=0, description="Time for which each process is frozen.", json_schema_extra=_SECONDS)
+    freeze: float = Field(20.0, gt=0, description="Time for which each process is frozen.", json_schema_extra=SECONDS)
     only: tuple[str, ...] = Field(
         (), description="Name of a process to disturb; repeatable. Default: all.", json_schema_extra={"metavar": "NAME"}
     )

@@ -1,7 +1,8 @@
 """`motet bench`: one command for each benchmark.
 
-A command's options are the fields of the benchmark's model in `services.benchmarks.settings`. A command's function
-imports the benchmark's `measure(...) -> Report` and calls it:
+A command's options are the fields of the benchmark's model in `services.benchmarks.settings` or, if it simulates, in
+`services.benchmarks.simulation.settings`. A command's function imports the benchmark's `measure(...) -> Report` and
+calls it:
 
     @benchmark(ExampleBenchSettings)
     def example(**settings: Any) -> Report:
@@ -31,14 +32,12 @@ from services.benchmarks.settings import (
     LanguageModelBenchSettings,
     OrchestratorBenchSettings,
     OverlapBenchSettings,
-    ScalingBenchSettings,
     ServeBenchSettings,
     SilenceBenchSettings,
-    SimulateBenchSettings,
-    SizeBenchSettings,
     TenantsBenchSettings,
     TlsBenchSettings,
 )
+from services.benchmarks.simulation.settings import ScalingBenchSettings, SimulateBenchSettings, SizeBenchSettings
 from services.cli.checks.paths import check_file, check_folder, check_input, check_input_folder
 from services.cli.checks.streams import STDOUT, check_open
 from services.cli.commands import Command, Group

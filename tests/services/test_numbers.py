@@ -17,6 +17,7 @@ from motet.core.request import DecoderOptions, GenerationRequest, Message
 from motet.core.service import Motet
 from orchestrator.settings import OrchestratorSettings
 from services.benchmarks import settings as benchmarks
+from services.benchmarks.simulation import settings as simulations
 from services.cli.request_options import RequestOptions, request_options_of
 from services.cli.up import UpOptions
 from services.decoder.settings import DecoderSettings
@@ -153,6 +154,9 @@ async def test_typed_options_have_the_same_outcome_embedded_and_served(
     assert await both.outcomes(run) == [reason] * 2
 
 
+BENCHMARKS: dict[str, type[BaseModel]] = {
+    name: kind for name, kind in (vars(benchmarks) | vars(simulations)).items() if name.endswith("BenchSettings")
+}
 MODELS: list[type[BaseModel]] = [
     EncoderSettings,
     LanguageModelSettings,
@@ -161,12 +165,14 @@ MODELS: list[type[BaseModel]] = [
     OrchestratorServiceSettings,
     RequestOptions,
     UpOptions,
-    *(kind for name, kind in vars(benchmarks).items() if name.endswith("BenchSettings")),
+    *BENCHMARKS.values(),
 ]
 SIGNED = {"seed", "priority", "max_priority", "jwt_default_max_priority"}
 """Options that may be negative."""
 PAIRS = {"steps", "guidance", "min_steps", "replicas"}
 """Options whose numbers the request or the deployment checks, too: those refuse negative and huge numbers."""
+OF_PAIRS = PAIRS | {"price"}
+"""Options of the form KEY=NUMBER."""
 
 
 def numbers_of(annotation: Any) -> Iterator[type]:
@@ -190,11 +196,11 @@ def test_an_option_refuses_numbers_that_are_not_finite_negative_or_huge(model: t
     values: list[Any] = [NAN, INF, -INF]
     if name not in SIGNED | PAIRS:
         values += [-1, -TINY]
-    if model.__name__ not in vars(benchmarks) and name not in PAIRS:
+    if model.__name__ not in BENCHMARKS and name not in PAIRS:
         values += [HUGE, 10**30]  # a benchmark may be as long as its user wants
 
     for value in values:
-        number: Any = [f"image={value}"] if name in PAIRS else [value] if get_origin(annotation) is tuple else value
+        number: Any = [f"image={value}"] if name in OF_PAIRS else [value] if get_origin(annotation) is tuple else value
         with pytest.raises(SettingsError, match=name.replace("_", ".")):
             settings_of(model, {**required, name: number})
 

@@ -13,6 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 from services.benchmarks import settings
+from services.benchmarks.simulation import settings as simulations
 from services.benchmarks.suite import (
     calibrate,
     contention,
@@ -25,6 +26,7 @@ from services.benchmarks.suite import (
     overlap,
     serve,
     simulate,
+    size,
 )
 from services.benchmarks.suite.scaling import benchmark as scaling
 from tests.services.command import CLEAN, motet
@@ -42,9 +44,10 @@ from tests.services.command import CLEAN, motet
         (settings.LanguageModelBenchSettings, llm.measure),
         (settings.OrchestratorBenchSettings, orchestrator_overhead.measure),
         (settings.OverlapBenchSettings, overlap.measure),
-        (settings.ScalingBenchSettings, scaling.measure),
+        (simulations.ScalingBenchSettings, scaling.measure),
         (settings.ServeBenchSettings, serve.measure),
-        (settings.SimulateBenchSettings, simulate.measure),
+        (simulations.SimulateBenchSettings, simulate.measure),
+        (simulations.SizeBenchSettings, size.measure),
     ],
 )
 def test_a_benchmark_accepts_all_fields_of_its_settings(kind: type[BaseModel], measure: Callable[..., Any]) -> None:
