@@ -1,7 +1,7 @@
 """`motet bench`: one command for each benchmark.
 
 A command's options are the fields of the benchmark's model in `services.benchmarks.settings` or, if it simulates, in
-`services.benchmarks.simulation.settings`. A command's function imports the benchmark's `measure(...) -> Report` and
+`services.benchmarks.simulation_settings`. A command's function imports the benchmark's `measure(...) -> Report` and
 calls it:
 
     @benchmark(ExampleBenchSettings)
@@ -37,7 +37,7 @@ from services.benchmarks.settings import (
     TenantsBenchSettings,
     TlsBenchSettings,
 )
-from services.benchmarks.simulation.settings import ScalingBenchSettings, SimulateBenchSettings, SizeBenchSettings
+from services.benchmarks.simulation_settings import ScalingBenchSettings, SimulateBenchSettings, SizeBenchSettings
 from services.cli.checks.paths import check_file, check_folder, check_input, check_input_folder
 from services.cli.checks.streams import STDOUT, check_open
 from services.cli.commands import Command, Group

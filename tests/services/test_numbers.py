@@ -17,7 +17,7 @@ from motet.core.request import DecoderOptions, GenerationRequest, Message
 from motet.core.service import Motet
 from orchestrator.settings import OrchestratorSettings
 from services.benchmarks import settings as benchmarks
-from services.benchmarks.simulation import settings as simulations
+from services.benchmarks import simulation_settings as simulations
 from services.cli.request_options import RequestOptions, request_options_of
 from services.cli.up import UpOptions
 from services.decoder.settings import DecoderSettings

@@ -13,7 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 from services.benchmarks import settings
-from services.benchmarks.simulation import settings as simulations
+from services.benchmarks import simulation_settings as simulations
 from services.benchmarks.suite import (
     calibrate,
     contention,
