@@ -294,8 +294,6 @@ class Pool(Generic[Worker]):
         retry_after = retry_delay(excess / self._replicas.slots())
         if not self.available:
             raise self._missing(retry_after=retry_after)
-        raise OverloadedError(
-            f"{self._queue.cost:.0f} s of work wait for the {self._name} workers; try again in {retry_after:.1f} s",
-            metadata={"queued_seconds": f"{self._queue.cost:.1f}", "retry_after": f"{retry_after:.1f}"},
-            retry_after=retry_after,
-        )
+        metadata = {"queued_seconds": f"{self.waiting:.1f}", "retry_after": f"{retry_after:.1f}"}
+        message = f"{self.waiting:.0f} s of work wait for the {self._name} workers; try again in {retry_after:.1f} s"
+        raise OverloadedError(message, metadata=metadata, retry_after=retry_after)
