@@ -163,7 +163,7 @@ def scaling(**settings: Any) -> Report:
 @benchmark(SizeBenchSettings, rates="--rate")
 def size(**settings: Any) -> Report:
     """Search the fewest replicas of each worker that keep the latencies of a load, by simulation."""
-    from services.benchmarks.suite.size import measure
+    from services.benchmarks.suite.scaling.size import measure
 
     return measure(**settings)
 

@@ -26,9 +26,9 @@ from services.benchmarks.suite import (
     overlap,
     serve,
     simulate,
-    size,
 )
 from services.benchmarks.suite.scaling import benchmark as scaling
+from services.benchmarks.suite.scaling import size
 from tests.services.command import CLEAN, motet
 
 

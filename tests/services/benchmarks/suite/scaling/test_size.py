@@ -12,8 +12,8 @@ from motet.toys.manifest import TOY
 from services.benchmarks.load.client_trace import ClientTrace, PartTrace
 from services.benchmarks.reports.report import Figure
 from services.benchmarks.simulation.measured_costs import RECORDED_COSTS
+from services.benchmarks.suite.scaling.size import idle_latencies, late_kinds, measure, smallest_size
 from services.benchmarks.suite.simulate import DeploymentSize, SimulationResult, multi_tenant_load, simulate
-from services.benchmarks.suite.size import idle_latencies, late_kinds, measure, smallest_size
 from services.benchmarks.tracing.spans import LANGUAGE_MODEL
 from tests.services.benchmarks.suite.test_simulate import FIRST, MODALITIES, costs
 
@@ -47,7 +47,7 @@ def test_the_latencies_of_an_idle_deployment_are_those_of_its_workers() -> None:
 
 
 def test_a_limit_that_no_size_keeps_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.benchmarks.suite.size.MAX_REPLICAS", 3)
+    monkeypatch.setattr("services.benchmarks.suite.scaling.size.MAX_REPLICAS", 3)
 
     with pytest.raises(SettingsError, match=f"3 replicas of {FIRST} are too few: allow more slack"):
         smallest_size(run, ONE_EACH, {FIRST: 0.5}, 0.95)
