@@ -1,1 +1,1 @@
-"""The benchmark `scaling`: fleets that follow the demand, on a virtual clock."""
+"""Benchmarks of numbers of replicas: `scaling`, those that follow the demand, and `size`, the fewest that suffice."""
