@@ -30,7 +30,7 @@ class SimulateBenchSettings(BenchSettings):
     tenants: int = Field(4, ge=1, description="Number of tenants.")
     greedy: float = Field(0.5, ge=0, le=1, description="Share of all requests that one tenant sends.")
     width: int = Field(4, ge=1, description="Maximum number of running calls of a decoder.")
-    queue_seconds: float = Field(60.0, ge=0.001, description="Value of MOTET_QUEUESECONDS.", json_schema_extra=SECONDS)
+    queue_seconds: float = Field(60.0, ge=0.001, description="Value of MOTET_QUEUE_SECONDS.", json_schema_extra=SECONDS)
     grain: int = Field(5, ge=1, description="Number of tokens or steps in one simulated event. More is faster.")
     seed: Seed = 0
 

@@ -10,6 +10,7 @@ from urllib.request import urlopen
 import pytest
 
 from motet.core import metrics
+from motet.media.confinement import linux
 from services.confinement import report_confinement
 from services.ready_line import ReadyLine
 from services.settings import ServiceSettings
@@ -52,7 +53,9 @@ def test_a_service_does_not_start_without_a_required_layer() -> None:
 
 
 def test_a_layer_that_is_off_counts_zero_and_stops_no_service_without_the_setting() -> None:
-    # This process is no service, so it may be dumped.
+    # An earlier test may have started a service in this process, which forbids dumps.
+    linux.prctl(linux.PR_SET_DUMPABLE, 1)
+
     report_confinement(ServiceSettings())
 
     assert metrics.MEDIA_CONFINEMENT.labels("nondumpable")._value.get() == 0
