@@ -39,7 +39,7 @@ def steps(build: Path, source: Path, share: float = 1.0, threads: int = 1) -> li
     )
     instruction = python_module(
         *(f"{_RECIPES}.alignment", "instruction", "--build", alignment, "--bundle", bundle, "--initial", str(source)),
-        *("--minutes", minutes(260), "--rate", "3e-3", "--base", "--threads", str(threads)),
+        *("--minutes", minutes(260), "--rate", "1e-3", "--base", "--threads", str(threads)),
     )
     listed = [
         PipelineStep("start", start),
