@@ -14,8 +14,7 @@ async def kill_process(process: asyncio.subprocess.Process) -> None:
     """
     with suppress(ProcessLookupError):
         process.kill()
-    # `wait` alone never returns while unread output fills the buffer of the process's stream (Python 3.11).
-    end = asyncio.create_task(process.communicate())
+    end = asyncio.create_task(_end_of(process))
     cancelled = None
     while not end.done():
         try:
@@ -23,6 +22,17 @@ async def kill_process(process: asyncio.subprocess.Process) -> None:
         except asyncio.CancelledError as error:
             cancelled = error
         if end.cancelled():  # by an event loop that ends, and cancels each of its tasks once
-            end = asyncio.create_task(process.communicate())
+            end = asyncio.create_task(_end_of(process))
     if cancelled:
         raise cancelled
+    end.result()
+
+
+async def _end_of(process: asyncio.subprocess.Process) -> None:
+    """Wait for the end of a killed process."""
+    try:
+        # `wait` alone never returns while unread output fills the buffer of the process's stream (Python 3.11).
+        await process.communicate()
+    except RuntimeError:
+        # Another task reads the output to its end.
+        await process.wait()

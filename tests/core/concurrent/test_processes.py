@@ -31,6 +31,18 @@ async def test_a_killed_process_is_waited_for(program: str) -> None:
     assert process.stdout.at_eof()
 
 
+async def test_a_process_whose_output_another_task_reads_is_waited_for() -> None:
+    process = await started(SLEEPS)
+    assert process.stdout is not None
+    reading = asyncio.create_task(process.stdout.read())
+    await asyncio.sleep(0)
+
+    await kill_process(process)
+
+    assert process.returncode is not None
+    assert await reading == b""
+
+
 async def test_a_process_that_ended_already_can_be_killed() -> None:
     process = await started("print('ready')")
     await process.wait()
