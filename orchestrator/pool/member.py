@@ -22,8 +22,8 @@ class Member(Generic[Worker]):
     """A worker of a pool. `loads` opens the stream of its load, None is for this process.
 
     Log lines and metrics name `address`. `bundle_digest` is that of the bundle that the worker must serve; "" allows
-    every bundle. The pool calls `close` once, when the member's last call has ended after the
-    member left the pool, or when the pool is closed.
+    every bundle. The pool calls `close` once, when the member's last call has ended after the member left the pool, or
+    when the pool is closed.
     """
 
     worker: Worker

@@ -12,6 +12,12 @@ from services.benchmarks.settings import FILE, SECONDS, BenchSettings, Bundle, S
 from services.benchmarks.simulation.measured_costs import RECORDED_COSTS
 from services.pairs import pairs
 
+Costs = Annotated[Path, Field(description="Report of `motet bench calibrate`.", json_schema_extra=FILE)]
+MediaShare = Annotated[float, Field(ge=0, le=1, description="Probability of each modality in an answer.")]
+Tokens = Annotated[int, Field(ge=1, description="Number of text tokens of an answer.")]
+Width = Annotated[int, Field(ge=1, description="Maximum number of running calls of a decoder.")]
+Grain = Annotated[int, Field(ge=1, description="Number of tokens or steps in one simulated event. More is faster.")]
+
 
 class SimulateBenchSettings(BenchSettings):
     """Settings of `motet bench simulate`."""
@@ -24,14 +30,14 @@ class SimulateBenchSettings(BenchSettings):
     rate: float = Field(2.0, ge=1e-6, description="Request rate, in requests per second.")
     minutes: float = Field(10.0, ge=0, description="Duration of the load, in minutes of simulated time.")
     bundle: Bundle = "nano"
-    costs: Path = Field(RECORDED_COSTS, description="Report of `motet bench calibrate`.", json_schema_extra=FILE)
-    media: float = Field(0.5, ge=0, le=1, description="Probability of each modality in an answer.")
-    tokens: int = Field(60, ge=1, description="Number of text tokens of an answer.")
+    costs: Costs = RECORDED_COSTS
+    media: MediaShare = 0.5
+    tokens: Tokens = 60
     tenants: int = Field(4, ge=1, description="Number of tenants.")
     greedy: float = Field(0.5, ge=0, le=1, description="Share of all requests that one tenant sends.")
-    width: int = Field(4, ge=1, description="Maximum number of running calls of a decoder.")
+    width: Width = 4
     queue_seconds: float = Field(60.0, ge=0.001, description="Value of MOTET_QUEUE_SECONDS.", json_schema_extra=SECONDS)
-    grain: int = Field(5, ge=1, description="Number of tokens or steps in one simulated event. More is faster.")
+    grain: Grain = 5
     seed: Seed = 0
 
 
@@ -56,9 +62,9 @@ class ScalingBenchSettings(BenchSettings):
     )
     slowdown: float = Field(20.0, gt=0, description="Factor of the measured times of decoders.")
     bundle: Bundle = "nano"
-    costs: Path = Field(RECORDED_COSTS, description="Report of `motet bench calibrate`.", json_schema_extra=FILE)
-    width: int = Field(4, ge=1, description="Maximum number of running calls of a decoder.")
-    grain: int = Field(5, ge=1, description="Number of tokens or steps in one simulated event. More is faster.")
+    costs: Costs = RECORDED_COSTS
+    width: Width = 4
+    grain: Grain = 5
     seed: Seed = 0
 
 
@@ -71,10 +77,10 @@ class SizeBenchSettings(BenchSettings):
         json_schema_extra={"metavar": "R"},
     )
     bundle: Bundle = "nano"
-    costs: Path = Field(RECORDED_COSTS, description="Report of `motet bench calibrate`.", json_schema_extra=FILE)
-    media: float = Field(0.5, ge=0, le=1, description="Probability of each modality in an answer.")
-    tokens: int = Field(60, ge=1, description="Number of text tokens of an answer.")
-    width: int = Field(4, ge=1, description="Maximum number of running calls of a decoder.")
+    costs: Costs = RECORDED_COSTS
+    media: MediaShare = 0.5
+    tokens: Tokens = 60
+    width: Width = 4
     slack: float = Field(
         2.0, gt=1, description="Limit of the latency of each part, as a multiple of the median of an idle deployment."
     )
@@ -85,5 +91,5 @@ class SizeBenchSettings(BenchSettings):
         json_schema_extra={"metavar": "KIND=PRICE"},
     )
     requests: int = Field(400, ge=1, description="Number of requests of a simulated load.")
-    grain: int = Field(5, ge=1, description="Number of tokens or steps in one simulated event. More is faster.")
+    grain: Grain = 5
     seed: Seed = 0

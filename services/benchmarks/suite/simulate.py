@@ -21,13 +21,13 @@ from orchestrator.orchestrator import Orchestrator
 from orchestrator.pool.member import Member
 from orchestrator.pool.pool import Pool
 from orchestrator.pool.workers import PooledDecoder, PooledLanguageModel
-from orchestrator.settings import MAX_SECONDS, OrchestratorSettings
 from services.benchmarks.load.client_trace import ClientTrace, latencies
 from services.benchmarks.load.open_loop import ScheduledRequest, poisson_requests, send_all
 from services.benchmarks.load.scripted_toys import scripted_prompt
 from services.benchmarks.reports.report import Figure, Report
 from services.benchmarks.reports.statistics import percentile, percentiles
 from services.benchmarks.simulation.measured_costs import MeasuredCosts
+from services.benchmarks.simulation.orchestrator_settings import simulated_settings
 from services.benchmarks.simulation.virtual_loop import run_virtually
 from services.benchmarks.simulation.workers import NoEncoder, SimulatedDecoder, SimulatedLanguageModel, SimulatedWorker
 from services.benchmarks.tracing.spans import LANGUAGE_MODEL
@@ -186,15 +186,7 @@ async def _orchestrator(
     manifest: Manifest, costs: MeasuredCosts, size: DeploymentSize, queue_seconds: float, rng: random.Random
 ) -> AsyncIterator[tuple[Motet, Mapping[str, Sequence[SimulatedWorker]]]]:
     """Yield an orchestrator and its simulated workers by kind."""
-    # Stores expire entries by the real clock, which hardly advances here. Limits of number and bytes apply.
-    settings = OrchestratorSettings(
-        queue_seconds=queue_seconds,
-        max_generations=10**6,
-        max_results=100,
-        max_duration=MAX_SECONDS,
-        media_job_timeout=MAX_SECONDS,
-    )
-
+    settings = simulated_settings(queue_seconds)
     models, decoders = _simulated_workers(manifest, costs, size, rng)
     async with AsyncExitStack() as stack:
         model_pool: Pool[LanguageModel] = Pool(LANGUAGE_MODEL, _members_of(models), settings, random=_new_rng(rng))

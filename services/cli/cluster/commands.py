@@ -61,13 +61,12 @@ def scale(
     ] = False,
 ) -> None:
     """Set the number of pods of a component. A component of an autoscaler is refused."""
-    duration = duration_of(timeout)
+    seconds = _seconds_of(timeout)
 
     async def change(api: ClusterApi) -> Exit:
         from services.cli.cluster.scale import ScaleRequest
         from services.cli.cluster.scale import scale as set_pods
 
-        seconds = duration.total_seconds() if duration else None
         await set_pods(api, release, ScaleRequest(component, pods, force), wait, seconds)
         return Exit.OK
 
@@ -91,7 +90,7 @@ def drain(
 
     A pod ends when its running calls have ended. PodDisruptionBudgets are respected. Ctrl-C leaves the node cordoned.
     """
-    duration = duration_of(timeout)
+    seconds = _seconds_of(timeout)
     if uncordon and dry_run:
         raise typer.BadParameter("--dry-run has no effect with --uncordon: remove one of them")
 
@@ -101,7 +100,6 @@ def drain(
         if uncordon:
             await draining.uncordon(api, node)
         else:
-            seconds = duration.total_seconds() if duration else None
             await draining.drain(api, release, node, seconds, dry_run)
         return Exit.OK
 
@@ -138,3 +136,8 @@ def doctor(
         return await print_findings(api, ChartRequest(chart, files, release), as_json)
 
     raise run_on(ClusterTarget(namespace, context, kubeconfig), check, as_json, files)
+
+
+def _seconds_of(timeout: str) -> float | None:
+    duration = duration_of(timeout)
+    return duration.total_seconds() if duration else None

@@ -19,12 +19,13 @@ from orchestrator.orchestrator import Orchestrator
 from orchestrator.pool.member import Member
 from orchestrator.pool.pool import Pool
 from orchestrator.pool.workers import PooledDecoder, PooledLanguageModel
-from orchestrator.settings import MAX_SECONDS, OrchestratorSettings
-from services.benchmarks.load.client_trace import ClientTrace
+from orchestrator.settings import MAX_SECONDS
+from services.benchmarks.load.client_trace import ClientTrace, latencies
 from services.benchmarks.load.open_loop import ScheduledRequest, send_all
 from services.benchmarks.reports.report import Baseline, Figure, Report, at_least, at_most
 from services.benchmarks.reports.statistics import percentiles
 from services.benchmarks.simulation.measured_costs import MeasuredCosts, TickCosts
+from services.benchmarks.simulation.orchestrator_settings import simulated_settings
 from services.benchmarks.simulation.virtual_loop import run_virtually
 from services.benchmarks.simulation.workers import NoEncoder, SimulatedDecoder, SimulatedLanguageModel
 from services.benchmarks.suite.scaling.autoscaler import Autoscaler, ScalingPolicy
@@ -145,15 +146,7 @@ def run_fleet(scenario: Scenario, fleet: str) -> FleetResult:
 
 async def _run(scenario: Scenario, fleet: str) -> FleetResult:
     manifest, rng = scenario.manifest, random.Random(scenario.seed)
-    # Stores expire entries by the real clock, which hardly advances here. Limits of number and bytes apply.
-    settings = OrchestratorSettings(
-        queue_seconds=MAX_SECONDS,
-        max_generations=10**6,
-        max_results=100,
-        max_duration=MAX_SECONDS,
-        media_job_timeout=MAX_SECONDS,
-        wait_for_replicas=True,
-    )
+    settings = simulated_settings(MAX_SECONDS, wait_for_replicas=True)
     async with AsyncExitStack() as stack:
         model = SimulatedLanguageModel(scenario.costs, _MODEL_SLOTS, scenario.size.grain, rng)
         members: list[Member[LanguageModel]] = [Member(model, model.loads, "0")]
@@ -205,7 +198,7 @@ def _report(settings: dict[str, Any], results: Mapping[str, FleetResult]) -> Rep
         figures.append(Figure(f"{fleet}: replica hours", hours, "h", None if fleet == "fixed" else fixed, bar))
     for modality in results["scaled"].replica_seconds:
         for fleet, result in results.items():
-            ranks = percentiles(_latencies(result, modality), 50, 95)
+            ranks = percentiles(latencies(result.traces).get(modality, []), 50, 95)
             figures += [Figure(f"{fleet}: {modality}, {rank}", value, "s") for rank, value in ranks.items()]
     notes = [
         "Orchestrator, pipeline and pools are the real ones, on a virtual clock. KEDA and its HorizontalPodAutoscaler "
@@ -214,9 +207,3 @@ def _report(settings: dict[str, Any], results: Mapping[str, FleetResult]) -> Rep
     return Report(
         "scaling", settings, figures, notes, {fleet: dict(each.replica_seconds) for fleet, each in results.items()}
     )
-
-
-def _latencies(result: FleetResult, modality: str) -> list[float]:
-    """Return the times from the arrival of a request until its medium is complete."""
-    parts = [part for trace in result.traces for part in trace.media if part.modality == modality]
-    return [part.finished for part in parts if part.finished is not None]

@@ -50,6 +50,8 @@ def measure(
     latency of an idle deployment. `price` is the cost of one replica for an hour by kind of worker. Raises
     `SettingsError` for prices of an unknown kind, missing costs, and a load that no size can serve.
     """
+    settings = dict(locals())
+    del settings["costs"]
     manifest = open_bundle(bundle, ()).manifest
     measured = MeasuredCosts.read(costs)
     check(manifest, measured, DeploymentSize(dict.fromkeys(price, 1)))
@@ -67,22 +69,9 @@ def measure(
             return simulate(manifest, measured, tried, load, seed=seed)
 
         # A higher rate never needs fewer replicas.
-        size = smallest_size(run, size, limits, share)
+        size, result = smallest_size(run, size, limits, share)
         sizes[f"{rate:g}"] = dict(size.replicas)
-        figures += _figures(rate, size, run(size), price)
-    settings = {
-        "rates": list(rates),
-        "bundle": bundle,
-        "media": media,
-        "tokens": tokens,
-        "width": width,
-        "slack": slack,
-        "share": share,
-        "price": dict(price),
-        "requests": requests,
-        "grain": grain,
-        "seed": seed,
-    }
+        figures += _figures(rate, size, result, price)
     return Report(
         "size",
         settings,
@@ -114,26 +103,29 @@ def idle_latencies(
 
 def smallest_size(
     run: Callable[[DeploymentSize], SimulationResult], start: DeploymentSize, limits: Limits, share: float
-) -> DeploymentSize:
+) -> tuple[DeploymentSize, SimulationResult]:
     """Return the smallest deployment, from `start` on, in which a `share` of the requests keeps each limit.
 
-    `run` simulates the load. Each worker grows until its own part is in time. A slow language model delays the media,
-    too, so each worker is then reduced as far as all parts stay in time. Raises `SettingsError` if no size suffices.
+    Return its result, too. `run` simulates the load. Each worker grows until its own part is in time. A slow language
+    model delays the media, too, so each worker is then reduced as far as all parts stay in time. Raises `SettingsError`
+    if no size suffices.
     """
-    size = start
-    while late := late_kinds(run(size).traces, limits, share):
+    size, result = start, run(start)
+    while late := late_kinds(result.traces, limits, share):
         size = replace(size, replicas={**size.replicas, **{kind: _more(size.replicas_of(kind)) for kind in late}})
         if max(size.replicas.values()) > MAX_REPLICAS:
             raise SettingsError(
                 f"{MAX_REPLICAS} replicas of {', '.join(late)} are too few: allow more slack, or a smaller share"
             )
+        result = run(size)
     for kind in size.replicas:
         while size.replicas_of(kind) > start.replicas_of(kind):
             fewer = replace(size, replicas={**size.replicas, kind: size.replicas_of(kind) - 1})
-            if late_kinds(run(fewer).traces, limits, share):
+            reduced = run(fewer)
+            if late_kinds(reduced.traces, limits, share):
                 break
-            size = fewer
-    return size
+            size, result = fewer, reduced
+    return size, result
 
 
 def late_kinds(traces: Sequence[ClientTrace], limits: Limits, share: float) -> list[str]:

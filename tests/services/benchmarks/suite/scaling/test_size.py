@@ -29,7 +29,7 @@ def run(size: DeploymentSize) -> SimulationResult:
 def test_the_smallest_size_keeps_the_limits_and_one_replica_less_does_not() -> None:
     limits = {LANGUAGE_MODEL: 0.002, FIRST: 2.0}
 
-    size = smallest_size(run, ONE_EACH, limits, 0.95)
+    size, _ = smallest_size(run, ONE_EACH, limits, 0.95)
 
     assert late_kinds(run(size).traces, limits, 0.95) == []
     assert size.replicas_of(LANGUAGE_MODEL) == 1
