@@ -31,6 +31,7 @@ from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.health_reporter import MAX_WATCHES
 from motet.transport.server import Server
 from motet.transport.status import error_from_rpc
+from tests.transport.ended_calls import reasons_of_ended_calls
 from tests.transport.raw_http2 import connected, unread_calls
 from tests.transport.serving import JOB, decoded, served
 from tests.transport.test_server import details_of
@@ -177,7 +178,7 @@ async def test_a_request_that_stops_is_ended_and_its_slot_is_free(start: Any) ->
     assert "the request stopped for 0.2 s" in error_of(caught).message
 
 
-async def test_a_request_that_sends_a_little_now_and_then_is_ended() -> None:
+async def test_a_request_that_sends_a_little_now_and_then_is_ended(caplog: pytest.LogCaptureFixture) -> None:
     limits = CallLimits(receive_timeout=0.5, min_receive_rate=1e9)
     async with served(ToyEncoder(), call_limits=limits) as (_, channel):
         call, first = encoding(channel)
@@ -189,12 +190,11 @@ async def test_a_request_that_sends_a_little_now_and_then_is_ended() -> None:
                 await asyncio.sleep(0.02)
 
         trickling = asyncio.create_task(trickle())
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
+        with pytest.raises(grpc.aio.AioRpcError):
             await ended(call)
         trickling.cancel()
         await asyncio.gather(trickling, return_exceptions=True)
-
-    assert error_of(caught).reason is Reason.DEADLINE_EXCEEDED
+        await until(lambda: reasons_of_ended_calls(caplog) == [Reason.DEADLINE_EXCEEDED])
 
 
 async def ended(call: Any) -> None:
