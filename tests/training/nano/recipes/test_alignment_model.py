@@ -102,6 +102,29 @@ def test_the_target_of_a_projection_is_the_conditioning_of_the_decoder() -> None
         torch.testing.assert_close(target_conditioning(thing), caption_encoder.encode(thing.modality, [thing.caption]))
 
 
+def test_a_trained_base_with_an_adapter_has_the_same_outputs_and_gradients(bundle: Bundle) -> None:
+    model = untrained_model(bundle)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.1)
+    ids = torch.tensor([[1, 5, 9, 3, 7]])
+    adapter = [parameter for name, parameter in model.named_parameters() if "lora_" in name]
+
+    def outputs_and_gradients() -> list[torch.Tensor]:
+        logits = model.language(input_ids=ids).logits
+        return [logits, *torch.autograd.grad(logits.square().mean(), adapter)]
+
+    model.train_parts(frozenset({"lora"}))
+    apart = outputs_and_gradients()
+    model.train_parts(frozenset({"lora", "base"}))
+    merged = outputs_and_gradients()
+
+    assert len(adapter) > 1
+    for one, other in zip(apart, merged, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
+
+
 def test_an_exported_base_has_the_trained_weights_and_the_vocabulary_of_before(bundle: Bundle, tmp_path: Path) -> None:
     shutil.copy(bundle.path("llm") / "model.safetensors", tmp_path)
     before = load_file(tmp_path / "model.safetensors")
