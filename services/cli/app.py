@@ -112,6 +112,6 @@ def protos() -> typer.Typer:
 @app.command()
 def bench() -> typer.Typer:
     """Run a benchmark on this machine. The exit code is 1 if a figure misses its bar."""
-    from services.cli.bench_commands import app
+    from services.cli.bench.commands import app
 
     return app

@@ -12,8 +12,9 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from motet.core.errors import BundleError, MediaError, RequestError
-from services.cli import bench_commands, chat, models, protos, run, serve_commands, up
+from services.cli import chat, models, protos, run, serve_commands, up
 from services.cli.attachment import read_attachment
+from services.cli.bench import commands as bench
 from services.cli.checks.paths import check_input
 from services.cli.cluster import commands as cluster
 from services.cli.keys import commands as keys
@@ -28,7 +29,7 @@ APPS = {
     "models": models.app,
     "up": up.app,
     "serve": serve_commands.app,
-    "bench": bench_commands.app,
+    "bench": bench.app,
     "protos": protos.app,
     "keys": keys.app,
     "cluster": cluster.app,

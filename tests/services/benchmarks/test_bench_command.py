@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from services.cli.bench_commands import app
+from services.cli.bench.commands import app
 from tests.services.command import CLEAN, TIMEOUT
 
 

@@ -47,7 +47,7 @@ def test_the_documentation_shows_the_recorded_reports() -> None:
 def test_run_all_includes_every_benchmark_command(tmp_path: Path) -> None:
     from typer.main import get_command
 
-    from services.cli.bench_commands import app
+    from services.cli.bench.commands import app
 
     known = get_command(app).commands  # type: ignore[attr-defined]
 

@@ -14,12 +14,7 @@ calls it:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
-from pydantic import BaseModel
+from typing import TYPE_CHECKING, Any
 
 from services.benchmarks.settings import (
     CalibrateBenchSettings,
@@ -38,70 +33,13 @@ from services.benchmarks.settings import (
     TlsBenchSettings,
 )
 from services.benchmarks.simulation_settings import ScalingBenchSettings, SimulateBenchSettings, SizeBenchSettings
-from services.cli.checks.paths import check_file, check_folder, check_input, check_input_folder
-from services.cli.checks.streams import STDOUT, check_open
-from services.cli.commands import Command, Group
-from services.cli.exit import exit_after
-from services.cli.typer_options import options_of, path_of, with_options
-from services.exit_codes import Exit
-from services.factory import open_bundle
-from services.settings import settings_of
+from services.cli.bench import reports
+from services.cli.bench.benchmark import app, benchmark
 
 if TYPE_CHECKING:
     from services.benchmarks.reports.report import Report
 
-app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
-
-Benchmark = Callable[..., "Report"]
-
-
-def benchmark(kind: type[BaseModel], **spellings: str) -> Callable[[Benchmark], Benchmark]:
-    """Make a function a command of `motet bench`, with the options of a settings model.
-
-    `spellings` maps a field's name to an option whose name differs from the field's. The exit code is 1 if a figure
-    misses its bar.
-    """
-
-    def decorate(measure: Benchmark) -> Benchmark:
-        def command(
-            as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-            out: Annotated[
-                Path | None, typer.Option(parser=path_of, metavar="FILE", help="Write the report to FILE as JSON.")
-            ] = None,
-            **options: Any,
-        ) -> None:
-            def present() -> Exit:
-                check_open(STDOUT)
-                settings = settings_of(kind, options).model_dump()
-                _check_paths(settings | {"out": out})
-                report = measure(**settings)
-                if out is not None:
-                    report.write(out)
-                if as_json:
-                    print(report.json())
-                else:
-                    from services.benchmarks.reports.table import print_report
-
-                    print_report(report)
-                return Exit.OK if report.met else Exit.FAILED
-
-            raise exit_after(present, as_json)
-
-        command.__doc__ = measure.__doc__
-        app.command(measure.__name__, cls=Command)(with_options(options_of(kind, **spellings))(command))
-        return measure
-
-    return decorate
-
-
-def _check_paths(settings: Mapping[str, Any]) -> None:
-    """Check the files that a benchmark reads and writes, and its bundle."""
-    for names, check in ((("out", "plot"), check_file), (("trace_file", "costs"), check_input)):
-        for name in names:
-            if settings.get(name) is not None:
-                check(settings[name])
-    if settings.get("bundle") is not None:
-        open_bundle(settings["bundle"], ())
+__all__ = ["app", "reports"]
 
 
 @benchmark(OrchestratorBenchSettings)
@@ -238,59 +176,3 @@ def tenants(**settings: Any) -> Report:
     from services.benchmarks.suite.tenants import measure
 
     return measure(**settings)
-
-
-@app.command(name="all", cls=Command)
-def run_all(
-    out: Annotated[Path, typer.Option(parser=path_of, metavar="DIR", help="Folder of the reports and plots.")],
-    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Run this benchmark; repeatable.")] = None,
-) -> None:
-    """Run each benchmark in its own process, and write the reports. It takes minutes and needs an idle machine."""
-
-    def run() -> Exit:
-        from services.benchmarks.run_all import run_all as run_benchmarks
-
-        check_folder(out)
-        return Exit.FAILED if run_benchmarks(out, only or ()) else Exit.OK
-
-    raise exit_after(run)
-
-
-@app.command(cls=Command)
-def table(
-    folder: Annotated[Path, typer.Argument(parser=path_of, metavar="DIR", help="Folder of the reports.")],
-    into: Annotated[
-        Path | None,
-        typer.Option(parser=path_of, metavar="FILE", help="Write the table between the marks of FILE."),
-    ] = None,
-) -> None:
-    """Print the reports of a folder as Markdown tables, or write the tables into a document."""
-
-    def show() -> Exit:
-        from services.benchmarks.run_all import put_table, table_of
-
-        check_input_folder(folder)
-        if into is None:
-            print(table_of(folder))
-        else:
-            check_input(into)
-            check_file(into)
-            put_table(folder, into)
-        return Exit.OK
-
-    raise exit_after(show)
-
-
-@app.command(cls=Command)
-def hardware() -> None:
-    """Print the hardware of this machine, as reports contain it."""
-
-    def show() -> Exit:
-        import json
-
-        from services.benchmarks.reports.hardware import hardware as detect
-
-        print(json.dumps(detect(), indent=1))
-        return Exit.OK
-
-    raise exit_after(show)

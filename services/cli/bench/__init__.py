@@ -1,0 +1,1 @@
+"""`motet bench`: the benchmarks, and the tables of their reports."""
