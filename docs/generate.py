@@ -16,7 +16,7 @@ from typing import Any
 
 from chart_reference import chart_files
 from google.protobuf import descriptor_pb2 as pb
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, Info
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
@@ -115,16 +115,20 @@ def _decisions() -> str:
 
 
 def _metrics() -> str:
-    rows = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
+    rows = ["| metric | processes | type | labels | meaning |", "|---|---|---|---|---|"]
     for metric in vars(metrics).values():
-        if isinstance(metric, Counter | Gauge | Histogram):
+        if isinstance(metric, Counter | Gauge | Histogram | Info):
+            components = metrics.components_of(metric)
+            processes = "all" if len(components) == len(metrics.Component) else ", ".join(components)
             labels = ", ".join(f"`{label}`" for label in metric._labelnames)
             (described,) = metric.describe()
-            name = f"{described.name}_total" if isinstance(metric, Counter) else described.name
-            rows.append(f"| `{name}` | {described.type} | {labels} | {_cell(described.documentation)} |")
+            suffix = {"counter": "_total", "info": "_info"}.get(described.type, "")
+            cells = (f"`{described.name}{suffix}`", processes, described.type, labels, _cell(described.documentation))
+            rows.append(f"| {' | '.join(cells)} |")
     return (
         f"{NOTE}# Metrics\n\nEach service has a Prometheus endpoint, see `--metrics` in [settings](settings.md). "
-        "Units are seconds and bytes. Label values come from closed sets.\n\n" + "\n".join(rows) + "\n"
+        "A process exports its own metrics and no others. Units are seconds and bytes. Label values come from closed "
+        "sets.\n\n" + "\n".join(rows) + "\n"
     )
 
 

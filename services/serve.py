@@ -5,14 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import platform
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TypeVar
 
+import grpc
+
+from motet.core import metrics
 from motet.core.bundle import Manifest
+from motet.core.clock import now
 from motet.core.deadline import Deadline
+from motet.core.metrics import Component
 from motet.models.llm.config import EngineConfig
 from motet.transport.access.authentication import ANYONE, Authentication, Authenticator, PeerCertificates
 from motet.transport.access.bearer_tokens import BearerTokens
@@ -65,10 +72,12 @@ async def no_bearer_tokens(stack: AsyncExitStack) -> None:
 class Service:
     """A service that is not running yet.
 
-    `name` is for people. `open` loads the service, which takes seconds, and closes it on exit. `bearer_tokens` returns
-    the authenticator of keys and tokens, if the service accepts some.
+    The process exports the metrics of `component`. `name` is for people. `open` loads the service, which takes
+    seconds, and closes it on exit. `bearer_tokens` returns the authenticator of keys and tokens, if the service
+    accepts some.
     """
 
+    component: Component
     name: str
     listen: str
     settings: ServiceSettings
@@ -78,6 +87,7 @@ class Service:
 
 
 def worker_service(
+    component: Component,
     name: str,
     listen: str,
     settings: WorkerSettings,
@@ -100,12 +110,13 @@ def worker_service(
             factory = factory_of(settings, parts, settings.device, engine_config, batch_tolerance)
             if decodes_media(factory.manifest):
                 report_confinement(settings)
+            report_bundle(factory)
             return servicer(factory), factory.digest
 
         worker, digest = await LazyWorker(load, name).ready(Deadline.never())
         yield ReadyService([worker, CapacityServicer(limiter, digest)])
 
-    return Service(name, listen, settings, limiter, opened)
+    return Service(component, name, listen, settings, limiter, opened)
 
 
 def factory_of(
@@ -149,12 +160,13 @@ async def serve(service: Service) -> Exit:
 
 async def _run(service: Service) -> int:
     """Run a service, and return the number of calls that it cancelled at the end of the grace period."""
-    settings = service.settings
+    settings, started = service.settings, now()
+    _report_build(service.component)
     async with AsyncExitStack() as stack:
         certificates = _certificates_of(settings)
         if certificates is not None:
             await stack.enter_async_context(certificates)
-        metrics = await stack.enter_async_context(_metrics_server(settings, certificates))
+        metrics_server = await stack.enter_async_context(_metrics_server(service, certificates))
         # Loading takes seconds, so the checks come first. The metrics might use the same address.
         authentication = _authentication_of(await service.bearer_tokens(stack), certificates)
         if not settings.allow_insecure:
@@ -179,8 +191,9 @@ async def _run(service: Service) -> int:
         )
 
         def ready(server: Server) -> None:
-            metrics.is_serving = server.is_serving
-            print(ReadyLine(service.name, server.address, metrics.address), flush=True)
+            metrics.LOAD_SECONDS.set(now() - started)
+            metrics_server.is_serving = server.is_serving
+            print(ReadyLine(service.name, server.address, metrics_server.address), flush=True)
 
         return await server.run(settings.grace, ready)
 
@@ -202,9 +215,20 @@ def _authentication_of(tokens: BearerTokens | None, certificates: ReloadedCertif
     return Authentication(authenticators) if authenticators else ANYONE
 
 
-def _metrics_server(settings: ServiceSettings, certificates: ReloadedCertificates | None) -> MetricsServer:
+def report_bundle(factory: Factory) -> None:
+    """Export the bundle that this process serves."""
+    metrics.BUNDLE.info({"name": factory.manifest.name, "digest": factory.digest})
+
+
+def _report_build(component: Component) -> None:
+    versions = {"motet": version("motet"), "python": platform.python_version(), "grpc": grpc.__version__}
+    metrics.BUILD.info({"component": component.value, **versions})
+
+
+def _metrics_server(service: Service, certificates: ReloadedCertificates | None) -> MetricsServer:
     """Return the metrics server, with TLS if the settings say so."""
+    settings = service.settings
     mutual = settings.metrics_tls == "mutual"
     https = None if settings.metrics_tls == "off" or certificates is None else HttpsContext(certificates, mutual)
     insecure = settings.allow_insecure or settings.allow_insecure_metrics
-    return MetricsServer(settings.metrics, insecure, https=https)
+    return MetricsServer(settings.metrics, service.component, insecure, https=https)

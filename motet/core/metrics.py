@@ -1,20 +1,32 @@
 """The metrics of all servers. The client does not import this module and needs no Prometheus library.
 
 Metric names are `motet_*` with base units. Label values are from closed sets: methods, codes, reasons, states,
-and the modalities of the bundle. No label holds an id or a prompt. The label `replica` holds the address of a worker.
+and the modalities of the bundle. No label holds an id or a prompt. The label `replica` is an ordinal in its pool.
+A process exports the families of its component, see `ComponentMetrics`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from functools import cache
 from typing import TypeVar
 
 import prometheus_client
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Info
+from prometheus_client.metrics import MetricWrapperBase
 
 Metric = TypeVar("Metric", Counter, Gauge, Histogram)
+
+
+class Component(StrEnum):
+    """The kind of a process."""
+
+    ORCHESTRATOR = "orchestrator"
+    ENCODER = "encoder"
+    LANGUAGE_MODEL = "llm"
+    DECODER = "decoder"
 
 
 class SparseGauge(Gauge):
@@ -27,7 +39,16 @@ class SparseGauge(Gauge):
             yield metric
 
 
+# The creation times of samples would double the number of series.
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+
 _SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+BUILD = Info("motet_build", "The versions of the process: motet, python, grpc and the component that it serves.")
+BUNDLE = Info("motet_bundle", "The bundle that the process serves: its name and its digest.")
+LOAD_SECONDS = Gauge(
+    "motet_load_duration_seconds", "Wall time from the start of the service to its first readiness, with all weights."
+)
 
 CALL_SECONDS = Histogram(
     "motet_call_duration_seconds",
@@ -93,9 +114,15 @@ POOL_REPLICAS = Gauge(
     "all calls.",
     ["pool", "state"],
 )
+POOL_REPLICA_INFO = Gauge(
+    "motet_pool_replica_info", "1 for each replica of a pool, with its address.", ["pool", "replica", "address"]
+)
+POOL_REPLICA_READY = Gauge(
+    "motet_pool_replica_ready", "1 if the state of a replica is ready, else 0.", ["pool", "replica"]
+)
 POOL_OUTSTANDING_SECONDS = SparseGauge(
     "motet_pool_outstanding_seconds",
-    "Predicted seconds of work that a replica has left, if its state is ready. replica is its address.",
+    "Predicted seconds of work that a replica has left, if its state is ready.",
     ["pool", "replica"],
 )
 POOL_QUEUE_SECONDS = Gauge("motet_pool_queue_seconds", "Predicted seconds of work in the pool's queue.", ["pool"])
@@ -189,6 +216,72 @@ MEDIA_CACHE = Counter(
     "Decode jobs. outcome is hit, joined (a job in progress) or miss.",
     ["modality", "outcome"],
 )
+
+
+_OF_COMPONENTS: Mapping[tuple[Component, ...], tuple[MetricWrapperBase, ...]] = {
+    (Component.ORCHESTRATOR,): (
+        QUOTA_REFUSED,
+        CHARGED_TOKENS,
+        CHARGED_DECODER_SECONDS,
+        GENERATIONS_RUNNING,
+        GENERATION_SECONDS,
+        FIRST_TEXT_SECONDS,
+        PARTS,
+        MEDIA_JOBS_RUNNING,
+        MEDIA_JOB_SECONDS,
+        MEDIA_JOB_RETRIES,
+        POOL_REPLICAS,
+        POOL_REPLICA_INFO,
+        POOL_REPLICA_READY,
+        POOL_OUTSTANDING_SECONDS,
+        POOL_QUEUE_SECONDS,
+        POOL_DEMAND_SECONDS,
+        POOL_OLDEST_WAIT_SECONDS,
+        POOL_REFUSED,
+        POOL_EJECTIONS,
+        POOL_HEDGES,
+        TOKENS,
+        DENOISING_STEPS,
+        AUTHENTICATIONS,
+        ACCESS_RELOADS,
+        MEDIA_BYTES,
+        EMBEDDING_CACHE,
+        MEDIA_CACHE,
+    ),
+    (Component.LANGUAGE_MODEL,): (
+        FORWARDS,
+        SEQUENCES_RUNNING,
+        SEQUENCES_WAITING,
+        KV_TOKENS_USED,
+        KV_TOKENS_LIMIT,
+        PREFIX_TOKENS,
+    ),
+    (Component.DECODER,): (DECODER_JOBS, DECODER_BATCH_SIZE, DECODER_STEP_SECONDS),
+    (Component.ORCHESTRATOR, Component.ENCODER, Component.DECODER): (MEDIA_CONFINEMENT, MEDIA_FORBIDDEN_CALLS),
+}
+"""The families that not every process has, by the components that have them."""
+
+
+def components_of(family: MetricWrapperBase) -> tuple[Component, ...]:
+    """Return the components whose processes export a family."""
+    return next((components for components, own in _OF_COMPONENTS.items() if family in own), tuple(Component))
+
+
+class ComponentMetrics:
+    """The metrics of a component's process.
+
+    All families are declared in this module, which every process imports. A family without labels has a sample from the
+    start, so without this class every process would export zeros for what it never does.
+    """
+
+    def __init__(self, component: Component) -> None:
+        every = (family for families in _OF_COMPONENTS.values() for family in families)
+        foreign = (family for family in every if component not in components_of(family))
+        self._foreign = {described.name for family in foreign for described in family.describe()}
+
+    def collect(self) -> Iterable[prometheus_client.Metric]:
+        """Return the families of the component, and those of every process."""
+        return (metric for metric in REGISTRY.collect() if metric.name not in self._foreign)
 
 
 @cache

@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qs
 
-from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
 
+from motet.core.metrics import Component, ComponentMetrics
 from motet.transport.address import bind_error, check_exposed, split_address
 from motet.transport.health_reporter import LIVENESS
 from motet.transport.tls.https import HttpsContext
@@ -31,6 +31,7 @@ _MAX_HEAD_BYTES = 8192
 class MetricsServer:
     """An HTTP server for `/metrics` and `/health` at HOST:PORT, in the event loop.
 
+    `/metrics` has the metrics of the process's `component`.
     `/health` has the status 200 if `is_serving("")` returns true, and 503 otherwise. `/health?service=NAME` does the
     same for another name, and has the status 404 if `is_serving` returns None for it. Connections are bounded in number
     and time, so idle and slow connections keep no scrape and no health check out. A connection serves one request. With
@@ -40,11 +41,13 @@ class MetricsServer:
     def __init__(
         self,
         address: str,
+        component: Component,
         allow_insecure: bool = False,
         timeout: float = TIMEOUT,
         https: HttpsContext | None = None,
     ) -> None:
         self.address = address
+        self._metrics = ComponentMetrics(component)
         self.is_serving: Callable[[str], bool | None] = _is_live
         self._insecure_anywhere = allow_insecure
         self._timeout = timeout
@@ -113,6 +116,15 @@ class MetricsServer:
             case _:
                 return _http(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"NOT_SERVING\n")
 
+    def _exposition(self, head: bytes) -> bytes:
+        """Return the metrics, in the format that the headers accept."""
+        try:
+            accept = parse_headers(BytesIO(head)).get("Accept", "")
+        except HTTPException:
+            return _http(HTTPStatus.BAD_REQUEST, "text/plain", b"The headers are invalid or too many.\n")
+        encode, media_type = choose_encoder(accept)
+        return _http(HTTPStatus.OK, media_type, encode(self._metrics))
+
     def _response(self, head: bytes) -> bytes:
         """Return the response to a request with this head."""
         request_line, _, rest = head.partition(b"\r\n")
@@ -121,7 +133,7 @@ class MetricsServer:
                 path, _, query = target.partition(b"?")
                 match path:
                     case b"/metrics":
-                        return _metrics(rest)
+                        return self._exposition(rest)
                     case b"/health":
                         return self._health(query.decode("ascii", "replace"))
                 return _http(HTTPStatus.NOT_FOUND, "text/plain", b"There are /metrics and /health.\n")
@@ -131,16 +143,6 @@ class MetricsServer:
 def _is_live(name: str) -> bool:
     """Return whether the health of a name is SERVING while the process loads: it is alive, and serves nothing."""
     return name == LIVENESS
-
-
-def _metrics(head: bytes) -> bytes:
-    """Return the metrics, in the format that the headers accept."""
-    try:
-        accept = parse_headers(BytesIO(head)).get("Accept", "")
-    except HTTPException:
-        return _http(HTTPStatus.BAD_REQUEST, "text/plain", b"The headers are invalid or too many.\n")
-    encode, media_type = choose_encoder(accept)
-    return _http(HTTPStatus.OK, media_type, encode(REGISTRY))
 
 
 def _http(status: HTTPStatus, media_type: str, body: bytes) -> bytes:

@@ -273,7 +273,7 @@ class Pool(Generic[Worker]):
         if complete:
             self._hedges.learn(attempt)
         if replica.end(attempt, now(), error, complete):
-            metrics.POOL_EJECTIONS.labels(self._name, replica.address).inc()
+            self._gauges.ejected(replica)
             assert replica.circuit_breaker.until is not None
             asyncio.get_running_loop().call_at(replica.circuit_breaker.until, self._assign_waiting)
         self._replicas.release_if_left(replica)

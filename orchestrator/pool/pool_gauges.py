@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from typing import Any
 
 from motet.core import metrics
@@ -18,13 +19,16 @@ class PoolGauges:
     `queued` returns the predicted seconds of work in the queue, and `calls` has the demand. A replica that is not ready
     has no predicted seconds: a dead replica has none to do, and would look idle. Values are computed when they are
     read.
+
+    The label of a replica is an ordinal, the smallest that is free in its pool. So replicas that come and go leave the
+    number of series as it is. `motet_pool_replica_info` has the address.
     """
 
     def __init__(self, name: str, queued: Callable[[], float], calls: PoolCalls) -> None:
         self._name = name
         self._queued = queued
         self._calls = calls
-        self._replicas: dict[str, Replica[Any]] = {}
+        self._labels: dict[Replica[Any], str] = {}
 
     def open(self) -> None:
         """Export the gauges of the pool."""
@@ -34,15 +38,26 @@ class PoolGauges:
         for state in ReplicaState:
             metrics.POOL_REPLICAS.labels(self._name, state).set_function(partial(self._count, state))
 
-    def add(self, label: str, replica: Replica[Any]) -> None:
+    def add(self, replica: Replica[Any]) -> None:
         """Export a replica."""
-        self._replicas[label] = replica
+        used = set(self._labels.values())
+        self._labels[replica] = label = next(free for free in map(str, count()) if free not in used)
+        metrics.POOL_REPLICA_INFO.labels(self._name, label, replica.address).set(1)
+        metrics.POOL_REPLICA_READY.labels(self._name, label).set_function(partial(_ready, replica))
         metrics.POOL_OUTSTANDING_SECONDS.labels(self._name, label).set_function(partial(_outstanding, replica))
 
-    def remove(self, label: str) -> None:
-        """End the export of a replica."""
-        self._replicas.pop(label, None)
-        metrics.POOL_OUTSTANDING_SECONDS.remove(self._name, label)
+    def remove(self, replica: Replica[Any]) -> None:
+        """End the export of a replica, and of its ejections."""
+        if (label := self._labels.pop(replica, None)) is None:
+            return
+        metrics.POOL_REPLICA_INFO.remove(self._name, label, replica.address)
+        for metric in (metrics.POOL_REPLICA_READY, metrics.POOL_OUTSTANDING_SECONDS, metrics.POOL_EJECTIONS):
+            metric.remove(self._name, label)
+
+    def ejected(self, replica: Replica[Any]) -> None:
+        """Count the ejection of a replica that is exported."""
+        if (label := self._labels.get(replica)) is not None:
+            metrics.POOL_EJECTIONS.labels(self._name, label).inc()
 
     def close(self) -> None:
         """End the export of the pool and of its replicas."""
@@ -50,12 +65,16 @@ class PoolGauges:
             gauge.remove(self._name)
         for state in ReplicaState:
             metrics.POOL_REPLICAS.remove(self._name, state)
-        for label in tuple(self._replicas):
-            self.remove(label)
+        for replica in tuple(self._labels):
+            self.remove(replica)
 
     def _count(self, state: ReplicaState) -> int:
         # A copy, because metrics are read from another thread.
-        return sum(replica.state is state for replica in tuple(self._replicas.values()))
+        return sum(replica.state is state for replica in tuple(self._labels))
+
+
+def _ready(replica: Replica[Any]) -> bool:
+    return replica.state is ReplicaState.READY
 
 
 def _outstanding(replica: Replica[Any]) -> float:

@@ -10,7 +10,6 @@ from itertools import chain
 from random import Random
 from typing import Generic, TypeVar
 
-from motet.core import metrics
 from motet.core.clock import now
 from orchestrator.pool.circuit_breaker import CircuitBreaker
 from orchestrator.pool.duration_estimate import DurationEstimate
@@ -174,12 +173,11 @@ class Replicas(Generic[Worker]):
         asyncio.get_running_loop().call_later(timeout + MARGIN, self._on_change)
 
     def _watch(self, replica: Replica[Worker]) -> None:
-        self._gauges.add(replica.address, replica)
+        self._gauges.add(replica)
         self._watches[replica] = asyncio.create_task(replica.watch(self._on_change))
 
     def _release(self, replica: Replica[Worker]) -> None:
-        self._gauges.remove(replica.address)
-        metrics.POOL_EJECTIONS.remove(self._pool, replica.address)
+        self._gauges.remove(replica)
         task = asyncio.create_task(self._close(replica, self._watches.pop(replica)))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from motet.core.bundle import Manifest
+from motet.core.metrics import Component
 from services.llm.servicer import LanguageModelServicer
 from services.llm.settings import LanguageModelSettings
 from services.serve import Service, worker_service
@@ -15,6 +16,7 @@ def language_model_service(options: dict[str, Any]) -> Service:
     """Return the service with settings from options and the environment. Raises `SettingsError`."""
     settings = settings_of(LanguageModelSettings, options)
     return worker_service(
+        Component.LANGUAGE_MODEL,
         "language model",
         settings.listen,
         settings,

@@ -11,6 +11,7 @@ from typing import Any
 
 from motet.core.bundle import Manifest
 from motet.core.files.reloaded_file import ReloadedFile
+from motet.core.metrics import Component
 from motet.core.workers import Decoder, Encoder, LanguageModel, Workers, is_available
 from motet.media.decode import probe
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
@@ -26,7 +27,7 @@ from services.orchestrator.scaler.server import scaler_server
 from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer, QuotaServicer
 from services.orchestrator.settings import OrchestratorServiceSettings, addresses_of
 from services.orchestrator.uploads import Uploads
-from services.serve import ReadyService, Service, factory_of
+from services.serve import ReadyService, Service, factory_of, report_bundle
 from services.settings import settings_of
 
 _POLL_INTERVAL = 0.05
@@ -50,6 +51,7 @@ def orchestrator_service(options: dict[str, Any]) -> Service:
         await asyncio.to_thread(report_confinement, settings)
         # The orchestrator reads only the manifest, so no weights are verified.
         factory = factory_of(settings, lambda manifest: ())
+        report_bundle(factory)
         async with AsyncExitStack() as stack:
             manifest = factory.manifest
             quotas = no_quotas if settings.quotas is None else await _quotas_of(settings.quotas, manifest, stack)
@@ -86,7 +88,8 @@ def orchestrator_service(options: dict[str, Any]) -> Service:
                 await stack.enter_async_context(scaler)
             yield ReadyService(servicers, finish, orchestrator.interrupt, readiness)
 
-    return Service("orchestrator", settings.listen, settings, limiter, opened, settings.open_bearer_tokens)
+    name = Component.ORCHESTRATOR
+    return Service(name, name.value, settings.listen, settings, limiter, opened, settings.open_bearer_tokens)
 
 
 async def _quotas_of(path: Path, manifest: Manifest, stack: AsyncExitStack) -> Callable[[], QuotaClasses]:

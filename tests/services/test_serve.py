@@ -16,6 +16,7 @@ import grpc
 import pytest
 
 from motet.core.errors import SettingsError
+from motet.core.metrics import Component
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from services.decoder.service import decoder_service
 from services.encoder.service import encoder_service
@@ -34,6 +35,10 @@ from tests.waiting import until
 SETTINGS = ServiceSettings(log_level="error")
 
 
+def service(name: str, listen: str, settings: ServiceSettings, opened: Any) -> Service:
+    return Service(Component.DECODER, name, listen, settings, ConcurrencyLimiter(), opened)
+
+
 async def test_sigterm_during_loading_stops_a_service_at_once() -> None:
     loading = asyncio.Event()
     closed = asyncio.Event()
@@ -47,7 +52,7 @@ async def test_sigterm_during_loading_stops_a_service_at_once() -> None:
         finally:
             closed.set()
 
-    serving = asyncio.create_task(serve(Service("slow", "127.0.0.1:0", SETTINGS, ConcurrencyLimiter(), opened)))
+    serving = asyncio.create_task(serve(service("slow", "127.0.0.1:0", SETTINGS, opened)))
     await loading.wait()
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -70,7 +75,7 @@ async def test_an_address_that_cannot_be_used_is_refused_before_loading(address:
         settings = ServiceSettings(log_level="error", metrics=metrics)
 
         with pytest.raises(SettingsError, match=re.escape(listen)):
-            await serve(Service("image decoder", listen, settings, ConcurrencyLimiter(), opened))
+            await serve(service("image decoder", listen, settings, opened))
 
 
 async def test_a_service_prints_its_ready_line_and_exits_with_0(capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,7 +84,7 @@ async def test_a_service_prints_its_ready_line_and_exits_with_0(capsys: pytest.C
         asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), signal.SIGTERM)
         yield ReadyService([])
 
-    code = await serve(Service("image decoder", "127.0.0.1:0", SETTINGS, ConcurrencyLimiter(), opened))
+    code = await serve(service("image decoder", "127.0.0.1:0", SETTINGS, opened))
 
     ready_line = ReadyLine.read(capsys.readouterr().out)
     assert ready_line is not None
@@ -97,7 +102,7 @@ async def test_a_service_describes_itself_by_reflection_unless_that_is_off(
         yield ReadyService([GenerationServicer(for_anyone(ScriptedMotet()))])
 
     settings = ServiceSettings(log_level="error", **options)
-    serving = asyncio.create_task(serve(Service("x", "127.0.0.1:0", settings, ConcurrencyLimiter(), opened)))
+    serving = asyncio.create_task(serve(service("x", "127.0.0.1:0", settings, opened)))
     lines: list[ReadyLine] = []
     await until(lambda: bool(lines.extend(filter(None, [ReadyLine.read(capsys.readouterr().out)])) or lines))
     with grpc.insecure_channel(lines[0].address) as channel:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from motet.core.errors import SettingsError
+from motet.core.metrics import Component
 from motet.toys.manifest import TOY
 from motet.toys.workers import ToyDecoder, ToyEncoder, ToyLanguageModel
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
@@ -41,7 +42,7 @@ async def opened() -> AsyncIterator[ReadyService]:
 
 
 def service(settings: ServiceSettings, listen: str) -> Service:
-    return Service("image decoder", listen, settings, ConcurrencyLimiter(), opened)
+    return Service(Component.DECODER, "image decoder", listen, settings, ConcurrencyLimiter(), opened)
 
 
 @pytest.mark.parametrize(

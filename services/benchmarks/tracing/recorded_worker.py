@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from motet.core.metrics import Component
 from motet.toys.workers import ToyDecoder, ToyEncoder
 from motet.transport.server import Servicer
 from services.benchmarks.load.scripted_toys import scripted_language_model
@@ -77,12 +78,14 @@ def recorded_service(config: RecordedWorkerConfig, record: SpanRecorder) -> Serv
         **config.tls,
     }
     settings = settings_of(WorkerSettings, values)
-    name = config.worker if config.worker in (ENCODER, LANGUAGE_MODEL) else f"{config.worker} decoder"
+    components = {ENCODER: Component.ENCODER, LANGUAGE_MODEL: Component.LANGUAGE_MODEL}
+    component = components.get(config.worker, Component.DECODER)
+    name = f"{config.worker} decoder" if component is Component.DECODER else config.worker
 
     def servicer(factory: Factory) -> Servicer:
         return _recorded(config.worker, factory if config.bundle else _scripted(factory, config), record)
 
-    return worker_service(name, "127.0.0.1:0", settings, lambda manifest: (), servicer)
+    return worker_service(component, name, "127.0.0.1:0", settings, lambda manifest: (), servicer)
 
 
 def _scripted(factory: Factory, config: RecordedWorkerConfig) -> Factory:

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from prometheus_client import REGISTRY
 
+from motet.core import metrics
 from motet.core.errors import RetryableError
 from motet.toys.workers import InjectedFault
 from orchestrator.pool.replica import ReplicaState
@@ -77,3 +78,35 @@ async def test_a_replica_that_left_drains_until_its_last_call_has_ended():
         await asyncio.gather(*calls)
         await settle()
         assert states() == {"ready": 1}
+
+
+def addresses() -> dict[str, str]:
+    """Return the address of each exported replica, by its label."""
+    samples = (sample for metric in metrics.POOL_REPLICA_INFO.collect() for sample in metric.samples)
+    return {sample.labels["replica"]: sample.labels["address"] for sample in samples}
+
+
+def ready(replica: int) -> float | None:
+    return REGISTRY.get_sample_value("motet_pool_replica_ready", {"pool": "a", "replica": str(replica)})
+
+
+@in_virtual_time
+async def test_a_replica_that_joins_takes_the_label_of_one_that_left():
+    async with PoolHarness(None, None, None) as harness:
+        assert addresses() == {"0": "0", "1": "1", "2": "2"}
+
+        await harness.set_members(0, 2)
+        await settle()
+        assert addresses() == {"0": "0", "2": "2"}
+        assert [ready(number) for number in range(3)] == [1, None, 1]
+
+        await harness.set_members(0, 2, 5)
+        await settle()
+        assert addresses() == {"0": "0", "1": "5", "2": "2"}
+        assert [ready(number) for number in range(3)] == [1, 1, 1]
+
+        harness.feeds[5].disconnect()
+        await settle()
+        assert [ready(number) for number in range(3)] == [1, 0, 1]
+    assert addresses() == {}
+    assert ready(0) is None

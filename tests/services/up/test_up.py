@@ -65,11 +65,27 @@ def test_a_seed_gives_the_same_bytes_embedded_remote_and_when_repeated(
     assert files[0] == files[1] == files[2]
 
 
-def test_every_process_serves_its_metrics(shared: dict[str, list[str]]) -> None:
-    for address, metrics in shared.values():
+def test_every_process_serves_its_own_metrics_and_no_others(shared: dict[str, list[str]]) -> None:
+    own = {
+        "orchestrator": "motet_generations_running",
+        "encoder": "",
+        "language model": "motet_llm_forwards",
+        "image decoder": "motet_decoder_batch_size",
+    }
+    for name, (address, metrics) in shared.items():
         assert address != metrics
         with urlopen(f"http://{metrics}/metrics") as page:
-            assert "motet_call_" in page.read().decode()
+            text = page.read().decode()
+        assert "# TYPE motet_call_" in text
+        assert f'motet_build_info{{component="{component_of(name)}",grpc=' in text
+        assert 'name="toy"} 1.0' in text
+        assert "motet_load_duration_seconds 0.0" not in text
+        exported = {family for family in own.values() if family and f"# TYPE {family}" in text}
+        assert exported == {own.get(name, "motet_decoder_batch_size")} - {""}
+
+
+def component_of(name: str) -> str:
+    return "decoder" if name.endswith("decoder") else {"language model": "llm"}.get(name, name)
 
 
 def test_ctrl_c_at_a_remote_run_stops_the_work_of_the_server(shared: dict[str, list[str]], tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from cryptography import x509
 
 from motet.core.errors import SettingsError
+from motet.core.metrics import Component
 from motet.transport.metrics_server import MAX_CONNECTIONS, MetricsServer
 from motet.transport.tls.certificates import PemPair, TlsFiles
 from motet.transport.tls.https import HttpsContext
@@ -27,7 +28,9 @@ async def served(
     files = TlsFiles(authority.issue("server"), authority.certificate)
     async with (
         ReloadedCertificates(files, "client_ca", 0.01) as certificates,
-        MetricsServer(address, timeout=timeout, https=HttpsContext(certificates, mutual)) as server,
+        MetricsServer(
+            address, Component.ORCHESTRATOR, timeout=timeout, https=HttpsContext(certificates, mutual)
+        ) as server,
     ):
         yield server
 

@@ -21,8 +21,8 @@ METRICS = """\
 motet_pool_queue_seconds{pool="image"} 12.5
 motet_pool_queue_seconds{pool="language model"} 1.0
 # TYPE motet_pool_outstanding_seconds gauge
-motet_pool_outstanding_seconds{pool="image",replica="10.0.0.1:50050"} 3.0
-motet_pool_outstanding_seconds{pool="image",replica="10.0.0.2:50050"} 4.0
+motet_pool_outstanding_seconds{pool="image",replica="0"} 3.0
+motet_pool_outstanding_seconds{pool="image",replica="1"} 4.0
 # TYPE motet_pool_oldest_wait_seconds gauge
 motet_pool_oldest_wait_seconds{pool="image"} 1.5
 """
