@@ -118,8 +118,8 @@ def _metrics() -> str:
     rows = ["| metric | processes | type | labels | meaning |", "|---|---|---|---|---|"]
     for metric in vars(metrics).values():
         if isinstance(metric, Counter | Gauge | Histogram | Info):
-            components = metrics.components_of(metric)
-            processes = "all" if len(components) == len(metrics.Component) else ", ".join(components)
+            kinds = metrics.kinds_of(metric)
+            processes = "all" if len(kinds) == len(metrics.ServiceKind) else ", ".join(kinds)
             labels = ", ".join(f"`{label}`" for label in metric._labelnames)
             (described,) = metric.describe()
             suffix = {"counter": "_total", "info": "_info"}.get(described.type, "")

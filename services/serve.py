@@ -19,7 +19,7 @@ from motet.core import metrics
 from motet.core.bundle import Manifest
 from motet.core.clock import now
 from motet.core.deadline import Deadline
-from motet.core.metrics import Component
+from motet.core.metrics import ServiceKind
 from motet.models.llm.config import EngineConfig
 from motet.transport.access.authentication import ANYONE, Authentication, Authenticator, PeerCertificates
 from motet.transport.access.bearer_tokens import BearerTokens
@@ -72,12 +72,12 @@ async def no_bearer_tokens(stack: AsyncExitStack) -> None:
 class Service:
     """A service that is not running yet.
 
-    The process exports the metrics of `component`. `name` is for people. `open` loads the service, which takes
+    The process exports the metrics of `kind`. `name` is for people. `open` loads the service, which takes
     seconds, and closes it on exit. `bearer_tokens` returns the authenticator of keys and tokens, if the service
     accepts some.
     """
 
-    component: Component
+    kind: ServiceKind
     name: str
     listen: str
     settings: ServiceSettings
@@ -87,7 +87,7 @@ class Service:
 
 
 def worker_service(
-    component: Component,
+    kind: ServiceKind,
     name: str,
     listen: str,
     settings: WorkerSettings,
@@ -116,7 +116,7 @@ def worker_service(
         worker, digest = await LazyWorker(load, name).ready(Deadline.never())
         yield ReadyService([worker, CapacityServicer(limiter, digest)])
 
-    return Service(component, name, listen, settings, limiter, opened)
+    return Service(kind, name, listen, settings, limiter, opened)
 
 
 def factory_of(
@@ -161,7 +161,7 @@ async def serve(service: Service) -> Exit:
 async def _run(service: Service) -> int:
     """Run a service, and return the number of calls that it cancelled at the end of the grace period."""
     settings, started = service.settings, now()
-    _report_build(service.component)
+    _report_build(service.kind)
     async with AsyncExitStack() as stack:
         certificates = _certificates_of(settings)
         if certificates is not None:
@@ -220,9 +220,9 @@ def report_bundle(factory: Factory) -> None:
     metrics.BUNDLE.info({"name": factory.manifest.name, "digest": factory.digest})
 
 
-def _report_build(component: Component) -> None:
+def _report_build(kind: ServiceKind) -> None:
     versions = {"motet": version("motet"), "python": platform.python_version(), "grpc": grpc.__version__}
-    metrics.BUILD.info({"component": component.value, **versions})
+    metrics.BUILD.info({"component": kind.value, **versions})
 
 
 def _metrics_server(service: Service, certificates: ReloadedCertificates | None) -> MetricsServer:
@@ -231,4 +231,4 @@ def _metrics_server(service: Service, certificates: ReloadedCertificates | None)
     mutual = settings.metrics_tls == "mutual"
     https = None if settings.metrics_tls == "off" or certificates is None else HttpsContext(certificates, mutual)
     insecure = settings.allow_insecure or settings.allow_insecure_metrics
-    return MetricsServer(settings.metrics, service.component, insecure, https=https)
+    return MetricsServer(settings.metrics, service.kind, insecure, https=https)

@@ -2,7 +2,7 @@
 
 Metric names are `motet_*` with base units. Label values are from closed sets: methods, codes, reasons, states,
 and the modalities of the bundle. No label holds an id or a prompt. The label `replica` is an ordinal in its pool.
-A process exports the families of its component, see `ComponentMetrics`.
+A process exports the families of its service, see `ServiceMetrics`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from prometheus_client.metrics import MetricWrapperBase
 Metric = TypeVar("Metric", Counter, Gauge, Histogram)
 
 
-class Component(StrEnum):
-    """The kind of a process."""
+class ServiceKind(StrEnum):
+    """The kind of a service."""
 
     ORCHESTRATOR = "orchestrator"
     ENCODER = "encoder"
@@ -44,7 +44,9 @@ prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
-BUILD = Info("motet_build", "The versions of the process: motet, python, grpc and the component that it serves.")
+BUILD = Info(
+    "motet_build", "The versions of the process: motet, python, grpc, and the component: the kind of its service."
+)
 BUNDLE = Info("motet_bundle", "The bundle that the process serves: its name and its digest.")
 LOAD_SECONDS = Gauge(
     "motet_load_duration_seconds", "Wall time from the start of the service to its first readiness, with all weights."
@@ -218,8 +220,8 @@ MEDIA_CACHE = Counter(
 )
 
 
-_OF_COMPONENTS: Mapping[tuple[Component, ...], tuple[MetricWrapperBase, ...]] = {
-    (Component.ORCHESTRATOR,): (
+_OF_KINDS: Mapping[tuple[ServiceKind, ...], tuple[MetricWrapperBase, ...]] = {
+    (ServiceKind.ORCHESTRATOR,): (
         QUOTA_REFUSED,
         CHARGED_TOKENS,
         CHARGED_DECODER_SECONDS,
@@ -248,7 +250,7 @@ _OF_COMPONENTS: Mapping[tuple[Component, ...], tuple[MetricWrapperBase, ...]] = 
         EMBEDDING_CACHE,
         MEDIA_CACHE,
     ),
-    (Component.LANGUAGE_MODEL,): (
+    (ServiceKind.LANGUAGE_MODEL,): (
         FORWARDS,
         SEQUENCES_RUNNING,
         SEQUENCES_WAITING,
@@ -256,31 +258,31 @@ _OF_COMPONENTS: Mapping[tuple[Component, ...], tuple[MetricWrapperBase, ...]] = 
         KV_TOKENS_LIMIT,
         PREFIX_TOKENS,
     ),
-    (Component.DECODER,): (DECODER_JOBS, DECODER_BATCH_SIZE, DECODER_STEP_SECONDS),
-    (Component.ORCHESTRATOR, Component.ENCODER, Component.DECODER): (MEDIA_CONFINEMENT, MEDIA_FORBIDDEN_CALLS),
+    (ServiceKind.DECODER,): (DECODER_JOBS, DECODER_BATCH_SIZE, DECODER_STEP_SECONDS),
+    (ServiceKind.ORCHESTRATOR, ServiceKind.ENCODER, ServiceKind.DECODER): (MEDIA_CONFINEMENT, MEDIA_FORBIDDEN_CALLS),
 }
-"""The families that not every process has, by the components that have them."""
+"""The families that not every process has, by the kinds of services that have them."""
 
 
-def components_of(family: MetricWrapperBase) -> tuple[Component, ...]:
-    """Return the components whose processes export a family."""
-    return next((components for components, own in _OF_COMPONENTS.items() if family in own), tuple(Component))
+def kinds_of(family: MetricWrapperBase) -> tuple[ServiceKind, ...]:
+    """Return the kinds of services whose processes export a family."""
+    return next((kinds for kinds, own in _OF_KINDS.items() if family in own), tuple(ServiceKind))
 
 
-class ComponentMetrics:
-    """The metrics of a component's process.
+class ServiceMetrics:
+    """The metrics of a service's process.
 
     All families are declared in this module, which every process imports. A family without labels has a sample from the
     start, so without this class every process would export zeros for what it never does.
     """
 
-    def __init__(self, component: Component) -> None:
-        every = (family for families in _OF_COMPONENTS.values() for family in families)
-        foreign = (family for family in every if component not in components_of(family))
+    def __init__(self, kind: ServiceKind) -> None:
+        every = (family for families in _OF_KINDS.values() for family in families)
+        foreign = (family for family in every if kind not in kinds_of(family))
         self._foreign = {described.name for family in foreign for described in family.describe()}
 
     def collect(self) -> Iterable[prometheus_client.Metric]:
-        """Return the families of the component, and those of every process."""
+        """Return the families of the service, and those of every process."""
         return (metric for metric in REGISTRY.collect() if metric.name not in self._foreign)
 
 

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 
 from prometheus_client.exposition import choose_encoder
 
-from motet.core.metrics import Component, ComponentMetrics
+from motet.core.metrics import ServiceKind, ServiceMetrics
 from motet.transport.address import bind_error, check_exposed, split_address
 from motet.transport.health_reporter import LIVENESS
 from motet.transport.tls.https import HttpsContext
@@ -31,7 +31,7 @@ _MAX_HEAD_BYTES = 8192
 class MetricsServer:
     """An HTTP server for `/metrics` and `/health` at HOST:PORT, in the event loop.
 
-    `/metrics` has the metrics of the process's `component`.
+    `/metrics` has the metrics of the process's `kind`.
     `/health` has the status 200 if `is_serving("")` returns true, and 503 otherwise. `/health?service=NAME` does the
     same for another name, and has the status 404 if `is_serving` returns None for it. Connections are bounded in number
     and time, so idle and slow connections keep no scrape and no health check out. A connection serves one request. With
@@ -41,13 +41,13 @@ class MetricsServer:
     def __init__(
         self,
         address: str,
-        component: Component,
+        kind: ServiceKind,
         allow_insecure: bool = False,
         timeout: float = TIMEOUT,
         https: HttpsContext | None = None,
     ) -> None:
         self.address = address
-        self._metrics = ComponentMetrics(component)
+        self._metrics = ServiceMetrics(kind)
         self.is_serving: Callable[[str], bool | None] = _is_live
         self._insecure_anywhere = allow_insecure
         self._timeout = timeout

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from motet.core.bundle import Manifest
-from motet.core.metrics import Component
+from motet.core.metrics import ServiceKind
 from services.decoder.servicer import DecoderServicer
 from services.decoder.settings import DecoderSettings
 from services.serve import Service, worker_service
@@ -24,7 +24,7 @@ def decoder_service(options: dict[str, Any]) -> Service:
         return (entry.path, *entry.shared.values())
 
     return worker_service(
-        Component.DECODER,
+        ServiceKind.DECODER,
         f"{settings.modality} decoder",
         settings.listen,
         settings,

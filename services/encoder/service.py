@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from motet.core.metrics import Component
+from motet.core.metrics import ServiceKind
 from services.encoder.servicer import EncoderServicer
 from services.encoder.settings import EncoderSettings
 from services.serve import Service, worker_service
@@ -15,7 +15,7 @@ def encoder_service(options: dict[str, Any]) -> Service:
     """Return the service with settings from options and the environment. Raises `SettingsError`."""
     settings = settings_of(EncoderSettings, options)
     return worker_service(
-        Component.ENCODER,
+        ServiceKind.ENCODER,
         "encoder",
         settings.listen,
         settings,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from motet.core.bundle import Manifest
-from motet.core.metrics import Component
+from motet.core.metrics import ServiceKind
 from services.llm.servicer import LanguageModelServicer
 from services.llm.settings import LanguageModelSettings
 from services.serve import Service, worker_service
@@ -16,7 +16,7 @@ def language_model_service(options: dict[str, Any]) -> Service:
     """Return the service with settings from options and the environment. Raises `SettingsError`."""
     settings = settings_of(LanguageModelSettings, options)
     return worker_service(
-        Component.LANGUAGE_MODEL,
+        ServiceKind.LANGUAGE_MODEL,
         "language model",
         settings.listen,
         settings,

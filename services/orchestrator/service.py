@@ -11,7 +11,7 @@ from typing import Any
 
 from motet.core.bundle import Manifest
 from motet.core.files.reloaded_file import ReloadedFile
-from motet.core.metrics import Component
+from motet.core.metrics import ServiceKind
 from motet.core.workers import Decoder, Encoder, LanguageModel, Workers, is_available
 from motet.media.decode import probe
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
@@ -88,7 +88,7 @@ def orchestrator_service(options: dict[str, Any]) -> Service:
                 await stack.enter_async_context(scaler)
             yield ReadyService(servicers, finish, orchestrator.interrupt, readiness)
 
-    name = Component.ORCHESTRATOR
+    name = ServiceKind.ORCHESTRATOR
     return Service(name, name.value, settings.listen, settings, limiter, opened, settings.open_bearer_tokens)
 
 

@@ -16,7 +16,7 @@ import grpc
 import pytest
 
 from motet.core.errors import SettingsError
-from motet.core.metrics import Component
+from motet.core.metrics import ServiceKind
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from services.decoder.service import decoder_service
 from services.encoder.service import encoder_service
@@ -36,7 +36,7 @@ SETTINGS = ServiceSettings(log_level="error")
 
 
 def service(name: str, listen: str, settings: ServiceSettings, opened: Any) -> Service:
-    return Service(Component.DECODER, name, listen, settings, ConcurrencyLimiter(), opened)
+    return Service(ServiceKind.DECODER, name, listen, settings, ConcurrencyLimiter(), opened)
 
 
 async def test_sigterm_during_loading_stops_a_service_at_once() -> None:

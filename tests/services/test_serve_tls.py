@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from motet.core.errors import SettingsError
-from motet.core.metrics import Component
+from motet.core.metrics import ServiceKind
 from motet.toys.manifest import TOY
 from motet.toys.workers import ToyDecoder, ToyEncoder, ToyLanguageModel
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
@@ -42,7 +42,7 @@ async def opened() -> AsyncIterator[ReadyService]:
 
 
 def service(settings: ServiceSettings, listen: str) -> Service:
-    return Service(Component.DECODER, "image decoder", listen, settings, ConcurrencyLimiter(), opened)
+    return Service(ServiceKind.DECODER, "image decoder", listen, settings, ConcurrencyLimiter(), opened)
 
 
 @pytest.mark.parametrize(

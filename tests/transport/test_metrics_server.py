@@ -12,7 +12,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from motet.core import metrics
 from motet.core.errors import RetryableError, SettingsError
-from motet.core.metrics import Component
+from motet.core.metrics import ServiceKind
 from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder
 from motet.transport.health_reporter import LIVENESS
@@ -41,7 +41,7 @@ async def get(address: str, target: str, head: str = "") -> tuple[int, str, str]
 
 
 async def test_metrics_are_served_in_the_format_that_the_scraper_accepts() -> None:
-    async with MetricsServer("127.0.0.1:0", Component.ORCHESTRATOR) as server:
+    async with MetricsServer("127.0.0.1:0", ServiceKind.ORCHESTRATOR) as server:
         status, head, body = await get(server.address, "/metrics?name[]=x")
         _, openmetrics_head, openmetrics = await get(
             server.address, "/metrics", "Accept: application/openmetrics-text;version=1.0.0\r\n"
@@ -53,13 +53,13 @@ async def test_metrics_are_served_in_the_format_that_the_scraper_accepts() -> No
     assert openmetrics.endswith("# EOF\n")
 
 
-@pytest.mark.parametrize("component", Component)
-async def test_a_process_exports_the_metrics_of_its_component_and_those_of_every_process(component: Component) -> None:
-    async with MetricsServer("127.0.0.1:0", component) as server:
+@pytest.mark.parametrize("kind", ServiceKind)
+async def test_a_process_exports_the_metrics_of_its_component_and_those_of_every_process(kind: ServiceKind) -> None:
+    async with MetricsServer("127.0.0.1:0", kind) as server:
         _, _, body = await get(server.address, "/metrics")
 
     families = [family for family in vars(metrics).values() if isinstance(family, MetricWrapperBase)]
-    names = {family.describe()[0].name: component in metrics.components_of(family) for family in families}
+    names = {family.describe()[0].name: kind in metrics.kinds_of(family) for family in families}
     own = {name for name, is_own in names.items() if is_own}
     # Python's own collectors have no `motet_` in their names.
     exported = {line.split()[2] for line in body.splitlines() if line.startswith("# TYPE motet_")}
@@ -69,7 +69,7 @@ async def test_a_process_exports_the_metrics_of_its_component_and_those_of_every
 
 
 async def test_health_is_200_only_while_the_server_serves() -> None:
-    async with MetricsServer("127.0.0.1:0", Component.ORCHESTRATOR) as metrics, Server([]) as server:
+    async with MetricsServer("127.0.0.1:0", ServiceKind.ORCHESTRATOR) as metrics, Server([]) as server:
         loading = await get(metrics.address, "/health")
         metrics.is_serving = server.is_serving
         serving = await get(metrics.address, "/health")
@@ -86,7 +86,7 @@ async def test_health_is_200_only_while_the_server_serves() -> None:
 async def test_health_has_each_name_of_the_grpc_health_service() -> None:
     ready = {"motet.v1/image": False}
     async with (
-        MetricsServer("127.0.0.1:0", Component.ORCHESTRATOR) as metrics,
+        MetricsServer("127.0.0.1:0", ServiceKind.ORCHESTRATOR) as metrics,
         Server([], readiness=lambda: ready) as server,
     ):
         loading = [await get(metrics.address, f"/health?service={name}") for name in ("motet.v1/image", LIVENESS)]
@@ -113,7 +113,7 @@ async def test_health_has_each_name_of_the_grpc_health_service() -> None:
     ],
 )
 async def test_other_requests_are_refused(request_: bytes, status: bytes) -> None:
-    async with MetricsServer("127.0.0.1:0", Component.ORCHESTRATOR) as server:
+    async with MetricsServer("127.0.0.1:0", ServiceKind.ORCHESTRATOR) as server:
         host, _, port = server.address.rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(request_)
@@ -128,7 +128,7 @@ async def test_other_requests_are_refused(request_: bytes, status: bytes) -> Non
 
 async def test_idle_connections_take_no_threads_and_keep_no_scrape_out() -> None:
     async with (
-        MetricsServer("127.0.0.1:0", Component.ORCHESTRATOR, timeout=3600) as server,
+        MetricsServer("127.0.0.1:0", ServiceKind.ORCHESTRATOR, timeout=3600) as server,
         AsyncExitStack() as stack,
     ):
         threads = set(threading.enumerate())
@@ -144,7 +144,7 @@ async def test_idle_connections_take_no_threads_and_keep_no_scrape_out() -> None
 
 async def test_an_idle_connection_is_closed_after_the_timeout() -> None:
     async with (
-        MetricsServer("127.0.0.1:0", Component.ORCHESTRATOR, timeout=0.05) as server,
+        MetricsServer("127.0.0.1:0", ServiceKind.ORCHESTRATOR, timeout=0.05) as server,
         AsyncExitStack() as stack,
     ):
         reader = await connected(server.address, stack)
@@ -154,14 +154,14 @@ async def test_an_idle_connection_is_closed_after_the_timeout() -> None:
 
 async def test_an_address_open_to_the_network_is_refused() -> None:
     with pytest.raises(SettingsError, match="can be reached from the network"):
-        await MetricsServer("0.0.0.0:0", Component.ORCHESTRATOR).__aenter__()
+        await MetricsServer("0.0.0.0:0", ServiceKind.ORCHESTRATOR).__aenter__()
 
 
 FEW_DESCRIPTORS = """
 import asyncio, resource
 from motet.toys.workers import ToyDecoder
 from motet.transport import server
-from motet.core.metrics import Component
+from motet.core.metrics import ServiceKind
 from motet.transport.metrics_server import MetricsServer
 from services.decoder.servicer import DecoderServicer
 
@@ -170,7 +170,7 @@ handshake = "grpc.server_handshake_timeout_ms"
 server._OPTIONS = tuple((name, 1000 if name == handshake else value) for name, value in server._OPTIONS)
 
 async def main():
-    async with MetricsServer("127.0.0.1:0", Component.ORCHESTRATOR) as metrics:
+    async with MetricsServer("127.0.0.1:0", ServiceKind.ORCHESTRATOR) as metrics:
         def ready(served):
             metrics.is_serving = served.is_serving
             print(served.address, metrics.address, flush=True)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from motet.core.metrics import Component
+from motet.core.metrics import ServiceKind
 from motet.toys.workers import ToyDecoder, ToyEncoder
 from motet.transport.server import Servicer
 from services.benchmarks.load.scripted_toys import scripted_language_model
@@ -78,14 +78,14 @@ def recorded_service(config: RecordedWorkerConfig, record: SpanRecorder) -> Serv
         **config.tls,
     }
     settings = settings_of(WorkerSettings, values)
-    components = {ENCODER: Component.ENCODER, LANGUAGE_MODEL: Component.LANGUAGE_MODEL}
-    component = components.get(config.worker, Component.DECODER)
-    name = f"{config.worker} decoder" if component is Component.DECODER else config.worker
+    kinds = {ENCODER: ServiceKind.ENCODER, LANGUAGE_MODEL: ServiceKind.LANGUAGE_MODEL}
+    kind = kinds.get(config.worker, ServiceKind.DECODER)
+    name = f"{config.worker} decoder" if kind is ServiceKind.DECODER else config.worker
 
     def servicer(factory: Factory) -> Servicer:
         return _recorded(config.worker, factory if config.bundle else _scripted(factory, config), record)
 
-    return worker_service(component, name, "127.0.0.1:0", settings, lambda manifest: (), servicer)
+    return worker_service(kind, name, "127.0.0.1:0", settings, lambda manifest: (), servicer)
 
 
 def _scripted(factory: Factory, config: RecordedWorkerConfig) -> Factory:

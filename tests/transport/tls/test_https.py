@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 
 from motet.core.errors import SettingsError
-from motet.core.metrics import Component
+from motet.core.metrics import ServiceKind
 from motet.transport.metrics_server import MAX_CONNECTIONS, MetricsServer
 from motet.transport.tls.certificates import PemPair, TlsFiles
 from motet.transport.tls.https import HttpsContext
@@ -29,7 +29,7 @@ async def served(
     async with (
         ReloadedCertificates(files, "client_ca", 0.01) as certificates,
         MetricsServer(
-            address, Component.ORCHESTRATOR, timeout=timeout, https=HttpsContext(certificates, mutual)
+            address, ServiceKind.ORCHESTRATOR, timeout=timeout, https=HttpsContext(certificates, mutual)
         ) as server,
     ):
         yield server

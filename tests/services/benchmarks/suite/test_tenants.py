@@ -9,7 +9,7 @@ from itertools import repeat
 from motet.client import Client
 from motet.core.events import State
 from motet.core.media import Media
-from motet.core.metrics import CALLS_QUEUED, CALLS_RUNNING, GENERATIONS_RUNNING, Component
+from motet.core.metrics import CALLS_QUEUED, CALLS_RUNNING, GENERATIONS_RUNNING, ServiceKind
 from motet.toys.workers import Pause
 from motet.transport.metrics_server import MetricsServer
 from motet.transport.server import Server
@@ -35,7 +35,7 @@ async def test_every_request_of_a_greedy_tenant_has_an_outcome_that_the_server_c
     async with (
         asyncio.timeout(60),
         orchestrator_of([ord("a"), Pause(0.05), ord("b")], quotas=lambda: quotas) as orchestrator,
-        MetricsServer("127.0.0.1:0", Component.ORCHESTRATOR) as metrics,
+        MetricsServer("127.0.0.1:0", ServiceKind.ORCHESTRATOR) as metrics,
         Server(
             [servicer(orchestrator.for_caller) for servicer in (GenerationServicer, ArtifactServicer)],
             authentication=keys.authentication(),
