@@ -23,7 +23,17 @@ clip of a car growing.
 DIST := dist
 EPOCH = $(shell git log -1 --format=%ct)
 
-.PHONY: help demo test check protos docs release lint types layers contract site policy
+# The locks of the images: the exact version of each distribution, and the sha256 of each of its files. Versions without a
+# constraint stay as they are, except with `make lock LOCK_OPTIONS=--upgrade`. PyTorch's own index has torch for CPUs. With
+# `make lock TORCH_CPU='--find-links FOLDER'`, the wheel is taken from a folder.
+LOCKS := deploy/images/locks
+LOCK_OPTIONS ?=
+TORCH_CPU ?= --torch-backend cpu
+LOCK = $(BIN)/uv pip compile --quiet --no-config --python-version 3.11 --python-platform x86_64-manylinux_2_36 \
+	--generate-hashes --no-annotate --custom-compile-command 'make lock' --constraint constraints.txt \
+	--no-emit-package motet --no-emit-package motet-nano $(LOCK_OPTIONS) -
+
+.PHONY: help demo test check protos docs lock release lint types layers contract site policy
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +54,12 @@ protos: $(VENV)/.dev ## Generate the Python code of the protos.
 docs: $(VENV)/.dev ## Write the reference pages, and build the site into build/site.
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/zensical build --strict --clean
+
+lock: $(VENV)/.dev ## Write the locks of the images, after a change of pyproject.toml or constraints.txt.
+	@printf '%s\n' hatchling cyclonedx-bom | $(LOCK) --output-file $(LOCKS)/build.txt
+	@printf '%s\n' '.[serve,kubernetes]' | $(LOCK) --output-file $(LOCKS)/orchestrator.txt
+	@printf '%s\n' '.[models]' ./bundles | $(LOCK) --output-file $(LOCKS)/worker-cuda.txt
+	@printf '%s\n' '.[models]' ./bundles | $(LOCK) --output-file $(LOCKS)/worker-cpu.txt $(TORCH_CPU)
 
 release: $(VENV)/.dev ## Build the wheels, the source archive and the archive of the protos into dist/, with SHA256SUMS.
 	@rm -rf $(DIST)
