@@ -21,7 +21,7 @@ Bytes = Annotated[int, Field(ge=1, le=2**50)]
 Addresses = str | Annotated[tuple[str, ...], Field(min_length=1)]
 """One address, or the addresses of several replicas."""
 
-_OR_NAME = ": HOST:PORT, unix:PATH, dns:///HOST:PORT or kubernetes://NAMESPACE/SERVICE:PORT."
+_OR_NAME = ": HOST:PORT, unix:PATH, dns:///HOST:PORT, kubernetes://NAMESPACE/SERVICE:PORT or ray:APPLICATION."
 
 HEARTBEAT = 10.0
 """Default interval of heartbeats on a silent stream, in seconds. Some networks drop connections that are silent."""

@@ -136,6 +136,15 @@ def factory_of(
     return Factory.of_bundle(bundle, settings.threads, device, engine_config, batch_tolerance)
 
 
+def set_niceness(settings: ServiceSettings) -> None:
+    """Lower the CPU priority of this process if the settings say so.
+
+    Call this before loading, because threads inherit the niceness.
+    """
+    if settings.background:
+        os.nice(_NICENESS)
+
+
 async def serve(service: Service) -> Exit:
     """Run a service until SIGTERM or Ctrl-C, then drain it. It prints its ready line on standard output.
 
@@ -146,9 +155,7 @@ async def serve(service: Service) -> Exit:
     assert running is not None
     # The server handles SIGTERM once it serves. Until then, the first process of a container would ignore SIGTERM.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
-    if service.settings.background:
-        # Before loading, because threads inherit the niceness.
-        os.nice(_NICENESS)
+    set_niceness(service.settings)
     try:
         remaining = await _run(service)
     except asyncio.CancelledError:

@@ -22,8 +22,9 @@ class Member(Generic[Worker]):
     """A worker of a pool. `loads` opens the stream of its load, None is for this process.
 
     Log lines and metrics name `address`. `bundle_digest` is that of the bundle that the worker must serve; "" allows
-    every bundle. The pool calls `close` once, when the member's last call has ended after the member left the pool, or
-    when the pool is closed.
+    every bundle. A `balanced` member stands for several replicas, and something else balances its calls: a call that
+    failed there may succeed there at once. The pool calls `close` once, when the member's last call has ended after the
+    member left the pool, or when the pool is closed.
     """
 
     worker: Worker
@@ -31,3 +32,4 @@ class Member(Generic[Worker]):
     address: str = "this process"
     close: Callable[[], Awaitable[None]] = _close_nothing
     bundle_digest: str = ""
+    balanced: bool = False

@@ -210,16 +210,18 @@ class Pool(Generic[Worker]):
     async def _next_attempt(self, attempt: Attempt[Worker], error: MotetError, deadline: Deadline) -> Attempt[Worker]:
         """Start a failed call once more. Raise `error` if the call must not be retried.
 
-        A retry does not wait in the queue, except for a replica that is away and will probably return. If there is only
-        one replica and it is overloaded, a patient call is retried after `retry_after` seconds. Other calls fail at
-        once then, so that their callers learn of the overload early.
+        A retry does not wait in the queue, except for a replica that is away and will probably return. A balanced
+        replica gets the retry itself, unless it is overloaded. If there is only one replica and it is overloaded, a
+        patient call is retried after `retry_after` seconds. Other calls fail at once then, so that their callers learn
+        of the overload early.
         """
         call, failed = attempt.call, attempt.replica
-        if not call.fail(failed, error):
+        if not call.fail(failed, error, balanced=failed.balanced):
             if error.reason is Reason.WORKER_UNAVAILABLE and not self.available:
                 raise self._missing(error.message) from error
             raise error
-        others = [replica for replica in self._replicas.usable(now()) if replica is not failed]
+        again = failed.balanced and not isinstance(error, OverloadedError)
+        others = [replica for replica in self._replicas.usable(now()) if replica is not failed or again]
         if not others and isinstance(error, OverloadedError) and not failed.removed:
             remaining = deadline.remaining()
             if not call.patient or (remaining is not None and remaining <= error.retry_after):

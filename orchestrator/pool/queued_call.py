@@ -66,15 +66,18 @@ class QueuedCall:
     assignment: asyncio.Future[Any] | None = None
     """Set while the call waits in the queue. Its result is the attempt at the replica that has a free slot."""
 
-    def fail(self, replica: object, error: MotetError) -> bool:
-        """Record a failed attempt at a replica, and return whether the call may be sent once more."""
+    def fail(self, replica: object, error: MotetError, *, balanced: bool = False) -> bool:
+        """Record a failed attempt at a replica, and return whether the call may be sent once more.
+
+        A `balanced` replica stands for several ones.
+        """
         self.failures.append(replica)
         self.losses += not (is_refusal(error) or error.reason is Reason.WORKER_UNAVAILABLE)
         return (
             isinstance(error, RetryableError)
             and self.losses < _MAX_LOSSES
             and len(self.failures) < _MAX_FAILURES
-            and self.failures.count(replica) < _MAX_FAILURES_AT_ONE
+            and (balanced or self.failures.count(replica) < _MAX_FAILURES_AT_ONE)
         )
 
     @property

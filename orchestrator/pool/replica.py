@@ -82,6 +82,9 @@ class Replica(Generic[Worker]):
         """The longest silences of complete calls in seconds, see `Hedges`."""
         self.removed = False
         """True if the worker is no member of the pool anymore. It finishes its calls and gets no others."""
+        self.balanced = member.balanced
+        """True if the worker stands for several replicas. A failed call may then be sent to it again at once, and the
+        failures of one of them do not eject the others."""
         self._loads = member.loads
         self._bundle_digest = member.bundle_digest
         self._estimate = DurationEstimate(initial=estimate)
@@ -175,7 +178,7 @@ class Replica(Generic[Worker]):
         if complete:
             self._estimate.learn(now - attempt.started, attempt.call.units)
             self.circuit_breaker.succeed()
-        elif isinstance(error, RetryableError) and not is_refusal(error):
+        elif isinstance(error, RetryableError) and not is_refusal(error) and not self.balanced:
             ejected = self.circuit_breaker.fail(now)
         else:
             self.circuit_breaker.ignore()

@@ -19,7 +19,7 @@ BEGIN, END = "<!-- figures: motet bench table -->", "<!-- end of figures -->"
 def commands(out: Path) -> dict[str, list[str]]:
     """Return the arguments of `motet bench` for each report, by the name of the report. Plots go into the same folder.
 
-    `gpu` is not included: it needs a GPU.
+    `gpu` and `ray` are not included: they need a GPU, or Ray.
     """
     replicas = [f"--replicas={kind}" for kind in ("image=8", "audio=8", "video=32", "language model=2")]
     prices = [f"--price={kind}=1" for kind in ("language model", "image", "audio", "video")]

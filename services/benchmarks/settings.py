@@ -133,6 +133,15 @@ class CalibrateBenchSettings(BenchSettings):
     repeats: int = Field(2, ge=1, description="Number of repetitions of each measurement.")
 
 
+class RayBenchSettings(BenchSettings):
+    """Settings of `motet bench ray`."""
+
+    rounds: Rounds = 10
+    calls: int = Field(200, ge=1, description="Number of calls in a round.")
+    concurrency: int = Field(16, ge=1, description="Number of concurrent calls for the rate.")
+    smoke: bool = Field(False, description="Run the same code with 1 round of 5 calls.")
+
+
 class TlsBenchSettings(BenchSettings):
     """Settings of `motet bench tls`."""
 

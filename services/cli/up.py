@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import BaseModel, Field
 
+from motet.core.errors import SettingsError
 from motet.transport.address import check_free
 from services.cli.checks.environment import check_service_settings
 from services.cli.commands import Command
@@ -38,6 +39,7 @@ class UpOptions(BaseModel):
         json_schema_extra={"metavar": "WORKER=N"},
     )
     background: bool = Field(True, description="Run decoders at low CPU priority.")
+    ray: bool = Field(False, description="Run the workers in Ray Serve, in a cluster of this machine.")
     tls: bool = Field(
         False, description="Encrypt all connections, with a new authority and a new certificate for each service."
     )
@@ -52,9 +54,18 @@ def up(**options: Any) -> None:
         _remove_tls_variables()
         process = settings_of(ProcessSettings, values_of(ProcessSettings, options))
         up_options = settings_of(UpOptions, values_of(UpOptions, options))
-        deployment = deployment_of(**process.model_dump(), **up_options.model_dump(exclude={"tls"}))
+        if up_options.ray and up_options.tls:
+            raise SettingsError("--tls has no effect on Ray's own connections: remove --tls or --ray")
+        deployment = deployment_of(**process.model_dump(), **up_options.model_dump(exclude={"ray", "tls"}))
         check_service_settings()
         check_free(f"127.0.0.1:{up_options.port}")
+        if up_options.ray:
+            from services.ray.deployment import RayDeployment
+            from services.ray.local_cluster import local_cluster
+
+            in_ray = RayDeployment.of(deployment)
+            with local_cluster(in_ray.ray_workers):
+                return asyncio.run(run_deployment(in_ray))
         if not up_options.tls:
             return asyncio.run(run_deployment(deployment))
         # Only this user can read the folder, and it is removed at the end.

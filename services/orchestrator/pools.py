@@ -16,6 +16,8 @@ from motet.core.files.field_errors import nearest_name
 from motet.core.workers import Encoder, LanguageModel, Workers
 from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel, RemoteWorker
+from motet.transport.ray.address import application_of, is_in_ray
+from motet.transport.ray.cluster import RayCluster
 from motet.transport.tls.channel import ReloadingChannel
 from motet.transport.tls.reload import ReloadedCertificates
 from orchestrator.pool.member import Member
@@ -68,11 +70,14 @@ async def pooled_workers(
         return open_with() if certificates is None else ReloadingChannel(certificates, open_with)
 
     pools: dict[str, Pool[Any]] = {}
+    ray = await stack.enter_async_context(RayCluster(_applications_of(settings)))
 
     async def pool(
         name: str, client: Callable[[grpc.aio.Channel], Worker], addresses: Addresses, estimate: float
     ) -> Pool[Worker]:
         def connect(endpoint: Endpoint) -> Member[Worker]:
+            if is_in_ray(endpoint.address):
+                return _member_in_ray(ray, endpoint.address, client, bundle_digest)
             channel = channel_to(endpoint)
             loads = RemoteWorker(channel).watch_load
             return Member(client(channel), loads, endpoint.address, channel.close, bundle_digest)
@@ -101,6 +106,22 @@ async def pooled_workers(
         for modality, addresses in settings.decoders.items()
     }
     return PooledWorkers(PooledEncoder(encoders), PooledLanguageModel(language_models), decoders, pools)
+
+
+def _applications_of(settings: OrchestratorSettings) -> list[str]:
+    """Return the applications of Ray among the addresses of all workers. Raises `SettingsError` for a wrong address."""
+    pools = (settings.encoder, settings.language_model, *settings.decoders.values())
+    addresses = [address for pool in pools for address in ((pool,) if isinstance(pool, str) else pool)]
+    return [application_of(address) for address in addresses if is_in_ray(address)]
+
+
+def _member_in_ray(
+    ray: RayCluster, address: str, client: Callable[[grpc.aio.Channel], Worker], bundle_digest: str
+) -> Member[Worker]:
+    """Return the member for all replicas of an application of Ray."""
+    application = application_of(address)
+    worker, loads = client(ray.channel_to(application)), partial(ray.watch_load, application)
+    return Member(worker, loads, address, bundle_digest=bundle_digest, balanced=True)
 
 
 def _endpoints_and_sources(

@@ -74,6 +74,8 @@ class PoolHarness:
     """A pool of one decoder for each fault, each with a load feed. A denoising step takes `delay` seconds."""
 
     bundle_digest = "sha256:expected"
+    balanced = False
+    """True if each member stands for several replicas."""
 
     def __init__(self, *faults: InjectedFault | None, slots: int = 1, delay: float = 0.1, **options) -> None:
         self.delay = delay
@@ -114,7 +116,9 @@ class PoolHarness:
         async def close() -> None:
             self.closed.append(number)
 
-        return Member(self.toys[number], self.feeds[number].loads, str(number), close, self.bundle_digest)
+        return Member(
+            self.toys[number], self.feeds[number].loads, str(number), close, self.bundle_digest, self.balanced
+        )
 
     def freeze(self, number: int, frozen: bool = True) -> None:
         """Stop a worker, load reports included, or let it continue."""

@@ -46,12 +46,13 @@ async def served(
 ) -> AsyncIterator[tuple[Server, grpc.aio.Channel]]:
     """Serve workers. Yield the server and a channel to it."""
     limiter = limiter or ConcurrencyLimiter()
-    servicers = [*chain.from_iterable(map(_servicers, workers)), CapacityServicer(limiter, bundle_digest)]
+    servicers = [*chain.from_iterable(map(servicers_of, workers)), CapacityServicer(limiter, bundle_digest)]
     async with Server(servicers, limiter=limiter, **options) as server, open_channel(server.address) as channel:
         yield server, channel
 
 
-def _servicers(worker: Encoder | LanguageModel | Decoder) -> list[Any]:
+def servicers_of(worker: Encoder | LanguageModel | Decoder) -> list[Any]:
+    """Return the servicers of a worker."""
     kinds: list[tuple[str, Callable[[Any], Any]]] = [
         ("encode", EncoderServicer),
         ("decode", DecoderServicer),

@@ -1,4 +1,4 @@
-"""Tests of the worker protocols. Embedded workers and workers over gRPC pass the same tests."""
+"""Tests of the worker protocols. Embedded workers, workers over gRPC, and those with Ray's messages pass them all."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel
 from motet.transport.server import Server
 from services.llm.servicer import LanguageModelServicer
+from tests.transport.ray.local_handle import served_by_ray
 from tests.transport.serving import served
 from tests.waiting import until
 
@@ -55,17 +56,20 @@ RUN = list(GRAMMAR.run_of("image").ids)
 REMOTE = {ToyEncoder: RemoteEncoder, ToyLanguageModel: RemoteLanguageModel, ToyDecoder: RemoteDecoder}
 
 
-@pytest.fixture(params=["embedded", "grpc"])
+@pytest.fixture(params=["embedded", "grpc", "ray"])
 def connect(request: pytest.FixtureRequest) -> Connect:
-    """Return a function that connects to a worker, directly or over gRPC. Both must pass every test."""
+    """Return a function that connects to a worker: directly, over gRPC, or by the channel of Ray. Each passes all."""
 
     @asynccontextmanager
     async def connected(worker: Any) -> AsyncIterator[Any]:
         if request.param == "embedded":
             yield worker
-        else:
+        elif request.param == "grpc":
             async with served(worker) as (_, channel):
                 yield REMOTE[type(worker)](channel)
+        else:
+            async with served_by_ray(worker) as (_, in_ray):
+                yield REMOTE[type(worker)](in_ray)
 
     return connected
 

@@ -27,6 +27,7 @@ from services.benchmarks.settings import (
     LanguageModelBenchSettings,
     OrchestratorBenchSettings,
     OverlapBenchSettings,
+    RayBenchSettings,
     ServeBenchSettings,
     SilenceBenchSettings,
     TenantsBenchSettings,
@@ -166,6 +167,14 @@ def failures(**settings: Any) -> Report:
 def tls(**settings: Any) -> Report:
     """Measure the overhead of TLS and an API key, and replace all certificates under streams."""
     from services.benchmarks.suite.tls import measure
+
+    return measure(**settings)
+
+
+@benchmark(RayBenchSettings)
+def ray(**settings: Any) -> Report:
+    """Measure a call to a worker in Ray Serve against the same call over gRPC. Needs `motet[ray]`."""
+    from services.benchmarks.suite.ray_hop import measure
 
     return measure(**settings)
 

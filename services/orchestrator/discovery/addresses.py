@@ -6,6 +6,7 @@ import re
 
 from motet.core.errors import SettingsError
 from motet.transport.channel import checked_address
+from motet.transport.ray.address import application_of, is_in_ray
 from services.orchestrator.discovery.dns import DnsSource
 from services.orchestrator.discovery.endpoint import Endpoint, EndpointSource
 from services.orchestrator.discovery.kubernetes_service import KubernetesSource
@@ -21,11 +22,16 @@ _KUBERNETES = re.compile(rf"kubernetes://(?P<namespace>{_LABEL})?/(?P<service>{_
 def endpoint_or_source(address: str, dns_interval: float, account: ServiceAccount) -> Endpoint | EndpointSource:
     """Return the endpoint at an address, or the source that an address with the scheme dns or kubernetes names.
 
+    The replicas of an application of Ray are one endpoint, because Ray balances their calls.
+
     A DNS name is resolved every `dns_interval` seconds. `account` is for the API server of Kubernetes. Raises
     `SettingsError` for anything else than an address, and for the scheme kubernetes outside of a pod.
     """
     if address.startswith("kubernetes:"):
         return _kubernetes_source(address, account)
+    if is_in_ray(address):
+        application_of(address)
+        return Endpoint(address)
     if not address.startswith("dns:"):
         return Endpoint(checked_address(address))
     matched = _DNS.fullmatch(address)

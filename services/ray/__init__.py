@@ -1,0 +1,1 @@
+"""Workers as applications of Ray Serve, and a local cluster of Ray."""

@@ -1,0 +1,58 @@
+"""A worker's replica in Ray Serve, and the application of its replicas."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AsyncExitStack, aclosing
+from typing import TYPE_CHECKING, Any
+
+from motet.media.confinement.dumpable import forbid_dumps
+from motet.transport.ray.cluster import DEPLOYMENT
+from motet.transport.ray.failure import Failure
+from motet.transport.ray.served_methods import ServedMethods
+from services.logs import configure_logs
+from services.ray.settings import RayWorker
+from services.serve import Service, set_niceness
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+
+
+class WorkerReplica:
+    """A replica of one worker. It runs the servicers of `motet serve` without their server."""
+
+    async def __init__(self, kind: str, options: Mapping[str, Any]) -> None:  # type: ignore[misc]
+        """Load the worker, which takes seconds. The replica ends with its process, so nothing is closed."""
+        service = _service_of(kind)(dict(options))
+        configure_logs(service.settings.log_level, service.name)
+        set_niceness(service.settings)
+        if not service.settings.allow_debuggers:
+            forbid_dumps()
+        self._stack = AsyncExitStack()
+        ready = await self._stack.enter_async_context(service.open())
+        self._methods = ServedMethods(ready.servicers, service.limiter)
+
+    async def call(
+        self, method: str, requests: list[bytes], seconds: float | None, request_id: str
+    ) -> AsyncGenerator[bytes | Failure, None]:
+        """Yield the responses of a call, see `ServedMethods.call`."""
+        async with aclosing(self._methods.call(method, requests, seconds, request_id)) as responses:
+            async for response in responses:
+                yield response
+
+
+def build(args: RayWorker) -> Application:
+    """Return the application of a worker's replicas. Ray's configuration files name this function as `import_path`."""
+    from ray import serve
+
+    deployment: Any = serve.deployment(WorkerReplica, name=DEPLOYMENT, **args.deployment_options())
+    application: Application = deployment.bind(args.kind, args.service_options())
+    return application
+
+
+def _service_of(kind: str) -> Callable[[dict[str, Any]], Service]:
+    from services.decoder.service import decoder_service
+    from services.encoder.service import encoder_service
+    from services.llm.service import language_model_service
+
+    return {"encoder": encoder_service, "llm": language_model_service, "decoder": decoder_service}[kind]
