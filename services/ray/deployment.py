@@ -61,11 +61,12 @@ class RayDeployment(Deployment):
         )
 
     def _options(self) -> dict[str, Any]:
+        log_level = os.environ.get("MOTET_LOG_LEVEL", self.log_level)
         if self.toy:
-            return {"toy": True, "toy_delay": self.toy_delay, "log_level": self.log_level}
+            return {"toy": True, "toy_delay": self.toy_delay, "log_level": log_level}
         # A relative folder would begin at the working directory of Ray's processes.
         bundle = os.path.abspath(self.bundle) if os.path.isdir(self.bundle) else self.bundle
-        return {"bundle": bundle, "threads": self.threads, "log_level": self.log_level}
+        return {"bundle": bundle, "threads": self.threads, "log_level": log_level}
 
 
 def _address(key: str) -> str:

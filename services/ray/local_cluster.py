@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from motet.core.errors import FaultError, SettingsError
 from motet.core.media import MEBI
+from motet.transport.ray.log_lines import use_own_log_lines
 from services.ray.settings import RayWorker
 from services.terminal import print_status
 
@@ -19,7 +20,8 @@ _OBJECT_STORE_BYTES = 512 * MEBI
 
 @contextmanager
 def local_cluster(workers_for: Callable[[float], Mapping[str, RayWorker]]) -> Iterator[None]:
-    """Run a cluster of Ray, with an application for each worker. Call this in the main thread.
+    """Run a cluster of Ray, with an application for each worker. Call this in the main thread, before
+    Ray is imported.
 
     `workers_for` returns the workers by the names of their applications, for the number of GPUs of this machine.
 
@@ -35,6 +37,7 @@ def local_cluster(workers_for: Callable[[float], Mapping[str, RayWorker]]) -> It
         from ray import serve
     except ImportError:
         raise SettingsError("Ray is not installed: pip install 'motet[ray]'") from None
+    use_own_log_lines()
     # Unlike the default folder, no other user can reach its sockets. The path of a socket has at most 107 bytes.
     with TemporaryDirectory(prefix="motet-ray-", dir="/tmp") as folder:
         print_status(f"Ray starts, with its log files in {folder}/session_latest/logs")
@@ -66,7 +69,6 @@ def _set_environment() -> None:
     os.environ.pop("RAY_ADDRESS", None)
     os.environ.update(
         RAY_USAGE_STATS_ENABLED="0",
-        RAY_SERVE_LOG_TO_STDERR="0",
         # Whoever may use a cluster executes code in it. Without a token, each user of this machine could.
         RAY_AUTH_MODE="token",
         RAY_AUTH_TOKEN=secrets.token_hex(32),

@@ -60,13 +60,18 @@ class RayWorker(BaseModel):
             raise ValueError("a decoder needs a modality, and no other kind of worker has one")
         if self.min_replicas > self.max_replicas:
             raise ValueError(f"min_replicas is above max_replicas: {self.min_replicas} > {self.max_replicas}")
-        if self.target_ongoing_requests > self.max_running:
+        if self.scales and self.target_ongoing_requests > self.max_running:
             raise ValueError("target_ongoing_requests is above max_running: no load would start another replica")
         if reserved := self.options.keys() & {"modality", "max_running", "grace", "listen", "metrics"}:
             raise ValueError(
                 f"options cannot have {', '.join(sorted(reserved))}: set the field beside it, if there is one"
             )
         return self
+
+    @property
+    def scales(self) -> bool:
+        """True if Ray changes the number of replicas."""
+        return self.min_replicas != self.max_replicas
 
     def service_options(self) -> dict[str, Any]:
         """Return the options of the worker's service."""
@@ -76,7 +81,7 @@ class RayWorker(BaseModel):
     def deployment_options(self) -> dict[str, Any]:
         """Return the options of Ray Serve's deployment."""
         scaling: dict[str, Any] = {"num_replicas": self.min_replicas}
-        if self.min_replicas != self.max_replicas:
+        if self.scales:
             fields = ("min_replicas", "max_replicas", "target_ongoing_requests", "upscale_delay_s", "downscale_delay_s")
             scaling = {"autoscaling_config": self.model_dump(include=set(fields))}
         actor: dict[str, Any] = {"num_cpus": self.num_cpus, "num_gpus": self.num_gpus}

@@ -52,7 +52,7 @@ def test_there_are_claims_on_each_subject_of_the_page() -> None:
 
 def test_every_option_and_variable_of_the_page_is_a_setting() -> None:
     settings = (ROOT / "docs" / "reference" / "settings.md").read_text()
-    commands = {"--expires", "--model", "--modality", "--tls", "--server", "--no-reflection"}
+    commands = {"--expires", "--model", "--modality", "--ray", "--tls", "--server", "--no-reflection"}
     named = set(re.findall(r"MOTET_[A-Z_]+|(?<![\w`-])--[a-z][a-z-]+|(?<=`)--[a-z][a-z-]+", PAGE)) - commands
 
     assert {name for name in named if f"`{name}`" not in settings and name != "--jwt-"} == set()

@@ -14,6 +14,7 @@ from motet.core.errors import Reason, RetryableError, SettingsError
 from motet.core.workers import Load
 from motet.transport.clients import RemoteWorker
 from motet.transport.ray.channel import RayChannel
+from motet.transport.ray.log_lines import use_own_log_lines
 
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle
@@ -128,20 +129,8 @@ def _connect() -> bool:
         ray.init("auto", log_to_driver=False, logging_level=logging.WARNING)
     except ConnectionError:
         raise SettingsError("there is no Ray cluster on this machine: start Ray, or set RAY_ADDRESS") from None
-    _use_own_log_lines()
+    use_own_log_lines()
     return True
-
-
-def _use_own_log_lines() -> None:
-    """Let the log lines of Ray's libraries have the format of this process, from the level WARNING."""
-    # Serve adds its handlers to its logger when it is imported.
-    from ray import serve
-
-    for name in ("ray", serve.__name__):
-        library = logging.getLogger(name)
-        library.handlers = []
-        library.propagate = True
-        library.setLevel(logging.WARNING)
 
 
 def _handle_of(application: str) -> Any:

@@ -134,9 +134,11 @@ async def test_a_call_beyond_the_limit_is_refused_with_its_delay() -> None:
 
 
 async def test_the_load_has_the_slots_and_the_bundle_of_a_replica() -> None:
-    async with served_by_ray(limiter=ConcurrencyLimiter(3, 2), bundle_digest="sha256:a") as (_, channel):
-        async with closing(RemoteWorker(channel).watch_load()) as loads:
-            load = await anext(loads)
+    async with (
+        served_by_ray(limiter=ConcurrencyLimiter(3, 2), bundle_digest="sha256:a") as (_, channel),
+        closing(RemoteWorker(channel).watch_load()) as loads,
+    ):
+        load = await anext(loads)
 
     assert (load.slots, load.bundle_digest) == (3, "sha256:a")
 
