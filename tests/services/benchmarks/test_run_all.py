@@ -56,4 +56,5 @@ def test_run_all_includes_every_benchmark_command(tmp_path: Path) -> None:
         "table",
         "hardware",
         "gpu",
+        "ray",
     }
