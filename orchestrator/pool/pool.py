@@ -211,9 +211,8 @@ class Pool(Generic[Worker]):
         """Start a failed call once more. Raise `error` if the call must not be retried.
 
         A retry does not wait in the queue, except for a replica that is away and will probably return. A balanced
-        replica gets the retry itself, unless it is overloaded. If there is only one replica and it is overloaded, a
-        patient call is retried after `retry_after` seconds. Other calls fail at once then, so that their callers learn
-        of the overload early.
+        replica gets the retry itself, unless it is overloaded. A patient call waits `retry_after` seconds for the only
+        replica if it is overloaded. Other calls fail at once then, so that their callers learn of the overload early.
         """
         call, failed = attempt.call, attempt.replica
         if not call.fail(failed, error, balanced=failed.balanced):

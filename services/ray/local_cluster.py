@@ -69,7 +69,7 @@ def _set_environment() -> None:
     os.environ.pop("RAY_ADDRESS", None)
     os.environ.update(
         RAY_USAGE_STATS_ENABLED="0",
-        # Whoever may use a cluster executes code in it. Without a token, each user of this machine could.
+        # A user of a cluster executes code in it. Without a token, each user of this machine could.
         RAY_AUTH_MODE="token",
         RAY_AUTH_TOKEN=secrets.token_hex(32),
         # Ray's only setting that keeps a single node on loopback addresses. It also works on Linux.

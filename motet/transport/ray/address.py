@@ -21,11 +21,11 @@ def address_of(application: str) -> str:
 
 
 def application_of(address: str) -> str:
-    """Return the application of an address such as `ray:motet-image`. Raises `SettingsError` for another form."""
+    """Return the application of an address, `ray:APPLICATION`. Raises `SettingsError` for another form."""
     matched = _ADDRESS.fullmatch(address)
     if matched is None:
         raise SettingsError(
-            f"{address!r} is not the address of workers in Ray: write ray:APPLICATION, such as ray:motet-image",
+            f"{address!r} is not the address of workers in Ray: write ray:APPLICATION",
             metadata={"address": address},
         )
     return matched["application"]

@@ -110,7 +110,7 @@ class _Registry:
 
 
 class _Context:
-    """What servicers use of the context of a call."""
+    """The part of the context of a call that servicers use."""
 
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline

@@ -166,7 +166,7 @@ def failures(**settings: Any) -> Report:
 @benchmark(TlsBenchSettings)
 def tls(**settings: Any) -> Report:
     """Measure the overhead of TLS and an API key, and replace all certificates under streams."""
-    from services.benchmarks.suite.tls import measure
+    from services.benchmarks.suite.connections.tls import measure
 
     return measure(**settings)
 
@@ -174,7 +174,7 @@ def tls(**settings: Any) -> Report:
 @benchmark(RayBenchSettings)
 def ray(**settings: Any) -> Report:
     """Measure a call to a worker in Ray Serve against the same call over gRPC. Needs `motet[ray]`."""
-    from services.benchmarks.suite.ray_hop import measure
+    from services.benchmarks.suite.connections.ray_hop import measure
 
     return measure(**settings)
 

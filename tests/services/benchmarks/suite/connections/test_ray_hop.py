@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.benchmarks.suite.ray_hop import figures_of
+from services.benchmarks.suite.connections.ray_hop import figures_of
 
 
 def test_ray_is_compared_with_grpc_in_milliseconds_and_calls_per_second() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.benchmarks.suite.tls import Rotation, figures_of
+from services.benchmarks.suite.connections.tls import Rotation, figures_of
 from services.benchmarks.tracing.caller_variants import API_KEY, LOG_LINES, TOKEN
 
 PLAIN = {"plain text": [1.0, 1.0]}

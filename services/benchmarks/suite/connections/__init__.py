@@ -1,0 +1,1 @@
+"""The cost of the connections between callers and services."""
