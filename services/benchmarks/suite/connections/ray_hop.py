@@ -33,7 +33,15 @@ def measure(rounds: int, calls: int, concurrency: int, smoke: bool) -> Report:
     """Measure rounds of calls to an instant decoder in another process, over gRPC and by Ray Serve."""
     if smoke:
         rounds, calls = 1, 5
-    worker = RayWorker(kind="decoder", modality=_MODALITY, max_running=_SLOTS, num_cpus=0, options={"toy": True})
+    worker = RayWorker.model_validate(
+        {
+            "kind": "decoder",
+            "modality": _MODALITY,
+            "max_running": _SLOTS,
+            "num_cpus": 0,
+            "options": {"toy": True},
+        }
+    )
     with local_cluster(lambda gpus: {_APPLICATION: worker}):
         return asyncio.run(_measure(rounds, calls, concurrency))
 
