@@ -80,6 +80,13 @@ class EdgesBenchSettings(BenchSettings):
     plot: Plot = None
 
 
+class ActivationBenchSettings(BenchSettings):
+    """Settings of `motet bench activation`."""
+
+    rounds: Rounds = 100
+    burst: int = Field(50, ge=1, description="Number of simultaneous requests of a burst.")
+
+
 class ServeBenchSettings(BenchSettings):
     """Settings of `motet bench serve`."""
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from services.benchmarks.settings import (
+    ActivationBenchSettings,
     CalibrateBenchSettings,
     ContentionBenchSettings,
     DiffusionBenchSettings,
@@ -103,6 +104,14 @@ def scaling(**settings: Any) -> Report:
 def size(**settings: Any) -> Report:
     """Search the fewest replicas of each worker that keep the latencies of a load, by simulation."""
     from services.benchmarks.suite.scaling.size import measure
+
+    return measure(**settings)
+
+
+@benchmark(ActivationBenchSettings)
+def activation(**settings: Any) -> Report:
+    """Measure the time from a request to KEDA's message that a pool without replicas is active, against bare gRPC."""
+    from services.benchmarks.suite.scaling.activation import measure
 
     return measure(**settings)
 

@@ -27,14 +27,15 @@ from services.benchmarks.suite import (
     serve,
     simulate,
 )
+from services.benchmarks.suite.scaling import activation, size
 from services.benchmarks.suite.scaling import benchmark as scaling
-from services.benchmarks.suite.scaling import size
 from tests.services.command import CLEAN, motet
 
 
 @pytest.mark.parametrize(
     ("kind", "measure"),
     [
+        (settings.ActivationBenchSettings, activation.measure),
         (settings.CalibrateBenchSettings, calibrate.measure),
         (settings.ContentionBenchSettings, contention.measure),
         (settings.DiffusionBenchSettings, diffusion.measure),
