@@ -23,7 +23,7 @@ class WorkerReplica:
 
     async def __init__(self, kind: str, options: Mapping[str, Any]) -> None:  # type: ignore[misc]
         """Load the worker, which takes seconds. The replica ends with its process, so nothing is closed."""
-        service = _service_of(kind)(dict(options))
+        service = service_of(kind)(dict(options))
         configure_logs(service.settings.log_level, service.name)
         set_niceness(service.settings)
         if not service.settings.allow_debuggers:
@@ -50,7 +50,8 @@ def build(args: RayWorker) -> Application:
     return application
 
 
-def _service_of(kind: str) -> Callable[[dict[str, Any]], Service]:
+def service_of(kind: str) -> Callable[[dict[str, Any]], Service]:
+    """Return the function that makes the service of a kind of worker from its options."""
     from services.decoder.service import decoder_service
     from services.encoder.service import encoder_service
     from services.llm.service import language_model_service

@@ -66,6 +66,11 @@ def pods(rendered: list[Object]) -> Iterator[tuple[str, Object]]:
             yield each["metadata"]["name"], each["spec"]["template"]
         elif each["kind"] == "Pod":
             yield each["metadata"]["name"], each
+        elif each["kind"] == "RayService":
+            cluster = each["spec"]["rayClusterConfig"]
+            yield f"{each['metadata']['name']}-head", cluster["headGroupSpec"]["template"]
+            for group in cluster["workerGroupSpecs"]:
+                yield f"{each['metadata']['name']}-{group['groupName']}", group["template"]
 
 
 def environment(name: str, values: Mapping[str, Any] | None = None) -> dict[str, str]:

@@ -25,7 +25,7 @@ MODELS = {
     ("monitoring.coreos.com/v1", "PodMonitor"): "cloudcoil.models.prometheus_operator",
 }
 """The distribution of the model of each kind. The model is in its module of the API's version."""
-OWN = {("gateway.networking.k8s.io/v1", "GRPCRoute")}
+OWN = {("gateway.networking.k8s.io/v1", "GRPCRoute"), ("ray.io/v1", "RayService")}
 """The kinds without a model, whose schemas are written by hand: they have the fields that the chart may set."""
 
 

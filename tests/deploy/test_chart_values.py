@@ -53,7 +53,18 @@ def scaled(mode: str, **scaling: Any) -> dict[str, Any]:
     return {**worker(autoscaling={"mode": mode, **scaling}), "networkPolicy": {"scrapers": [{"podSelector": {}}]}}
 
 
+IN_RAY = {"mode": "ray", "networkPolicy": {"apiServer": [{"ipBlock": {"cidr": "10.0.0.1/32"}}]}}
+
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
+    (worker(autoscaling={"mode": "ray"}), "1.37", "workers.image.autoscaling.mode is ray, and mode is deployments"),
+    ({**IN_RAY, "discovery": "kubernetes"}, "1.37", "discovery has no effect with the mode ray"),
+    ({"mode": "ray", **worker(autoscaling={"mode": "ray"})}, "1.37", "keeps the autoscaler of Ray from the API server"),
+    ({**IN_RAY, "ray": {"operator": []}}, "1.37", "add the pods of its operator to ray.operator"),
+    (
+        {**IN_RAY, **worker(autoscaling={"mode": "ray"}, ray={"targetOngoingRequests": 9})},
+        "1.37",
+        "workers.image.ray.targetOngoingRequests is above settings.max_running",
+    ),
     ({"workers": {"test": {"kind": "encoder"}}}, "1.37", "choose another name"),
     ({"workers": {"sketch": {"kind": "decoder"}}}, "1.37", "set workers.sketch.modality"),
     ({"workers": {"llm": {"modality": "image"}}}, "1.37", "workers.llm.modality has no effect for the kind llm"),

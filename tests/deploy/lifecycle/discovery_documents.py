@@ -26,6 +26,7 @@ KINDS: Mapping[str, Mapping[str, str]] = {
     "keda.sh/v1alpha1": {"ScaledObject": "scaledobjects", "TriggerAuthentication": "triggerauthentications"},
     "monitoring.coreos.com/v1": {"PodMonitor": "podmonitors"},
     "gateway.networking.k8s.io/v1": {"GRPCRoute": "grpcroutes"},
+    "ray.io/v1": {"RayService": "rayservices"},
 }
 """The plural name of each kind, by API version. All are in a namespace."""
 

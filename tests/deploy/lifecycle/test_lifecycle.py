@@ -23,7 +23,7 @@ from tests.deploy.object_errors import errors
 
 TIMEOUT = 50
 """Maximum time of a step, in seconds."""
-INSTALLED = ("air-gapped", "autoscaling", "cpu-nano", "dra", "multi-node")
+INSTALLED = ("air-gapped", "autoscaling", "cpu-nano", "dra", "multi-node", "ray")
 """The files of values that are installed. The objects of the others are of the same kinds."""
 SERVER_FIELDS = {"uid", "resourceVersion", "generation"}
 

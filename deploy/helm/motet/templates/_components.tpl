@@ -3,6 +3,8 @@ The components as JSON: {"workers": [...], "orchestrator": {...}}. A component h
 the defaults merged, whether it has a GPU, the seconds of its end (preStop, drain and grace), the mode of its scaling, the
 maximum number of its pods, and the pool of a worker: the label of the metrics.
 
+"all" has the components with a Deployment: with the mode ray, these are not the workers.
+
 The orchestrator's seconds are at least the workers', because a generation needs the workers until its end.
 */}}
 {{- define "motet.components" -}}
@@ -31,10 +33,13 @@ The orchestrator's seconds are at least the workers', because a generation needs
 {{- $orchestrator := dict "name" "orchestrator" "kind" "orchestrator" "modality" "" "values" .Values.orchestrator
       "mode" "none" "maxPods" (int .Values.orchestrator.replicas) "pool" ""
       "hasGpu" false "preStop" $preStop "drain" $drain "grace" $grace -}}
-{{- dict "workers" $workers "orchestrator" $orchestrator "all" (append $workers $orchestrator) | toJson -}}
+{{- $inRay := eq .Values.mode "ray" -}}
+{{- dict "workers" $workers "orchestrator" $orchestrator "inRay" $inRay
+      "all" (append ($inRay | ternary list $workers) $orchestrator) | toJson -}}
 {{- end -}}
 
-{{/* The addresses of the workers of a kind and modality, as a JSON list. Each address of a DNS name is a replica. Takes root, workers, kind and modality. */}}
+{{/* The addresses of the workers of a kind and modality, as a JSON list. Each address of a DNS name is a replica, and an
+application of Ray has the name of its worker. Takes root, workers, kind and modality. */}}
 {{- define "motet.addresses" -}}
 {{- $addresses := list -}}
 {{- $kubernetes := eq .root.Values.discovery "kubernetes" -}}
@@ -42,7 +47,9 @@ The orchestrator's seconds are at least the workers', because a generation needs
   {{- if and (eq .kind $.kind) (eq .modality $.modality) -}}
     {{- $name := dict "root" $.root "name" .name -}}
     {{- $address := printf "dns:///%s:50050" (include "motet.host" $name) -}}
-    {{- if $kubernetes -}}
+    {{- if eq $.root.Values.mode "ray" -}}
+      {{- $address = printf "ray:%s" .name -}}
+    {{- else if $kubernetes -}}
       {{- $address = printf "kubernetes://%s/%s-%s:grpc" $.root.Release.Namespace (include "motet.name" $.root) .name -}}
     {{- end -}}
     {{- $addresses = append $addresses $address -}}

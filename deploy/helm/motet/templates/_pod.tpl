@@ -107,8 +107,14 @@ resourceClaims:
     resourceClaimTemplateName: {{ include "motet.name" $root }}-{{ $component.name }}-{{ include "motet.claimSuffix" $values.gpu }}
     {{- end }}
 {{- end }}
-{{- if eq $root.Values.weights.source "hydrated" }}
+{{- $node := and $is (eq $root.Values.mode "ray") }}
+{{- if or $node (eq $root.Values.weights.source "hydrated") }}
 initContainers:
+{{- end }}
+{{- if $node }}
+  {{- include "motet.rayNode" . | nindent 2 }}
+{{- end }}
+{{- if eq $root.Values.weights.source "hydrated" }}
   - name: wait-for-weights
     image: {{ include "motet.image" (dict "root" $root "image" $values.image) }}
     imagePullPolicy: {{ $root.Values.images.pullPolicy }}
@@ -130,6 +136,9 @@ containers:
     env:
       # Caches of libraries need a folder that the process may write to.
       - {name: HOME, value: /tmp}
+      {{- if $node }}
+      - {name: RAY_ADDRESS, value: {{ include "motet.rayHead" $root }}:6379}
+      {{- end }}
       {{- range $name, $value := include "motet.environment" . | fromJson }}
       - {name: {{ $name }}, value: {{ $value | quote }}}
       {{- end }}
@@ -155,7 +164,7 @@ containers:
     terminationMessagePolicy: FallbackToLogsOnError
     volumeMounts:
       - {name: tmp, mountPath: /tmp}
-      {{- if $values.sharedMemory }}
+      {{- if or $node $values.sharedMemory }}
       - {name: shared-memory, mountPath: /dev/shm}
       {{- end }}
       {{- if $tls }}
@@ -176,7 +185,7 @@ containers:
 volumes:
   - name: tmp
     emptyDir: {sizeLimit: 4Gi}
-  {{- with $values.sharedMemory }}
+  {{- with $node | ternary "512Mi" $values.sharedMemory }}
   - name: shared-memory
     emptyDir: {medium: Memory, sizeLimit: {{ . }}}
   {{- end }}

@@ -9,7 +9,7 @@
   {{- $at := printf "workers.%s" .name -}}
   {{- $gpu := .values.gpu -}}
   {{- $_ := set $kinds .kind true -}}
-  {{- if has .name (list "orchestrator" "test" "weights" "authority" "self-signed" "default-deny" "keda") -}}
+  {{- if has .name (list "orchestrator" "test" "weights" "authority" "self-signed" "default-deny" "keda" "ray" "head") -}}
     {{- fail (printf "%s: the chart uses this name itself; choose another name" $at) -}}
   {{- end -}}
   {{- if and (eq .kind "decoder") (not .modality) -}}
@@ -45,8 +45,11 @@
 {{- range $components.workers -}}
   {{- $at := printf "workers.%s.autoscaling" .name -}}
   {{- $scaling := .values.autoscaling -}}
+  {{- if and (ne .mode "none") (eq (eq .mode "ray") (ne $values.mode "ray")) -}}
+    {{- fail (printf "%s.mode is %s, and mode is %s: with the mode ray, only Ray scales. Set autoscaling.mode to ray for it, or to none" $at .mode $values.mode) -}}
+  {{- end -}}
   {{- if ne .mode "none" -}}
-    {{- if hasKey $pools .pool -}}
+    {{- if and (hasKey $pools .pool) (not $components.inRay) -}}
       {{- fail (printf "%s and workers.%s.autoscaling scale by the demand of one pool, and would both serve all of it: set one mode to none" $at (get $pools .pool)) -}}
     {{- end -}}
     {{- $_ := set $pools .pool .name -}}
@@ -62,12 +65,28 @@
     {{- if and (eq .mode "keda") (gt (int $values.orchestrator.replicas) 1) -}}
       {{- fail (printf "%s.mode keda asks one orchestrator, and each knows only its own requests: set mode to prometheus, which sums, or orchestrator.replicas to 1" $at) -}}
     {{- end -}}
-    {{- if and (ne .mode "keda") $values.networkPolicy.enabled (not $values.networkPolicy.scrapers) -}}
+    {{- if and (not (has .mode (list "keda" "ray"))) $values.networkPolicy.enabled (not $values.networkPolicy.scrapers) -}}
       {{- fail (printf "%s.mode %s needs the metrics, and the NetworkPolicy keeps Prometheus from them: add its pods to networkPolicy.scrapers" $at .mode) -}}
     {{- end -}}
     {{- if and (eq .mode "prometheus") (not $values.scaling.prometheus.serverAddress) -}}
       {{- fail (printf "%s.mode is prometheus: set scaling.prometheus.serverAddress" $at) -}}
     {{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- if $components.inRay -}}
+  {{- if ne $values.discovery "dns" -}}
+    {{- fail "discovery has no effect with the mode ray, because Ray knows the replicas: set it to dns" -}}
+  {{- end -}}
+  {{- if and (include "motet.scaledBy" (dict "components" $components "mode" "ray")) $values.networkPolicy.enabled (not $values.networkPolicy.apiServer) -}}
+    {{- fail "the NetworkPolicy keeps the autoscaler of Ray from the API server: set networkPolicy.apiServer to the addresses of `kubectl get endpointslices --namespace default kubernetes`, or autoscaling.mode of all workers to none" -}}
+  {{- end -}}
+  {{- if and $values.networkPolicy.enabled (not $values.ray.operator) -}}
+    {{- fail "the NetworkPolicy keeps KubeRay from the head of the cluster: add the pods of its operator to ray.operator" -}}
+  {{- end -}}
+{{- end -}}
+{{- range $components.workers -}}
+  {{- if and (eq .mode "ray") (gt (float64 .values.ray.targetOngoingRequests) (float64 (.values.settings.max_running | default 8))) -}}
+    {{- fail (printf "workers.%s.ray.targetOngoingRequests is above settings.max_running, so no load would start a pod: lower it" .name) -}}
   {{- end -}}
 {{- end -}}
 {{- if include "motet.scaledBy" (dict "components" $components "mode" "keda") -}}
