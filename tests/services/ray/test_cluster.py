@@ -23,7 +23,9 @@ def outcomes() -> dict[str, Any]:
     """Return the outcome of each check."""
     program = [sys.executable, "-m", "tests.services.ray.cluster_program"]
     result = subprocess.run(program, stdout=subprocess.PIPE, text=True, timeout=800, check=True, env=CLEAN)
-    outcomes: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    # Ray itself also prints lines, such as those about killed replicas.
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("{")]
+    outcomes: dict[str, Any] = json.loads(line)
     return outcomes
 
 
