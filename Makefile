@@ -33,7 +33,7 @@ LOCK = $(BIN)/uv pip compile --quiet --no-config --python-version 3.11 --python-
 	--generate-hashes --no-annotate --custom-compile-command 'make lock' --constraint constraints.txt \
 	--no-emit-package motet --no-emit-package motet-nano $(LOCK_OPTIONS) -
 
-.PHONY: help demo test check protos docs lock release lint types layers contract site policy
+.PHONY: help demo test check protos docs lock images release lint types layers contract site policy
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ lock: $(VENV)/.dev ## Write the locks of the images, after a change of pyproject
 	@printf '%s\n' '.[serve,kubernetes]' | $(LOCK) --output-file $(LOCKS)/orchestrator.txt
 	@printf '%s\n' '.[models]' ./bundles | $(LOCK) --output-file $(LOCKS)/worker-cuda.txt
 	@printf '%s\n' '.[models]' ./bundles | $(LOCK) --output-file $(LOCKS)/worker-cpu.txt $(TORCH_CPU)
+
+images: $(VENV)/.dev ## Build the images in build/images, and run them (Debian with buildah, runc and mmdebstrap; root).
+	@MOTET_TEST_IMAGES=build/images $(BIN)/pytest -q tests/deploy/images/test_containers.py
 
 release: $(VENV)/.dev ## Build the wheels, the source archive and the archive of the protos into dist/, with SHA256SUMS.
 	@rm -rf $(DIST)
