@@ -1,4 +1,4 @@
-"""The images, built on Debian and run as the chart runs them, in the folder that `make images` names in MOTET_TEST_IMAGES."""
+"""The images, built on Debian and run as the chart runs them, in the folder that MOTET_TEST_IMAGES names."""
 
 from __future__ import annotations
 
