@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import REGISTRY
 
 from motet.core.errors import MotetError, OverloadedError, Reason, SettingsError
+from motet.core.metrics import ServiceKind
 from motet.core.workers import Load
 from motet.internal.v1 import (
     decoder_service_pb2,
@@ -57,7 +58,7 @@ async def test_a_port_in_use_is_refused_naming_the_address() -> None:
 async def test_a_metrics_port_in_use_is_refused_naming_the_address() -> None:
     async with Server([]) as first:
         with pytest.raises(SettingsError, match=rf"{first.address} is in use"):
-            await MetricsServer(first.address).__aenter__()
+            await MetricsServer(first.address, ServiceKind.ORCHESTRATOR).__aenter__()
 
 
 async def test_an_invalid_address_is_refused() -> None:
@@ -199,7 +200,10 @@ async def test_every_message_of_a_request_stream_is_validated(frames: list[dict]
 
 async def test_metrics_count_calls_by_method_and_status_code() -> None:
     running = REGISTRY.get_sample_value("motet_calls_running")  # Limiters of other tests count, too.
-    async with served(ToyDecoder("smell")) as (_, channel), MetricsServer("127.0.0.1:0") as metrics:
+    async with (
+        served(ToyDecoder("smell")) as (_, channel),
+        MetricsServer("127.0.0.1:0", ServiceKind.DECODER) as metrics,
+    ):
         with pytest.raises(MotetError):
             await decoded(RemoteDecoder(channel))
         await until(lambda: REGISTRY.get_sample_value("motet_calls_running") == running)
