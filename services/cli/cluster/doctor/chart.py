@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from motet.core.concurrent.processes import kill_process
 from motet.core.errors import SettingsError
+from services.cli.cluster.doctor.devices import devices_of
 
 if TYPE_CHECKING:
     from services.cli.cluster.api import Json
@@ -30,15 +31,9 @@ class PodGroup:
     pods: int
     spec: Json
 
-    def devices(self) -> dict[str, int]:
+    def devices(self) -> Mapping[str, int]:
         """Return the number of devices in each pod by the name of the resource, such as nvidia.com/gpu."""
-        limits: dict[str, int] = {}
-        for container in self.spec["containers"]:
-            for name, number in ((container.get("resources") or {}).get("limits") or {}).items():
-                # The resources of device plugins have a domain.
-                if "/" in name:
-                    limits[name] = limits.get(name, 0) + int(number)
-        return limits
+        return devices_of(self.spec)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 from motet.core.files.field_errors import nearest_name
 from services.cli.cluster.doctor.chart import PodGroup
+from services.cli.cluster.doctor.devices import UsedDevices, quantity
 from services.cli.cluster.doctor.finding import Finding, failed, passed, warned
 
 if TYPE_CHECKING:
@@ -16,10 +18,39 @@ _HARD = ("NoSchedule", "NoExecute")
 """The effects of taints that keep pods away."""
 
 
-def check_nodes(nodes: Sequence[Json], groups: Sequence[PodGroup]) -> Iterator[Finding]:
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """The devices of a resource on some nodes. `free` has the number of each node, and `users` are names of pods."""
+
+    device: str
+    allocatable: int
+    free: Sequence[int]
+    users: str
+
+    @classmethod
+    def of(cls, device: str, nodes: Iterable[Json], used: UsedDevices) -> Self:
+        """Return the devices of nodes."""
+        numbers = {node["metadata"]["name"]: _allocatable(node, device) for node in nodes}
+        free = [max(0, number - used.number(name, device)) for name, number in numbers.items()]
+        return cls(device, sum(numbers.values()), free, used.users(numbers, device))
+
+    @property
+    def remedy(self) -> str:
+        """The beginning of an advice to end the pods that use the devices, or ""."""
+        return f"end pods that use them ({self.users}), " if self.users else ""
+
+    def pods_with(self, number: int) -> int:
+        """Return the number of pods that fit if each needs `number` devices of its node."""
+        return sum(free // number for free in self.free)
+
+    def __str__(self) -> str:
+        return f"{sum(self.free)} of {self.allocatable} {self.device} are free"
+
+
+def check_nodes(nodes: Sequence[Json], groups: Sequence[PodGroup], used: UsedDevices) -> Iterator[Finding]:
     """Yield the findings of each group of pods, and of the sum of their devices.
 
-    Only ready nodes count that are not cordoned. Devices that other pods use are not subtracted.
+    Only ready nodes count that are not cordoned, and only devices that no pod of `used` has.
     """
     usable = [node for node in nodes if _is_usable(node)]
     if not usable:
@@ -29,7 +60,7 @@ def check_nodes(nodes: Sequence[Json], groups: Sequence[PodGroup]) -> Iterator[F
     wanted: dict[str, int] = {}
     places: dict[str, dict[str, Json]] = {}
     for group in groups:
-        fitting, finding = _fitting(usable, group)
+        fitting, finding = _fitting(usable, group, used)
         yield finding
         if (group.spec.get("affinity") or {}).get("nodeAffinity"):
             yield warned(
@@ -39,7 +70,7 @@ def check_nodes(nodes: Sequence[Json], groups: Sequence[PodGroup]) -> Iterator[F
             wanted[device] = wanted.get(device, 0) + number * group.pods
             places.setdefault(device, {}).update({node["metadata"]["name"]: node for node in fitting})
     for device, number in sorted(wanted.items()):
-        yield _capacity(device, number, places[device].values())
+        yield _capacity(number, Supply.of(device, places[device].values(), used))
 
 
 def _is_usable(node: Json) -> bool:
@@ -47,7 +78,7 @@ def _is_usable(node: Json) -> bool:
     return conditions.get("Ready") == "True" and not node["spec"].get("unschedulable")
 
 
-def _fitting(nodes: Sequence[Json], group: PodGroup) -> tuple[Sequence[Json], Finding]:
+def _fitting(nodes: Sequence[Json], group: PodGroup, used: UsedDevices) -> tuple[Sequence[Json], Finding]:
     """Return the nodes on which the pods of a group may run, and the finding about them."""
     selector: Mapping[str, str] = group.spec.get("nodeSelector") or {}
     labelled = [node for node in nodes if selector.items() <= (node["metadata"].get("labels") or {}).items()]
@@ -76,23 +107,25 @@ def _fitting(nodes: Sequence[Json], group: PodGroup) -> tuple[Sequence[Json], Fi
                 "nodeSelector",
             )
         tolerated = equipped
-    devices = group.devices().items()
-    room = sum(min(_allocatable(node, name) // number for name, number in devices) for node in tolerated if devices)
-    if devices and room < group.pods:
+    supplies = [Supply.of(device, tolerated, used) for device in group.devices()]
+    state = "; ".join(map(str, supplies))
+    short = [each for each in supplies if each.pods_with(group.devices()[each.device]) < group.pods]
+    if short:
+        room = min(each.pods_with(group.devices()[each.device]) for each in short)
         return tolerated, failed(
             group.name,
-            f"its {len(tolerated)} nodes have devices for {room} of {group.pods} pods",
-            "add nodes, or lower replicas",
+            f"its {len(tolerated)} nodes have devices for {room} of {group.pods} pods: {state}",
+            f"add nodes, {short[0].remedy}or lower replicas",
         )
-    return tolerated, passed(group.name, f"{len(tolerated)} nodes fit its {group.pods} pods")
+    return tolerated, passed(group.name, f"{len(tolerated)} nodes fit its {group.pods} pods{state and f': {state}'}")
 
 
-def _capacity(device: str, wanted: int, places: Iterable[Json]) -> Finding:
-    available = sum(_allocatable(node, device) for node in places)
-    message = f"{wanted} are wanted in all, and {available} are allocatable on the nodes that fit"
-    if wanted > available:
-        return failed(device, message, "add nodes, lower replicas, or share GPUs by MIG or time-slicing")
-    return passed(device, f"{message}; those that other pods use are not subtracted")
+def _capacity(wanted: int, supply: Supply) -> Finding:
+    message = f"{wanted} are wanted in all; on the nodes that fit, {supply}"
+    if wanted > sum(supply.free):
+        remedy = f"add nodes, {supply.remedy}lower replicas, or share GPUs by MIG or time-slicing"
+        return failed(supply.device, message, remedy)
+    return passed(supply.device, message)
 
 
 def _untolerated(node: Json, tolerations: Sequence[Json]) -> list[str]:
@@ -112,7 +145,7 @@ def _tolerates(toleration: Json, taint: Json) -> bool:
 
 
 def _allocatable(node: Json, device: str) -> int:
-    return int((node["status"].get("allocatable") or {}).get(device, 0))
+    return quantity((node["status"].get("allocatable") or {}).get(device, 0))
 
 
 def _other_values(nodes: Sequence[Json], selector: Mapping[str, str]) -> str:

@@ -12,6 +12,7 @@ from motet.core.errors import AccessError
 from services.cli.cluster.doctor.apis import check_apis, check_rights
 from services.cli.cluster.doctor.chart import ChartRequest, PodGroup, RenderError, pod_groups, rendered
 from services.cli.cluster.doctor.classes import check_named_objects, check_storage
+from services.cli.cluster.doctor.devices import UsedDevices, devices_used_by_others
 from services.cli.cluster.doctor.finding import Finding, Result, failed, passed, warned
 from services.cli.cluster.doctor.namespace import check_namespace
 from services.cli.cluster.doctor.nodes import check_nodes
@@ -46,7 +47,7 @@ async def _findings(api: ClusterApi, request: ChartRequest) -> AsyncIterator[Fin
     checks = (
         _rights(api, objects, resources),
         _namespace(api, groups),
-        _nodes(api, groups),
+        _nodes(api, groups, request.release),
         check_named_objects(api, objects, groups),
         _storage(api, objects),
     )
@@ -70,8 +71,16 @@ async def _namespace(api: ClusterApi, groups: Sequence[PodGroup]) -> AsyncIterat
     yield check_namespace(api.namespace, found, groups)
 
 
-async def _nodes(api: ClusterApi, groups: Sequence[PodGroup]) -> AsyncIterator[Finding]:
-    for finding in check_nodes(await api.list("/api/v1/nodes"), groups):
+async def _nodes(api: ClusterApi, groups: Sequence[PodGroup], release: str) -> AsyncIterator[Finding]:
+    nodes = await api.list("/api/v1/nodes")
+    try:
+        used = await devices_used_by_others(api, release)
+    except AccessError as error:
+        used = UsedDevices(())
+        yield warned(
+            "devices", f"those that other pods use count as free: {error.message}", "run again with more rights"
+        )
+    for finding in check_nodes(nodes, groups, used):
         yield finding
 
 

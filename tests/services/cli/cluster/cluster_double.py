@@ -123,9 +123,7 @@ class ClusterDouble(KubernetesDouble):
         found += [each for key, each in sorted(self.objects.items()) if self._in_all_namespaces(path, key)]
         wanted = dict(each.split("=") for each in query.get("labelSelector", "").split(",") if each)
         found = [each for each in found if wanted.items() <= (each["metadata"].get("labels") or {}).items()]
-        field, _, value = query.get("fieldSelector", "").partition("=")
-        if field == "spec.nodeName":
-            found = [each for each in found if each["spec"].get("nodeName") == value]
+        found = [each for each in found if _is_selected(each, query.get("fieldSelector", ""))]
         begin, limit = int(query.get("continue", 0)), int(query["limit"])
         metadata = {"continue": str(begin + limit)} if begin + limit < len(found) else {}
         return web.json_response({"metadata": metadata, "items": found[begin : begin + limit]})
@@ -143,6 +141,16 @@ class ClusterDouble(KubernetesDouble):
         metadata["generation"] = metadata.get("generation", 0) + 1
         self.after_patch(target, self.objects[target])
         return web.json_response(self.objects[target])
+
+
+def _is_selected(found: Json, selector: str) -> bool:
+    """Return whether an object has the fields of a selector, such as spec.nodeName=a,status.phase!=Failed."""
+    for term in filter(None, selector.split(",")):
+        path, _, value = term.partition("=")
+        first, _, second = path.rstrip("!").partition(".")
+        if (found.get(first, {}).get(second, "") == value) is path.endswith("!"):
+            return False
+    return True
 
 
 def _merge(target: Json, patch: Json) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from services.cli.cluster.doctor.devices import devices_of
 from tests.deploy.chart import CHART, CI_VALUES, ci_values, objects
 from tests.services.cli.cluster.cluster_double import NAMESPACE
 from tests.services.cli.cluster.prepared import VERSION, Prepared
@@ -37,7 +38,9 @@ async def test_a_cluster_that_fits_passes_every_check(prepared: Prepared) -> Non
     assert result.exit_code == 0, result.output
     assert {line.split()[0] for line in result.stdout.splitlines()} == {"result", "pass"}
     assert VERSION in row_of(result.stdout, "pass", "cluster")
-    assert "15 are wanted in all, and 20 are allocatable" in row_of(result.stdout, "pass", "nvidia.com/gpu")
+    assert "15 are wanted in all; on the nodes that fit, 20 of 20 nvidia.com/gpu are free" in row_of(
+        result.stdout, "pass", "nvidia.com/gpu"
+    )
     assert "1 nodes fit its 4 pods" in row_of(result.stdout, "pass", "demo-video")
     assert "nvidia exists" in row_of(result.stdout, "pass", "RuntimeClass")
 
@@ -187,8 +190,85 @@ async def test_components_that_share_too_few_devices_fail_together(prepared: Pre
     result = await prepared.doctor()
 
     assert result.exit_code == 1
-    assert "15 are wanted in all, and 9 are allocatable" in row_of(result.stdout, "fail", "nvidia.com/gpu")
+    assert "15 are wanted in all; on the nodes that fit, 9 of 9 nvidia.com/gpu are free" in row_of(
+        result.stdout, "fail", "nvidia.com/gpu"
+    )
     assert "nodes fit its 4 pods" in row_of(result.stdout, "pass", "demo-video")
+
+
+def using(number: int | str, **metadata: Any) -> dict[str, Any]:
+    """Return a running pod on the node of the pool h100 that uses GPUs."""
+    limits = {"nvidia.com/gpu": str(number), "cpu": "100m"}
+    return {
+        "metadata": {"name": "train", "namespace": "research"} | metadata,
+        "spec": {"nodeName": "node-h100", "containers": [{"name": "main", "resources": {"limits": limits}}]},
+        "status": {"phase": "Running"},
+    }
+
+
+def add_pods(cluster: Prepared, *pods: dict[str, Any]) -> None:
+    for pod in pods:
+        cluster.double.add(f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods", pod)
+
+
+async def test_devices_that_other_pods_use_are_not_free(prepared: Prepared) -> None:
+    names = [f"train-{number}" for number in range(5)]
+    add_pods(prepared, *(using(1, name=name) for name in names))
+
+    result = await prepared.doctor()
+
+    assert result.exit_code == 1
+    group = row_of(result.stdout, "fail", "demo-video")
+    assert "its 1 nodes have devices for 3 of 4 pods: 3 of 8 nvidia.com/gpu are free" in group
+    assert "15 of 20 nvidia.com/gpu are free" in row_of(result.stdout, "pass", "nvidia.com/gpu")
+    assert "4 of 4 nvidia.com/gpu are free" in row_of(result.stdout, "pass", "demo-audio")
+    users = "research/train-0, research/train-1, research/train-2 and 2 more"
+    assert f"demo-video: add nodes, end pods that use them ({users}), or lower replicas" in result.stdout
+
+    prepared.double.objects["/api/v1/namespaces/research/pods/train-5"] = using("1k", name="train-5")
+    assert "0 of 8 nvidia.com/gpu are free" in row_of((await prepared.doctor()).stdout, "fail", "demo-llm")
+
+
+async def test_pods_that_ended_have_no_node_or_belong_to_the_release_leave_their_devices_free(
+    prepared: Prepared,
+) -> None:
+    pending, ended, failed, own = (using(8, name=name) for name in ("pending", "ended", "failed", "own"))
+    del pending["spec"]["nodeName"]
+    pending["status"] = {"phase": "Pending"}
+    ended["status"] = {"phase": "Succeeded"}
+    failed["status"] = {"phase": "Failed"}
+    own["metadata"] |= {"namespace": NAMESPACE, "labels": {"app.kubernetes.io/instance": "demo"}}
+    add_pods(prepared, pending, ended, failed, own)
+
+    same = await prepared.doctor("--release", "demo")
+    other = await prepared.doctor("--release", "second")
+
+    assert "8 of 8 nvidia.com/gpu are free" in row_of(same.stdout, "pass", "demo-video")
+    assert "0 of 8 nvidia.com/gpu are free" in row_of(other.stdout, "fail", "demo-video")
+    assert f"end pods that use them ({NAMESPACE}/own)" in other.stdout
+
+
+def test_a_pod_needs_the_devices_of_its_containers_or_the_most_of_its_init_containers() -> None:
+    def container(number: int, **fields: str) -> dict[str, Any]:
+        return {"resources": {"limits": {"nvidia.com/gpu": str(number), "memory": "1Gi"}}} | fields
+
+    sidecar = container(1, restartPolicy="Always")
+    assert devices_of({"containers": [container(1), container(2), {}]}) == {"nvidia.com/gpu": 3}
+    assert devices_of({"initContainers": [container(4)], "containers": [container(2)]}) == {"nvidia.com/gpu": 4}
+    assert devices_of({"initContainers": [sidecar, container(4)], "containers": [container(2)]})["nvidia.com/gpu"] == 5
+    assert devices_of({"initContainers": [sidecar], "containers": [container(2)]}) == {"nvidia.com/gpu": 3}
+    assert not devices_of({"containers": [{}]})
+
+
+async def test_without_the_right_to_list_pods_all_devices_count_as_free_with_a_warning(prepared: Prepared) -> None:
+    prepared.double.denied.add(("list", "", "pods"))
+    add_pods(prepared, using(8))
+
+    result = await prepared.doctor()
+
+    assert result.exit_code == 0, result.output
+    assert "those that other pods use count as free: pods. is forbidden" in row_of(result.stdout, "warn", "devices")
+    assert "8 of 8 nvidia.com/gpu are free" in row_of(result.stdout, "pass", "demo-llm")
 
 
 async def test_a_namespace_that_does_not_exist_is_a_warning(prepared: Prepared) -> None:
