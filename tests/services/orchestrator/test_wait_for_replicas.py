@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from tempfile import TemporaryDirectory
 
 import pytest
 from prometheus_client import REGISTRY
@@ -15,7 +16,7 @@ from motet.core.errors import OverloadedError, Reason
 from motet.core.events import PartFailed
 from motet.core.request import GenerationRequest, Message
 from motet.toys.manifest import TOY
-from motet.toys.workers import ToyDecoder, ToyEncoder, ToyLanguageModel
+from motet.toys.workers import ToyDecoder, ToyLanguageModel
 from motet.transport.channel import open_channel
 from motet.transport.server import Server
 from services.orchestrator.service import orchestrator_service
@@ -33,12 +34,12 @@ def waiting(pool: str) -> float:
 
 @asynccontextmanager
 async def addresses_without_workers() -> AsyncIterator[dict[str, str]]:
-    """Yield an address for each worker, where nothing listens."""
-    addresses = {}
-    for name in ("encoder", "language_model", "image"):
-        async with served(ToyEncoder()) as (server, _):
-            addresses[name] = server.address
-    yield addresses
+    """Yield an address for each worker, where nothing listens.
+
+    They are sockets in a folder, because another process could take a free port before the worker does.
+    """
+    with TemporaryDirectory(prefix="motet-") as folder:
+        yield {name: f"unix:{folder}/{name}" for name in ("encoder", "language_model", "image")}
 
 
 @asynccontextmanager
