@@ -45,7 +45,7 @@ ANSWERED_WITHIN = 600.0
 @pytest.fixture(scope="module")
 def store() -> ImageStore:
     assert FOLDER is not None
-    store = ImageStore(Path(FOLDER).absolute())
+    store = ImageStore(Path(FOLDER).resolve())
     store.prepare()
     for target in LOCKS:
         store.build(target, REVISION="a1b2c3")
