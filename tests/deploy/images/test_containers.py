@@ -1,4 +1,4 @@
-"""The images, built on Debian and run as the chart runs them, in the folder that MOTET_TEST_IMAGES names."""
+"""The images, built on Debian and run as the chart runs them, in the folder that TEST_IMAGES names."""
 
 from __future__ import annotations
 
@@ -21,11 +21,9 @@ from tests.deploy.images.container import Container, Network
 from tests.deploy.images.image_store import SHELLS, ImageStore
 from tests.deploy.images.lock import Lock, normal
 
-FOLDER = os.environ.get("MOTET_TEST_IMAGES")
+FOLDER = os.environ.get("TEST_IMAGES")
 pytestmark = [
-    pytest.mark.skipif(
-        FOLDER is None, reason="MOTET_TEST_IMAGES names no folder: `make images` builds and runs the images"
-    ),
+    pytest.mark.skipif(FOLDER is None, reason="TEST_IMAGES names no folder: `make images` builds and runs the images"),
     pytest.mark.timeout(3600),
 ]
 

@@ -8,6 +8,6 @@ from importlib.util import find_spec
 import pytest
 
 needs_ray = pytest.mark.skipif(
-    not (os.environ.get("MOTET_TEST_RAY") and find_spec("ray")),
-    reason="a cluster of Ray takes minutes and 2 GB of memory: install motet[ray], and set MOTET_TEST_RAY",
+    not (os.environ.get("TEST_RAY") and find_spec("ray")),
+    reason="a cluster of Ray takes minutes and 2 GB of memory: install motet[ray], and set TEST_RAY",
 )
