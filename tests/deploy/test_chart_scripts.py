@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -99,6 +101,29 @@ def test_each_modality_with_a_prompt_has_a_test() -> None:
     assert of_kind("Pod").keys() == {"test-health", "test-image", "test-audio", "test-video"}
     for pod in of_kind("Pod").values():
         assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+
+
+def test_the_test_of_health_waits_for_an_orchestrator_that_has_not_reached_all_workers() -> None:
+    statuses = [503, 503, 200]
+
+    class Health(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(statuses.pop(0))
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    _, option, script = of_kind("Pod")["test-health"]["spec"]["containers"][0]["command"]
+    with HTTPServer(("127.0.0.1", 0), Health) as server:
+        Thread(target=server.serve_forever).start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}/health?service=motet.v1/image"
+            subprocess.run([sys.executable, option, script, url], check=True, timeout=90, capture_output=True)
+        finally:
+            server.shutdown()
+
+    assert statuses == []
 
 
 def test_tests_show_their_own_certificate() -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from importlib.metadata import Distribution
@@ -34,8 +33,6 @@ OWN = {"orchestrator": {"motet": "0.1.0"}, "worker": {"motet": "0.1.0", "motet-n
 LOCKS = {"orchestrator": "orchestrator", "worker": "worker-cpu"}
 SITE = "opt/motet/lib/python3.11/site-packages"
 SBOM = "opt/motet/share/sbom/motet.cdx.json"
-FOUND_WITHIN = 60.0
-"""Maximum time from the start of the last component until all are found, in seconds."""
 ANSWERED_WITHIN = 600.0
 """Maximum time of a request, in seconds."""
 
@@ -146,7 +143,6 @@ def test_containers_without_rights_answer_a_request_for_an_image(store: ImageSto
             line = process.stdout.readline()
             assert ReadyLine.read(line) is not None, (line, (component.folder / "stderr.log").read_text()[-2000:])
 
-        deadline = time.monotonic() + FOUND_WITHIN
         for component in components:
             status = component.status()
             assert set(status["Uid"].split()) == set(status["Gid"].split()) == {"10001"}
@@ -154,8 +150,7 @@ def test_containers_without_rights_answer_a_request_for_an_image(store: ImageSto
             assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
             assert component.writable_files() == {"/tmp"}
 
-        while (health := pods.test("health")).returncode and time.monotonic() < deadline:
-            pass  # The orchestrator may not have found all workers yet.
+        health = pods.test("health")
         assert health.returncode == 0, (health.stdout, health.stderr)
         answer = pods.test("image")
         assert answer.returncode == 0, (answer.stdout, answer.stderr)
