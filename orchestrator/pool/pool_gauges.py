@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from itertools import count
+from heapq import heappop, heappush
 from typing import Any
 
 from motet.core import metrics
@@ -29,6 +29,8 @@ class PoolGauges:
         self._queued = queued
         self._calls = calls
         self._labels: dict[Replica[Any], str] = {}
+        self._free: list[int] = []
+        """A heap of the ordinals below the highest one in use that no replica has."""
 
     def open(self) -> None:
         """Export the gauges of the pool."""
@@ -40,8 +42,8 @@ class PoolGauges:
 
     def add(self, replica: Replica[Any]) -> None:
         """Export a replica."""
-        used = set(self._labels.values())
-        self._labels[replica] = label = next(free for free in map(str, count()) if free not in used)
+        label = str(heappop(self._free) if self._free else len(self._labels))
+        self._labels[replica] = label
         metrics.POOL_REPLICA_INFO.labels(self._name, label, replica.address).set(1)
         metrics.POOL_REPLICA_READY.labels(self._name, label).set_function(partial(_ready, replica))
         metrics.POOL_OUTSTANDING_SECONDS.labels(self._name, label).set_function(partial(_outstanding, replica))
@@ -50,6 +52,7 @@ class PoolGauges:
         """End the export of a replica, and of its ejections."""
         if (label := self._labels.pop(replica, None)) is None:
             return
+        heappush(self._free, int(label))
         metrics.POOL_REPLICA_INFO.remove(self._name, label, replica.address)
         for metric in (metrics.POOL_REPLICA_READY, metrics.POOL_OUTSTANDING_SECONDS, metrics.POOL_EJECTIONS):
             metric.remove(self._name, label)
