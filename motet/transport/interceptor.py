@@ -31,11 +31,11 @@ from motet.transport.access.authorization import OPEN, check_role, is_administra
 from motet.transport.access.current_caller import called_by, holder_of
 from motet.transport.access.running_calls import RECHECK_INTERVAL, RunningCall, RunningCalls, running_call
 from motet.transport.bounds.limits import CallLimits
+from motet.transport.bounds.request_parser import RequestParser
 from motet.transport.bounds.request_stream import bounded
 from motet.transport.client_call import REQUEST_ID_KEY
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.status import CODE_OF, abort, public_error
-from motet.transport.validation import parse, validate
 
 _OWN_PREFIXES = "/motet.", "/externalscaler."
 """Prefixes of the methods that Motet implements. Requests of other methods, which gRPC brings, are not validated."""
@@ -43,7 +43,7 @@ _OWN_PREFIXES = "/motet.", "/externalscaler."
 _HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
 """A method that ends only with the server. grpc prints a traceback if a call is left at the end of the event loop."""
 
-UNLIMITED = frozenset(
+_UNLIMITED = frozenset(
     {
         "CancelGeneration",
         "DeleteArtifact",
@@ -69,9 +69,6 @@ _NO_LIMIT = nullcontext()
 
 _OPEN_PER_ADMITTED = 4
 """Minimum number of open calls per call that the limiter admits. A call is also open while its response is sent."""
-
-_LARGE_BYTES = 8 * 1024
-"""Size above which requests are parsed one at a time, in bytes."""
 
 _INTERRUPTED = RetryableError("this process is shutting down; use another replica, or retry later", Reason.DRAINING)
 
@@ -119,7 +116,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         self._unsent: set[asyncio.Task[Any]] = set()
         """The tasks of calls whose response is not sent completely. The task of a call sends the response last."""
         self._interrupted = False
-        self._parsing = asyncio.Lock()
+        self._parser = RequestParser()
         """Held while a large request is parsed, so that requests of several calls do not add up to a long silence."""
 
     def interrupt(self) -> None:
@@ -222,16 +219,12 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
 
         return observed
 
-    def _admitted(self, method: str) -> AbstractAsyncContextManager[None]:
-        return _NO_LIMIT if method.rpartition("/")[2] in UNLIMITED else self._limiter.admitted()
-
     async def _receive(self, kind: type[Message], data: bytes) -> Message:
-        """Return a valid request. An iteration of the event loop parses at most one large request."""
-        if len(data) > _LARGE_BYTES:
-            async with self._parsing:
-                await asyncio.sleep(0)
-                return _valid(kind, data)
-        return _valid(kind, data)
+        """Return a valid request. Its id, if it has one, becomes that of the call."""
+        message = await self._parser.parse(kind, data)
+        if request_id := getattr(message, "request_id", ""):
+            set_request_id(request_id)
+        return message
 
     async def _received(self, requests: AsyncIterator[Any], receive: _Receive) -> AsyncIterator[Message]:
         async for request in bounded(requests, self._limits):
@@ -240,14 +233,14 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
     def _unary_unary(self, method: str, behaviour: Any, receive: _Receive) -> Any:
         async def unary_unary(request: Any, context: _Context) -> Any:
             message = await receive(request)
-            async with self._admitted(method):
+            async with admission(self._limiter, method):
                 return await behaviour(message, context)
 
         return unary_unary
 
     def _stream_unary(self, method: str, behaviour: Any, receive: _Receive) -> Any:
         async def stream_unary(requests: Any, context: _Context) -> Any:
-            async with self._admitted(method):
+            async with admission(self._limiter, method):
                 return await behaviour(self._received(requests, receive), context)
 
         return stream_unary
@@ -257,28 +250,25 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         # before the call ends, not when the generator is garbage-collected.
         async def unary_stream(request: Any, context: _Context) -> None:
             respond = partial(behaviour, await receive(request), context)
-            await running_call().send(self._admitted(method), respond)
+            await running_call().send(admission(self._limiter, method), respond)
 
         return unary_stream
 
     def _stream_stream(self, method: str, behaviour: Any, receive: _Receive) -> Any:
         async def stream_stream(requests: Any, context: _Context) -> None:
             respond = partial(behaviour, self._received(requests, receive), context)
-            await running_call().send(self._admitted(method), respond)
+            await running_call().send(admission(self._limiter, method), respond)
 
         return stream_stream
 
 
+def admission(limiter: ConcurrencyLimiter, method: str) -> AbstractAsyncContextManager[None]:
+    """Return the context in which a call of a method runs, see `ConcurrencyLimiter.admitted`."""
+    return _NO_LIMIT if method.rpartition("/")[2] in _UNLIMITED else limiter.admitted()
+
+
 async def _as_it_is(request: Any) -> Any:
     return request
-
-
-def _valid(kind: type[Message], data: bytes) -> Message:
-    message = parse(kind, data)
-    validate(message)
-    if request_id := getattr(message, "request_id", ""):
-        set_request_id(request_id)
-    return message
 
 
 def _request_id_of(context: _Context) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import aclosing, nullcontext
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
@@ -15,14 +15,13 @@ from motet.core.deadline import Deadline
 from motet.core.errors import MotetError, RequestError
 from motet.core.logs.call_line import log_call
 from motet.core.logs.request_id import checked_request_id, set_request_id
-from motet.core.media import MEBI
 from motet.core.metrics import CALL_SECONDS, labelled
 from motet.transport.access.authorization import check_role
+from motet.transport.bounds.request_parser import RequestParser
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
-from motet.transport.interceptor import UNLIMITED
+from motet.transport.interceptor import admission
 from motet.transport.ray.failure import Failure
 from motet.transport.status import CODE_OF, public_error
-from motet.transport.validation import parse, validate
 
 if TYPE_CHECKING:
     from motet.transport.server import Servicer
@@ -39,6 +38,7 @@ class ServedMethods:
 
     def __init__(self, servicers: Sequence[Servicer], limiter: ConcurrencyLimiter) -> None:
         self._limiter = limiter
+        self._parser = RequestParser()
         self._handlers: dict[str, Any] = {}
         registry: Any = _Registry(self._handlers)
         for servicer in servicers:
@@ -79,13 +79,12 @@ class ServedMethods:
         check_role(_ORCHESTRATOR, method)
         # The deserializer is the class's `FromString`.
         kind: type[Message] = handler.request_deserializer.__self__
-        messages = [await _valid(kind, request) for request in requests]
+        messages = [await self._parser.parse(kind, request) for request in requests]
         if len(messages) != 1 and not handler.request_streaming:
             raise RequestError(f"{method} takes one request, not {len(messages)}")
         request: Any = _iterate(messages) if handler.request_streaming else messages[0]
         context = _Context(deadline)
-        limit = nullcontext() if method.rpartition("/")[2] in UNLIMITED else self._limiter.admitted()
-        async with limit:
+        async with admission(self._limiter, method):
             if handler.response_streaming:
                 stream = (handler.unary_stream or handler.stream_stream)(request, context)
                 async with aclosing(stream) as responses:
@@ -121,15 +120,6 @@ class _Context:
 
     async def send_initial_metadata(self, metadata: object) -> None:
         """Do nothing: the caller has sent all its requests."""
-
-
-async def _valid(kind: type[Message], data: bytes) -> Message:
-    """Return the message of a request. Other calls run between two large requests."""
-    if len(data) > MEBI:
-        await asyncio.sleep(0)
-    message = parse(kind, data)
-    validate(message)
-    return message
 
 
 async def _iterate(messages: Sequence[Message]) -> AsyncIterator[Message]:
