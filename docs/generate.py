@@ -16,11 +16,11 @@ from typing import Any
 
 from chart_reference import chart_files
 from google.protobuf import descriptor_pb2 as pb
-from prometheus_client import Counter, Gauge, Histogram, Info
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
-from motet.core import metrics
+from motet.core.telemetry.service_kind import ServiceKind
+from motet.core.telemetry.service_metrics import families
 from services.cli.checks.environment import OTHER_VARIABLES
 from services.decoder.settings import DecoderSettings
 from services.encoder.settings import EncoderSettings
@@ -116,15 +116,13 @@ def _decisions() -> str:
 
 def _metrics() -> str:
     rows = ["| metric | processes | type | labels | meaning |", "|---|---|---|---|---|"]
-    for metric in vars(metrics).values():
-        if isinstance(metric, Counter | Gauge | Histogram | Info):
-            kinds = metrics.kinds_of(metric)
-            processes = "all" if len(kinds) == len(metrics.ServiceKind) else ", ".join(kinds)
-            labels = ", ".join(f"`{label}`" for label in metric._labelnames)
-            (described,) = metric.describe()
-            suffix = {"counter": "_total", "info": "_info"}.get(described.type, "")
-            cells = (f"`{described.name}{suffix}`", processes, described.type, labels, _cell(described.documentation))
-            rows.append(f"| {' | '.join(cells)} |")
+    for metric, kinds in families().items():
+        processes = "all" if len(kinds) == len(ServiceKind) else ", ".join(kinds)
+        labels = ", ".join(f"`{label}`" for label in metric._labelnames)
+        (described,) = metric.describe()
+        suffix = {"counter": "_total", "info": "_info"}.get(described.type, "")
+        cells = (f"`{described.name}{suffix}`", processes, described.type, labels, _cell(described.documentation))
+        rows.append(f"| {' | '.join(cells)} |")
     return (
         f"{NOTE}# Metrics\n\nEach service has a Prometheus endpoint, see `--metrics` in [settings](settings.md). "
         "A process exports its own metrics and no others. Units are seconds and bytes. Label values come from closed "

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 
-from motet.core import metrics
 from motet.core.errors import SettingsError
+from motet.core.telemetry.families import media_metrics
 from motet.media.confinement.layers import Layer, States
 from motet.media.layer_check import check_layers
 from services.settings import ServiceSettings
@@ -22,7 +22,7 @@ def report_confinement(settings: ServiceSettings) -> None:
     states = check_layers()
     off = {str(layer): reason for layer, reason in states.items() if reason}
     for layer, reason in states.items():
-        metrics.MEDIA_CONFINEMENT.labels(layer).set(not reason)
+        media_metrics.MEDIA_CONFINEMENT.labels(layer).set(not reason)
     level = logging.WARNING if _missing(states) else logging.INFO
     on = [str(layer) for layer in states if layer not in off]
     logger.log(level, "media are decoded in a confined child", extra={"on": on, "off": off})

@@ -16,7 +16,7 @@ import structlog
 
 from motet.answers.printable import printable, printable_line
 from motet.core.logs.request_id import current_request_id
-from motet.core.metrics import LOG_LINES_DROPPED
+from motet.core.telemetry.families.process_metrics import LOG_LINES_DROPPED
 
 # Local variables may hold prompts and media.
 _TRACEBACKS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)

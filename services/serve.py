@@ -15,11 +15,11 @@ from typing import TypeVar
 
 import grpc
 
-from motet.core import metrics
 from motet.core.bundle import Manifest
 from motet.core.clock import now
 from motet.core.deadline import Deadline
-from motet.core.metrics import ServiceKind
+from motet.core.telemetry.families import process_metrics
+from motet.core.telemetry.service_kind import ServiceKind
 from motet.models.llm.config import EngineConfig
 from motet.transport.access.authentication import ANYONE, Authentication, Authenticator, PeerCertificates
 from motet.transport.access.bearer_tokens import BearerTokens
@@ -198,7 +198,7 @@ async def _run(service: Service) -> int:
         )
 
         def ready(server: Server) -> None:
-            metrics.LOAD_SECONDS.set(now() - started)
+            process_metrics.LOAD_SECONDS.set(now() - started)
             metrics_server.is_serving = server.is_serving
             print(ReadyLine(service.name, server.address, metrics_server.address), flush=True)
 
@@ -224,12 +224,12 @@ def _authentication_of(tokens: BearerTokens | None, certificates: ReloadedCertif
 
 def report_bundle(factory: Factory) -> None:
     """Export the bundle that this process serves."""
-    metrics.BUNDLE.info({"name": factory.manifest.name, "digest": factory.digest})
+    process_metrics.BUNDLE.info({"name": factory.manifest.name, "digest": factory.digest})
 
 
 def _report_build(kind: ServiceKind) -> None:
     versions = {"motet": version("motet"), "python": platform.python_version(), "grpc": grpc.__version__}
-    metrics.BUILD.info({"component": kind.value, **versions})
+    process_metrics.BUILD.info({"component": kind.value, **versions})
 
 
 def _metrics_server(service: Service, certificates: ReloadedCertificates | None) -> MetricsServer:

@@ -12,12 +12,12 @@ from operator import attrgetter
 
 from motet.caching.lru import LruCache
 from motet.caching.shared_streams import SharedStreams
-from motet.core import metrics
 from motet.core.closing import closing
 from motet.core.deadline import Deadline
 from motet.core.logs.log_fields import add_field
 from motet.core.media import MAX_INLINE_BYTES, Media
-from motet.core.metrics import labelled
+from motet.core.telemetry.families import generation_metrics
+from motet.core.telemetry.prometheus import labelled
 from motet.core.workers import DecodeJob, Decoder, Progress, Reservation, is_available, predicted_seconds, reservable
 
 MediaCache = LruCache[bytes, Media]
@@ -155,4 +155,4 @@ def _digests(inputs: Sequence[Media]) -> tuple[tuple[str, bytes], ...]:
 
 
 def _count(job: DecodeJob, outcome: str) -> None:
-    labelled(metrics.MEDIA_CACHE, job.modality, outcome).inc()
+    labelled(generation_metrics.MEDIA_CACHE, job.modality, outcome).inc()

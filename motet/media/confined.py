@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from motet.core import metrics
 from motet.core.concurrent.processes import kill_process
 from motet.core.errors import MediaError, Reason
 from motet.core.media import CHUNK_BYTES
 from motet.core.preprocessing import AS_SHOWN, Preprocessing
+from motet.core.telemetry.families import media_metrics
 from motet.media import kinds
 from motet.media.child_command import ENVIRONMENT, child_command
 from motet.media.child_slots import SMALL, ChildSlots
@@ -162,7 +162,7 @@ def _failure(code: str, exit_code: int, order: Order) -> MediaError:
     """Return the error of a child that did not output what its facts promise."""
     if exit_code != -signal.SIGSYS:
         return _error(code, 0, order)
-    metrics.MEDIA_FORBIDDEN_CALLS.inc()
+    media_metrics.MEDIA_FORBIDDEN_CALLS.inc()
     logger.warning("a decoding child was killed for a forbidden system call", extra={"media_type": order.media_type})
     return _error("forbidden", 0, order)
 

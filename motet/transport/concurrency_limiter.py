@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 
-from motet.core import metrics
 from motet.core.clock import now
 from motet.core.errors import OverloadedError, Reason, RetryableError, retry_delay
+from motet.core.telemetry.families import call_metrics, process_metrics
 from motet.core.workers import REPORT_INTERVAL, Load
 from motet.scheduling.moving_average import MovingAverage
 
@@ -83,7 +83,7 @@ class ConcurrencyLimiter:
     def close(self) -> None:
         """Admit no further call, for good. Running and queued calls are completed. Closing again has no effect."""
         if not self._draining:
-            metrics.DRAINING.set(1)
+            process_metrics.DRAINING.set(1)
         self._draining = True
         self._closing.set()
         self._changed()
@@ -103,13 +103,13 @@ class ConcurrencyLimiter:
 
     def _check(self) -> None:
         if self._draining:
-            metrics.CALLS_REFUSED.labels(Reason.DRAINING).inc()
+            call_metrics.CALLS_REFUSED.labels(Reason.DRAINING).inc()
             raise RetryableError(
                 "this process drains and admits no call until it is restarted; use another replica, or retry later",
                 Reason.DRAINING,
             )
         if self._limit and self._running + self._queued >= self._limit:
-            metrics.CALLS_REFUSED.labels(Reason.QUEUE_FULL).inc()
+            call_metrics.CALLS_REFUSED.labels(Reason.QUEUE_FULL).inc()
             wait = retry_delay((self._call_seconds.value or 0.0) * (self._queued + 1) / self._slots)
             raise OverloadedError(
                 f"the limit of {self._limit} running and queued calls is reached; retry in {wait:.1f} s",
@@ -131,9 +131,9 @@ class ConcurrencyLimiter:
         self._running += running
         self._queued += queued
         if running:
-            metrics.CALLS_RUNNING.inc(running)
+            call_metrics.CALLS_RUNNING.inc(running)
         if queued:
-            metrics.CALLS_QUEUED.inc(queued)
+            call_metrics.CALLS_QUEUED.inc(queued)
         self._changed()
 
     def _changed(self) -> None:

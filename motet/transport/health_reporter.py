@@ -13,7 +13,7 @@ from grpc_health.v1.health import aio as health
 
 from motet.core.clock import now
 from motet.core.errors import OverloadedError
-from motet.core.metrics import HEALTH_SERVING
+from motet.core.telemetry.families.process_metrics import HEALTH_SERVING
 
 Readiness = Callable[[], Mapping[str, bool]]
 """Returns whether the services with these names can serve calls now."""

@@ -23,7 +23,8 @@ from motet.core.logs.call_line import log_call
 from motet.core.logs.log_fields import LogFields, add_field, collected
 from motet.core.logs.request_id import checked_request_id, set_request_id
 from motet.core.logs.tenant_hash import tenant_hash
-from motet.core.metrics import CALL_SECONDS, labelled
+from motet.core.telemetry.families.call_metrics import CALL_SECONDS
+from motet.core.telemetry.prometheus import labelled
 from motet.scheduling.call_turns import CallTurns
 from motet.scheduling.shares import Shares
 from motet.transport.access.authentication import ANYONE, Authentication

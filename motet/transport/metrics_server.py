@@ -14,7 +14,8 @@ from urllib.parse import parse_qs
 
 from prometheus_client.exposition import choose_encoder
 
-from motet.core.metrics import ServiceKind, ServiceMetrics
+from motet.core.telemetry.service_kind import ServiceKind
+from motet.core.telemetry.service_metrics import ServiceMetrics
 from motet.transport.address import bind_error, check_exposed, split_address
 from motet.transport.health_reporter import LIVENESS
 from motet.transport.tls.https import HttpsContext

@@ -8,9 +8,9 @@ import math
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from motet.core import metrics
 from motet.core.clock import now
 from motet.core.errors import MotetError, Reason, RetryableError
+from motet.core.telemetry.families import pool_metrics
 from motet.scheduling.moving_average import MovingAverage
 from orchestrator.pool.attempt import Attempt
 from orchestrator.pool.queued_call import QueuedCall, error_of_worker
@@ -82,7 +82,7 @@ class Hedges(Generic[Worker]):
                 await self._abandon(hedge)
                 raise
             if hedge.reading_ahead.result():
-                metrics.POOL_HEDGES.labels(self._name, "won").inc()
+                pool_metrics.POOL_HEDGES.labels(self._name, "won").inc()
                 return hedge  # type: ignore[no-any-return]
         return None
 
@@ -93,7 +93,7 @@ class Hedges(Generic[Worker]):
             await self._abandon(hedge)
 
     async def _abandon(self, hedge: Attempt[Worker]) -> None:
-        metrics.POOL_HEDGES.labels(self._name, "lost").inc()
+        pool_metrics.POOL_HEDGES.labels(self._name, "lost").inc()
         reading = hedge.reading_ahead
         assert reading is not None
         reading.cancel()

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from random import Random
 from typing import Generic, Self, TypeVar
 
-from motet.core import metrics
 from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, MotetError, OverloadedError, Reason, RetryableError, retry_delay
 from motet.core.logs.log_fields import add_field
+from motet.core.telemetry.families import pool_metrics
 from motet.scheduling.fair_queue import TENANT_SHARE, FairQueue
 from motet.scheduling.shared_timer import SharedTimer
 from orchestrator.pool.attempt import Attempt, Receiver
@@ -291,7 +291,7 @@ class Pool(Generic[Worker]):
         excess = self._excess(call)
         if excess <= 0:
             return
-        metrics.POOL_REFUSED.labels(self._name).inc()
+        pool_metrics.POOL_REFUSED.labels(self._name).inc()
         retry_after = retry_delay(excess / self._replicas.slots())
         if not self.available:
             raise self._missing(retry_after=retry_after)

@@ -8,7 +8,16 @@ from functools import partial
 from heapq import heappop, heappush
 from typing import Any
 
-from motet.core import metrics
+from motet.core.telemetry.families.pool_metrics import (
+    POOL_DEMAND_SECONDS,
+    POOL_EJECTIONS,
+    POOL_OLDEST_WAIT_SECONDS,
+    POOL_OUTSTANDING_SECONDS,
+    POOL_QUEUE_SECONDS,
+    POOL_REPLICA_INFO,
+    POOL_REPLICA_READY,
+    POOL_REPLICAS,
+)
 from orchestrator.pool.pool_calls import PoolCalls
 from orchestrator.pool.replica import Replica, ReplicaState
 
@@ -34,40 +43,48 @@ class PoolGauges:
 
     def open(self) -> None:
         """Export the gauges of the pool."""
-        metrics.POOL_QUEUE_SECONDS.labels(self._name).set_function(self._queued)
-        metrics.POOL_DEMAND_SECONDS.labels(self._name).set_function(lambda: self._calls.demand.seconds)
-        metrics.POOL_OLDEST_WAIT_SECONDS.labels(self._name).set_function(lambda: self._calls.demand.oldest_wait)
+        POOL_QUEUE_SECONDS.labels(self._name).set_function(self._queued)
+        POOL_DEMAND_SECONDS.labels(self._name).set_function(lambda: self._calls.demand.seconds)
+        POOL_OLDEST_WAIT_SECONDS.labels(self._name).set_function(lambda: self._calls.demand.oldest_wait)
         for state in ReplicaState:
-            metrics.POOL_REPLICAS.labels(self._name, state).set_function(partial(self._count, state))
+            POOL_REPLICAS.labels(self._name, state).set_function(partial(self._count, state))
 
     def add(self, replica: Replica[Any]) -> None:
         """Export a replica."""
         label = str(heappop(self._free) if self._free else len(self._labels))
         self._labels[replica] = label
-        metrics.POOL_REPLICA_INFO.labels(self._name, label, replica.address).set(1)
-        metrics.POOL_REPLICA_READY.labels(self._name, label).set_function(partial(_ready, replica))
-        metrics.POOL_OUTSTANDING_SECONDS.labels(self._name, label).set_function(partial(_outstanding, replica))
+        POOL_REPLICA_INFO.labels(self._name, label, replica.address).set(1)
+        POOL_REPLICA_READY.labels(self._name, label).set_function(partial(_ready, replica))
+        POOL_OUTSTANDING_SECONDS.labels(self._name, label).set_function(partial(_outstanding, replica))
 
     def remove(self, replica: Replica[Any]) -> None:
         """End the export of a replica, and of its ejections."""
         if (label := self._labels.pop(replica, None)) is None:
             return
         heappush(self._free, int(label))
-        metrics.POOL_REPLICA_INFO.remove(self._name, label, replica.address)
-        for metric in (metrics.POOL_REPLICA_READY, metrics.POOL_OUTSTANDING_SECONDS, metrics.POOL_EJECTIONS):
+        POOL_REPLICA_INFO.remove(self._name, label, replica.address)
+        for metric in (
+            POOL_REPLICA_READY,
+            POOL_OUTSTANDING_SECONDS,
+            POOL_EJECTIONS,
+        ):
             metric.remove(self._name, label)
 
     def ejected(self, replica: Replica[Any]) -> None:
         """Count the ejection of a replica that is exported."""
         if (label := self._labels.get(replica)) is not None:
-            metrics.POOL_EJECTIONS.labels(self._name, label).inc()
+            POOL_EJECTIONS.labels(self._name, label).inc()
 
     def close(self) -> None:
         """End the export of the pool and of its replicas."""
-        for gauge in (metrics.POOL_QUEUE_SECONDS, metrics.POOL_DEMAND_SECONDS, metrics.POOL_OLDEST_WAIT_SECONDS):
+        for gauge in (
+            POOL_QUEUE_SECONDS,
+            POOL_DEMAND_SECONDS,
+            POOL_OLDEST_WAIT_SECONDS,
+        ):
             gauge.remove(self._name)
         for state in ReplicaState:
-            metrics.POOL_REPLICAS.remove(self._name, state)
+            POOL_REPLICAS.remove(self._name, state)
         for replica in tuple(self._labels):
             self.remove(replica)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from motet.core import metrics
 from motet.core.closing import closing
 from motet.core.deadline import Deadline
 from motet.core.media import Media
-from motet.core.metrics import labelled
+from motet.core.telemetry.families import generation_metrics
+from motet.core.telemetry.prometheus import labelled
 from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Decoder, Encoder, LanguageEvent, LanguageModel, Progress, Prompt
 from orchestrator.pool.pool import Pool
@@ -99,7 +99,7 @@ class PooledReservation:
 
         def decode_on(decoder: Decoder) -> AsyncIterator[Progress | Media]:
             if call.attempts > 1:
-                labelled(metrics.MEDIA_JOB_RETRIES, job.modality).inc()
+                labelled(generation_metrics.MEDIA_JOB_RETRIES, job.modality).inc()
             return decoder.decode(job, deadline)
 
         receiver = DecodeReceiver(call, job.modality)

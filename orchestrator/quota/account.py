@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from motet.core import metrics
 from motet.core.errors import OverloadedError, Reason
-from motet.core.metrics import labelled
 from motet.core.service import Quota
+from motet.core.telemetry.families import access_metrics
+from motet.core.telemetry.prometheus import labelled
 from orchestrator.quota.limits import QuotaLimits
 from orchestrator.quota.token_bucket import TokenBucket
 
@@ -93,13 +93,13 @@ class Account:
 
     def charge_tokens(self, tokens: int) -> None:
         """Charge tokens of the language model."""
-        labelled(metrics.CHARGED_TOKENS, self._class).inc(tokens)
+        labelled(access_metrics.CHARGED_TOKENS, self._class).inc(tokens)
         if self._tokens is not None:
             self._tokens.charge(tokens)
 
     def charge_media(self, modality: str, seconds: float) -> None:
         """Charge predicted seconds of a decoder."""
-        labelled(metrics.CHARGED_DECODER_SECONDS, self._class, modality).inc(seconds)
+        labelled(access_metrics.CHARGED_DECODER_SECONDS, self._class, modality).inc(seconds)
         if (bucket := self._decoder_seconds.get(modality)) is not None:
             bucket.charge(seconds)
 
@@ -125,7 +125,7 @@ class Account:
 
     def _exceeded(self, name: str, limit: float, retry_after: float, advice: str) -> OverloadedError:
         quota = name.partition("/")[0]
-        labelled(metrics.QUOTA_REFUSED, self._class, quota).inc()
+        labelled(access_metrics.QUOTA_REFUSED, self._class, quota).inc()
         return OverloadedError(
             f"the quota {name} of {limit:g} is used up; {advice}",
             Reason.QUOTA_EXCEEDED,

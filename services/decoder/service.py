@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from motet.core.bundle import Manifest
-from motet.core.metrics import ServiceKind
+from motet.core.telemetry.service_kind import ServiceKind
 from services.decoder.servicer import DecoderServicer
 from services.decoder.settings import DecoderSettings
 from services.serve import Service, worker_service

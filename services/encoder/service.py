@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from motet.core.metrics import ServiceKind
+from motet.core.telemetry.service_kind import ServiceKind
 from services.encoder.servicer import EncoderServicer
 from services.encoder.settings import EncoderSettings
 from services.serve import Service, worker_service

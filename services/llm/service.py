@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from motet.core.bundle import Manifest
-from motet.core.metrics import ServiceKind
+from motet.core.telemetry.service_kind import ServiceKind
 from services.llm.servicer import LanguageModelServicer
 from services.llm.settings import LanguageModelSettings
 from services.serve import Service, worker_service

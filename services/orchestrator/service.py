@@ -11,7 +11,7 @@ from typing import Any
 
 from motet.core.bundle import Manifest
 from motet.core.files.reloaded_file import ReloadedFile
-from motet.core.metrics import ServiceKind
+from motet.core.telemetry.service_kind import ServiceKind
 from motet.core.workers import Decoder, Encoder, LanguageModel, Workers, is_available
 from motet.media.decode import probe
 from motet.transport.concurrency_limiter import ConcurrencyLimiter

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from motet.caching.decoder import CachingDecoder, MediaCache
-from motet.core import metrics
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, OverloadedError, Reason
 from motet.core.media import Media
+from motet.core.telemetry.families import generation_metrics
 from motet.core.workers import DecodeJob, Decoder, Progress
 from motet.toys.workers import InjectedFault, Pause, ToyDecoder, tensor_of
 from tests.waiting import in_virtual_time, run_ready_tasks
@@ -34,7 +34,7 @@ async def events_of(decoder: Decoder, job: DecodeJob = JOB, deadline: Deadline =
 
 def count(modality: str, outcome: str) -> float:
     """Return the number of jobs of this outcome in this process."""
-    return float(metrics.MEDIA_CACHE.labels(modality, outcome)._value.get())
+    return float(generation_metrics.MEDIA_CACHE.labels(modality, outcome)._value.get())
 
 
 class SteppedDecoder:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from motet.core import metrics
+from motet.core.telemetry.families import pool_metrics
 from motet.toys.manifest import TOY
 from motet.transport.access.authentication import _CERTIFICATE_ROLES
 from motet.transport.peer import _ROLE
@@ -111,8 +111,8 @@ def test_the_queries_name_metrics_labels_and_pools_that_the_orchestrator_exports
     monitor = of_kind("PodMonitor", VALUES)["orchestrator"]["spec"]
 
     assert matched is not None
-    assert matched[1] == metrics.POOL_DEMAND_SECONDS._name
-    assert metrics.POOL_DEMAND_SECONDS._labelnames == ("pool",)
+    assert matched[1] == pool_metrics.POOL_DEMAND_SECONDS._name
+    assert pool_metrics.POOL_DEMAND_SECONDS._labelnames == ("pool",)
     assert matched[2] == "audio"
     assert matched[3] == 'namespace="ml",app_kubernetes_io_instance="demo"'
     assert "app.kubernetes.io/instance" in monitor["podTargetLabels"]

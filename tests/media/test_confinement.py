@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from motet.core import metrics
 from motet.core.errors import MediaError, Reason
 from motet.core.media import Media
 from motet.core.preprocessing import AS_SHOWN
+from motet.core.telemetry.families import media_metrics
 from motet.media import confined, decode, kinds
 from motet.media.confinement import system_calls
 from motet.media.confinement.layers import Layer
@@ -114,7 +114,7 @@ async def test_two_children_of_root_have_different_users() -> None:
 
 
 async def test_a_child_that_the_filter_kills_is_a_clear_error_with_a_log_line(caplog: pytest.LogCaptureFixture) -> None:
-    before = metrics.MEDIA_FORBIDDEN_CALLS._value.get()
+    before = media_metrics.MEDIA_FORBIDDEN_CALLS._value.get()
     task = asyncio.create_task(decode.probe(Media("", SAMPLES["png"])))
     await child_started()
     # The filter ends a child with this signal, see tests/media/test_escapes.py.
@@ -125,7 +125,7 @@ async def test_a_child_that_the_filter_kills_is_a_clear_error_with_a_log_line(ca
 
     assert (caught.value.reason, caught.value.metadata["cause"]) == (Reason.MEDIA_UNREADABLE, "forbidden")
     assert "killed for a forbidden system call" in caplog.text
-    assert metrics.MEDIA_FORBIDDEN_CALLS._value.get() == before + 1
+    assert media_metrics.MEDIA_FORBIDDEN_CALLS._value.get() == before + 1
 
 
 def test_all_layers_of_a_child_are_on_where_the_kernel_has_them() -> None:

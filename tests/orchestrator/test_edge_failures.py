@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import pytest
 
-from motet.core import metrics
 from motet.core.errors import FaultError, OverloadedError, Reason, RetryableError
 from motet.core.events import TEXT, PartFailed, PartProgress, PartStarted, State
 from motet.core.request import FailurePolicy
+from motet.core.telemetry.families import generation_metrics
 from motet.toys.workers import InjectedFault, Pause, ToyDecoder
 from tests.orchestrator.edges import edge_decoders, edge_orchestrator
 from tests.orchestrator.event_grammar import check_events
@@ -109,7 +109,7 @@ async def test_a_part_that_waits_for_its_input_is_no_running_media_job():
         async for event in events:
             if isinstance(event.payload, PartProgress) and event.payload.step == 1:
                 for name, counts in running.items():
-                    counts.append(int(metrics.MEDIA_JOBS_RUNNING.labels(name)._value.get()))
+                    counts.append(int(generation_metrics.MEDIA_JOBS_RUNNING.labels(name)._value.get()))
 
     assert running == {"a": [1, 0], "c": [0, 1]}
 

@@ -9,7 +9,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from motet.core import metrics
+from motet.core.telemetry.families import media_metrics
 from motet.media.confinement import linux
 from services.confinement import report_confinement
 from services.ready_line import ReadyLine
@@ -58,7 +58,7 @@ def test_a_layer_that_is_off_counts_zero_and_stops_no_service_without_the_settin
 
     report_confinement(ServiceSettings())
 
-    assert metrics.MEDIA_CONFINEMENT.labels("nondumpable")._value.get() == 0
+    assert media_metrics.MEDIA_CONFINEMENT.labels("nondumpable")._value.get() == 0
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import grpc
 import pytest
 
 from motet.core.errors import SettingsError
-from motet.core.metrics import ServiceKind
+from motet.core.telemetry.service_kind import ServiceKind
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from services.decoder.service import decoder_service
 from services.encoder.service import encoder_service

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from motet.core.errors import SettingsError
-from motet.core.metrics import ServiceKind
+from motet.core.telemetry.service_kind import ServiceKind
 from motet.toys.manifest import TOY
 from motet.toys.workers import ToyDecoder, ToyEncoder, ToyLanguageModel
 from motet.transport.concurrency_limiter import ConcurrencyLimiter

@@ -6,10 +6,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from motet.core import metrics
 from motet.core.deadline import Deadline
 from motet.core.errors import Reason, SettingsError
 from motet.core.media import CHUNK_BYTES, chunks
+from motet.core.telemetry.families import call_metrics
 from motet.toys.workers import ToyDecoder
 from motet.transport.channel import checked_address, open_channel
 from motet.transport.clients import RemoteDecoder
@@ -74,7 +74,7 @@ async def test_no_call_fails_while_a_replica_drains_and_stops() -> None:
 
 async def test_a_replica_that_is_not_serving_gets_no_calls() -> None:
     replicas = Replicas()
-    refused = metrics.CALLS_REFUSED.labels(Reason.DRAINING)
+    refused = call_metrics.CALLS_REFUSED.labels(Reason.DRAINING)
 
     async with AsyncExitStack() as stack:
         address = await replicas.start(stack)

@@ -8,11 +8,10 @@ import threading
 from contextlib import AsyncExitStack, suppress
 
 import pytest
-from prometheus_client.metrics import MetricWrapperBase
 
-from motet.core import metrics
 from motet.core.errors import RetryableError, SettingsError
-from motet.core.metrics import ServiceKind
+from motet.core.telemetry.service_kind import ServiceKind
+from motet.core.telemetry.service_metrics import families
 from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder
 from motet.transport.health_reporter import LIVENESS
@@ -58,8 +57,7 @@ async def test_a_process_exports_the_metrics_of_its_component_and_those_of_every
     async with MetricsServer("127.0.0.1:0", kind) as server:
         _, _, body = await get(server.address, "/metrics")
 
-    families = [family for family in vars(metrics).values() if isinstance(family, MetricWrapperBase)]
-    names = {family.describe()[0].name: kind in metrics.kinds_of(family) for family in families}
+    names = {family.describe()[0].name: kind in kinds for family, kinds in families().items()}
     own = {name for name, is_own in names.items() if is_own}
     # Python's own collectors have no `motet_` in their names.
     exported = {line.split()[2] for line in body.splitlines() if line.startswith("# TYPE motet_")}
@@ -161,7 +159,7 @@ FEW_DESCRIPTORS = """
 import asyncio, resource
 from motet.toys.workers import ToyDecoder
 from motet.transport import server
-from motet.core.metrics import ServiceKind
+from motet.core.telemetry.service_kind import ServiceKind
 from motet.transport.metrics_server import MetricsServer
 from services.decoder.servicer import DecoderServicer
 

@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import REGISTRY
 
 from motet.core.errors import MotetError, OverloadedError, Reason, SettingsError
-from motet.core.metrics import ServiceKind
+from motet.core.telemetry.service_kind import ServiceKind
 from motet.core.workers import Load
 from motet.internal.v1 import (
     decoder_service_pb2,

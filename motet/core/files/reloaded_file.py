@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from motet.core import metrics
 from motet.core.errors import SettingsError
 from motet.core.files.regular_file import NotRegularFileError, read_beginning
 from motet.core.files.reloaded import RELOAD_INTERVAL, Reloaded
 from motet.core.logs.audit import AUDIT
+from motet.core.telemetry.families import access_metrics
 
 Value = TypeVar("Value")
 
@@ -57,8 +57,8 @@ class ReloadedFile(Reloaded[bytes, Value]):
 
     def _report_used(self) -> None:
         AUDIT.info("a changed file is in use", extra={"file": self._path.name})
-        metrics.ACCESS_RELOADS.labels(self._name, "used").inc()
+        access_metrics.ACCESS_RELOADS.labels(self._name, "used").inc()
 
     def _report_refused(self, error: SettingsError) -> None:
         _LOG.error("the old contents stay in use: %s", error.message)
-        metrics.ACCESS_RELOADS.labels(self._name, "refused").inc()
+        access_metrics.ACCESS_RELOADS.labels(self._name, "refused").inc()

@@ -9,10 +9,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 import torch
 from torch import Tensor
 
-from motet.core import metrics
 from motet.core.clock import now
 from motet.core.errors import DeadlineError, FaultError
 from motet.core.media import Media
+from motet.core.telemetry.families import decoder_metrics
 from motet.core.workers import Progress
 from motet.media import encode
 from motet.models.diffusion.cost_curve import CostCurve
@@ -106,8 +106,8 @@ class DiffusionEngine:
         seconds = now() - started
         self._scheduler.charge(chosen, seconds)
         if batch:
-            metrics.DECODER_BATCH_SIZE.labels(self._modality).observe(len(batch))
-            metrics.DECODER_STEP_SECONDS.labels(self._modality).observe(seconds)
+            decoder_metrics.DECODER_BATCH_SIZE.labels(self._modality).observe(len(batch))
+            decoder_metrics.DECODER_STEP_SECONDS.labels(self._modality).observe(seconds)
 
     def _prepare(self, job: RunningJob, running: int) -> DenoisingState | None:
         """Return the job's state. Prepare it before the first step, and return None if that fails."""
@@ -250,7 +250,7 @@ class DiffusionEngine:
 
     def _report_jobs(self, running: int, waiting: int) -> None:
         for status, count in (("running", running), ("waiting", waiting)):
-            metrics.DECODER_JOBS.labels(self._modality, status).set(count)
+            decoder_metrics.DECODER_JOBS.labels(self._modality, status).set(count)
 
     def _check_deadline(self, job: RunningJob) -> None:
         try:

@@ -10,10 +10,10 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from motet.core import metrics
 from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import FaultError
+from motet.core.telemetry.families import llm_metrics
 from motet.core.workers import Finished, LanguageEvent
 from motet.models.engine_thread import EngineThread, engine_error
 from motet.models.event_queue import EventQueue
@@ -60,7 +60,7 @@ class LanguageModelEngine:
         self._prefilling: deque[Sequence] = deque()
         self._decoding: list[Sequence] = []
         self._thread: EngineThread[Sequence] = EngineThread(_NAME, self._step, self._fail)
-        metrics.KV_TOKENS_LIMIT.set(self._cache.limit)
+        llm_metrics.KV_TOKENS_LIMIT.set(self._cache.limit)
 
     def add(self, response: ResponseState, deadline: Deadline, events: EventQueue[list[LanguageEvent]]) -> Sequence:
         """Add a response, which starts as soon as the KV cache has a slot for it. Its events go to `events`.
@@ -88,7 +88,7 @@ class LanguageModelEngine:
         if closed:
             self._fail(self._thread.closed_error())
         busy = bool(self._sequences())
-        metrics.SEQUENCES_WAITING.set(len(self._waiting))
+        llm_metrics.SEQUENCES_WAITING.set(len(self._waiting))
         if busy:
             try:
                 self._stop_cancelled_and_expired()
@@ -127,8 +127,8 @@ class LanguageModelEngine:
             self._waiting.charge(sequence, now())
             sequence.slot = slot
             self._prefilling.append(sequence)
-            metrics.KV_TOKENS_USED.set(self._cache.used)
-            metrics.SEQUENCES_RUNNING.inc()
+            llm_metrics.KV_TOKENS_USED.set(self._cache.used)
+            llm_metrics.SEQUENCES_RUNNING.inc()
             try:
                 prompt_tokens = sequence.response.prompt_tokens
                 sequence.embedded = self._llama.embed_prompt(prompt_tokens)
@@ -165,11 +165,11 @@ class LanguageModelEngine:
             assert sequence.slot is not None
             self._cache.write(sequence.slot.base + sequence.position, block)
             sequence.position += BLOCK_SIZE
-            metrics.PREFIX_TOKENS.labels("hit").inc(BLOCK_SIZE)
+            llm_metrics.PREFIX_TOKENS.labels("hit").inc(BLOCK_SIZE)
         if scheduled.intersection(sequence.cacheable_blocks()[:1]):
             return None
         chunk = sequence.prefill_chunk()
-        metrics.PREFIX_TOKENS.labels("miss").inc(chunk.tokens.count)
+        llm_metrics.PREFIX_TOKENS.labels("miss").inc(chunk.tokens.count)
         return chunk
 
     def _run(self, chunks: abc.Sequence[ScheduledChunk]) -> None:
@@ -192,7 +192,7 @@ class LanguageModelEngine:
 
     def _forward(self, chunks: abc.Sequence[ScheduledChunk]) -> list[SequenceOutput]:
         """Run one forward of the chunks, those with ids first. Return the outputs of the chunks that need a token."""
-        metrics.FORWARDS.inc()
+        llm_metrics.FORWARDS.inc()
         ids = [token for chunk in chunks for token in chunk.ids]
         prompts = [chunk.embedded for chunk in chunks if chunk.embedded is not None]
         embedded = torch.cat([self._llama.embed(ids), *prompts])
@@ -261,7 +261,7 @@ class LanguageModelEngine:
             (self._prefilling if sequence in self._prefilling else self._decoding).remove(sequence)
             self._cache.release(sequence.slot)
             sequence.slot = None
-            metrics.SEQUENCES_RUNNING.dec()
-            metrics.KV_TOKENS_USED.set(self._cache.used)
+            llm_metrics.SEQUENCES_RUNNING.dec()
+            llm_metrics.KV_TOKENS_USED.set(self._cache.used)
         with suppress(RuntimeError):  # The event loop of the reader is closed.
             sequence.events.close(None if error is None else engine_error(error, _NAME))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from motet.core.caller import ANONYMOUS, Caller, Role
 from motet.core.errors import AccessError, Reason
-from motet.core.metrics import AUTHENTICATIONS, labelled
+from motet.core.telemetry.families.access_metrics import AUTHENTICATIONS
+from motet.core.telemetry.prometheus import labelled
 from motet.transport.access.credentials import Credentials
 from motet.transport.access.outcome import Outcome, RefusedError
 

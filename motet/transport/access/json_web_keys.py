@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
-from motet.core import metrics
 from motet.core.clock import now
 from motet.core.errors import SettingsError
 from motet.core.files.reloaded import Reloaded
 from motet.core.files.reloaded_file import ReloadedFile
 from motet.core.logs.audit import AUDIT
+from motet.core.telemetry.families import access_metrics
 
 ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"})
 """The algorithms of tokens that are accepted. All are asymmetric, so a public key can sign no token."""
@@ -139,11 +139,11 @@ class FetchedKeys(Reloaded[bytes, Keys]):
 
     def _report_used(self) -> None:
         AUDIT.info("new keys of the identity provider are in use", extra={"host": urlsplit(self._url).hostname})
-        metrics.ACCESS_RELOADS.labels("jwks", "used").inc()
+        access_metrics.ACCESS_RELOADS.labels("jwks", "used").inc()
 
     def _report_refused(self, error: SettingsError) -> None:
         _LOG.error("the old keys of the identity provider stay in use: %s", error.message)
-        metrics.ACCESS_RELOADS.labels("jwks", "refused").inc()
+        access_metrics.ACCESS_RELOADS.labels("jwks", "refused").inc()
 
 
 def check_url(url: str) -> None:

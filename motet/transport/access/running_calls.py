@@ -12,10 +12,10 @@ from contextvars import Context, ContextVar, copy_context
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from motet.core import metrics
 from motet.core.caller import Caller
 from motet.core.errors import AccessError, MotetError, Reason, RetryableError
 from motet.core.logs.audit import AUDIT
+from motet.core.telemetry.families import call_metrics
 from motet.scheduling.shared_timer import SharedTimer
 from motet.transport.access.authentication import Authentication
 from motet.transport.access.authorization import check_role, is_job
@@ -129,7 +129,7 @@ class RunningCall:
         if self._closing is None:
             self._error = slow_reader_error()
             self.variables.run(_LOG.info, "a caller does not read its responses", extra={"method": self.method})
-            metrics.SLOW_READERS.inc()
+            call_metrics.SLOW_READERS.inc()
             self._start_closing()
 
     def _start_closing(self) -> None:

@@ -15,7 +15,8 @@ from motet.core.deadline import Deadline
 from motet.core.errors import MotetError, RequestError
 from motet.core.logs.call_line import log_call
 from motet.core.logs.request_id import checked_request_id, set_request_id
-from motet.core.metrics import CALL_SECONDS, labelled
+from motet.core.telemetry.families.call_metrics import CALL_SECONDS
+from motet.core.telemetry.prometheus import labelled
 from motet.transport.access.authorization import check_role
 from motet.transport.bounds.request_parser import RequestParser
 from motet.transport.concurrency_limiter import ConcurrencyLimiter

@@ -7,10 +7,10 @@ from typing import Any
 
 import grpc
 
-from motet.core import metrics
 from motet.core.errors import SettingsError
 from motet.core.files.reloaded import RELOAD_INTERVAL, Reloaded
 from motet.core.logs.audit import AUDIT
+from motet.core.telemetry.families import process_metrics
 from motet.transport.tls.certificates import Certificates, TlsFiles
 
 log = logging.getLogger(__name__)
@@ -62,13 +62,13 @@ class ReloadedCertificates(Reloaded[tuple[bytes, ...], Certificates]):
 
     def _report_used(self) -> None:
         AUDIT.info("new certificates are in use for new connections")
-        metrics.TLS_RELOADS.labels("used").inc()
+        process_metrics.TLS_RELOADS.labels("used").inc()
         self._files.warn_about_permissions()
         self._export_expiry()
 
     def _report_refused(self, error: SettingsError) -> None:
         log.warning("the old certificates stay in use: %s", error.message)
-        metrics.TLS_RELOADS.labels("refused").inc()
+        process_metrics.TLS_RELOADS.labels("refused").inc()
 
     def _export_expiry(self) -> None:
         for name, expiry in (
@@ -76,4 +76,4 @@ class ReloadedCertificates(Reloaded[tuple[bytes, ...], Certificates]):
             (self._authorities_name, self.current.authorities_expiry),
         ):
             if expiry is not None:
-                metrics.TLS_CERTIFICATE_EXPIRY.labels(name).set(expiry)
+                process_metrics.TLS_CERTIFICATE_EXPIRY.labels(name).set(expiry)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from motet.core.metrics import ServiceKind
+from motet.core.telemetry.service_kind import ServiceKind
 from motet.toys.workers import ToyDecoder, ToyEncoder
 from motet.transport.server import Servicer
 from services.benchmarks.load.scripted_toys import scripted_language_model

@@ -7,8 +7,8 @@ from contextlib import suppress
 
 from prometheus_client import REGISTRY
 
-from motet.core import metrics
 from motet.core.errors import RetryableError
+from motet.core.telemetry.families import pool_metrics
 from motet.toys.workers import InjectedFault
 from orchestrator.pool.replica import ReplicaState
 from tests.orchestrator.pool_harness import LOST, PoolHarness, settle
@@ -82,7 +82,7 @@ async def test_a_replica_that_left_drains_until_its_last_call_has_ended():
 
 def addresses() -> dict[str, str]:
     """Return the address of each exported replica, by its label."""
-    samples = (sample for metric in metrics.POOL_REPLICA_INFO.collect() for sample in metric.samples)
+    samples = (sample for metric in pool_metrics.POOL_REPLICA_INFO.collect() for sample in metric.samples)
     return {sample.labels["replica"]: sample.labels["address"] for sample in samples}
 
 

@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 
 from motet.core.errors import Reason
-from motet.core.metrics import CALLS_REFUSED
+from motet.core.telemetry.families.call_metrics import CALLS_REFUSED
 from motet.internal.externalscaler import externalscaler_pb2
 from motet.internal.v1 import (
     decoder_service_pb2,

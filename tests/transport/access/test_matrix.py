@@ -13,7 +13,7 @@ from google.protobuf import descriptor_pool
 
 from motet.core.caller import Role
 from motet.core.errors import FaultError, Reason
-from motet.core.metrics import AUTHENTICATIONS
+from motet.core.telemetry.families.access_metrics import AUTHENTICATIONS
 from motet.transport.access.api_key import create_key
 from motet.transport.access.authorization import OPEN, ROLES
 from motet.transport.server import Server

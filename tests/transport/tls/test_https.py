@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 
 from motet.core.errors import SettingsError
-from motet.core.metrics import ServiceKind
+from motet.core.telemetry.service_kind import ServiceKind
 from motet.transport.metrics_server import MAX_CONNECTIONS, MetricsServer
 from motet.transport.tls.certificates import PemPair, TlsFiles
 from motet.transport.tls.https import HttpsContext

@@ -9,7 +9,9 @@ from itertools import repeat
 from motet.client import Client
 from motet.core.events import State
 from motet.core.media import Media
-from motet.core.metrics import CALLS_QUEUED, CALLS_RUNNING, GENERATIONS_RUNNING, ServiceKind
+from motet.core.telemetry.families.call_metrics import CALLS_QUEUED, CALLS_RUNNING
+from motet.core.telemetry.families.generation_metrics import GENERATIONS_RUNNING
+from motet.core.telemetry.service_kind import ServiceKind
 from motet.toys.workers import Pause
 from motet.transport.metrics_server import MetricsServer
 from motet.transport.server import Server

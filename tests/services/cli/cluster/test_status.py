@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client import Gauge
 
-from motet.core import metrics
+from motet.core.telemetry.service_metrics import families
 from services.cli.cluster import release
 from services.cli.cluster.api import PAGE
 from tests.deploy.chart import ci_values, of_kind
@@ -71,7 +71,7 @@ async def test_programs_get_one_object_for_each_component(installed: Installed) 
 
 
 def test_the_metrics_of_the_load_exist() -> None:
-    exported = {family.name for each in vars(metrics).values() if isinstance(each, Gauge) for family in each.describe()}
+    exported = {family.name for each in families() if isinstance(each, Gauge) for family in each.describe()}
 
     assert set(re.findall(r"motet_pool_[a-z_]+", METRICS)) <= exported
 

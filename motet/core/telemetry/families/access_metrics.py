@@ -1,0 +1,27 @@
+"""The metrics of authentication and quotas."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter
+
+AUTHENTICATIONS = Counter(
+    "motet_authentications_total",
+    "Authentications of calls. kind is the kind of the credentials. outcome is accepted, or why they were refused.",
+    ["kind", "outcome"],
+)
+ACCESS_RELOADS = Counter(
+    "motet_access_reloads_total",
+    "Changes of the files of API keys, token keys and quotas. result is used, or refused: the old ones stay in use.",
+    ["file", "result"],
+)
+QUOTA_REFUSED = Counter(
+    "motet_quota_refused_total", "Work refused because a tenant's quota was used up.", ["quota_class", "quota"]
+)
+CHARGED_TOKENS = Counter(
+    "motet_quota_tokens_total", "Tokens of the language model charged to tenants of a class.", ["quota_class"]
+)
+CHARGED_DECODER_SECONDS = Counter(
+    "motet_quota_decoder_seconds_total",
+    "Predicted seconds of denoising charged to tenants of a class, those of cancelled work included.",
+    ["quota_class", "modality"],
+)

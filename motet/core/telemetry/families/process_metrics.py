@@ -1,0 +1,32 @@
+"""The metrics of every process: its versions, its bundle, its health, its certificates and its log."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Info
+
+BUILD = Info(
+    "motet_build", "The versions of the process: motet, python, grpc, and the component: the kind of its service."
+)
+BUNDLE = Info("motet_bundle", "The bundle that the process serves: its name and its digest.")
+LOAD_SECONDS = Gauge(
+    "motet_load_duration_seconds", "Wall time from the start of the service to its first readiness, with all weights."
+)
+HEALTH_SERVING = Gauge(
+    "motet_health_serving",
+    "1 if the health of a name is SERVING, else 0. service is the name in grpc.health.v1; empty is the whole process.",
+    ["service"],
+)
+DRAINING = Gauge("motet_draining", "1 while the process refuses new calls because it will stop, else 0.")
+LOG_LINES_DROPPED = Counter(
+    "motet_log_lines_dropped_total", "Log lines that were dropped because the reader of standard error is too slow."
+)
+TLS_CERTIFICATE_EXPIRY = Gauge(
+    "motet_tls_certificate_expiry_timestamp_seconds",
+    "Unix time at which a certificate in use expires. file is cert (with its chain), client_ca or ca (the last one).",
+    ["file"],
+)
+TLS_RELOADS = Counter(
+    "motet_tls_reloads_total",
+    "Changes of the certificates' files. result is used, or refused: the old certificates stay in use.",
+    ["result"],
+)
