@@ -17,8 +17,6 @@ from motet.core.request import DecoderOptions, FailurePolicy
 from motet.core.tensors import Tensor
 from motet.core.workers import (
     DecodeJob,
-    Finished,
-    LanguageEvent,
     Prompt,
     Reservation,
     Workers,
@@ -35,6 +33,7 @@ from orchestrator.generation.prompt import prompt_of
 from orchestrator.generation.signal_reader import JobExpected, PartRefused, SignalReader
 from orchestrator.generation.worker_errors import translate_errors, worker_stream
 from orchestrator.quota.account import Account
+from orchestrator.quota.token_cost import TokenCost
 from orchestrator.settings import OrchestratorSettings
 
 logger = logging.getLogger(__name__)
@@ -141,11 +140,11 @@ class Pipeline:
         writer, model = self._writer, self._workers.language_model
         inputs = InputResolver(self._manifest.takes, self._request.takeable)
         reader = SignalReader(writer, self._request.ceilings, self._media_types(), inputs, self._settings)
-        tokens = 0
+        cost = TokenCost(prompt, self._manifest.language_model.max_tokens)
         try:
             async with worker_stream("the language model", model.generate(prompt, self._request.deadline)) as events:
                 async for event in events:
-                    tokens = _tokens_after(event, tokens)
+                    cost.add(event)
                     for outcome in reader.read(event):
                         match outcome:
                             case MediaJob():
@@ -169,7 +168,7 @@ class Pipeline:
             if self._all_or_nothing:
                 self._stop_all(error)
         finally:
-            self._account.charge_tokens(tokens)
+            self._account.charge_tokens(cost.tokens)
         writer.complete_plan()
 
     async def _store(self, medium: ConversationMedium) -> None:
@@ -277,14 +276,6 @@ class Pipeline:
             **degraded,
             **inputs,
         }
-
-
-def _tokens_after(event: LanguageEvent, tokens: int) -> int:
-    """Return the tokens to charge after an event: the model's own count at the end, and one per event before it.
-
-    So an answer that is cancelled costs at least the tokens that it has, but not its prompt.
-    """
-    return event.input_tokens + event.output_tokens if isinstance(event, Finished) else tokens + 1
 
 
 def seed_of(seed: int, part_id: str) -> int:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 from motet.core.errors import OverloadedError, Reason
 from motet.core.service import Quota
 from motet.core.telemetry.families import access_metrics
 from motet.core.telemetry.prometheus import labelled
 from orchestrator.quota.limits import QuotaLimits
 from orchestrator.quota.token_bucket import TokenBucket
+
+_LOG = logging.getLogger(__name__)
 
 RUNNING, GENERATIONS, TOKENS, DECODER_SECONDS, ARTIFACT_BYTES = (
     "running_generations",
@@ -126,6 +130,7 @@ class Account:
     def _exceeded(self, name: str, limit: float, retry_after: float, advice: str) -> OverloadedError:
         quota = name.partition("/")[0]
         labelled(access_metrics.QUOTA_REFUSED, self._class, quota).inc()
+        _LOG.info("work beyond a quota was refused", extra={"quota": name, "quota_class": self._class, "limit": limit})
         return OverloadedError(
             f"the quota {name} of {limit:g} is used up; {advice}",
             Reason.QUOTA_EXCEEDED,

@@ -133,10 +133,11 @@ class AccessSettings(BaseSettings):
             return None
         from motet.core.files.reloaded_file import ReloadedFile
         from motet.transport.access.api_keys import ApiKeys
-        from motet.transport.access.key_records import parse_records
+        from motet.transport.access.key_records import changes_of, parse_records
 
         label = str(self.keys)
-        file = await stack.enter_async_context(ReloadedFile(self.keys, lambda data: parse_records(data, label), "keys"))
+        file = ReloadedFile(self.keys, lambda data: parse_records(data, label), "keys", describe=changes_of)
+        await stack.enter_async_context(file)
         return ApiKeys(lambda: file.current)
 
     async def _open_tokens(self, stack: AsyncExitStack) -> JsonWebTokens | None:

@@ -10,7 +10,7 @@ import pytest
 
 from motet.core.caller import Caller, Role
 from motet.core.errors import MotetError, OverloadedError, Reason
-from motet.core.events import PartFailed, PartProgress, State
+from motet.core.events import PartDelta, PartFailed, PartProgress, State
 from motet.core.media import Media
 from motet.core.service import Motet
 from motet.toys.workers import InjectedFault, Pause, ToyDecoder
@@ -125,6 +125,18 @@ async def test_cancelled_work_costs_the_steps_and_the_tokens_that_were_taken() -
 
         assert left["decoder_seconds_per_minute/a"] < 1000
         assert left["tokens_per_minute"] < 1000
+
+
+@in_virtual_time
+async def test_a_caller_that_hangs_up_at_the_first_word_pays_for_its_prompt() -> None:
+    async with orchestrator(tokens_per_minute=1000.0) as motet:
+        async with aclosing(motet.generate(request_of("a" * 1600))) as events:
+            async for event in events:
+                if isinstance(event.payload, PartDelta):
+                    break
+        await wait_idle(motet)
+
+        assert (await remaining(motet))["tokens_per_minute"] == pytest.approx(600, abs=20)
 
 
 @in_virtual_time

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -16,6 +16,9 @@ from motet.transport.access.api_key import KEY_ID
 
 MAX_RECORDS = 100_000
 """Maximum number of records in a file. Reading them takes about a second."""
+
+MAX_NAMED = 100
+"""Maximum number of keys of each kind of change that the audit line of a change names."""
 
 
 def _checked_tenant(name: str) -> str:
@@ -83,6 +86,26 @@ def format_records(records: Mapping[str, KeyRecord] | Iterable[KeyRecord]) -> by
     """Return the records as JSON lines."""
     listed = records.values() if isinstance(records, Mapping) else records
     return b"".join(record.model_dump_json(exclude_none=True).encode() + b"\n" for record in listed)
+
+
+def changes_of(old: Mapping[str, KeyRecord], new: Mapping[str, KeyRecord]) -> Mapping[str, object]:
+    """Return the ids of the keys that were added, revoked, changed otherwise or removed, for the audit log.
+
+    A kind of change without a key is absent. Of each kind, the first `MAX_NAMED` ids are there, and then their number.
+    """
+    kept = [record for key_id, record in new.items() if key_id in old and record != old[key_id]]
+    revoked = [record.id for record in kept if record.revoke_time and not old[record.id].revoke_time]
+    changes = {
+        "added": [key_id for key_id in new if key_id not in old],
+        "revoked": revoked,
+        "changed": [record.id for record in kept if record.id not in set(revoked)],
+        "removed": [key_id for key_id in old if key_id not in new],
+    }
+    return {kind: _shortened(ids) for kind, ids in changes.items() if ids}
+
+
+def _shortened(ids: Sequence[str]) -> Sequence[str]:
+    return ids if len(ids) <= MAX_NAMED else [*ids[:MAX_NAMED], f"{len(ids)} in all"]
 
 
 def _advice(error: ValidationError) -> str:

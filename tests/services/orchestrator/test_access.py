@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,19 +15,24 @@ import pytest
 
 from motet.client import Client
 from motet.core.errors import AccessError, MotetError, Reason, SettingsError
+from motet.core.files.reloaded_file import ReloadedFile, no_details
 from motet.core.media import Media
 from motet.core.request import ArtifactName
 from motet.transport.access.json_web_keys import parse_keys
 from motet.transport.access.json_web_tokens import JsonWebTokens, TokenRules
+from motet.transport.access.key_file import add_record, revoke
 from motet.transport.access.key_records import format_records
+from motet.transport.access.new_key import new_key
+from motet.transport.access.outcome import RefusedError
 from motet.transport.server import Server
 from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer
 from services.orchestrator.settings import OrchestratorServiceSettings
 from services.orchestrator.uploads import UploadLimits, Uploads
 from services.settings import settings_of
 from tests.orchestrator.pipeline_harness import orchestrator_of, request_of, script_of, signal_run
-from tests.transport.access.keys import KeyRing, bearer
+from tests.transport.access.keys import NOW, KeyRing, bearer
 from tests.transport.access.provider import AUDIENCE, ISSUER, Provider
+from tests.waiting import until
 
 Call = Callable[[Client, str], Awaitable[Any]]
 PICTURE = Media("x/a", b"a picture")
@@ -205,6 +211,33 @@ async def test_the_settings_name_the_files_of_keys_and_of_the_issuers_keys(
     assert tokens is not None
     callers = [await tokens.authenticate(_Bearer(token)) for token in (key, provider.token())]
     assert [caller and caller.tenant for caller in callers] == ["own", "acme"]
+
+
+async def test_a_key_that_is_made_and_revoked_in_the_file_of_a_service_has_audit_lines_with_its_id(
+    stack: AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ReloadedFile.__init__, "__defaults__", (0.01, no_details))
+    caplog.set_level(logging.INFO, "motet.audit")
+    path = tmp_path / "keys.jsonl"
+    first, second = (new_key(tenant="own", roles=["read"], create_time=NOW) for _ in range(2))
+    add_record(path, first[1])
+    tokens = await settings_of(OrchestratorServiceSettings, {"keys": path}).open_bearer_tokens(stack)
+    assert tokens is not None
+
+    def lines() -> list[dict[str, object]]:
+        return [vars(record) for record in caplog.records if record.getMessage() == "a changed file is in use"]
+
+    add_record(path, second[1])
+    await until(lambda: len(lines()) == 1)
+    assert await tokens.authenticate(_Bearer(second[0]))
+    revoke(path, first[1].id, NOW)
+    await until(lambda: len(lines()) == 2)
+    with pytest.raises(RefusedError):
+        await tokens.authenticate(_Bearer(first[0]))
+
+    assert (lines()[0]["file"], lines()[0]["added"]) == ("keys.jsonl", [second[1].id])
+    assert lines()[1]["revoked"] == [first[1].id]
+    assert {"added", "changed", "removed"}.isdisjoint(lines()[1])
 
 
 class _Bearer:

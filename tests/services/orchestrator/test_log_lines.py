@@ -13,7 +13,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from motet.client import Client
-from motet.core.errors import FaultError, MediaError, NotFoundError
+from motet.core.errors import FaultError, MediaError, NotFoundError, OverloadedError
 from motet.core.logs.request_id import current_request_id
 from motet.core.logs.tenant_hash import tenant_hash
 from motet.core.media import Media
@@ -25,10 +25,19 @@ from motet.transport.status import DETAILS_KEY
 from motet.v1 import generation_service_pb2 as generation_pb
 from motet.v1 import generation_service_pb2_grpc
 from orchestrator.orchestrator import Orchestrator
+from orchestrator.quota.limits import QuotaLimits
 from orchestrator.settings import OrchestratorSettings
 from services.orchestrator.pools import pooled_workers
 from services.orchestrator.servicer import ArtifactServicer, GenerationServicer
-from tests.orchestrator.pipeline_harness import DIGEST, MANIFEST, probe, request_of, script_of, signal_run
+from tests.orchestrator.pipeline_harness import (
+    DIGEST,
+    MANIFEST,
+    orchestrator_of,
+    probe,
+    request_of,
+    script_of,
+    signal_run,
+)
 from tests.orchestrator.pool_harness import LOST
 from tests.services.orchestrator.hostile.deployment import target
 from tests.transport.access.keys import KeyRing, bearer
@@ -207,6 +216,25 @@ async def test_a_refused_medium_has_a_line_without_its_content(lines: Lines) -> 
     assert (line["reason"], line["bytes"]) == (failure.value.reason, len(data))
     assert line["request_id"] == failure.value.request_id
     assert "velvet-canary" not in str(lines.records)
+
+
+async def test_work_beyond_a_quota_has_a_line_with_the_quota_and_the_class(lines: Lines) -> None:
+    classes = {"metered": QuotaLimits(generations_per_minute=1)}
+    keys = KeyRing()
+    key = keys.key_of("velvet-tenant", quota_class="metered")
+    async with orchestrator_of(SCRIPT, {"a": ToyDecoder("a")}, quotas=lambda: classes) as motet:
+        servicers = [GenerationServicer(motet.for_caller)]
+        async with (
+            Server(servicers, authentication=keys.authentication()) as server,
+            Client(server.address, retries=0, metadata=dict(bearer(key))) as client,
+        ):
+            await client.answer(request_of())
+            with pytest.raises(OverloadedError) as failure:
+                await client.answer(request_of())
+
+    (line,) = lines.of("work beyond a quota was refused")
+    assert (line["quota"], line["quota_class"], line["limit"]) == ("generations_per_minute", "metered", 1)
+    assert line["request_id"] == failure.value.request_id != ""
 
 
 async def test_no_line_contains_the_prompt_the_text_or_the_media(lines: Lines) -> None:

@@ -18,7 +18,7 @@ from motet.core.files.reloaded_file import ReloadedFile
 from motet.transport.access.api_key import create_key, digest_of, key_id_of
 from motet.transport.access.api_keys import ApiKeys
 from motet.transport.access.key_file import add_record, read_records, revoke
-from motet.transport.access.key_records import parse_records
+from motet.transport.access.key_records import MAX_NAMED, changes_of, parse_records
 from motet.transport.access.new_key import new_key
 from motet.transport.access.outcome import Outcome, RefusedError
 
@@ -198,6 +198,28 @@ def test_a_changed_file_is_used_and_a_broken_or_missing_one_is_not(tmp_path: Pat
     assert keys.caller_of(second)
     with pytest.raises(RefusedError):
         keys.caller_of(first)
+
+
+def test_the_changes_of_a_file_are_the_ids_of_its_added_revoked_changed_and_removed_keys() -> None:
+    old = {name: key_of()[1].model_copy(update={"id": name * 12}) for name in "abcd"}
+    new = {
+        **old,
+        "a": old["a"].model_copy(update={"revoke_time": NOW}),
+        "b": old["b"].model_copy(update={"max_priority": 0}),
+        "e": key_of()[1].model_copy(update={"id": "e" * 12}),
+    }
+    del new["c"]
+    before, after = ({record.id: record for record in records.values()} for records in (old, new))
+
+    assert changes_of(before, after) == {
+        "added": ["e" * 12],
+        "revoked": ["a" * 12],
+        "changed": ["b" * 12],
+        "removed": ["c" * 12],
+    }
+    assert changes_of(before, before) == {}
+    many = dict.fromkeys(map(str, range(1000)), old["a"])
+    assert changes_of({}, many)["added"] == [*map(str, range(MAX_NAMED)), "1000 in all"]
 
 
 @pytest.mark.parametrize("content", ["{", None])

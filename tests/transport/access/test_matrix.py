@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -26,6 +28,37 @@ async def server() -> AsyncIterator[Everything]:
     """A server whose limiter is closed: a call that it counts or admits ends as DRAINING."""
     async with everything() as server:
         yield server
+
+
+_OPERATE, _ORCHESTRATOR, _SCALE = Role.OPERATE, Role.ORCHESTRATOR, Role.SCALE
+METHODS_OF = {
+    frozenset({Role.GENERATE}): {"Generate", "CancelGeneration", "UploadArtifact", "DeleteArtifact"},
+    frozenset({Role.READ}): {"WatchGeneration", "GetGeneration", "ListGenerations", "DownloadArtifact"},
+    frozenset(Role): {"ListModels", "GetModel", "GetQuota", "ServerReflectionInfo"},
+    frozenset({_OPERATE}): {"Drain"},
+    frozenset({_ORCHESTRATOR}): {"Encode", "Generate", "Decode", "DecodeChunked"},
+    frozenset({_ORCHESTRATOR, _OPERATE}): {"WatchCapacity"},
+    frozenset({_SCALE, _OPERATE}): {"IsActive", "StreamIsActive", "GetMetricSpec", "GetMetrics"},
+}
+"""The methods by the roles that may call them, written once more, so that a wrong row of the table is found."""
+
+
+def test_the_rows_are_those_that_the_page_for_operators_lists() -> None:
+    found: dict[frozenset[Role], set[str]] = {}
+    for path, roles in ROLES.items():
+        found.setdefault(roles, set()).add(path.rpartition("/")[2])
+    page = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
+    listed = {role: set(re.findall(r"`(\w+)`", methods)) for role, methods in _ROWS.findall(page)}
+
+    assert found == METHODS_OF
+    assert ROLES["/motet.v1.GenerationService/Generate"] == {Role.GENERATE}
+    assert listed["`generate`"] == METHODS_OF[frozenset({Role.GENERATE})]
+    assert listed["`read`"] == METHODS_OF[frozenset({Role.READ})]
+    assert listed["any"] | {"ServerReflectionInfo"} == METHODS_OF[frozenset(Role)]
+
+
+_ROWS = re.compile(r"^\| (`generate`|`read`|any) \| (.+) \|$", re.MULTILINE)
+"""Rows of the page's table of roles."""
 
 
 def test_every_method_of_every_service_has_a_row_and_every_row_has_a_method() -> None:

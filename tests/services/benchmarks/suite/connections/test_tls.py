@@ -12,7 +12,7 @@ def met(tls: float = 1.1, rate: float = 0.9, **rotation: object) -> list[bool]:
     """Return whether the figures meet their bars, if TLS takes `tls` times as long and has `rate` times the rate."""
     counts = Rotation(**{"changes": 29, "completed": 100} | rotation)  # type: ignore[arg-type]
     variants = {name: [1.0, 1.0] for name in (API_KEY, TOKEN, LOG_LINES)}
-    figures = figures_of(PLAIN | variants | {"TLS": [tls, tls]}, PLAIN | {"TLS": [rate, rate]}, counts)
+    figures = figures_of(PLAIN | {"TLS": [tls, tls]}, PLAIN | variants, PLAIN | {"TLS": [rate, rate]}, counts)
     return [figure.met for figure in figures if figure.met is not None]
 
 
