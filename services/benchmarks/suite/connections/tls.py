@@ -79,15 +79,16 @@ async def _measure(rounds: int, plans: int, concurrency: int, seconds: float, in
             return {name: list(chain.from_iterable(each)) for name, each in found.items()}
 
         overheads = await overheads_of_each(pairs)
+        # Workers report their load to each orchestrator. So the variants, which share the workers, start later, and
+        # have a baseline of their own.
+        async with _variants(plain[0]) as variants:
+            shared = await overheads_of_each({PLAIN: plain, **variants})
+        # The last one, because nothing reads its spans.
         rates = await alternating(
             rounds,
             {name: partial(_rate, client, text, seeds, plans, concurrency) for name, (_, client) in pairs.items()},
             warmup=1,
         )
-        # Workers report their load to each orchestrator. So the variants, which share the workers, start later, and
-        # have a baseline of their own.
-        async with _variants(plain[0]) as variants:
-            shared = await overheads_of_each({PLAIN: plain, **variants})
     rotation = await _rotate(concurrency, seconds, interval)
     return Report(
         "tls",
