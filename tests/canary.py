@@ -1,8 +1,8 @@
 """A pytest plugin that fails a test if a secret is in a log line or in the metrics.
 
-It sees each log record of the test process as the product writes it, the log lines of the child processes that
-`tests.services.command` starts, and at the end of the session the labels of all metrics. Spans of a tracer belong to
-`Canary.see`, too, once there are some.
+It sees each log record of the test process as the product writes it, the log lines of child processes, and at the end
+of the session the labels of all metrics. The lines of a child process are those on the standard error of the test
+process, and those that `tests.services.command` reads from a pipe.
 
 Two rules decide what a secret is:
 
@@ -20,7 +20,7 @@ import json
 import logging
 import re
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import wraps
 from typing import Any
 
@@ -240,6 +240,18 @@ class CanaryPlugin:
         self._canary.end()
         if faults:
             pytest.fail("\n".join(faults), pytrace=False)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Fail the test if a secret is on the standard error that its child processes share with the test process."""
+        report = yield
+        if call.when == "teardown" and report.passed:
+            self._canary.see(report.capstderr)
+            if faults := self._canary.faults():
+                report.outcome, report.longrepr = "failed", "\n".join(faults)
+        return report
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Fail the session if a secret is in the metrics of this process, or of a process that ran a part of it."""

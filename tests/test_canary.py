@@ -122,6 +122,25 @@ def test_a_test_that_logs_a_prompt_fails_and_others_do_not(tmp_path: Path) -> No
     assert "2 passed, 1 error" in result.stdout
 
 
+def test_a_test_whose_child_process_logs_a_prompt_fails(tmp_path: Path) -> None:
+    (tmp_path / "test_example.py").write_text(
+        "import json, subprocess, sys\n"
+        "from motet.core.request import Message\n"
+        "PROMPT = 'a penguin on the moon'\n"
+        "def test_leak():\n"
+        "    Message('user', (PROMPT,))\n"
+        "    line = json.dumps({'event': 'began', 'prompt': PROMPT})\n"
+        "    subprocess.run([sys.executable, '-c', 'import sys; print(sys.argv[1], file=sys.stderr)', line], check=True)\n"
+        "def test_other():\n"
+        "    pass\n"
+    )
+
+    result = run_pytest(tmp_path)
+
+    assert "'a penguin on the moon' is in a log line" in result.stdout, result.stdout + result.stderr
+    assert "2 passed, 1 error" in result.stdout
+
+
 @pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one process", "two processes"])
 def test_a_session_whose_metrics_have_a_secret_fails(tmp_path: Path, options: tuple[str, ...]) -> None:
     (tmp_path / "test_example.py").write_text(
