@@ -130,7 +130,8 @@ def test_a_test_whose_child_process_logs_a_prompt_fails(tmp_path: Path) -> None:
         "def test_leak():\n"
         "    Message('user', (PROMPT,))\n"
         "    line = json.dumps({'event': 'began', 'prompt': PROMPT})\n"
-        "    subprocess.run([sys.executable, '-c', 'import sys; print(sys.argv[1], file=sys.stderr)', line], check=True)\n"
+        "    program = 'import sys; print(sys.argv[1], file=sys.stderr)'\n"
+        "    subprocess.run([sys.executable, '-c', program, line], check=True)\n"
         "def test_other():\n"
         "    pass\n"
     )

@@ -97,9 +97,9 @@ async def _measure(rounds: int, plans: int, concurrency: int, seconds: float, in
         [
             f"A plan has {calls} worker calls, each to its own process. All connections use TLS, those to workers with "
             "certificates of both sides, and every call of the client has an API key. The baseline is the same "
-            "deployment in plain text, in the same run. Both alternate. Then three more orchestrators share the workers "
-            "of the plain deployment, and differ in one thing each: an API key, a JSON Web Token, or log lines of level "
-            "info. They alternate with the first one, which is their baseline.",
+            "deployment in plain text, in the same run. Both alternate. Then three more orchestrators share the "
+            "workers of the plain deployment, and differ in one thing each: an API key, a JSON Web Token, or log lines "
+            "of level info. They alternate with the first one, which is their baseline.",
             f"Certificates and keys of all services change every {interval:g} s under {concurrency} streams. Half of "
             "the callers keep a connection, the others open one for each call. A new connection must get the new "
             f"certificate within {RELOAD_INTERVAL + _MARGIN:g} s.",
