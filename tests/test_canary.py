@@ -105,7 +105,7 @@ def test_a_secret_in_a_label_of_a_metric_is_a_fault(canary: Canary) -> None:
 
 def test_a_test_that_logs_a_prompt_fails_and_others_do_not(tmp_path: Path) -> None:
     (tmp_path / "test_example.py").write_text(
-        "import logging\n"
+        "import json, logging, subprocess, sys\n"
         "from motet.core.request import Message\n"
         "PROMPT = 'a penguin on the moon'\n"
         "def test_leak():\n"
@@ -113,33 +113,21 @@ def test_a_test_that_logs_a_prompt_fails_and_others_do_not(tmp_path: Path) -> No
         "    logging.getLogger('motet.x').debug('began: %s', message.parts[0])\n"
         "def test_other():\n"
         "    logging.getLogger('motet.x').debug(PROMPT)\n"
-    )
-
-    result = run_pytest(tmp_path)
-
-    assert "'a penguin on the moon' is in a log line" in result.stdout, result.stdout + result.stderr
-    assert "ERROR" in result.stdout
-    assert "2 passed, 1 error" in result.stdout
-
-
-def test_a_test_whose_child_process_logs_a_prompt_fails(tmp_path: Path) -> None:
-    (tmp_path / "test_example.py").write_text(
-        "import json, subprocess, sys\n"
-        "from motet.core.request import Message\n"
-        "PROMPT = 'a penguin on the moon'\n"
-        "def test_leak():\n"
-        "    Message('user', (PROMPT,))\n"
-        "    line = json.dumps({'event': 'began', 'prompt': PROMPT})\n"
+        "def test_leak_of_a_child():\n"
+        "    message = Message('user', ('another penguin on Mars',))\n"
+        "    line = json.dumps({'event': 'began', 'prompt': message.parts[0]})\n"
         "    program = 'import sys; print(sys.argv[1], file=sys.stderr)'\n"
         "    subprocess.run([sys.executable, '-c', program, line], check=True)\n"
-        "def test_other():\n"
-        "    pass\n"
     )
 
     result = run_pytest(tmp_path)
 
     assert "'a penguin on the moon' is in a log line" in result.stdout, result.stdout + result.stderr
-    assert "2 passed, 1 error" in result.stdout
+    assert "'another penguin on Mars' is in a log line" in result.stdout
+    assert {"ERROR test_example.py::test_leak", "ERROR test_example.py::test_leak_of_a_child"} <= {
+        line.partition(" - ")[0] for line in result.stdout.splitlines()
+    }
+    assert "3 passed, 2 errors" in result.stdout
 
 
 @pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one process", "two processes"])

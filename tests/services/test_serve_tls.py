@@ -12,21 +12,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from typer.testing import CliRunner, Result
 
 from motet.core.errors import SettingsError
 from motet.core.telemetry.service_kind import ServiceKind
 from motet.toys.manifest import TOY
 from motet.toys.workers import ToyDecoder, ToyEncoder, ToyLanguageModel
+from motet.transport.access.api_key import key_id_of
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.tls.certificates import TlsFiles
 from motet.transport.tls.reload import ReloadedCertificates
+from services.cli.keys.commands import app as keys_app
+from services.cli.models import app as models_app
 from services.decoder.settings import DecoderSettings
+from services.exit_codes import Exit
 from services.orchestrator.service import orchestrator_service
 from services.orchestrator.settings import OrchestratorServiceSettings
 from services.ready_line import ReadyLine
 from services.serve import ReadyService, Service, serve
 from services.settings import ServiceSettings, settings_of
 from services.up.certificate_authority import CertificateAuthority
+from tests.services.command import eventually, started
 from tests.transport.serving import served
 from tests.waiting import until
 
@@ -170,3 +177,31 @@ async def test_the_orchestrator_reaches_workers_only_over_tls_with_a_certificate
             options |= {"tls_worker_cert": pair.certificate, "tls_worker_key": pair.key}
         async with orchestrator_service(options).open() as ready:
             assert ready.readiness()[""] is reached
+
+
+def test_a_key_of_the_command_line_opens_a_service_with_tls_until_it_is_revoked(
+    authority: CertificateAuthority, tmp_path: Path
+) -> None:
+    def run(app: typer.Typer, *arguments: object) -> Result:
+        return CliRunner().invoke(app, list(map(str, arguments)))
+
+    records, key_file, pair = tmp_path / "keys.jsonl", tmp_path / "key", authority.issue("orchestrator")
+    created = run(keys_app, "create", "--tenant", "acme", "--file", records)
+    key_file.write_text(created.stdout)
+    key_file.chmod(0o600)
+    options = ("--keys", records, "--tls-cert", pair.certificate, "--tls-key", pair.key)
+    with started("serve", "orchestrator", "--toy", "--listen", "127.0.0.1:0", *options) as process:
+        assert process.stdout is not None
+        ready = ReadyLine.read(process.stdout.readline())
+        assert ready is not None
+        encrypted = ("--server", ready.address, "--tls-ca", authority.certificate)
+        with_key = (*encrypted, "--key-file", key_file)
+
+        accepted, without_key = run(models_app, *with_key), run(models_app, *encrypted)
+        plain = run(models_app, "--server", ready.address)
+        run(keys_app, "revoke", key_id_of(created.stdout.strip()) or "", "--file", records)
+        assert eventually(lambda: run(models_app, *with_key).exit_code == Exit.REFUSED)
+
+    assert (accepted.exit_code, without_key.exit_code, plain.exit_code) == (Exit.OK, Exit.REFUSED, Exit.UNAVAILABLE)
+    assert accepted.stdout.startswith("toy: ")
+    assert "CREDENTIALS_MISSING" in without_key.stderr
