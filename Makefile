@@ -16,6 +16,9 @@ BUF := $(BUF_HOME)/buf
 CHECKOV := $(VENV)/checkov/bin/checkov
 CHECKOV_PINS := tests/deploy/policy/requirements.txt
 
+# The programs of Prometheus and of its Alertmanager, for the tests.
+PROMETHEUS := $(VENV)/prometheus
+
 PROMPT ?= What is in this picture? Then show me a penguin on a blue background, play a low note on a flute and make a \
 clip of a car growing.
 
@@ -42,7 +45,7 @@ demo: $(VENV)/.models ## Ask about an image, and request an image, audio and a v
 	@rm -rf demo
 	$(BIN)/motet run "$(PROMPT)" --image examples/turtle.png --out demo --seed 1
 
-test: $(VENV)/.dev $(VENV)/node/.installed ## Run all tests (minutes; no GPU, no network).
+test: $(VENV)/.dev $(VENV)/node/.installed $(PROMETHEUS)/.installed ## Run all tests (minutes; no GPU, no network).
 	@$(BIN)/pytest -q -n 2 --dist loadfile
 
 check: lint types layers contract site policy ## Check style, types, layers, the contract, the documentation and the chart.
@@ -120,6 +123,20 @@ $(VENV)/node/.installed: examples/clients/node/package.json examples/clients/nod
 	@mkdir -p $(@D) && cp $^ $(@D)
 	@if command -v npm >/dev/null && npm ci --silent --no-audit --no-fund --ignore-scripts --prefix $(@D); then touch $@; \
 	else echo "the test of the Node client is skipped, because npm cannot install its packages"; fi
+
+# Debian's packages are unpacked and not installed, so this needs no rights. Elsewhere, the programs have to be in PATH.
+$(PROMETHEUS)/.installed: | $(BIN)/python
+	@mkdir -p $(PROMETHEUS)
+	@if command -v apt-get >/dev/null; then \
+		cd $(PROMETHEUS); \
+		download() { apt-get --quiet --quiet download prometheus prometheus-alertmanager 2>/dev/null; }; \
+		download || { apt-get --quiet --quiet update && download; }; \
+		for package in *.deb; do dpkg --extract $$package . && rm $$package; done; \
+	else \
+		for program in prometheus promtool alertmanager; do command -v $$program >/dev/null || \
+			{ echo "make test needs Prometheus and Alertmanager: install $$program" >&2; exit 1; }; done; \
+	fi
+	@touch $@
 
 $(BUF): | $(BIN)/python
 	@command -v npm >/dev/null || { echo "make check needs npm, to install buf: install Node.js" >&2; exit 1; }

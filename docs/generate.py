@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from alert_rules import alert_files
 from chart_reference import chart_files
 from google.protobuf import descriptor_pb2 as pb
 from pydantic_core import PydanticUndefined
@@ -51,6 +52,7 @@ def pages() -> dict[str, str]:
         "reference/metrics.md": _metrics(),
         "adr/README.md": _decisions(),
         **dict(chart_files(SERVICES)),
+        **dict(alert_files(NOTE)),
     }
 
 

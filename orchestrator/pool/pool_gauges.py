@@ -14,6 +14,7 @@ from motet.core.telemetry.families.pool_metrics import (
     POOL_OLDEST_WAIT_SECONDS,
     POOL_OUTSTANDING_SECONDS,
     POOL_QUEUE_SECONDS,
+    POOL_REFUSED,
     POOL_REPLICA_INFO,
     POOL_REPLICA_READY,
     POOL_REPLICAS,
@@ -48,6 +49,7 @@ class PoolGauges:
         POOL_OLDEST_WAIT_SECONDS.labels(self._name).set_function(lambda: self._calls.demand.oldest_wait)
         for state in ReplicaState:
             POOL_REPLICAS.labels(self._name, state).set_function(partial(self._count, state))
+        POOL_REFUSED.labels(self._name)
 
     def add(self, replica: Replica[Any]) -> None:
         """Export a replica."""
@@ -56,6 +58,8 @@ class PoolGauges:
         POOL_REPLICA_INFO.labels(self._name, label, replica.address).set(1)
         POOL_REPLICA_READY.labels(self._name, label).set_function(partial(_ready, replica))
         POOL_OUTSTANDING_SECONDS.labels(self._name, label).set_function(partial(_outstanding, replica))
+        # From 0, because an increase from nothing is none for Prometheus.
+        POOL_EJECTIONS.labels(self._name, label)
 
     def remove(self, replica: Replica[Any]) -> None:
         """End the export of a replica, and of its ejections."""

@@ -23,6 +23,7 @@ MODELS = {
     ("keda.sh/v1alpha1", "ScaledObject"): "cloudcoil.models.keda",
     ("keda.sh/v1alpha1", "TriggerAuthentication"): "cloudcoil.models.keda",
     ("monitoring.coreos.com/v1", "PodMonitor"): "cloudcoil.models.prometheus_operator",
+    ("monitoring.coreos.com/v1", "PrometheusRule"): "cloudcoil.models.prometheus_operator",
 }
 """The distribution of the model of each kind. The model is in its module of the API's version."""
 OWN = {("gateway.networking.k8s.io/v1", "GRPCRoute"), ("ray.io/v1", "RayService")}

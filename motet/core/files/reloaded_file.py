@@ -60,6 +60,8 @@ class ReloadedFile(Reloaded[bytes, Value]):
         self._describe = describe
         super().__init__(interval)
         self._reported = self.current
+        # From 0, because an increase from nothing is none for Prometheus.
+        access_metrics.ACCESS_RELOADS.labels(name, "refused")
 
     def _read(self) -> bytes:
         return read_file(self._path)

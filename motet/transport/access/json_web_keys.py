@@ -117,6 +117,8 @@ class FetchedKeys(Reloaded[bytes, Keys]):
         self._min_interval = min_interval
         self._fetched_at = 0.0
         super().__init__(interval)
+        # From 0, because an increase from nothing is none for Prometheus.
+        access_metrics.ACCESS_RELOADS.labels("jwks", "refused")
 
     async def find(self, key_id: str) -> PyJWK | None:
         """Return the key with an id. Fetch the keys again if it is unknown, but not too often."""

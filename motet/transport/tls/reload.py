@@ -29,6 +29,8 @@ class ReloadedCertificates(Reloaded[tuple[bytes, ...], Certificates]):
         super().__init__(interval)
         files.warn_about_permissions()
         self._export_expiry()
+        # From 0, because an increase from nothing is none for Prometheus.
+        process_metrics.TLS_RELOADS.labels("refused")
 
     @property
     def has_authorities(self) -> bool:
