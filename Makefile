@@ -124,7 +124,8 @@ $(VENV)/node/.installed: examples/clients/node/package.json examples/clients/nod
 	@if command -v npm >/dev/null && npm ci --silent --no-audit --no-fund --ignore-scripts --prefix $(@D); then touch $@; \
 	else echo "the test of the Node client is skipped, because npm cannot install its packages"; fi
 
-# Debian's packages are unpacked and not installed, so this needs no rights. Elsewhere, the programs have to be in PATH.
+# Debian's packages are unpacked and not installed, so no service starts. Only Alertmanager's template has a fixed path.
+ALERTMANAGER := /usr/share/prometheus/alertmanager
 $(PROMETHEUS)/.installed: | $(BIN)/python
 	@mkdir -p $(PROMETHEUS)
 	@if command -v apt-get >/dev/null; then \
@@ -132,6 +133,8 @@ $(PROMETHEUS)/.installed: | $(BIN)/python
 		download() { apt-get --quiet --quiet download prometheus prometheus-alertmanager 2>/dev/null; }; \
 		download || { apt-get --quiet --quiet update && download; }; \
 		for package in *.deb; do dpkg --extract $$package . && rm $$package; done; \
+		test -e $(ALERTMANAGER) || { mkdir -p $(dir $(ALERTMANAGER)) && cp -r .$(ALERTMANAGER) $(ALERTMANAGER); } || \
+			{ echo "make test needs Alertmanager: install prometheus-alertmanager" >&2; exit 1; }; \
 	else \
 		for program in prometheus promtool alertmanager; do command -v $$program >/dev/null || \
 			{ echo "make test needs Prometheus and Alertmanager: install $$program" >&2; exit 1; }; done; \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -19,9 +20,10 @@ _FOLDER = ROOT / ".venv" / "prometheus" / "usr" / "bin"
 
 def program(name: str) -> str:
     """Return the path of a program, such as promtool. Raises `RuntimeError` if it is not installed."""
-    for candidate in (_FOLDER / name, shutil.which(name), shutil.which(f"prometheus-{name}")):
-        if candidate and Path(candidate).exists():
-            return str(candidate)
+    # Debian's Alertmanager is prometheus-alertmanager.
+    for each in (name, f"prometheus-{name}"):
+        if found := shutil.which(each, path=f"{_FOLDER}:{os.environ['PATH']}"):
+            return found
     raise RuntimeError(f"{name} is not installed: run `make .venv/prometheus/.installed`")
 
 

@@ -54,6 +54,14 @@ async def test_a_dead_or_draining_replica_does_not_look_idle():
 
 
 @in_virtual_time
+async def test_ejections_and_refusals_are_exported_from_zero_so_that_prometheus_sees_the_first_increase():
+    async with PoolHarness(None, None):
+        for replica in ("0", "1"):
+            assert REGISTRY.get_sample_value("motet_pool_ejections_total", {"pool": "a", "replica": replica}) == 0
+        assert REGISTRY.get_sample_value("motet_pool_refused_total", {"pool": "a"}) is not None
+
+
+@in_virtual_time
 async def test_an_ejected_replica_does_not_look_idle_until_a_call_succeeds():
     async with PoolHarness(InjectedFault(LOST, times=2), eject_after=1, eject_for=1) as harness:
         with suppress(RetryableError):

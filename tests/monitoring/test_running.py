@@ -1,0 +1,80 @@
+"""A real Prometheus scrapes a real deployment, and a real Alertmanager sends the alerts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+from pathlib import Path
+
+from motet.client import Client
+from tests.deploy.chart import ROOT
+from tests.monitoring.prometheus import rules
+from tests.monitoring.running import RunningPrometheus, running_prometheus
+from tests.services.up.processes import process_of
+
+AT_ONCE = {
+    "NoReadyReplica": {"for": "0s"},
+    "TargetDown": {"enabled": False},
+    # Both would also be right, a while later.
+    "OldestWait": {"enabled": False},
+    "QueueStuck": {"enabled": False},
+}
+PROMPT = "a picture image, a sound audio, a clip video"
+ELSEWHERE = re.compile(r"kube_|motet_tls_|modality:motet_")
+"""Series that a deployment without Kubernetes, TLS and a history of days lacks."""
+
+
+async def until_series(prometheus: RunningPrometheus, expression: str) -> None:
+    """Wait until a query returns a series. Raises `TimeoutError` after 240 s."""
+    async with asyncio.timeout(240):
+        while not await prometheus.query(expression):
+            await asyncio.sleep(0.2)
+
+
+async def until_notified(prometheus: RunningPrometheus, alert: tuple[str, str]) -> None:
+    """Wait until the webhook got an alert. Raises `TimeoutError` after 240 s."""
+    async with asyncio.timeout(240):
+        while alert not in prometheus.notifications.firing:
+            await asyncio.sleep(0.1)
+
+
+def runbook_queries() -> list[str]:
+    """Return the queries of all pages about alerts."""
+    pages = [path.read_text() for path in sorted((ROOT / "docs" / "runbooks").glob("*.md"))]
+    return [query for page in pages for query in re.findall(r"```promql\n#.*\n(.*)\n```", page)]
+
+
+def selectors() -> set[str]:
+    """Return each selector of a series in the rules, such as `motet_parts_total{job="motet"}`."""
+    expressions = [rule["expr"] for group in rules()["groups"] for rule in group["rules"]]
+    return {found for each in expressions for found in re.findall(r"\b[a-z_:]+[a-z0-9_:]*\{[^}]*\}", each)}
+
+
+async def test_a_killed_decoder_and_a_frozen_one_fire_the_alert_of_their_modality_alone(tmp_path: Path) -> None:
+    async with running_prometheus(tmp_path, AT_ONCE) as prometheus:
+        async with Client(prometheus.ready["orchestrator"].address) as client:
+            answer = await client.answer(PROMPT)
+            assert {part.modality for part in answer.media} >= {"image", "audio", "video"}
+        await until_series(prometheus, 'motet_parts_total{modality="video"} > 0')
+
+        for query in runbook_queries():
+            await prometheus.query(query)
+        for selector in selectors():
+            if not ELSEWHERE.match(selector) and "refused" not in selector:
+                # A reason, or a state, that does not occur has no series.
+                await until_series(prometheus, re.sub(r',(reason|state)[!=~]+"[^"]*"', "", selector))
+        assert not prometheus.notifications.firing
+
+        os.kill(process_of(os.getpid(), "--modality", "image"), signal.SIGKILL)
+        await until_notified(prometheus, ("NoReadyReplica", "image"))
+        assert prometheus.notifications.firing == {("NoReadyReplica", "image")}
+
+        frozen = process_of(os.getpid(), "--modality", "audio")
+        os.kill(frozen, signal.SIGSTOP)
+        try:
+            await until_notified(prometheus, ("NoReadyReplica", "audio"))
+        finally:
+            os.kill(frozen, signal.SIGCONT)
+        assert prometheus.notifications.firing == {("NoReadyReplica", "image"), ("NoReadyReplica", "audio")}
