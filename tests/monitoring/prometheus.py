@@ -1,4 +1,4 @@
-"""The programs of Prometheus, which `make test` installs, and the rules of the chart for a Prometheus without an operator."""
+"""The programs of Prometheus, which `make test` installs, and the rules of the chart."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
 from motet.core.errors import SettingsError
 from motet.core.files.reloaded_file import ReloadedFile
