@@ -30,7 +30,7 @@ begin with `Motet`.
 `BurnsFast` and `BurnsSlowly` compare the share of bad parts with the error budget of an objective: failures with
 `objectives.availability`, late parts with `objectives.latency`. `BurnsFast` means that 2 % of the budget of 30 days
 were used up within an hour, or 5 % within six hours. Both need 20 parts in their long window, so one failure in a quiet
-night wakes nobody.
+night does not page anyone.
 
 | alert | severity | fires if |
 |---|---|---|
