@@ -30,7 +30,7 @@ class Notifications:
         self.firing: set[tuple[str, str]] = set()
         received = self.firing
 
-        class Handler(BaseHTTPRequestHandler):
+        class Webhook(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 for alert in body["alerts"]:
@@ -42,7 +42,7 @@ class Notifications:
             def log_message(self, *_: object) -> None:
                 """Print nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Webhook)
 
     @property
     def url(self) -> str:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 from helm_python import HelmError
-from prometheus_client.metrics import MetricWrapperBase
 
-from motet.core import metrics
 from motet.core.errors import Reason
+from motet.core.telemetry.families.generation_metrics import FIRST_TEXT_SECONDS, MEDIA_JOB_SECONDS
+from motet.core.telemetry.service_metrics import families
 from tests.deploy.chart import CHART, ROOT
 from tests.monitoring.prometheus import alerts, promtool, rules, write_yaml
 
@@ -87,8 +87,8 @@ def test_each_page_with_what_to_do_is_about_an_alert() -> None:
 
 
 def test_rules_use_metrics_that_motet_exports() -> None:
-    families = [each.describe()[0] for each in vars(metrics).values() if isinstance(each, MetricWrapperBase)]
-    exported = {family.name + suffix for family in families for suffix in ("", "_total", "_info", "_bucket", "_count")}
+    described = [family.describe()[0] for family in families()]
+    exported = {family.name + suffix for family in described for suffix in ("", "_total", "_info", "_bucket", "_count")}
     used = set(re.findall(r"\bmotet_[a-z_]+", (CHART / "alerts.yaml").read_text())) - {"motet_failures", "motet_late"}
 
     assert used
@@ -162,7 +162,7 @@ def test_the_objectives_are_bounds_of_the_histograms() -> None:
     objectives = schema["properties"]["prometheusRule"]["properties"]["objectives"]["properties"]
     bounds = objectives["latencySeconds"]["additionalProperties"]["enum"]
 
-    for family in (metrics.MEDIA_JOB_SECONDS, metrics.FIRST_TEXT_SECONDS):
+    for family in (MEDIA_JOB_SECONDS, FIRST_TEXT_SECONDS):
         assert list(family._kwargs["buckets"]) == bounds
 
 
