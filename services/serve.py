@@ -20,6 +20,7 @@ from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.telemetry.families import process_metrics
 from motet.core.telemetry.service_kind import ServiceKind
+from motet.models.gpu.gpu_in_use import gpu_readings
 from motet.models.llm.config import EngineConfig
 from motet.transport.access.authentication import ANYONE, Authentication, Authenticator, PeerCertificates
 from motet.transport.access.bearer_tokens import BearerTokens
@@ -55,13 +56,14 @@ class ReadyService:
     """A service that is ready for calls.
 
     `finish` waits for work that outlives its call. `interrupt` ends all work with its final messages. `readiness`
-    returns the names, in the health service, of what can be served or not.
+    returns the names, in the health service, of what can be served or not. `before_scrape` refreshes metrics.
     """
 
     servicers: Sequence[Servicer]
     finish: Callable[[], Awaitable[None]] = no_cleanup
     interrupt: Callable[[], None] = no_final_message
     readiness: Readiness = dict
+    before_scrape: Callable[[], Awaitable[None]] = no_cleanup
 
 
 async def no_bearer_tokens(stack: AsyncExitStack) -> None:
@@ -114,7 +116,8 @@ def worker_service(
             return servicer(factory), factory.digest
 
         worker, digest = await LazyWorker(load, name).ready(Deadline.never())
-        yield ReadyService([worker, CapacityServicer(limiter, digest)])
+        with gpu_readings(kind, settings.device) as refresh:
+            yield ReadyService([worker, CapacityServicer(limiter, digest)], before_scrape=refresh)
 
     return Service(kind, name, listen, settings, limiter, opened)
 
@@ -183,6 +186,7 @@ async def _run(service: Service) -> int:
             check_exposed(service.listen, tls=certificates is not None, authenticated=authenticated, remedy=remedy)
         check_free(service.listen)
         opened = await stack.enter_async_context(service.open())
+        metrics_server.before_scrape = opened.before_scrape
         server = Server(
             opened.servicers,
             address=service.listen,

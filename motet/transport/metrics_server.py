@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPException, parse_headers
@@ -32,7 +32,7 @@ _MAX_HEAD_BYTES = 8192
 class MetricsServer:
     """An HTTP server for `/metrics` and `/health` at HOST:PORT, in the event loop.
 
-    `/metrics` has the metrics of the process's `kind`.
+    `/metrics` has the metrics of the process's `kind`. It awaits `before_scrape`, which must be fast.
     `/health` has the status 200 if `is_serving("")` returns true, and 503 otherwise. `/health?service=NAME` does the
     same for another name, and has the status 404 if `is_serving` returns None for it. Connections are bounded in number
     and time, so idle and slow connections keep no scrape and no health check out. A connection serves one request. With
@@ -50,6 +50,7 @@ class MetricsServer:
         self.address = address
         self._metrics = ServiceMetrics(kind)
         self.is_serving: Callable[[str], bool | None] = _is_live
+        self.before_scrape: Callable[[], Awaitable[None]] = _nothing
         self._insecure_anywhere = allow_insecure
         self._timeout = timeout
         self._https = https
@@ -101,7 +102,7 @@ class MetricsServer:
                 async with asyncio.timeout(self._timeout):
                     if self._https is not None:
                         await writer.start_tls(self._https.current())
-                    writer.write(self._response(await reader.readuntil(b"\r\n\r\n")))
+                    writer.write(await self._response(await reader.readuntil(b"\r\n\r\n")))
                     writer.close()
                     await writer.wait_closed()
         finally:
@@ -117,16 +118,17 @@ class MetricsServer:
             case _:
                 return _http(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"NOT_SERVING\n")
 
-    def _exposition(self, head: bytes) -> bytes:
+    async def _exposition(self, head: bytes) -> bytes:
         """Return the metrics, in the format that the headers accept."""
         try:
             accept = parse_headers(BytesIO(head)).get("Accept", "")
         except HTTPException:
             return _http(HTTPStatus.BAD_REQUEST, "text/plain", b"The headers are invalid or too many.\n")
         encode, media_type = choose_encoder(accept)
+        await self.before_scrape()
         return _http(HTTPStatus.OK, media_type, encode(self._metrics))
 
-    def _response(self, head: bytes) -> bytes:
+    async def _response(self, head: bytes) -> bytes:
         """Return the response to a request with this head."""
         request_line, _, rest = head.partition(b"\r\n")
         match request_line.split(b" "):
@@ -134,7 +136,7 @@ class MetricsServer:
                 path, _, query = target.partition(b"?")
                 match path:
                     case b"/metrics":
-                        return self._exposition(rest)
+                        return await self._exposition(rest)
                     case b"/health":
                         return self._health(query.decode("ascii", "replace"))
                 return _http(HTTPStatus.NOT_FOUND, "text/plain", b"There are /metrics and /health.\n")
@@ -144,6 +146,10 @@ class MetricsServer:
 def _is_live(name: str) -> bool:
     """Return whether the health of a name is SERVING while the process loads: it is alive, and serves nothing."""
     return name == LIVENESS
+
+
+async def _nothing() -> None:
+    """Do nothing before a scrape."""
 
 
 def _http(status: HTTPStatus, media_type: str, body: bytes) -> bytes:

@@ -14,6 +14,7 @@ from motet.core.telemetry.families import (
     call_metrics,
     decoder_metrics,
     generation_metrics,
+    gpu_metrics,
     llm_metrics,
     media_metrics,
     pool_metrics,
@@ -31,6 +32,7 @@ KINDS: Mapping[ModuleType, tuple[ServiceKind, ...]] = {
     pool_metrics: (ServiceKind.ORCHESTRATOR,),
     llm_metrics: (ServiceKind.LANGUAGE_MODEL,),
     decoder_metrics: (ServiceKind.DECODER,),
+    gpu_metrics: (ServiceKind.ENCODER, ServiceKind.LANGUAGE_MODEL, ServiceKind.DECODER),
     media_metrics: (ServiceKind.ORCHESTRATOR, ServiceKind.ENCODER, ServiceKind.DECODER),
 }
 """The modules of all families, and the kinds of services whose processes export them."""

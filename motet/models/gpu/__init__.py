@@ -1,0 +1,1 @@
+"""The GPU of a worker: its readings by NVML, and the seconds that batches occupy it."""
