@@ -13,7 +13,7 @@ OWN = {"motet", "motet-nano"}
 """The distributions of the repository."""
 TOOLS = {"hatchling", "cyclonedx-bom"}
 """The tools of the build."""
-CUDA = re.compile(r"(nvidia|cuda)-.*|triton")
+CUDA = re.compile(r"(?!nvidia-ml-py$)(nvidia|cuda)-.*|triton")
 """The names of the distributions that torch needs for CUDA only."""
 
 

@@ -146,7 +146,7 @@ async def test_a_call_that_hangs_blocks_no_scrape_and_no_event_loop(
     (tmp_path / "hang").mkdir()
     (tmp_path / "hang" / function).touch()
     with monitored(library, tmp_path, max_age=0.0) as process:
-        # Neither scrapes nor health wait for the call, and the process ends in spite of it.
+        # No response waits for the call, and the process can end.
         for _ in range(3):
             found = process.scrape()
             assert process.health() == 200
