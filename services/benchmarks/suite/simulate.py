@@ -150,7 +150,10 @@ def simulate(
     """Simulate a load. Equal arguments give an equal result."""
 
     async def program() -> SimulationResult:
-        async with _orchestrator(manifest, costs, size, queue_seconds, random.Random(seed)) as (motet, workers):
+        async with simulated_orchestrator(manifest, costs, size, queue_seconds, random.Random(seed)) as (
+            motet,
+            workers,
+        ):
             traces = await send_all(motet, requests)
             end = max((trace.due + (trace.total or 0.0) for trace in traces), default=0.0)
             busy = {kind: [replica.batch.busy for replica in replicas] for kind, replicas in workers.items()}
@@ -182,7 +185,7 @@ def _simulated_workers(
 
 
 @asynccontextmanager
-async def _orchestrator(
+async def simulated_orchestrator(
     manifest: Manifest, costs: MeasuredCosts, size: DeploymentSize, queue_seconds: float, rng: random.Random
 ) -> AsyncIterator[tuple[Motet, Mapping[str, Sequence[SimulatedWorker]]]]:
     """Yield an orchestrator and its simulated workers by kind."""

@@ -1,0 +1,130 @@
+"""The alerts on simulated days: Prometheus reads the metrics of the real orchestrator and pools on a virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import yaml
+
+from motet.core.clock import now
+from motet.core.telemetry.service_metrics import families
+from services.benchmarks.load.open_loop import ScheduledRequest, poisson_requests, send_all
+from services.benchmarks.load.scripted_toys import scripted_prompt
+from services.benchmarks.simulation.measured_costs import RECORDED_COSTS, MeasuredCosts, TickCosts
+from services.benchmarks.simulation.virtual_loop import run_virtually
+from services.benchmarks.suite.simulate import DeploymentSize, simulated_orchestrator
+from services.factory import open_bundle
+from tests.monitoring.prometheus import alerts, promtool, rules, write_yaml
+
+HOUR = 3600.0
+HOURS = 3
+"""Length of a day. The simulation of a whole one takes a minute."""
+MINUTES = HOURS * 60
+BUSIEST = 0.1
+"""Requests a second in the middle of the day."""
+MODALITIES = ("image", "audio", "video")
+SIZE = DeploymentSize({"image": 2, "audio": 2, "video": 2}, grain=50)
+USED = ("motet_parts", "motet_media_job", "motet_time_to", "motet_pool", "motet_denoising", "motet_llm_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class ThrottledCosts(TickCosts):
+    """Costs that are `factor` times as high from `start` to `end`."""
+
+    start: float
+    end: float
+    factor: float
+
+    def seconds(self, size: int, quantile: float) -> float:
+        """Return the seconds of a tick now."""
+        seconds = super(ThrottledCosts, self).seconds(size, quantile)
+        return seconds * self.factor if self.start <= now() < self.end else seconds
+
+
+def costs_of(slow: tuple[float, float] = (0.0, 0.0), slowdown: float = 1.0) -> MeasuredCosts:
+    """Return the costs of a model that is twenty times as large as nano. Pictures are slower between two times."""
+    measured = MeasuredCosts.read(RECORDED_COSTS)
+    steps = {}
+    for modality, costs in measured.step.items():
+        samples = {size: [20 * each for each in every] for size, every in costs.samples.items()}
+        window = slow if modality == "image" else (0.0, 0.0)
+        steps[modality] = ThrottledCosts(samples, *window, slowdown)
+    return replace(measured, step=steps)
+
+
+def day_of_requests() -> list[ScheduledRequest]:
+    """Return requests for one medium each. Their rate rises to the middle of the day, and falls again."""
+    rng = random.Random(1)
+    prompts = [scripted_prompt([modality], 20, 20, 20) for modality in MODALITIES]
+    every = poisson_requests(BUSIEST, HOURS * HOUR, prompts, rng)
+    return [each for each in every if rng.random() < 0.2 + 0.8 * math.sin(math.pi * each.at / (HOURS * HOUR)) ** 2]
+
+
+def recorded_series(costs: MeasuredCosts, requests: Sequence[ScheduledRequest]) -> dict[str, list[float]]:
+    """Return the values of each series at each minute of a simulated day, NaN where it does not exist."""
+    recorded: defaultdict[str, list[float]] = defaultdict(list)
+
+    def sample(minute: int) -> None:
+        for family in families():
+            if not family.describe()[0].name.startswith(USED):
+                continue
+            for metric in family.collect():
+                for each in metric.samples:
+                    labels = ",".join(f'{name}="{value}"' for name, value in {**each.labels, "job": "motet"}.items())
+                    values = recorded[f"{each.name}{{{labels}}}"]
+                    values += [math.nan] * (minute - len(values)) + [each.value]
+
+    async def program() -> None:
+        manifest = open_bundle("nano", ()).manifest
+        async with simulated_orchestrator(manifest, costs, SIZE, 60.0, random.Random(0)) as (motet, _):
+            load = asyncio.create_task(send_all(motet, requests))
+            for minute in range(MINUTES):
+                sample(minute)
+                await asyncio.sleep(60)
+            load.cancel()
+
+    run_virtually(program())
+    return recorded
+
+
+def check_fired(folder: Path, recorded: dict[str, list[float]], expected: Collection[tuple[str, str]]) -> None:
+    """Let Prometheus evaluate a day. Raises `AssertionError` if other alerts than these fired, by name and modality."""
+    seconds = {"default": 60, "text": 5, "video": 300}
+    groups = rules({"objectives": {"latencySeconds": seconds}, "alerts": {"MetricsAbsent": {"enabled": False}}})
+    for alert in alerts(groups).values():
+        del alert["annotations"]
+    write_yaml(folder / "rules.yaml", groups)
+    series = [
+        {"series": name, "values": " ".join("_" if math.isnan(value) else repr(value) for value in values)}
+        for name, values in recorded.items()
+    ]
+    query = f'group by (alertname, modality) (count_over_time(ALERTS{{alertstate="firing"}}[{MINUTES}m]))'
+    samples = [
+        {"labels": f'{{alertname="Motet{name}", modality="{modality}"}}', "value": 1}
+        for name, modality in sorted(expected)
+    ]
+    check = {"expr": query, "eval_time": f"{MINUTES - 1}m", "exp_samples": samples}
+    content = {
+        "rule_files": ["rules.yaml"],
+        "evaluation_interval": "5m",
+        "tests": [{"interval": "1m", "input_series": series, "promql_expr_test": [check]}],
+    }
+    (folder / "day.yaml").write_text(yaml.dump(content, Dumper=yaml.CSafeDumper, width=10**9))
+    promtool("test", "rules", folder / "day.yaml")
+
+
+def test_a_busy_healthy_day_fires_no_alert(tmp_path: Path) -> None:
+    check_fired(tmp_path, recorded_series(costs_of(), day_of_requests()), [])
+
+
+def test_pictures_that_are_slow_for_an_hour_fire_their_own_alerts_only(tmp_path: Path) -> None:
+    recorded = recorded_series(costs_of((HOUR, 2 * HOUR), 30), day_of_requests())
+
+    burns = ("AvailabilityBurnsFast", "AvailabilityBurnsSlowly", "LatencyBurnsFast", "LatencyBurnsSlowly")
+    check_fired(tmp_path, recorded, [(name, "image") for name in (*burns, "OldestWait", "QueueFull")])
