@@ -145,9 +145,46 @@ class State(Enum):
     CANCELLED = 5
 
 
+class CallSource(Enum):
+    """The origin of the result of a call to a worker."""
+
+    UNKNOWN = 0
+    WORKER = 1
+    """A worker that ran for this call."""
+    CACHE = 2
+    """The cache of finished media."""
+    SHARED = 3
+    """An equal call of the same tenant that ran already."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerCall:
+    """The time that one call to a worker took. `component` is "encoder", "llm" or "decoder".
+
+    `part_id` is the media part that a decoder made, "" for other workers. `requested`, `start` and `end` are in seconds
+    since `Accepted`. The language model had requested the part at `requested`, which is None for other workers. `end`
+    is None if the call runs, or ended after the generation. `queue_wait` is the number of seconds from the start until
+    a replica took the call, None if none took it. `replica` is the replica's ordinal in its pool, None if it has none.
+    `attempts` is the number of times that the call was sent to a replica.
+    """
+
+    component: str
+    start: float
+    end: float | None = None
+    part_id: str = ""
+    source: CallSource = CallSource.UNKNOWN
+    requested: float | None = None
+    queue_wait: float | None = None
+    replica: int | None = None
+    attempts: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """The record of one request. `error` is set if it failed or was cancelled. Times are in seconds since the epoch."""
+    """The record of one request. `error` is set if it failed or was cancelled. Times are in seconds since the epoch.
+
+    `calls` are the calls to workers, in the order in which they began.
+    """
 
     name: str
     state: State
@@ -158,6 +195,7 @@ class Generation:
     create_time: float = 0.0
     expire_time: float | None = None
     last_sequence: int = 0
+    calls: tuple[WorkerCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

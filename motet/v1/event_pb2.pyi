@@ -177,7 +177,7 @@ class Done(_message.Message):
     def __init__(self, generation: _Optional[_Union[Generation, _Mapping]] = ...) -> None: ...
 
 class Generation(_message.Message):
-    __slots__ = ("name", "state", "parts", "failures", "usage", "error", "create_time", "expire_time", "last_sequence")
+    __slots__ = ("name", "state", "parts", "failures", "usage", "error", "create_time", "expire_time", "last_sequence", "calls")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Generation.State]
@@ -201,6 +201,7 @@ class Generation(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     LAST_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    CALLS_FIELD_NUMBER: _ClassVar[int]
     name: str
     state: Generation.State
     parts: _containers.RepeatedCompositeFieldContainer[PartDone]
@@ -210,4 +211,37 @@ class Generation(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     expire_time: _timestamp_pb2.Timestamp
     last_sequence: int
-    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[Generation.State, str]] = ..., parts: _Optional[_Iterable[_Union[PartDone, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[PartFailed, _Mapping]]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_sequence: _Optional[int] = ...) -> None: ...
+    calls: _containers.RepeatedCompositeFieldContainer[WorkerCall]
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[Generation.State, str]] = ..., parts: _Optional[_Iterable[_Union[PartDone, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[PartFailed, _Mapping]]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_sequence: _Optional[int] = ..., calls: _Optional[_Iterable[_Union[WorkerCall, _Mapping]]] = ...) -> None: ...
+
+class WorkerCall(_message.Message):
+    __slots__ = ("component", "part_id", "requested", "start", "queue_wait", "end", "source", "replica", "attempts")
+    class Source(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        SOURCE_UNSPECIFIED: _ClassVar[WorkerCall.Source]
+        SOURCE_WORKER: _ClassVar[WorkerCall.Source]
+        SOURCE_CACHE: _ClassVar[WorkerCall.Source]
+        SOURCE_SHARED: _ClassVar[WorkerCall.Source]
+    SOURCE_UNSPECIFIED: WorkerCall.Source
+    SOURCE_WORKER: WorkerCall.Source
+    SOURCE_CACHE: WorkerCall.Source
+    SOURCE_SHARED: WorkerCall.Source
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    PART_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUESTED_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_WAIT_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    component: str
+    part_id: str
+    requested: _duration_pb2.Duration
+    start: _duration_pb2.Duration
+    queue_wait: _duration_pb2.Duration
+    end: _duration_pb2.Duration
+    source: WorkerCall.Source
+    replica: int
+    attempts: int
+    def __init__(self, component: _Optional[str] = ..., part_id: _Optional[str] = ..., requested: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., start: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., queue_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., end: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., source: _Optional[_Union[WorkerCall.Source, str]] = ..., replica: _Optional[int] = ..., attempts: _Optional[int] = ...) -> None: ...

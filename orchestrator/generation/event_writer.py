@@ -30,6 +30,7 @@ from motet.core.events import (
 from motet.core.workers import Progress
 from orchestrator.generation.event_log import EventLog
 from orchestrator.generation.text_coalescer import TextCoalescer, caption_of
+from orchestrator.generation.worker_calls import WorkerCalls
 
 TEXT_TYPE = "text/plain"
 
@@ -86,6 +87,8 @@ class EventWriter:
         self._created = time.time()
         self._started = now()
         self._outcome: tuple[State, MotetError | None, float | None] | None = None
+        self.calls = WorkerCalls()
+        """The calls to workers, for the record."""
         self.finished = False
         """True once `Done` was written."""
         self.text_length = 0
@@ -209,6 +212,7 @@ class EventWriter:
         self._log.append(self._usage())
         self._outcome = (state, error, None if kept_for is None else time.time() + kept_for)
         self.finished = True
+        self.calls.freeze()
         self._log.append(Done(self.record(pending=1)))
 
     def drop_text(self) -> None:
@@ -228,6 +232,7 @@ class EventWriter:
             create_time=self._created,
             expire_time=expires,
             last_sequence=len(self._log) + pending,
+            calls=self.calls.calls,
         )
 
     def _final_state(self, error: MotetError | None, all_or_nothing: bool) -> State:

@@ -14,6 +14,7 @@ from motet.core.logs.log_fields import LogFields, collected
 from motet.core.media import Media
 from motet.core.plan import MediaJob
 from motet.core.request import DecoderOptions, FailurePolicy
+from motet.core.telemetry.service_kind import ServiceKind
 from motet.core.tensors import Tensor
 from motet.core.workers import (
     DecodeJob,
@@ -102,7 +103,8 @@ class Pipeline:
         fields = self.log_fields.setdefault(media_job.id, {})
         try:
             async with asyncio.timeout(timeout):
-                with measured_job(media_job.modality), collected(fields):
+                call = self._writer.calls.measured(ServiceKind.DECODER, fields, media_job.id)
+                with measured_job(media_job.modality), collected(fields), call:
                     media, steps = await self._decode(media_job, job)
         except TimeoutError as error:
             raise DeadlineError(
@@ -129,7 +131,9 @@ class Pipeline:
         request, encoder = self._request, self._workers.encoder
         if not media:
             return []
-        with translate_errors("the encoder"):
+        fields: LogFields = {}
+        call = self._writer.calls.measured(ServiceKind.ENCODER, fields)
+        with call, collected(fields), translate_errors("the encoder"):
             return await encoder.encode(media, request.deadline, tenant=request.tenant, priority=request.priority)
 
     async def _media_jobs(self, prompt: Prompt) -> AsyncIterator[MediaJob]:
@@ -141,25 +145,28 @@ class Pipeline:
         inputs = InputResolver(self._manifest.takes, self._request.takeable)
         reader = SignalReader(writer, self._request.ceilings, self._media_types(), inputs, self._settings)
         cost = TokenCost(prompt, self._manifest.language_model.max_tokens)
+        answer = model.generate(prompt, self._request.deadline)
         try:
-            async with worker_stream("the language model", model.generate(prompt, self._request.deadline)) as events:
-                async for event in events:
-                    cost.add(event)
-                    for outcome in reader.read(event):
-                        match outcome:
-                            case MediaJob():
-                                yield outcome
-                            case JobExpected(part_id, modality):
-                                self._reserve(part_id, modality)
-                            case PartRefused(part_id, error):
-                                logger.info(
-                                    "a signal was refused", extra={"part": part_id, "reason": error.reason.value}
-                                )
-                                self._fail(part_id, error)
-                            case ConversationMedium():
-                                await self._store(outcome)
-                    if reader.finished or writer.finished:
-                        break
+            with writer.calls.measured(ServiceKind.LANGUAGE_MODEL, self.log_fields[TEXT]):
+                async with worker_stream("the language model", answer) as events:
+                    async for event in events:
+                        cost.add(event)
+                        for outcome in reader.read(event):
+                            match outcome:
+                                case MediaJob():
+                                    writer.calls.request(outcome.id)
+                                    yield outcome
+                                case JobExpected(part_id, modality):
+                                    self._reserve(part_id, modality)
+                                case PartRefused(part_id, error):
+                                    logger.info(
+                                        "a signal was refused", extra={"part": part_id, "reason": error.reason.value}
+                                    )
+                                    self._fail(part_id, error)
+                                case ConversationMedium():
+                                    await self._store(outcome)
+                        if reader.finished or writer.finished:
+                            break
             if not reader.finished:
                 raise FaultError("the language model's stream ended without `Finished`")
         except MotetError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from motet.core.closing import close, closing
 from motet.core.errors import MotetError
+from motet.core.logs.log_fields import add_field
 from orchestrator.pool.queued_call import QueuedCall
 
 if TYPE_CHECKING:
@@ -61,6 +62,15 @@ class Attempt(Generic[Worker]):
         if self._items is None:
             self._items = aiter(self.call.start(self.replica.worker))
         return self._items
+
+    def add_log_fields(self, begun: float, ordinal: int | None) -> None:
+        """Add the replica, and the time that the call waited for it since `begun`, to the log line of the caller."""
+        add_field("replica", self.replica.name)
+        if ordinal is not None:
+            add_field("ordinal", str(ordinal))
+        add_field("attempts", str(self.call.attempts))
+        if self.call.attempts == 1:
+            add_field("queue_seconds", f"{max(0.0, self.started - begun):.6f}")
 
     def put_back(self, items: Sequence[Any]) -> None:
         """Make `open` return the first items, which were read, once more."""

@@ -10,7 +10,6 @@ from typing import Generic, Self, TypeVar
 from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, MotetError, OverloadedError, Reason, RetryableError, retry_delay
-from motet.core.logs.log_fields import add_field
 from motet.core.telemetry.families import pool_metrics
 from motet.scheduling.fair_queue import TENANT_SHARE, FairQueue
 from motet.scheduling.shared_timer import SharedTimer
@@ -142,11 +141,11 @@ class Pool(Generic[Worker]):
 
         Raises `OverloadedError` at once if the queue is full, and `DeadlineError` if no slot is free in time.
         """
-        call.start = start
+        call.start, begun = start, now()
         with self.calls.counted(call):
             attempt = await self._acquire(call, deadline)
             while True:
-                add_field("replica", attempt.replica.name)
+                attempt.add_log_fields(begun, self._gauges.ordinal(attempt.replica))
                 receiver.restart()
                 error: MotetError | None = None
                 try:

@@ -74,6 +74,11 @@ class PoolGauges:
         ):
             metric.remove(self._name, label)
 
+    def ordinal(self, replica: Replica[Any]) -> int | None:
+        """Return the ordinal of a replica, which is its label, or None for a replica that is not exported."""
+        label = self._labels.get(replica)
+        return None if label is None else int(label)
+
     def ejected(self, replica: Replica[Any]) -> None:
         """Count the ejection of a replica that is exported."""
         if (label := self._labels.get(replica)) is not None:

@@ -54,6 +54,14 @@ def run() -> typer.Typer:
 
 
 @app.command()
+def explain() -> typer.Typer:
+    """Show where the time of a generation went: the calls of workers, their waits, and the critical path."""
+    from services.cli.timeline.explain import app
+
+    return app
+
+
+@app.command()
 def chat() -> typer.Typer:
     """Answer prompts in turns. Earlier turns and their media stay in the conversation. /help lists the commands."""
     from services.cli.chat import app

@@ -10,7 +10,7 @@ from motet.answers.answer import AnswerBuilder, MediaPart
 from motet.answers.output_folder import OutputFolder
 from motet.core.closing import closing
 from motet.core.errors import FaultError
-from motet.core.events import TEXT, Done, Generation, PartDone, PartStarted
+from motet.core.events import TEXT, Done, Generation, PartDone, PartStarted, PlanGrown, PlanNode
 from motet.core.request import GenerationRequest
 from motet.core.service import Motet
 from services.cli.screens.screen import SavedMedia, Screen
@@ -18,10 +18,11 @@ from services.cli.screens.screen import SavedMedia, Screen
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A complete answer: its text and its media, in order, and the record of its generation."""
+    """A complete answer: its text and its media, in order, the record of its generation, and its plan."""
 
     parts: tuple[str | SavedMedia, ...]
     generation: Generation
+    plan: tuple[PlanNode, ...] = ()
 
 
 async def deliver(motet: Motet, request: GenerationRequest, folder: OutputFolder, screen: Screen) -> Delivery:
@@ -34,12 +35,15 @@ async def deliver(motet: Motet, request: GenerationRequest, folder: OutputFolder
     collected = AnswerBuilder(motet)
     paths: dict[str, Path] = {}
     saved: dict[int, SavedMedia] = {}
+    plan: tuple[PlanNode, ...] = ()
     with folder:
         async with closing(motet.generate(request)) as events:
             async for event in events:
                 part = await collected.add(event)
                 path, file = None, None
                 match event.payload:
+                    case PlanGrown(nodes):
+                        plan = nodes
                     case PartStarted() as started if started.modality != TEXT:
                         path = paths[started.part_id] = folder.reserve(started.modality, started.media_type)
                     case PartDone() as done if isinstance(part, MediaPart):
@@ -52,5 +56,6 @@ async def deliver(motet: Motet, request: GenerationRequest, folder: OutputFolder
                     return Delivery(
                         tuple(saved.get(part.index) or str(part.content) for part in collected.parts),
                         event.payload.generation,
+                        plan,
                     )
     raise FaultError("the event stream ended before the generation was done")

@@ -11,16 +11,18 @@ import typer
 
 from motet.answers.options import user_message
 from motet.answers.output_folder import OutputFolder
+from motet.answers.timeline import timeline_of
 from motet.core.request import ArtifactName
 from motet.core.service import Motet
 from services.cli.attachment import ATTACH_OPTIONS, Attach, Attachment, attachments_of
 from services.cli.checks.streams import STDIN, STDOUT, check_open
 from services.cli.commands import OrderedCommand, typed_order
 from services.cli.connect import ConnectionSettings, connected, target_of
-from services.cli.deliver import deliver
+from services.cli.deliver import Delivery, deliver
 from services.cli.exit import exit_after
 from services.cli.request_options import RequestOptions, prompt_of, request_options_of
 from services.cli.screens.screen import Screen
+from services.cli.timeline.picture import TimelineFile, check_picture, draw
 from services.cli.typer_options import OUT, Json, Out, Server, options_of, values_of, with_options
 from services.exit_codes import Exit, exit_of
 from services.lazy import ENCODER, LANGUAGE_MODEL
@@ -39,6 +41,7 @@ def run(
     out: Out = OUT,
     as_json: Json = False,
     server: Server = None,
+    timeline: TimelineFile = None,
     **options: Any,
 ) -> None:
     """Answer the prompt and exit."""
@@ -50,17 +53,22 @@ def run(
         attachments = attachments_of(options, attach, typed_order(context))
         request_options = request_options_of(values_of(RequestOptions, options))
         request_options.check_output(out)
+        if timeline is not None:
+            check_picture(timeline)
         # The encoder's first call makes the language model load.
         with connected(target_of(server, options), [ENCODER if attachments else LANGUAGE_MODEL]) as (runner, motet):
             text = prompt_of(prompt) if text is None else text
-            return runner.run(_answer(motet, text, attachments, request_options, out, as_json))
+            delivery = runner.run(_answer(motet, text, attachments, request_options, out, as_json))
+        if timeline is not None:
+            draw(timeline_of(delivery.generation, delivery.plan), timeline)
+        return exit_of(delivery.generation)
 
     raise exit_after(answer_prompt, as_json)
 
 
 async def _answer(
     motet: Motet, prompt: str, attachments: Sequence[Attachment], options: RequestOptions, folder: Path, as_json: bool
-) -> Exit:
+) -> Delivery:
     """Deliver the answer to a prompt and its attachments. Raises `MotetError` if there is no answer."""
     media = [ArtifactName((await attachment.upload(motet)).name) for attachment in attachments]
     request = options.request([user_message(prompt, media)])
@@ -69,7 +77,7 @@ async def _answer(
     error = delivery.generation.error
     if error is not None and not as_json:
         print_error(error)
-    return exit_of(delivery.generation)
+    return delivery
 
 
 def screen_for(folder: Path, as_json: bool = False) -> Screen:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from motet.core.events import Artifact, Generation, PartDone, PartFailed, State, Usage
+from motet.core.events import Artifact, CallSource, Generation, PartDone, PartFailed, State, Usage, WorkerCall
 from motet.transport.convert.timestamps import (
     duration_from_proto,
     duration_to_proto,
@@ -23,6 +23,13 @@ _STATES: Mapping[State, pb.Generation.State] = {
     State.CANCELLED: pb.Generation.STATE_CANCELLED,
 }
 _STATE_OF: Mapping[int, State] = {number: state for state, number in _STATES.items()}
+_SOURCES: Mapping[CallSource, pb.WorkerCall.Source] = {
+    CallSource.UNKNOWN: pb.WorkerCall.SOURCE_UNSPECIFIED,
+    CallSource.WORKER: pb.WorkerCall.SOURCE_WORKER,
+    CallSource.CACHE: pb.WorkerCall.SOURCE_CACHE,
+    CallSource.SHARED: pb.WorkerCall.SOURCE_SHARED,
+}
+_SOURCE_OF: Mapping[int, CallSource] = {number: source for source, number in _SOURCES.items()}
 
 
 def generation_to_proto(generation: Generation) -> pb.Generation:
@@ -38,6 +45,7 @@ def generation_to_proto(generation: Generation) -> pb.Generation:
         create_time=timestamp_to_proto(generation.create_time),
         expire_time=None if expires is None else timestamp_to_proto(expires),
         last_sequence=generation.last_sequence,
+        calls=[_call_to_proto(call) for call in generation.calls],
     )
 
 
@@ -53,6 +61,7 @@ def generation_from_proto(message: pb.Generation) -> Generation:
         create_time=timestamp_from_proto(message.create_time),
         expire_time=timestamp_from_proto(message.expire_time) if message.HasField("expire_time") else None,
         last_sequence=message.last_sequence,
+        calls=tuple(_call_from_proto(call) for call in message.calls),
     )
 
 
@@ -131,4 +140,33 @@ def usage_from_proto(message: pb.Usage) -> Usage:
         message.decoder_steps,
         duration_from_proto(message.elapsed),
         message.omitted_turns,
+    )
+
+
+def _call_to_proto(call: WorkerCall) -> pb.WorkerCall:
+    return pb.WorkerCall(
+        component=call.component,
+        part_id=call.part_id,
+        requested=None if call.requested is None else duration_to_proto(call.requested),
+        start=duration_to_proto(call.start),
+        queue_wait=None if call.queue_wait is None else duration_to_proto(call.queue_wait),
+        end=None if call.end is None else duration_to_proto(call.end),
+        source=_SOURCES[call.source],
+        replica=call.replica,
+        attempts=call.attempts,
+    )
+
+
+def _call_from_proto(message: pb.WorkerCall) -> WorkerCall:
+    """Return the call of a message. A source that this version lacks becomes UNKNOWN."""
+    return WorkerCall(
+        component=message.component,
+        part_id=message.part_id,
+        requested=duration_from_proto(message.requested) if message.HasField("requested") else None,
+        start=duration_from_proto(message.start),
+        queue_wait=duration_from_proto(message.queue_wait) if message.HasField("queue_wait") else None,
+        end=duration_from_proto(message.end) if message.HasField("end") else None,
+        source=_SOURCE_OF.get(message.source, CallSource.UNKNOWN),
+        replica=message.replica if message.HasField("replica") else None,
+        attempts=message.attempts,
     )

@@ -21,6 +21,7 @@ class GanttBar:
     """The time of one worker in a Gantt chart, in seconds. `marks` are times of signals. Critical bars are red.
 
     `inputs` are the names of the bars whose output this one takes. An arrow leads from the end of each to the start.
+    A light bar shows the time from `waits_from` to the start. `note` is a text at the end of the bar.
     """
 
     name: str
@@ -29,6 +30,8 @@ class GanttBar:
     critical: bool = False
     marks: tuple[float, ...] = ()
     inputs: tuple[str, ...] = ()
+    waits_from: float | None = None
+    note: str = ""
 
 
 def gantt_chart(path: Path, bars: Sequence[GanttBar], title: str) -> None:
@@ -37,16 +40,22 @@ def gantt_chart(path: Path, bars: Sequence[GanttBar], title: str) -> None:
     for index, bar in enumerate(bars):
         colour = _CRITICAL if bar.critical else _OTHER
         axes.barh(index, bar.end - bar.start, left=bar.start, height=0.6, color=colour)
+        if bar.waits_from is not None:
+            wait = bar.start - bar.waits_from
+            axes.barh(index, wait, left=bar.waits_from, height=0.6, color="none", edgecolor=colour, hatch="//")
+        if bar.note:
+            axes.text(bar.end, index, f" {bar.note}", va="center", fontsize=7, parse_math=False)
         for mark in bar.marks:
             axes.plot([mark, mark], [index - 0.3, index + 0.3], color="black", linewidth=1)
         for row, taken in enumerate(bars):
             if taken.name in bar.inputs:
                 arrow = {"arrowstyle": "->", "color": "black"}
                 axes.annotate("", xy=(bar.start, index), xytext=(taken.end, row), arrowprops=arrow)
-    axes.set_yticks(range(len(bars)), [bar.name for bar in bars])
+    axes.set_yticks(range(len(bars)), [bar.name for bar in bars], parse_math=False)
     axes.invert_yaxis()
-    axes.set_xlabel("seconds; red: critical path, black line: signal, arrow: input")
-    axes.set_title(title, fontsize=10)
+    waits = ", hatched: wait" if any(bar.waits_from is not None for bar in bars) else ""
+    axes.set_xlabel(f"seconds; red: critical path, black line: signal, arrow: input{waits}")
+    axes.set_title(title, fontsize=10, parse_math=False)
     _save(figure, path)
 
 

@@ -1,0 +1,1 @@
+"""The timeline of a generation: `motet explain`, its table, and its picture."""
