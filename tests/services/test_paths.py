@@ -19,6 +19,7 @@ from services.cli.checks.paths import check_input
 from services.cli.cluster import commands as cluster
 from services.cli.keys import commands as keys
 from services.cli.request_options import RequestOptions
+from services.cli.timeline import explain
 from services.embedded import embedded
 from services.encoder.service import encoder_service
 from services.factory import Factory
@@ -27,6 +28,7 @@ APPS = {
     "run": run.app,
     "chat": chat.app,
     "models": models.app,
+    "explain": explain.app,
     "up": up.app,
     "serve": serve_commands.app,
     "bench": bench.app,
@@ -82,6 +84,8 @@ TABLE: list[tuple[tuple[str, ...], dict[str, str]]] = [
     (("bench", "overlap", "--out"), NO_OUTPUT | FOLDER),
     (("bench", "overlap", "--plot"), NO_OUTPUT | FOLDER | {"not UTF-8": "\udce9"}),
     (("bench", "overlap", "--bundle"), SOME),
+    (("run", "what?", "--toy", "--timeline"), NO_OUTPUT | FILE | FOLDER),
+    (("explain", "x", "--server", "127.0.0.1:1", "--timeline"), SOME | FOLDER),
     (("bench", "serve", "--trace"), READ),
     (("bench", "simulate", "--costs"), SOME | {"a device": "/dev/zero"}),
     (("bench", "all", "--out"), SOME),

@@ -31,11 +31,11 @@ def check_picture(file: Path) -> None:
     """Raise `RequestError` for a file that cannot be written, and `SettingsError` without matplotlib."""
     from services.benchmarks.reports.plots import require_matplotlib
 
+    check_file(file)
     if file.suffix not in _SUFFIXES:
         raise RequestError(
             f"{file} has no format: let its name end with {', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}"
         )
-    check_file(file)
     require_matplotlib()
 
 
