@@ -66,6 +66,18 @@ ARTIFACT = st.builds(ev.Artifact, NAME, NAME, NAME, COUNT, st.binary(max_size=32
 PART_DONE = st.builds(ev.PartDone, NAME, st.binary(max_size=32), st.none() | ARTIFACT, METADATA)
 PART_FAILED = st.builds(ev.PartFailed, NAME, ERROR, st.booleans(), NAME)
 USAGE = st.builds(ev.Usage, COUNT, COUNT, COUNT, DURATION, COUNT)
+WORKER_CALL = st.builds(
+    ev.WorkerCall,
+    NAME,
+    DURATION,
+    st.none() | DURATION,
+    NAME,
+    st.sampled_from(ev.CallSource),
+    st.none() | DURATION,
+    st.none() | DURATION,
+    st.none() | COUNT,
+    COUNT,
+)
 GENERATION = st.builds(
     ev.Generation,
     NAME,
@@ -77,6 +89,7 @@ GENERATION = st.builds(
     TIME,
     st.none() | TIME,
     COUNT,
+    st.lists(WORKER_CALL, max_size=2).map(tuple),
 )
 PLAN_INPUT = st.builds(ev.PlanInput, NAME, part_id=NAME.filter(bool)) | st.builds(ev.PlanInput, NAME, artifact=NAME)
 NODE = st.builds(ev.PlanNode, NAME, NAME, st.lists(PLAN_INPUT, max_size=2).map(tuple))

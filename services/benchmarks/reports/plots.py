@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CRITICAL, _OTHER = "#c0392b", "#8fa8c0"
+_NOTE_SPACE = 1.25
+"""Width of a Gantt chart with notes, as a multiple of the latest end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ def gantt_chart(path: Path, bars: Sequence[GanttBar], title: str) -> None:
                 axes.annotate("", xy=(bar.start, index), xytext=(taken.end, row), arrowprops=arrow)
     axes.set_yticks(range(len(bars)), [bar.name for bar in bars], parse_math=False)
     axes.invert_yaxis()
+    if any(bar.note for bar in bars):
+        axes.set_xlim(0, _NOTE_SPACE * max(bar.end for bar in bars))
     waits = ", hatched: wait" if any(bar.waits_from is not None for bar in bars) else ""
     axes.set_xlabel(f"seconds; red: critical path, black line: signal, arrow: input{waits}")
     axes.set_title(title, fontsize=10, parse_math=False)

@@ -30,7 +30,7 @@ _COLLECTION = "generations/"
 @app.command(cls=Command)
 @with_options(options_of(ConnectionSettings))
 def explain(
-    generation: Annotated[str, typer.Argument(help="The name of the generation: 'generations/...', or its end.")],
+    generation: Annotated[str, typer.Argument(help="The name of the generation, with or without 'generations/'.")],
     timeline: TimelineFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
     server: Annotated[

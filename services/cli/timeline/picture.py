@@ -15,6 +15,8 @@ from services.cli.timeline.words import result_of, totals_of
 from services.cli.typer_options import path_of
 
 _SUFFIXES = (".svg", ".png", ".pdf")
+_VISIBLE = 0.002
+"""Minimum wait to be drawn, as a share of the elapsed time."""
 
 TimelineFile = Annotated[
     Path | None,
@@ -51,7 +53,7 @@ def draw(timeline: Timeline, file: Path) -> None:
             node.critical,
             marks=node.signals,
             inputs=tuple(map(printable_line, node.inputs)),
-            waits_from=node.requested if node.requested < node.taken else None,
+            waits_from=node.requested if node.taken - node.requested >= _VISIBLE * timeline.elapsed else None,
             note=printable_line(result_of(node)),
         )
         for node in timeline.nodes

@@ -7,6 +7,9 @@ from motet.core.events import CallSource
 
 _SOURCES = {CallSource.CACHE: "from the cache", CallSource.SHARED: "shared with an equal call"}
 
+_SHOWN = 0.001
+"""Minimum wait in queues to be named, in seconds."""
+
 
 def result_of(node: TimelineNode) -> str:
     """Return the outcome of a call, its replica, and the origin of its result."""
@@ -22,7 +25,7 @@ def result_of(node: TimelineNode) -> str:
 
 def totals_of(timeline: Timeline) -> str:
     """Return one line about a whole generation."""
-    queues = f", {timeline.queue_seconds:.3f} s of it in queues" if timeline.queue_seconds else ""
+    queues = f", {timeline.queue_seconds:.3f} s of it in queues" if timeline.queue_seconds >= _SHOWN else ""
     return (
         f"{timeline.state.name.lower()}, {timeline.elapsed:.3f} s: critical path {timeline.critical_seconds:.3f} s "
         f"({timeline.explained:.1%}){queues}; overhead {timeline.overhead:.3f} s"
