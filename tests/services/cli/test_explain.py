@@ -13,12 +13,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from motet.client import Client
-from motet.toys.workers import ToyDecoder, ToyEncoder, ToyLanguageModel
+from motet.toys.workers import Pause, ToyDecoder, ToyEncoder, ToyLanguageModel
 from motet.transport.server import Server
 from orchestrator.orchestrator import Orchestrator
 from orchestrator.settings import OrchestratorSettings
 from services.cli.run import app as run_app
 from services.cli.timeline.explain import app as explain_app
+from services.cli.timeline.explain import read_timeline
 from services.exit_codes import Exit
 from services.orchestrator.pools import pooled_workers
 from services.orchestrator.servicer import ArtifactServicer, GenerationServicer
@@ -46,10 +47,8 @@ class Deployment:
         return json.loads((await self.explain(name, "--json")).stdout)
 
 
-async def deployment_of(stack: AsyncExitStack, *decoders: Any) -> Deployment:
-    worker, _ = await stack.enter_async_context(
-        served(ToyEncoder(), ToyLanguageModel(MANIFEST.grammar, SCRIPT))  # type: ignore[arg-type]
-    )
+async def deployment_of(stack: AsyncExitStack, *decoders: Any, script: Any = SCRIPT) -> Deployment:
+    worker, _ = await stack.enter_async_context(served(ToyEncoder(), ToyLanguageModel(MANIFEST.grammar, script)))
     replicas = [(await stack.enter_async_context(served(decoder)))[0].address for decoder in decoders]
     settings = OrchestratorSettings(
         encoder=worker.address, language_model=worker.address, decoders={"a": tuple(replicas)}
@@ -109,6 +108,20 @@ async def test_a_running_generation_is_explained_until_now() -> None:
 
     assert explained["state"] == "RUNNING"
     assert [node["outcome"] for node in explained["nodes"]] == ["done", "running"]
+
+
+async def test_a_plan_that_grows_is_not_awaited() -> None:
+    async with AsyncExitStack() as stack:
+        deployment = await deployment_of(stack, ToyDecoder("a"), script=[*SCRIPT, Pause(None)])
+        events = await stack.enter_async_context(aclosing(deployment.client.generate(request_of())))
+        name = (await anext(events)).payload.generation  # type: ignore[union-attr]
+        while len((await deployment.client.get(name)).calls) < 2:
+            await asyncio.sleep(0.01)
+
+        async with asyncio.timeout(30):
+            timeline = await read_timeline(deployment.client, name)
+
+    assert [node.name for node in timeline.nodes] == ["llm", "a (part-1)"]
 
 
 async def test_an_unknown_generation_and_a_missing_server_are_errors(deployment: Deployment) -> None:
