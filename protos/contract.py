@@ -158,6 +158,12 @@ def _descriptor_set() -> bytes:
             # The comments of imports are as large as all others, and every compiler has them in the protos.
             if not file.name.startswith("motet/"):
                 file.ClearField("source_code_info")
+            # Most locations have no comment. Only compilers need their lines and columns.
+            locations = [
+                each for each in file.source_code_info.location if each.leading_comments or each.trailing_comments
+            ]
+            del file.source_code_info.location[:]
+            file.source_code_info.location.extend(locations)
         return descriptors.SerializeToString(deterministic=True)
 
 

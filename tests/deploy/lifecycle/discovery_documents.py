@@ -24,7 +24,7 @@ KINDS: Mapping[str, Mapping[str, str]] = {
     "resource.k8s.io/v1": {"ResourceClaimTemplate": "resourceclaimtemplates"},
     "cert-manager.io/v1": {"Certificate": "certificates", "Issuer": "issuers"},
     "keda.sh/v1alpha1": {"ScaledObject": "scaledobjects", "TriggerAuthentication": "triggerauthentications"},
-    "monitoring.coreos.com/v1": {"PodMonitor": "podmonitors"},
+    "monitoring.coreos.com/v1": {"PodMonitor": "podmonitors", "PrometheusRule": "prometheusrules"},
     "gateway.networking.k8s.io/v1": {"GRPCRoute": "grpcroutes"},
     "ray.io/v1": {"RayService": "rayservices"},
 }
