@@ -14,21 +14,23 @@ from motet.training.nano.dialogues.kinds.many_requests import many_requests
 from motet.training.nano.dialogues.kinds.negations import negation
 from motet.training.nano.dialogues.kinds.own_work import own_work
 
-# The kinds of the fourth edition keep about their shares of each other, and more than half of all dialogues.
+# The kinds of the fourth edition have more than half of all dialogues. A question is the shortest kind, and few of its
+# tokens depend on the medium: with 13 % of the dialogues it had 5 % of the tokens, and the model described held-out
+# media worse than the fourth edition.
 SHARES: Mapping[str, float] = {
-    "requests": 0.205,
-    "question": 0.13,
-    "mixed": 0.045,
-    "follow_up": 0.042,
-    "chat": 0.085,
-    "small_talk": 0.028,
-    "several": 0.018,
-    "edges": 0.102,
-    "edge_chat": 0.074,
-    "later_question": 0.088,
-    "own_work": 0.056,
-    "negation": 0.056,
-    "many": 0.071,
+    "requests": 0.145,
+    "question": 0.34,
+    "mixed": 0.035,
+    "follow_up": 0.035,
+    "chat": 0.065,
+    "small_talk": 0.02,
+    "several": 0.03,
+    "edges": 0.075,
+    "edge_chat": 0.055,
+    "later_question": 0.07,
+    "own_work": 0.04,
+    "negation": 0.04,
+    "many": 0.05,
 }
 
 

@@ -17,15 +17,7 @@ from motet.training.nano.dialogues.refusals import REFUSALS
 from motet.training.nano.dialogues.unknown_things import unknown_subject
 from motet.training.nano.world.world import FILM, INSTRUMENTS, NOUNS, Thing
 
-FOURTH = {
-    "requests": 0.40,
-    "question": 0.20,
-    "mixed": 0.09,
-    "follow_up": 0.08,
-    "chat": 0.15,
-    "small_talk": 0.05,
-    "several": 0.03,
-}
+FOURTH = ("requests", "question", "mixed", "follow_up", "chat", "small_talk", "several")
 
 
 def dialogues(kind: str, count: int = 150) -> list[Dialogue]:
@@ -41,13 +33,9 @@ def last_text(dialogue: Dialogue) -> str:
     return "".join(plain_text(part) for part in dialogue[-1].parts if not isinstance(part, Thing))
 
 
-def test_the_kinds_of_the_fourth_edition_keep_their_shares_of_each_other_and_more_than_half_of_all() -> None:
-    kept = sum(SHARES[kind] for kind in FOURTH)
-
+def test_the_kinds_of_the_fourth_edition_have_more_than_half_of_all_dialogues() -> None:
     assert sum(SHARES.values()) == pytest.approx(1)
-    assert kept > 0.55
-    for kind, share in FOURTH.items():
-        assert SHARES[kind] / kept == pytest.approx(share, rel=0.2)
+    assert sum(SHARES[kind] for kind in FOURTH) > 0.55
 
 
 @pytest.mark.parametrize("kind", ["edges", "edge_chat"])
