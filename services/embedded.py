@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from motet.core.caller import ANONYMOUS
 from motet.core.service import Motet
+from motet.core.telemetry.service_kind import ServiceKind
 from motet.core.workers import Decoder, Encoder, LanguageModel, Workers
 from motet.media.decode import probe
 from orchestrator.orchestrator import Orchestrator
@@ -48,10 +49,10 @@ async def embedded(factory: Factory, preload: Sequence[str] = ()) -> AsyncIterat
         return Pool(name, [Member(worker)], settings)
 
     def load_encoder() -> Encoder:
-        return PooledEncoder(pool_of(ENCODER, factory.encoder()))
+        return PooledEncoder(pool_of(ServiceKind.ENCODER, factory.encoder()))
 
     def load_language_model() -> LanguageModel:
-        return PooledLanguageModel(pool_of(LANGUAGE_MODEL, factory.language_model()))
+        return PooledLanguageModel(pool_of(ServiceKind.LANGUAGE_MODEL, factory.language_model()))
 
     def load_decoder(modality: str) -> Decoder:
         return PooledDecoder(pool_of(modality, factory.decoder(modality)), manifest.decoder_of(modality).steps)

@@ -13,6 +13,7 @@ import grpc.aio
 from motet.core.bundle import Manifest
 from motet.core.errors import SettingsError
 from motet.core.files.field_errors import nearest_name
+from motet.core.telemetry.service_kind import ServiceKind
 from motet.core.workers import Encoder, LanguageModel, Workers
 from motet.transport.channel import open_channel
 from motet.transport.clients import RemoteDecoder, RemoteEncoder, RemoteLanguageModel, RemoteWorker
@@ -94,9 +95,9 @@ async def pooled_workers(
             await stack.enter_async_context(Discovery(fixed, sources, update))
         return opened
 
-    encoders: Pool[Encoder] = await pool("encoder", RemoteEncoder, settings.encoder, _INITIAL_ESTIMATE)
+    encoders: Pool[Encoder] = await pool(ServiceKind.ENCODER, RemoteEncoder, settings.encoder, _INITIAL_ESTIMATE)
     language_models: Pool[LanguageModel] = await pool(
-        "language model", RemoteLanguageModel, settings.language_model, 1.0
+        ServiceKind.LANGUAGE_MODEL, RemoteLanguageModel, settings.language_model, 1.0
     )
     decoder = partial(RemoteDecoder, max_bytes=settings.max_media_bytes)
     decoders = {

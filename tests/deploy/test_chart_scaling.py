@@ -16,7 +16,7 @@ from services.orchestrator.scaler.trigger import Trigger
 from tests.deploy.chart import ci_values, environment, of_kind, pod_spec
 
 VALUES = ci_values("autoscaling")
-POOLS = ("encoder", "language model", *TOY.signals, "image", "audio", "video")
+POOLS = ("encoder", "llm", *TOY.signals, "image", "audio", "video")
 INSECURE = {"tls": {"source": "none"}, "allowInsecure": True}
 
 
@@ -50,7 +50,7 @@ def test_the_scaler_accepts_the_metadata_of_each_trigger() -> None:
     }
 
     assert found == {
-        "llm": Trigger("language model", DEFAULT_TARGET),
+        "llm": Trigger("llm", DEFAULT_TARGET),
         "image": Trigger("image", 20),
         "video": Trigger("video", 60),
     }
@@ -183,6 +183,6 @@ def test_the_metric_of_an_autoscaler_has_a_name_that_is_valid_in_a_path() -> Non
 
     assert {name: each["metric"]["name"] for name, each in found.items()} == {
         "image": "motet_demand_seconds_image",
-        "llm": "motet_demand_seconds_language_model",
+        "llm": "motet_demand_seconds_llm",
     }
     assert found["llm"]["target"] == {"type": "AverageValue", "averageValue": "2.5"}

@@ -17,9 +17,6 @@ KIND_ANNOTATION = "kubectl.kubernetes.io/default-container"
 _ORDINARY = ("cpu", "memory", "ephemeral-storage", "hugepages-")
 """Beginnings of the names of resources that every node has."""
 
-_POOLS = {"encoder": "encoder", "llm": "language model"}
-"""The name of an orchestrator's pool by the kind of its workers. Those of decoders have the modality's name."""
-
 
 @dataclass(frozen=True, slots=True)
 class Component:
@@ -47,7 +44,7 @@ class Component:
     @property
     def pool(self) -> str:
         """The name of the component's pool in the metrics of an orchestrator, or "" for the orchestrator itself."""
-        return self.modality or _POOLS.get(self.kind, "")
+        return "" if self.kind == ORCHESTRATOR else self.modality or self.kind
 
     @property
     def is_complete(self) -> bool:

@@ -71,7 +71,7 @@ async def test_requests_wait_while_all_workers_are_scaled_to_zero_and_none_is_lo
         assert await status_of(channel, "motet.v1/video") == NOT_SERVING, "it has no decoder in the settings"
 
         answers = [asyncio.create_task(client.answer(IMAGE)) for _ in range(4)]
-        await until(lambda: waiting("language model") > 0)
+        await until(lambda: waiting("llm") > 0)
         model = ToyLanguageModel(TOY.grammar)
         await stack.enter_async_context(served(model, address=addresses["language_model"]))
         await until(lambda: waiting("image") > 0)

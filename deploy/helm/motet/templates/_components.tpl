@@ -21,7 +21,7 @@ The orchestrator's seconds are at least the workers', because a generation needs
   {{- $mode := $values.autoscaling.mode -}}
   {{- $worker := dict "name" $name "kind" $entry.kind "modality" ($entry.modality | default "") "values" $values
         "mode" $mode "maxPods" (eq $mode "none" | ternary $values.replicas $values.autoscaling.maxReplicas | int)
-        "pool" ($entry.modality | default (eq $entry.kind "llm" | ternary "language model" $entry.kind))
+        "pool" ($entry.modality | default $entry.kind)
         "hasGpu" (or (gt (int $values.gpu.count) 0) $values.gpu.dra.enabled)
         "preStop" (int $end.preStopSeconds) "drain" (int $end.drainSeconds) "grace" $sum -}}
   {{- $workers = append $workers $worker -}}

@@ -16,6 +16,7 @@ import grpc.aio
 
 from motet.core.clock import now
 from motet.core.errors import FaultError
+from motet.core.telemetry.service_kind import ServiceKind
 from motet.internal.externalscaler import externalscaler_pb2 as scaler_pb
 from motet.internal.externalscaler import externalscaler_pb2_grpc as scaler_grpc
 from motet.transport import convert
@@ -187,7 +188,8 @@ async def candidates(pool: str, modality: str) -> AsyncIterator[dict[str, Watche
         for name, address in services.items():
             service = await stack.enter_async_context(open_channel(address, retries=False))
             scaler = await stack.enter_async_context(open_channel(f"unix:{folder}/{name}", retries=False))
-            pools[name] = WatchedPool(service, scaler, pool, text)
+            label = ServiceKind.LANGUAGE_MODEL if pool == LANGUAGE_MODEL else pool
+            pools[name] = WatchedPool(service, scaler, label, text)
             await stack.enter_async_context(pools[name].watched())
         yield pools
 

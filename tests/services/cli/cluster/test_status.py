@@ -19,7 +19,7 @@ from tests.services.cli.cluster.installed import Installed
 METRICS = """\
 # TYPE motet_pool_queue_seconds gauge
 motet_pool_queue_seconds{pool="image"} 12.5
-motet_pool_queue_seconds{pool="language model"} 1.0
+motet_pool_queue_seconds{pool="llm"} 1.0
 # TYPE motet_pool_outstanding_seconds gauge
 motet_pool_outstanding_seconds{pool="image",replica="0"} 3.0
 motet_pool_outstanding_seconds{pool="image",replica="1"} 4.0
@@ -51,7 +51,7 @@ async def test_the_components_pods_and_loads_of_a_release_are_shown(installed: I
     image = row_of(result.stdout, "image")
     assert image[:7] == ["image", "3/3", "1", "nvidia.com/gpu", "25.0", "14.0", "1.5"], "both orchestrators count"
     assert image[7].startswith("motet/worker:")
-    assert row_of(result.stdout, "llm")[4:6] == ["2.0", "0.0"], "its pool is called language model"
+    assert row_of(result.stdout, "llm")[4:6] == ["2.0", "0.0"]
     assert row_of(result.stdout, "film")[:4] == ["film", "1/1", "-", "-"]
     assert row_of(result.stdout, "demo-image-1")[:5] == ["demo-image-1", "node-b", "Running", "yes", "0"]
 

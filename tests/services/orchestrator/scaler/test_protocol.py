@@ -27,7 +27,7 @@ from services.up.certificate_authority import CertificateAuthority
 from tests.services.orchestrator.scaler.harness import Keda, keda_at, ref, refusal
 from tests.waiting import until
 
-POOLS = ("encoder", "language model", "image")
+POOLS = ("encoder", "llm", "image")
 
 
 def call(units: float = 1.0) -> QueuedCall:
@@ -99,7 +99,7 @@ async def test_a_burst_is_one_message_and_the_pool_is_active_until_the_last_call
 @pytest.mark.parametrize(
     ("metadata", "advice"),
     [
-        ({"pool": ""}, "set pool to one of 'encoder', 'image', 'language model'"),
+        ({"pool": ""}, "set pool to one of 'encoder', 'image', 'llm'"),
         ({"pool": "imaje"}, "the nearest one is 'image'"),
         ({"pool": "x" * 5000}, "set pool to one of"),
         ({"targetSeconds": "many"}, "set them to a number from 0.1"),

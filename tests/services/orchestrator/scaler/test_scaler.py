@@ -18,7 +18,7 @@ from tests.transport.serving import served
 from tests.waiting import until
 
 IMAGE = GenerationRequest((Message("user", ("image",)),), allowed_modalities=frozenset({"text", "image"}))
-LLM = "language model"
+LLM = "llm"
 
 
 async def test_a_burst_wakes_each_pool_once_when_its_work_comes_and_no_request_is_lost(tmp_path: Path) -> None:
