@@ -11,6 +11,7 @@ from typing import Protocol
 
 from motet.core.bundle import Manifest
 from motet.core.caller import MAX_TENANT_LENGTH
+from motet.core.clock import now
 from motet.core.concurrent.encode_each import run_concurrently
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, MediaError, NotFoundError, Reason, RequestError
@@ -26,6 +27,8 @@ from motet.core.request import (
     check_numbers,
     check_request_id,
 )
+from motet.core.telemetry.service_kind import ServiceKind
+from motet.core.telemetry.stage import OTHER, Stage, record_stage
 from motet.core.workers import Role
 from motet.media.child_slots import READINGS_PER_REQUEST
 from motet.media.decode import ProbeResult
@@ -255,11 +258,15 @@ class Admission:
             raise DeadlineError("the deadline passed while the attached media were probed; allow more time") from error
 
     async def _probe_media(self, media: Media, tenant: str) -> AdmittedMedia:
+        started, modality = now(), OTHER
         try:
             result = await self._probe(media, tenant=tenant)
+            modality = result.modality
         except MediaError as error:
             logger.info("media were refused", extra={"reason": error.reason.value, "bytes": len(media.data)})
             raise
+        finally:
+            record_stage(ServiceKind.ORCHESTRATOR, Stage.PROBE, modality, started, now())
         self._check_input(result.modality)
         return AdmittedMedia(result.modality, media.with_type(result.media_type))
 

@@ -15,6 +15,7 @@ from motet.core.request import GenerationRequest
 from motet.core.service import Model, Quota
 from orchestrator.admission import Admission
 from orchestrator.artifact_store import TenantArtifacts
+from orchestrator.generation.metrics_observer import refusals_counted
 from orchestrator.generation_store import GenerationStore
 from orchestrator.permissions import permitted_models, permitted_request
 from orchestrator.quota.account import Account
@@ -49,8 +50,9 @@ class CallerMotet:
         `AccessError` for a model or a modality that the caller may not use.
         """
         owner = self._caller.tenant
-        request = permitted_request(request, self._caller, self._admission.model, self._admission.outputs)
-        with request_id_set(request.request_id or checked_request_id(current_request_id())):
+        with refusals_counted():
+            request = permitted_request(request, self._caller, self._admission.model, self._admission.outputs)
+        with request_id_set(request.request_id or checked_request_id(current_request_id())), refusals_counted():
             task = self._generations.find_request(owner, request)
             if task is None:
                 self._account.check_generation()

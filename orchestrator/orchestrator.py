@@ -19,6 +19,7 @@ from orchestrator.availability import Availability, availability_of
 from orchestrator.caller_motet import CallerMotet
 from orchestrator.generation.admitted_request import AdmittedRequest
 from orchestrator.generation.event_writer import EventWriter
+from orchestrator.generation.metrics_observer import export_refusals
 from orchestrator.generation.pipeline import Pipeline
 from orchestrator.generation_store import GenerationStore
 from orchestrator.quota.account import Account
@@ -46,6 +47,7 @@ class Orchestrator:
         quotas: Callable[[], QuotaClasses] = no_quotas,
     ) -> None:
         self._settings = settings = settings or OrchestratorSettings()
+        export_refusals()
         self._workers = _cached(workers, digest, settings)
         self._manifest = manifest
         self._digest = digest

@@ -10,6 +10,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib.metadata import version
 from typing import TypeVar
 
@@ -171,7 +172,7 @@ async def serve(service: Service) -> Exit:
 async def _run(service: Service) -> int:
     """Run a service, and return the number of calls that it cancelled at the end of the grace period."""
     settings, started = service.settings, now()
-    _report_build(service.kind)
+    _report_process(service)
     async with AsyncExitStack() as stack:
         certificates = _certificates_of(settings)
         if certificates is not None:
@@ -231,9 +232,13 @@ def report_bundle(factory: Factory) -> None:
     process_metrics.BUNDLE.info({"name": factory.manifest.name, "digest": factory.digest})
 
 
-def _report_build(kind: ServiceKind) -> None:
+def _report_process(service: Service) -> None:
+    """Export the versions of this process, and the hash of its settings."""
     versions = {"motet": version("motet"), "python": platform.python_version(), "grpc": grpc.__version__}
-    process_metrics.BUILD.info({"component": kind.value, **versions})
+    process_metrics.BUILD.info({"component": service.kind.value, **versions})
+    # Replicas of one component listen at different addresses.
+    settings = service.settings.model_dump_json(exclude={"listen", "metrics"})
+    process_metrics.CONFIG.info({"hash": sha256(settings.encode()).hexdigest()[:16]})
 
 
 def _metrics_server(service: Service, certificates: ReloadedCertificates | None) -> MetricsServer:

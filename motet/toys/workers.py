@@ -10,18 +10,21 @@ import asyncio
 import struct
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import shake_256
 from math import prod
 from typing import TYPE_CHECKING, Literal
 
 from motet.core.errors import MediaError, MotetError, Reason, RequestError
+from motet.core.events import TEXT
 from motet.core.media import Media, sha256_of
 from motet.core.request import check_job, check_prompt
 from motet.core.signals import Grammar, Run, RunBroken, RunComplete, RunStarted, SignalParser, TextToken
+from motet.core.telemetry.service_kind import ServiceKind
+from motet.core.telemetry.stage import OTHER, Stage, stage
 from motet.core.tensors import Tensor, check_finite
 from motet.core.workers import Finished, Progress, Signal, SignalBroken, SignalStarted, SignalSuppressed, TextPiece
+from motet.toys.running import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +97,8 @@ class ToyEncoder:
         """Return one float32 embedding of shape (width,) per item, after `delay` seconds in total."""
         self.seen.append(tuple(media))
         self.callers.append((tenant, priority))
-        await self._pause.wait(deadline, "encoding")
+        with stage(ServiceKind.ENCODER, Stage.FORWARD, OTHER):
+            await self._pause.wait(deadline, "encoding")
         for index, item in enumerate(media):
             if not item.data or item.data.startswith(UNREADABLE):
                 raise MediaError(f"item {index} of the media cannot be read", metadata={"index": str(index)})
@@ -138,7 +142,7 @@ class ToyLanguageModel:
         parser = SignalParser(self._grammar)
         count = 0
         reason: Literal["stop", "length"] = "stop"
-        with _running(self):
+        with running(self, ServiceKind.LANGUAGE_MODEL, TEXT, Stage.PREFILL) as stages:
             for token in self._script(prompt):
                 if isinstance(token, MotetError):
                     raise token
@@ -150,6 +154,7 @@ class ToyLanguageModel:
                     reason = "length"
                     break
                 await self._pause.wait(deadline, "writing")
+                stages.enter(Stage.DECODE_STEP)
                 count += 1
                 for event in parser.feed(token):
                     yield self._to_language_event(event, prompt, count)
@@ -205,6 +210,12 @@ class InjectedFault:
     after: int = 0
     times: int | None = None
 
+    async def inject(self, deadline: Deadline) -> None:
+        """Raise the error, or wait for the pause."""
+        if isinstance(self.what, MotetError):
+            raise self.what
+        await self.what.wait(deadline, "a fault was injected")
+
 
 class ToyDecoder:
     """A `Decoder` whose media, `size` bytes long, depend only on conditioning, seed, steps, guidance and inputs.
@@ -244,10 +255,10 @@ class ToyDecoder:
         fault, total = self._next_fault(), self._steps_of(job, deadline)
         inputs = tuple([(media.media_type, await sha256_of(media)) for media in job.inputs])
         seed = repr((job.modality, job.conditioning, job.seed, total, job.guidance, inputs)).encode()
-        with _running(self):
+        with running(self, ServiceKind.DECODER, self._modality or OTHER, Stage.DENOISE):
             for step in range(total + 1):
                 if fault and fault.after == step:
-                    await _inject(fault, deadline)
+                    await fault.inject(deadline)
                 if step < total:
                     await self.pause.wait(deadline, f"making {job.modality}")
                     yield Progress(step + 1, total, self._preview(job, step))
@@ -282,19 +293,3 @@ class ToyDecoder:
 
     def _preview(self, job: DecodeJob, step: int) -> Media | None:
         return Media(self._media_type, b"preview %d" % (step + 1)) if job.previews else None
-
-
-async def _inject(fault: InjectedFault, deadline: Deadline) -> None:
-    if isinstance(fault.what, Pause):
-        await fault.what.wait(deadline, "a fault was injected")
-    else:
-        raise fault.what
-
-
-@contextmanager
-def _running(toy: ToyLanguageModel | ToyDecoder) -> Iterator[None]:
-    toy.running += 1
-    try:
-        yield
-    finally:
-        toy.running -= 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 
@@ -84,6 +85,8 @@ class ConcurrencyLimiter:
         """Admit no further call, for good. Running and queued calls are completed. Closing again has no effect."""
         if not self._draining:
             process_metrics.DRAINING.set(1)
+            started = time.monotonic()
+            process_metrics.DRAIN_SECONDS.set_function(lambda: time.monotonic() - started)
         self._draining = True
         self._closing.set()
         self._changed()

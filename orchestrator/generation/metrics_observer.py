@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 
+from motet.answers.timeline import timeline_of
 from motet.core.clock import now
-from motet.core.events import TEXT, Accepted, Done, EventPayload, PartDone, PartFailed, PartProgress, PartStarted, Usage
+from motet.core.errors import MotetError, Reason
+from motet.core.events import (
+    TEXT,
+    Accepted,
+    Done,
+    EventPayload,
+    Generation,
+    PartDone,
+    PartFailed,
+    PartProgress,
+    PartStarted,
+    PlanGrown,
+    PlanNode,
+    Usage,
+)
 from motet.core.telemetry.families import generation_metrics
+from motet.core.telemetry.fault import Fault, fault_of, fault_of_reason
 from motet.core.telemetry.prometheus import labelled
+from motet.core.telemetry.stage import OTHER
 from orchestrator.generation.admitted_request import AdmittedRequest
 
-OTHER = "other"
-"""Label of all modalities without a decoder. A model may invent modalities, and labels must be a closed set."""
+HUNG_UP = "hung_up"
+"""Cause of a cancellation, in the metadata of its error: the last caller left."""
 
 
 class MetricsObserver:
@@ -27,6 +44,9 @@ class MetricsObserver:
         self._tokens = (0, 0)
         self._started = now()
         self._has_text = False
+        self._plan: tuple[PlanNode, ...] = ()
+        self._with_media: set[str] = set()
+        """The labels of the modalities of which a medium is complete."""
         for attachment in request.attachments:
             labelled(generation_metrics.MEDIA_BYTES, attachment.modality, "input").inc(len(attachment.media.data))
 
@@ -43,16 +63,25 @@ class MetricsObserver:
                 )
                 self._steps[part_id] = step
             case PartDone(part_id, _, artifact):
-                labelled(generation_metrics.PARTS, self._label_of[part_id], "").inc()
+                label = self._label_of[part_id]
+                labelled(generation_metrics.PARTS, label, "", Fault.NONE).inc()
                 if artifact is not None:
-                    labelled(generation_metrics.MEDIA_BYTES, self._label_of[part_id], "output").inc(artifact.size_bytes)
+                    labelled(generation_metrics.MEDIA_BYTES, label, "output").inc(artifact.size_bytes)
+                    self._count_first_media(label)
             case PartFailed(part_id, error):
-                labelled(generation_metrics.PARTS, self._label_of[part_id], error.reason).inc()
+                labelled(generation_metrics.PARTS, self._label_of[part_id], error.reason, fault_of(error)).inc()
+            case PlanGrown(nodes):
+                self._plan = nodes
             case Usage(input_tokens, output_tokens):
                 self._count_tokens(input_tokens, output_tokens)
             case Done(record):
                 generation_metrics.GENERATIONS_RUNNING.dec()
-                labelled(generation_metrics.GENERATION_SECONDS, record.state.name.lower()).observe(record.usage.elapsed)
+                state = record.state.name.lower()
+                labelled(generation_metrics.GENERATION_SECONDS, state).observe(record.usage.elapsed)
+                reason, cause = (record.error.reason, _cause_of(record.error)) if record.error else ("", "")
+                labelled(generation_metrics.GENERATIONS, state, reason, fault_of(record.error), cause).inc()
+                if record.error is None:
+                    self._observe_plan(record)
 
     def _start_part(self, part_id: str, modality: str) -> None:
         self._label_of[part_id] = modality if modality in self._labels else OTHER
@@ -60,12 +89,56 @@ class MetricsObserver:
             self._has_text = True
             generation_metrics.FIRST_TEXT_SECONDS.observe(now() - self._started)
 
+    def _count_first_media(self, label: str) -> None:
+        if label not in self._with_media:
+            self._with_media.add(label)
+            labelled(generation_metrics.FIRST_MEDIA_SECONDS, label).observe(now() - self._started)
+
+    def _observe_plan(self, record: Generation) -> None:
+        """Record the plan and the critical path of a generation that was not stopped."""
+        timeline = timeline_of(record, self._plan)
+        generation_metrics.CRITICAL_PATH_SECONDS.observe(timeline.critical_seconds)
+        generation_metrics.OVERHEAD_SECONDS.observe(timeline.overhead)
+        generation_metrics.PLAN_JOBS.observe(len(self._plan))
+        generation_metrics.PLAN_DEPTH.observe(_depth_of(self._plan))
+
     def _count_tokens(self, input_tokens: int, output_tokens: int) -> None:
         if (input_tokens, output_tokens) == self._tokens:
             return
         labelled(generation_metrics.TOKENS, "input").inc(input_tokens - self._tokens[0])
         labelled(generation_metrics.TOKENS, "output").inc(output_tokens - self._tokens[1])
         self._tokens = (input_tokens, output_tokens)
+
+
+def _depth_of(plan: Iterable[PlanNode]) -> int:
+    """Return the number of media parts of the longest chain, in which each part needs the one before."""
+    depths: dict[str, int] = {}
+    for node in plan:
+        depths[node.part_id] = 1 + max((depths.get(need, 0) for need in node.depends_on), default=0)
+    return max(depths.values(), default=0)
+
+
+def _cause_of(error: MotetError) -> str:
+    """Return the cause of a cancellation, or "" for another error."""
+    if error.reason is not Reason.CANCELLED:
+        return ""
+    return HUNG_UP if error.metadata.get("cause") == HUNG_UP else "requested"
+
+
+def export_refusals() -> None:
+    """Export the refusals of each reason from 0, because an increase from nothing is none for Prometheus."""
+    for reason in Reason:
+        labelled(generation_metrics.GENERATIONS_REFUSED, reason, fault_of_reason(reason))
+
+
+@contextmanager
+def refusals_counted() -> Iterator[None]:
+    """Count an error that is raised within the context as a request that was refused."""
+    try:
+        yield
+    except MotetError as error:
+        labelled(generation_metrics.GENERATIONS_REFUSED, error.reason, fault_of(error)).inc()
+        raise
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from orchestrator.fingerprint import fingerprint
 from orchestrator.generation.event_log import EventLog
 from orchestrator.generation.event_writer import EventWriter
 from orchestrator.generation.log_line import log_generation
+from orchestrator.generation.metrics_observer import HUNG_UP
 from orchestrator.generation.pipeline import Pipeline
 
 logger = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ class GenerationTask:
         finally:
             self._subscribers -= 1
             if not self._subscribers and not self._detached and not self._writer.finished:
-                self.stop(CancelledError("the caller hung up"))
+                self.stop(CancelledError("the caller hung up", metadata={"cause": HUNG_UP}))
                 await self.wait_idle()
 
     def stop(self, error: MotetError) -> None:

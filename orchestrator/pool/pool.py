@@ -11,6 +11,7 @@ from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, MotetError, OverloadedError, Reason, RetryableError, retry_delay
 from motet.core.telemetry.families import pool_metrics
+from motet.core.telemetry.stage import Stage
 from motet.scheduling.fair_queue import TENANT_SHARE, FairQueue
 from motet.scheduling.shared_timer import SharedTimer
 from orchestrator.pool.attempt import Attempt, Receiver
@@ -142,9 +143,10 @@ class Pool(Generic[Worker]):
         Raises `OverloadedError` at once if the queue is full, and `DeadlineError` if no slot is free in time.
         """
         call.start, begun = start, now()
-        with self.calls.counted(call):
+        with self.calls.counted(call), call.timer() as stages:
             attempt = await self._acquire(call, deadline)
             while True:
+                stages.enter(Stage.CALL)
                 attempt.add_log_fields(begun, self._gauges.ordinal(attempt.replica))
                 receiver.restart()
                 error: MotetError | None = None
@@ -175,14 +177,16 @@ class Pool(Generic[Worker]):
                         if call.hedge is not None and not isinstance(error, RetryableError):
                             await self._hedges.stop(call)
                 assert error is not None
+                stages.enter(Stage.QUEUE)
                 attempt = await self._hedges.take_over(attempt) or await self._next_attempt(attempt, error, deadline)
+                self._gauges.started_again(attempt)
 
     async def _acquire(self, call: QueuedCall, deadline: Deadline) -> Attempt[Worker]:
         """Wait until a replica has a free slot, and start the call there."""
         moment = now()
         if self._replicas.missing(moment):
             self._dequeue(call)
-            raise self._missing()
+            raise self._replicas.missing_error()
         self._slot_share.note(call.tenant, moment)
         if (free := self._replicas.free(moment)) and self._slot_share.permits(call.tenant, moment):
             return self._assign(call, free, moment)
@@ -216,7 +220,7 @@ class Pool(Generic[Worker]):
         call, failed = attempt.call, attempt.replica
         if not call.fail(failed, error, balanced=failed.balanced):
             if error.reason is Reason.WORKER_UNAVAILABLE and not self.available:
-                raise self._missing(error.message) from error
+                raise self._replicas.missing_error(error.message) from error
             raise error
         again = failed.balanced and not isinstance(error, OverloadedError)
         others = [replica for replica in self._replicas.usable(now()) if replica is not failed or again]
@@ -251,14 +255,7 @@ class Pool(Generic[Worker]):
         if self._replicas.missing(moment):
             for call in self._queue:
                 if call.ready and call.assignment is not None:
-                    call.assignment.set_exception(self._missing())
-
-    def _missing(self, message: str = "", retry_after: float | None = None) -> OverloadedError:
-        """Return the error of a call while no replica can be reached. It is no overload of the caller's making."""
-        retry_after = retry_delay(retry_after or self._settings.return_timeout)
-        of_bundle = " of this bundle" if self._replicas.members else ""
-        missing = message or f"there is no {self._name} worker{of_bundle}; try again in {retry_after:.1f} s"
-        return OverloadedError(missing, Reason.WORKER_UNAVAILABLE, retry_after=retry_after)
+                    call.assignment.set_exception(self._replicas.missing_error())
 
     def _dequeue(self, call: QueuedCall) -> None:
         """Remove a call from the queue and from the reservations."""
@@ -272,6 +269,7 @@ class Pool(Generic[Worker]):
         replica = attempt.replica
         if complete:
             self._hedges.learn(attempt)
+        self._gauges.ended(attempt, error, complete)
         if replica.end(attempt, now(), error, complete):
             self._gauges.ejected(replica)
             assert replica.circuit_breaker.until is not None
@@ -293,7 +291,7 @@ class Pool(Generic[Worker]):
         pool_metrics.POOL_REFUSED.labels(self._name).inc()
         retry_after = retry_delay(excess / self._replicas.slots())
         if not self.available:
-            raise self._missing(retry_after=retry_after)
+            raise self._replicas.missing_error(retry_after=retry_after)
         metadata = {"queued_seconds": f"{self.waiting:.1f}", "retry_after": f"{retry_after:.1f}"}
         message = f"{self.waiting:.0f} s of work wait for the {self._name} workers; try again in {retry_after:.1f} s"
         raise OverloadedError(message, metadata=metadata, retry_after=retry_after)

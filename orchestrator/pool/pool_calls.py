@@ -57,6 +57,12 @@ class PoolCalls:
         oldest = min((call.since for call in calls if call.ready), default=moment)
         return Demand(len(calls), self._estimate.seconds(units), max(0.0, moment - oldest))
 
+    @property
+    def waiting(self) -> int:
+        """The number of calls that wait for a replica."""
+        # A copy, because metrics are read from another thread.
+        return sum(call.ready for call in tuple(self._calls))
+
     async def watch_active(self) -> AsyncGenerator[bool, None]:
         """Yield whether the pool is active, and again after each change. Never end.
 

@@ -1,4 +1,4 @@
-"""The gauges of a pool and of its replicas."""
+"""The metrics of a pool and of its replicas."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from functools import partial
 from heapq import heappop, heappush
 from typing import Any
 
+from motet.core.clock import now
+from motet.core.errors import MotetError
 from motet.core.telemetry.families.pool_metrics import (
+    POOL_CALLS,
     POOL_DEMAND_SECONDS,
     POOL_EJECTIONS,
     POOL_OLDEST_WAIT_SECONDS,
@@ -18,7 +21,12 @@ from motet.core.telemetry.families.pool_metrics import (
     POOL_REPLICA_INFO,
     POOL_REPLICA_READY,
     POOL_REPLICAS,
+    POOL_RETRIES,
+    POOL_SLOTS,
+    POOL_WASTED_SECONDS,
 )
+from motet.core.telemetry.prometheus import labelled
+from orchestrator.pool.attempt import Attempt
 from orchestrator.pool.pool_calls import PoolCalls
 from orchestrator.pool.replica import Replica, ReplicaState
 
@@ -47,9 +55,16 @@ class PoolGauges:
         POOL_QUEUE_SECONDS.labels(self._name).set_function(self._queued)
         POOL_DEMAND_SECONDS.labels(self._name).set_function(lambda: self._calls.demand.seconds)
         POOL_OLDEST_WAIT_SECONDS.labels(self._name).set_function(lambda: self._calls.demand.oldest_wait)
+        POOL_CALLS.labels(self._name, "waiting").set_function(lambda: self._calls.waiting)
+        POOL_CALLS.labels(self._name, "running").set_function(self._running)
+        POOL_SLOTS.labels(self._name).set_function(self._slots)
         for state in ReplicaState:
             POOL_REPLICAS.labels(self._name, state).set_function(partial(self._count, state))
+        # From 0, because an increase from nothing is none for Prometheus.
         POOL_REFUSED.labels(self._name)
+        POOL_RETRIES.labels(self._name)
+        for cause in ("failed", "cancelled", "hedged"):
+            POOL_WASTED_SECONDS.labels(self._name, cause)
 
     def add(self, replica: Replica[Any]) -> None:
         """Export a replica."""
@@ -84,8 +99,23 @@ class PoolGauges:
         if (label := self._labels.get(replica)) is not None:
             POOL_EJECTIONS.labels(self._name, label).inc()
 
+    def started_again(self, attempt: Attempt[Any]) -> None:
+        """Count a retry, unless the attempt began as a hedge."""
+        if attempt.reading_ahead is None:
+            labelled(POOL_RETRIES, self._name).inc()
+
+    def ended(self, attempt: Attempt[Any], error: MotetError | None, complete: bool) -> None:
+        """Count the seconds of an attempt that ended without a result. Without an error, it was stopped."""
+        if complete:
+            return
+        cause = "failed" if error is not None else "cancelled" if attempt.reading_ahead is None else "hedged"
+        labelled(POOL_WASTED_SECONDS, self._name, cause).inc(max(0.0, now() - attempt.started))
+
     def close(self) -> None:
         """End the export of the pool and of its replicas."""
+        for state in ("waiting", "running"):
+            POOL_CALLS.remove(self._name, state)
+        POOL_SLOTS.remove(self._name)
         for gauge in (
             POOL_QUEUE_SECONDS,
             POOL_DEMAND_SECONDS,
@@ -96,6 +126,14 @@ class PoolGauges:
             POOL_REPLICAS.remove(self._name, state)
         for replica in tuple(self._labels):
             self.remove(replica)
+
+    def _running(self) -> int:
+        return sum(len(replica.attempts) for replica in tuple(self._labels))
+
+    def _slots(self) -> int:
+        """Return the slots of the ready replicas, or 0 if one has no limit."""
+        slots = [replica.slots for replica in tuple(self._labels) if replica.state is ReplicaState.READY]
+        return sum(slots) if all(slots) else 0
 
     def _count(self, state: ReplicaState) -> int:
         # A copy, because metrics are read from another thread.

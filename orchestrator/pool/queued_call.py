@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from motet.core.errors import AccessError, MotetError, OverloadedError, Reason, RetryableError
+from motet.core.telemetry.service_kind import ServiceKind
+from motet.core.telemetry.stage import OTHER, Stage, StageTimer
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,8 @@ class QueuedCall:
     since: float
     patient: bool = False
     """True if the call waits while its only replica is overloaded. Other calls fail at once then."""
+    modality: str = OTHER
+    """The modality of the work, for the metrics."""
     done: float = 0.0
     attempts: int = 0
     """Number of times the call was sent to a worker."""
@@ -65,6 +69,10 @@ class QueuedCall:
     """The context of the caller. Code that works for the call outside the caller's task runs in it."""
     assignment: asyncio.Future[Any] | None = None
     """Set while the call waits in the queue. Its result is the attempt at the replica that has a free slot."""
+
+    def timer(self) -> StageTimer:
+        """Return a timer of the call's stages. It starts with the queue."""
+        return StageTimer(ServiceKind.ORCHESTRATOR, self.modality, Stage.QUEUE)
 
     def fail(self, replica: object, error: MotetError, *, balanced: bool = False) -> bool:
         """Record a failed attempt at a replica, and return whether the call may be sent once more.

@@ -11,6 +11,7 @@ from random import Random
 from typing import Generic, TypeVar
 
 from motet.core.clock import now
+from motet.core.errors import OverloadedError, Reason, retry_delay
 from orchestrator.pool.circuit_breaker import CircuitBreaker
 from orchestrator.pool.duration_estimate import DurationEstimate
 from orchestrator.pool.member import Member
@@ -123,6 +124,13 @@ class Replicas(Generic[Worker]):
     def missing(self, moment: float) -> bool:
         """Return whether no member serves the bundle of the pool, and none is expected to join soon."""
         return not self._eligible and not self.expected(moment)
+
+    def missing_error(self, message: str = "", retry_after: float | None = None) -> OverloadedError:
+        """Return the error of a call while no replica can be reached. It is no overload of the caller's making."""
+        retry_after = retry_delay(retry_after or self._settings.return_timeout)
+        of_bundle = " of this bundle" if self.members else ""
+        missing = message or f"there is no {self._pool} worker{of_bundle}; try again in {retry_after:.1f} s"
+        return OverloadedError(missing, Reason.WORKER_UNAVAILABLE, retry_after=retry_after)
 
     @property
     def _eligible(self) -> list[Replica[Worker]]:

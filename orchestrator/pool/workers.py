@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator, Sequence
 
 from motet.core.closing import closing
 from motet.core.deadline import Deadline
+from motet.core.events import TEXT
 from motet.core.media import Media
 from motet.core.telemetry.families import generation_metrics
 from motet.core.telemetry.prometheus import labelled
+from motet.core.telemetry.stage import OTHER
 from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Decoder, Encoder, LanguageEvent, LanguageModel, Progress, Prompt
+from motet.media.kinds import modality_of
 from orchestrator.pool.pool import Pool
 from orchestrator.pool.queued_call import QueuedCall
 from orchestrator.pool.receivers import DecodeReceiver, EncodeReceiver, LanguageReceiver
@@ -36,6 +39,7 @@ class PooledEncoder:
             yield await encoder.encode(media, deadline, tenant=tenant, priority=priority)
 
         call = self._pool.call(tenant, priority, len(media))
+        call.modality = _modality_of(media)
         async with closing(self._pool.stream(call, deadline, encode_on, EncodeReceiver())) as results:
             return await anext(results)
 
@@ -55,6 +59,7 @@ class PooledLanguageModel:
         """Implement `LanguageModel.generate`. After a failure another replica repeats the answer and continues it."""
         # The length of a response is unknown beforehand, so each response counts as one unit of work.
         call = self._pool.call(prompt.tenant, prompt.priority, units=1)
+        call.modality = TEXT
         receiver = LanguageReceiver(prompt.max_tokens)
         return self._pool.stream(call, deadline, lambda model: model.generate(prompt, deadline), receiver)
 
@@ -96,6 +101,7 @@ class PooledReservation:
     def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
         """Implement `Reservation.decode`."""
         call = self._call
+        call.modality = job.modality
 
         def decode_on(decoder: Decoder) -> AsyncIterator[Progress | Media]:
             if call.attempts > 1:
@@ -108,3 +114,9 @@ class PooledReservation:
     def release(self) -> None:
         """End the reservation."""
         self._pool.release(self._call)
+
+
+def _modality_of(media: Sequence[Media]) -> str:
+    """Return the modality of all media of a call, or `OTHER` if it is unknown or there are several."""
+    modalities = {modality_of(item.media_type) or OTHER for item in media}
+    return modalities.pop() if len(modalities) == 1 else OTHER

@@ -29,7 +29,7 @@ def decoder_service(options: dict[str, Any]) -> Service:
         settings.listen,
         settings,
         parts,
-        lambda factory: DecoderServicer(factory.decoder(settings.modality)),
+        lambda factory: DecoderServicer(factory.decoder(settings.modality), settings.modality),
         batch_tolerance=settings.batch_tolerance,
         decodes_media=lambda manifest: bool(manifest.signals[settings.modality].takes),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,8 @@ import grpc.aio
 from motet.core.errors import Reason, RequestError
 from motet.core.media import MAX_INLINE_BYTES, MAX_MEDIA_BYTES, Media, chunks, sha256_of
 from motet.core.request import MAX_INPUTS
+from motet.core.telemetry.service_kind import ServiceKind
+from motet.core.telemetry.stage import OTHER, Stage, stage
 from motet.core.workers import DecodeJob, Decoder, Progress
 from motet.internal.v1 import decoder_service_pb2 as pb
 from motet.internal.v1 import decoder_service_pb2_grpc as pb_grpc
@@ -23,12 +25,13 @@ from services.capacity_servicer import EVENT_BYTES, MAX_BUFFERED_BYTES
 
 
 class DecoderServicer(pb_grpc.DecoderServiceServicer):
-    """The servicer of one decoder."""
+    """The servicer of one decoder. `modality` is a label of its metrics."""
 
     name = pb.DESCRIPTOR.services_by_name["DecoderService"].full_name
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decoder, modality: str = OTHER) -> None:
         self._decoder = decoder
+        self._modality = modality
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the methods."""
@@ -42,7 +45,8 @@ class DecoderServicer(pb_grpc.DecoderServiceServicer):
         self, request_iterator: AsyncIterator[pb.DecodeChunkedRequest], context: Any
     ) -> AsyncIterator[pb.DecodeResponse]:
         """Receive a job and its inputs in chunks, and yield its events."""
-        job = await _receive(request_iterator, context)
+        with self._transfer():
+            job = await _receive(request_iterator, context)
         async with aclosing(self._responses(job, context)) as responses:
             async for response in responses:
                 yield response
@@ -54,8 +58,12 @@ class DecoderServicer(pb_grpc.DecoderServiceServicer):
                 if isinstance(batch[-1], Media) and len(batch[-1].data) > MAX_INLINE_BYTES:
                     # The media keep their digest. On the event loop, its computation would block other calls.
                     await sha256_of(batch[-1])
-                for messages in _to_messages(batch):
-                    yield pb.DecodeResponse(events=messages)
+                with self._transfer() if isinstance(batch[-1], Media) else nullcontext():
+                    for messages in _to_messages(batch):
+                        yield pb.DecodeResponse(events=messages)
+
+    def _transfer(self) -> stage:
+        return stage(ServiceKind.DECODER, Stage.TRANSFER, self._modality)
 
 
 async def _receive(frames: AsyncIterator[pb.DecodeChunkedRequest], context: Any) -> DecodeJob:

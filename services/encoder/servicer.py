@@ -8,11 +8,15 @@ from typing import Any
 
 import grpc.aio
 
+from motet.core.clock import now
 from motet.core.errors import Reason, RequestError
 from motet.core.media import MEBI, Media
+from motet.core.telemetry.service_kind import ServiceKind
+from motet.core.telemetry.stage import OTHER, Stage, record_stage
 from motet.core.workers import Encoder
 from motet.internal.v1 import encoder_service_pb2 as pb
 from motet.internal.v1 import encoder_service_pb2_grpc as pb_grpc
+from motet.media.kinds import modality_of
 from motet.transport import convert
 from motet.transport.interceptor import deadline_of
 
@@ -38,7 +42,10 @@ class EncoderServicer(pb_grpc.EncoderServiceServicer):
 
     async def Encode(self, request_iterator: AsyncIterator[pb.EncodeRequest], context: Any) -> pb.EncodeResponse:
         """Receive media in chunks, and return one embedding for each."""
+        started = now()
         media, first = await _receive(request_iterator)
+        modality = modality_of(first.media_type) or OTHER
+        record_stage(ServiceKind.ENCODER, Stage.TRANSFER, modality, started, now())
         embeddings = await self._encoder.encode(
             media, deadline_of(context), tenant=first.tenant, priority=first.priority
         )

@@ -38,7 +38,7 @@ def test_a_seed_gives_the_same_bytes_embedded_through_services_and_when_repeated
 
     assert {modality for modality, _ in embedded} == {"text", "image", "audio", "video"}
     assert embedded == remote == repeated
-    assert 'motet_parts_total{modality="video",reason=""} 2.0' in exposition
+    assert 'motet_parts_total{fault="",modality="video",reason=""} 2.0' in exposition
     assert "motet_decoder_cache_total{" not in exposition
 
 

@@ -13,6 +13,7 @@ from motet.core.telemetry.families import (
     access_metrics,
     call_metrics,
     decoder_metrics,
+    encoder_metrics,
     generation_metrics,
     gpu_metrics,
     llm_metrics,
@@ -20,6 +21,7 @@ from motet.core.telemetry.families import (
     pool_metrics,
     process_metrics,
     stage_metrics,
+    work_metrics,
 )
 from motet.core.telemetry.service_kind import ServiceKind
 
@@ -31,8 +33,10 @@ KINDS: Mapping[ModuleType, tuple[ServiceKind, ...]] = {
     generation_metrics: (ServiceKind.ORCHESTRATOR,),
     pool_metrics: (ServiceKind.ORCHESTRATOR,),
     llm_metrics: (ServiceKind.LANGUAGE_MODEL,),
+    encoder_metrics: (ServiceKind.ENCODER,),
     decoder_metrics: (ServiceKind.DECODER,),
     gpu_metrics: (ServiceKind.ENCODER, ServiceKind.LANGUAGE_MODEL, ServiceKind.DECODER),
+    work_metrics: (ServiceKind.ENCODER, ServiceKind.DECODER),
     media_metrics: (ServiceKind.ORCHESTRATOR, ServiceKind.ENCODER, ServiceKind.DECODER),
 }
 """The modules of all families, and the kinds of services whose processes export them."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from threading import Lock
 from types import MappingProxyType, TracebackType
 from typing import Protocol, Self
 
@@ -30,7 +31,9 @@ class Stage(StrEnum):
     PREPROCESS = "preprocess"
     """Preparation of decoded media for a network."""
     QUEUE = "queue"
-    """Wait for a replica, or for a place in one: nothing works for the request."""
+    """Wait for a replica, or in a replica for memory or a thread."""
+    CALL = "call"
+    """Call of a worker as the orchestrator sees it: all stages of the worker, and the network."""
     BATCH_WAIT = "batch_wait"
     """Wait of accepted work for a batch that includes it."""
     FORWARD = "forward"
@@ -42,12 +45,15 @@ class Stage(StrEnum):
     DENOISE = "denoise"
     """Denoising steps of a decoder."""
     VAE = "vae"
-    """Computation of pixels or samples from latents."""
+    """Decoding of latents into pixels or samples."""
     MEDIA_ENCODE = "media_encode"
     """Encoding of pixels or samples as a file."""
     TRANSFER = "transfer"
-    """Transfer of a result from a worker to the orchestrator."""
+    """Transfer of media between the orchestrator and a worker."""
 
+
+OTHER = "other"
+"""Label of modalities that are not those of the bundle, or not known. Labels must be a closed set."""
 
 Attributes = Mapping[str, str | int | float | bool]
 _NO_ATTRIBUTES: Attributes = MappingProxyType({})
@@ -112,7 +118,7 @@ def record_stage(
 ) -> None:
     """Record a stage from `start` to `end`, which are times of `now()`.
 
-    The modality is one of the bundle's, or "other". `owner` is the result of `stage_owner` in the code that submitted
+    The modality is one of the bundle's, or `OTHER`. `owner` is the result of `stage_owner` in the code that submitted
     the work; by default, it is the owner of the running code.
     """
     exemplar = _observed(component, stage, modality, start, end, owner, attributes)
@@ -154,11 +160,12 @@ class stage:  # noqa: N801 - it reads as a noun: `with stage(...)`
 class StageTimer:
     """The consecutive stages of one job. Each moment from the timer's creation to `end` belongs to exactly one stage.
 
-    The code that works for the request creates the timer, and any thread may use it afterwards, one at a time. A stage
-    that occurs several times is one observation with the sum of its seconds, but an interval for each occurrence.
+    The code that works for the request creates the timer, and any thread may use it afterwards. A stage
+    that occurs several times is one observation with the sum of its seconds, but an interval for each occurrence. The
+    timer is a context manager, which calls `end`.
     """
 
-    __slots__ = ("_component", "_exemplars", "_modality", "_owner", "_seconds", "_stage", "_start")
+    __slots__ = ("_component", "_exemplars", "_lock", "_modality", "_owner", "_seconds", "_stage", "_start")
 
     def __init__(self, component: ServiceKind, modality: str, stage: Stage) -> None:
         self._component = component
@@ -166,24 +173,35 @@ class StageTimer:
         self._stage: Stage | None = stage
         self._seconds: dict[Stage, float] = {}
         self._exemplars: dict[Stage, dict[str, str] | None] = {}
+        self._lock = Lock()
         self._owner = stage_owner()
         self._start = now()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
 
     def enter(self, stage: Stage, at: float | None = None, attributes: Attributes = _NO_ATTRIBUTES) -> None:
         """End the current stage, which has these attributes, and start another one, at a time of `now()`.
 
         Do nothing if it is the current stage, or after `end`.
         """
-        if self._stage is not None and stage is not self._stage:
-            self._leave(self._stage, now() if at is None else at, attributes)
-            self._stage = stage
+        with self._lock:
+            if self._stage is not None and stage is not self._stage:
+                self._leave(self._stage, now() if at is None else at, attributes)
+                self._stage = stage
 
     def end(self, at: float | None = None, attributes: Attributes = _NO_ATTRIBUTES) -> None:
         """End the current stage, which has these attributes, and record all stages. Later calls do nothing."""
-        if self._stage is None:
-            return
-        self._leave(self._stage, now() if at is None else at, attributes)
-        self._stage = None
+        with self._lock:
+            if self._stage is None:
+                return
+            self._leave(self._stage, now() if at is None else at, attributes)
+            self._stage = None
         for stage, seconds in self._seconds.items():
             labelled(STAGE_SECONDS, self._component, stage, self._modality).observe(seconds, self._exemplars[stage])
 

@@ -12,9 +12,13 @@ import numpy as np
 import torch
 
 from motet.core.bundle import MANIFEST, MUX, Bundle, DecoderEntry
+from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import BundleError, Reason, RequestError
 from motet.core.media import Media
+from motet.core.telemetry.service_kind import ServiceKind
+from motet.core.telemetry.stage import Stage, StageTimer
+from motet.core.telemetry.work import count_work
 from motet.core.workers import DecodeJob, Progress
 from motet.media.decode import decode_picture
 from motet.media.fit import fit_picture
@@ -75,15 +79,18 @@ class DiffusionDecoder:
         """Implement `Decoder.decode`. A job with previews gets about three, if the kind of model has previews."""
         events: EventQueue[JobEvent] = EventQueue()
         running = self._running_job(job, deadline, events)
-        if job.inputs:
-            running.inputs = await self._read_inputs(job, deadline)
-        deadline.check("the decoder was about to begin")
-        self._engine.submit(running)
         try:
+            if job.inputs:
+                running.inputs = await self._read_inputs(job, deadline)
+                running.stages.enter(Stage.BATCH_WAIT)
+            deadline.check("the decoder was about to begin")
+            running.since = now()
+            self._engine.submit(running)
             async for event in events:
                 yield event if isinstance(event, Progress) else await asyncio.wrap_future(event)
         finally:
             running.cancelled = True
+            running.stages.end()
 
     def close(self) -> None:
         """Stop all jobs and the threads. Wait for the step that is being computed."""
@@ -108,6 +115,7 @@ class DiffusionDecoder:
             guidance=guidance,
             deadline=deadline,
             events=events,
+            stages=StageTimer(ServiceKind.DECODER, self.modality, Stage.DECODE if job.inputs else Stage.BATCH_WAIT),
             previews=job.previews,
             tenant=job.tenant,
             priority=job.priority,
@@ -150,7 +158,11 @@ def load_decoder(
     def curve(rows: int) -> CostCurve:
         return CostCurve(batch_tolerance, costs, {**subject, "rows": str(rows)})
 
-    return DiffusionDecoder(modality, entry, model, model.to_media, curve)
+    def to_media(array: Array) -> Media:
+        count_work(ServiceKind.DECODER, modality, model.work_units(array))
+        return model.to_media(array)
+
+    return DiffusionDecoder(modality, entry, model, to_media, curve)
 
 
 def _load_model(bundle: Bundle, modality: str, entry: DecoderEntry, device: torch.device) -> LatentDiffusion:

@@ -13,6 +13,8 @@ from motet.core.clock import now
 from motet.core.errors import DeadlineError, FaultError
 from motet.core.media import Media
 from motet.core.telemetry.families import decoder_metrics
+from motet.core.telemetry.prometheus import labelled
+from motet.core.telemetry.stage import Stage
 from motet.core.workers import Progress
 from motet.media import encode
 from motet.models.diffusion.cost_curve import CostCurve
@@ -98,6 +100,8 @@ class DiffusionEngine:
         step_seconds = self._curve(jobs[0].group).step_seconds(len(jobs)) or 0.0
         chosen = self._scheduler.next(jobs, lambda group, waiting: self._curve(group).size(waiting), step_seconds)
         started = now()
+        for job in jobs:
+            job.stages.enter(Stage.DENOISE if job in chosen else Stage.BATCH_WAIT, started)
         batch = [(job, state) for job in chosen if (state := self._prepare(job, len(jobs)))]
         self._report_jobs(len(batch), len(jobs) - len(batch))
         outputs = self._predict(chosen[0].group, [state for _, state in batch]) if batch else []
@@ -106,8 +110,8 @@ class DiffusionEngine:
         seconds = now() - started
         self._scheduler.charge(chosen, seconds)
         if batch:
-            decoder_metrics.DECODER_BATCH_SIZE.labels(self._modality).observe(len(batch))
-            decoder_metrics.DECODER_STEP_SECONDS.labels(self._modality).observe(seconds)
+            labelled(decoder_metrics.DECODER_BATCH_SIZE, self._modality).observe(len(batch))
+            labelled(decoder_metrics.DECODER_STEP_SECONDS, self._modality).observe(seconds)
 
     def _prepare(self, job: RunningJob, running: int) -> DenoisingState | None:
         """Return the job's state. Prepare it before the first step, and return None if that fails."""
@@ -207,6 +211,7 @@ class DiffusionEngine:
         else:
             _send(job, Progress(step, total))
         if step == total:
+            job.stages.enter(Stage.QUEUE, attributes={"steps": total})
             _send(job, self._finish_threads.submit(self._finish, job, state))
             self._close(job)
 
@@ -220,8 +225,12 @@ class DiffusionEngine:
         _check_cancelled(job)
         job.deadline.check("the decoder was finishing")
         started = now()
+        job.stages.enter(Stage.VAE, started)
         with self._finishing():
-            media = self._to_media(self._model.finish(state))
+            array = self._model.finish(state)
+            job.stages.enter(Stage.MEDIA_ENCODE)
+            media = self._to_media(array)
+        job.stages.end()
         self._finish_seconds.add(now() - started)
         return media
 
@@ -250,7 +259,10 @@ class DiffusionEngine:
 
     def _report_jobs(self, running: int, waiting: int) -> None:
         for status, count in (("running", running), ("waiting", waiting)):
-            decoder_metrics.DECODER_JOBS.labels(self._modality, status).set(count)
+            labelled(decoder_metrics.DECODER_JOBS, self._modality, status).set(count)
+        moment = now()
+        oldest = min((job.since for job in self._jobs if job.state is None), default=moment)
+        labelled(decoder_metrics.DECODER_OLDEST_WAIT_SECONDS, self._modality).set(moment - oldest)
 
     def _check_deadline(self, job: RunningJob) -> None:
         try:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.media import Media
+from motet.core.telemetry.stage import StageTimer
 from motet.core.workers import Progress
 from motet.models.diffusion.model import Array, DenoisingState, rows_of
 from motet.models.event_queue import EventQueue
@@ -24,7 +26,7 @@ class RunningJob:
 
     `events` gets the job's events in order, the media last. `inputs` are those of `DiffusionModel.prepare`. `min_steps`
     is the field of `DecodeJob`. `state` is set before the first step. `skipped_steps` belongs to `StepScheduler`. The
-    reader of `events` sets `cancelled`, and the engine sets `finished`.
+    reader of `events` sets `cancelled`, and the engine sets `finished`. `since` is the time of the submission.
     """
 
     number: int
@@ -34,6 +36,7 @@ class RunningJob:
     guidance: float
     deadline: Deadline
     events: EventQueue[JobEvent]
+    stages: StageTimer
     inputs: Sequence[Array] = ()
     previews: bool = False
     tenant: str = ""
@@ -41,6 +44,7 @@ class RunningJob:
     min_steps: int | None = None
     state: DenoisingState | None = None
     skipped_steps: int = 0
+    since: float = field(default_factory=now)
     cancelled: bool = False
     finished: bool = False
 

@@ -9,6 +9,11 @@ from operator import attrgetter
 
 import torch
 
+from motet.core.clock import now
+from motet.core.telemetry.families import encoder_metrics
+from motet.core.telemetry.prometheus import labelled
+from motet.core.telemetry.service_kind import ServiceKind
+from motet.core.telemetry.stage import OTHER, Stage, StageTimer
 from motet.core.tensors import Tensor
 from motet.models.arrays import from_torch
 from motet.models.encoder.preprocessing import Views
@@ -34,17 +39,20 @@ class Batcher:
         self._network = network
         self._rows = rows
         self._waiting: list[_Item] = []
-        self._name = f"{name} encoder"
+        self._network_name, self._name = name, f"{name} encoder"
         self._thread: EngineThread[_Item] = EngineThread(self._name, self._step, self._fail)
         self.slots = FairSemaphore(_SLOTS)
         """Limits the memory for decoded media. Hold a slot from before an item is decoded until it is embedded."""
 
-    async def embedding(self, views: Views, priority: int = 0) -> Tensor:
+    async def embedding(self, views: Views, priority: int = 0, stages: StageTimer | None = None) -> Tensor:
         """Return the weighted mean of the network's outputs for the views: float32 of shape (width,).
 
-        If the caller is cancelled, the views that no forward has taken yet are dropped.
+        `stages` gets the waits and the forwards. Without it, they are those of an unknown modality. If the caller is
+        cancelled, the views that no forward has taken yet are dropped.
         """
-        item = _Item(views, priority)
+        stages = stages or StageTimer(ServiceKind.ENCODER, OTHER, Stage.BATCH_WAIT)
+        stages.enter(Stage.BATCH_WAIT)
+        item = _Item(views, priority, stages)
         self._thread.submit(item)
         return await asyncio.wrap_future(item.embedding)
 
@@ -65,15 +73,22 @@ class Batcher:
             for item in self._waiting:
                 item.embedding.cancel()
             self._waiting.clear()
+        labelled(encoder_metrics.ENCODER_ITEMS_WAITING, self._network_name).set(len(self._waiting))
         if batch := self._next_batch():
+            started = now()
+            for item, _ in batch:
+                item.stages.enter(Stage.FORWARD, started)
             try:
                 outputs = self._network(torch.stack([item.views.pixels[view] for item, view in batch]))  # (rows, width)
             except Exception as error:
                 for item, _ in batch:
                     item.fail(engine_error(error, self._name))
             else:
+                ended = now()
+                labelled(encoder_metrics.ENCODER_FORWARD_SECONDS, self._network_name).observe(ended - started)
+                labelled(encoder_metrics.ENCODER_BATCH_SIZE, self._network_name).observe(len(batch))
                 for (item, _), output in zip(batch, outputs, strict=True):
-                    item.add_output(output)
+                    item.add_output(output, ended)
         return bool(self._waiting)
 
     def _fail(self, error: BaseException) -> None:
@@ -100,17 +115,22 @@ class Batcher:
 class _Item:
     """An item whose views are being encoded."""
 
-    def __init__(self, views: Views, priority: int) -> None:
+    def __init__(self, views: Views, priority: int, stages: StageTimer) -> None:
         self.views = views
+        self.stages = stages
         self.priority = priority
         self.embedding: Future[Tensor] = Future()
         self.started = 0
         """The number of views that a forward has taken."""
         self._outputs: list[torch.Tensor] = []
 
-    def add_output(self, output: torch.Tensor) -> None:
-        """Add the network's output for the next view. The last output completes the embedding."""
+    def add_output(self, output: torch.Tensor, at: float) -> None:
+        """Add the network's output for the next view, computed at a time. The last output completes the embedding."""
         self._outputs.append(output)
+        if len(self._outputs) < len(self.views.pixels):
+            self.stages.enter(Stage.BATCH_WAIT, at)
+        else:
+            self.stages.end(at)
         if len(self._outputs) == len(self.views.pixels) and self.embedding.set_running_or_notify_cancel():
             mean = (self.views.weights[:, None] * torch.stack(self._outputs)).sum(dim=0)
             self.embedding.set_result(from_torch(mean))

@@ -13,6 +13,9 @@ from motet.core.concurrent.encode_each import encode_each
 from motet.core.deadline import Deadline
 from motet.core.media import Media
 from motet.core.preprocessing import Preprocessing
+from motet.core.telemetry.service_kind import ServiceKind
+from motet.core.telemetry.stage import OTHER, Stage, StageTimer
+from motet.core.telemetry.work import Unit, count_work, pixel_work
 from motet.core.tensors import Tensor
 from motet.media import kinds
 from motet.media.child_slots import READINGS_PER_REQUEST
@@ -72,11 +75,14 @@ class ImageBindEncoder:
     async def _embedding(self, item: Media, tenant: str, priority: int, readings: asyncio.Semaphore) -> Tensor:
         modality = kinds.modality_of(item.media_type or kinds.sniff(item.data) or "")
         batcher = self._audio if modality == "audio" else self._vision
-        async with batcher.slots.slot(tenant, priority):
-            async with readings:
-                preprocess = await self._decode(item, modality, tenant)
-            views = await asyncio.get_running_loop().run_in_executor(self._threads, preprocess)
-            return await batcher.embedding(views, priority)
+        with StageTimer(ServiceKind.ENCODER, modality or OTHER, Stage.QUEUE) as stages:
+            async with batcher.slots.slot(tenant, priority):
+                async with readings:
+                    stages.enter(Stage.DECODE)
+                    preprocess = await self._decode(item, modality, tenant)
+                stages.enter(Stage.PREPROCESS)
+                views = await asyncio.get_running_loop().run_in_executor(self._threads, preprocess)
+                return await batcher.embedding(views, priority, stages)
 
     async def _decode(self, item: Media, modality: str | None, tenant: str) -> Callable[[], Views]:
         """Decode an item, and return the function that computes its views, which must run on a thread."""
@@ -84,13 +90,17 @@ class ImageBindEncoder:
         match modality:
             case "audio":
                 sound, rate = await decode_sound(item, preprocessing=choices, tenant=tenant)
+                count_work(ServiceKind.ENCODER, modality, {Unit.SECONDS: len(sound) / rate})
                 return lambda: sound_views(sound, rate, self._config.audio, choices)
             case "video":
                 ends = await decode_clip_ends(item, preprocessing=choices, tenant=tenant)
+                frame = next(iter(ends.frames.values()))
+                count_work(ServiceKind.ENCODER, modality, pixel_work((len(ends), *frame.shape)))
                 return lambda: clip_views(ends, ends.rate, self._config.vision.size, choices)
             case _:
                 # Bytes of an unknown type are refused here, too.
                 picture = await decode_picture(item, preprocessing=choices, tenant=tenant)
+                count_work(ServiceKind.ENCODER, modality or OTHER, pixel_work(picture.shape))
                 return lambda: _as_clip(picture_views(picture, self._config.vision.size, choices))
 
 

@@ -14,6 +14,7 @@ from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import FaultError
 from motet.core.telemetry.families import llm_metrics
+from motet.core.telemetry.stage import Stage, StageTimer
 from motet.core.workers import Finished, LanguageEvent
 from motet.models.engine_thread import EngineThread, engine_error
 from motet.models.event_queue import EventQueue
@@ -62,12 +63,15 @@ class LanguageModelEngine:
         self._thread: EngineThread[Sequence] = EngineThread(_NAME, self._step, self._fail)
         llm_metrics.KV_TOKENS_LIMIT.set(self._cache.limit)
 
-    def add(self, response: ResponseState, deadline: Deadline, events: EventQueue[list[LanguageEvent]]) -> Sequence:
+    def add(
+        self, response: ResponseState, deadline: Deadline, events: EventQueue[list[LanguageEvent]], stages: StageTimer
+    ) -> Sequence:
         """Add a response, which starts as soon as the KV cache has a slot for it. Its events go to `events`.
 
-        Raises `RetryableError` if the engine is closed.
+        `stages` gets its stages. Raises `RetryableError` if the engine is closed.
         """
-        sequence = Sequence(response, deadline, events)
+        stages.enter(Stage.QUEUE)
+        sequence = Sequence(response, deadline, events, stages)
         self._thread.submit(sequence)
         return sequence
 
@@ -88,7 +92,7 @@ class LanguageModelEngine:
         if closed:
             self._fail(self._thread.closed_error())
         busy = bool(self._sequences())
-        llm_metrics.SEQUENCES_WAITING.set(len(self._waiting))
+        self._report_waiting()
         if busy:
             try:
                 self._stop_cancelled_and_expired()
@@ -126,6 +130,7 @@ class LanguageModelEngine:
             self._waiting.remove(sequence)
             self._waiting.charge(sequence, now())
             sequence.slot = slot
+            sequence.stages.enter(Stage.BATCH_WAIT)
             self._prefilling.append(sequence)
             llm_metrics.KV_TOKENS_USED.set(self._cache.used)
             llm_metrics.SEQUENCES_RUNNING.inc()
@@ -169,11 +174,13 @@ class LanguageModelEngine:
         if scheduled.intersection(sequence.cacheable_blocks()[:1]):
             return None
         chunk = sequence.prefill_chunk()
+        sequence.stages.enter(Stage.PREFILL)
         llm_metrics.PREFIX_TOKENS.labels("miss").inc(chunk.tokens.count)
         return chunk
 
     def _run(self, chunks: abc.Sequence[ScheduledChunk]) -> None:
         """Run one forward. If it fails, run each chunk alone, so that only the sequence at fault fails."""
+        started = now()
         try:
             outputs = self._forward(chunks)
         except Exception as error:
@@ -184,11 +191,27 @@ class LanguageModelEngine:
                 if chunk.sequence.slot is not None:
                     self._run([chunk])
             return
+        ended = now()
+        llm_metrics.FORWARD_SECONDS.observe(ended - started)
+        llm_metrics.BATCH_SEQUENCES.observe(len(chunks))
         for output in outputs:
+            self._record_output(output.sequence, ended)
             try:
                 self._process(output)
             except Exception as error:
                 self._finish(output.sequence, error)
+
+    def _record_output(self, sequence: Sequence, at: float) -> None:
+        if sequence.output_at is not None:
+            llm_metrics.INTER_TOKEN_SECONDS.observe(at - sequence.output_at)
+        sequence.output_at = at
+        sequence.stages.enter(Stage.DECODE_STEP, at)
+
+    def _report_waiting(self) -> None:
+        moment = now()
+        oldest = min((sequence.since for sequence in self._waiting), default=moment)
+        llm_metrics.SEQUENCES_WAITING.set(len(self._waiting))
+        llm_metrics.LLM_OLDEST_WAIT_SECONDS.set(moment - oldest)
 
     def _forward(self, chunks: abc.Sequence[ScheduledChunk]) -> list[SequenceOutput]:
         """Run one forward of the chunks, those with ids first. Return the outputs of the chunks that need a token."""
@@ -263,5 +286,6 @@ class LanguageModelEngine:
             sequence.slot = None
             llm_metrics.SEQUENCES_RUNNING.dec()
             llm_metrics.KV_TOKENS_USED.set(self._cache.used)
+        sequence.stages.end()
         with suppress(RuntimeError):  # The event loop of the reader is closed.
             sequence.events.close(None if error is None else engine_error(error, _NAME))

@@ -8,7 +8,10 @@ from collections.abc import AsyncIterator, Mapping
 from motet.core.bundle import Bundle
 from motet.core.deadline import Deadline
 from motet.core.errors import BundleError, CancelledError
+from motet.core.events import TEXT
 from motet.core.request import check_prompt
+from motet.core.telemetry.service_kind import ServiceKind
+from motet.core.telemetry.stage import Stage, StageTimer
 from motet.core.workers import Finished, LanguageEvent, Prompt
 from motet.models.event_queue import EventQueue
 from motet.models.llm.config import EngineConfig
@@ -42,9 +45,15 @@ class LlamaLanguageModel:
         Raises `RequestError` for a prompt that is too long or has invalid sampling parameters, and `DeadlineError`.
         """
         check_prompt(prompt)
-        prompt_tokens = await self._tokenize(prompt, deadline)
+        stages = StageTimer(ServiceKind.LANGUAGE_MODEL, TEXT, Stage.PREPROCESS)
         events: EventQueue[list[LanguageEvent]] = EventQueue()
-        sequence = self._engine.add(ResponseState(self._context, prompt_tokens, prompt), deadline, events)
+        try:
+            prompt_tokens = await self._tokenize(prompt, deadline)
+            response = ResponseState(self._context, prompt_tokens, prompt)
+            sequence = self._engine.add(response, deadline, events, stages)
+        except BaseException:
+            stages.end()
+            raise
         try:
             async for batch in events:
                 for event in batch:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from motet.core.clock import now
 from motet.core.deadline import Deadline
+from motet.core.telemetry.stage import StageTimer
 from motet.core.workers import LanguageEvent
 from motet.models.event_queue import EventQueue
 from motet.models.llm.layers.attention import TokenRange
@@ -44,8 +45,11 @@ class Sequence:
     response: ResponseState
     deadline: Deadline
     events: EventQueue[list[LanguageEvent]]
+    stages: StageTimer
     since: float = field(default_factory=now)
     cancelled: bool = False
+    output_at: float | None = None
+    """The time of the last output, or None."""
     slot: KvSlot | None = None
     """The slot in the KV cache. None while the sequence waits, and after it has finished."""
     position: int = 0

@@ -14,6 +14,8 @@ from prometheus_client import REGISTRY
 
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, OverloadedError, Reason, RetryableError
+from motet.core.telemetry.service_kind import ServiceKind
+from motet.core.telemetry.stage import Stage, StageTimer
 from motet.core.workers import Finished, LanguageEvent
 from motet.models.event_queue import EventQueue
 from motet.models.llm.language_model import LlamaLanguageModel
@@ -142,7 +144,8 @@ async def test_a_sequence_that_fails_does_not_affect_other_sequences(load: Load)
 
     valid = asyncio.create_task(generate(model, prompt_of("hello", max_tokens=60)))
     await asyncio.sleep(0.01)
-    model._engine.add(ResponseState(model._context, invalid, prompt_of("")), Deadline.never(), events)
+    stages = StageTimer(ServiceKind.LANGUAGE_MODEL, "text", Stage.PREPROCESS)
+    model._engine.add(ResponseState(model._context, invalid, prompt_of("")), Deadline.never(), events, stages)
 
     with pytest.raises(IndexError):
         await anext(events)

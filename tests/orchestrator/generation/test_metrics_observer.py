@@ -38,9 +38,9 @@ class Difference:
 
 async def test_parts_steps_tokens_and_bytes_are_counted_by_modality():
     expected = {
-        Difference("motet_parts_total", modality="a", reason=""): 1,
-        Difference("motet_parts_total", modality="b", reason="WORKER_FAULT"): 1,
-        Difference("motet_parts_total", modality="text", reason=""): 2,
+        Difference("motet_parts_total", modality="a", reason="", fault=""): 1,
+        Difference("motet_parts_total", modality="b", reason="WORKER_FAULT", fault="server"): 1,
+        Difference("motet_parts_total", modality="text", reason="", fault=""): 2,
         Difference("motet_denoising_steps_total", modality="a"): 2,
         Difference("motet_llm_tokens_total", direction="output"): len(SCRIPT),
         Difference("motet_media_bytes_total", modality="a", direction="output"): 64,
@@ -76,9 +76,9 @@ async def test_a_modality_without_a_decoder_gets_no_label():
                 yield Signal(f"z{number}", tensor_of(b"", (4,)))
             yield Finished("stop", 1, 1)
 
-    others = Difference("motet_parts_total", modality="other", reason="MODALITY_NOT_SUPPORTED")
+    others = Difference("motet_parts_total", modality="other", reason="MODALITY_NOT_SUPPORTED", fault="caller")
 
     await run_generation(orchestrator_of(InventsModalities()))
 
     assert others.by == 3
-    assert value("motet_parts_total", modality="z0", reason="MODALITY_NOT_SUPPORTED") == 0
+    assert value("motet_parts_total", modality="z0", reason="MODALITY_NOT_SUPPORTED", fault="caller") == 0

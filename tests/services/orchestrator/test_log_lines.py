@@ -111,7 +111,7 @@ async def test_a_generation_has_one_line_with_its_outcome_its_parts_and_the_repl
     assert line["seconds"] > 0
     text, media, rest = line["parts"]
     assert (text["modality"], text["outcome"]) == (rest["modality"], rest["outcome"]) == ("text", "done")
-    assert text["replica"].startswith("language model at 127.0.0.1:")
+    assert text["replica"].startswith("llm at 127.0.0.1:")
     assert (media["modality"], media["outcome"]) == ("a", "done")
     assert media["replica"] == f"a at {addresses[0]}"
     assert media["seconds"] >= 0

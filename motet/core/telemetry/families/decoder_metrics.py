@@ -19,3 +19,8 @@ DECODER_STEP_SECONDS = Histogram(
     ["modality"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
+DECODER_OLDEST_WAIT_SECONDS = Gauge(
+    "motet_decoder_oldest_wait_seconds",
+    "Age of the oldest job that waits for its first denoising step, before the last step.",
+    ["modality"],
+)

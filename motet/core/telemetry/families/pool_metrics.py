@@ -41,3 +41,21 @@ POOL_HEDGES = Counter(
     "Second attempts of calls whose worker was silent. outcome is won (the second attempt led) or lost.",
     ["pool", "outcome"],
 )
+POOL_CALLS = Gauge(
+    "motet_pool_calls",
+    "Calls of a pool. state is waiting (for a replica) or running (at a replica, each attempt counts).",
+    ["pool", "state"],
+)
+POOL_SLOTS = Gauge(
+    "motet_pool_slots", "Calls that the ready replicas of a pool run at a time. 0 if one has no limit.", ["pool"]
+)
+POOL_RETRIES = Counter(
+    "motet_pool_retries_total",
+    "Calls that were sent once more after an attempt had failed. Hedges do not count.",
+    ["pool"],
+)
+POOL_WASTED_SECONDS = Counter(
+    "motet_pool_wasted_seconds_total",
+    "Wall time of attempts without a result. cause is failed, cancelled or hedged (another attempt led).",
+    ["pool", "cause"],
+)

@@ -8,6 +8,9 @@ BUILD = Info(
     "motet_build", "The versions of the process: motet, python, grpc, and the component: the kind of its service."
 )
 BUNDLE = Info("motet_bundle", "The bundle that the process serves: its name and its digest.")
+CONFIG = Info(
+    "motet_config", "The hash of the settings of the process. Replicas with equal settings have equal hashes."
+)
 LOAD_SECONDS = Gauge(
     "motet_load_duration_seconds", "Wall time from the start of the service to its first readiness, with all weights."
 )
@@ -15,6 +18,9 @@ HEALTH_SERVING = Gauge(
     "motet_health_serving",
     "1 if the health of a name is SERVING, else 0. service is the name in grpc.health.v1; empty is the whole process.",
     ["service"],
+)
+DRAIN_SECONDS = Gauge(
+    "motet_drain_duration_seconds", "Wall time since the process began to refuse new calls. 0 before."
 )
 DRAINING = Gauge("motet_draining", "1 while the process refuses new calls because it will stop, else 0.")
 LOG_LINES_DROPPED = Counter(

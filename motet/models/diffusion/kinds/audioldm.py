@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from motet.core.media import Media
+from motet.core.telemetry.work import Unit
 from motet.media import encode
 from motet.models.config_rules import ANY, Rule, one_of
 from motet.models.diffusion.kinds.base import LatentDiffusion, channel_rules, check_finite, vae_scale_factor
@@ -79,6 +80,10 @@ class AudioLDM(LatentDiffusion):
     def preview(self, pred_original_sample: Tensor) -> Array | None:
         """Return None: a sound has no picture."""
         return None
+
+    def work_units(self, array: Array) -> Mapping[Unit, float]:
+        """Implement `LatentDiffusion.work_units`."""
+        return {Unit.SECONDS: len(array) / self.rate}
 
     @torch.inference_mode()
     def finish(self, state: DenoisingState) -> Array:

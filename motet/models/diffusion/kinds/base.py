@@ -14,6 +14,7 @@ from torch import Tensor
 
 from motet.core.errors import RequestError
 from motet.core.media import Media
+from motet.core.telemetry.work import Unit, pixel_work
 from motet.models.config_rules import Rule, one_of
 from motet.models.diffusion.batch_invariant import make_batch_invariant
 from motet.models.diffusion.model import Array, DenoisingState, rows_of
@@ -85,6 +86,10 @@ class LatentDiffusion(ABC):
     @abstractmethod
     def to_media(self, array: Array) -> Media:
         """Encode a result of `finish` as a file."""
+
+    def work_units(self, array: Array) -> Mapping[Unit, float]:
+        """Return the units of work of a result of `finish`."""
+        return pixel_work(array.shape)
 
     @property
     def picture_size(self) -> tuple[int, int]:
