@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from motet.caching.lru import LruCache, max_entries_of
@@ -55,7 +55,9 @@ class ArtifactStore:
         """Return the artifacts of a tenant."""
         return TenantArtifacts(self, tenant)
 
-    async def _keep(self, tenant: str, modality: str, media: Media) -> tuple[Artifact, tuple[bytes, ...]]:
+    async def _keep(
+        self, tenant: str, modality: str, media: Media, check: Callable[[], None]
+    ) -> tuple[Artifact, tuple[bytes, ...]]:
         size = len(media.data)
         if size > self._max_bytes:
             raise RequestError(
@@ -65,6 +67,8 @@ class ArtifactStore:
             )
         inline = size <= MAX_INLINE_BYTES
         digest, data_chunks = _prepared(media) if inline else await asyncio.to_thread(_prepared, media)
+        # Other media may have been stored in the meantime.
+        check()
         name = f"{ARTIFACTS}/{secrets.token_hex(16)}"
         artifact = Artifact(name, modality, media.media_type, size, digest, time.time() + self._ttl)
         self._remove_expired()
@@ -104,6 +108,10 @@ class ArtifactStore:
             self._remove(key)
 
 
+def _no_check() -> None:
+    """Permit all media."""
+
+
 @dataclass(frozen=True, slots=True)
 class TenantArtifacts:
     """The artifacts of one tenant. The name of another tenant's artifact is like a name that does not exist."""
@@ -116,12 +124,15 @@ class TenantArtifacts:
         """The total size of the tenant's artifacts, in bytes."""
         return self.store._size_of(self.tenant)
 
-    async def keep(self, modality: str, media: Media) -> tuple[Artifact, tuple[bytes, ...]]:
+    async def keep(
+        self, modality: str, media: Media, check: Callable[[], None] = _no_check
+    ) -> tuple[Artifact, tuple[bytes, ...]]:
         """Store media. Return the artifact, and its bytes in chunks unless they are larger than `MAX_INLINE_BYTES`.
 
-        Raises `RequestError` for media larger than the whole store.
+        Raises `RequestError` for media larger than the whole store, and the error of `check`, which is called right
+        before the media are stored.
         """
-        return await self.store._keep(self.tenant, modality, media)
+        return await self.store._keep(self.tenant, modality, media, check)
 
     def find(self, name: str) -> StoredArtifact:
         """Return an artifact and its bytes. Raises `NotFoundError` if it does not exist or has expired.

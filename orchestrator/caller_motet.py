@@ -97,10 +97,13 @@ class CallerMotet:
 
     async def upload(self, media: Media) -> Artifact:
         """Store media for use in prompts."""
-        self._account.check_bytes(self._artifacts.size_bytes, len(media.data))
+
+        def check() -> None:
+            self._account.check_bytes(self._artifacts.size_bytes, len(media.data))
+
+        check()
         admitted = await self._admission.admit_upload(media, self._caller.tenant)
-        self._account.check_bytes(self._artifacts.size_bytes, len(media.data))
-        artifact, _ = await self._artifacts.keep(admitted.modality, admitted.media)
+        artifact, _ = await self._artifacts.keep(admitted.modality, admitted.media, check)
         return artifact
 
     def download(self, name: str, offset: int = 0) -> AsyncIterator[bytes]:

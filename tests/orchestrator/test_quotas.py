@@ -11,7 +11,7 @@ import pytest
 from motet.core.caller import Caller, Role
 from motet.core.errors import MotetError, OverloadedError, Reason
 from motet.core.events import PartDelta, PartFailed, PartProgress, State
-from motet.core.media import Media
+from motet.core.media import MAX_INLINE_BYTES, Media
 from motet.core.service import Motet
 from motet.toys.workers import InjectedFault, Pause, ToyDecoder
 from orchestrator.quota.limits import QuotaLimits
@@ -167,6 +167,16 @@ async def test_uploads_beyond_the_stored_bytes_are_refused_until_one_is_deleted(
         await tenant.delete(artifact.name)
         assert (await remaining(tenant))["artifact_bytes"] == 100
         assert await tenant.upload(Media("x/a", bytes(100)))
+
+
+@pytest.mark.parametrize("size", [60, 2 * MAX_INLINE_BYTES])
+async def test_uploads_at_the_same_time_cannot_exceed_the_stored_bytes(size: int) -> None:
+    async with orchestrator(artifact_bytes=size + size // 2) as motet:
+        uploads = (motet.upload(Media("x/a", bytes(size))) for _ in range(3))
+        results = await asyncio.gather(*uploads, return_exceptions=True)
+
+        assert sum(isinstance(result, OverloadedError) for result in results) == 2
+        assert (await remaining(motet))["artifact_bytes"] == size // 2
 
 
 @in_virtual_time
