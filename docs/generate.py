@@ -16,6 +16,7 @@ from typing import Any
 
 from alert_rules import alert_files
 from chart_reference import chart_files
+from dashboards import dashboard_files
 from google.protobuf import descriptor_pb2 as pb
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
@@ -44,28 +45,29 @@ _SERVICE, _MESSAGE, _ENUM = 6, 4, 5
 """Numbers of the fields of FileDescriptorProto, which are the first element of a source location's path."""
 
 
-def pages() -> dict[str, str]:
-    """Return the text of each generated page by its path in docs."""
-    return {
-        "reference/settings.md": _settings(),
-        "reference/grpc.md": _grpc(),
-        "reference/metrics.md": _metrics(),
-        "adr/README.md": _decisions(),
-        **dict(chart_files(SERVICES)),
-        **dict(alert_files(NOTE)),
-    }
+def pages() -> Iterator[tuple[str, str]]:
+    """Yield the path from docs and the text of each generated page. Later ones are made of files of earlier ones."""
+    yield "reference/settings.md", _settings()
+    yield "reference/grpc.md", _grpc()
+    yield "reference/metrics.md", _metrics()
+    yield "adr/README.md", _decisions()
+    yield from chart_files(SERVICES)
+    yield from alert_files(NOTE)
+    yield from dashboard_files(NOTE)
 
 
 def main() -> int:
     """Write the pages, or with `--check` return 1 if a page differs."""
-    stale = [name for name, text in pages().items() if not _equal(DOCS / name, text)]
-    if "--check" in sys.argv[1:]:
-        if stale:
-            print("pages differ from the code; run `make docs` and commit them:", *stale, sep="\n  docs/")
-        return 1 if stale else 0
-    for name in stale:
-        (DOCS / name).write_text(pages()[name])
-    return 0
+    check = "--check" in sys.argv[1:]
+    stale = []
+    for name, text in pages():
+        if not _equal(DOCS / name, text):
+            stale.append(name)
+            if not check:
+                (DOCS / name).write_text(text)
+    if check and stale:
+        print("pages differ from the code; run `make docs` and commit them:", *stale, sep="\n  docs/")
+    return 1 if check and stale else 0
 
 
 def _equal(path: Path, text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from tests.deploy.chart import ROOT, objects
+from tests.deploy.chart import CHART, ROOT, objects
 
 Rules = dict[str, Any]
 
@@ -44,6 +45,12 @@ def alerts(groups: Rules) -> dict[str, dict[str, Any]]:
     """Return the alerts of groups of rules by name, without the prefix Motet."""
     every = [rule for group in groups["groups"] for rule in group["rules"]]
     return {rule["alert"].removeprefix("Motet"): rule for rule in every if "alert" in rule}
+
+
+def panels() -> list[dict[str, Any]]:
+    """Return the graphs of all dashboards."""
+    dashboards = [json.loads(path.read_text()) for path in sorted((CHART / "dashboards").glob("*.json"))]
+    return [panel for each in dashboards for panel in each["panels"] if panel["type"] != "row"]
 
 
 def write_yaml(path: Path, content: object) -> Path:

@@ -9,8 +9,9 @@ import signal
 from pathlib import Path
 
 from motet.client import Client
+from motet.core.clock import now
 from tests.deploy.chart import ROOT
-from tests.monitoring.prometheus import rules
+from tests.monitoring.prometheus import panels, rules
 from tests.monitoring.running import RunningPrometheus, running_prometheus
 from tests.services.up.processes import process_of
 
@@ -25,12 +26,16 @@ PROMPT = "a picture image, a sound audio, a clip video"
 ELSEWHERE = re.compile(r"kube_|motet_tls_|modality:motet_")
 """Series that a deployment without Kubernetes, TLS and a history of days lacks."""
 
+ABSENT = re.compile(r"kube_|motet_tls_|motet_gpu_|modality:motet_|> 0|refused|retries|hedges|ratio_rate|reason!=")
+"""What a deployment without Kubernetes, TLS, GPUs, failures and a history of days has no series of."""
+
 
 async def until_series(prometheus: RunningPrometheus, expression: str) -> None:
-    """Wait until a query returns a series. Raises `TimeoutError` after 240 s."""
-    async with asyncio.timeout(240):
-        while not await prometheus.query(expression):
-            await asyncio.sleep(0.2)
+    """Wait until a query returns a series. Raises `AssertionError` with the query after 100 s."""
+    end = now() + 100
+    while not await prometheus.query(expression):
+        assert now() < end, expression
+        await asyncio.sleep(0.2)
 
 
 async def until_notified(prometheus: RunningPrometheus, alert: tuple[str, str]) -> None:
@@ -44,6 +49,12 @@ def runbook_queries() -> list[str]:
     """Return the queries of all pages about alerts."""
     pages = [path.read_text() for path in sorted((ROOT / "docs" / "runbooks").glob("*.md"))]
     return [query for page in pages for query in re.findall(r"```promql\n#.*\n(.*)\n```", page)]
+
+
+def panel_queries() -> list[str]:
+    """Return the queries of all dashboards, with all releases selected."""
+    queries = [target["expr"] for panel in panels() for target in panel["targets"]]
+    return [re.sub(r"\$(namespace|release)", ".*", each).replace("$__rate_interval", "1m") for each in queries]
 
 
 def selectors() -> set[str]:
@@ -61,6 +72,10 @@ async def test_a_killed_decoder_and_a_frozen_one_fire_the_alert_of_their_modalit
 
         for query in runbook_queries():
             await prometheus.query(query)
+        for query in panel_queries():
+            await prometheus.query(query)
+            if not ABSENT.search(query):
+                await until_series(prometheus, query)
         for selector in selectors():
             if not ELSEWHERE.match(selector) and "refused" not in selector:
                 # A reason, or a state, that does not occur has no series.
