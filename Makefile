@@ -63,6 +63,8 @@ lock: $(VENV)/.dev ## Write the locks of the images, after a change of pyproject
 	@printf '%s\n' '.[serve,kubernetes]' | $(LOCK) --output-file $(LOCKS)/orchestrator.txt
 	@printf '%s\n' '.[models]' ./bundles | $(LOCK) --output-file $(LOCKS)/worker-cuda.txt
 	@printf '%s\n' '.[models]' ./bundles | $(LOCK) --output-file $(LOCKS)/worker-cpu.txt $(TORCH_CPU)
+	@printf '%s\n' '.[ray]' ./bundles | $(LOCK) --output-file $(LOCKS)/ray-cuda.txt
+	@printf '%s\n' '.[ray]' ./bundles | $(LOCK) --output-file $(LOCKS)/ray-cpu.txt $(TORCH_CPU)
 
 images: $(VENV)/.dev ## Build the images in build/images, and run them (Debian with buildah, runc and mmdebstrap; root).
 	@TEST_IMAGES=build/images $(BIN)/pytest -q tests/deploy/images/test_containers.py

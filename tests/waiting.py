@@ -72,3 +72,27 @@ class LoopHolds:
             await asyncio.sleep(0)
             after = time.thread_time()
             self.longest, before = max(self.longest, after - before), after
+
+
+class LoopSeconds:
+    """The time that passed for timers of the event loop while the context was open, in seconds.
+
+    It is the number of short timers that fired one after another. A machine with other load fires fewer of them in a
+    second, so a limit of this time cannot be exceeded by that load, while each timer of the tested code counts.
+    """
+
+    seconds = 0.0
+    _INTERVAL = 0.01
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._measure())
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _measure(self) -> None:
+        while True:
+            await asyncio.sleep(self._INTERVAL)
+            self.seconds += self._INTERVAL

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -54,14 +54,23 @@ class KubernetesSource:
     """The pods of a Service that are ready, from its EndpointSlices, which the API server reports as they change.
 
     While the API server cannot be reached, the last endpoints stay. `port` is the name of a port of the Service, or a
-    number. The certificate of each pod must have the name SERVICE.NAMESPACE.svc.
+    number. The certificate of each pod must have the name SERVICE.NAMESPACE.svc. `pause` waits for a number of seconds
+    between two attempts to reach the API server.
     """
 
-    def __init__(self, account: ServiceAccount, namespace: str, service: str, port: str) -> None:
+    def __init__(
+        self,
+        account: ServiceAccount,
+        namespace: str,
+        service: str,
+        port: str,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._account = account
         self._namespace = namespace
         self._service = service
         self._port = port
+        self._pause = pause
         self._slices = EndpointSlices(port, f"{service}.{namespace}.svc")
         self._version: str | None = None
         """The resource version of the slices, or None if they must be listed."""
@@ -91,7 +100,7 @@ class KubernetesSource:
                 if latest is None:
                     raise
                 self._report(error.message)
-            await asyncio.sleep(self._backoff.seconds())
+            await self._pause(self._backoff.seconds())
 
     def _report(self, error: str) -> None:
         """Write a log line, unless the last one was about the same failure."""

@@ -14,7 +14,7 @@ from typing import Any
 from tests.deploy.chart import ROOT
 from tests.deploy.images.lock import IMAGES, LOCKS
 
-PACKAGES = "python3-venv,libstdc++6,ca-certificates"
+PACKAGES = "python3-venv,libstdc++6,ca-certificates,wget"
 """The packages of the base beside the essential ones of Debian 12, which has Python 3.11."""
 WHEELS = "/wheelhouse"
 SHELLS = ("sh", "bash", "dash", "rbash")

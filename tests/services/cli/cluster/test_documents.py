@@ -6,14 +6,16 @@ import re
 import shlex
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from services.cli import commands
 from tests.deploy.chart import ci_values, objects
-from tests.services.cli.cluster.cluster_double import set_ready
+from tests.services.cli.cluster.cluster_double import NAMESPACE, set_ready
 from tests.services.cli.cluster.installed import Installed
 from tests.services.cli.cluster.prepared import Prepared
+from tests.services.cli.cluster.test_doctor import add_pods, using
 
 PAGE = Path(__file__).parents[4] / "docs" / "kubernetes.md"
 RIGHTS = re.compile(r"`([a-z]+) ([a-zA-Z/]+)(?:\.([a-z0-9.-]+))?`")
@@ -84,3 +86,41 @@ async def test_the_documented_rights_are_exactly_the_calls_of_the_doctor(prepare
     await prepared.doctor()
 
     assert documented("doctor") == set(prepared.double.calls)
+
+
+SAMPLE: dict[str, Any] = {
+    "defaults": {"gpu": {"count": 1}, "runtimeClassName": "nvidia"},
+    "workers": {
+        "encoder": {"gpu": {"count": 0}, "runtimeClassName": ""},
+        "llm": {"replicas": 2, "nodeSelector": {"pool": "h100"}},
+        "image": {"replicas": 3, "nodeSelector": {"pool": "l40s"}},
+        "audio": None,
+        "video": None,
+    },
+    "weights": ci_values("multi-node")["weights"],
+}
+"""The values of the page's example of the doctor."""
+
+
+async def test_the_example_of_the_doctor_on_the_page_is_its_output(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    double = prepared.double
+    prepared.render(objects(SAMPLE))
+    del double.objects["/apis/cert-manager.io/v1"]
+    del double.objects["/apis/node.k8s.io/v1/runtimeclasses/nvidia"]
+    double.objects["/api/v1/nodes/node-h100"]["status"]["allocatable"]["nvidia.com/gpu"] = "4"
+    for node in ("h100", "l40s"):
+        del double.objects[f"/api/v1/nodes/node-{node}"]["spec"]["taints"]
+    add_pods(prepared, using(2, name="train-0"), using(1, name="train-1"))
+    double.objects[f"/api/v1/namespaces/{NAMESPACE}"]["metadata"]["labels"] = {
+        "pod-security.kubernetes.io/enforce": "privileged"
+    }
+    monkeypatch.chdir(prepared.folder)
+    (prepared.folder / "values.yaml").write_text("{}")
+
+    lines = (await prepared.doctor("--values", "values.yaml")).stdout.splitlines()
+
+    page = PAGE.read_text().partition("$ motet cluster doctor --values values.yaml\n")[2].partition("```")[0]
+    shown = [line for line in page.splitlines() if line != "..."]
+    assert [line for line in lines if line in shown] == shown
