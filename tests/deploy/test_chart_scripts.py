@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from hashlib import sha256
@@ -166,6 +167,7 @@ def test_tests_can_be_switched_off() -> None:
         (ci_values("cpu-nano"), "connections are not encrypted"),
         ({"networkPolicy": {"enabled": False}}, "every pod of the cluster may connect to every component"),
         (ci_values("multi-node"), "has to reach the same pod"),
+        (ci_values("ray"), "nodes of Ray connect to each other without encryption and without a token"),
     ],
 )
 def test_the_notes_warn_of_what_is_open(values: dict[str, Any], sentence: str) -> None:
@@ -178,3 +180,19 @@ def test_the_notes_list_each_worker() -> None:
 
     assert "decoder of video, 4 pods, a GPU each" in notes
     assert "decoder of film, 1 pods, CPU" in notes
+
+
+@pytest.mark.parametrize("name", ["cpu-nano", "ray"])
+def test_the_notes_name_objects_of_the_release(name: str) -> None:
+    values = ci_values(name)
+    notes = files(values)["NOTES.txt"]
+    services = {each["metadata"]["name"] for each in of_kind("Service", values).values()}
+    labels = [each["metadata"]["labels"] for each in of_kind("Deployment", values).values()]
+
+    host, port = re.findall(r"^  orchestrator +(\S+)\.ml\.svc:(\d+)$", notes, re.MULTILINE)[0]
+    assert host in services
+    assert int(port) == of_kind("Service", values)["orchestrator"]["spec"]["ports"][0]["port"]
+    (selected,) = re.findall(r"--selector (\S+)=(\S+)$", notes, re.MULTILINE)
+    assert all(selected in each.items() for each in labels)
+    clusters = {each["metadata"]["name"] for each in of_kind("RayService", values).values()}
+    assert set(re.findall(r"get rayservice (\S+)$", notes, re.MULTILINE)) == clusters

@@ -6,7 +6,7 @@ import json
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,8 @@ class Network:
 class Container:
     """A container of the chart, with the file system and the configuration of an image.
 
-    `pod` is the specification of the pod. `variables` replace those of the chart. `folder` has its files.
+    `pod` is the specification of the pod. `variables` replace those of the chart. `folder` has its files. `volumes` has
+    the folder of each volume that containers of a pod share; the others are file systems of the container.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Container:
     network: Network
     folder: Path
     variables: Mapping[str, str]
+    volumes: Mapping[str, Path] = field(default_factory=dict)
 
     def write(self) -> None:
         """Write the configuration of the container."""
@@ -68,8 +70,8 @@ class Container:
             self._delete()
 
     @contextmanager
-    def started(self) -> Iterator[subprocess.Popen[str]]:
-        """Start the container. On exit, end it as a kubelet does, and fail if its exit code is not 0."""
+    def started(self, codes: Sequence[int] = (0,)) -> Iterator[subprocess.Popen[str]]:
+        """Start the container. On exit, end it as a kubelet does, and fail if its exit code is another one."""
         self.write()
         log = self.folder / "stderr.log"
         with log.open("w") as errors:
@@ -80,10 +82,14 @@ class Container:
             yield process
             run("runc", "kill", self.name, "TERM")
             code = process.wait(60)
-            assert code == 0, f"{self.name} ended with {code}: {log.read_text()[-2000:]}"
+            assert code in codes, f"{self.name} ended with {code}: {log.read_text()[-2000:]}"
         finally:
             self._delete()
             process.communicate()
+
+    def execute(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a program in the container, as a probe does."""
+        return subprocess.run(["runc", "exec", self.name, *command], capture_output=True, text=True)
 
     def status(self) -> dict[str, str]:
         """Return the lines of the status of the running process, by their names."""
@@ -150,6 +156,10 @@ class Container:
         volumes = {each["name"]: each for each in self.pod["volumes"]}
         for mount in self._spec["volumeMounts"]:
             volume = volumes[mount["name"]]["emptyDir"]
+            if mount["name"] in self.volumes:
+                source = str(self.volumes[mount["name"]])
+                yield {"destination": mount["mountPath"], "type": "bind", "source": source, "options": _SHARED}
+                continue
             options = ["nosuid", "nodev", "mode=1777", f"size={size(volume['sizeLimit'])}"]
             yield {"destination": mount["mountPath"], "type": "tmpfs", "source": "tmpfs", "options": options}
         hosts = str(self.folder / "hosts")
@@ -192,3 +202,4 @@ _SYSTEM_MOUNTS = (
     _mount("/dev/shm", "tmpfs", "nosuid", "noexec", "nodev", "mode=1777", "size=65536k"),
     _mount("/sys", "sysfs", "nosuid", "noexec", "nodev", "ro"),
 )
+_SHARED = ["bind", "rw", "nosuid", "nodev"]

@@ -44,7 +44,7 @@ class ImageStore:
             partial = rootfs.with_name("partial.tar")
             run("mmdebstrap", "--variant=essential", f"--include={PACKAGES}", "bookworm", partial)
             partial.rename(rootfs)
-        for lock in ("build", "orchestrator", "worker-cpu"):
+        for lock in ("build", "orchestrator", "worker-cpu", "ray-cpu"):
             options = ("--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "--dest", self.wheels)
             run(sys.executable, "-m", "pip", "download", *options, "--requirement", LOCKS / f"{lock}.txt")
         (self.folder / "pip.conf").write_text(f"[global]\nno-index = true\nfind-links = {WHEELS}\n")

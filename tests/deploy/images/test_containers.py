@@ -21,16 +21,20 @@ from tests.deploy.images.image_store import SHELLS, ImageStore
 from tests.deploy.images.lock import Lock, normal
 
 FOLDER = os.environ.get("TEST_IMAGES")
-pytestmark = [
+on_request = [
     pytest.mark.skipif(FOLDER is None, reason="TEST_IMAGES names no folder: `make images` builds and runs the images"),
     pytest.mark.timeout(3600),
 ]
+pytestmark = on_request
 
 VALUES: Mapping[str, Any] = ci_values("cpu-nano") | {"workers": {"audio": None, "video": None}}
 """The bundle nano on CPUs, with one decoder."""
 WORKERS = ("encoder", "image", "llm")
-OWN = {"orchestrator": {"motet": "0.1.0"}, "worker": {"motet": "0.1.0", "motet-nano": "0.1.0"}}
-LOCKS = {"orchestrator": "orchestrator", "worker": "worker-cpu"}
+BOTH = {"motet": "0.1.0", "motet-nano": "0.1.0"}
+OWN = {"orchestrator": {"motet": "0.1.0"}, "worker": BOTH, "ray": BOTH}
+LOCKS = {"orchestrator": "orchestrator", "worker": "worker-cpu", "ray": "ray-cpu"}
+BASES = {"ray": "motet-build-base"}
+"""The bases of the images that need a shell."""
 SITE = "opt/motet/lib/python3.11/site-packages"
 SBOM = "opt/motet/share/sbom/motet.cdx.json"
 ANSWERED_WITHIN = 600.0
@@ -43,7 +47,7 @@ def store() -> ImageStore:
     store = ImageStore(Path(FOLDER).resolve())
     store.prepare()
     for target in LOCKS:
-        store.build(target, REVISION="a1b2c3")
+        store.build(target, REVISION="a1b2c3", BASE=f"localhost/{BASES.get(target, 'motet-base')}")
     return store
 
 
@@ -112,12 +116,13 @@ def test_the_sbom_lists_every_installed_distribution_with_its_version(image: tup
     assert {each["ref"] for each in sbom["dependencies"]} == {each["bom-ref"] for each in components}
 
 
-def test_an_image_has_no_shell_and_no_pip(image: tuple[str, Path]) -> None:
-    _, root = image
+def test_an_image_has_no_pip_and_only_an_image_for_kuberay_has_a_shell(image: tuple[str, Path]) -> None:
+    name, root = image
     programs = {path.name for folder in ("usr/bin", "opt/motet/bin") for path in (root / folder).iterdir()}
 
     assert "motet" in programs
-    assert not programs & {*SHELLS, "pip", "pip3"}
+    assert not programs & {"pip", "pip3"}
+    assert programs & {*SHELLS, "ray"} == ({*SHELLS, "ray"} if name == "ray" else set())
 
 
 def test_an_image_has_the_user_and_the_labels(image: tuple[str, Path], store: ImageStore) -> None:
@@ -128,12 +133,12 @@ def test_an_image_has_the_user_and_the_labels(image: tuple[str, Path], store: Im
     assert config["User"] == "10001:10001"
     assert labels["title"] == f"Motet {name}"
     assert (labels["version"], labels["revision"], labels["licenses"]) == ("0.1.0", "a1b2c3", "Apache-2.0")
-    assert labels["base.name"] == "localhost/motet-base"
+    assert labels["base.name"] == f"localhost/{BASES.get(name, 'motet-base')}"
 
 
 def test_containers_without_rights_answer_a_request_for_an_image(store: ImageStore, tmp_path: Path) -> None:
     with ExitStack() as stack:
-        roots = {name: stack.enter_context(store.mounted(name)) for name in LOCKS}
+        roots = {name: stack.enter_context(store.mounted(name)) for name in ("orchestrator", "worker")}
         pods = Pods(store, tmp_path, roots)
         stack.enter_context(pods.network.up())
         components = [pods.component(name) for name in (*WORKERS, "orchestrator")]

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.deploy.chart import CHART, ROOT, of_kind
+from tests.deploy.chart import CHART, ROOT, ci_values, of_kind
 from tests.deploy.images.lock import IMAGES, Lock, normal
 from tests.services.command import CLEAN, TIMEOUT
 
@@ -28,6 +29,10 @@ class Absent:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Absent())
 """
+
+
+def _container_of(deployment: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(deployment["spec"]["template"]["spec"]["containers"][0])
 
 
 def stages() -> Mapping[str, str]:
@@ -72,11 +77,25 @@ def test_there_is_a_target_for_each_kind_of_service() -> None:
         assert f"CMD {json.dumps(command)}" in stages()[command[-1]]
 
 
+def test_each_repository_of_the_chart_is_a_target() -> None:
+    names = {spec["image"] for spec in map(_container_of, of_kind("Deployment").values())}
+    names |= {spec["image"] for spec in map(_container_of, of_kind("Deployment", ci_values("ray")).values())}
+
+    assert {name.removeprefix("motet/").partition(":")[0] for name in names} <= stages().keys()
+
+
+def test_the_version_of_ray_in_the_image_is_that_of_the_chart() -> None:
+    service = of_kind("RayService", ci_values("ray"))["ray"]["spec"]
+
+    for device in ("cpu", "cuda"):
+        assert Lock.read(f"ray-{device}").versions["ray"] == service["rayClusterConfig"]["rayVersion"]
+
+
 def test_images_run_as_the_user_of_the_chart_and_end_with_a_user() -> None:
     user = of_kind("Deployment")["image"]["spec"]["template"]["spec"]["securityContext"]["runAsUser"]
 
     assert f"USER {user}:{user}" in stages()["runtime"]
-    for name in ("orchestrator", "worker"):
+    for name in ("orchestrator", "worker", "ray"):
         assert stages()[name].startswith("FROM runtime\n")
         assert "USER" not in stages()[name]
 
@@ -114,7 +133,7 @@ def test_a_worker_does_not_serve_with_the_packages_of_the_orchestrators_image() 
     assert "pip install 'motet[models]'" in done.stderr
 
 
-@pytest.mark.parametrize("stage", ["build-orchestrator", "build-worker"])
+@pytest.mark.parametrize("stage", ["build-orchestrator", "build-worker", "build-ray"])
 def test_the_sbom_of_an_image_is_made_after_the_last_installation(stage: str) -> None:
     *_, last, rest = stages()[stage].split("pip install")
 
