@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires
 from typing import Self
@@ -61,8 +61,7 @@ def extras_of(lock: str) -> tuple[str, ...]:
 def distributions(*extras: str) -> set[str]:
     """Return the names of the distributions that Motet needs with some extras, with their own requirements."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    listed = [each for extra in extras for each in project["optional-dependencies"][extra]]
-    first = map(Requirement, project["dependencies"] + listed)
+    first = [*map(Requirement, project["dependencies"]), *_listed(project["optional-dependencies"], extras)]
     done: set[tuple[str, frozenset[str]]] = set()
     waiting = [(normal(each.name), frozenset(each.extras)) for each in first]
     while waiting:
@@ -79,6 +78,18 @@ def distributions(*extras: str) -> set[str]:
             if marker is None or any(marker.evaluate(IMAGE | {"extra": extra}) for extra in (*current[1], "")):
                 waiting.append((normal(requirement.name), frozenset(requirement.extras)))
     return {each for each, _ in done}
+
+
+def _listed(optional: Mapping[str, list[str]], extras: Iterable[str]) -> Iterator[Requirement]:
+    """Yield the requirements of extras, with those of Motet's own extras that they name.
+
+    They come from pyproject.toml, because the metadata of an installed Motet may be older.
+    """
+    for requirement in map(Requirement, (each for extra in extras for each in optional[extra])):
+        if requirement.name == "motet":
+            yield from _listed(optional, requirement.extras)
+        else:
+            yield requirement
 
 
 def normal(name: str) -> str:

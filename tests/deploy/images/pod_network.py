@@ -55,6 +55,8 @@ class PodNetwork:
         run("ip", "-netns", self.name, "link", "set", link, "master", "bridge", "up")
         run("ip", "-netns", namespace, "address", "add", f"{self.address(pod)}/24", "dev", "eth0")
         run("ip", "-netns", namespace, "link", "set", "eth0", "up")
+        # By the route to other networks, a process finds the address of its pod.
+        run("ip", "-netns", namespace, "route", "add", "default", "dev", "eth0")
 
     def _namespace(self, pod: str) -> str:
         return f"{self.name}-{pod}"
