@@ -57,7 +57,7 @@ def _rows(rules: dict[str, Any]) -> Iterator[str]:
     for alert in sorted(alerts, key=lambda alert: alert["alert"]):
         page = Path(alert["annotations"]["runbook_url"]).name
         summary = alert["annotations"]["summary"]
-        for name in ("pool", "modality", "instance", "pod", "horizontalpodautoscaler"):
+        for name in ("pool", "modality", "instance", "pod", "horizontalpodautoscaler", "gpu_uuid", "xid"):
             summary = summary.replace(f"{{{{ $labels.{name} }}}}", f"`{name}`")
         summary = summary.replace(" in {{ $value | humanizeDuration }}", " soon")
         yield f"| [{alert['alert'].removeprefix('Motet')}]({page}) | {alert['labels']['severity']} | {summary} |\n"

@@ -1,4 +1,4 @@
-"""A deployment of toys with a Prometheus, an Alertmanager and a receiver of its notifications, all on free ports."""
+"""A deployment of nano with a Prometheus, an Alertmanager and a receiver of its notifications, all on free ports."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class RunningPrometheus:
 @asynccontextmanager
 async def running_prometheus(folder: Path, changes: Mapping[str, Any]) -> AsyncIterator[RunningPrometheus]:
     """Start everything, and yield it. `changes` are those of the alerts' values. The deployment restarts no process."""
-    deployment = LocalDeployment(deployment_of("", 0, 1, toy=True, toy_delay=0.0, background=False))
+    deployment = LocalDeployment(deployment_of("nano", 0, 1, toy=False, toy_delay=0.0, background=False))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(deployment.drain, asyncio.Event())
         ready = await deployment.start()

@@ -10,7 +10,6 @@ import pytest
 import yaml
 from helm_python import HelmError
 
-from motet.core.errors import Reason
 from motet.core.telemetry.families.generation_metrics import FIRST_TEXT_SECONDS, MEDIA_JOB_SECONDS
 from motet.core.telemetry.service_metrics import families
 from tests.deploy.chart import CHART, ROOT
@@ -46,7 +45,13 @@ def run_cases(folder: Path, groups: dict[str, Any], cases: dict[str, list[dict[s
         own = [indicators] if "BurnsFast" in name or "BurnsSlowly" in name else []
         write_yaml(folder / f"{name}.yaml", {"groups": [*own, {"name": "alert", "rules": [alert]}]})
         tests = [promtool_test(name, alert["labels"]["severity"], case) for case in each]
-        content = {"rule_files": [f"{name}.yaml"], "evaluation_interval": interval_of(name), "tests": tests}
+        content = {
+            "rule_files": [f"{name}.yaml"],
+            "evaluation_interval": interval_of(name),
+            # Otherwise the order is random, and an alert may not see what is recorded at the same time.
+            "group_eval_order": [*(group["name"] for group in own), "alert"],
+            "tests": tests,
+        }
         files.append(write_yaml(folder / f"{name}-test.yaml", content))
     promtool("test", "rules", *files)
 
@@ -93,13 +98,6 @@ def test_rules_use_metrics_that_motet_exports() -> None:
 
     assert used
     assert used <= exported
-
-
-def test_the_reasons_that_count_as_failures_exist() -> None:
-    faults = yaml.safe_load((CHART / "alerts.yaml").read_text())["faults"]
-
-    assert set(faults) <= set(Reason)
-    assert not set(faults) & {Reason.CANCELLED, Reason.INVALID_REQUEST, Reason.QUOTA_EXCEEDED}
 
 
 def test_an_alert_can_be_changed_and_switched_off() -> None:

@@ -10,7 +10,6 @@
 {{- $tokens := dict
   "MATCHERS" (join "," $matchers)
   "SCALERS" (printf "namespace=%q,horizontalpodautoscaler=~%q" .Release.Namespace (printf "(keda-hpa-)?%s-.*" (include "motet.name" .)))
-  "FAULTS" (join "|" $file.faults)
   "TEXT_SECONDS" (include "motet.bound" $values.objectives.latencySeconds.text)
 -}}
 {{- $_ := set $tokens "BUCKETS" (include "motet.buckets" $values.objectives.latencySeconds) -}}
