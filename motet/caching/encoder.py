@@ -13,7 +13,7 @@ from motet.core.closing import closing
 from motet.core.concurrent.encode_each import encode_each
 from motet.core.deadline import Deadline
 from motet.core.media import Media
-from motet.core.telemetry.families import generation_metrics
+from motet.core.telemetry.families import encoder_metrics
 from motet.core.telemetry.prometheus import labelled
 from motet.core.tensors import Tensor
 from motet.core.workers import Encoder
@@ -50,7 +50,7 @@ class CachingEncoder:
         # A call never waits for an encoding of lower priority.
         stream = key, priority
         outcome = "hit" if cached is not None else "joined" if stream in self._streams else "miss"
-        labelled(generation_metrics.EMBEDDING_CACHE, outcome).inc()
+        labelled(encoder_metrics.EMBEDDING_CACHE, outcome).inc()
         if cached is not None:
             return cached
         # `encode_each` cancels this coroutine at the caller's deadline.

@@ -13,7 +13,7 @@ from motet.caching.encoder import CachingEncoder, EmbeddingCache
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, MediaError
 from motet.core.media import Media
-from motet.core.telemetry.families import generation_metrics
+from motet.core.telemetry.families import encoder_metrics
 from motet.core.tensors import Tensor
 from motet.toys.workers import UNREADABLE, ToyEncoder, tensor_of
 from tests.waiting import until
@@ -28,7 +28,7 @@ def encoder_of(inner: Any, version: str = "1", cache: EmbeddingCache | None = No
 
 def count(outcome: str) -> float:
     """Return the number of media of this outcome in this process."""
-    return float(generation_metrics.EMBEDDING_CACHE.labels(outcome)._value.get())
+    return float(encoder_metrics.EMBEDDING_CACHE.labels(outcome)._value.get())
 
 
 async def concurrent_callers(encoder: CachingEncoder, callers: int) -> list[asyncio.Task[list[Tensor]]]:

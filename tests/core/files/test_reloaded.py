@@ -94,8 +94,8 @@ async def test_reads_at_the_same_time_are_one_read_and_a_caller_that_leaves_does
 
 
 def test_refused_files_are_counted_from_zero_so_that_prometheus_sees_the_first_increase(tmp_path: Path) -> None:
-    path = tmp_path / "names"
+    path = tmp_path / "never refused"
     path.write_text("a")
-    ReloadedFile(path, bytes.decode, "names")
+    ReloadedFile(path, bytes.decode, "never refused")
 
-    assert REGISTRY.get_sample_value("motet_access_reloads_total", {"file": "names", "result": "refused"}) == 0
+    assert REGISTRY.get_sample_value("motet_access_reloads_total", {"file": "never refused", "result": "refused"}) == 0

@@ -167,15 +167,24 @@ async def test_refusals_and_costs_are_counted_by_class_and_never_by_tenant() -> 
     classes = {"metered": QuotaLimits(running_generations=1)}
     accounts = Accounts(lambda: classes)
     account = accounts.of(caller("velvet-canary", "metered"))
+
+    def counted() -> list[float]:
+        return [
+            REGISTRY.get_sample_value(name, {"quota_class": "metered"} | labels) or 0
+            for name, labels in (
+                ("motet_quota_refused_total", {"quota": "running_generations"}),
+                ("motet_quota_tokens_total", {}),
+                ("motet_quota_decoder_seconds_total", {"modality": "image"}),
+            )
+        ]
+
+    before = counted()
     account.start_generation()
     refused(account.check_generation)
     account.charge_tokens(7)
     account.charge_media("image", 1.5)
 
-    labels = {"quota_class": "metered"}
-    assert REGISTRY.get_sample_value("motet_quota_refused_total", labels | {"quota": "running_generations"}) == 1
-    assert REGISTRY.get_sample_value("motet_quota_tokens_total", labels) == 7
-    assert REGISTRY.get_sample_value("motet_quota_decoder_seconds_total", labels | {"modality": "image"}) == 1.5
+    assert [after - earlier for after, earlier in zip(counted(), before, strict=True)] == [1, 7, 1.5]
     assert "velvet-canary" not in str(list(REGISTRY.collect()))
 
 

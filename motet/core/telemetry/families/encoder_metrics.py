@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 ENCODER_FORWARD_SECONDS = Histogram(
     "motet_encoder_forward_duration_seconds",
@@ -15,4 +15,9 @@ ENCODER_BATCH_SIZE = Histogram(
 )
 ENCODER_ITEMS_WAITING = Gauge(
     "motet_encoder_items_waiting", "Media that wait for a forward, before the last one.", ["network"]
+)
+EMBEDDING_CACHE = Counter(
+    "motet_encoder_cache_total",
+    "Media to encode. outcome is hit, joined (an encoding in progress) or miss.",
+    ["outcome"],
 )

@@ -74,11 +74,6 @@ DENOISING_STEPS = Counter(
 MEDIA_BYTES = Counter(
     "motet_media_bytes_total", "Bytes of encoded media. direction is input or output.", ["modality", "direction"]
 )
-EMBEDDING_CACHE = Counter(
-    "motet_encoder_cache_total",
-    "Media to encode. outcome is hit, joined (an encoding in progress) or miss.",
-    ["outcome"],
-)
 MEDIA_CACHE = Counter(
     "motet_decoder_cache_total",
     "Decode jobs. outcome is hit, joined (a job in progress) or miss.",
