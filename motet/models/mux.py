@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from motet.core.bundle import MANIFEST, Manifest
@@ -13,6 +13,9 @@ from motet.core.closing import closing
 from motet.core.deadline import Deadline
 from motet.core.errors import CancelledError
 from motet.core.media import Media
+from motet.core.telemetry.busy_meter import BusyMeter, Share
+from motet.core.telemetry.compute_time import current_compute_times
+from motet.core.telemetry.service_kind import ServiceKind
 from motet.core.workers import DecodeJob, Progress
 from motet.media.decode import decode_clip, decode_sound
 from motet.media.encode import encode_film
@@ -47,6 +50,7 @@ class MuxDecoder:
         check_field(label, "shared", entry.shared, one_of({}))
         check_field(label, "options", entry.options, one_of({}))
         self.modality = modality
+        self._meter = BusyMeter(ServiceKind.DECODER, [modality])
         self._slots = FairSemaphore(_ENCODINGS)
 
     async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
@@ -61,15 +65,23 @@ class MuxDecoder:
             return await decode_sound(media, tenant=job.tenant)
 
         clip, sound = await read_inputs(job.inputs, (read_clip, read_sound), deadline)
-        async with self._slots.slot(job.tenant, job.priority), closing(_encoded(clip, sound, deadline)) as events:
+        share = Share(self.modality, current_compute_times().start(ServiceKind.DECODER, self.modality))
+        measured = self._meter.measure([share])
+        async with (
+            self._slots.slot(job.tenant, job.priority),
+            closing(_encoded(clip, sound, deadline, measured)) as events,
+        ):
             async for event in events:
                 yield event
 
 
 async def _encoded(
-    clip: tuple[Any, float], sound: tuple[Any, Any], deadline: Deadline
+    clip: tuple[Any, float], sound: tuple[Any, Any], deadline: Deadline, measured: AbstractContextManager[None]
 ) -> AsyncIterator[Progress | Media]:
-    """Encode a clip and a sound on another thread. Yield the progress of each frame and then the media."""
+    """Encode a clip and a sound on another thread. Yield the progress of each frame and then the media.
+
+    The encoding runs within the context `measured`.
+    """
     events: EventQueue[Progress | Media] = EventQueue()
     cancelled, total = threading.Event(), len(clip[0])
 
@@ -83,7 +95,9 @@ async def _encoded(
         # The event loop of the reader may be closed.
         with suppress(RuntimeError):
             try:
-                events.put(encode_film(*clip, *sound, report))
+                with measured:
+                    film = encode_film(*clip, *sound, report)
+                events.put(film)
                 events.close()
             except Exception as error:
                 events.close(error)

@@ -1,7 +1,7 @@
 """Clients of the workers in other processes. They implement the worker protocols, so a caller sees no difference.
 
-Deadlines shrink by one hop. A call is cancelled when its reader stops, and when the worker breaks the grammar of its
-stream or sends more than the call's bounds.
+Deadlines shrink by one hop. The compute times of a call belong to the task that makes the call. A call is cancelled
+when its reader stops, and when the worker breaks the grammar of its stream or sends more than the call's bounds.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from motet.core.deadline import Deadline
 from motet.core.errors import FaultError, RequestError
 from motet.core.media import MAX_INLINE_BYTES, MAX_MEDIA_BYTES, Media, chunks, sha256_of
 from motet.core.request import MAX_TIMEOUT, check_job, check_range
+from motet.core.telemetry.service_kind import ServiceKind
 from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Finished, LanguageEvent, Load, Progress, Prompt
 from motet.internal.v1 import (
@@ -56,6 +57,7 @@ class RemoteEncoder:
             _frames(media, tenant, priority), timeout=_timeout(deadline), metadata=request_metadata()
         )
         response = await unary(call, "the encoder")
+        convert.CallComputeTimes(ServiceKind.ENCODER).update(response.compute_times)
         if len(response.embeddings) != len(media):
             raise FaultError(f"the encoder returned {len(response.embeddings)} embeddings for {len(media)} items")
         try:
@@ -76,9 +78,10 @@ class RemoteLanguageModel:
         call = self._stub.Generate(
             convert.prompt_to_proto(prompt), timeout=_timeout(deadline), metadata=request_metadata()
         )
-        empty = 0
+        empty, times = 0, convert.CallComputeTimes(ServiceKind.LANGUAGE_MODEL)
         async with open_stream(call, "the language model") as responses:
             async for response in responses:
+                times.update(response.compute_times)
                 events = _language_events(response)
                 empty += not events
                 if empty > _MAX_EMPTY:
@@ -113,9 +116,10 @@ class RemoteDecoder:
             )
         peer = f"the {job.modality} decoder"
         media = IncomingMedia(peer, self._max_bytes)
-        empty = 0
+        empty, times = 0, convert.CallComputeTimes(ServiceKind.DECODER)
         async with open_stream(call, peer) as responses:
             async for response in responses:
+                times.update(response.compute_times)
                 empty += not response.events
                 for event in response.events:
                     match event.WhichOneof("event"):

@@ -22,9 +22,12 @@ from motet.core.events import (
     PlanNode,
     Usage,
 )
+from motet.core.telemetry.compute_time import ComputeTime, ComputeTimes
 from motet.core.telemetry.families import generation_metrics
+from motet.core.telemetry.families.request_compute_metrics import REQUEST_CPU_SECONDS, REQUEST_GPU_SECONDS
 from motet.core.telemetry.fault import Fault, fault_of, fault_of_reason
 from motet.core.telemetry.prometheus import labelled
+from motet.core.telemetry.service_kind import ServiceKind
 from motet.core.telemetry.stage import OTHER
 from orchestrator.generation.admitted_request import AdmittedRequest
 
@@ -139,6 +142,19 @@ def refusals_counted() -> Iterator[None]:
     except MotetError as error:
         labelled(generation_metrics.GENERATIONS_REFUSED, error.reason, fault_of(error)).inc()
         raise
+
+
+def observe_compute_times(times: ComputeTimes, modalities: Collection[str]) -> None:
+    """Record the compute times of a generation whose calls have ended, for any reason. Other modalities are `OTHER`."""
+    sums: dict[tuple[ServiceKind, str], ComputeTime] = {}
+    for (component, modality), time in times.totals().items():
+        total = sums.setdefault((component, modality if modality in modalities else OTHER), ComputeTime())
+        total.gpu += time.gpu
+        total.cpu += time.cpu
+    for labels, time in sums.items():
+        for family, seconds in ((REQUEST_GPU_SECONDS, time.gpu), (REQUEST_CPU_SECONDS, time.cpu)):
+            if seconds:
+                labelled(family, *labels).observe(seconds)
 
 
 @contextmanager

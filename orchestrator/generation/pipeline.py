@@ -14,6 +14,7 @@ from motet.core.logs.log_fields import LogFields, collected
 from motet.core.media import Media
 from motet.core.plan import MediaJob
 from motet.core.request import DecoderOptions, FailurePolicy
+from motet.core.telemetry.compute_time import collect_compute_times
 from motet.core.telemetry.service_kind import ServiceKind
 from motet.core.tensors import Tensor
 from motet.core.workers import (
@@ -28,7 +29,7 @@ from orchestrator.generation.admitted_request import AdmittedRequest
 from orchestrator.generation.artifacts import Artifacts
 from orchestrator.generation.event_writer import EventWriter
 from orchestrator.generation.executor import execute
-from orchestrator.generation.metrics_observer import measured_job
+from orchestrator.generation.metrics_observer import measured_job, observe_compute_times
 from orchestrator.generation.part_inputs import ConversationMedium, InputResolver
 from orchestrator.generation.prompt import prompt_of
 from orchestrator.generation.signal_reader import JobExpected, PartRefused, SignalReader
@@ -79,6 +80,7 @@ class Pipeline:
 
     async def run(self) -> None:
         """Run to the end and write `Done`. Errors become events; only cancellation is raised."""
+        times = collect_compute_times()
         try:
             with collected(self.log_fields.setdefault(TEXT, {})):
                 prompt = await self._prompt()
@@ -89,6 +91,8 @@ class Pipeline:
             self._error = error
         finally:
             self._release(*self._reservations)
+            manifest = self._manifest
+            observe_compute_times(times, {TEXT, *manifest.encoder.modalities, *manifest.signals})
         self._finish(self._error)
 
     def stop(self, error: MotetError) -> None:

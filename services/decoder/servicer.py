@@ -12,6 +12,7 @@ import grpc.aio
 from motet.core.errors import Reason, RequestError
 from motet.core.media import MAX_INLINE_BYTES, MAX_MEDIA_BYTES, Media, chunks, sha256_of
 from motet.core.request import MAX_INPUTS
+from motet.core.telemetry.compute_time import collect_compute_times
 from motet.core.telemetry.service_kind import ServiceKind
 from motet.core.telemetry.stage import OTHER, Stage, stage
 from motet.core.workers import DecodeJob, Decoder, Progress
@@ -52,6 +53,7 @@ class DecoderServicer(pb_grpc.DecoderServiceServicer):
                 yield response
 
     async def _responses(self, job: DecodeJob, context: Any) -> AsyncGenerator[pb.DecodeResponse, None]:
+        times = collect_compute_times()
         events = self._decoder.decode(job, deadline_of(context))
         async with aclosing(coalesced(events, size_of=_size_of, max_bytes=MAX_BUFFERED_BYTES)) as batches:
             async for batch in batches:
@@ -60,7 +62,7 @@ class DecoderServicer(pb_grpc.DecoderServiceServicer):
                     await sha256_of(batch[-1])
                 with self._transfer() if isinstance(batch[-1], Media) else nullcontext():
                     for messages in _to_messages(batch):
-                        yield pb.DecodeResponse(events=messages)
+                        yield pb.DecodeResponse(events=messages, compute_times=convert.compute_times_to_proto(times))
 
     def _transfer(self) -> stage:
         return stage(ServiceKind.DECODER, Stage.TRANSFER, self._modality)

@@ -11,6 +11,7 @@ import grpc.aio
 from motet.core.clock import now
 from motet.core.errors import Reason, RequestError
 from motet.core.media import MEBI, Media
+from motet.core.telemetry.compute_time import collect_compute_times
 from motet.core.telemetry.service_kind import ServiceKind
 from motet.core.telemetry.stage import OTHER, Stage, record_stage
 from motet.core.workers import Encoder
@@ -42,14 +43,17 @@ class EncoderServicer(pb_grpc.EncoderServiceServicer):
 
     async def Encode(self, request_iterator: AsyncIterator[pb.EncodeRequest], context: Any) -> pb.EncodeResponse:
         """Receive media in chunks, and return one embedding for each."""
-        started = now()
+        started, times = now(), collect_compute_times()
         media, first = await _receive(request_iterator)
         modality = modality_of(first.media_type) or OTHER
         record_stage(ServiceKind.ENCODER, Stage.TRANSFER, modality, started, now())
         embeddings = await self._encoder.encode(
             media, deadline_of(context), tenant=first.tenant, priority=first.priority
         )
-        return pb.EncodeResponse(embeddings=[convert.tensor_to_proto(embedding) for embedding in embeddings])
+        return pb.EncodeResponse(
+            embeddings=[convert.tensor_to_proto(embedding) for embedding in embeddings],
+            compute_times=convert.compute_times_to_proto(times),
+        )
 
 
 async def _receive(frames: AsyncIterator[pb.EncodeRequest]) -> tuple[list[Media], pb.EncodeRequest.Header]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc.aio
 
+from motet.core.telemetry.compute_time import collect_compute_times
 from motet.core.workers import LanguageEvent, LanguageModel, Signal, TextPiece
 from motet.internal.v1 import language_model_service_pb2 as pb
 from motet.internal.v1 import language_model_service_pb2_grpc as pb_grpc
@@ -38,13 +39,16 @@ class LanguageModelServicer(pb_grpc.LanguageModelServiceServicer):
 
     async def Generate(self, request: pb.GenerateRequest, context: Any) -> AsyncIterator[pb.GenerateResponse]:
         """Generate a response, and send its events in messages of several events."""
-        prompt = convert.prompt_from_proto(request)
+        prompt, times = convert.prompt_from_proto(request), collect_compute_times()
         events = self._language_model.generate(prompt, deadline_of(context))
         async with aclosing(
             coalesced(events, size_of=_size_of, max_bytes=MAX_BUFFERED_BYTES, min_interval=self._min_interval)
         ) as batches:
             async for batch in batches:
-                yield pb.GenerateResponse(events=map(convert.language_event_to_proto, batch))
+                yield pb.GenerateResponse(
+                    events=map(convert.language_event_to_proto, batch),
+                    compute_times=convert.compute_times_to_proto(times),
+                )
 
 
 def _size_of(event: LanguageEvent) -> int:

@@ -11,6 +11,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from motet.core.telemetry.families import (
     access_metrics,
+    busy_metrics,
     call_metrics,
     decoder_metrics,
     encoder_metrics,
@@ -20,6 +21,7 @@ from motet.core.telemetry.families import (
     media_metrics,
     pool_metrics,
     process_metrics,
+    request_compute_metrics,
     stage_metrics,
     work_metrics,
 )
@@ -35,6 +37,8 @@ KINDS: Mapping[ModuleType, tuple[ServiceKind, ...]] = {
     llm_metrics: (ServiceKind.LANGUAGE_MODEL,),
     encoder_metrics: (ServiceKind.ENCODER,),
     decoder_metrics: (ServiceKind.DECODER,),
+    busy_metrics: (ServiceKind.ENCODER, ServiceKind.LANGUAGE_MODEL, ServiceKind.DECODER),
+    request_compute_metrics: (ServiceKind.ORCHESTRATOR,),
     gpu_metrics: (ServiceKind.ENCODER, ServiceKind.LANGUAGE_MODEL, ServiceKind.DECODER),
     work_metrics: (ServiceKind.ENCODER, ServiceKind.DECODER),
     media_metrics: (ServiceKind.ORCHESTRATOR, ServiceKind.ENCODER, ServiceKind.DECODER),

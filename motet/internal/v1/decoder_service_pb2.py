@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from motet.internal.buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from motet.internal.v1 import compute_time_pb2 as motet_dot_internal_dot_v1_dot_compute__time__pb2
 from motet.internal.v1 import tensor_pb2 as motet_dot_internal_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'motet/internal/v1/decoder_service.proto\x12\x11motet.internal.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1emotet/internal/v1/tensor.proto\"\xdf\x03\n\rDecodeRequest\x12\x1b\n\x08modality\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 \x12\x37\n\x0c\x63onditioning\x18\x02 \x01(\x0b\x32\x19.motet.internal.v1.TensorB\x06\xbaH\x03\xc8\x01\x01\x12\x0c\n\x04seed\x18\x03 \x01(\x04\x12\x19\n\x05steps\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12,\n\x08guidance\x18\x05 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00I@)\x00\x00\x00\x00\x00\x00\xf0?\xd8\x01\x01\x12\x10\n\x08previews\x18\x06 \x01(\x08\x12@\n\x06inputs\x18\x07 \x03(\x0b\x32&.motet.internal.v1.DecodeRequest.InputB\x08\xbaH\x05\x92\x01\x02\x10\x03\x12\x17\n\x06tenant\x18\x08 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1b\n\x08priority\x18\t \x01(\x11\x42\t\xbaH\x06:\x04\x18\x04(\x03\x12\x1d\n\tmin_steps\x18\n \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x1ax\n\x05Input\x12\x1b\n\nmedia_type\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x7f\x12\x17\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80@\x12 \n\nsize_bytes\x18\x03 \x01(\x03\x42\x0c\xbaH\t\"\x07\x18\x80\x80\x80\x10(\x00\x12\x17\n\x06sha256\x18\x04 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18 \"\xae\x01\n\x14\x44\x65\x63odeChunkedRequest\x12/\n\x03job\x18\x01 \x01(\x0b\x32 .motet.internal.v1.DecodeRequestH\x00\x12\x37\n\x05input\x18\x02 \x01(\x0b\x32&.motet.internal.v1.DecodeRequest.InputH\x00\x12\x1c\n\x05\x63hunk\x18\x03 \x01(\x0c\x42\x0b\xbaH\x08z\x06\x10\x01\x18\x80\x80\x10H\x00\x42\x0e\n\x05\x66rame\x12\x05\xbaH\x02\x08\x01\"\xb0\x03\n\x0e\x44\x65\x63odeResponse\x12\x37\n\x06\x65vents\x18\x04 \x03(\x0b\x32\'.motet.internal.v1.DecodeResponse.Event\x1aZ\n\x08Progress\x12\x0c\n\x04step\x18\x01 \x01(\x05\x12\x13\n\x0btotal_steps\x18\x02 \x01(\x05\x12\x1a\n\x12preview_media_type\x18\x03 \x01(\t\x12\x0f\n\x07preview\x18\x04 \x01(\x0c\x1aM\n\x05Media\x12\x12\n\nmedia_type\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\x1a\x9b\x01\n\x05\x45vent\x12>\n\x08progress\x18\x01 \x01(\x0b\x32*.motet.internal.v1.DecodeResponse.ProgressH\x00\x12\x38\n\x05media\x18\x02 \x01(\x0b\x32\'.motet.internal.v1.DecodeResponse.MediaH\x00\x12\x0f\n\x05\x63hunk\x18\x03 \x01(\x0cH\x00\x42\x07\n\x05\x65ventJ\x04\x08\x01\x10\x04R\x08progressR\x05mediaR\x05\x63hunk2\xc2\x01\n\x0e\x44\x65\x63oderService\x12O\n\x06\x44\x65\x63ode\x12 .motet.internal.v1.DecodeRequest\x1a!.motet.internal.v1.DecodeResponse0\x01\x12_\n\rDecodeChunked\x12\'.motet.internal.v1.DecodeChunkedRequest\x1a!.motet.internal.v1.DecodeResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'motet/internal/v1/decoder_service.proto\x12\x11motet.internal.v1\x1a\x1b\x62uf/validate/validate.proto\x1a$motet/internal/v1/compute_time.proto\x1a\x1emotet/internal/v1/tensor.proto\"\xdf\x03\n\rDecodeRequest\x12\x1b\n\x08modality\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 \x12\x37\n\x0c\x63onditioning\x18\x02 \x01(\x0b\x32\x19.motet.internal.v1.TensorB\x06\xbaH\x03\xc8\x01\x01\x12\x0c\n\x04seed\x18\x03 \x01(\x04\x12\x19\n\x05steps\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12,\n\x08guidance\x18\x05 \x01(\x01\x42\x1a\xbaH\x17\x12\x12\x19\x00\x00\x00\x00\x00\x00I@)\x00\x00\x00\x00\x00\x00\xf0?\xd8\x01\x01\x12\x10\n\x08previews\x18\x06 \x01(\x08\x12@\n\x06inputs\x18\x07 \x03(\x0b\x32&.motet.internal.v1.DecodeRequest.InputB\x08\xbaH\x05\x92\x01\x02\x10\x03\x12\x17\n\x06tenant\x18\x08 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1b\n\x08priority\x18\t \x01(\x11\x42\t\xbaH\x06:\x04\x18\x04(\x03\x12\x1d\n\tmin_steps\x18\n \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x1ax\n\x05Input\x12\x1b\n\nmedia_type\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x7f\x12\x17\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80@\x12 \n\nsize_bytes\x18\x03 \x01(\x03\x42\x0c\xbaH\t\"\x07\x18\x80\x80\x80\x10(\x00\x12\x17\n\x06sha256\x18\x04 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18 \"\xae\x01\n\x14\x44\x65\x63odeChunkedRequest\x12/\n\x03job\x18\x01 \x01(\x0b\x32 .motet.internal.v1.DecodeRequestH\x00\x12\x37\n\x05input\x18\x02 \x01(\x0b\x32&.motet.internal.v1.DecodeRequest.InputH\x00\x12\x1c\n\x05\x63hunk\x18\x03 \x01(\x0c\x42\x0b\xbaH\x08z\x06\x10\x01\x18\x80\x80\x10H\x00\x42\x0e\n\x05\x66rame\x12\x05\xbaH\x02\x08\x01\"\xe7\x03\n\x0e\x44\x65\x63odeResponse\x12\x37\n\x06\x65vents\x18\x04 \x03(\x0b\x32\'.motet.internal.v1.DecodeResponse.Event\x12\x35\n\rcompute_times\x18\x05 \x03(\x0b\x32\x1e.motet.internal.v1.ComputeTime\x1aZ\n\x08Progress\x12\x0c\n\x04step\x18\x01 \x01(\x05\x12\x13\n\x0btotal_steps\x18\x02 \x01(\x05\x12\x1a\n\x12preview_media_type\x18\x03 \x01(\t\x12\x0f\n\x07preview\x18\x04 \x01(\x0c\x1aM\n\x05Media\x12\x12\n\nmedia_type\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\x1a\x9b\x01\n\x05\x45vent\x12>\n\x08progress\x18\x01 \x01(\x0b\x32*.motet.internal.v1.DecodeResponse.ProgressH\x00\x12\x38\n\x05media\x18\x02 \x01(\x0b\x32\'.motet.internal.v1.DecodeResponse.MediaH\x00\x12\x0f\n\x05\x63hunk\x18\x03 \x01(\x0cH\x00\x42\x07\n\x05\x65ventJ\x04\x08\x01\x10\x04R\x08progressR\x05mediaR\x05\x63hunk2\xc2\x01\n\x0e\x44\x65\x63oderService\x12O\n\x06\x44\x65\x63ode\x12 .motet.internal.v1.DecodeRequest\x1a!.motet.internal.v1.DecodeResponse0\x01\x12_\n\rDecodeChunked\x12\'.motet.internal.v1.DecodeChunkedRequest\x1a!.motet.internal.v1.DecodeResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -61,20 +62,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DECODECHUNKEDREQUEST'].oneofs_by_name['frame']._serialized_options = b'\272H\002\010\001'
   _globals['_DECODECHUNKEDREQUEST'].fields_by_name['chunk']._loaded_options = None
   _globals['_DECODECHUNKEDREQUEST'].fields_by_name['chunk']._serialized_options = b'\272H\010z\006\020\001\030\200\200\020'
-  _globals['_DECODEREQUEST']._serialized_start=124
-  _globals['_DECODEREQUEST']._serialized_end=603
-  _globals['_DECODEREQUEST_INPUT']._serialized_start=483
-  _globals['_DECODEREQUEST_INPUT']._serialized_end=603
-  _globals['_DECODECHUNKEDREQUEST']._serialized_start=606
-  _globals['_DECODECHUNKEDREQUEST']._serialized_end=780
-  _globals['_DECODERESPONSE']._serialized_start=783
-  _globals['_DECODERESPONSE']._serialized_end=1215
-  _globals['_DECODERESPONSE_PROGRESS']._serialized_start=858
-  _globals['_DECODERESPONSE_PROGRESS']._serialized_end=948
-  _globals['_DECODERESPONSE_MEDIA']._serialized_start=950
-  _globals['_DECODERESPONSE_MEDIA']._serialized_end=1027
-  _globals['_DECODERESPONSE_EVENT']._serialized_start=1030
-  _globals['_DECODERESPONSE_EVENT']._serialized_end=1185
-  _globals['_DECODERSERVICE']._serialized_start=1218
-  _globals['_DECODERSERVICE']._serialized_end=1412
+  _globals['_DECODEREQUEST']._serialized_start=162
+  _globals['_DECODEREQUEST']._serialized_end=641
+  _globals['_DECODEREQUEST_INPUT']._serialized_start=521
+  _globals['_DECODEREQUEST_INPUT']._serialized_end=641
+  _globals['_DECODECHUNKEDREQUEST']._serialized_start=644
+  _globals['_DECODECHUNKEDREQUEST']._serialized_end=818
+  _globals['_DECODERESPONSE']._serialized_start=821
+  _globals['_DECODERESPONSE']._serialized_end=1308
+  _globals['_DECODERESPONSE_PROGRESS']._serialized_start=951
+  _globals['_DECODERESPONSE_PROGRESS']._serialized_end=1041
+  _globals['_DECODERESPONSE_MEDIA']._serialized_start=1043
+  _globals['_DECODERESPONSE_MEDIA']._serialized_end=1120
+  _globals['_DECODERESPONSE_EVENT']._serialized_start=1123
+  _globals['_DECODERESPONSE_EVENT']._serialized_end=1278
+  _globals['_DECODERSERVICE']._serialized_start=1311
+  _globals['_DECODERSERVICE']._serialized_end=1505
 # @@protoc_insertion_point(module_scope)

@@ -1,4 +1,5 @@
 from motet.internal.buf.validate import validate_pb2 as _validate_pb2
+from motet.internal.v1 import compute_time_pb2 as _compute_time_pb2
 from motet.internal.v1 import tensor_pb2 as _tensor_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -54,7 +55,7 @@ class DecodeChunkedRequest(_message.Message):
     def __init__(self, job: _Optional[_Union[DecodeRequest, _Mapping]] = ..., input: _Optional[_Union[DecodeRequest.Input, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
 
 class DecodeResponse(_message.Message):
-    __slots__ = ("events",)
+    __slots__ = ("events", "compute_times")
     class Progress(_message.Message):
         __slots__ = ("step", "total_steps", "preview_media_type", "preview")
         STEP_FIELD_NUMBER: _ClassVar[int]
@@ -87,5 +88,7 @@ class DecodeResponse(_message.Message):
         chunk: bytes
         def __init__(self, progress: _Optional[_Union[DecodeResponse.Progress, _Mapping]] = ..., media: _Optional[_Union[DecodeResponse.Media, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
     EVENTS_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_TIMES_FIELD_NUMBER: _ClassVar[int]
     events: _containers.RepeatedCompositeFieldContainer[DecodeResponse.Event]
-    def __init__(self, events: _Optional[_Iterable[_Union[DecodeResponse.Event, _Mapping]]] = ...) -> None: ...
+    compute_times: _containers.RepeatedCompositeFieldContainer[_compute_time_pb2.ComputeTime]
+    def __init__(self, events: _Optional[_Iterable[_Union[DecodeResponse.Event, _Mapping]]] = ..., compute_times: _Optional[_Iterable[_Union[_compute_time_pb2.ComputeTime, _Mapping]]] = ...) -> None: ...

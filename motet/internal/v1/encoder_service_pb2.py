@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from motet.internal.buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from motet.internal.v1 import compute_time_pb2 as motet_dot_internal_dot_v1_dot_compute__time__pb2
 from motet.internal.v1 import tensor_pb2 as motet_dot_internal_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'motet/internal/v1/encoder_service.proto\x12\x11motet.internal.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1emotet/internal/v1/tensor.proto\"\xd5\x01\n\rEncodeRequest\x12\x39\n\x06header\x18\x01 \x01(\x0b\x32\'.motet.internal.v1.EncodeRequest.HeaderH\x00\x12\x1c\n\x05\x63hunk\x18\x02 \x01(\x0c\x42\x0b\xbaH\x08z\x06\x10\x01\x18\x80\x80\x10H\x00\x1a[\n\x06Header\x12\x1b\n\nmedia_type\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x7f\x12\x17\n\x06tenant\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1b\n\x08priority\x18\x03 \x01(\x11\x42\t\xbaH\x06:\x04\x18\x04(\x03\x42\x0e\n\x05\x66rame\x12\x05\xbaH\x02\x08\x01\"?\n\x0e\x45ncodeResponse\x12-\n\nembeddings\x18\x01 \x03(\x0b\x32\x19.motet.internal.v1.Tensor2a\n\x0e\x45ncoderService\x12O\n\x06\x45ncode\x12 .motet.internal.v1.EncodeRequest\x1a!.motet.internal.v1.EncodeResponse(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'motet/internal/v1/encoder_service.proto\x12\x11motet.internal.v1\x1a\x1b\x62uf/validate/validate.proto\x1a$motet/internal/v1/compute_time.proto\x1a\x1emotet/internal/v1/tensor.proto\"\xd5\x01\n\rEncodeRequest\x12\x39\n\x06header\x18\x01 \x01(\x0b\x32\'.motet.internal.v1.EncodeRequest.HeaderH\x00\x12\x1c\n\x05\x63hunk\x18\x02 \x01(\x0c\x42\x0b\xbaH\x08z\x06\x10\x01\x18\x80\x80\x10H\x00\x1a[\n\x06Header\x12\x1b\n\nmedia_type\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x7f\x12\x17\n\x06tenant\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1b\n\x08priority\x18\x03 \x01(\x11\x42\t\xbaH\x06:\x04\x18\x04(\x03\x42\x0e\n\x05\x66rame\x12\x05\xbaH\x02\x08\x01\"v\n\x0e\x45ncodeResponse\x12-\n\nembeddings\x18\x01 \x03(\x0b\x32\x19.motet.internal.v1.Tensor\x12\x35\n\rcompute_times\x18\x02 \x03(\x0b\x32\x1e.motet.internal.v1.ComputeTime2a\n\x0e\x45ncoderService\x12O\n\x06\x45ncode\x12 .motet.internal.v1.EncodeRequest\x1a!.motet.internal.v1.EncodeResponse(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,12 +44,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENCODEREQUEST'].oneofs_by_name['frame']._serialized_options = b'\272H\002\010\001'
   _globals['_ENCODEREQUEST'].fields_by_name['chunk']._loaded_options = None
   _globals['_ENCODEREQUEST'].fields_by_name['chunk']._serialized_options = b'\272H\010z\006\020\001\030\200\200\020'
-  _globals['_ENCODEREQUEST']._serialized_start=124
-  _globals['_ENCODEREQUEST']._serialized_end=337
-  _globals['_ENCODEREQUEST_HEADER']._serialized_start=230
-  _globals['_ENCODEREQUEST_HEADER']._serialized_end=321
-  _globals['_ENCODERESPONSE']._serialized_start=339
-  _globals['_ENCODERESPONSE']._serialized_end=402
-  _globals['_ENCODERSERVICE']._serialized_start=404
-  _globals['_ENCODERSERVICE']._serialized_end=501
+  _globals['_ENCODEREQUEST']._serialized_start=162
+  _globals['_ENCODEREQUEST']._serialized_end=375
+  _globals['_ENCODEREQUEST_HEADER']._serialized_start=268
+  _globals['_ENCODEREQUEST_HEADER']._serialized_end=359
+  _globals['_ENCODERESPONSE']._serialized_start=377
+  _globals['_ENCODERESPONSE']._serialized_end=495
+  _globals['_ENCODERSERVICE']._serialized_start=497
+  _globals['_ENCODERSERVICE']._serialized_end=594
 # @@protoc_insertion_point(module_scope)

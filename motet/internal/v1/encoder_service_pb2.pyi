@@ -1,4 +1,5 @@
 from motet.internal.buf.validate import validate_pb2 as _validate_pb2
+from motet.internal.v1 import compute_time_pb2 as _compute_time_pb2
 from motet.internal.v1 import tensor_pb2 as _tensor_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -26,7 +27,9 @@ class EncodeRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[EncodeRequest.Header, _Mapping]] = ..., chunk: _Optional[bytes] = ...) -> None: ...
 
 class EncodeResponse(_message.Message):
-    __slots__ = ("embeddings",)
+    __slots__ = ("embeddings", "compute_times")
     EMBEDDINGS_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_TIMES_FIELD_NUMBER: _ClassVar[int]
     embeddings: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.Tensor]
-    def __init__(self, embeddings: _Optional[_Iterable[_Union[_tensor_pb2.Tensor, _Mapping]]] = ...) -> None: ...
+    compute_times: _containers.RepeatedCompositeFieldContainer[_compute_time_pb2.ComputeTime]
+    def __init__(self, embeddings: _Optional[_Iterable[_Union[_tensor_pb2.Tensor, _Mapping]]] = ..., compute_times: _Optional[_Iterable[_Union[_compute_time_pb2.ComputeTime, _Mapping]]] = ...) -> None: ...

@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from motet.internal.buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from motet.internal.v1 import compute_time_pb2 as motet_dot_internal_dot_v1_dot_compute__time__pb2
 from motet.internal.v1 import tensor_pb2 as motet_dot_internal_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.motet/internal/v1/language_model_service.proto\x12\x11motet.internal.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1emotet/internal/v1/tensor.proto\"\xf3\x02\n\x04Turn\x12\x36\n\x04role\x18\x01 \x01(\x0e\x32\x1c.motet.internal.v1.Turn.RoleB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x35\n\x05parts\x18\x02 \x03(\x0b\x32\x1c.motet.internal.v1.Turn.PartB\x08\xbaH\x05\x92\x01\x02\x10@\x1ah\n\x04Part\x12\x19\n\x04text\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x10H\x00\x12\x36\n\tembedding\x18\x02 \x01(\x0b\x32!.motet.internal.v1.Turn.EmbeddingH\x00\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\x1aQ\n\tEmbedding\x12\x19\n\x08modality\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18 \x12)\n\x06tensor\x18\x02 \x01(\x0b\x32\x19.motet.internal.v1.Tensor\"?\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_USER\x10\x01\x12\x12\n\x0eROLE_ASSISTANT\x10\x02\"\x86\x03\n\x0fGenerateRequest\x12\x33\n\x05turns\x18\x01 \x03(\x0b\x32\x17.motet.internal.v1.TurnB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x02\x12R\n\x08\x63\x65ilings\x18\x02 \x03(\x0b\x32\x30.motet.internal.v1.GenerateRequest.CeilingsEntryB\x0e\xbaH\x0b\x9a\x01\x08\x10\x10*\x04\x1a\x02(\x00\x12\x1f\n\nmax_tokens\x18\x03 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x02 \x00\x12,\n\x0btemperature\x18\x04 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x14@)\x00\x00\x00\x00\x00\x00\x00\x00\x12&\n\x05top_p\x18\x05 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x00\x00\x12\x0c\n\x04seed\x18\x06 \x01(\x04\x12\x17\n\x06tenant\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1b\n\x08priority\x18\x08 \x01(\x11\x42\t\xbaH\x06:\x04\x18\x04(\x03\x1a/\n\rCeilingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"<\n\x10GenerateResponse\x12(\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x18.motet.internal.v1.Event\"\xee\x06\n\x05\x45vent\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12@\n\x0esignal_started\x18\x02 \x01(\x0b\x32&.motet.internal.v1.Event.SignalStartedH\x00\x12\x31\n\x06signal\x18\x03 \x01(\x0b\x32\x1f.motet.internal.v1.Event.SignalH\x00\x12>\n\rsignal_broken\x18\x04 \x01(\x0b\x32%.motet.internal.v1.Event.SignalBrokenH\x00\x12\x35\n\x08\x66inished\x18\x05 \x01(\x0b\x32!.motet.internal.v1.Event.FinishedH\x00\x12\x46\n\x11signal_suppressed\x18\x06 \x01(\x0b\x32).motet.internal.v1.Event.SignalSuppressedH\x00\x1a!\n\rSignalStarted\x12\x10\n\x08modality\x18\x01 \x01(\t\x1aK\n\x06Signal\x12\x10\n\x08modality\x18\x01 \x01(\t\x12/\n\x0c\x63onditioning\x18\x02 \x01(\x0b\x32\x19.motet.internal.v1.Tensor\x1a\x31\n\x0cSignalBroken\x12\x10\n\x08modality\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x1a\xa9\x01\n\x10SignalSuppressed\x12\x10\n\x08modality\x18\x01 \x01(\t\x12>\n\x05limit\x18\x02 \x01(\x0e\x32/.motet.internal.v1.Event.SignalSuppressed.Limit\"C\n\x05Limit\x12\x15\n\x11LIMIT_UNSPECIFIED\x10\x00\x12\x11\n\rLIMIT_CEILING\x10\x01\x12\x10\n\x0cLIMIT_LENGTH\x10\x02\x1a\xc8\x01\n\x08\x46inished\x12\x36\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32\'.motet.internal.v1.Event.Finished.Cause\x12\x14\n\x0cinput_tokens\x18\x02 \x01(\x03\x12\x15\n\routput_tokens\x18\x03 \x01(\x03\x12\x15\n\romitted_turns\x18\x04 \x01(\x03\"@\n\x05\x43\x61use\x12\x15\n\x11\x43\x41USE_UNSPECIFIED\x10\x00\x12\x0e\n\nCAUSE_STOP\x10\x01\x12\x10\n\x0c\x43\x41USE_LENGTH\x10\x02\x42\x07\n\x05\x65vent2m\n\x14LanguageModelService\x12U\n\x08Generate\x12\".motet.internal.v1.GenerateRequest\x1a#.motet.internal.v1.GenerateResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.motet/internal/v1/language_model_service.proto\x12\x11motet.internal.v1\x1a\x1b\x62uf/validate/validate.proto\x1a$motet/internal/v1/compute_time.proto\x1a\x1emotet/internal/v1/tensor.proto\"\xf3\x02\n\x04Turn\x12\x36\n\x04role\x18\x01 \x01(\x0e\x32\x1c.motet.internal.v1.Turn.RoleB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x35\n\x05parts\x18\x02 \x03(\x0b\x32\x1c.motet.internal.v1.Turn.PartB\x08\xbaH\x05\x92\x01\x02\x10@\x1ah\n\x04Part\x12\x19\n\x04text\x18\x01 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x10H\x00\x12\x36\n\tembedding\x18\x02 \x01(\x0b\x32!.motet.internal.v1.Turn.EmbeddingH\x00\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\x1aQ\n\tEmbedding\x12\x19\n\x08modality\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18 \x12)\n\x06tensor\x18\x02 \x01(\x0b\x32\x19.motet.internal.v1.Tensor\"?\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_USER\x10\x01\x12\x12\n\x0eROLE_ASSISTANT\x10\x02\"\x86\x03\n\x0fGenerateRequest\x12\x33\n\x05turns\x18\x01 \x03(\x0b\x32\x17.motet.internal.v1.TurnB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x02\x12R\n\x08\x63\x65ilings\x18\x02 \x03(\x0b\x32\x30.motet.internal.v1.GenerateRequest.CeilingsEntryB\x0e\xbaH\x0b\x9a\x01\x08\x10\x10*\x04\x1a\x02(\x00\x12\x1f\n\nmax_tokens\x18\x03 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\x80\x02 \x00\x12,\n\x0btemperature\x18\x04 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x14@)\x00\x00\x00\x00\x00\x00\x00\x00\x12&\n\x05top_p\x18\x05 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x00\x00\x12\x0c\n\x04seed\x18\x06 \x01(\x04\x12\x17\n\x06tenant\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1b\n\x08priority\x18\x08 \x01(\x11\x42\t\xbaH\x06:\x04\x18\x04(\x03\x1a/\n\rCeilingsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"s\n\x10GenerateResponse\x12(\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x18.motet.internal.v1.Event\x12\x35\n\rcompute_times\x18\x02 \x03(\x0b\x32\x1e.motet.internal.v1.ComputeTime\"\xee\x06\n\x05\x45vent\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12@\n\x0esignal_started\x18\x02 \x01(\x0b\x32&.motet.internal.v1.Event.SignalStartedH\x00\x12\x31\n\x06signal\x18\x03 \x01(\x0b\x32\x1f.motet.internal.v1.Event.SignalH\x00\x12>\n\rsignal_broken\x18\x04 \x01(\x0b\x32%.motet.internal.v1.Event.SignalBrokenH\x00\x12\x35\n\x08\x66inished\x18\x05 \x01(\x0b\x32!.motet.internal.v1.Event.FinishedH\x00\x12\x46\n\x11signal_suppressed\x18\x06 \x01(\x0b\x32).motet.internal.v1.Event.SignalSuppressedH\x00\x1a!\n\rSignalStarted\x12\x10\n\x08modality\x18\x01 \x01(\t\x1aK\n\x06Signal\x12\x10\n\x08modality\x18\x01 \x01(\t\x12/\n\x0c\x63onditioning\x18\x02 \x01(\x0b\x32\x19.motet.internal.v1.Tensor\x1a\x31\n\x0cSignalBroken\x12\x10\n\x08modality\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x1a\xa9\x01\n\x10SignalSuppressed\x12\x10\n\x08modality\x18\x01 \x01(\t\x12>\n\x05limit\x18\x02 \x01(\x0e\x32/.motet.internal.v1.Event.SignalSuppressed.Limit\"C\n\x05Limit\x12\x15\n\x11LIMIT_UNSPECIFIED\x10\x00\x12\x11\n\rLIMIT_CEILING\x10\x01\x12\x10\n\x0cLIMIT_LENGTH\x10\x02\x1a\xc8\x01\n\x08\x46inished\x12\x36\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32\'.motet.internal.v1.Event.Finished.Cause\x12\x14\n\x0cinput_tokens\x18\x02 \x01(\x03\x12\x15\n\routput_tokens\x18\x03 \x01(\x03\x12\x15\n\romitted_turns\x18\x04 \x01(\x03\"@\n\x05\x43\x61use\x12\x15\n\x11\x43\x41USE_UNSPECIFIED\x10\x00\x12\x0e\n\nCAUSE_STOP\x10\x01\x12\x10\n\x0c\x43\x41USE_LENGTH\x10\x02\x42\x07\n\x05\x65vent2m\n\x14LanguageModelService\x12U\n\x08Generate\x12\".motet.internal.v1.GenerateRequest\x1a#.motet.internal.v1.GenerateResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -59,36 +60,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GENERATEREQUEST'].fields_by_name['tenant']._serialized_options = b'\272H\004r\002\030@'
   _globals['_GENERATEREQUEST'].fields_by_name['priority']._loaded_options = None
   _globals['_GENERATEREQUEST'].fields_by_name['priority']._serialized_options = b'\272H\006:\004\030\004(\003'
-  _globals['_TURN']._serialized_start=131
-  _globals['_TURN']._serialized_end=502
-  _globals['_TURN_PART']._serialized_start=250
-  _globals['_TURN_PART']._serialized_end=354
-  _globals['_TURN_EMBEDDING']._serialized_start=356
-  _globals['_TURN_EMBEDDING']._serialized_end=437
-  _globals['_TURN_ROLE']._serialized_start=439
-  _globals['_TURN_ROLE']._serialized_end=502
-  _globals['_GENERATEREQUEST']._serialized_start=505
-  _globals['_GENERATEREQUEST']._serialized_end=895
-  _globals['_GENERATEREQUEST_CEILINGSENTRY']._serialized_start=848
-  _globals['_GENERATEREQUEST_CEILINGSENTRY']._serialized_end=895
-  _globals['_GENERATERESPONSE']._serialized_start=897
-  _globals['_GENERATERESPONSE']._serialized_end=957
-  _globals['_EVENT']._serialized_start=960
-  _globals['_EVENT']._serialized_end=1838
-  _globals['_EVENT_SIGNALSTARTED']._serialized_start=1293
-  _globals['_EVENT_SIGNALSTARTED']._serialized_end=1326
-  _globals['_EVENT_SIGNAL']._serialized_start=1328
-  _globals['_EVENT_SIGNAL']._serialized_end=1403
-  _globals['_EVENT_SIGNALBROKEN']._serialized_start=1405
-  _globals['_EVENT_SIGNALBROKEN']._serialized_end=1454
-  _globals['_EVENT_SIGNALSUPPRESSED']._serialized_start=1457
-  _globals['_EVENT_SIGNALSUPPRESSED']._serialized_end=1626
-  _globals['_EVENT_SIGNALSUPPRESSED_LIMIT']._serialized_start=1559
-  _globals['_EVENT_SIGNALSUPPRESSED_LIMIT']._serialized_end=1626
-  _globals['_EVENT_FINISHED']._serialized_start=1629
-  _globals['_EVENT_FINISHED']._serialized_end=1829
-  _globals['_EVENT_FINISHED_CAUSE']._serialized_start=1765
-  _globals['_EVENT_FINISHED_CAUSE']._serialized_end=1829
-  _globals['_LANGUAGEMODELSERVICE']._serialized_start=1840
-  _globals['_LANGUAGEMODELSERVICE']._serialized_end=1949
+  _globals['_TURN']._serialized_start=169
+  _globals['_TURN']._serialized_end=540
+  _globals['_TURN_PART']._serialized_start=288
+  _globals['_TURN_PART']._serialized_end=392
+  _globals['_TURN_EMBEDDING']._serialized_start=394
+  _globals['_TURN_EMBEDDING']._serialized_end=475
+  _globals['_TURN_ROLE']._serialized_start=477
+  _globals['_TURN_ROLE']._serialized_end=540
+  _globals['_GENERATEREQUEST']._serialized_start=543
+  _globals['_GENERATEREQUEST']._serialized_end=933
+  _globals['_GENERATEREQUEST_CEILINGSENTRY']._serialized_start=886
+  _globals['_GENERATEREQUEST_CEILINGSENTRY']._serialized_end=933
+  _globals['_GENERATERESPONSE']._serialized_start=935
+  _globals['_GENERATERESPONSE']._serialized_end=1050
+  _globals['_EVENT']._serialized_start=1053
+  _globals['_EVENT']._serialized_end=1931
+  _globals['_EVENT_SIGNALSTARTED']._serialized_start=1386
+  _globals['_EVENT_SIGNALSTARTED']._serialized_end=1419
+  _globals['_EVENT_SIGNAL']._serialized_start=1421
+  _globals['_EVENT_SIGNAL']._serialized_end=1496
+  _globals['_EVENT_SIGNALBROKEN']._serialized_start=1498
+  _globals['_EVENT_SIGNALBROKEN']._serialized_end=1547
+  _globals['_EVENT_SIGNALSUPPRESSED']._serialized_start=1550
+  _globals['_EVENT_SIGNALSUPPRESSED']._serialized_end=1719
+  _globals['_EVENT_SIGNALSUPPRESSED_LIMIT']._serialized_start=1652
+  _globals['_EVENT_SIGNALSUPPRESSED_LIMIT']._serialized_end=1719
+  _globals['_EVENT_FINISHED']._serialized_start=1722
+  _globals['_EVENT_FINISHED']._serialized_end=1922
+  _globals['_EVENT_FINISHED_CAUSE']._serialized_start=1858
+  _globals['_EVENT_FINISHED_CAUSE']._serialized_end=1922
+  _globals['_LANGUAGEMODELSERVICE']._serialized_start=1933
+  _globals['_LANGUAGEMODELSERVICE']._serialized_end=2042
 # @@protoc_insertion_point(module_scope)

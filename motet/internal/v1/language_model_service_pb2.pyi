@@ -1,4 +1,5 @@
 from motet.internal.buf.validate import validate_pb2 as _validate_pb2
+from motet.internal.v1 import compute_time_pb2 as _compute_time_pb2
 from motet.internal.v1 import tensor_pb2 as _tensor_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -67,10 +68,12 @@ class GenerateRequest(_message.Message):
     def __init__(self, turns: _Optional[_Iterable[_Union[Turn, _Mapping]]] = ..., ceilings: _Optional[_Mapping[str, int]] = ..., max_tokens: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., seed: _Optional[int] = ..., tenant: _Optional[str] = ..., priority: _Optional[int] = ...) -> None: ...
 
 class GenerateResponse(_message.Message):
-    __slots__ = ("events",)
+    __slots__ = ("events", "compute_times")
     EVENTS_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_TIMES_FIELD_NUMBER: _ClassVar[int]
     events: _containers.RepeatedCompositeFieldContainer[Event]
-    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ...) -> None: ...
+    compute_times: _containers.RepeatedCompositeFieldContainer[_compute_time_pb2.ComputeTime]
+    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., compute_times: _Optional[_Iterable[_Union[_compute_time_pb2.ComputeTime, _Mapping]]] = ...) -> None: ...
 
 class Event(_message.Message):
     __slots__ = ("text", "signal_started", "signal", "signal_broken", "finished", "signal_suppressed")

@@ -16,6 +16,8 @@ from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import BundleError, Reason, RequestError
 from motet.core.media import Media
+from motet.core.telemetry.busy_meter import Share
+from motet.core.telemetry.compute_time import current_compute_times
 from motet.core.telemetry.service_kind import ServiceKind
 from motet.core.telemetry.stage import Stage, StageTimer
 from motet.core.telemetry.work import count_work
@@ -87,7 +89,9 @@ class DiffusionDecoder:
             running.since = now()
             self._engine.submit(running)
             async for event in events:
-                yield event if isinstance(event, Progress) else await asyncio.wrap_future(event)
+                result = event if isinstance(event, Progress) else await asyncio.wrap_future(event)
+                self._engine.meter.collect()
+                yield result
         finally:
             running.cancelled = True
             running.stages.end()
@@ -116,6 +120,7 @@ class DiffusionDecoder:
             deadline=deadline,
             events=events,
             stages=StageTimer(ServiceKind.DECODER, self.modality, Stage.DECODE if job.inputs else Stage.BATCH_WAIT),
+            share=Share(self.modality, current_compute_times().start(ServiceKind.DECODER, self.modality)),
             previews=job.previews,
             tenant=job.tenant,
             priority=job.priority,

@@ -14,6 +14,7 @@ from motet.core.errors import DeadlineError, FaultError
 from motet.core.media import Media
 from motet.core.telemetry.families import decoder_metrics
 from motet.core.telemetry.prometheus import labelled
+from motet.core.telemetry.service_kind import ServiceKind
 from motet.core.telemetry.stage import Stage
 from motet.core.workers import Progress
 from motet.media import encode
@@ -22,6 +23,7 @@ from motet.models.diffusion.job import JobEvent, RunningJob
 from motet.models.diffusion.model import Array, DenoisingState, DiffusionModel
 from motet.models.diffusion.scheduling import StepScheduler
 from motet.models.engine_thread import EngineThread, engine_error
+from motet.models.gpu.device_meter import device_meter
 from motet.scheduling.moving_average import MovingAverage
 
 _PREVIEW_INTERVALS = 4
@@ -55,6 +57,7 @@ class DiffusionEngine:
         self._jobs: list[RunningJob] = []
         self._thread: EngineThread[RunningJob] = EngineThread(self._name, self._step, self._fail)
         self._finish_threads = ThreadPoolExecutor(_FINISH_THREADS, f"{modality}-decoder-finish")
+        self.meter = device_meter(ServiceKind.DECODER, [modality], model.device)
         cuda = model.device.type == "cuda"
         self._stream = torch.cuda.Stream(model.device) if cuda else None  # type: ignore[no-untyped-call]
 
@@ -104,7 +107,8 @@ class DiffusionEngine:
             job.stages.enter(Stage.DENOISE if job in chosen else Stage.BATCH_WAIT, started)
         batch = [(job, state) for job in chosen if (state := self._prepare(job, len(jobs)))]
         self._report_jobs(len(batch), len(jobs) - len(batch))
-        outputs = self._predict(chosen[0].group, [state for _, state in batch]) if batch else []
+        with self.meter.measure([job.share for job, _ in batch]):
+            outputs = self._predict(chosen[0].group, [state for _, state in batch]) if batch else []
         for (job, state), output in zip(batch, outputs, strict=True):
             self._advance(job, state, output)
         seconds = now() - started
@@ -117,8 +121,9 @@ class DiffusionEngine:
         """Return the job's state. Prepare it before the first step, and return None if that fails."""
         if job.state is None:
             try:
-                steps = self._affordable_steps(job, running)
-                job.state = self._model.prepare(job.conditioning, job.seed, steps, job.guidance, job.inputs)
+                with self.meter.measure([job.share]):
+                    steps = self._affordable_steps(job, running)
+                    job.state = self._model.prepare(job.conditioning, job.seed, steps, job.guidance, job.inputs)
             except Exception as error:
                 self._close(job, error)
         return job.state
@@ -218,7 +223,8 @@ class DiffusionEngine:
     def _preview(self, job: RunningJob, step: int, total: int, sample: Tensor) -> Progress | Media:
         _check_cancelled(job)
         with self._finishing():
-            picture = self._model.preview(sample)
+            with self.meter.measure([job.share]):
+                picture = self._model.preview(sample)
             return Progress(step, total, None if picture is None else encode.encode_preview(picture))
 
     def _finish(self, job: RunningJob, state: DenoisingState) -> Progress | Media:
@@ -227,7 +233,8 @@ class DiffusionEngine:
         started = now()
         job.stages.enter(Stage.VAE, started)
         with self._finishing():
-            array = self._model.finish(state)
+            with self.meter.measure([job.share]):
+                array = self._model.finish(state)
             job.stages.enter(Stage.MEDIA_ENCODE)
             media = self._to_media(array)
         job.stages.end()

@@ -11,6 +11,7 @@ from torch import Tensor
 from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.media import Media
+from motet.core.telemetry.busy_meter import Share
 from motet.core.telemetry.stage import StageTimer
 from motet.core.workers import Progress
 from motet.models.diffusion.model import Array, DenoisingState, rows_of
@@ -24,9 +25,10 @@ JobEvent = Progress | Future[Progress | Media]
 class RunningJob:
     """A job in the engine.
 
-    `events` gets the job's events in order, the media last. `inputs` are those of `DiffusionModel.prepare`. `min_steps`
-    is the field of `DecodeJob`. `state` is set before the first step. `skipped_steps` belongs to `StepScheduler`. The
-    reader of `events` sets `cancelled`, and the engine sets `finished`. `since` is the time of the submission.
+    `events` gets the job's events in order, the media last. `share` gets the compute time. `inputs` are those of
+    `DiffusionModel.prepare`. `min_steps` is the field of `DecodeJob`. `state` is set before the first step.
+    `skipped_steps` belongs to `StepScheduler`. The reader of `events` sets `cancelled`, and the engine sets `finished`.
+    `since` is the time of the submission.
     """
 
     number: int
@@ -37,6 +39,7 @@ class RunningJob:
     deadline: Deadline
     events: EventQueue[JobEvent]
     stages: StageTimer
+    share: Share
     inputs: Sequence[Array] = ()
     previews: bool = False
     tenant: str = ""

@@ -10,6 +10,8 @@ from operator import attrgetter
 import torch
 
 from motet.core.clock import now
+from motet.core.telemetry.busy_meter import BusyMeter, Share
+from motet.core.telemetry.compute_time import ComputeTime
 from motet.core.telemetry.families import encoder_metrics
 from motet.core.telemetry.prometheus import labelled
 from motet.core.telemetry.service_kind import ServiceKind
@@ -32,10 +34,18 @@ class Batcher:
     """Compute the views of many items with one network, on one thread.
 
     Each forward takes at most `rows` waiting views. The items of the highest priority are first. Items of equal
-    priority alternate view by view, so an item with many views does not delay the others.
+    priority alternate view by view, so an item with many views does not delay the others. `meter`
+    measures the forwards.
     """
 
-    def __init__(self, name: str, network: Callable[[torch.Tensor], torch.Tensor], rows: int = _ROWS) -> None:
+    def __init__(
+        self,
+        name: str,
+        network: Callable[[torch.Tensor], torch.Tensor],
+        rows: int = _ROWS,
+        meter: BusyMeter | None = None,
+    ) -> None:
+        self._meter = meter or BusyMeter(ServiceKind.ENCODER, ())
         self._network = network
         self._rows = rows
         self._waiting: list[_Item] = []
@@ -44,15 +54,17 @@ class Batcher:
         self.slots = FairSemaphore(_SLOTS)
         """Limits the memory for decoded media. Hold a slot from before an item is decoded until it is embedded."""
 
-    async def embedding(self, views: Views, priority: int = 0, stages: StageTimer | None = None) -> Tensor:
+    async def embedding(
+        self, views: Views, priority: int = 0, stages: StageTimer | None = None, share: Share | None = None
+    ) -> Tensor:
         """Return the weighted mean of the network's outputs for the views: float32 of shape (width,).
 
-        `stages` gets the waits and the forwards. Without it, they are those of an unknown modality. If the caller is
-        cancelled, the views that no forward has taken yet are dropped.
+        `stages` gets the waits and the forwards, and `share` the compute time. Without them, the modality is unknown.
+        If the caller is cancelled, the views that no forward has taken yet are dropped.
         """
         stages = stages or StageTimer(ServiceKind.ENCODER, OTHER, Stage.BATCH_WAIT)
         stages.enter(Stage.BATCH_WAIT)
-        item = _Item(views, priority, stages)
+        item = _Item(views, priority, stages, share or Share(OTHER, ComputeTime()))
         self._thread.submit(item)
         return await asyncio.wrap_future(item.embedding)
 
@@ -79,7 +91,9 @@ class Batcher:
             for item, _ in batch:
                 item.stages.enter(Stage.FORWARD, started)
             try:
-                outputs = self._network(torch.stack([item.views.pixels[view] for item, view in batch]))  # (rows, width)
+                pixels = torch.stack([item.views.pixels[view] for item, view in batch])
+                with self._meter.measure([item.share for item, _ in batch]):
+                    outputs = self._network(pixels)  # (rows, width)
             except Exception as error:
                 for item, _ in batch:
                     item.fail(engine_error(error, self._name))
@@ -115,9 +129,10 @@ class Batcher:
 class _Item:
     """An item whose views are being encoded."""
 
-    def __init__(self, views: Views, priority: int, stages: StageTimer) -> None:
+    def __init__(self, views: Views, priority: int, stages: StageTimer, share: Share) -> None:
         self.views = views
         self.stages = stages
+        self.share = share
         self.priority = priority
         self.embedding: Future[Tensor] = Future()
         self.started = 0

@@ -13,6 +13,8 @@ from motet.core.concurrent.encode_each import encode_each
 from motet.core.deadline import Deadline
 from motet.core.media import Media
 from motet.core.preprocessing import Preprocessing
+from motet.core.telemetry.busy_meter import Share
+from motet.core.telemetry.compute_time import current_compute_times
 from motet.core.telemetry.service_kind import ServiceKind
 from motet.core.telemetry.stage import OTHER, Stage, StageTimer
 from motet.core.telemetry.work import Unit, count_work, pixel_work
@@ -25,6 +27,7 @@ from motet.models.device import device_of
 from motet.models.encoder.batcher import Batcher
 from motet.models.encoder.network import ImageBind, ImageBindConfig, TwoFrames
 from motet.models.encoder.preprocessing import EDITION, REFERENCE, Views, clip_views, picture_views, sound_views
+from motet.models.gpu.device_meter import device_meter
 from motet.models.model_folder import ModelFolder, check_shapes
 from motet.models.without_values import without_values
 
@@ -54,8 +57,9 @@ class ImageBindEncoder:
         self._config = network.config
         self._preprocessing = preprocessing
         device = next(network.parameters()).device
-        self._vision = Batcher("vision", lambda clips: network("vision", clips.to(device)).cpu())
-        self._audio = Batcher("audio", lambda sounds: network("audio", sounds.to(device)).cpu())
+        self._meter = device_meter(ServiceKind.ENCODER, _MODALITIES, device)
+        self._vision = Batcher("vision", lambda clips: network("vision", clips.to(device)).cpu(), meter=self._meter)
+        self._audio = Batcher("audio", lambda sounds: network("audio", sounds.to(device)).cpu(), meter=self._meter)
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encoder-preprocessing")
 
     async def encode(
@@ -64,7 +68,10 @@ class ImageBindEncoder:
         """Implement `Encoder.encode`. An embedding is the mean over an item's views, as in NExT-GPT v0."""
         readings = asyncio.Semaphore(READINGS_PER_REQUEST)
         embed = partial(self._embedding, tenant=tenant, priority=priority, readings=readings)
-        return await encode_each(media, embed, deadline)
+        try:
+            return await encode_each(media, embed, deadline)
+        finally:
+            self._meter.collect()
 
     def close(self) -> None:
         """Stop the threads. Wait for the running computations."""
@@ -75,14 +82,16 @@ class ImageBindEncoder:
     async def _embedding(self, item: Media, tenant: str, priority: int, readings: asyncio.Semaphore) -> Tensor:
         modality = kinds.modality_of(item.media_type or kinds.sniff(item.data) or "")
         batcher = self._audio if modality == "audio" else self._vision
-        with StageTimer(ServiceKind.ENCODER, modality or OTHER, Stage.QUEUE) as stages:
+        label = modality or OTHER
+        share = Share(label, current_compute_times().start(ServiceKind.ENCODER, label))
+        with StageTimer(ServiceKind.ENCODER, label, Stage.QUEUE) as stages:
             async with batcher.slots.slot(tenant, priority):
                 async with readings:
                     stages.enter(Stage.DECODE)
                     preprocess = await self._decode(item, modality, tenant)
                 stages.enter(Stage.PREPROCESS)
                 views = await asyncio.get_running_loop().run_in_executor(self._threads, preprocess)
-                return await batcher.embedding(views, priority, stages)
+                return await batcher.embedding(views, priority, stages, share)
 
     async def _decode(self, item: Media, modality: str | None, tenant: str) -> Callable[[], Views]:
         """Decode an item, and return the function that computes its views, which must run on a thread."""

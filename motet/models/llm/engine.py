@@ -13,11 +13,15 @@ from torch import Tensor
 from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import FaultError
+from motet.core.events import TEXT
+from motet.core.telemetry.compute_time import current_compute_times
 from motet.core.telemetry.families import llm_metrics
+from motet.core.telemetry.service_kind import ServiceKind
 from motet.core.telemetry.stage import Stage, StageTimer
 from motet.core.workers import Finished, LanguageEvent
 from motet.models.engine_thread import EngineThread, engine_error
 from motet.models.event_queue import EventQueue
+from motet.models.gpu.device_meter import device_meter
 from motet.models.llm.config import EngineConfig
 from motet.models.llm.network import BLOCK_SIZE
 from motet.models.llm.prefix_cache import PrefixCache
@@ -60,6 +64,7 @@ class LanguageModelEngine:
         self._waiting: FairQueue[Sequence] = FairQueue()
         self._prefilling: deque[Sequence] = deque()
         self._decoding: list[Sequence] = []
+        self.meter = device_meter(ServiceKind.LANGUAGE_MODEL, (TEXT, *context.shapes), context.llama.device)
         self._thread: EngineThread[Sequence] = EngineThread(_NAME, self._step, self._fail)
         llm_metrics.KV_TOKENS_LIMIT.set(self._cache.limit)
 
@@ -68,10 +73,11 @@ class LanguageModelEngine:
     ) -> Sequence:
         """Add a response, which starts as soon as the KV cache has a slot for it. Its events go to `events`.
 
-        `stages` gets its stages. Raises `RetryableError` if the engine is closed.
+        `stages` gets its stages, and the caller's task its compute times. Raises `RetryableError` if the engine is
+        closed.
         """
         stages.enter(Stage.QUEUE)
-        sequence = Sequence(response, deadline, events, stages)
+        sequence = Sequence(response, deadline, events, stages, current_compute_times())
         self._thread.submit(sequence)
         return sequence
 
@@ -182,7 +188,8 @@ class LanguageModelEngine:
         """Run one forward. If it fails, run each chunk alone, so that only the sequence at fault fails."""
         started = now()
         try:
-            outputs = self._forward(chunks)
+            with self.meter.measure([chunk.share for chunk in chunks]):
+                outputs = self._forward(chunks)
         except Exception as error:
             if len(chunks) == 1:
                 self._finish(chunks[0].sequence, error)
@@ -255,8 +262,10 @@ class LanguageModelEngine:
         """Send the events of one sequence's output."""
         sequence, response = output.sequence, output.sequence.response
         if (run := response.run) is not None:
-            conditioning = self._llama.conditioning(run.modality, output.states, output.embedded)
-            if self._emit(sequence, response.finish_run(run.modality, conditioning)):
+            with self.meter.measure([sequence.share(run.modality)]):
+                conditioning = self._llama.conditioning(run.modality, output.states, output.embedded)
+                events = response.finish_run(run.modality, conditioning)
+            if self._emit(sequence, events):
                 return
         if output.token == NO_TOKEN:
             raise FaultError("the language model's logits are not finite: check its weights")

@@ -57,6 +57,8 @@ class LlamaLanguageModel:
         try:
             async for batch in events:
                 for event in batch:
+                    if isinstance(event, Finished):
+                        self._engine.meter.collect()
                     yield event
                     if isinstance(event, Finished):
                         return

@@ -9,6 +9,10 @@ from torch import Tensor
 
 from motet.core.clock import now
 from motet.core.deadline import Deadline
+from motet.core.events import TEXT
+from motet.core.telemetry.busy_meter import Share
+from motet.core.telemetry.compute_time import ComputeTime, ComputeTimes
+from motet.core.telemetry.service_kind import ServiceKind
 from motet.core.telemetry.stage import StageTimer
 from motet.core.workers import LanguageEvent
 from motet.models.event_queue import EventQueue
@@ -34,6 +38,12 @@ class ScheduledChunk:
     embedded: Tensor | None = None
     block_hash: bytes = b""
 
+    @property
+    def share(self) -> Share:
+        """The chunk's share of its forward. A signal run belongs to the modality that it requests."""
+        run = self.sequence.response.run
+        return self.sequence.share(TEXT if run is None else run.modality, self.tokens.count)
+
 
 @dataclass(slots=True, eq=False)
 class Sequence:
@@ -46,6 +56,7 @@ class Sequence:
     deadline: Deadline
     events: EventQueue[list[LanguageEvent]]
     stages: StageTimer
+    compute_times: ComputeTimes
     since: float = field(default_factory=now)
     cancelled: bool = False
     output_at: float | None = None
@@ -58,6 +69,8 @@ class Sequence:
     """The input embeddings of the prompt, (tokens, width). None while the sequence waits."""
     block_hashes: list[bytes] = field(default_factory=list)
     """The hashes of the prompt's full blocks. Empty if the prefix cache is disabled."""
+    _times: dict[str, ComputeTime] = field(default_factory=dict)
+    """The sequence's part of `compute_times`, by modality."""
 
     @property
     def tenant(self) -> str:
@@ -83,6 +96,12 @@ class Sequence:
     def prefilling(self) -> bool:
         """True until the whole prompt is prefilled."""
         return self.position < len(self.response.prompt_tokens)
+
+    def share(self, modality: str, weight: float = 1.0) -> Share:
+        """Return a share of a batch that computes for the sequence. Its seconds are added to `compute_times`."""
+        if modality not in self._times:
+            self._times[modality] = self.compute_times.start(ServiceKind.LANGUAGE_MODEL, modality)
+        return Share(modality, self._times[modality], weight)
 
     def cacheable_blocks(self) -> list[bytes]:
         """Return the hashes of the next blocks that may be in the prefix cache.

@@ -4,6 +4,8 @@ A round trip returns an equal value. The messages must have passed validation. A
 find, such as a tensor whose shape does not match its data, raises `RequestError`.
 """
 
+from motet.transport.convert.compute_time import CallComputeTimes as CallComputeTimes
+from motet.transport.convert.compute_time import compute_times_to_proto as compute_times_to_proto
 from motet.transport.convert.event import event_from_proto as event_from_proto
 from motet.transport.convert.event import event_to_proto as event_to_proto
 from motet.transport.convert.event import heartbeat_to_proto as heartbeat_to_proto

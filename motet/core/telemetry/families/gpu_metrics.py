@@ -1,4 +1,4 @@
-"""Metrics of workers' devices: the busy seconds of each modality, and the readings of the GPU.
+"""The readings of workers' GPUs.
 
 `gpu_uuid` is the UUID of the whole GPU, also for a process that uses an instance of it (MIG). The label `UUID` of
 dcgm-exporter has the same value.
