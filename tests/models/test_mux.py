@@ -22,6 +22,8 @@ from motet.core.bundle import DecoderEntry, EncoderEntry, LanguageModelEntry, Ma
 from motet.core.deadline import Deadline
 from motet.core.errors import BundleError, DeadlineError, MotetError, Reason, RequestError
 from motet.core.media import Media
+from motet.core.telemetry.compute_time import collect_compute_times
+from motet.core.telemetry.service_kind import ServiceKind
 from motet.core.tensors import Tensor
 from motet.core.workers import DecodeJob, Progress
 from motet.media import encode
@@ -129,9 +131,11 @@ async def test_equal_inputs_make_equal_bytes_whatever_the_seed_and_the_steps() -
 
 
 async def test_the_progress_counts_the_frames_and_the_media_are_last() -> None:
+    times = collect_compute_times()
     received = await events(job())
     assert received[:-1] == [Progress(frame, 8) for frame in range(1, 9)]
     assert received[-1].media_type == "video/mp4"
+    assert times.totals()[ServiceKind.DECODER, "film"].cpu > 0
 
 
 @pytest.mark.parametrize(

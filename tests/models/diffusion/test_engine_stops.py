@@ -13,6 +13,8 @@ import torch
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, RetryableError
 from motet.core.media import Media
+from motet.core.telemetry.compute_time import collect_compute_times
+from motet.core.telemetry.service_kind import ServiceKind
 from motet.core.workers import Progress
 from motet.models.diffusion.cost_curve import CostCurve
 from motet.models.diffusion.model import DenoisingState
@@ -25,6 +27,7 @@ async def test_a_cancelled_job_takes_no_further_step(make_decoder: MakeDecoder) 
     model.hold()
     first = asyncio.create_task(media(decoder, job(seed=1, steps=30)))
     await model.begun(1)
+    times = collect_compute_times()
     second = asyncio.create_task(media(decoder, job(seed=2, steps=500)))
     await asyncio.sleep(0)
     model.allow(1)
@@ -35,6 +38,7 @@ async def test_a_cancelled_job_takes_no_further_step(make_decoder: MakeDecoder) 
     model.release()
     await first
     assert model.batch_sizes == [1, 2] + [1] * 28
+    assert times.totals()[ServiceKind.DECODER, "image"].cpu > 0, "the step of the cancelled job counts"
 
 
 async def test_a_deadline_stops_its_job_and_no_other(make_decoder: MakeDecoder, clock: Clock) -> None:

@@ -8,8 +8,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 import torch
+from prometheus_client import REGISTRY
 
 from motet.core.errors import OverloadedError, Reason, RetryableError
+from motet.core.telemetry.busy_meter import Share
+from motet.core.telemetry.compute_time import ComputeTime
 from motet.models.arrays import to_torch
 from motet.models.encoder.batcher import Batcher
 from motet.models.encoder.preprocessing import Views
@@ -137,3 +140,24 @@ async def test_closing_cancels_the_waiting_items_and_completes_the_current_forwa
     assert all(item.cancelled() for item in items[:-1])
     assert isinstance(items[-1].exception(), RetryableError)
     assert to_torch(await current).item() == 2
+
+
+async def test_items_share_the_time_of_their_forward_by_their_views(batcher: Batcher, network: Network) -> None:
+    before = {modality: busy(modality) for modality in ("image", "video")}
+    picture, clip = (Share(modality, ComputeTime()) for modality in ("image", "video"))
+    items = (batcher.embedding(views(1), share=picture), batcher.embedding(views(2, 3, 4), share=clip))
+    tasks = [asyncio.create_task(item) for item in items]
+    await asyncio.sleep(0)
+    network.allowed.set()
+    await asyncio.gather(*tasks)
+
+    assert network.batches == [[0], [1, 2, 3, 4]]
+    assert clip.time.cpu == pytest.approx(3 * picture.time.cpu)
+    assert picture.time.cpu > 0
+    assert busy("image") - before["image"] == pytest.approx(picture.time.cpu)
+    assert busy("video") - before["video"] == pytest.approx(clip.time.cpu)
+
+
+def busy(modality: str) -> float:
+    labels = {"component": "encoder", "modality": modality}
+    return REGISTRY.get_sample_value("motet_cpu_busy_seconds_total", labels) or 0.0

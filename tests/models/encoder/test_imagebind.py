@@ -16,6 +16,8 @@ from motet.core.deadline import Deadline
 from motet.core.errors import BundleError, DeadlineError, MediaError
 from motet.core.media import Media
 from motet.core.preprocessing import AS_SHOWN, Preprocessing
+from motet.core.telemetry.compute_time import collect_compute_times
+from motet.core.telemetry.service_kind import ServiceKind
 from motet.models.arrays import to_torch
 from motet.models.encoder import imagebind
 from motet.models.encoder.imagebind import ImageBindEncoder, load_encoder, load_imagebind, version_of
@@ -30,13 +32,15 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return tiny_bundle(tmp_path_factory.mktemp("bundle"))
 
 
-async def test_each_item_gets_one_embedding_in_order(bundle: Bundle) -> None:
+async def test_each_item_gets_one_embedding_in_order_and_compute_time_of_its_modality(bundle: Bundle) -> None:
     encoder = load_encoder(bundle)
     media = [
         Media("", data) for data in (picture_file("PNG"), sound_file("WAV", "PCM_16"), clip_file("mp4", "libx264"))
     ]
 
+    times = collect_compute_times()
     forwards = await encoder.encode(media, Deadline.after(30))
+    assert times.totals().keys() == {(ServiceKind.ENCODER, modality) for modality in ("image", "audio", "video")}
     backwards = await encoder.encode(media[::-1], Deadline.after(30))
 
     assert [tensor.shape for tensor in forwards] == [(WIDTH,)] * 3

@@ -9,6 +9,9 @@ import torch
 from motet.core.bundle import Bundle
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, Reason, RequestError
+from motet.core.events import TEXT
+from motet.core.telemetry.compute_time import collect_compute_times
+from motet.core.telemetry.service_kind import ServiceKind
 from motet.core.tensors import Tensor
 from motet.core.workers import (
     Embedding,
@@ -69,7 +72,10 @@ async def test_a_response_ends_with_one_finished_event_that_counts_its_tokens(mo
 async def test_every_run_that_starts_is_complete_and_its_conditioning_has_the_decoders_shape(
     model: LlamaLanguageModel,
 ) -> None:
+    times = collect_compute_times()
     events = await generate(model, Prompt(user_turn("hello"), NO_CEILING, max_tokens=80, temperature=3.0, seed=1))
+    requested = {event.modality for event in events if isinstance(event, SignalStarted)}
+    assert times.totals().keys() == {(ServiceKind.LANGUAGE_MODEL, modality) for modality in (TEXT, *requested)}
     started = [i for i, event in enumerate(events) if isinstance(event, SignalStarted)]
 
     assert len(started) >= 2
@@ -219,11 +225,13 @@ async def test_closing_the_generator_stops_the_response_within_one_token(model: 
 
 async def test_cancelling_the_task_stops_the_response_within_one_token(model: LlamaLanguageModel) -> None:
     with recorded_forwards(model._context.llama) as forwards:
+        times = collect_compute_times()
         task = asyncio.create_task(generate(model, Prompt(user_turn("hello"), max_tokens=80)))
         await first_forward(forwards)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        assert times.totals()[ServiceKind.LANGUAGE_MODEL, TEXT].cpu > 0, "cancelled work counts"
         count = len(forwards)
         await asyncio.sleep(0.05)
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
+
 from prometheus_client import REGISTRY
 
 from motet.core.errors import FaultError, RetryableError
+from motet.core.events import PartProgress
 from motet.core.media import Media
-from motet.core.workers import Finished, Signal
-from motet.toys.workers import InjectedFault, ToyDecoder, tensor_of
+from motet.core.telemetry.compute_time import current_compute_times
+from motet.core.telemetry.service_kind import ServiceKind
+from motet.core.workers import Finished, Progress, Signal
+from motet.toys.workers import InjectedFault, Pause, ToyDecoder, tensor_of
 from tests.orchestrator.pipeline_harness import (
     orchestrator_of,
     request_of,
@@ -15,6 +20,7 @@ from tests.orchestrator.pipeline_harness import (
     script_of,
     signal_run,
     toy_decoders,
+    wait_idle,
 )
 
 SCRIPT = script_of("An a: ", signal_run("a"), " and b: ", signal_run("b"))
@@ -82,3 +88,46 @@ async def test_a_modality_without_a_decoder_gets_no_label():
 
     assert others.by == 3
     assert value("motet_parts_total", modality="z0", reason="MODALITY_NOT_SUPPORTED", fault="caller") == 0
+
+
+class MeasuredDecoder(ToyDecoder):
+    """A decoder that takes 1 GPU second per step, and 0.5 CPU seconds of a modality that no bundle has."""
+
+    async def decode(self, job, deadline):
+        times = current_compute_times()
+        time, strange = (times.start(ServiceKind.DECODER, modality) for modality in (job.modality, "strange"))
+        async for event in super().decode(job, deadline):
+            time.gpu += isinstance(event, Progress)
+            strange.cpu = 0.5
+            yield event
+
+
+def gpu_seconds(modality):
+    return Difference("motet_request_gpu_seconds_sum", component="decoder", modality=modality)
+
+
+async def test_the_compute_time_of_a_generation_is_the_sum_of_its_jobs_and_one_observation_for_each_modality():
+    a, b = gpu_seconds("a"), gpu_seconds("b")
+    count = Difference("motet_request_gpu_seconds_count", component="decoder", modality="a")
+    others = Difference("motet_request_cpu_seconds_sum", component="decoder", modality="other")
+    failed = MeasuredDecoder("b", fault=InjectedFault(FaultError("broken"), after=1))
+    script = [*SCRIPT, *script_of(signal_run("a"))]
+
+    await run_generation(orchestrator_of(script, toy_decoders(a=MeasuredDecoder("a", steps=3), b=failed)))
+
+    assert (a.by, b.by, count.by, others.by) == (6, 1, 1, 1.5)
+    assert value("motet_request_cpu_seconds_count", component="decoder", modality="strange") == 0
+
+
+async def test_the_compute_time_of_a_cancelled_generation_counts():
+    spent = gpu_seconds("a")
+    hanging = MeasuredDecoder("a", steps=5, fault=InjectedFault(Pause(), after=2))
+    orchestrator = orchestrator_of(script_of(signal_run("a")), toy_decoders(a=hanging))
+
+    async with aclosing(orchestrator.generate(request_of())) as events:
+        async for event in events:
+            if isinstance(event.payload, PartProgress) and event.payload.step == 2:
+                break
+    await wait_idle(orchestrator)
+
+    assert spent.by == 2
