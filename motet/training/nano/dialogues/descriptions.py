@@ -62,12 +62,14 @@ def yes_no_question(
 ) -> tuple[str, str]:
     """Return a yes-or-no question about a thing's subject, and its answer. {g} in a template is the guess.
 
-    The answer names the subject first, because a small model compares two words better than a word and a medium.
-    `perception` is the beginning of the answer. The default is that of a description.
+    The answer names the guess and the subject first, because a small model compares two words of its own answer better
+    than a word of the question and a medium. `perception` is the beginning of the second sentence. The default is that
+    of a description.
     """
     same = rng.random() < 0.5
     others = [other.subject for other in things_without_manner(thing.modality) if other.subject != thing.subject]
     guess = thing.subject if same else pick(rng, others)
     question = capitalized(pick(rng, templates).format(g=with_article(guess)))
     named = f"{perception or _PERCEPTION[thing.modality]} {with_article(thing.subject)}."
+    named = f"{capitalized(with_article(guess))}? {named}"
     return question, f"{named} {'Yes, it is.' if same else 'No, it is not.'}"

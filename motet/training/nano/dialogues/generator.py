@@ -175,13 +175,13 @@ class DialogueGenerator:
         """Return one request. A `complete` one names both attributes of a known thing."""
         thing = self.thing(rng)
         chance = rng.random()
-        if complete or chance < 0.75:
+        if complete or chance < 0.68:
             return complete_request(thing, rng)
-        if chance < 0.84:
+        if chance < 0.77:
             return subject_request(thing, rng)
-        if chance < 0.86:
+        if chance < 0.79:
             return open_request(thing.modality, rng)
-        if chance < 0.88:
+        if chance < 0.81:
             return unknown_background_request(self.thing(rng, "image"), rng)
         return unknown_subject_request(thing, rng)
 

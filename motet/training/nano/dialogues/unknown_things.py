@@ -61,11 +61,11 @@ def unknown_subject(modality: str, rng: np.random.Generator) -> str:
     known = {"image": tuple(NOUNS), "audio": tuple(INSTRUMENTS)}.get(modality, MOVERS)
     if chance < 0.25:
         return "".join(pick(rng, _SYLLABLES) for _ in range(int(rng.integers(2, 4))))
-    if chance < 0.5 and modality != "audio":
+    if chance < 0.6 and modality != "audio":
         noun = pick(rng, known)
         own = _OWN_COLOURS.get(noun, "").split()
         colour = pick(rng, [name for name in _COLOURS if name not in own])
         return f"{colour} {noun.removeprefix('red ')}"
-    if chance < 0.58:
+    if chance < 0.67:
         return pick(rng, _COMPOUNDS).format(n=pick(rng, known))
     return pick(rng, UNKNOWN_SUBJECTS[modality])

@@ -18,6 +18,7 @@ from motet.training.nano.dialogues.kinds.edge_phrases import (
     NO_FILM,
     NO_PICTURE,
     OPEN_ANIMATION_REQUESTS,
+    PRAISE,
     SOUND_WORDS,
 )
 from motet.training.nano.dialogues.phrases import phrase, pick
@@ -119,7 +120,10 @@ class EdgeDialogues:
                 continue
             else:
                 requests = [self._next_edge(media, rng)]
-            dialogue += exchange((with_typing_noise(combined_prompt(requests, rng), rng),), answers(requests))
+            prompt = combined_prompt(requests, rng)
+            if turn and rng.random() < 0.3:
+                prompt = f"{capitalized(pick(rng, PRAISE))} {prompt}"
+            dialogue += exchange((with_typing_noise(prompt, rng),), answers(requests))
             for request in requests:
                 if request.thing:
                     media.add(request.thing)

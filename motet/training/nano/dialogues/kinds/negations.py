@@ -41,7 +41,9 @@ _EXCLUDED_REQUEST = split_phrases(
 # {n} is an excluded thing.
 _EXCLUDED_THING = split_phrases(
     """but not {n}|and not {n}|not {n}|no {n} please|I don't need {n}|I do not want {n}|leave out {n}|forget about {n}
-    you can skip {n}|but nothing with {n}|never mind {n}|there is no need for {n}|without {n}|but spare me {n}"""
+    you can skip {n}|but nothing with {n}|never mind {n}|there is no need for {n}|without {n}|but spare me {n}
+    do not worry about {n}|you may leave {n} aside|I have no use for {n}|don't trouble yourself with {n}|let {n} be
+    pay no attention to {n}|don't think about {n}|there is no call for {n}|ignore {n}|nothing of {n}, though"""
 )
 _TIMES = split_phrases(
     """this time|at the moment|yet|any more|again|right away|tonight|this morning|for a while|while I am here|please
@@ -101,14 +103,14 @@ def _excluded(generator: DialogueGenerator, wanted: Sequence[Thing], rng: np.ran
 
 def _excluded_request(thing: Thing, rng: np.random.Generator) -> str:
     named = phrase(thing, rng) if rng.random() < 0.5 else subject_phrase(thing, rng)
-    if rng.random() < 0.2:
+    if rng.random() < 0.4:
         return pick(rng, _EXCLUDED_THING).format(n=named)
     return pick(rng, _EXCLUDED_REQUEST).format(d=f"{pick(rng, _VERBS[thing.modality])} {named}")
 
 
 def _joined(text: str, clause: str, rng: np.random.Generator) -> str:
     """Return both texts in either order."""
-    if rng.random() < 0.2 and not clause.startswith(("but ", "and ", "just ", "only ")):
+    if rng.random() < 0.35 and not clause.startswith(("but ", "and ", "just ", "only ")):
         return f"{capitalized(clause)}{pick(rng, (', ', '. ', ', just ', ', but '))}{text[:1].lower()}{text[1:]}"
     if text.endswith("?"):
         return f"{text} {capitalized(clause)}."

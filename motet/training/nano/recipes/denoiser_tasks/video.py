@@ -32,7 +32,7 @@ from motet.training.nano.world.world import (
 FRAME_RAMP = 1.0
 _CHANNELS = 48
 # Probability of a pair of animations of a picture.
-_ANIMATED = 0.75
+_ANIMATED = 0.6
 # Largest noise on the latents of a first frame. The pictures of the picture decoder and of users are noisy, too.
 _FIRST_FRAME_NOISE = 0.15
 
