@@ -21,7 +21,8 @@ ANIMATION_REQUESTS = split_phrases(
     then I want to watch it {m}|when it is done, let it {v}|as soon as you have it, make it {v}|after that, {m}
     let the thing in the {x} {v}|the object of my {x} should {v}|take this {x} and let it {v}|use my {x} and make it {v}
     make what is in the {x} {v}|I want the thing on this {x} to {v}|can what the {x} shows {v}
-    I took this {x}, let it {v}|here is my {x}, make the thing {v}|will the object of this {x} {v}|how would the thing of my {x} look {m}
+    I took this {x}, let it {v}|here is my {x}, make the thing {v}|will the object of this {x} {v}
+    how would the thing of my {x} look {m}
     would the {x} {v}|can the {x} {v}, please|could it {v}|let's see it {m}|then the {x} {m}|then show it {m}"""
 )
 # The motion is missing.
@@ -47,7 +48,8 @@ FILM_REQUESTS = split_phrases(
     a film from both|make it one film|both of them in a single clip|now one clip with sound|dub the {c} with the {s}
     lay the {s} over the {c}|run the {s} along with the {c}|sync the {s} with the {c}|let them be one film
     weave the two together|tie them together|bind the two|marry the two|link both|melt them into one
-    mount both as a film|couple the two|wed the {s} to the {c}|knit both together|assemble the two|make the two one|they belong together
+    mount both as a film|couple the two|wed the {s} to the {c}|knit both together|assemble the two|make the two one
+    they belong together
     pack both in one file|cut them together|wrap the two up as a film|make them a pair|unify both in one clip"""
 )
 SOUND_WORDS = split_phrases("sound|note|sound|note|audio|tone|music")
