@@ -42,6 +42,7 @@ def commands(out: Path) -> dict[str, list[str]]:
         "failures": ["failures"],
         "tls": ["tls"],
         "tenants": ["tenants"],
+        "metrics": ["metrics"],
     }
 
 

@@ -215,6 +215,16 @@ class ContentionBenchSettings(BenchSettings):
     rounds: Rounds = 3
 
 
+class MetricsBenchSettings(BenchSettings):
+    """Settings of `motet bench metrics`."""
+
+    bundle: Bundle = "nano"
+    rounds: Rounds = 15
+    answers: int = Field(2, ge=1, description="Number of answers with a picture in a round.")
+    requests: int = Field(20, ge=1, description="Number of requests of the deployment.")
+    smoke: bool = Field(False, description="Run the same code with one round, one answer and one request.")
+
+
 class SilenceBenchSettings(BenchSettings):
     """Settings of `motet bench silence`."""
 

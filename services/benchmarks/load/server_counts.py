@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.request import urlopen
 
-from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.samples import Sample
-
-_TIMEOUT = 30.0
-"""Maximum time of a request for the metrics, in seconds."""
+from services.benchmarks.load.metrics_page import named, read_samples, total
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,33 +23,19 @@ class ServerCounts:
     @classmethod
     async def read(cls, address: str) -> ServerCounts:
         """Return the counts now, from the metrics at an address."""
-        text = await asyncio.to_thread(_get, f"http://{address}/metrics")
-        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        samples = await read_samples(address)
         calls: Counter[str] = Counter()
-        for sample in _named(samples, "motet_call_duration_seconds_count"):
+        for sample in named(samples, "motet_call_duration_seconds_count"):
             service, _, method = sample.labels["method"].rpartition("/")
             if service.startswith("/motet.v1."):
                 calls[f"{method} {sample.labels['code']}"] += round(sample.value)
         unfinished = ("motet_calls_running", "motet_calls_queued", "motet_generations_running")
         return cls(
             calls,
-            round(_sum(samples, "motet_generation_duration_seconds_count")),
-            sum(_sum(samples, name) for name in (*unfinished, "motet_pool_queue_seconds")),
+            round(total(samples, "motet_generation_duration_seconds_count")),
+            sum(total(samples, name) for name in (*unfinished, "motet_pool_queue_seconds")),
         )
 
     def since(self, earlier: ServerCounts) -> ServerCounts:
         """Return what was counted after an earlier moment, and the work that is left now."""
         return ServerCounts(self.calls - earlier.calls, self.generations - earlier.generations, self.left)
-
-
-def _get(url: str) -> str:
-    with urlopen(url, timeout=_TIMEOUT) as response:
-        return str(response.read(), "utf-8")
-
-
-def _named(samples: Iterable[Sample], name: str) -> list[Sample]:
-    return [sample for sample in samples if sample.name == name]
-
-
-def _sum(samples: Iterable[Sample], name: str) -> float:
-    return sum(sample.value for sample in _named(samples, name))

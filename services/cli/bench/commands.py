@@ -26,6 +26,7 @@ from services.benchmarks.settings import (
     FailuresBenchSettings,
     GpuBenchSettings,
     LanguageModelBenchSettings,
+    MetricsBenchSettings,
     OrchestratorBenchSettings,
     OverlapBenchSettings,
     RayBenchSettings,
@@ -160,6 +161,14 @@ def encoder(**settings: Any) -> Report:
 def silence(**settings: Any) -> Report:
     """Measure the longest time in which a service answers nothing, under calls at every limit of the contract."""
     from services.benchmarks.suite.silence import measure
+
+    return measure(**settings)
+
+
+@benchmark(MetricsBenchSettings)
+def metrics(**settings: Any) -> Report:
+    """Measure the cost of metrics, and compare their first media, critical path and overhead with a client's."""
+    from services.benchmarks.suite.observability.metrics import measure
 
     return measure(**settings)
 

@@ -27,6 +27,7 @@ from services.benchmarks.suite import (
     serve,
     simulate,
 )
+from services.benchmarks.suite.observability import metrics
 from services.benchmarks.suite.scaling import activation, size
 from services.benchmarks.suite.scaling import benchmark as scaling
 from tests.services.command import CLEAN, motet
@@ -43,6 +44,7 @@ from tests.services.command import CLEAN, motet
         (settings.EncoderBenchSettings, encoder.measure),
         (settings.GpuBenchSettings, gpu.measure),
         (settings.LanguageModelBenchSettings, llm.measure),
+        (settings.MetricsBenchSettings, metrics.measure),
         (settings.OrchestratorBenchSettings, orchestrator_overhead.measure),
         (settings.OverlapBenchSettings, overlap.measure),
         (simulations.ScalingBenchSettings, scaling.measure),

@@ -1,0 +1,1 @@
+"""The cost of observability, and its agreement with what callers see."""

@@ -1,0 +1,43 @@
+"""A process without metrics: the baseline of their cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from motet.core.telemetry.stage import StageTimer
+
+_RECORDING: tuple[tuple[type, str], ...] = (
+    (Counter, "inc"),
+    (Gauge, "inc"),
+    (Gauge, "dec"),
+    (Gauge, "set"),
+    (Histogram, "observe"),
+    (StageTimer, "enter"),
+    (StageTimer, "end"),
+)
+"""Everything that the code calls to record a value."""
+
+
+@contextmanager
+def unrecorded() -> Iterator[None]:
+    """Make every recording of a metric in this process do nothing within the context."""
+    patches = [patch.object(kind, method, _ignored()) for kind, method in _RECORDING]
+    for each in patches:
+        each.start()
+    try:
+        yield
+    finally:
+        for each in patches:
+            each.stop()
+
+
+def _ignored() -> Callable[..., None]:
+    def ignore(*_: Any, **__: Any) -> None:
+        """Record nothing."""
+
+    return ignore
