@@ -28,7 +28,9 @@ AT_ONCE = {
 PROMPT = "What is in this picture? Then show me a penguin on a blue background, play a low note on a flute and make a \
 clip of a car growing."
 PICTURE = Media("image/png", (ROOT / "examples" / "turtle.png").read_bytes())
-ABSENT = re.compile(r"kube_|_tls_|_access_|_gpu_(?!.* or .*_cpu_)|modality:motet_|> 0|refused|retries|wasted|hedges|reason!=")
+ABSENT = re.compile(
+    r"kube_|_tls_|_access_|_gpu_(?!.* or .*_cpu_)|modality:motet_|> 0|refused|retries|wasted|hedges|reason!="
+)
 """A deployment without Kubernetes, TLS, keys, GPUs, failures and a history has no series of these."""
 
 
