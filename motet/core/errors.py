@@ -81,6 +81,20 @@ class MotetError(Exception):
         self.metadata = dict(metadata or {})
 
 
+def forget_frames(error: BaseException | None) -> None:
+    """Remove the tracebacks of an error, of its causes and of its contexts.
+
+    A traceback keeps all local variables of its functions in memory, so an error that is stored must have none.
+    """
+    errors, seen = [error], set[int]()
+    while errors:
+        found = errors.pop()
+        if found is not None and id(found) not in seen:
+            seen.add(id(found))
+            found.__traceback__ = None
+            errors += found.__cause__, found.__context__
+
+
 class RequestError(MotetError):
     """The request is invalid: change the request."""
 

@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 
 from motet.core.clock import now
 from motet.core.deadline import Deadline
-from motet.core.errors import MotetError, Reason, RetryableError
+from motet.core.errors import MotetError, Reason, RetryableError, forget_frames
 from motet.core.logs.audit import AUDIT
 from motet.core.logs.call_line import log_call
 from motet.core.logs.log_fields import LogFields, add_field, collected
@@ -211,6 +211,8 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
             except Exception as error:
                 public = public_error(error)
                 code = CODE_OF[public.reason].name
+                # The record of a generation may have this error, and would keep the request in memory.
+                forget_frames(error)
                 await abort(context, public)
             finally:
                 seconds = now() - started

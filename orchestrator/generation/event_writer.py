@@ -9,7 +9,15 @@ from hashlib import sha256
 from math import inf
 
 from motet.core.clock import now
-from motet.core.errors import CancelledError, DeadlineError, FaultError, MotetError, Reason, RetryableError
+from motet.core.errors import (
+    CancelledError,
+    DeadlineError,
+    FaultError,
+    MotetError,
+    Reason,
+    RetryableError,
+    forget_frames,
+)
 from motet.core.events import (
     TEXT,
     Accepted,
@@ -172,6 +180,7 @@ class EventWriter:
         part = self._media_part(part_id)
         if part is None:
             return
+        forget_frames(error)
         replace = self._fallback and part.caption and not isinstance(error, CancelledError)
         fallback = OpenPart(part.index, f"{part.id}-text", TEXT, part.anchor) if replace else None
         failed = PartFailed(part_id, error, _may_succeed_later(error), fallback.id if fallback else "")
@@ -209,6 +218,7 @@ class EventWriter:
         state = self._final_state(error, all_or_nothing)
         if error is None and state is State.FAILED:
             error = self._failed[0][1].error if self._failed else FaultError("the language model wrote nothing")
+        forget_frames(error)
         self._log.append(self._usage())
         self._outcome = (state, error, None if kept_for is None else time.time() + kept_for)
         self.finished = True

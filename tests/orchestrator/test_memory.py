@@ -8,13 +8,16 @@ import tracemalloc
 from contextlib import aclosing
 from uuid import uuid4
 
-from motet.core.errors import NotFoundError, OverloadedError, Reason
+import pytest
+
+from motet.core.errors import FaultError, NotFoundError, OverloadedError, Reason
 from motet.core.events import Accepted, PartProgress, State
 from motet.core.media import Media
 from motet.core.workers import Progress
 from motet.media.decode import ProbeResult
-from motet.toys.workers import Pause, ToyDecoder
+from motet.toys.workers import InjectedFault, Pause, ToyDecoder, ToyEncoder
 from orchestrator.artifact_store import ArtifactStore
+from orchestrator.quota.limits import QuotaLimits
 from tests.orchestrator.pipeline_harness import (
     orchestrator_of,
     record_of,
@@ -67,6 +70,45 @@ async def test_the_results_in_memory_are_limited_by_their_true_size():
         tracemalloc.stop()
 
     assert growth < 3 * limit
+
+
+async def stopped_late(orchestrator, request):
+    """Cancel a generation when its first part has started."""
+    async with aclosing(orchestrator.generate(request)) as events:
+        name = (await anext(events)).payload.generation
+        await anext(events)
+        await orchestrator.cancel(name)
+
+
+UNSTORED = [
+    pytest.param(run_generation, {"quotas": lambda: {"default": QuotaLimits(artifact_bytes=1)}}, id="quota"),
+    pytest.param(
+        run_generation,
+        {"decoders": toy_decoders(a=ToyDecoder("a", fault=InjectedFault(FaultError("broken"), 1)))},
+        id="worker",
+    ),
+    pytest.param(run_generation, {"max_artifact_bytes": 1}, id="store"),
+    pytest.param(stopped_late, {"script": script_of("text", signal_run("a"), Pause())}, id="cancelled"),
+]
+
+
+@pytest.mark.parametrize(("run", "options"), UNSTORED)
+async def test_a_generation_that_failed_keeps_no_media_of_its_prompt(run, options):
+    encoder = ToyEncoder()
+    orchestrator = orchestrator_of(**{"script": script_of("text", signal_run("a")), "encoder": encoder, **options})
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for _ in range(10):
+            await run(orchestrator, request_of("text", Media("x/b", b"b" + bytes(500_000))))
+        encoder.seen.clear()
+        gc.collect()
+        growth, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert len(orchestrator._generations._ended) == 10
+    assert growth < 1_000_000  # All prompts have 5 MB.
 
 
 async def test_the_store_of_generations_forgets_the_times_of_removed_generations():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import asynccontextmanager
 from hashlib import sha256
 
@@ -347,6 +348,19 @@ async def test_an_upload_that_does_not_match_its_header_is_refused(options, reas
             await stubs.upload(b"a thing", "x/a", **options)
 
     assert error_of(caught).reason is reason
+
+
+async def test_the_status_of_a_failed_generation_keeps_no_request_in_memory():
+    decoders, encoder = toy_decoders(a=ToyDecoder("a", fault=InjectedFault(FaultError("broken")))), ToyEncoder()
+    orchestrator = orchestrator_of(script_of(signal_run("a")), decoders, encoder=encoder)
+    async with deployed(orchestrator) as stubs:
+        for _ in range(3):
+            with pytest.raises(grpc.aio.AioRpcError):
+                await stubs.generate(request_of(Media("x/b", b"b" + bytes(54_321))))
+
+    encoder.seen.clear()
+    gc.collect()
+    assert [each.media_type for each in gc.get_objects() if isinstance(each, Media) and len(each.data) == 54_322] == []
 
 
 async def test_models_are_listed_and_found_by_name():
