@@ -25,24 +25,35 @@ def tls_credentials(
     Raises `SettingsError`, which names the file, for a file that is missing or wrong, and for a certificate without its
     key.
     """
+    tls_context(authorities, certificate, key)
+    trusted = _read(authorities)
+    if certificate is None or key is None:
+        return grpc.ssl_channel_credentials(trusted)
+    return grpc.ssl_channel_credentials(trusted, _read(key), _read(certificate))
+
+
+def tls_context(
+    authorities: str | Path, certificate: str | Path | None = None, key: str | Path | None = None
+) -> ssl.SSLContext:
+    """Return the context of a client that does not use gRPC, from the files of `tls_credentials`. Raises as it does."""
     if (certificate is None) != (key is None):
         raise SettingsError("a client certificate needs a certificate and its key: set both, or none of them")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    trusted = _read(authorities)
     try:
-        context.load_verify_locations(cadata=trusted.decode())
+        context.load_verify_locations(cadata=_read(authorities).decode())
     except (ssl.SSLError, ValueError):
         raise SettingsError(f"{authorities} has no certificate in PEM: name another file") from None
     if certificate is None or key is None:
-        return grpc.ssl_channel_credentials(trusted)
-    chain, private = _read(certificate), _read(key)
+        return context
+    # The errors of the context do not name the file that is missing.
+    _read(certificate), _read(key)
     try:
         # Without the password, a terminal would ask for the one of an encrypted key.
         context.load_cert_chain(certificate, key, password="")
     except (ssl.SSLError, OSError):
         message = f"{certificate} and {key} are not a certificate and its key, in PEM and without a passphrase"
         raise SettingsError(message) from None
-    return grpc.ssl_channel_credentials(trusted, private, chain)
+    return context
 
 
 def tls_credentials_of(environment: Mapping[str, str]) -> grpc.ChannelCredentials | None:

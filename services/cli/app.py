@@ -86,6 +86,14 @@ def up() -> typer.Typer:
 
 
 @app.command()
+def top() -> typer.Typer:
+    """Show the load of a deployment as it runs: its modalities, pools, replicas and processes. Ctrl-C ends the view."""
+    from services.cli.top.command import app
+
+    return app
+
+
+@app.command()
 def serve() -> typer.Typer:
     """Run one service. SIGTERM or Ctrl-C drains and stops it."""
     from services.cli.serve_commands import app

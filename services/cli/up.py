@@ -23,7 +23,7 @@ from services.exit_codes import Exit
 from services.pairs import pairs
 from services.settings import ProcessSettings, settings_of
 from services.terminal import print_status
-from services.up.deployment import deployment_of
+from services.up.deployment import MAX_PORT, Deployment, deployment_of
 from services.up.run import up as run_deployment
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -32,7 +32,14 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 class UpOptions(BaseModel):
     """Options of `motet up`, besides those of every process."""
 
-    port: int = Field(50050, ge=0, le=65535, description="Port of the orchestrator. 0 takes a free port.")
+    port: int = Field(50050, ge=0, le=MAX_PORT, description="Port of the orchestrator. 0 takes a free port.")
+    metrics_port: int = Field(
+        0,
+        ge=0,
+        le=MAX_PORT,
+        description="Port of the orchestrator's metrics. The workers' metrics have the ports after it, in the order of "
+        "the table that is printed. 0 takes free ports.",
+    )
     replicas: Annotated[Mapping[str, int], pairs("WORKER=NUMBER")] = Field(
         {},
         description="Number of replicas of a worker: encoder, llm, or a decoder's modality.",
@@ -58,14 +65,15 @@ def up(**options: Any) -> None:
             raise SettingsError("--tls has no effect on Ray's own connections: remove --tls or --ray")
         deployment = deployment_of(**process.model_dump(), **up_options.model_dump(exclude={"ray", "tls"}))
         check_service_settings()
-        check_free(f"127.0.0.1:{up_options.port}")
         if up_options.ray:
             from services.ray.deployment import RayDeployment
             from services.ray.local_cluster import local_cluster
 
             in_ray = RayDeployment.of(deployment)
+            _check_ports(in_ray)
             with local_cluster(in_ray.ray_workers):
                 return asyncio.run(run_deployment(in_ray))
+        _check_ports(deployment)
         if not up_options.tls:
             return asyncio.run(run_deployment(deployment))
         # Only this user can read the folder, and it is removed at the end.
@@ -76,6 +84,12 @@ def up(**options: Any) -> None:
             return asyncio.run(run_deployment(replace(deployment, certificates=certificates)))
 
     raise exit_after(run)
+
+
+def _check_ports(deployment: Deployment) -> None:
+    """Raise `SettingsError` if another process listens at a port that the deployment needs."""
+    for port in deployment.ports():
+        check_free(f"127.0.0.1:{port}")
 
 
 def _remove_tls_variables() -> None:

@@ -29,7 +29,7 @@ class RayDeployment(Deployment):
         """Return the arguments of `motet serve` for the orchestrator of the applications."""
         workers = [f"--encoder={_address(ENCODER)}", f"--language-model={_address(LANGUAGE_MODEL)}"]
         workers += [f"--decoder={modality}={_address(modality)}" for modality in self.manifest.signals]
-        return [ORCHESTRATOR, "--listen", f"127.0.0.1:{self.port}", *workers, *self._common()]
+        return [ORCHESTRATOR, "--listen", f"127.0.0.1:{self.port}", *workers, *self._common(0)]
 
     def can_serve(self, lost: set[str]) -> bool:
         """Return whether the orchestrator runs."""

@@ -13,6 +13,7 @@ from services.ready_line import ReadyLine
 from services.terminal import print_status
 from services.up.deployment import ORCHESTRATOR, Deployment
 from services.up.local_deployment import LocalDeployment, run_until
+from services.up.run_file import run_file
 
 
 async def up(deployment: Deployment) -> Exit:
@@ -35,8 +36,9 @@ async def up(deployment: Deployment) -> Exit:
     finished = True
     try:
         if (ready := await run_until(stop, processes.start())) is not None:
-            _print_table(ready, deployment)
-            await run_until(stop, processes.supervise())
+            with run_file(ready[ORCHESTRATOR].address, ready):
+                _print_table(ready, deployment)
+                await run_until(stop, processes.supervise())
     except MotetError as error:
         # Draining takes time. Print the cause before it.
         print_status(f"stopping, because {error.message}")

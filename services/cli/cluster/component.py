@@ -46,6 +46,11 @@ class Component:
         """The name of the component's pool in the metrics of an orchestrator, or "" for the orchestrator itself."""
         return "" if self.kind == ORCHESTRATOR else self.modality or self.kind
 
+    def metrics_path(self, namespace: str, pod: str) -> str:
+        """Return the path at which the API server forwards a request to the metrics of a pod."""
+        target = f"{self.metrics_scheme}:{pod}:{self.metrics_port}"
+        return f"/api/v1/namespaces/{namespace}/pods/{target}/proxy/metrics"
+
     @property
     def is_complete(self) -> bool:
         """True if exactly the desired pods exist, all with the latest specification and ready."""

@@ -41,11 +41,7 @@ async def read_loads(api: ClusterApi, orchestrator: Component, pods: Sequence[st
     """Return the loads that the pods of an orchestrator report. The API server forwards the requests."""
     pools: dict[str, PoolLoad] = {}
     notes = []
-    paths = [
-        f"/api/v1/namespaces/{api.namespace}/pods/{orchestrator.metrics_scheme}:{pod}:{orchestrator.metrics_port}"
-        "/proxy/metrics"
-        for pod in pods
-    ]
+    paths = [orchestrator.metrics_path(api.namespace, pod) for pod in pods]
     responses = await asyncio.gather(*map(api.text, paths), return_exceptions=True)
     for pod, response in zip(pods, responses, strict=True):
         try:
@@ -54,7 +50,7 @@ async def read_loads(api: ClusterApi, orchestrator: Component, pods: Sequence[st
             for metric, pool, value in _samples(response):
                 pools[pool] = _with_sample(pools.get(pool, PoolLoad()), metric, value)
         except (MotetError, ValueError, KeyError) as error:
-            notes.append(f"the load of {pod} is unknown: {_reason_of(error)}")
+            notes.append(f"the load of {pod} is unknown: {reason_of(error)}")
     return Loads(pools, notes)
 
 
@@ -78,7 +74,8 @@ def _samples(text: str) -> list[tuple[str, str, float]]:
     ]
 
 
-def _reason_of(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Return the reason for which the metrics of a pod cannot be read, with what to change."""
     match error:
         case AccessError():
             return error.message
