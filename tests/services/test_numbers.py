@@ -19,6 +19,7 @@ from orchestrator.settings import OrchestratorSettings
 from services.benchmarks import settings as benchmarks
 from services.benchmarks import simulation_settings as simulations
 from services.cli.request_options import RequestOptions, request_options_of
+from services.cli.top.command import TopOptions
 from services.cli.up import UpOptions
 from services.decoder.settings import DecoderSettings
 from services.encoder.settings import EncoderSettings
@@ -164,6 +165,7 @@ MODELS: list[type[BaseModel]] = [
     OrchestratorSettings,
     OrchestratorServiceSettings,
     RequestOptions,
+    TopOptions,
     UpOptions,
     *BENCHMARKS.values(),
 ]
@@ -209,6 +211,19 @@ def test_an_option_refuses_numbers_that_are_not_finite_negative_or_huge(model: t
 def test_a_deployment_refuses_a_wrong_number_of_replicas(number: int) -> None:
     with pytest.raises(SettingsError, match="replicas"):
         deployment_of("nano", 0, 1, True, 0.0, False, {"image": number})
+
+
+@pytest.mark.parametrize(
+    ("port", "metrics_port", "reason"),
+    [
+        (0, 65_530, "65536 does not exist"),
+        (9000, 9000, "9000 is that of --port"),
+        (9003, 9000, "9003 is that of --port"),
+    ],
+)
+def test_a_deployment_refuses_ports_of_metrics_that_it_cannot_have(port: int, metrics_port: int, reason: str) -> None:
+    with pytest.raises(SettingsError, match=reason):
+        deployment_of("", port, 1, True, 0.0, False, metrics_port=metrics_port)
 
 
 def _fields(request: GenerationRequest) -> dict[str, Any]:

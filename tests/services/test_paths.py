@@ -20,6 +20,7 @@ from services.cli.cluster import commands as cluster
 from services.cli.keys import commands as keys
 from services.cli.request_options import RequestOptions
 from services.cli.timeline import explain
+from services.cli.top import command as top
 from services.embedded import embedded
 from services.encoder.service import encoder_service
 from services.factory import Factory
@@ -29,6 +30,7 @@ APPS = {
     "chat": chat.app,
     "models": models.app,
     "explain": explain.app,
+    "top": top.app,
     "up": up.app,
     "serve": serve_commands.app,
     "bench": bench.app,
@@ -86,6 +88,10 @@ TABLE: list[tuple[tuple[str, ...], dict[str, str]]] = [
     (("bench", "overlap", "--bundle"), SOME),
     (("run", "what?", "--toy", "--timeline"), NO_OUTPUT | FILE | FOLDER),
     (("explain", "x", "--server", "127.0.0.1:1", "--timeline"), SOME | FOLDER),
+    (("top", "127.0.0.1:1", "--svg"), NO_OUTPUT | FILE | FOLDER),
+    (("top", "127.0.0.1:1", "--tls-ca"), READ),
+    (("top", "127.0.0.1:1", "--tls-ca", "file", "--tls-key", "file", "--tls-cert"), SOME),
+    (("top", "--kubeconfig"), SOME),
     (("bench", "serve", "--trace"), READ),
     (("bench", "simulate", "--costs"), SOME | {"a device": "/dev/zero"}),
     (("bench", "all", "--out"), SOME),

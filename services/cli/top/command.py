@@ -6,10 +6,10 @@ import asyncio
 import json
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from pydantic import BaseModel, Field
@@ -30,6 +30,9 @@ from services.cli.typer_options import options_of, path_of, values_of, with_opti
 from services.exit_codes import Exit
 from services.settings import FILE, refuse_ignored, settings_of
 from services.up.deployment import MAX_PORT
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -77,7 +80,7 @@ class TopOutput:
 def top(
     addresses: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[HOST:PORT]...", help="Addresses of metrics. [default: those of `motet up`]"),
+        typer.Argument(metavar="HOST:PORT", help="Addresses of metrics. [default: those of `motet up`]"),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Print one reading after one interval, and exit.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object for each reading.")] = False,
@@ -142,27 +145,23 @@ async def _source(
         yield LocalEndpoints(options.port)
 
 
-async def _run(output: TopOutput, source: Any) -> Exit:
+async def _run(output: TopOutput, source: AbstractAsyncContextManager[MetricsSource]) -> Exit:
     from rich.console import Console
 
-    task = asyncio.current_task()
-    assert task is not None
-    # A terminal needs to be restored also at the end by this signal.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     console = Console(highlight=False)
     is_live = console.is_terminal and not console.is_dumb_terminal
     if not console.is_terminal:
         console = Console(highlight=False, width=_PIPE_WIDTH)
-    with suppress(asyncio.CancelledError):
-        async with source as endpoints:
-            monitor = Monitor(endpoints)
-            if output.once or not (is_live or output.as_json):
-                return await _once(monitor, output, console)
-            await (_stream(monitor, output.interval) if output.as_json else _watch(monitor, output.interval, console))
-    return Exit.INTERRUPTED
+    async with source as endpoints:
+        monitor = Monitor(endpoints)
+        if output.once or not (is_live or output.as_json):
+            return await _once(monitor, output, console)
+        if output.as_json:
+            return await _stream(monitor, output.interval)
+        return await _watch(monitor, output.interval, console)
 
 
-async def _once(monitor: Monitor, output: TopOutput, console: Any) -> Exit:
+async def _once(monitor: Monitor, output: TopOutput, console: Console) -> Exit:
     """Print one reading with rates. Return how many processes sent their metrics: all, some or none."""
     await monitor.read()
     await asyncio.sleep(output.interval)
@@ -180,7 +179,7 @@ async def _once(monitor: Monitor, output: TopOutput, console: Any) -> Exit:
     return Exit.PARTIAL if snapshot.reachable else Exit.UNAVAILABLE
 
 
-async def _stream(monitor: Monitor, interval: float) -> None:
+async def _stream(monitor: Monitor, interval: float) -> NoReturn:
     """Write an object for each reading after the first one, which has no rates."""
     await monitor.read()
     while True:
@@ -188,17 +187,25 @@ async def _stream(monitor: Monitor, interval: float) -> None:
         _write(await monitor.read())
 
 
-async def _watch(monitor: Monitor, interval: float, console: Any) -> None:
-    """Show each reading on the whole terminal, which is restored at the end."""
+async def _watch(monitor: Monitor, interval: float, console: Console) -> Exit:
+    """Show each reading on the whole terminal, which is restored at the end by Ctrl-C or SIGTERM."""
     from rich.live import Live
 
     from services.cli.top.view import page_of
 
+    task = asyncio.current_task()
+    assert task is not None
+    # By default, this signal would not restore the terminal.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     snapshot = await monitor.read()
-    with Live(page_of(snapshot, console.width), console=console, screen=True, auto_refresh=False) as live:
+    with (
+        suppress(asyncio.CancelledError),
+        Live(page_of(snapshot, console.width), console=console, screen=True, auto_refresh=False) as live,
+    ):
         while True:
             await asyncio.sleep(interval)
             live.update(page_of(await monitor.read(), console.width), refresh=True)
+    return Exit.INTERRUPTED
 
 
 def _write(snapshot: Snapshot) -> None:

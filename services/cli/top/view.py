@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -22,8 +22,13 @@ from services.cli.top.snapshot import Snapshot
 _MAX_ROWS = 100
 """Maximum number of rows of a table."""
 
+_MAX_ERRORS, _MAX_ERROR = 10, 300
+"""Maximum number of errors below the tables, and maximum number of characters of an error."""
+
 _MAX_CELL = 60
 """Maximum number of characters of a cell."""
+
+_GAP = "   "
 
 _STYLES = {
     ProcessState.SERVING: "green",
@@ -50,8 +55,8 @@ _MODALITIES = (
     _Column("output"),
     _Column("failed/s", 100),
     _Column("encoded/s", 100),
-    _Column("running"),
-    _Column("batch"),
+    _Column("running", 50),
+    _Column("batch", 60),
     _Column("step", 70),
     _Column("cache", 110),
     _Column("load"),
@@ -63,18 +68,18 @@ _POOLS = (
     _Column("replicas", 70, numeric=False),
     _Column("waiting"),
     _Column("oldest wait"),
-    _Column("running"),
+    _Column("running", 50),
     _Column("slots", 80),
     _Column("queued work", 100),
 )
 _PROCESSES = (
     _Column("service", numeric=False),
     _Column("state", numeric=False),
-    _Column("running"),
+    _Column("running", 50),
     _Column("queued", 70),
     _Column("batch", 80),
-    _Column("cores"),
-    _Column("memory"),
+    _Column("cores", 50),
+    _Column("memory", 60),
     _Column("metrics", 100, numeric=False),
 )
 _GPUS = (
@@ -91,7 +96,7 @@ _GPUS = (
 
 def page_of(snapshot: Snapshot, width: int) -> RenderableType:
     """Return the tables of a snapshot for a terminal of `width` columns."""
-    parts: list[RenderableType] = [Text(_summary(snapshot))]
+    parts: list[RenderableType] = [Text(_packed(_summary(snapshot), width))]
     tables = [
         (_MODALITIES, [_modality_cells(row, snapshot) for row in snapshot.modalities]),
         (_POOLS, [_pool_cells(row) for row in snapshot.pools]),
@@ -103,6 +108,9 @@ def page_of(snapshot: Snapshot, width: int) -> RenderableType:
             parts += [Text(), _table(columns, rows, width)]
         if len(rows) > _MAX_ROWS:
             parts.append(Text(f"{len(rows) - _MAX_ROWS} more: --json has all", "dim"))
+    parts += [Text(_short(f"{row.name}: {row.error}", _MAX_ERROR), "red") for row in snapshot.processes if row.error][
+        :_MAX_ERRORS
+    ]
     return Group(*parts)
 
 
@@ -113,26 +121,46 @@ def print_page(snapshot: Snapshot, console: Console) -> None:
 
 def _table(columns: Sequence[_Column], rows: Sequence[Sequence[Cell]], width: int) -> Table:
     shown = [number for number, column in enumerate(columns) if column.min_width <= width]
+    safe = [[_safe(cell) for cell in row] for row in rows[:_MAX_ROWS]]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number in shown:
         column = columns[number]
-        table.add_column(column.title, justify="right" if column.numeric else "left", no_wrap=True)
-    for row in rows[:_MAX_ROWS]:
-        table.add_row(*(_safe(row[number]) for number in shown))
+        natural = max(len(column.title), *(len(cells[number].plain) for cells in safe))
+        # A long text elsewhere must not push out the figures and the names.
+        min_width = natural if column.numeric else min(natural, width // 3) if number == 0 else None
+        justify: JustifyMethod = "right" if column.numeric else "left"
+        table.add_column(column.title, justify=justify, no_wrap=True, min_width=min_width)
+    for cells in safe:
+        table.add_row(*(cells[number] for number in shown))
     return table
 
 
 def _safe(cell: Cell) -> Text:
     """Return a cell whose text is short and cannot control the terminal."""
     text, style = (cell.plain, cell.style) if isinstance(cell, Text) else (cell, "")
-    safe = printable_line(text[: _MAX_CELL + 1])
-    return Text(safe if len(safe) <= _MAX_CELL else f"{safe[: _MAX_CELL - 3]}...", style)
+    return Text(_short(text, _MAX_CELL), style)
 
 
-def _summary(snapshot: Snapshot) -> str:
+def _short(text: str, limit: int) -> str:
+    """Return a text of `limit` characters at most for one line of a terminal."""
+    safe = printable_line(text[: limit + 1])
+    return safe if len(safe) <= limit else f"{safe[: limit - 3]}..."
+
+
+def _packed(words: Sequence[str], width: int) -> str:
+    """Return words in lines of `width` columns at most, with spaces between them. A longer word has its own line."""
+    lines = [""]
+    for word in words:
+        if lines[-1] and len(lines[-1]) + len(_GAP) + len(word) > width:
+            lines.append("")
+        lines[-1] += f"{_GAP}{word}" if lines[-1] else word
+    return "\n".join(lines)
+
+
+def _summary(snapshot: Snapshot) -> list[str]:
     totals = snapshot.totals
     clock = time.strftime("%H:%M:%S", time.localtime(snapshot.time))
-    words = [f"{clock}  {snapshot.reachable} of {len(snapshot.processes)} processes answer"]
+    words = [clock, f"{snapshot.reachable} of {len(snapshot.processes)} processes answer"]
     if totals.generations_running is not None:
         words.append(f"generations: {totals.generations_running:.0f} running, {_rate(totals.generations_per_second)}")
         tokens = f"{_number(totals.output_tokens_per_second)} out, {_number(totals.input_tokens_per_second)} in"
@@ -144,7 +172,7 @@ def _summary(snapshot: Snapshot) -> str:
     for name, ratio in (("prefixes", totals.prefix_cache_hit_ratio), ("embeddings", totals.encoder_cache_hit_ratio)):
         if ratio is not None:
             words.append(f"{name} from the cache: {_percent(ratio)}")
-    return "   ".join(words)
+    return words
 
 
 def _modality_cells(row: ModalityRow, snapshot: Snapshot) -> list[Cell]:
@@ -195,10 +223,9 @@ def _replica_words(row: PoolRow) -> Iterator[str]:
 
 
 def _process_cells(row: ProcessRow) -> list[Cell]:
-    state = f"{row.state}: {row.error}" if row.error else row.state.value
     return [
         row.name,
-        Text(state, _STYLES[row.state]),
+        Text(row.state, _STYLES[row.state]),
         _count(row.calls_running),
         _count(row.calls_queued),
         _number(row.batch_size),

@@ -10,6 +10,7 @@ from aiohttp import web
 from typer.testing import CliRunner, Result
 
 from services.cli.cluster.commands import app
+from services.cli.top.command import app as top_app
 from tests.services.cli.cluster.cluster_double import ClusterDouble, deployments_path, pod_of, pods_path, set_ready
 from tests.services.orchestrator.discovery.kubernetes_double import Json, status_response
 
@@ -29,6 +30,11 @@ class Installed:
         """Run `motet cluster` with the double's kubeconfig."""
         command = [arguments[0], "--kubeconfig", str(self.kubeconfig), *arguments[1:]]
         return await asyncio.to_thread(CliRunner().invoke, app, command)
+
+    async def top(self, *arguments: str) -> Result:
+        """Run `motet top` with the double's kubeconfig and a short interval."""
+        command = ["--kubeconfig", str(self.kubeconfig), "--interval", "0.1", *arguments]
+        return await asyncio.to_thread(CliRunner().invoke, top_app, command)
 
     def deployment(self, component: str) -> Json:
         """Return the Deployment of a component."""
