@@ -64,6 +64,8 @@ class CallerMotet:
             if task is None:
                 # Other requests may have started during the admission, too.
                 self._account.check_generation()
+                if admitted.attachments:
+                    self._account.check_encoding()
                 if size := admitted.unstored_bytes:
                     self._account.check_bytes(self._artifacts.size_bytes, size)
                 task = self._generations.start(owner, request, admitted, self._account)

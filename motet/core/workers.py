@@ -215,10 +215,13 @@ def reservable(decoder: Decoder) -> Reservable | None:
     return cast("Reservable", decoder) if hasattr(decoder, "reserve") else None
 
 
-def predicted_seconds(decoder: Decoder, steps: int) -> float:
-    """Return how long a decoder is predicted to take for denoising steps, or 0 if it does not predict anything."""
-    predict = getattr(decoder, "predicted_seconds", None)
-    return float(predict(steps)) if predict and steps else 0.0
+def predicted_seconds(worker: Encoder | Decoder, units: int) -> float:
+    """Return how long a worker is predicted to take, in seconds, or 0 if it does not predict anything.
+
+    `units` are the denoising steps of a decoder or the media of an encoder.
+    """
+    predict = getattr(worker, "predicted_seconds", None)
+    return float(predict(units)) if predict and units else 0.0
 
 
 def is_available(worker: Encoder | LanguageModel | Decoder) -> bool:

@@ -35,6 +35,7 @@ from orchestrator.generation.prompt import prompt_of
 from orchestrator.generation.signal_reader import JobExpected, PartRefused, SignalReader
 from orchestrator.generation.worker_errors import translate_errors, worker_stream
 from orchestrator.quota.account import Account
+from orchestrator.quota.call_cost import charged_encoding, was_taken
 from orchestrator.quota.token_cost import TokenCost
 from orchestrator.settings import OrchestratorSettings
 
@@ -137,7 +138,8 @@ class Pipeline:
             return []
         fields: LogFields = {}
         call = self._writer.calls.measured(ServiceKind.ENCODER, fields)
-        with call, collected(fields), translate_errors("the encoder"):
+        charged = charged_encoding(self._account, encoder, len(media), fields)
+        with call, charged, collected(fields), translate_errors("the encoder"):
             return await encoder.encode(media, request.deadline, tenant=request.tenant, priority=request.priority)
 
     async def _media_jobs(self, prompt: Prompt) -> AsyncIterator[MediaJob]:
@@ -179,6 +181,7 @@ class Pipeline:
             if self._all_or_nothing:
                 self._stop_all(error)
         finally:
+            cost.computing = was_taken(self.log_fields[TEXT]) and self._error is None
             self._account.charge_tokens(cost.tokens)
         writer.complete_plan()
 

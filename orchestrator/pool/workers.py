@@ -30,6 +30,10 @@ class PooledEncoder:
         """True if a replica can be reached."""
         return self._pool.available
 
+    def predicted_seconds(self, media: int) -> float:
+        """Return how long a number of media is predicted to take at one replica, in seconds."""
+        return self._pool.predicted_seconds(media)
+
     async def encode(
         self, media: Sequence[Media], deadline: Deadline, *, tenant: str = "", priority: int = 0
     ) -> list[Tensor]:

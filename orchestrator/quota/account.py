@@ -13,10 +13,11 @@ from orchestrator.quota.token_bucket import TokenBucket
 
 _LOG = logging.getLogger(__name__)
 
-RUNNING, GENERATIONS, TOKENS, DECODER_SECONDS, ARTIFACT_BYTES = (
+RUNNING, GENERATIONS, TOKENS, ENCODER_SECONDS, DECODER_SECONDS, ARTIFACT_BYTES = (
     "running_generations",
     "generations_per_minute",
     "tokens_per_minute",
+    "encoder_seconds_per_minute",
     "decoder_seconds_per_minute",
     "artifact_bytes",
 )
@@ -37,6 +38,7 @@ class Account:
         self._running = 0
         self._generations: TokenBucket | None = None
         self._tokens: TokenBucket | None = None
+        self._encoder_seconds: TokenBucket | None = None
         self._decoder_seconds: dict[str, TokenBucket] = {}
         self.change_limits(quota_class, limits)
 
@@ -46,6 +48,7 @@ class Account:
         self.limits = limits
         self._generations = _changed(self._generations, limits.generations_per_minute)
         self._tokens = _changed(self._tokens, limits.tokens_per_minute)
+        self._encoder_seconds = _changed(self._encoder_seconds, limits.encoder_seconds_per_minute)
         buckets = self._decoder_seconds
         self._decoder_seconds = {
             modality: _bucket(buckets.get(modality), rate)
@@ -55,7 +58,7 @@ class Account:
     @property
     def idle(self) -> bool:
         """True if the account is as good as a new one."""
-        buckets = (self._generations, self._tokens, *self._decoder_seconds.values())
+        buckets = (self._generations, self._tokens, self._encoder_seconds, *self._decoder_seconds.values())
         return not self._running and all(bucket is None or bucket.amount == bucket.per_minute for bucket in buckets)
 
     @property
@@ -70,6 +73,10 @@ class Account:
             raise self._exceeded(RUNNING, limit, _RETRY_RUNNING, "wait until one of your generations ends")
         self._check(GENERATIONS, self._generations, 1.0)
         self._check(TOKENS, self._tokens)
+
+    def check_encoding(self) -> None:
+        """Raise `OverloadedError` with the reason QUOTA_EXCEEDED if no media of a prompt may be encoded now."""
+        self._check(ENCODER_SECONDS, self._encoder_seconds)
 
     def start_generation(self) -> None:
         """Count a generation as running, until `end_generation`."""
@@ -101,6 +108,12 @@ class Account:
         if self._tokens is not None:
             self._tokens.charge(tokens)
 
+    def charge_encoding(self, seconds: float) -> None:
+        """Charge predicted seconds of the encoder."""
+        labelled(access_metrics.CHARGED_ENCODER_SECONDS, self._class).inc(seconds)
+        if self._encoder_seconds is not None:
+            self._encoder_seconds.charge(seconds)
+
     def charge_media(self, modality: str, seconds: float) -> None:
         """Charge predicted seconds of a decoder."""
         labelled(access_metrics.CHARGED_DECODER_SECONDS, self._class, modality).inc(seconds)
@@ -115,6 +128,7 @@ class Account:
         for name, bucket in (
             (GENERATIONS, self._generations),
             (TOKENS, self._tokens),
+            (ENCODER_SECONDS, self._encoder_seconds),
             *((f"{DECODER_SECONDS}/{modality}", bucket) for modality, bucket in self._decoder_seconds.items()),
         ):
             if bucket is not None:

@@ -33,6 +33,8 @@ class QuotaLimits(BaseModel):
     """Tokens of prompts and answers."""
     decoder_seconds_per_minute: dict[str, Rate] = {}
     """Predicted seconds of denoising, by modality."""
+    encoder_seconds_per_minute: Rate | None = None
+    """Predicted seconds of the encoder, for the media in prompts."""
     artifact_bytes: Annotated[int, Field(ge=1)] | None = None
     """Bytes of uploads and results that are kept."""
 

@@ -12,8 +12,9 @@ class TokenCost:
     """The cost of one answer, in tokens.
 
     At its end, the model reports the tokens of the prompt and of the answer. Without this report, the answer was
-    interrupted, and costs one token for each event that arrived. If there is one, the model has computed the prompt,
-    whose tokens are estimated from its size, up to the model's `max_tokens`.
+    interrupted, and costs one token for each event that arrived. If there is one, or if the answer was given up while a
+    model was `computing`, it also costs the prompt. The prompt's tokens are estimated from its size, up to the model's
+    `max_tokens`.
     """
 
     def __init__(self, prompt: Prompt, max_tokens: int) -> None:
@@ -21,6 +22,8 @@ class TokenCost:
         self._max_tokens = max_tokens
         self._events = 0
         self._reported: int | None = None
+        self.computing = False
+        """True if the caller gave up the answer while a model had its prompt, also before the first event."""
 
     def add(self, event: LanguageEvent) -> None:
         """Count an event of the model."""
@@ -33,7 +36,7 @@ class TokenCost:
         """The cost so far."""
         if self._reported is not None:
             return self._reported
-        return self._events + self._estimate() if self._events else 0
+        return self._events + self._estimate() if self._events or self.computing else 0
 
     def _estimate(self) -> int:
         """Return the estimated tokens of the prompt. A medium counts as one token."""

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from motet.core.caller import Caller, Role
-from motet.core.errors import MotetError, OverloadedError, Reason
+from motet.core.errors import FaultError, MotetError, OverloadedError, Reason
 from motet.core.events import PartDelta, PartFailed, PartProgress, State
 from motet.core.media import MAX_INLINE_BYTES, Media
 from motet.core.service import Motet
-from motet.toys.workers import InjectedFault, Pause, ToyDecoder
+from motet.toys.workers import InjectedFault, Pause, ToyDecoder, ToyEncoder
 from orchestrator.quota.limits import QuotaLimits
 from tests.callers import AnonymousOrchestrator
 from tests.orchestrator.pipeline_harness import (
@@ -137,6 +137,64 @@ async def test_a_caller_that_hangs_up_at_the_first_word_pays_for_its_prompt() ->
         await wait_idle(motet)
 
         assert (await remaining(motet))["tokens_per_minute"] == pytest.approx(600, abs=20)
+
+
+async def hang_up_after_a_second(motet: AnonymousOrchestrator, *parts: str | Media) -> dict[str, float]:
+    """Start a generation, hang up after a second, and return what is left of the quotas."""
+    async with aclosing(motet.generate(request_of(*parts))) as events:
+        await anext(events)
+        await asyncio.sleep(1)
+    await wait_idle(motet)
+    return await remaining(motet)
+
+
+@in_virtual_time
+async def test_a_caller_that_hangs_up_before_the_first_word_pays_for_the_prompt_that_a_model_had() -> None:
+    async with orchestrator(script=script_of(Pause(), "late"), tokens_per_minute=1000.0) as motet:
+        left = await hang_up_after_a_second(motet, "a" * 1600)
+
+    assert left["tokens_per_minute"] == pytest.approx(600, abs=1)
+
+
+@in_virtual_time
+async def test_a_prompt_costs_nothing_if_the_model_fails_before_the_first_word() -> None:
+    class BrokenModel:
+        async def generate(self, prompt: Any, deadline: Any) -> Any:
+            raise FaultError("broken")
+            yield
+
+    async with orchestrator(script=BrokenModel(), tokens_per_minute=1000.0) as motet:
+        assert record_of(await run_generation(motet)).state is State.FAILED
+        assert (await remaining(motet))["tokens_per_minute"] == 1000
+
+
+def with_encoder(delay: float, limit: float) -> AnonymousOrchestrator:
+    classes = {"default": QuotaLimits(encoder_seconds_per_minute=limit)}
+    return orchestrator_of(script_of("text"), encoder=ToyEncoder(delay=delay), quotas=lambda: classes)
+
+
+@in_virtual_time
+async def test_media_of_prompts_beyond_the_encoder_seconds_are_refused_and_text_is_not() -> None:
+    async with with_encoder(delay=0.5, limit=0.1) as motet:
+        request = request_of("text", Media("x/a", b"a"))
+        await run_generation(motet, request)
+        with pytest.raises(OverloadedError) as failure:
+            await run_generation(motet, request)
+
+        assert failure.value.reason is Reason.QUOTA_EXCEEDED
+        assert failure.value.metadata["quota"] == "encoder_seconds_per_minute"
+        assert record_of(await run_generation(motet)).state is State.SUCCEEDED
+        await asyncio.sleep(failure.value.retry_after)
+        assert record_of(await run_generation(motet, request)).state is State.SUCCEEDED
+
+
+@in_virtual_time
+async def test_media_whose_encoding_is_cancelled_cost_their_predicted_seconds() -> None:
+    async with with_encoder(delay=100, limit=1000) as motet:
+        # The prediction is a second for each medium before one was measured.
+        left = await hang_up_after_a_second(motet, Media("x/a", b"a"), Media("x/b", b"b"))
+
+    assert left["encoder_seconds_per_minute"] == pytest.approx(998)
 
 
 @in_virtual_time

@@ -114,15 +114,21 @@ async def test_a_tenant_whose_bytes_are_used_up_gets_no_more_media() -> None:
 @in_virtual_time
 async def test_the_quotas_show_what_is_left() -> None:
     limits = QuotaLimits(
-        running_generations=3, tokens_per_minute=100, decoder_seconds_per_minute={"image": 5}, artifact_bytes=1000
+        running_generations=3,
+        tokens_per_minute=100,
+        encoder_seconds_per_minute=4,
+        decoder_seconds_per_minute={"image": 5},
+        artifact_bytes=1000,
     )
     account = Account("small", limits)
     account.start_generation()
     account.charge_tokens(30)
+    account.charge_encoding(1.5)
 
     assert {quota.name: quota.remaining for quota in account.quotas(250)} == {
         "running_generations": 2,
         "tokens_per_minute": pytest.approx(70),
+        "encoder_seconds_per_minute": pytest.approx(2.5),
         "decoder_seconds_per_minute/image": pytest.approx(5),
         "artifact_bytes": 750,
     }
@@ -174,6 +180,7 @@ async def test_refusals_and_costs_are_counted_by_class_and_never_by_tenant() -> 
             for name, labels in (
                 ("motet_quota_refused_total", {"quota": "running_generations"}),
                 ("motet_quota_tokens_total", {}),
+                ("motet_quota_encoder_seconds_total", {}),
                 ("motet_quota_decoder_seconds_total", {"modality": "image"}),
             )
         ]
@@ -182,9 +189,10 @@ async def test_refusals_and_costs_are_counted_by_class_and_never_by_tenant() -> 
     account.start_generation()
     refused(account.check_generation)
     account.charge_tokens(7)
+    account.charge_encoding(2.5)
     account.charge_media("image", 1.5)
 
-    assert [after - earlier for after, earlier in zip(counted(), before, strict=True)] == [1, 7, 1.5]
+    assert [after - earlier for after, earlier in zip(counted(), before, strict=True)] == [1, 7, 2.5, 1.5]
     assert "velvet-canary" not in str(list(REGISTRY.collect()))
 
 

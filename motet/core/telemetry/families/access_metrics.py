@@ -20,6 +20,11 @@ QUOTA_REFUSED = Counter(
 CHARGED_TOKENS = Counter(
     "motet_quota_tokens_total", "Tokens of the language model charged to tenants of a class.", ["quota_class"]
 )
+CHARGED_ENCODER_SECONDS = Counter(
+    "motet_quota_encoder_seconds_total",
+    "Predicted seconds of the encoder charged to tenants of a class, those of cancelled work included.",
+    ["quota_class"],
+)
 CHARGED_DECODER_SECONDS = Counter(
     "motet_quota_decoder_seconds_total",
     "Predicted seconds of denoising charged to tenants of a class, those of cancelled work included.",
