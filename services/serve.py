@@ -38,6 +38,7 @@ from services.confinement import report_confinement
 from services.exit_codes import Exit
 from services.factory import Factory, open_bundle
 from services.lazy import LazyWorker
+from services.logs.levels import LogLevelFile
 from services.ready_line import ReadyLine
 from services.settings import ServiceSettings, WorkerSettings
 
@@ -174,6 +175,8 @@ async def _run(service: Service) -> int:
     settings, started = service.settings, now()
     _report_process(service)
     async with AsyncExitStack() as stack:
+        if settings.log_level_file is not None:
+            await stack.enter_async_context(LogLevelFile(settings.log_level_file))
         certificates = _certificates_of(settings)
         if certificates is not None:
             await stack.enter_async_context(certificates)

@@ -136,6 +136,12 @@ class ServiceSettings(ProcessSettings):
         description="Minimum average speed of a streamed request, in bytes per second.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Minimum level of log lines.")
+    log_level_file: Path | None = Field(
+        None,
+        description="File of the minimum levels of log lines, in place of the log level: one for all lines, and others "
+        "for single loggers, such as 'info orchestrator.pool=debug'. A changed file is used within about a second.",
+        json_schema_extra=FILE,
+    )
 
     @model_validator(mode="after")
     def _check_tls(self) -> Self:

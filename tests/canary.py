@@ -32,7 +32,7 @@ from motet.core.events import PartDelta, PartStarted
 from motet.core.media import Media
 from motet.core.request import GenerationRequest, Message
 from motet.transport.access.api_key import key_id_of
-from services.logs import JsonLines
+from services.logs.lines import JsonLines
 
 _FORMS = re.compile(
     r"motet_[a-z0-9]{12}_[A-Za-z0-9]{49}|eyJ[\w-]+\.[\w-]+\.[\w-]{20,}|-----BEGIN [A-Z ]*PRIVATE KEY-----"

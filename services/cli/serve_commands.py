@@ -68,7 +68,7 @@ def orchestrator(**options: Any) -> None:
 
 def _serve(service_of: Callable[[dict[str, Any]], Service], options: dict[str, Any]) -> None:
     from motet.media.confinement.dumpable import forbid_dumps
-    from services.logs import configure_logs
+    from services.logs.lines import configure_logs
     from services.parent_watch import exit_with_parent
     from services.serve import serve
 

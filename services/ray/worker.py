@@ -10,7 +10,7 @@ from motet.media.confinement.dumpable import forbid_dumps
 from motet.transport.ray.cluster import DEPLOYMENT
 from motet.transport.ray.failure import Failure
 from motet.transport.ray.served_methods import ServedMethods
-from services.logs import configure_logs
+from services.logs.lines import configure_logs
 from services.ray.settings import RayWorker
 from services.serve import Service, set_niceness
 

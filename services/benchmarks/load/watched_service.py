@@ -20,7 +20,7 @@ from typing import Any
 from services.decoder.service import decoder_service
 from services.encoder.service import encoder_service
 from services.llm.service import language_model_service
-from services.logs import configure_logs
+from services.logs.lines import configure_logs
 from services.orchestrator.service import orchestrator_service
 from services.parent_watch import exit_with_parent
 from services.serve import Service, serve

@@ -32,7 +32,7 @@ from services.decoder.servicer import DecoderServicer
 from services.encoder.servicer import EncoderServicer
 from services.factory import Factory
 from services.llm.servicer import LanguageModelServicer
-from services.logs import configure_logs
+from services.logs.lines import configure_logs
 from services.parent_watch import exit_with_parent
 from services.serve import Service, serve, worker_service
 from services.settings import WorkerSettings, settings_of

@@ -26,6 +26,9 @@ DRAINING = Gauge("motet_draining", "1 while the process refuses new calls becaus
 LOG_LINES_DROPPED = Counter(
     "motet_log_lines_dropped_total", "Log lines that were dropped because the reader of standard error is too slow."
 )
+LOG_LINES_REPEATED = Counter(
+    "motet_log_lines_repeated_total", "Warnings and errors that were left out because many equal ones were written."
+)
 TLS_CERTIFICATE_EXPIRY = Gauge(
     "motet_tls_certificate_expiry_timestamp_seconds",
     "Unix time at which a certificate in use expires. file is cert (with its chain), client_ca or ca (the last one).",

@@ -19,7 +19,7 @@ from motet.transport.access.json_web_tokens import JsonWebTokens, TokenRules
 from motet.transport.channel import open_channel
 from motet.transport.server import Server
 from motet.transport.status import DETAILS_KEY
-from services.logs import JsonLines, LineWriter
+from services.logs.lines import JsonLines, LineWriter
 from services.orchestrator.servicer import ArtifactServicer, GenerationServicer, ModelServicer, QuotaServicer
 from tests.orchestrator.pipeline_harness import orchestrator_of
 from tests.transport.access.keys import KeyRing, bearer

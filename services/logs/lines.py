@@ -9,14 +9,17 @@ import logging
 import queue
 import sys
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
+from time import monotonic
 from typing import TextIO
 
 import structlog
 
 from motet.answers.printable import printable, printable_line
 from motet.core.logs.request_id import current_request_id
-from motet.core.telemetry.families.process_metrics import LOG_LINES_DROPPED
+from motet.core.telemetry.families.process_metrics import LOG_LINES_DROPPED, LOG_LINES_REPEATED
+from services.logs.repeated_lines import PERIOD, RepeatedLines
 
 # Local variables may hold prompts and media.
 _TRACEBACKS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
@@ -34,19 +37,24 @@ _FLUSH_TIMEOUT = 1.0
 class LineWriter(logging.Handler):
     """A handler that writes the lines in a thread, so a slow reader of the lines holds up no caller.
 
-    Each line gets the id of its caller's request, and `service`, the name of this process's service.
+    Each line gets the id of its caller's request, and `service`, the name of this process's service. Of equal warnings
+    and errors, `RepeatedLines` admits some.
     """
 
     def __init__(self, lines: logging.Handler, service: str, max_waiting: int = _MAX_WAITING) -> None:
         super().__init__()
         self._lines = lines
         self._service = service
+        self._repeated = RepeatedLines()
         self._waiting: queue.Queue[logging.LogRecord | None] = queue.Queue(max_waiting)
         self._thread = threading.Thread(target=self._write, name="log-lines", daemon=True)
         self.addFilter(_repeats_no_metadata)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a line. The caller holds the handler's lock."""
+        if not self._repeated.admits(record):
+            LOG_LINES_REPEATED.inc()
+            return
         if self._thread.ident is None:
             # A thread inherits the niceness, which a service sets after it configured its logs.
             self._thread.start()
@@ -64,6 +72,7 @@ class LineWriter(logging.Handler):
         """Write the waiting lines, if this takes at most a second, and end."""
         if self._thread.ident is None:
             return
+        self._report_repeated(early=True)
         try:
             self._waiting.put(None, timeout=_FLUSH_TIMEOUT)
         except queue.Full:
@@ -71,7 +80,24 @@ class LineWriter(logging.Handler):
         self._thread.join(_FLUSH_TIMEOUT)
 
     def _write(self) -> None:
-        while (record := self._waiting.get()) is not None:
+        reported = monotonic()
+        while True:
+            with suppress(queue.Empty):
+                if (record := self._waiting.get(timeout=PERIOD)) is None:
+                    return
+                self._lines.handle(record)
+            if monotonic() - reported >= PERIOD:
+                reported = monotonic()
+                self._report_repeated()
+
+    def _report_repeated(self, *, early: bool = False) -> None:
+        """Write the numbers of lines that were left out. Without a further line, no line would have them."""
+        self.acquire()
+        try:
+            records = list(self._repeated.ended(early=early))
+        finally:
+            self.release()
+        for record in records:
             self._lines.handle(record)
 
 

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from motet.core.logs.request_id import request_id_set
-from services.logs import LineWriter, configure_logs
+from services.logs.lines import LineWriter, configure_logs
 
 
 def test_lines_of_every_library_are_json_outside_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,7 +92,7 @@ def test_a_reader_that_stops_holds_up_no_caller_and_dropped_lines_are_counted() 
     writer, before = LineWriter(Blocked(), "", max_waiting=3), dropped()
     try:
         for _ in range(10):
-            writer.handle(logging.makeLogRecord({"name": "motet", "msg": "began"}))
+            writer.handle(logging.makeLogRecord({"name": "motet", "msg": "began", "levelno": logging.INFO}))
         # One line is being written, unless the thread has not started yet, and three wait.
         assert dropped() - before in (6, 7)
     finally:

@@ -1,0 +1,1 @@
+"""The log lines of a process: their form, their levels, and limits."""
