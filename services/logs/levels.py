@@ -49,7 +49,7 @@ class LogLevelFile(ReloadedFile[LogLevels]):
     """The levels of a file, in use from the start, and again after each change.
 
     Raises `SettingsError` if the file cannot be read or is not valid. A later change that is not valid is reported, and
-    the levels stay. At the end of the context, loggers get the levels of the root.
+    the levels stay.
     """
 
     def __init__(self, path: Path) -> None:

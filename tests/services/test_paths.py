@@ -77,6 +77,7 @@ TABLE: list[tuple[tuple[str, ...], dict[str, str]]] = [
     (("serve", "orchestrator", *SCALER, "--scaler-client-ca"), SOME),
     (("serve", "encoder", "--toy", "--tls-cert", "file", "--tls-key", "file", "--tls-client-ca"), SOME),
     (("serve", "orchestrator", "--toy", "--tls-ca", "file", "--tls-worker-key", "file", "--tls-worker-cert"), SOME),
+    (("serve", "encoder", "--toy", "--log-level-file"), SOME),
     (("cluster", "status", "--kubeconfig"), READ),
     (("cluster", "scale", "image", "2", "--kubeconfig"), SOME),
     (("cluster", "drain", "node-a", "--kubeconfig"), SOME),
