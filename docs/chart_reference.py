@@ -29,6 +29,7 @@ WORKER_KINDS = ("encoder", "llm", "decoder")
 COMPUTED = frozenset(
     [
         "listen",
+        "log_level_file",
         "metrics",
         "metrics_tls",
         "grace",

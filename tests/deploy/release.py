@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from services.ready_line import ReadyLine
@@ -19,15 +20,20 @@ from tests.services.command import CLEAN, TIMEOUT, started
 SECRETS = "/etc/motet/tls"
 """The folder of the certificates in a container."""
 
+LOG_LEVELS = "/etc/motet/log-levels"
+"""The folder of the levels of log lines in a container."""
+
 
 @dataclass(frozen=True)
 class Release:
     """The values of a release, and the addresses of its running components by their host names in the cluster.
 
-    `secrets` has a folder of certificates for each component, if the release has certificates.
+    `log_levels` has the file of the levels of log lines. `secrets` has a folder of certificates for each component, if
+    the release has certificates.
     """
 
     values: Mapping[str, Any]
+    log_levels: Path
     secrets: Path | None = None
     addresses: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, str] = field(default_factory=dict)
@@ -44,7 +50,7 @@ class Release:
             text = text.replace(f"dns:///{host}:50050", address).replace(f"{host}:50050", address)
         for host, address in self.metrics.items():
             text = text.replace(f"{host}:9464", address)
-        return text.replace(SECRETS, f"{self.secrets}/{component}")
+        return text.replace(SECRETS, f"{self.secrets}/{component}").replace(LOG_LEVELS, str(self.log_levels))
 
     def run_test(self, name: str, folder: Path) -> subprocess.CompletedProcess[str]:
         """Run the program of a pod of `helm test`. Its files are in `folder`."""
@@ -68,10 +74,12 @@ class Release:
 @contextmanager
 def running(values: Mapping[str, Any], secrets: Path | None = None) -> Iterator[Release]:
     """Start each component with its command and its variables in the chart, except the ports that it serves on."""
-    release = Release(values, secrets)
     if secrets is not None:
         issue_all(values, secrets)
     with ExitStack() as stack:
+        log_levels = Path(stack.enter_context(TemporaryDirectory()))
+        (log_levels / "levels").write_text(of_kind("ConfigMap", values)["log-levels"]["data"]["levels"])
+        release = Release(values, log_levels, secrets)
         for name in sorted(of_kind("Deployment", values), key=lambda name: name == "orchestrator"):
             variables = {key: release.here(value, name) for key, value in environment(name, values).items()}
             # The addresses of the chart with free ports. A service that would be open to the network does not start.

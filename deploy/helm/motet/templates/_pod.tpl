@@ -82,6 +82,7 @@ securityContext:
 {{- $tls := ne $root.Values.tls.source "none" -}}
 {{- $is := eq $component.kind "orchestrator" -}}
 {{- $keys := and $is (include "motet.keysSecret" $root) -}}
+{{- $levels := and (not (hasKey ($values.settings | default dict) "log_level")) (or $is (ne $root.Values.mode "ray")) -}}
 {{- $weights := ne $root.Values.weights.source "installed" -}}
 {{- include "motet.podSecurity" (dict "root" $root "values" $values "serviceAccount" (printf "%s-%s" (include "motet.name" $root) $component.name) "token" (and $is (eq $root.Values.discovery "kubernetes"))) }}
 terminationGracePeriodSeconds: {{ $component.grace }}
@@ -142,6 +143,9 @@ containers:
       {{- range $name, $value := include "motet.environment" . | fromJson }}
       - {name: {{ $name }}, value: {{ $value | quote }}}
       {{- end }}
+      {{- if $levels }}
+      - {name: MOTET_LOG_LEVEL_FILE, value: /etc/motet/log-levels/levels}
+      {{- end }}
       {{- with $values.extraEnv }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
@@ -173,6 +177,9 @@ containers:
       {{- if $keys }}
       - {name: keys, mountPath: /etc/motet/keys, readOnly: true}
       {{- end }}
+      {{- if $levels }}
+      - {name: log-levels, mountPath: /etc/motet/log-levels, readOnly: true}
+      {{- end }}
       {{- if and $is $root.Values.quotas }}
       - {name: quotas, mountPath: /etc/motet/quotas, readOnly: true}
       {{- end }}
@@ -196,6 +203,10 @@ volumes:
   {{- if $keys }}
   - name: keys
     secret: {secretName: {{ $keys }}, defaultMode: 0440}
+  {{- end }}
+  {{- if $levels }}
+  - name: log-levels
+    configMap: {name: {{ include "motet.name" $root }}-log-levels}
   {{- end }}
   {{- if and $is $root.Values.quotas }}
   - name: quotas
