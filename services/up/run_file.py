@@ -38,6 +38,8 @@ def run_file(address: str, services: Mapping[str, ReadyLine]) -> Iterator[None]:
     A process locks its file for its life, so a file without a lock belongs to a process that was killed. If no file can
     be written, print a line about it.
     """
+    # Files of killed processes would become more and more.
+    running_deployments()
     try:
         path, file = _locked_file(json.dumps(_content(address, services)))
     except (OSError, RuntimeError) as error:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import socket
 import types
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import pytest
 from pydantic import BaseModel
+from typer.testing import CliRunner
 
 from motet.answers.answer_stream import collect_answer
 from motet.core.errors import Reason, SettingsError
@@ -21,6 +23,7 @@ from services.benchmarks import simulation_settings as simulations
 from services.cli.request_options import RequestOptions, request_options_of
 from services.cli.top.command import TopOptions
 from services.cli.up import UpOptions
+from services.cli.up import app as up_app
 from services.decoder.settings import DecoderSettings
 from services.encoder.settings import EncoderSettings
 from services.llm.settings import LanguageModelSettings
@@ -224,6 +227,16 @@ def test_a_deployment_refuses_a_wrong_number_of_replicas(number: int) -> None:
 def test_a_deployment_refuses_ports_of_metrics_that_it_cannot_have(port: int, metrics_port: int, reason: str) -> None:
     with pytest.raises(SettingsError, match=reason):
         deployment_of("", port, 1, True, 0.0, False, metrics_port=metrics_port)
+
+
+def test_a_port_of_metrics_that_is_in_use_is_refused_before_a_service_starts() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        # The port of the second service, if the first one is free.
+        result = CliRunner().invoke(up_app, ["--toy", "--port", "0", "--metrics-port", str(port - 1)])
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "in use" in result.stderr
 
 
 def _fields(request: GenerationRequest) -> dict[str, Any]:

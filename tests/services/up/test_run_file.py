@@ -60,6 +60,14 @@ def test_the_file_of_a_killed_process_is_not_used_and_is_removed(folder: Path) -
     assert list(folder.iterdir()) == []
 
 
+def test_a_new_deployment_removes_the_files_of_killed_processes(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "up-x.json").write_text("{}")
+
+    with run_file("127.0.0.1:50050", SERVICES):
+        assert len(list(folder.iterdir())) == 1
+
+
 def test_a_file_of_another_form_is_ignored(folder: Path) -> None:
     with run_file("127.0.0.1:50050", SERVICES):
         (path,) = folder.iterdir()
