@@ -27,6 +27,7 @@ from motet.core.errors import (
     error_of,
 )
 from motet.core.logs.request_id import current_request_id
+from motet.transport.bounds.limits import MAX_METADATA_BYTES
 
 DOMAIN = "motet"
 """The `ErrorInfo.domain` of all of Motet's errors."""
@@ -182,8 +183,9 @@ def _error_from_rpc(error: grpc.aio.AioRpcError, received: bool, peer: str) -> M
                 break
             return error_from_status_proto(status)
     if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and _METADATA_TOO_LARGE in (error.details() or ""):
+        limit = f"{MAX_METADATA_BYTES // 2**10} KiB"
         return RequestError(
-            f"the metadata of the call to {peer}, such as a token, are larger than 16 KiB", Reason.INPUT_TOO_LARGE
+            f"the metadata of the call to {peer}, such as a token, are larger than {limit}", Reason.INPUT_TOO_LARGE
         )
     if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and _RECEIVED in (error.details() or ""):
         return FaultError(f"{peer} sent a message that is larger than 4 MiB")
