@@ -60,11 +60,11 @@ docs: $(VENV)/.dev ## Write the reference pages, and build the site into build/s
 
 lock: $(VENV)/.dev ## Write the locks of the images, after a change of pyproject.toml or constraints.txt.
 	@printf '%s\n' hatchling cyclonedx-bom | $(LOCK) --output-file $(LOCKS)/build.txt
-	@printf '%s\n' '.[serve,kubernetes]' | $(LOCK) --output-file $(LOCKS)/orchestrator.txt
-	@printf '%s\n' '.[models]' ./bundles | $(LOCK) --output-file $(LOCKS)/worker-cuda.txt
-	@printf '%s\n' '.[models]' ./bundles | $(LOCK) --output-file $(LOCKS)/worker-cpu.txt $(TORCH_CPU)
-	@printf '%s\n' '.[ray]' ./bundles | $(LOCK) --output-file $(LOCKS)/ray-cuda.txt
-	@printf '%s\n' '.[ray]' ./bundles | $(LOCK) --output-file $(LOCKS)/ray-cpu.txt $(TORCH_CPU)
+	@printf '%s\n' '.[serve,kubernetes,tracing]' | $(LOCK) --output-file $(LOCKS)/orchestrator.txt
+	@printf '%s\n' '.[models,tracing]' ./bundles | $(LOCK) --output-file $(LOCKS)/worker-cuda.txt
+	@printf '%s\n' '.[models,tracing]' ./bundles | $(LOCK) --output-file $(LOCKS)/worker-cpu.txt $(TORCH_CPU)
+	@printf '%s\n' '.[ray,tracing]' ./bundles | $(LOCK) --output-file $(LOCKS)/ray-cuda.txt
+	@printf '%s\n' '.[ray,tracing]' ./bundles | $(LOCK) --output-file $(LOCKS)/ray-cpu.txt $(TORCH_CPU)
 
 images: $(VENV)/.dev ## Build the images in build/images, and run them (Debian with buildah, runc and mmdebstrap; root).
 	@TEST_IMAGES=build/images $(BIN)/pytest -q tests/deploy/images/test_containers.py

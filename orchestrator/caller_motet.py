@@ -13,12 +13,17 @@ from motet.core.logs.request_id import checked_request_id, current_request_id, r
 from motet.core.media import Media
 from motet.core.request import GenerationRequest
 from motet.core.service import Model, Quota
+from motet.core.tracing.span import in_a_trace, spanning
 from orchestrator.admission import Admission
 from orchestrator.artifact_store import TenantArtifacts
 from orchestrator.generation.metrics_observer import refusals_counted
+from orchestrator.generation.spans import fetching
 from orchestrator.generation_store import GenerationStore
 from orchestrator.permissions import permitted_models, permitted_request
 from orchestrator.quota.account import Account
+
+_REQUEST, _ADMISSION = "generate", "admission"
+"""The names of the spans of a request without a caller's call, and of a request's admission."""
 
 
 class CallerMotet:
@@ -43,12 +48,15 @@ class CallerMotet:
         self._admission = admission
         self._describe = describe
 
-    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
+    def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """Implement `Motet.generate`.
 
         A request whose id was used before follows the earlier generation, unless that generation failed. Raises
         `AccessError` for a model or a modality that the caller may not use.
         """
+        return in_a_trace(_REQUEST, self._generate(request))
+
+    async def _generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         owner = self._caller.tenant
         with refusals_counted():
             request = permitted_request(request, self._caller, self._admission.model, self._admission.outputs)
@@ -56,7 +64,7 @@ class CallerMotet:
             task = self._generations.find_request(owner, request)
             if task is None:
                 self._account.check_generation()
-                with self._generations.place(request.tenant):
+                with self._generations.place(request.tenant), spanning(_ADMISSION):
                     admitted = await self._admission.admit(request, self._artifacts)
                 # An equal request may have started during the admission.
                 task = self._generations.find_request(owner, request)
@@ -75,13 +83,14 @@ class CallerMotet:
 
     async def watch(self, name: str, after_sequence: int = 0) -> AsyncGenerator[Event, None]:
         """Yield a generation's events after a sequence number, up to its end."""
-        log = self._generations.find(self._caller.tenant, name).log
+        task = self._generations.find(self._caller.tenant, name)
+        log = task.log
         if not 0 <= after_sequence <= len(log):
             raise RequestError(
                 f"{name} has {len(log)} events so far: watch from 0 to {len(log)}, not after {after_sequence}",
                 metadata={"last_sequence": str(len(log))},
             )
-        async with aclosing(log.follow(after_sequence)) as events:
+        async with fetching(self._admission.model, name, task.span), aclosing(log.follow(after_sequence)) as events:
             async for event in events:
                 yield event
 

@@ -28,8 +28,13 @@ from services.lazy import (
     decoder_name,
 )
 from services.settings import settings_of
+from services.tracing.settings import TracingSettings
+from services.tracing.tracing import traced
 
 Worker = TypeVar("Worker")
+
+_SERVICE = "embedded"
+"""The name of this process in traces."""
 
 
 @asynccontextmanager
@@ -72,5 +77,6 @@ async def embedded(factory: Factory, preload: Sequence[str] = ()) -> AsyncIterat
     )
     # The encoder of this process takes the decoded media that the probe keeps.
     kept = partial(probe, preprocessing=manifest.encoder.preprocessing, keep=True)
-    async with Orchestrator(workers, manifest, factory.digest, settings, kept) as orchestrator:
+    orchestrator = Orchestrator(workers, manifest, factory.digest, settings, kept)
+    async with traced(settings_of(TracingSettings, {}), _SERVICE), orchestrator:
         yield orchestrator.for_caller(ANONYMOUS)

@@ -41,6 +41,7 @@ from services.lazy import LazyWorker
 from services.logs.levels import LogLevelFile
 from services.ready_line import ReadyLine
 from services.settings import ServiceSettings, WorkerSettings
+from services.tracing.tracing import traced
 
 T = TypeVar("T")
 
@@ -189,6 +190,7 @@ async def _run(service: Service) -> int:
             remedy = f"set --tls-cert, --tls-key and {'--keys or ' if tokens else ''}--tls-client-ca"
             check_exposed(service.listen, tls=certificates is not None, authenticated=authenticated, remedy=remedy)
         check_free(service.listen)
+        await stack.enter_async_context(traced(settings, service.kind.value))
         opened = await stack.enter_async_context(service.open())
         metrics_server.before_scrape = opened.before_scrape
         server = Server(

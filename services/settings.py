@@ -17,6 +17,7 @@ from motet.core.errors import SettingsError
 from motet.models.device import checked_device
 from motet.transport.bounds.limits import CallLimits
 from orchestrator.settings import MAX_SECONDS, MIN_SECONDS
+from services.tracing.settings import TracingSettings
 
 ADDRESS: JsonDict = {"metavar": "HOST:PORT"}
 FILE: JsonDict = {"metavar": "FILE"}
@@ -68,7 +69,7 @@ class ProcessSettings(BundleSettings):
     grace: Seconds = Field(GRACE, description="Maximum time to finish running calls after SIGTERM, in seconds.")
 
 
-class ServiceSettings(ProcessSettings):
+class ServiceSettings(TracingSettings, ProcessSettings):
     """Settings that the encoder, the language model, a decoder and the orchestrator share."""
 
     metrics: str = Field(

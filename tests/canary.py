@@ -1,8 +1,8 @@
-"""A pytest plugin that fails a test if a secret is in a log line or in the metrics.
+"""A pytest plugin that fails a test if a secret is in a log line, a span or the metrics.
 
-It sees each log record of the test process as the product writes it, the log lines of child processes, and at the end
-of the session the labels of all metrics. The lines of a child process are those on the standard error of the test
-process, and those that `tests.services.command` reads from a pipe.
+It sees each log record of the test process as the product writes it, the log lines of child processes, each span that
+a collector of the tests receives, and at the end of the session the labels of all metrics. The lines of a child process
+are those on the standard error of the test process, and those that `tests.services.command` reads from a pipe.
 
 Two rules decide what a secret is:
 
@@ -120,6 +120,10 @@ class Canary(logging.Handler):
         """See the output of another process. Only its log lines are checked."""
         self._lines.extend(line for line in text.splitlines() if line.startswith('{"event": '))
 
+    def see_span(self, text: str) -> None:
+        """See a span that a tracer exported, as JSON. Any thread may call this."""
+        self._lines.append(text)
+
     def start(self) -> None:
         """Forget what an earlier test created and logged."""
         for each in (self._lines, self.secrets, self.tenants, self._faults):
@@ -138,7 +142,7 @@ class Canary(logging.Handler):
         leaked += [name for name in self.tenants if _names(text, name)]
         for secret in leaked:
             line = next(line for line in self._lines if _is_in(line, secret))
-            self._faults[f"{secret!r} is in a log line: {line[:500]}"] = None
+            self._faults[f"{secret!r} is in a log line or a span: {line[:500]}"] = None
         self._lines.clear()
 
     def end(self) -> None:

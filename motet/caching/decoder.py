@@ -18,6 +18,8 @@ from motet.core.logs.log_fields import add_field
 from motet.core.media import MAX_INLINE_BYTES, Media
 from motet.core.telemetry.families import generation_metrics
 from motet.core.telemetry.prometheus import labelled
+from motet.core.tracing.names import CACHE
+from motet.core.tracing.span import current_span
 from motet.core.workers import DecodeJob, Decoder, Progress, Reservation, is_available, predicted_seconds, reservable
 
 MediaCache = LruCache[bytes, Media]
@@ -156,3 +158,4 @@ def _digests(inputs: Sequence[Media]) -> tuple[tuple[str, bytes], ...]:
 
 def _count(job: DecodeJob, outcome: str) -> None:
     labelled(generation_metrics.MEDIA_CACHE, job.modality, outcome).inc()
+    current_span().set(CACHE, outcome)

@@ -12,6 +12,7 @@ from typing import Generic, Self, TypeVar
 from motet.core.closing import closing
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError
+from motet.core.tracing.span import current_span
 
 Item = TypeVar("Item")
 Start = Callable[[Deadline], AsyncIterator[Item]]
@@ -49,6 +50,8 @@ class SharedStreams(Generic[Item]):
         stream = self._running.get(key)
         if stream is None or stream.done:
             stream = self._running[key] = _SharedStream(start, deadline, on_item, partial(self._remove, key))
+        else:
+            current_span().link(stream.span)
         return Subscription(stream, deadline)
 
     def _remove(self, key: Hashable, ended: _SharedStream[Item]) -> None:
@@ -132,6 +135,8 @@ class _SharedStream(Generic[Item]):
         self._error: BaseException | None = None
         self.done = False
         """True if the stream has ended."""
+        self.span = current_span()
+        """The span of the first subscriber. Those of the work are its children."""
         self._task = asyncio.create_task(self._run(start, deadline))
 
     def raise_error(self) -> None:

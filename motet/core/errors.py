@@ -68,11 +68,13 @@ class MotetError(Exception):
     """The base class: a message for people, and a reason and metadata for programs.
 
     `metadata` holds the variables of the message. Keys may be added, but never renamed (AIP-193). `request_id` is the
-    id of the call that failed with this error, or "". The log lines of every process have it.
+    id of the call that failed with this error, or "". The log lines of every process have it. `trace_id` is the id of
+    the trace in which the server failed, or "".
     """
 
     default = Reason.INTERNAL
     request_id = ""
+    trace_id = ""
 
     def __init__(self, message: str, reason: Reason | None = None, metadata: Mapping[str, str] | None = None) -> None:
         super().__init__(message)

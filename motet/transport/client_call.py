@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Generator
+from collections.abc import AsyncIterator, Coroutine, Generator, Iterable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -11,7 +11,8 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 import grpc.aio
 
 from motet.core.closing import close
-from motet.core.logs.request_id import current_request_id
+from motet.core.logs.request_id import checked_request_id, current_request_id
+from motet.core.tracing.span import current_span
 from motet.scheduling.shared_timer import SharedTimer
 from motet.transport.status import error_from_rpc, is_write_failure
 
@@ -39,9 +40,16 @@ Metadata = tuple[tuple[str, str], ...]
 
 
 def request_metadata() -> Metadata:
-    """Return the metadata that a call to a worker sends: the id of the current request, if there is one."""
-    request_id = current_request_id()
-    return ((REQUEST_ID_KEY, request_id),) if request_id else ()
+    """Return the metadata that a call to a worker sends: the id of the current request and its trace, if it has one."""
+    request_id, trace = current_request_id(), current_span().context
+    metadata = ((REQUEST_ID_KEY, request_id),) if request_id else ()
+    return metadata if trace is None else metadata + trace.metadata
+
+
+def request_id_of(metadata: Iterable[tuple[str, Any]]) -> str:
+    """Return the id of a request from the metadata of its call, or a new one."""
+    given = next((value for key, value in metadata if key == REQUEST_ID_KEY), "")
+    return checked_request_id(given if isinstance(given, str) else "")
 
 
 EndTimer = SharedTimer[StreamCall[Any]]

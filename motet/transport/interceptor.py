@@ -21,10 +21,11 @@ from motet.core.errors import MotetError, Reason, RetryableError, forget_frames
 from motet.core.logs.audit import AUDIT
 from motet.core.logs.call_line import log_call
 from motet.core.logs.log_fields import LogFields, add_field, collected
-from motet.core.logs.request_id import checked_request_id, set_request_id
+from motet.core.logs.request_id import current_request_id, set_request_id
 from motet.core.logs.tenant_hash import tenant_hash
 from motet.core.telemetry.families.call_metrics import CALL_SECONDS
 from motet.core.telemetry.prometheus import labelled
+from motet.core.tracing.span import set_span
 from motet.scheduling.call_turns import CallTurns
 from motet.scheduling.shares import Shares
 from motet.transport.access.authentication import ANYONE, Authentication
@@ -34,9 +35,10 @@ from motet.transport.access.running_calls import RECHECK_INTERVAL, RunningCall, 
 from motet.transport.bounds.limits import CallLimits
 from motet.transport.bounds.request_parser import RequestParser
 from motet.transport.bounds.request_stream import bounded
-from motet.transport.client_call import REQUEST_ID_KEY
+from motet.transport.client_call import request_id_of
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.status import CODE_OF, abort, public_error
+from motet.transport.tracing.server_span import end_server_span, parent_of, start_server_span
 
 _OWN_PREFIXES = "/motet.", "/externalscaler."
 """Prefixes of the methods that Motet implements. Requests of other methods, which gRPC brings, are not validated."""
@@ -190,7 +192,10 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
             code = "OK"
             public: MotetError | None = None
             fields: LogFields = {}
-            set_request_id(_request_id_of(context))
+            metadata = context.invocation_metadata() or ()
+            set_request_id(request_id_of(metadata))
+            span = start_server_span(method, parent_of(metadata))
+            set_span(span)
             task = asyncio.current_task()
             assert task is not None
             self._running.add(task)
@@ -218,6 +223,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
                 seconds = now() - started
                 labelled(CALL_SECONDS, method, code).observe(seconds)
                 log_call(method, code, seconds, public, fields)
+                end_server_span(span, code, public, current_request_id())
                 self._running.discard(task)
 
         return observed
@@ -272,12 +278,6 @@ def admission(limiter: ConcurrencyLimiter, method: str) -> AbstractAsyncContextM
 
 async def _as_it_is(request: Any) -> Any:
     return request
-
-
-def _request_id_of(context: _Context) -> str:
-    """Return the id of a request from the metadata of its call, or a new one."""
-    given = next((value for key, value in context.invocation_metadata() or () if key == REQUEST_ID_KEY), "")
-    return checked_request_id(given if isinstance(given, str) else "")
 
 
 def _behaviour_of(handler: Any) -> Any:

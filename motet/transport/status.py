@@ -27,6 +27,7 @@ from motet.core.errors import (
     error_of,
 )
 from motet.core.logs.request_id import current_request_id
+from motet.core.tracing.span import current_trace_id
 from motet.transport.bounds.limits import MAX_METADATA_BYTES
 
 DOMAIN = "motet"
@@ -54,6 +55,8 @@ _CONNECTION_CLOSED = "Socket closed"
 
 _WRITE_FAILED = "SendMessageOperation"
 """Part of grpc.aio's text if a call ended while this side wrote. It replaces the status of the peer (grpc#36066)."""
+
+_TRACE_ID = re.compile("[0-9a-f]{32}")
 
 _LOG = logging.getLogger(__name__)
 
@@ -117,7 +120,7 @@ class MessageError(RequestError):
 def error_to_status_proto(error: MotetError, request_id: str = "") -> status_pb2.Status:
     """Return the status of an error, with `ErrorInfo`, `RetryInfo` of an overload, `BadRequest` of a broken message.
 
-    With a request's id, the status has a `RequestInfo`, too.
+    With a request's id, the status has a `RequestInfo`, too. Its `serving_data` is the id of the current trace.
     """
     status = status_pb2.Status(code=CODE_OF[error.reason].value[0], message=_cut(error.message, _MAX_MESSAGE_BYTES))
     values = list(error.metadata.items())[:_MAX_VALUES]
@@ -139,15 +142,25 @@ def error_to_status_proto(error: MotetError, request_id: str = "") -> status_pb2
             )
         status.details.add().Pack(bad)
     if request_id:
-        status.details.add().Pack(error_details_pb2.RequestInfo(request_id=request_id))
+        info = error_details_pb2.RequestInfo(request_id=request_id, serving_data=current_trace_id())
+        status.details.add().Pack(info)
     return status
 
 
 def error_from_status_proto(status: status_pb2.Status) -> MotetError:
     """Return the error of a status. A status without a known reason becomes a `FaultError` or the like, by its code."""
-    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+    info, retry, request = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), error_details_pb2.RequestInfo()
     for detail in status.details:
-        detail.Unpack(info) or detail.Unpack(retry)
+        detail.Unpack(info) or detail.Unpack(retry) or detail.Unpack(request)
+    error = _error_of_details(status, info, retry)
+    if _TRACE_ID.fullmatch(request.serving_data):
+        error.trace_id = request.serving_data
+    return error
+
+
+def _error_of_details(
+    status: status_pb2.Status, info: error_details_pb2.ErrorInfo, retry: error_details_pb2.RetryInfo
+) -> MotetError:
     if info.domain != DOMAIN or info.reason not in _REASONS:
         return _error_of_code(_code_of_number(status.code), received=False, peer="the service")
     reason, metadata = _REASONS[info.reason], dict(info.metadata)

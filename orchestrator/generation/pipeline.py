@@ -17,14 +17,9 @@ from motet.core.request import DecoderOptions, FailurePolicy
 from motet.core.telemetry.compute_time import collect_compute_times
 from motet.core.telemetry.service_kind import ServiceKind
 from motet.core.tensors import Tensor
-from motet.core.workers import (
-    DecodeJob,
-    Prompt,
-    Reservation,
-    Workers,
-    predicted_seconds,
-    reservable,
-)
+from motet.core.tracing.span import Span
+from motet.core.workers import DecodeJob, Prompt, Reservation, Workers, predicted_seconds, reservable
+from orchestrator.generation import spans
 from orchestrator.generation.admitted_request import AdmittedRequest
 from orchestrator.generation.artifacts import Artifacts
 from orchestrator.generation.event_writer import EventWriter
@@ -33,7 +28,7 @@ from orchestrator.generation.metrics_observer import measured_job, observe_compu
 from orchestrator.generation.part_inputs import ConversationMedium, InputResolver
 from orchestrator.generation.prompt import prompt_of
 from orchestrator.generation.signal_reader import JobExpected, PartRefused, SignalReader
-from orchestrator.generation.worker_errors import translate_errors, worker_stream
+from orchestrator.generation.worker_errors import checked_media, translate_errors, worker_stream
 from orchestrator.quota.account import Account
 from orchestrator.quota.call_cost import charged_encoding, was_taken
 from orchestrator.quota.token_cost import TokenCost
@@ -72,12 +67,19 @@ class Pipeline:
         self._account = account
         self._settings = settings
         self._all_or_nothing = request.failure_policy is FailurePolicy.ALL_OR_NOTHING
+        self._job_spans: dict[str, Span] = {}
+        """By part id."""
         self._error: MotetError | None = None
         """The error of the encoder or of the language model."""
         self._reservations: dict[str, Reservation] = {}
         """By part id, from the first token of a signal until its media job starts."""
         self.log_fields: dict[str, LogFields] = {}
         """More fields of the generation's log line, by part id, or by the modality of all its parts."""
+
+    @property
+    def model(self) -> str:
+        """The name of the model."""
+        return self._manifest.name
 
     async def run(self) -> None:
         """Run to the end and write `Done`. Errors become events; only cancellation is raised."""
@@ -102,6 +104,10 @@ class Pipeline:
 
     async def run_job(self, media_job: MediaJob, inputs: tuple[Media, ...]) -> Media:
         """Implement `JobRunner.run_job`: decode the media, store them and write the part's events."""
+        with spans.media_job(self.model, media_job, self._job_spans):
+            return await self._run_job(media_job, inputs)
+
+    async def _run_job(self, media_job: MediaJob, inputs: tuple[Media, ...]) -> Media:
         self._account.check_media(media_job.modality, self._artifacts.size_bytes)
         job = self._decode_job(media_job, inputs)
         timeout = self._settings.media_job_timeout
@@ -139,7 +145,7 @@ class Pipeline:
         fields: LogFields = {}
         call = self._writer.calls.measured(ServiceKind.ENCODER, fields)
         charged = charged_encoding(self._account, encoder, len(media), fields)
-        with call, charged, collected(fields), translate_errors("the encoder"):
+        with spans.encoding(self.model, len(media)), call, charged, collected(fields), translate_errors("the encoder"):
             return await encoder.encode(media, request.deadline, tenant=request.tenant, priority=request.priority)
 
     async def _media_jobs(self, prompt: Prompt) -> AsyncIterator[MediaJob]:
@@ -154,7 +160,7 @@ class Pipeline:
         answer = model.generate(prompt, self._request.deadline)
         try:
             with writer.calls.measured(ServiceKind.LANGUAGE_MODEL, self.log_fields[TEXT]):
-                async with worker_stream("the language model", answer) as events:
+                async with worker_stream("the language model", answer, spans.start_writing(self.model)) as events:
                     async for event in events:
                         cost.add(event)
                         for outcome in reader.read(event):
@@ -231,7 +237,7 @@ class Pipeline:
             async with worker_stream(name, decoder.decode(job, deadline)) as events:
                 async for event in events:
                     if isinstance(event, Media):
-                        return self._checked(event, name), steps
+                        return checked_media(event, self._settings.max_media_bytes, name), steps
                     self._writer.progress(media_job.id, event)
                     steps, taken = event.total, max(taken, event.step)
         finally:
@@ -239,12 +245,6 @@ class Pipeline:
             seconds = predicted_seconds(self._workers.decoders[job.modality], taken)
             self._account.charge_media(job.modality, seconds)
         raise FaultError(f"{name} ended without a result")
-
-    def _checked(self, media: Media, decoder: str) -> Media:
-        limit = self._settings.max_media_bytes
-        if not media.data or len(media.data) > limit:
-            raise FaultError(f"{decoder} returned {len(media.data)} bytes; 1 to {limit} are allowed")
-        return media
 
     def _fail(self, part_id: str, error: MotetError) -> None:
         self._release(part_id)

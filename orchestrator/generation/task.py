@@ -11,12 +11,14 @@ from motet.core.deadline import Deadline
 from motet.core.errors import CancelledError, DeadlineError, FaultError, MotetError, Reason, RetryableError
 from motet.core.events import Generation, State
 from motet.core.request import GenerationRequest
+from motet.core.tracing.span import NO_SPAN, Span, UnrecordedSpan
 from orchestrator.fingerprint import fingerprint
 from orchestrator.generation.event_log import EventLog
 from orchestrator.generation.event_writer import EventWriter
 from orchestrator.generation.log_line import log_generation
 from orchestrator.generation.metrics_observer import HUNG_UP
 from orchestrator.generation.pipeline import Pipeline
+from orchestrator.generation.spans import end_workflow, workflow
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +56,8 @@ class GenerationTask:
         self.tenant = request.tenant
         self.fingerprint = fingerprint(request) if request.request_id else b""
         self.log = log
+        self.span: Span = NO_SPAN
+        """The generation's span."""
         self._detached = request.detach
         self._writer = writer
         self._pipeline: Pipeline | None = pipeline
@@ -81,7 +85,7 @@ class GenerationTask:
     def start(self, deadline: Deadline) -> None:
         """Start the generation. It is stopped at `deadline`."""
         if self._pipeline is not None:
-            self._task = asyncio.create_task(self._pipeline.run(), name=self.name)
+            self._task = asyncio.create_task(self._run(self._pipeline), name=self.name)
             self._task.add_done_callback(self._end)
         if (seconds := deadline.remaining()) is not None:
             late = DeadlineError("the deadline passed before the answer was complete; allow more time or ask for less")
@@ -111,6 +115,15 @@ class GenerationTask:
     async def wait_idle(self) -> None:
         """Wait until no worker works for the generation."""
         await self._idle.wait()
+
+    async def _run(self, pipeline: Pipeline) -> None:
+        with workflow(pipeline.model, self.name) as self.span:
+            try:
+                await pipeline.run()
+            finally:
+                end_workflow(self.span, self.record)
+        # A generation is kept for longer than the attributes of its span.
+        self.span = UnrecordedSpan(self.span.context)
 
     def _end(self, task: asyncio.Task[None]) -> None:
         if self._timer is not None:

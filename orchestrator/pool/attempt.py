@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from motet.core.closing import close, closing
-from motet.core.errors import MotetError
+from motet.core.errors import MotetError, Reason
 from motet.core.logs.log_fields import add_field
+from motet.core.tracing.names import ATTEMPT, REPLICA
+from motet.core.tracing.span import NO_SPAN, Attributes, Span, SpanKind, current_span, end_span, start_span, within_span
 from orchestrator.pool.queued_call import QueuedCall
 
 if TYPE_CHECKING:
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 
 Worker = TypeVar("Worker")
 Item = TypeVar("Item")
+
+
+_SPAN = "attempt"
+"""The name of the span of an attempt."""
 
 
 class Receiver(Protocol[Item]):
@@ -53,6 +59,8 @@ class Attempt(Generic[Worker]):
         self.error: MotetError | None = None
         """The error of `end`."""
         self._items: AsyncIterator[Any] | None = None
+        self._number = call.attempts + 1
+        self._span: Span = NO_SPAN
 
     def open(self) -> AsyncIterator[Any]:
         """Return the worker's items, and start the worker at the first call.
@@ -60,7 +68,13 @@ class Attempt(Generic[Worker]):
         Set `reader` to the task that waits for an item, and to None when the item is there.
         """
         if self._items is None:
-            self._items = aiter(self.call.start(self.replica.worker))
+            if self.call.span is NO_SPAN:
+                # A hedge is opened in a task of its own, and later.
+                self.call.span = current_span()
+            attributes: Attributes = {REPLICA: self.replica.name, ATTEMPT: self._number}
+            self._span = start_span(_SPAN, SpanKind.CLIENT, parent=self.call.span, attributes=attributes)
+            items = aiter(self.call.start(self.replica.worker))
+            self._items = within_span(self._span, items) if self._span.recording else items
         return self._items
 
     def add_log_fields(self, begun: float, ordinal: int | None) -> None:
@@ -94,6 +108,12 @@ class Attempt(Generic[Worker]):
         self.reader = None
         if self._items is not None:
             await close(self._items)
+
+    def record_end(self, error: MotetError | None, complete: bool) -> None:
+        """Record the end. An attempt without an error that is not `complete` was stopped by its caller."""
+        if error is None and not complete:
+            self._span.fail(Reason.CANCELLED.value, is_fault=False)
+        end_span(self._span, error)
 
 
 async def _chained(first: Sequence[Item], rest: AsyncIterator[Item]) -> AsyncIterator[Item]:

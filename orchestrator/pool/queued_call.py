@@ -12,6 +12,7 @@ from typing import Any
 from motet.core.errors import AccessError, MotetError, OverloadedError, Reason, RetryableError
 from motet.core.telemetry.service_kind import ServiceKind
 from motet.core.telemetry.stage import OTHER, Stage, StageTimer
+from motet.core.tracing.span import NO_SPAN, Span
 
 logger = logging.getLogger(__name__)
 
@@ -62,11 +63,13 @@ class QueuedCall:
     yielded: bool = False
     """True once the caller has an item."""
     start: Callable[[Any], AsyncIterator[Any]] = field(init=False)
-    """Starts the call at a worker. It is set before the first attempt."""
+    """Starts the call at a worker. The first attempt sets it."""
     hedge: Any = None
     """The attempt that runs besides the one that the caller reads, see `Hedges`."""
     context: Context = field(default_factory=copy_context)
     """The context of the caller. Code that works for the call outside the caller's task runs in it."""
+    span: Span = NO_SPAN
+    """The span of the caller, which is the parent of those of the attempts. The first attempt sets it."""
     assignment: asyncio.Future[Any] | None = None
     """Set while the call waits in the queue. Its result is the attempt at the replica that has a free slot."""
 

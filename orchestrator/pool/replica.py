@@ -173,6 +173,7 @@ class Replica(Generic[Worker]):
 
         An attempt without an error that is not `complete` was stopped by its caller.
         """
+        attempt.record_end(error, complete)
         ejected = False
         del self.attempts[attempt]
         if complete:

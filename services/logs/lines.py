@@ -19,6 +19,7 @@ import structlog
 from motet.answers.printable import printable, printable_line
 from motet.core.logs.request_id import current_request_id
 from motet.core.telemetry.families.process_metrics import LOG_LINES_DROPPED, LOG_LINES_REPEATED
+from motet.core.tracing.span import current_trace_id
 from services.logs.repeated_lines import PERIOD, RepeatedLines
 
 # Local variables may hold prompts and media.
@@ -37,8 +38,8 @@ _FLUSH_TIMEOUT = 1.0
 class LineWriter(logging.Handler):
     """A handler that writes the lines in a thread, so a slow reader of the lines holds up no caller.
 
-    Each line gets the id of its caller's request, and `service`, the name of this process's service. Of equal warnings
-    and errors, `RepeatedLines` admits some.
+    Each line gets the ids of its caller's request and trace, and `service`, the name of this process's service. Of equal
+    warnings and errors, `RepeatedLines` admits some.
     """
 
     def __init__(self, lines: logging.Handler, service: str, max_waiting: int = _MAX_WAITING) -> None:
@@ -58,9 +59,11 @@ class LineWriter(logging.Handler):
         if self._thread.ident is None:
             # A thread inherits the niceness, which a service sets after it configured its logs.
             self._thread.start()
-        # The id is known only in the caller's context.
+        # The ids are known only in the caller's context.
         if request_id := current_request_id():
             record.request_id = request_id
+        if trace_id := current_trace_id():
+            record.trace_id = trace_id
         if self._service:
             record.service = self._service
         try:

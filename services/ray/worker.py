@@ -7,12 +7,14 @@ from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING, Any
 
 from motet.media.confinement.dumpable import forbid_dumps
+from motet.transport.client_call import Metadata
 from motet.transport.ray.cluster import DEPLOYMENT
 from motet.transport.ray.failure import Failure
 from motet.transport.ray.served_methods import ServedMethods
 from services.logs.lines import configure_logs
 from services.ray.settings import RayWorker
 from services.serve import Service, set_niceness
+from services.tracing.tracing import traced
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -29,14 +31,15 @@ class WorkerReplica:
         if not service.settings.allow_debuggers:
             forbid_dumps()
         self._stack = AsyncExitStack()
+        await self._stack.enter_async_context(traced(service.settings, service.kind.value))
         ready = await self._stack.enter_async_context(service.open())
         self._methods = ServedMethods(ready.servicers, service.limiter)
 
     async def call(
-        self, method: str, requests: list[bytes], seconds: float | None, request_id: str
+        self, method: str, requests: list[bytes], seconds: float | None, metadata: Metadata
     ) -> AsyncGenerator[bytes | Failure, None]:
         """Yield the responses of a call, see `ServedMethods.call`."""
-        async with aclosing(self._methods.call(method, requests, seconds, request_id)) as responses:
+        async with aclosing(self._methods.call(method, requests, seconds, metadata)) as responses:
             async for response in responses:
                 yield response
 

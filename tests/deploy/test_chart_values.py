@@ -99,6 +99,9 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "needs Kubernetes 1.33 or newer",
     ),
     ({"podMonitor": {"enabled": True}}, "1.37", "add its pods to networkPolicy.scrapers"),
+    ({"tracing": {"endpoint": "https://a:4317"}}, "1.37", "set networkPolicy.collector to its pods"),
+    ({"tracing": {"endpoint": "http://a:4317"}}, "1.37", "begin it with https://, or set tracing.allowInsecure"),
+    ({"tracing": {"headersSecret": "a"}}, "1.37", "has no effect without tracing.endpoint"),
     ({"grpcRoute": {"enabled": True}}, "1.37", "set grpcRoute.parentRefs"),
     (
         {

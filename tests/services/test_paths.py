@@ -78,6 +78,10 @@ TABLE: list[tuple[tuple[str, ...], dict[str, str]]] = [
     (("serve", "encoder", "--toy", "--tls-cert", "file", "--tls-key", "file", "--tls-client-ca"), SOME),
     (("serve", "orchestrator", "--toy", "--tls-ca", "file", "--tls-worker-key", "file", "--tls-worker-cert"), SOME),
     (("serve", "encoder", "--toy", "--log-level-file"), SOME),
+    *(
+        (("serve", "encoder", "--toy", "--tracing-endpoint", "https://localhost:1", option), SOME)
+        for option in ("--tracing-ca", "--tracing-headers")
+    ),
     (("cluster", "status", "--kubeconfig"), READ),
     (("cluster", "scale", "image", "2", "--kubeconfig"), SOME),
     (("cluster", "drain", "node-a", "--kubeconfig"), SOME),

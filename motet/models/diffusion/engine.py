@@ -18,6 +18,7 @@ from motet.core.telemetry.service_kind import ServiceKind
 from motet.core.telemetry.stage import Stage
 from motet.core.workers import Progress
 from motet.media import encode
+from motet.models.diffusion.batch_span import BatchSpans
 from motet.models.diffusion.cost_curve import CostCurve
 from motet.models.diffusion.job import JobEvent, RunningJob
 from motet.models.diffusion.model import Array, DenoisingState, DiffusionModel
@@ -54,7 +55,7 @@ class DiffusionEngine:
         self._curve_of, self._curves = curves, dict[int, CostCurve]()
         self._scheduler = StepScheduler[RunningJob]()
         self._finish_seconds = MovingAverage()
-        self._jobs: list[RunningJob] = []
+        self._jobs, self._batch_spans = list[RunningJob](), BatchSpans(modality)
         self._thread: EngineThread[RunningJob] = EngineThread(self._name, self._step, self._fail)
         self._finish_threads = ThreadPoolExecutor(_FINISH_THREADS, f"{modality}-decoder-finish")
         self.meter = device_meter(ServiceKind.DECODER, [modality], model.device)
@@ -84,6 +85,7 @@ class DiffusionEngine:
             elif job.active:
                 self._check_deadline(job)
         self._jobs = [job for job in self._jobs if job.active]
+        self._batch_spans.keep(self._jobs)
         if self._jobs:
             self._denoise(self._jobs)
         else:
@@ -107,6 +109,7 @@ class DiffusionEngine:
             job.stages.enter(Stage.DENOISE if job in chosen else Stage.BATCH_WAIT, started)
         batch = [(job, state) for job in chosen if (state := self._prepare(job, len(jobs)))]
         self._report_jobs(len(batch), len(jobs) - len(batch))
+        self._batch_spans.step([job for job, _ in batch])
         with self.meter.measure([job.share for job, _ in batch]):
             outputs = self._predict(chosen[0].group, [state for _, state in batch]) if batch else []
         for (job, state), output in zip(batch, outputs, strict=True):

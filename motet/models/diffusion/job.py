@@ -13,6 +13,7 @@ from motet.core.deadline import Deadline
 from motet.core.media import Media
 from motet.core.telemetry.busy_meter import Share
 from motet.core.telemetry.stage import StageTimer
+from motet.core.tracing.span import Span, current_span
 from motet.core.workers import Progress
 from motet.models.diffusion.model import Array, DenoisingState, rows_of
 from motet.models.event_queue import EventQueue
@@ -28,7 +29,7 @@ class RunningJob:
     `events` gets the job's events in order, the media last. `share` gets the compute time. `inputs` are those of
     `DiffusionModel.prepare`. `min_steps` is the field of `DecodeJob`. `state` is set before the first step.
     `skipped_steps` belongs to `StepScheduler`. The reader of `events` sets `cancelled`, and the engine sets `finished`.
-    `since` is the time of the submission.
+    `since` is the time of the submission, and `span` the span of the code that submits the job.
     """
 
     number: int
@@ -46,6 +47,7 @@ class RunningJob:
     priority: int = 0
     min_steps: int | None = None
     state: DenoisingState | None = None
+    span: Span = field(default_factory=current_span)
     skipped_steps: int = 0
     since: float = field(default_factory=now)
     cancelled: bool = False

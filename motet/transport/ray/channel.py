@@ -10,15 +10,15 @@ import grpc
 import grpc.aio
 
 from motet.core.deadline import Deadline
-from motet.core.logs.request_id import current_request_id
+from motet.transport.client_call import Metadata, request_metadata
 from motet.transport.ray.call import RayCall, RayResponses
 
 
 class Handle(Protocol):
     """The handle of a deployment whose replicas answer calls with `ServedMethods`."""
 
-    def remote(self, method: str, requests: list[bytes], seconds: float | None, request_id: str) -> RayResponses:
-        """Start a call at one of the replicas."""
+    def remote(self, method: str, requests: list[bytes], seconds: float | None, metadata: Metadata) -> RayResponses:
+        """Start a call at one of the replicas. `metadata` is that of a call of gRPC."""
         ...
 
 
@@ -79,10 +79,10 @@ class RayChannel(grpc.aio.Channel):
         **options: Any,
     ) -> Callable[..., RayCall[Any]]:
         def call(request: Any, timeout: float | None = None, **options_of_call: Any) -> RayCall[Any]:
-            request_id = current_request_id()
+            metadata = request_metadata()
 
             def start(requests: list[bytes], seconds: float | None) -> RayResponses:
-                return self._handle.remote(method, requests, seconds, request_id)
+                return self._handle.remote(method, requests, seconds, metadata)
 
             deadline = Deadline.never() if timeout is None else Deadline.after(timeout)
             return RayCall(start, serialized(request, request_serializer), response_deserializer, deadline, self._peer)

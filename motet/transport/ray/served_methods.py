@@ -14,15 +14,18 @@ from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.errors import MotetError, RequestError
 from motet.core.logs.call_line import log_call
-from motet.core.logs.request_id import checked_request_id, set_request_id
+from motet.core.logs.request_id import set_request_id
 from motet.core.telemetry.families.call_metrics import CALL_SECONDS
 from motet.core.telemetry.prometheus import labelled
+from motet.core.tracing.span import set_span
 from motet.transport.access.authorization import check_role
 from motet.transport.bounds.request_parser import RequestParser
+from motet.transport.client_call import Metadata, request_id_of
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.interceptor import admission
 from motet.transport.ray.failure import Failure
 from motet.transport.status import CODE_OF, public_error
+from motet.transport.tracing.server_span import end_server_span, parent_of, start_server_span
 
 if TYPE_CHECKING:
     from motet.transport.server import Servicer
@@ -46,13 +49,15 @@ class ServedMethods:
             servicer.add_to(registry)
 
     async def call(
-        self, method: str, requests: Sequence[bytes], seconds: float | None, request_id: str
+        self, method: str, requests: Sequence[bytes], seconds: float | None, metadata: Metadata
     ) -> AsyncGenerator[bytes | Failure, None]:
-        """Yield the serialized responses of a call, and a `Failure` at the end if the call failed.
+        """Yield the serialized responses of a call with its metadata, and a `Failure` at the end if the call failed.
 
         The deadline is `seconds` seconds from now. Closing this generator, and cancelling its task, stops the worker.
         """
-        set_request_id(request_id := checked_request_id(request_id))
+        set_request_id(request_id := request_id_of(metadata))
+        span = start_server_span(method, parent_of(metadata))
+        set_span(span)
         started, code = now(), "OK"
         public: MotetError | None = None
         deadline = Deadline.never() if seconds is None else Deadline.after(seconds)
@@ -70,6 +75,7 @@ class ServedMethods:
         finally:
             labelled(CALL_SECONDS, method, code).observe(now() - started)
             log_call(method, code, now() - started, public, {})
+            end_server_span(span, code, public, request_id)
 
     async def _responses(
         self, method: str, requests: Sequence[bytes], deadline: Deadline

@@ -128,7 +128,8 @@ def _line_of_failure(failed: PartFailed) -> Line:
 
 def _line_of_error(error: MotetError) -> Line:
     line = {"reason": error.reason.value, "message": error.message, "metadata": error.metadata}
-    return line | ({"request_id": error.request_id} if error.request_id else {})
+    ids = {"request_id": error.request_id, "trace_id": error.trace_id}
+    return line | {name: value for name, value in ids.items() if value}
 
 
 def _line_of_generation(generation: Generation) -> Line:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -16,9 +18,12 @@ from urllib.request import urlopen
 import pytest
 
 from motet.client import Client
+from motet.core.media import Media
 from motet.core.request import GenerationRequest, Message
 from services.up.deployment import deployment_of
+from tests.media.samples import picture_file
 from tests.services.command import TIMEOUT, eventually, files_in, interrupt, motet, started, table_of
+from tests.services.tracing.collector import Collector, collecting
 from tests.services.up.processes import descendants, ended, process_of
 
 
@@ -30,9 +35,16 @@ def up() -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.fixture(scope="module")
-def shared() -> Iterator[dict[str, list[str]]]:
+def collector() -> Iterator[Collector]:
+    """Yield the collector of the traces of `shared`."""
+    with collecting() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="module")
+def shared(collector: Collector) -> Iterator[dict[str, list[str]]]:
     """Yield the addresses of a deployment that no test stops."""
-    with started("up", "--toy", "--toy-delay", 0.005, "--port", 0) as process:
+    with started("up", "--toy", "--toy-delay", 0.005, "--port", 0, tracing_endpoint=collector.endpoint) as process:
         yield table_of(process)
         interrupt(process)
 
@@ -220,3 +232,22 @@ def test_a_job_whose_decoder_is_killed_is_repeated_by_the_restarted_decoder(tmp_
     assert progress == sorted(set(progress)), "no step is shown twice"
     assert (rest[-1]["event"], rest[-1]["state"], rest[-1]["files"]) == ("done", "SUCCEEDED", 3)
     assert run.wait(TIMEOUT) == 0
+
+
+async def test_the_processes_record_one_tree_of_a_request(shared: dict[str, list[str]], collector: Collector) -> None:
+    trace_id = secrets.token_bytes(16)
+    caller = {"traceparent": f"00-{trace_id.hex()}-{16 * '1'}-01"}
+    async with Client(shared["orchestrator"][0], metadata=caller) as client:
+        await client.answer("mix", [Media("image/png", picture_file("PNG"))])
+
+    # A span of the root's process is sent with the last one of the others, or a little later.
+    def complete() -> bool:
+        arrived = [seen for seen in collector.spans if seen.span.trace_id == trace_id]
+        calls = {seen.service for seen in arrived if seen.name.startswith("motet.internal")}
+        return calls == {"encoder", "llm", "decoder"} and any(seen.name.endswith("/Generate") for seen in arrived)
+
+    assert await asyncio.to_thread(eventually, complete)
+    tree = collector.tree(trace_id)
+    assert tree.startswith("motet.v1.GenerationService/Generate\n  admission\n  invoke_workflow toy\n")
+    mix = next(seen for seen in collector.named("generate_content toy/mix") if seen.span.trace_id == trace_id)
+    assert len(mix.span.links) == 3

@@ -8,6 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 from itertools import chain
 from typing import Any
 
+from motet.transport.client_call import Metadata
 from motet.transport.concurrency_limiter import ConcurrencyLimiter
 from motet.transport.ray.channel import RayChannel
 from motet.transport.ray.failure import Failure
@@ -25,10 +26,10 @@ class LocalHandle:
         self.error_after = 0
         self.seconds: list[float | None] = []
 
-    def remote(self, method: str, requests: list[bytes], seconds: float | None, request_id: str) -> LocalResponses:
+    def remote(self, method: str, requests: list[bytes], seconds: float | None, metadata: Metadata) -> LocalResponses:
         """Start a call."""
         self.seconds.append(seconds)
-        responses = self.methods.call(method, requests, seconds, request_id)
+        responses = self.methods.call(method, requests, seconds, metadata)
         return LocalResponses(responses, self.error, self.error_after)
 
 

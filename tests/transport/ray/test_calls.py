@@ -166,7 +166,7 @@ async def test_nobody_in_the_cluster_can_drain_a_replica() -> None:
 async def test_a_wrong_call_is_refused_and_starts_nothing(method: str, requests: list[bytes]) -> None:
     decoder = ToyDecoder()
     async with served_by_ray(decoder) as (handle, _):
-        error = await failure_of(handle.methods.call(method, requests, None, "id"))
+        error = await failure_of(handle.methods.call(method, requests, None, ()))
 
     assert isinstance(error, RequestError)
     assert not decoder.seen

@@ -81,12 +81,26 @@ application of Ray has the name of its worker. Takes root, workers, kind and mod
 {{- end -}}
 {{- end -}}
 
+{{/* The settings of traces as a JSON object, for all components. */}}
+{{- define "motet.tracingSettings" -}}
+{{- $settings := dict -}}
+{{- with .Values.tracing -}}
+  {{- if .endpoint -}}
+    {{- $_ := set $settings "tracing_endpoint" .endpoint -}}
+    {{- $_ := set $settings "tracing_ratio" .ratio -}}
+    {{- if .allowInsecure -}}{{- $_ := set $settings "allow_insecure_tracing" true -}}{{- end -}}
+    {{- if .headersSecret -}}{{- $_ := set $settings "tracing_headers" (printf "/etc/motet/tracing/%s" .headersKey) -}}{{- end -}}
+  {{- end -}}
+{{- end -}}
+{{- toJson $settings -}}
+{{- end -}}
+
 {{/* The settings of a component as a JSON object of environment variables. Takes root, components and component. */}}
 {{- define "motet.environment" -}}
 {{- $values := .root.Values -}}
 {{- $is := eq .component.kind "orchestrator" -}}
 {{- $env := dict -}}
-{{- range $name, $value := .component.values.settings -}}
+{{- range $name, $value := mergeOverwrite (include "motet.tracingSettings" .root | fromJson) .component.values.settings -}}
   {{- $_ := set $env (printf "MOTET_%s" (upper $name)) (kindIs "string" $value | ternary $value (toJson $value)) -}}
 {{- end -}}
 {{- $_ := set $env "MOTET_LISTEN" "0.0.0.0:50050" -}}

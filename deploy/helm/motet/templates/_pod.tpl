@@ -84,6 +84,7 @@ securityContext:
 {{- $keys := and $is (include "motet.keysSecret" $root) -}}
 {{- $levels := and (not (hasKey ($values.settings | default dict) "log_level")) (or $is (ne $root.Values.mode "ray")) -}}
 {{- $weights := ne $root.Values.weights.source "installed" -}}
+{{- $headers := not (empty $root.Values.tracing.endpoint) | ternary $root.Values.tracing.headersSecret "" -}}
 {{- include "motet.podSecurity" (dict "root" $root "values" $values "serviceAccount" (printf "%s-%s" (include "motet.name" $root) $component.name) "token" (and $is (eq $root.Values.discovery "kubernetes"))) }}
 terminationGracePeriodSeconds: {{ $component.grace }}
 {{- range $field := list "nodeSelector" "tolerations" "affinity" "priorityClassName" "runtimeClassName" }}
@@ -183,6 +184,9 @@ containers:
       {{- if and $is $root.Values.quotas }}
       - {name: quotas, mountPath: /etc/motet/quotas, readOnly: true}
       {{- end }}
+      {{- if $headers }}
+      - {name: tracing-headers, mountPath: /etc/motet/tracing, readOnly: true}
+      {{- end }}
       {{- if $weights }}
       - {name: weights, mountPath: /weights, readOnly: true}
       {{- end }}
@@ -211,6 +215,10 @@ volumes:
   {{- if and $is $root.Values.quotas }}
   - name: quotas
     configMap: {name: {{ include "motet.name" $root }}-orchestrator-quotas}
+  {{- end }}
+  {{- with $headers }}
+  - name: tracing-headers
+    secret: {secretName: {{ . }}, defaultMode: 0440}
   {{- end }}
   {{- include "motet.weightsVolume" $root | nindent 2 }}
   {{- with $values.extraVolumes }}

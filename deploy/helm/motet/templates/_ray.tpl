@@ -69,7 +69,7 @@ container. The settings of the worker are in its application. Takes root, compon
   {{- $max := mul $per ($scales | ternary .values.autoscaling.maxReplicas .values.replicas) | int -}}
   {{- $min := $scales | ternary (mul $per .values.autoscaling.minReplicas) $max | int -}}
   {{- $options := dict "bundle" (include "motet.bundle" $root) "device" (.hasGpu | ternary "cuda" "cpu") -}}
-  {{- $options = mergeOverwrite $options (omit .values.settings "max_running") -}}
+  {{- $options = mergeOverwrite $options (include "motet.tracingSettings" $root | fromJson) (omit .values.settings "max_running") -}}
   {{- /* Ray counts GPUs in units of 1/10,000, and the sum of the shares must not exceed 1. */}}
   {{- $gpus := .hasGpu | ternary (divf (floor (divf 10000 $per)) 10000) 0 -}}
   {{- $args := dict "kind" .kind "min_replicas" $min "max_replicas" $max "num_cpus" 0 "num_gpus" $gpus

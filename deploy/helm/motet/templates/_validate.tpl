@@ -9,7 +9,7 @@
   {{- $at := printf "workers.%s" .name -}}
   {{- $gpu := .values.gpu -}}
   {{- $_ := set $kinds .kind true -}}
-  {{- if has .name (list "orchestrator" "test" "weights" "authority" "self-signed" "default-deny" "keda" "ray" "head") -}}
+  {{- if has .name (list "orchestrator" "test" "weights" "authority" "self-signed" "default-deny" "keda" "ray" "head" "tracing") -}}
     {{- fail (printf "%s: the chart uses this name itself; choose another name" $at) -}}
   {{- end -}}
   {{- if and (eq .kind "decoder") (not .modality) -}}
@@ -148,6 +148,16 @@
   {{- end -}}
 {{- end -}}
 
+{{- $tracing := $values.tracing -}}
+{{- if and (hasPrefix "http:" $tracing.endpoint) (not $tracing.allowInsecure) -}}
+  {{- fail "tracing.endpoint sends traces without encryption: begin it with https://, or set tracing.allowInsecure to true" -}}
+{{- end -}}
+{{- if and $tracing.headersSecret (not $tracing.endpoint) -}}
+  {{- fail "tracing.headersSecret has no effect without tracing.endpoint: set it, too" -}}
+{{- end -}}
+{{- if and $tracing.endpoint $values.networkPolicy.enabled (not $values.networkPolicy.collector) -}}
+  {{- fail "the NetworkPolicy keeps all components from the collector: set networkPolicy.collector to its pods, or tracing.endpoint to \"\"" -}}
+{{- end -}}
 {{- if and $values.podMonitor.enabled $values.networkPolicy.enabled (not $values.networkPolicy.scrapers) -}}
   {{- fail "the NetworkPolicy keeps Prometheus from the metrics: add its pods to networkPolicy.scrapers, or set podMonitor.enabled to false" -}}
 {{- end -}}

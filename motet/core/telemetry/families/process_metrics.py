@@ -29,6 +29,12 @@ LOG_LINES_DROPPED = Counter(
 LOG_LINES_REPEATED = Counter(
     "motet_log_lines_repeated_total", "Warnings and errors that were left out because many equal ones were written."
 )
+SPANS = Counter(
+    "motet_spans_total",
+    "Spans of traces that ended. outcome is exported, failed (the collector did not take them) or dropped (too many "
+    "waited for the collector).",
+    ["outcome"],
+)
 TLS_CERTIFICATE_EXPIRY = Gauge(
     "motet_tls_certificate_expiry_timestamp_seconds",
     "Unix time at which a certificate in use expires. file is cert (with its chain), client_ca or ca (the last one).",

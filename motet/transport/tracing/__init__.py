@@ -1,0 +1,1 @@
+"""The trace of a request across the calls of gRPC and of Ray."""

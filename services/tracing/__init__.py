@@ -1,0 +1,1 @@
+"""The export of traces to an OpenTelemetry collector. Only a process with an endpoint imports OpenTelemetry."""
