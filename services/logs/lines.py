@@ -38,8 +38,8 @@ _FLUSH_TIMEOUT = 1.0
 class LineWriter(logging.Handler):
     """A handler that writes the lines in a thread, so a slow reader of the lines holds up no caller.
 
-    Each line gets the ids of its caller's request and trace, and `service`, the name of this process's service. Of equal
-    warnings and errors, `RepeatedLines` admits some.
+    Each line gets the ids of its caller's request and trace, and `service`, the name of this process's service. Of
+    equal warnings and errors, `RepeatedLines` admits some.
     """
 
     def __init__(self, lines: logging.Handler, service: str, max_waiting: int = _MAX_WAITING) -> None:
