@@ -68,7 +68,14 @@ class RunningPrometheus:
 
     async def query(self, expression: str) -> list[dict[str, Any]]:
         """Return the series of an instant query. Raises `HTTPError` for an invalid one."""
-        url = f"http://{self.address}/api/v1/query?{urlencode({'query': expression})}"
+        return await self._get("query", query=expression)
+
+    async def query_range(self, expression: str, start: float, end: float, step: float) -> list[dict[str, Any]]:
+        """Return the series of a query from `start` to `end`, Unix times, every `step` seconds."""
+        return await self._get("query_range", query=expression, start=start, end=end, step=step)
+
+    async def _get(self, path: str, **parameters: str | float) -> list[dict[str, Any]]:
+        url = f"http://{self.address}/api/v1/{path}?{urlencode(parameters)}"
         answer = json.loads(await asyncio.to_thread(lambda: urlopen(url, timeout=60).read()))
         return list(answer["data"]["result"])
 

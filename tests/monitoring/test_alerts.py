@@ -141,10 +141,10 @@ def test_a_modality_can_have_a_time_of_its_own(tmp_path: Path) -> None:
     slow_clip = {
         "name": "clips of 100 s are in time, pictures of 100 s are not",
         "series": {
-            'motet_media_job_duration_seconds_bucket{modality="video",le="60.0"}': "0x70",
+            'motet_media_job_duration_seconds_bucket{modality="video",le="60.0"}': "0+0x70",
             'motet_media_job_duration_seconds_bucket{modality="video",le="120.0"}': "0+10x70",
             'motet_media_job_duration_seconds_count{modality="video"}': "0+10x70",
-            'motet_media_job_duration_seconds_bucket{modality="image",le="60.0"}': "0x70",
+            'motet_media_job_duration_seconds_bucket{modality="image",le="60.0"}': "0+0x70",
             'motet_media_job_duration_seconds_count{modality="image"}': "0+10x70",
         },
         "at": "65m",

@@ -57,8 +57,12 @@ def runbook_queries() -> list[str]:
 
 def panel_queries() -> list[str]:
     """Return the queries of all dashboards, with all releases selected."""
-    queries = [target["expr"] for panel in panels() for target in panel["targets"]]
-    return [re.sub(r"\$(namespace|release)", ".*", each).replace("$__rate_interval", "1m") for each in queries]
+    return [unselected(target["expr"]) for panel in panels() for target in panel["targets"]]
+
+
+def unselected(query: str) -> str:
+    """Return the query of a panel with all releases selected."""
+    return re.sub(r"\$(namespace|release)", ".*", query).replace("$__rate_interval", "1m")
 
 
 def selectors() -> set[str]:
