@@ -82,7 +82,7 @@ class Component:
             settled=int(status.get("observedGeneration", 0)) >= int(metadata.get("generation", 0)),
             image=container.get("image", ""),
             gpu=gpu_of(container),
-            metrics_scheme="http" if environment.get("MOTET_METRICS_TLS", "none") == "none" else "https",
+            metrics_scheme="http" if environment.get("MOTET_METRICS_TLS", "off") == "off" else "https",
             metrics_port=int(ports.get("metrics", 0)),
             failure=next(iter(failures), ""),
         )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from motet.core.errors import AccessError, MotetError
+from services.metric_samples import exposition_of
 
 if TYPE_CHECKING:
     from services.cli.cluster.api import ClusterApi
     from services.cli.cluster.component import Component
+    from services.metric_samples import MetricSamples
 
 _QUEUED, _RUNNING = "motet_pool_queue_seconds", "motet_pool_outstanding_seconds"
 _OLDEST_WAIT = "motet_pool_oldest_wait_seconds"
@@ -27,6 +29,14 @@ class PoolLoad:
     queued: float = 0.0
     running: float = 0.0
     oldest_wait: float = 0.0
+
+    def with_orchestrator(self, gauges: MetricSamples, pool: str) -> PoolLoad:
+        """Return the load with that of one more orchestrator, which reports the pool in these gauges."""
+        return PoolLoad(
+            self.queued + (gauges.total(_QUEUED, pool=pool) or 0.0),
+            self.running + (gauges.total(_RUNNING, pool=pool) or 0.0),
+            max(self.oldest_wait, gauges.largest(_OLDEST_WAIT, pool=pool) or 0.0),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,31 +57,12 @@ async def read_loads(api: ClusterApi, orchestrator: Component, pods: Sequence[st
         try:
             if isinstance(response, BaseException):
                 raise response
-            for metric, pool, value in _samples(response):
-                pools[pool] = _with_sample(pools.get(pool, PoolLoad()), metric, value)
+            gauges = (await asyncio.to_thread(exposition_of, response)).gauges
+            for pool in gauges.by("pool", _QUEUED):
+                pools[pool] = pools.get(pool, PoolLoad()).with_orchestrator(gauges, pool)
         except (MotetError, ValueError, KeyError) as error:
             notes.append(f"the load of {pod} is unknown: {reason_of(error)}")
     return Loads(pools, notes)
-
-
-def _with_sample(load: PoolLoad, metric: str, value: float) -> PoolLoad:
-    if metric == _QUEUED:
-        return replace(load, queued=load.queued + value)
-    if metric == _RUNNING:
-        return replace(load, running=load.running + value)
-    return replace(load, oldest_wait=max(load.oldest_wait, value))
-
-
-def _samples(text: str) -> list[tuple[str, str, float]]:
-    """Return the metric, the pool and the value of each sample of a pool's load. Raises `ValueError`."""
-    from prometheus_client.parser import text_string_to_metric_families
-
-    return [
-        (sample.name, sample.labels["pool"], sample.value)
-        for family in text_string_to_metric_families(text)
-        if family.name in (_QUEUED, _RUNNING, _OLDEST_WAIT)
-        for sample in family.samples
-    ]
 
 
 def reason_of(error: Exception) -> str:

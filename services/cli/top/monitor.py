@@ -11,8 +11,8 @@ from motet.core.errors import MotetError
 from services.cli.top.endpoint import MetricsEndpoint, MetricsSource
 from services.cli.top.reading import MetricsReading, rates_between
 from services.cli.top.rows.process import ObservedProcess
-from services.cli.top.samples import MetricSamples, exposition_of
 from services.cli.top.snapshot import Snapshot
+from services.metric_samples import MetricSamples, exposition_of
 
 
 class Monitor:

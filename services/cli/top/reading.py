@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.cli.top.samples import Exposition, MetricSample, MetricSamples
+from services.metric_samples import Exposition, MetricSample, MetricSamples
 
 _START = "process_start_time_seconds"
 

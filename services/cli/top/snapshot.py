@@ -10,7 +10,7 @@ from services.cli.top.rows.gpu import GpuRow, gpu_rows
 from services.cli.top.rows.modality import OF_ORCHESTRATORS, ModalityRow, hit_ratio, modality_rows
 from services.cli.top.rows.pool import PoolRow, pool_rows
 from services.cli.top.rows.process import ObservedProcess, ProcessRow, ProcessState
-from services.cli.top.samples import MetricSamples
+from services.metric_samples import MetricSamples
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from motet.core.events import TEXT
 from motet.core.telemetry.service_kind import ServiceKind
 from services.cli.top.rows.process import ObservedProcess
-from services.cli.top.samples import MetricSamples
+from services.metric_samples import MetricSamples
 
 _GPU_BUSY, _CPU_BUSY, _CPU = "motet_gpu_busy_seconds", "motet_cpu_busy_seconds", "process_cpu_seconds"
 _CPU_NAME = "cpu"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from services.cli.top.rows.process import ObservedProcess
-from services.cli.top.samples import MetricSamples
+from services.metric_samples import MetricSamples
 
 _SAMPLE = "motet_pool_replicas"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from motet.core.telemetry.service_kind import ServiceKind
-from services.cli.top.samples import MetricSamples
+from services.metric_samples import MetricSamples
 
 _BATCHES = {
     ServiceKind.ENCODER: "motet_encoder_batch_size",

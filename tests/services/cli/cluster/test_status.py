@@ -12,6 +12,7 @@ from prometheus_client import Gauge
 from motet.core.telemetry.service_metrics import families
 from services.cli.cluster import release
 from services.cli.cluster.api import PAGE
+from services.metric_samples import MAX_LINE
 from tests.deploy.chart import ci_values, of_kind
 from tests.services.cli.cluster.cluster_double import NAMESPACE, pods_path, set_ready
 from tests.services.cli.cluster.installed import Installed
@@ -87,6 +88,12 @@ async def test_a_load_that_cannot_be_read_is_a_note_and_no_zero(installed: Insta
     assert result.stderr.count("the load of demo-orchestrator-") == 2
     assert "ask for a role" in result.stderr
     installed.double.denied.clear()
+    assert "not in the format of Prometheus" in (await installed.run("status")).stderr
+
+
+async def test_a_line_that_would_take_the_parser_seconds_is_refused(installed: Installed) -> None:
+    serve_metrics(installed, f'motet_pool_queue_seconds{{pool="{MAX_LINE * chr(92)}"}} 1')
+
     assert "not in the format of Prometheus" in (await installed.run("status")).stderr
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.cli.top.reading import MetricsReading, rates_between
-from services.cli.top.samples import MAX_LINE, MetricSamples, exposition_of
+from services.metric_samples import MAX_LINE, MetricSamples, exposition_of
 from tests.services.cli.top.expositions import DECODER, ORCHESTRATOR, changed
 
 

@@ -14,8 +14,8 @@ from services.cli.top.reading import MetricsReading, rates_between
 from services.cli.top.rows.modality import DeviceLoad, ModalityRow, modality_rows
 from services.cli.top.rows.pool import ReplicaRow, pool_rows
 from services.cli.top.rows.process import ObservedProcess, ProcessRow, ProcessState
-from services.cli.top.samples import exposition_of
 from services.cli.top.snapshot import Snapshot
+from services.metric_samples import exposition_of
 from tests.services.cli.top.expositions import DECODER, ORCHESTRATOR, changed
 
 BUSY = """\

@@ -1,4 +1,4 @@
-"""MetricSamples of metrics, of one process or of several."""
+"""Samples of metrics, of one process or of several."""
 
 from __future__ import annotations
 
