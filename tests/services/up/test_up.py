@@ -243,11 +243,12 @@ async def test_the_processes_record_one_tree_of_a_request(shared: dict[str, list
     # A span of the root's process is sent with the last one of the others, or a little later.
     def complete() -> bool:
         arrived = [seen for seen in collector.spans if seen.span.trace_id == trace_id]
-        calls = {seen.service for seen in arrived if seen.name.startswith("motet.internal")}
-        return calls == {"encoder", "llm", "decoder"} and any(seen.name.endswith("/Generate") for seen in arrived)
+        calls = sorted(seen.service for seen in arrived if seen.name.startswith("motet.internal"))
+        root = any(seen.name == "motet.v1.GenerationService/Generate" for seen in arrived)
+        return root and calls == [*4 * ["decoder"], "encoder", "llm"]
 
     assert await asyncio.to_thread(eventually, complete)
     tree = collector.tree(trace_id)
-    assert tree.startswith("motet.v1.GenerationService/Generate\n  admission\n  invoke_workflow toy\n")
+    assert tree.startswith("motet.v1.GenerationService/Generate\n  admission\n    probe\n  invoke_workflow toy\n")
     mix = next(seen for seen in collector.named("generate_content toy/mix") if seen.span.trace_id == trace_id)
     assert len(mix.span.links) == 3
