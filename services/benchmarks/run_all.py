@@ -43,6 +43,7 @@ def commands(out: Path) -> dict[str, list[str]]:
         "tls": ["tls"],
         "tenants": ["tenants"],
         "metrics": ["metrics"],
+        "tracing": ["tracing"],
     }
 
 

@@ -225,6 +225,15 @@ class MetricsBenchSettings(BenchSettings):
     smoke: bool = Field(False, description="Run the same code with one round, one answer and one request.")
 
 
+class TracingBenchSettings(BenchSettings):
+    """Settings of `motet bench tracing`."""
+
+    bundle: Bundle = "nano"
+    rounds: Rounds = 15
+    answers: int = Field(2, ge=1, description="Number of answers with a picture in a round.")
+    smoke: bool = Field(False, description="Run the same code with one round and one answer.")
+
+
 class SilenceBenchSettings(BenchSettings):
     """Settings of `motet bench silence`."""
 

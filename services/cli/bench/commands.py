@@ -34,6 +34,7 @@ from services.benchmarks.settings import (
     SilenceBenchSettings,
     TenantsBenchSettings,
     TlsBenchSettings,
+    TracingBenchSettings,
 )
 from services.benchmarks.simulation_settings import ScalingBenchSettings, SimulateBenchSettings, SizeBenchSettings
 from services.cli.bench import reports
@@ -169,6 +170,14 @@ def silence(**settings: Any) -> Report:
 def metrics(**settings: Any) -> Report:
     """Measure the cost of metrics, and compare their first media, critical path and overhead with a client's."""
     from services.benchmarks.suite.observability.metrics import measure
+
+    return measure(**settings)
+
+
+@benchmark(TracingBenchSettings)
+def tracing(**settings: Any) -> Report:
+    """Measure the throughput with the export of traces against that without it."""
+    from services.benchmarks.suite.observability.tracing import measure
 
     return measure(**settings)
 

@@ -27,7 +27,7 @@ from services.benchmarks.suite import (
     serve,
     simulate,
 )
-from services.benchmarks.suite.observability import metrics
+from services.benchmarks.suite.observability import metrics, tracing
 from services.benchmarks.suite.scaling import activation, size
 from services.benchmarks.suite.scaling import benchmark as scaling
 from tests.services.command import CLEAN, motet
@@ -51,6 +51,7 @@ from tests.services.command import CLEAN, motet
         (settings.ServeBenchSettings, serve.measure),
         (simulations.SimulateBenchSettings, simulate.measure),
         (simulations.SizeBenchSettings, size.measure),
+        (settings.TracingBenchSettings, tracing.measure),
     ],
 )
 def test_a_benchmark_accepts_all_fields_of_its_settings(kind: type[BaseModel], measure: Callable[..., Any]) -> None:
