@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from functools import partial
-from itertools import count, islice
-from time import process_time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 from prometheus_client.samples import Sample
 
 from motet.client import Client
-from motet.core.service import Motet
 from services.benchmarks.load.client_trace import ClientTrace, text_request, trace_request
 from services.benchmarks.load.metrics_page import read_samples, total
 from services.benchmarks.load.scripted_toys import ToyTimings, scripted_prompt
 from services.benchmarks.reports.report import Baseline, Figure, Report, at_most
-from services.benchmarks.reports.statistics import alternating, median
+from services.benchmarks.reports.statistics import median
+from services.benchmarks.suite.observability.cost import PLANS, Samples, cost_of_pictures, cost_of_plans
 from services.benchmarks.suite.observability.unrecorded import unrecorded
-from services.benchmarks.suite.orchestrator_overhead import generate
 from services.benchmarks.tracing.deployment import RecordedDeploymentConfig, collect_spans, recorded_deployment
 from services.benchmarks.tracing.request_stages import spans_by_request, stages_of
-from services.embedded import embedded
-from services.factory import Factory, open_bundle
 
 RECORDED, UNRECORDED = "with metrics", "without metrics"
-
-_PICTURE = "Draw a penguin on a blue background."
-_PLANS = 40
-"""Number of plans of toys in a round. A plan takes milliseconds."""
 
 _TOKEN, _DECODE, _STEPS = 0.012, (0.5, 0.7, 0.9), 20
 """Seconds of a token, and of the decode of each modality, in the deployment of toys."""
@@ -50,15 +40,16 @@ def measure(bundle: str, rounds: int, answers: int, requests: int, smoke: bool) 
 
 
 async def _measure(bundle: str, rounds: int, answers: int, requests: int) -> Report:
-    pictures = await _cost(Factory.of_bundle(open_bundle(bundle)), _PICTURE, rounds, answers)
-    toys = await _cost(Factory.of_toys(), scripted_prompt(("image", "audio"), 1, 0, 0), rounds, _PLANS)
+    candidates = {RECORDED: _recorded, UNRECORDED: unrecorded}
+    pictures = await cost_of_pictures(bundle, rounds, answers, candidates)
+    toys = await cost_of_plans(rounds, candidates)
     by_client, by_metrics = await _agreement(requests)
     return Report(
         "metrics",
         {"bundle": bundle, "rounds": rounds, "answers": answers, "requests": requests},
         [
             _cost_figure("processor time of an answer with a picture", pictures, answers, 1.02),
-            _cost_figure("processor time of a plan of workers that take no time", toys, _PLANS),
+            _cost_figure("processor time of a plan of workers that take no time", toys, PLANS),
             *agreement_figures(by_client, by_metrics),
         ],
         [
@@ -72,7 +63,13 @@ async def _measure(bundle: str, rounds: int, answers: int, requests: int) -> Rep
     )
 
 
-def _cost_figure(name: str, samples: Mapping[str, Sequence[float]], answers: int, limit: float | None = None) -> Figure:
+@asynccontextmanager
+async def _recorded() -> AsyncIterator[None]:
+    """Record metrics as always."""
+    yield
+
+
+def _cost_figure(name: str, samples: Samples, answers: int, limit: float | None = None) -> Figure:
     recorded, baseline = (median(samples[each]) / answers * 1e3 for each in (RECORDED, UNRECORDED))
     return Figure(name, recorded, "ms", Baseline(UNRECORDED, baseline), None if limit is None else at_most(limit))
 
@@ -91,22 +88,6 @@ def agreement_figures(by_client: Mapping[str, float], by_metrics: Mapping[str, f
         figures.append(Figure(f"{name}, mean of the metric", metric * 1e3, "ms", Baseline("client", client * 1e3)))
         figures.append(Figure(f"{name}, difference as a share of the {of}", difference, "%", bar=at_most(5)))
     return figures
-
-
-async def _cost(factory: Factory, text: str, rounds: int, answers: int) -> dict[str, list[float]]:
-    """Return the seconds of processor time of each round's answers, by candidate."""
-    # An answer with a known seed would come from a cache.
-    seeds = count()
-
-    async def cost(motet: Motet, candidate: str) -> float:
-        with nullcontext() if candidate == RECORDED else unrecorded():
-            started = process_time()
-            for seed in islice(seeds, answers):
-                await generate(motet, text, seed)
-            return process_time() - started
-
-    async with embedded(factory) as motet:
-        return await alternating(rounds, {each: partial(cost, motet, each) for each in (RECORDED, UNRECORDED)}, 1)
 
 
 async def _agreement(requests: int) -> tuple[dict[str, float], dict[str, float]]:

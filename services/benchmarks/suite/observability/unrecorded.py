@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 from unittest.mock import patch
 
@@ -23,8 +23,8 @@ _RECORDING: tuple[tuple[type, str], ...] = (
 """Everything that the code calls to record a value."""
 
 
-@contextmanager
-def unrecorded() -> Iterator[None]:
+@asynccontextmanager
+async def unrecorded() -> AsyncIterator[None]:
     """Make every recording of a metric in this process do nothing within the context."""
     patches = [patch.object(kind, method, _ignored()) for kind, method in _RECORDING]
     for each in patches:

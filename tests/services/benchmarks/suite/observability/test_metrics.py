@@ -12,7 +12,7 @@ from services.benchmarks.suite.observability.metrics import agreement_figures
 from services.benchmarks.suite.observability.unrecorded import unrecorded
 
 
-def test_nothing_is_recorded_within_the_context_and_everything_after_it() -> None:
+async def test_nothing_is_recorded_within_the_context_and_everything_after_it() -> None:
     registry = CollectorRegistry()
     counter = Counter("a", "a", ["b"], registry=registry).labels("c")
     gauge, histogram = Gauge("d", "d", registry=registry), Histogram("e", "e", registry=registry)
@@ -28,7 +28,7 @@ def test_nothing_is_recorded_within_the_context_and_everything_after_it() -> Non
         recorded = [registry.get_sample_value(*each) for each in (("a_total", {"b": "c"}), ("d", {}), ("e_sum", {}))]
         return [*recorded, sum(bucket.get() for bucket in stages._buckets)]
 
-    with unrecorded():
+    async with unrecorded():
         assert record() == [0, 0, 0, 0]
     assert record() == [1, 4, 1, 1]
 
