@@ -119,9 +119,10 @@ async def error_of(call: Any) -> tuple[grpc.StatusCode, Reason]:
     """Read a call to its end. Return its status code and the reason of its error."""
     status = _PeerStatus(call)
     try:
-        if hasattr(call, "__aiter__"):
-            [response async for response in call]
-        await call
+        async with asyncio.timeout(60):
+            if hasattr(call, "__aiter__"):
+                [response async for response in call]
+            await call
     except grpc.aio.AioRpcError as failure:
         error = await status.instead_of(failure)
         return error.code(), error_from_rpc(error).reason
@@ -264,7 +265,8 @@ async def test_a_running_call_ends_after_any_change_that_would_refuse_a_new_call
     apply(deployment, credentials)
 
     with pytest.raises(AccessError) as caught:
-        [event async for event in events]
+        async with asyncio.timeout(60):
+            [event async for event in events]
     assert caught.value.reason is reason
 
 
