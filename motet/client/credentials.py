@@ -9,9 +9,13 @@ from pathlib import Path
 import grpc
 
 from motet.core.errors import SettingsError
+from motet.core.files.regular_file import NotRegularFileError, read_beginning
 from motet.transport.proxy import is_local_target
 
 AUTHORIZATION = "authorization"
+
+_MAX_BYTES = 16 * 2**20
+"""Maximum size of a PEM file. A file of all public authorities has less than 1 MiB."""
 
 TLS_VARIABLES = "MOTET_TLS_CA", "MOTET_TLS_CERT", "MOTET_TLS_KEY"
 """The variables that name the authorities, the client's certificate and its key."""
@@ -97,6 +101,11 @@ def key_metadata(api_key: str, address: str, *, encrypted: bool, allow_insecure:
 
 def _read(path: str | Path) -> bytes:
     try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}; name a PEM file") from None
+        data = read_beginning(Path(path), _MAX_BYTES)
+    except NotRegularFileError:
+        raise SettingsError(f"{path} is not a regular file; name a PEM file") from None
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path} cannot be read: {getattr(error, 'strerror', error)}; name a PEM file") from None
+    if len(data) > _MAX_BYTES:
+        raise SettingsError(f"{path} is larger than {_MAX_BYTES} bytes; name a PEM file")
+    return data

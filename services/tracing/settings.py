@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 from urllib.parse import SplitResult, urlsplit
 
-import grpc
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from motet.core.errors import SettingsError
 from motet.core.files.reloaded_file import read_file
 from motet.transport.address import is_local
-from motet.transport.tls.certificates import TlsFiles
+
+if TYPE_CHECKING:
+    import grpc
 
 _SCHEMES = "http", "https"
 _HEADER = re.compile(r"(?P<name>[0-9A-Za-z_.-]+):[ \t]*(?P<value>[ -~]+)")
@@ -100,6 +101,9 @@ class TracingSettings(BaseSettings):
 
     def credentials(self) -> grpc.ChannelCredentials:
         """Return the credentials of an encrypted connection. Raises `SettingsError` for a wrong file."""
+        # It imports grpc, and --help lists these settings.
+        from motet.transport.tls.certificates import TlsFiles
+
         files = TlsFiles(None, self.tracing_ca)
         return files.parse(files.read()).channel_credentials()
 

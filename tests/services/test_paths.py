@@ -70,7 +70,7 @@ TABLE: list[tuple[tuple[str, ...], dict[str, str]]] = [
     (("keys", "create", "--tenant", "acme", "--file"), NO_OUTPUT | FILE | FOLDER),
     (("keys", "list", "--file"), READ),
     (("keys", "revoke", "5mz0q4h8tc2w", "--file"), READ),
-    (("run", "hello", "--server", "localhost:1", "--tls-ca"), SOME),
+    (("run", "hello", "--server", "localhost:1", "--tls-ca"), SOME | {"a device": "/dev/zero"}),
     (("run", "hello", "--server", "localhost:1", "--key-file"), {"empty": "", "missing": "missing/x"}),
     (("run", "hello", "--server", "localhost:1", "--tls-ca", "file", "--tls-key", "file", "--tls-cert"), SOME),
     *((("serve", "orchestrator", "--toy", option), SOME) for option in ("--quotas", "--keys")),

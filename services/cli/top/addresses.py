@@ -6,7 +6,6 @@ import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
-from motet.client.credentials import tls_context
 from motet.core.errors import SettingsError
 from services.cli.top.endpoint import MetricsEndpoint
 from services.cli.top.http import http_endpoint
@@ -29,6 +28,9 @@ def tls_context_of(authorities: Path | None, certificate: Path | None, key: Path
 
     A certificate without authorities is refused, because it would not be used.
     """
+    # It imports grpc, which takes half a second, also for --help.
+    from motet.client.credentials import tls_context
+
     if authorities is not None:
         return tls_context(authorities, certificate, key)
     if certificate is not None or key is not None:
