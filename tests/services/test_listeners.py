@@ -136,10 +136,11 @@ async def test_motet_in_one_process_listens_on_nothing() -> None:
         assert listeners({os.getpid()}) == before
 
 
-def test_the_page_names_each_setting_that_opens_a_listener() -> None:
+def test_the_page_names_each_setting_that_allows_connections_without_encryption() -> None:
     settings = {name for kind in SETTINGS.values() for name in kind.model_fields if name.startswith("allow_insecure")}
 
-    assert settings == {"allow_insecure", "allow_insecure_metrics"}
+    # The last one is about calls of the process to a collector, and opens no listener.
+    assert settings == {"allow_insecure", "allow_insecure_metrics", "allow_insecure_tracing"}
     assert all(f"`--{name.replace('_', '-')}`" in PAGE for name in settings)
 
 
