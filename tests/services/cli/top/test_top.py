@@ -86,11 +86,13 @@ def test_work_has_rates(up: Table, tmp_path: Path) -> None:
         assert process.stdout is not None
         process.stdout.readline()
         assert motet("run", "hello", "--server", up["orchestrator"][0], "--out", tmp_path).returncode == 0
-        for text in process.stdout:
-            line = json.loads(text)
+        # The tokens and the picture may be in different readings.
+        seen = {"tokens": 0.0, "image": 0.0}
+        while not all(seen.values()):
+            line = json.loads(process.stdout.readline())
             media = {row["modality"]: row["media_per_second"] for row in line["modalities"]}
-            if media["image"] and line["totals"]["output_tokens_per_second"]:
-                break
+            seen["tokens"] += line["totals"]["output_tokens_per_second"] or 0.0
+            seen["image"] += media["image"] or 0.0
         interrupt(process)
 
     assert process.returncode == Exit.INTERRUPTED
