@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 
 from motet.core.errors import SettingsError
-from motet.core.files.regular_file import NotRegularFileError, read_beginning
+from motet.core.files.regular_file import read_file
 from motet.transport.proxy import is_local_target
 
 AUTHORIZATION = "authorization"
@@ -29,35 +29,40 @@ def tls_credentials(
     Raises `SettingsError`, which names the file, for a file that is missing or wrong, and for a certificate without its
     key.
     """
-    tls_context(authorities, certificate, key)
-    trusted = _read(authorities)
-    if certificate is None or key is None:
-        return grpc.ssl_channel_credentials(trusted)
-    return grpc.ssl_channel_credentials(trusted, _read(key), _read(certificate))
+    _, trusted, chain, private = _checked(authorities, certificate, key)
+    return grpc.ssl_channel_credentials(trusted, private, chain)
 
 
 def tls_context(
     authorities: str | Path, certificate: str | Path | None = None, key: str | Path | None = None
 ) -> ssl.SSLContext:
     """Return the context of a client that does not use gRPC, from the files of `tls_credentials`. Raises as it does."""
+    return _checked(authorities, certificate, key)[0]
+
+
+def _checked(
+    authorities: str | Path, certificate: str | Path | None, key: str | Path | None
+) -> tuple[ssl.SSLContext, bytes, bytes | None, bytes | None]:
+    """Return the context of valid files, and the contents of the authorities, of the certificate and of its key."""
     if (certificate is None) != (key is None):
         raise SettingsError("a client certificate needs a certificate and its key: set both, or none of them")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusted = _read(authorities)
     try:
-        context.load_verify_locations(cadata=_read(authorities).decode())
+        context.load_verify_locations(cadata=trusted.decode())
     except (ssl.SSLError, ValueError):
         raise SettingsError(f"{authorities} has no certificate in PEM: name another file") from None
     if certificate is None or key is None:
-        return context
+        return context, trusted, None, None
     # The errors of the context do not name the file that is missing.
-    _read(certificate), _read(key)
+    chain, private = _read(certificate), _read(key)
     try:
         # Without the password, a terminal would ask for the one of an encrypted key.
         context.load_cert_chain(certificate, key, password="")
     except (ssl.SSLError, OSError):
         message = f"{certificate} and {key} are not a certificate and its key, in PEM and without a passphrase"
         raise SettingsError(message) from None
-    return context
+    return context, trusted, chain, private
 
 
 def tls_credentials_of(environment: Mapping[str, str]) -> grpc.ChannelCredentials | None:
@@ -100,12 +105,4 @@ def key_metadata(api_key: str, address: str, *, encrypted: bool, allow_insecure:
 
 
 def _read(path: str | Path) -> bytes:
-    try:
-        data = read_beginning(Path(path), _MAX_BYTES)
-    except NotRegularFileError:
-        raise SettingsError(f"{path} is not a regular file; name a PEM file") from None
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{path} cannot be read: {getattr(error, 'strerror', error)}; name a PEM file") from None
-    if len(data) > _MAX_BYTES:
-        raise SettingsError(f"{path} is larger than {_MAX_BYTES} bytes; name a PEM file")
-    return data
+    return read_file(Path(path), _MAX_BYTES, "PEM file")

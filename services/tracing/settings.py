@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from motet.core.errors import SettingsError
-from motet.core.files.reloaded_file import read_file
+from motet.core.files.regular_file import read_file
 from motet.transport.address import is_local
 
 if TYPE_CHECKING:

@@ -5,6 +5,11 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+from motet.core.errors import SettingsError
+
+MAX_BYTES = 64 * 2**20
+"""Maximum size of a file in bytes, if its reader has no other limit."""
+
 
 class NotRegularFileError(OSError):
     """A path that is a folder, a pipe or a device."""
@@ -21,3 +26,20 @@ def read_beginning(path: Path, limit: int) -> bytes:
         raise NotRegularFileError
     with path.open("rb") as file:
         return file.read(limit + 1)
+
+
+def read_file(path: Path, limit: int = MAX_BYTES, kind: str = "file") -> bytes:
+    """Return the bytes of a file. Raises `SettingsError` for a file that is missing, not regular or above the limit.
+
+    `limit` is in bytes. `kind` names what the error asks for, such as "PEM file".
+    """
+    try:
+        data = read_beginning(path, limit)
+    except NotRegularFileError:
+        raise SettingsError(f"{path} is not a regular file; name a {kind}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SettingsError(f"{path} cannot be read: {reason}; name a {kind}") from error
+    if len(data) > limit:
+        raise SettingsError(f"{path} is larger than {limit} bytes; name a smaller {kind}")
+    return data

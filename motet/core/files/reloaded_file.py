@@ -8,30 +8,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from motet.core.errors import SettingsError
-from motet.core.files.regular_file import NotRegularFileError, read_beginning
+from motet.core.files.regular_file import read_file
 from motet.core.files.reloaded import RELOAD_INTERVAL, Reloaded
 from motet.core.logs.audit import AUDIT
 from motet.core.telemetry.families import access_metrics
 
 Value = TypeVar("Value")
 
-MAX_BYTES = 64 * 2**20
-"""Maximum size of a file in bytes."""
-
 _LOG = logging.getLogger(__name__)
-
-
-def read_file(path: Path) -> bytes:
-    """Return the bytes of a file. Raises `SettingsError` for a file that is missing, too large or not regular."""
-    try:
-        data = read_beginning(path, MAX_BYTES)
-    except NotRegularFileError:
-        raise SettingsError(f"{path} is not a regular file; name a file") from None
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    if len(data) > MAX_BYTES:
-        raise SettingsError(f"{path} is larger than {MAX_BYTES} bytes; name a smaller file")
-    return data
 
 
 def no_details(old: object, new: object) -> Mapping[str, object]:

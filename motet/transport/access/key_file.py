@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from motet.core.errors import RequestError, SettingsError
-from motet.core.files.reloaded_file import read_file
+from motet.core.files.regular_file import read_file
 from motet.transport.access.key_records import KeyRecord, format_records, parse_records
 
 _Records = dict[str, KeyRecord]
