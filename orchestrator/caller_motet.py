@@ -90,9 +90,10 @@ class CallerMotet:
                 f"{name} has {len(log)} events so far: watch from 0 to {len(log)}, not after {after_sequence}",
                 metadata={"last_sequence": str(len(log))},
             )
-        async with fetching(self._admission.model, name, task.span), aclosing(log.follow(after_sequence)) as events:
-            async for event in events:
-                yield event
+        with fetching(self._admission.model, name, task.span):
+            async with aclosing(log.follow(after_sequence)) as events:
+                async for event in events:
+                    yield event
 
     async def get(self, name: str) -> Generation:
         """Return the record of a generation."""

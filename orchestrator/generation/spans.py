@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from motet.core.errors import Reason
 from motet.core.events import TEXT, Generation, State
 from motet.core.plan import MediaJob
 from motet.core.tracing import names
-from motet.core.tracing.span import Span, end_span, spanning, start_span
+from motet.core.tracing.span import Span, ending, spanning, start_span
 
 _FAILED = State.FAILED, State.PARTIAL
 _CALLERS_REASONS = frozenset({Reason.CANCELLED, Reason.QUOTA_EXCEEDED, Reason.MODALITY_NOT_PERMITTED})
@@ -60,17 +60,10 @@ def media_job(model: str, job: MediaJob, spans: dict[str, Span]) -> Iterator[Non
         yield
 
 
-@asynccontextmanager
-async def fetching(model: str, generation: str, followed: Span) -> AsyncIterator[None]:
-    """Record that a caller follows a generation that was started before, with a link to the generation's span."""
+def fetching(model: str, generation: str, followed: Span) -> AbstractContextManager[None]:
+    """Return the context of a caller that follows a generation that was started before.
+
+    Its span has a link to the generation's.
+    """
     name, attributes = names.operation(names.FETCH_RESPONSE, model)
-    span = start_span(name, attributes={**attributes, names.RESPONSE_ID: generation}, links=(followed,))
-    error: BaseException | None = None
-    try:
-        yield
-    except BaseException as raised:
-        error = raised
-        raise
-    finally:
-        if span.recording:
-            end_span(span, error)
+    return ending(start_span(name, attributes={**attributes, names.RESPONSE_ID: generation}, links=(followed,)))

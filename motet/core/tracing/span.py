@@ -195,6 +195,17 @@ def end_span(span: Span, error: BaseException | None = None) -> None:
     span.end()
 
 
+@contextmanager
+def ending(span: Span) -> Iterator[None]:
+    """End a span on exit, as `end_span` does. It is not the current one, so the context may yield."""
+    try:
+        yield
+    except BaseException as error:
+        end_span(span, error)
+        raise
+    end_span(span)
+
+
 class within_span(AsyncIterator[Item]):  # noqa: N801 - it reads as a preposition: `within_span(span, items)`
     """Yield the items of an iterator. The span is the current one while the iterator computes the next item."""
 
@@ -225,14 +236,7 @@ def in_a_trace(name: str, items: AsyncGenerator[Item, None]) -> AsyncGenerator[I
 
 async def _rooted(name: str, items: AsyncGenerator[Item, None]) -> AsyncGenerator[Item, None]:
     span = start_span(name)
-    error: BaseException | None = None
-    try:
+    with ending(span):
         async with aclosing(within_span(span, items)) as inner:
             async for item in inner:
                 yield item
-    except BaseException as raised:
-        error = raised
-        raise
-    finally:
-        if span.recording:
-            end_span(span, error)
