@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from services.benchmarks.load.metrics_page import named, read_samples, total
+from services.benchmarks.load.metrics_page import read_metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +23,17 @@ class ServerCounts:
     @classmethod
     async def read(cls, address: str) -> ServerCounts:
         """Return the counts now, from the metrics at an address."""
-        samples = await read_samples(address)
+        metrics = await read_metrics(address)
         calls: Counter[str] = Counter()
-        for sample in named(samples, "motet_call_duration_seconds_count"):
+        for sample in metrics.counters.of("motet_call_duration_seconds_count"):
             service, _, method = sample.labels["method"].rpartition("/")
             if service.startswith("/motet.v1."):
                 calls[f"{method} {sample.labels['code']}"] += round(sample.value)
         unfinished = ("motet_calls_running", "motet_calls_queued", "motet_generations_running")
         return cls(
             calls,
-            round(total(samples, "motet_generation_duration_seconds_count")),
-            sum(total(samples, name) for name in (*unfinished, "motet_pool_queue_seconds")),
+            round(metrics.counters.total("motet_generation_duration_seconds_count") or 0.0),
+            sum(metrics.gauges.total(name) or 0.0 for name in (*unfinished, "motet_pool_queue_seconds")),
         )
 
     def since(self, earlier: ServerCounts) -> ServerCounts:

@@ -6,11 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from prometheus_client.samples import Sample
-
 from motet.client import Client
 from services.benchmarks.load.client_trace import ClientTrace, text_request, trace_request
-from services.benchmarks.load.metrics_page import read_samples, total
+from services.benchmarks.load.metrics_page import read_metrics
 from services.benchmarks.load.scripted_toys import ToyTimings, scripted_prompt
 from services.benchmarks.reports.report import Baseline, Figure, Report, at_most
 from services.benchmarks.reports.statistics import median
@@ -18,6 +16,7 @@ from services.benchmarks.suite.observability.cost import PLANS, Samples, cost_of
 from services.benchmarks.suite.observability.unrecorded import unrecorded
 from services.benchmarks.tracing.deployment import RecordedDeploymentConfig, collect_spans, recorded_deployment
 from services.benchmarks.tracing.request_stages import spans_by_request, stages_of
+from services.metric_samples import MetricSamples
 
 RECORDED, UNRECORDED = "with metrics", "without metrics"
 
@@ -102,10 +101,10 @@ async def _agreement(requests: int) -> tuple[dict[str, float], dict[str, float]]
         # The first request opens the connections.
         await trace_request(client, text_request(text, 0))
         await collect_spans(deployment, calls)
-        before = await read_samples(deployment.metrics)
+        before = (await read_metrics(deployment.metrics)).counters
         traces = [await trace_request(client, text_request(text, seed)) for seed in range(1, requests + 1)]
         spans = spans_by_request(await collect_spans(deployment, calls * requests), range(1, requests + 1))
-        after = await read_samples(deployment.metrics)
+        after = (await read_metrics(deployment.metrics)).counters
     bounds = [stages_of(spans[seed]).bound for seed in range(1, requests + 1)]
     by_client = {
         "first media": _mean([seconds for trace in traces for seconds in _media(trace)]),
@@ -130,7 +129,7 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _mean_between(before: Sequence[Sample], after: Sequence[Sample], name: str) -> float:
+def _mean_between(before: MetricSamples, after: MetricSamples, name: str) -> float:
     """Return the mean of the observations of a histogram between two readings."""
-    seconds, observations = (total(after, name + end) - total(before, name + end) for end in ("_sum", "_count"))
-    return seconds / observations
+    ends = [(after.total(name + end) or 0.0) - (before.total(name + end) or 0.0) for end in ("_sum", "_count")]
+    return ends[0] / ends[1]
