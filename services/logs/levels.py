@@ -44,6 +44,12 @@ class LogLevels:
             raise SettingsError(f"{source} has no level for all lines; add one of {', '.join(LEVELS)}")
         return cls(root, loggers)
 
+    def use(self) -> None:
+        """Set the levels of the loggers of this process."""
+        logging.getLogger().setLevel(self.root.upper())
+        for logger, level in self.loggers.items():
+            logging.getLogger(logger).setLevel(level.upper())
+
 
 class LogLevelFile(ReloadedFile[LogLevels]):
     """The levels of a file, in use from the start, and again after each change.
@@ -54,18 +60,11 @@ class LogLevelFile(ReloadedFile[LogLevels]):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, lambda data: LogLevels.parse(data.decode(errors="replace"), path.name), "log_levels")
-        self._used: Mapping[str, str] = {}
-        self._use()
+        self.current.use()
 
     def _report_used(self) -> None:
-        self._use()
-        super()._report_used()
-
-    def _use(self) -> None:
-        levels = self.current
-        logging.getLogger().setLevel(levels.root.upper())
-        for logger in self._used.keys() - levels.loggers.keys():
+        # Loggers that the new contents do not name get the level of all lines again.
+        for logger in self._reported.loggers:
             logging.getLogger(logger).setLevel(logging.NOTSET)
-        for logger, level in levels.loggers.items():
-            logging.getLogger(logger).setLevel(level.upper())
-        self._used = levels.loggers
+        self.current.use()
+        super()._report_used()
