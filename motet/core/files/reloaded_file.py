@@ -11,7 +11,7 @@ from motet.core.errors import SettingsError
 from motet.core.files.regular_file import read_file
 from motet.core.files.reloaded import RELOAD_INTERVAL, Reloaded
 from motet.core.logs.audit import AUDIT
-from motet.core.telemetry.families import access_metrics
+from motet.core.telemetry.families import process_metrics
 
 Value = TypeVar("Value")
 
@@ -45,7 +45,7 @@ class ReloadedFile(Reloaded[bytes, Value]):
         super().__init__(interval)
         self._reported = self.current
         # From 0, because an increase from nothing is none for Prometheus.
-        access_metrics.ACCESS_RELOADS.labels(name, "refused")
+        process_metrics.ACCESS_RELOADS.labels(name, "refused")
 
     def _read(self) -> bytes:
         return read_file(self._path)
@@ -57,8 +57,8 @@ class ReloadedFile(Reloaded[bytes, Value]):
         details = self._describe(self._reported, self.current)
         self._reported = self.current
         AUDIT.info("a changed file is in use", extra={"file": self._path.name, **details})
-        access_metrics.ACCESS_RELOADS.labels(self._name, "used").inc()
+        process_metrics.ACCESS_RELOADS.labels(self._name, "used").inc()
 
     def _report_refused(self, error: SettingsError) -> None:
         _LOG.error("the old contents stay in use: %s", error.message)
-        access_metrics.ACCESS_RELOADS.labels(self._name, "refused").inc()
+        process_metrics.ACCESS_RELOADS.labels(self._name, "refused").inc()

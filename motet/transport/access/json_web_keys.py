@@ -22,7 +22,7 @@ from motet.core.errors import SettingsError
 from motet.core.files.reloaded import Reloaded
 from motet.core.files.reloaded_file import ReloadedFile
 from motet.core.logs.audit import AUDIT
-from motet.core.telemetry.families import access_metrics
+from motet.core.telemetry.families import process_metrics
 
 ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"})
 """The algorithms of tokens that are accepted. All are asymmetric, so a public key can sign no token."""
@@ -118,7 +118,7 @@ class FetchedKeys(Reloaded[bytes, Keys]):
         self._fetched_at = 0.0
         super().__init__(interval)
         # From 0, because an increase from nothing is none for Prometheus.
-        access_metrics.ACCESS_RELOADS.labels("jwks", "refused")
+        process_metrics.ACCESS_RELOADS.labels("jwks", "refused")
 
     async def find(self, key_id: str) -> PyJWK | None:
         """Return the key with an id. Fetch the keys again if it is unknown, but not too often."""
@@ -141,11 +141,11 @@ class FetchedKeys(Reloaded[bytes, Keys]):
 
     def _report_used(self) -> None:
         AUDIT.info("new keys of the identity provider are in use", extra={"host": urlsplit(self._url).hostname})
-        access_metrics.ACCESS_RELOADS.labels("jwks", "used").inc()
+        process_metrics.ACCESS_RELOADS.labels("jwks", "used").inc()
 
     def _report_refused(self, error: SettingsError) -> None:
         _LOG.error("the old keys of the identity provider stay in use: %s", error.message)
-        access_metrics.ACCESS_RELOADS.labels("jwks", "refused").inc()
+        process_metrics.ACCESS_RELOADS.labels("jwks", "refused").inc()
 
 
 def check_url(url: str) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from motet.core.errors import SettingsError
+from motet.core.telemetry.service_kind import ServiceKind
+from motet.core.telemetry.service_metrics import ServiceMetrics
 from services.logs.levels import LogLevelFile, LogLevels
 
 NAMES = ("", "levels.pool", "levels.other")
@@ -73,3 +75,13 @@ def test_a_file_that_is_wrong_at_the_start_is_an_error(tmp_path: Path) -> None:
         LogLevelFile(tmp_path / "levels")
     with pytest.raises(SettingsError, match="cannot be read"):
         LogLevelFile(tmp_path / "none")
+
+
+@pytest.mark.parametrize("kind", ServiceKind)
+def test_every_service_exports_how_many_files_of_levels_were_refused(tmp_path: Path, kind: ServiceKind) -> None:
+    (tmp_path / "levels").write_text("info")
+    LogLevelFile(tmp_path / "levels")
+
+    samples = [sample for metric in ServiceMetrics(kind).collect() for sample in metric.samples]
+    refused = {"file": "log_levels", "result": "refused"}
+    assert [sample.name for sample in samples if sample.labels == refused] == ["motet_access_reloads_total"]

@@ -9,11 +9,6 @@ AUTHENTICATIONS = Counter(
     "Authentications of calls. kind is the kind of the credentials. outcome is accepted, or why they were refused.",
     ["kind", "outcome"],
 )
-ACCESS_RELOADS = Counter(
-    "motet_access_reloads_total",
-    "Changes of the files of API keys, token keys and quotas. result is used, or refused: the old ones stay in use.",
-    ["file", "result"],
-)
 QUOTA_REFUSED = Counter(
     "motet_quota_refused_total", "Work refused because a tenant's quota was used up.", ["quota_class", "quota"]
 )

@@ -40,6 +40,12 @@ TLS_CERTIFICATE_EXPIRY = Gauge(
     "Unix time at which a certificate in use expires. file is cert (with its chain), client_ca or ca (the last one).",
     ["file"],
 )
+ACCESS_RELOADS = Counter(
+    "motet_access_reloads_total",
+    "Changes of the files of API keys, token keys, quotas and log levels. result is used, or refused: the old ones "
+    "stay in use.",
+    ["file", "result"],
+)
 TLS_RELOADS = Counter(
     "motet_tls_reloads_total",
     "Changes of the certificates' files. result is used, or refused: the old certificates stay in use.",
