@@ -29,7 +29,7 @@ async def test_a_page_in_openmetrics_has_the_id_of_a_sampled_trace_and_no_other_
 
     lines = [line for line in openmetrics.splitlines() if f'trace_id="{TRACE_ID.hex()}"' in line]
     # A call of a worker has no span of its own, and a stage of the worker has one.
-    for labels in ('stage="call",', 'component="decoder",'):
-        assert any(line.startswith("motet_stage_duration_seconds_bucket{") and labels in line for line in lines)
+    for label in ('stage="call"', 'component="decoder"'):
+        assert any(line.startswith("motet_stage_duration_seconds_bucket{") and label in line for line in lines)
     assert "5" * 32 not in openmetrics
     assert "trace_id" not in plain
