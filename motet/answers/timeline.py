@@ -26,7 +26,7 @@ class TimelineNode:
     a media part, and otherwise `start`. The call began at `start`, a replica took it at `taken`, and it ended at `end`,
     or has run until then if `running`. `inputs` are the names of the nodes whose media the call took. On the critical
     path, the generation waited for the call until `needed`; elsewhere `needed` is None. `outcome` is "done", "running",
-    or the reason of a failure.
+    or the reason of a failure. `gpu_seconds`, `cpu_seconds` and `mean_batch_size` are those of the call.
     """
 
     name: str
@@ -41,11 +41,19 @@ class TimelineNode:
     inputs: tuple[str, ...] = ()
     signals: tuple[float, ...] = ()
     needed: float | None = None
+    gpu_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    mean_batch_size: float = 0.0
 
     @property
     def critical(self) -> bool:
         """True for a call of the critical path."""
         return self.needed is not None
+
+    @property
+    def compute(self) -> float:
+        """Seconds for which the call occupied a GPU, or a CPU where the worker has no GPU."""
+        return self.gpu_seconds or self.cpu_seconds
 
     @property
     def work(self) -> float:
@@ -126,6 +134,9 @@ def timeline_of(record: Generation, plan: Iterable[PlanNode]) -> Timeline:
                 inputs=tuple(_name_of(need, jobs.get(need)) for need in job.depends_on) if job else (),
                 signals=signals if key == _LANGUAGE_MODEL else (),
                 needed=needed.get(key),
+                gpu_seconds=call.gpu_seconds,
+                cpu_seconds=call.cpu_seconds,
+                mean_batch_size=call.mean_batch_size,
             )
         )
     return Timeline(record.name, record.state, elapsed, tuple(nodes))

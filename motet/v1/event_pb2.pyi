@@ -215,7 +215,7 @@ class Generation(_message.Message):
     def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[Generation.State, str]] = ..., parts: _Optional[_Iterable[_Union[PartDone, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[PartFailed, _Mapping]]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_sequence: _Optional[int] = ..., calls: _Optional[_Iterable[_Union[WorkerCall, _Mapping]]] = ...) -> None: ...
 
 class WorkerCall(_message.Message):
-    __slots__ = ("component", "part_id", "requested", "start", "queue_wait", "end", "source", "replica", "attempts")
+    __slots__ = ("component", "part_id", "requested", "start", "queue_wait", "end", "source", "replica", "attempts", "gpu_seconds", "cpu_seconds", "mean_batch_size")
     class Source(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         SOURCE_UNSPECIFIED: _ClassVar[WorkerCall.Source]
@@ -235,6 +235,9 @@ class WorkerCall(_message.Message):
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     REPLICA_FIELD_NUMBER: _ClassVar[int]
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    GPU_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    CPU_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    MEAN_BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
     component: str
     part_id: str
     requested: _duration_pb2.Duration
@@ -244,4 +247,7 @@ class WorkerCall(_message.Message):
     source: WorkerCall.Source
     replica: int
     attempts: int
-    def __init__(self, component: _Optional[str] = ..., part_id: _Optional[str] = ..., requested: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., start: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., queue_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., end: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., source: _Optional[_Union[WorkerCall.Source, str]] = ..., replica: _Optional[int] = ..., attempts: _Optional[int] = ...) -> None: ...
+    gpu_seconds: float
+    cpu_seconds: float
+    mean_batch_size: float
+    def __init__(self, component: _Optional[str] = ..., part_id: _Optional[str] = ..., requested: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., start: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., queue_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., end: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., source: _Optional[_Union[WorkerCall.Source, str]] = ..., replica: _Optional[int] = ..., attempts: _Optional[int] = ..., gpu_seconds: _Optional[float] = ..., cpu_seconds: _Optional[float] = ..., mean_batch_size: _Optional[float] = ...) -> None: ...

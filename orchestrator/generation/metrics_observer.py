@@ -22,7 +22,7 @@ from motet.core.events import (
     PlanNode,
     Usage,
 )
-from motet.core.telemetry.compute_time import ComputeTime, ComputeTimes
+from motet.core.telemetry.compute_time import ComputeTime, ComputeTimes, total_time
 from motet.core.telemetry.families import generation_metrics
 from motet.core.telemetry.families.request_compute_metrics import REQUEST_CPU_SECONDS, REQUEST_GPU_SECONDS
 from motet.core.telemetry.fault import Fault, fault_of, fault_of_reason
@@ -146,12 +146,10 @@ def refusals_counted() -> Iterator[None]:
 
 def observe_compute_times(times: ComputeTimes, modalities: Collection[str]) -> None:
     """Record the compute times of a generation whose calls have ended, for any reason. Other modalities are `OTHER`."""
-    sums: dict[tuple[ServiceKind, str], ComputeTime] = {}
+    by_labels: dict[tuple[ServiceKind, str], list[ComputeTime]] = {}
     for (component, modality), time in times.totals().items():
-        total = sums.setdefault((component, modality if modality in modalities else OTHER), ComputeTime())
-        total.gpu += time.gpu
-        total.cpu += time.cpu
-    for labels, time in sums.items():
+        by_labels.setdefault((component, modality if modality in modalities else OTHER), []).append(time)
+    for labels, time in ((labels, total_time(each)) for labels, each in by_labels.items()):
         for family, seconds in ((REQUEST_GPU_SECONDS, time.gpu), (REQUEST_CPU_SECONDS, time.cpu)):
             if seconds:
                 labelled(family, *labels).observe(seconds)

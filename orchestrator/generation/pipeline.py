@@ -14,7 +14,7 @@ from motet.core.logs.log_fields import LogFields, collected
 from motet.core.media import Media
 from motet.core.plan import MediaJob
 from motet.core.request import DecoderOptions, FailurePolicy
-from motet.core.telemetry.compute_time import collect_compute_times
+from motet.core.telemetry.compute_time import collect_compute_times, job_compute_times
 from motet.core.telemetry.service_kind import ServiceKind
 from motet.core.tensors import Tensor
 from motet.core.tracing.span import Span
@@ -104,7 +104,7 @@ class Pipeline:
 
     async def run_job(self, media_job: MediaJob, inputs: tuple[Media, ...]) -> Media:
         """Implement `JobRunner.run_job`: decode the media, store them and write the part's events."""
-        with spans.media_job(self.model, media_job, self._job_spans):
+        with spans.media_job(self.model, media_job, self._job_spans), job_compute_times():
             return await self._run_job(media_job, inputs)
 
     async def _run_job(self, media_job: MediaJob, inputs: tuple[Media, ...]) -> Media:

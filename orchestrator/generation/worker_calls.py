@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from motet.core.clock import now
 from motet.core.events import CallSource, WorkerCall
 from motet.core.logs.log_fields import LogFields
+from motet.core.telemetry.compute_time import ComputeTimes, current_compute_times
 from motet.core.telemetry.service_kind import ServiceKind
 
 
@@ -19,6 +20,7 @@ class _Call:
     fields: LogFields
     start: float
     requested: float | None
+    times: ComputeTimes
     end: float | None = None
 
 
@@ -33,8 +35,12 @@ class WorkerCalls:
 
     @contextmanager
     def measured(self, component: ServiceKind, fields: LogFields, part_id: str = "") -> Iterator[None]:
-        """Add a call, which is made within the context. `fields` receives the fields of the call's log line."""
-        call = _Call(component, part_id, fields, self._elapsed(), self._requested.get(part_id))
+        """Add a call, which is made within the context. `fields` receives the fields of the call's log line.
+
+        Its compute times are the current ones of its component. So each call to a decoder needs its own.
+        """
+        requested = self._requested.get(part_id)
+        call = _Call(component, part_id, fields, self._elapsed(), requested, current_compute_times())
         self._calls.append(call)
         try:
             yield
@@ -59,7 +65,7 @@ class WorkerCalls:
 
 
 def _worker_call(call: _Call) -> WorkerCall:
-    fields = call.fields
+    fields, spent = call.fields, call.times.total_of(call.component)
     return WorkerCall(
         component=call.component.value,
         start=call.start,
@@ -70,6 +76,9 @@ def _worker_call(call: _Call) -> WorkerCall:
         queue_wait=float(fields["queue_seconds"]) if "queue_seconds" in fields else None,
         replica=int(fields["ordinal"]) if "ordinal" in fields else None,
         attempts=int(fields.get("attempts", "0")),
+        gpu_seconds=spent.gpu,
+        cpu_seconds=spent.cpu,
+        mean_batch_size=spent.mean_batch_size,
     )
 
 

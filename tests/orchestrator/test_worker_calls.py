@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
 
 from motet.answers.timeline import Timeline, timeline_of
+from motet.core.deadline import Deadline
 from motet.core.events import CallSource, Event, PlanGrown, State
 from motet.core.media import Media
+from motet.core.telemetry.compute_time import current_compute_times
+from motet.core.telemetry.service_kind import ServiceKind
+from motet.core.workers import DecodeJob, Progress
 from motet.toys.workers import Pause, ToyDecoder
 from tests.orchestrator.edges import edge_orchestrator, plan_of
 from tests.orchestrator.pipeline_harness import payloads_of, record_of, request_of, run_generation, wait_idle
@@ -81,3 +86,28 @@ async def test_a_running_generation_has_its_calls_until_now_and_a_cancelled_one_
     assert [(call.component, call.end is None) for call in running.calls] == [("llm", False), ("decoder", True)]
     assert cancelled.state is State.CANCELLED
     assert [call.end for call in cancelled.calls] == [call.end for call in running.calls]
+
+
+class MeasuredDecoder(ToyDecoder):
+    """A decoder that takes 1 CPU second per step. Its batches have `items` items."""
+
+    def __init__(self, modality: str, items: int, steps: int) -> None:
+        super().__init__(modality, media_type=f"x/{modality}", steps=steps)
+        self.items = items
+
+    async def decode(self, job: DecodeJob, deadline: Deadline) -> AsyncIterator[Progress | Media]:
+        time = current_compute_times().start(ServiceKind.DECODER, job.modality)
+        async for event in super().decode(job, deadline):
+            if isinstance(event, Progress):
+                time.cpu, time.batches, time.batch_items = event.step, event.step, event.step * self.items
+            yield event
+
+
+async def test_each_call_has_its_own_compute_time_and_mean_batch_size() -> None:
+    orchestrator = edge_orchestrator({"a": MeasuredDecoder("a", 3, 2), "b": MeasuredDecoder("b", 1, 5)})
+
+    first = timeline_of_events(await run_generation(orchestrator, request_of("aab")))
+    again = timeline_of_events(await run_generation(orchestrator, request_of("aab")))
+
+    assert [(node.compute, node.mean_batch_size) for node in first.nodes] == [(0, 0), (2, 3), (2, 3), (5, 1)]
+    assert [(node.compute, node.mean_batch_size) for node in again.nodes] == [(0, 0)] * 4

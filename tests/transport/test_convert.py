@@ -77,6 +77,9 @@ WORKER_CALL = st.builds(
     st.none() | DURATION,
     st.none() | COUNT,
     COUNT,
+    DURATION,
+    DURATION,
+    SCALE,
 )
 GENERATION = st.builds(
     ev.Generation,

@@ -85,6 +85,7 @@ class BusyMeter:
         finally:
             end = self._recorded()
             with self._lock:
+                _count_batch(shares)
                 self._charge_cpu(shares, time.thread_time() - started)
                 if start is not None and end is not None:
                     self._running.append(_Batch(start, end, shares))
@@ -121,6 +122,14 @@ class BusyMeter:
     def _charge_cpu(self, shares: Sequence[Share], seconds: float) -> None:
         for modality, part in _divided(shares, seconds, _add_cpu):
             labelled(CPU_BUSY_SECONDS, self._component, modality).inc(part)
+
+
+def _count_batch(shares: Sequence[Share]) -> None:
+    """Add a batch to each piece of work in it. Several shares of one piece of work count once."""
+    times = {id(share.time): share.time for share in shares}
+    for time in times.values():
+        time.batches += 1
+        time.batch_items += len(times)
 
 
 def _divided(

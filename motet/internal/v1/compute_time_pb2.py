@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$motet/internal/v1/compute_time.proto\x12\x11motet.internal.v1\"I\n\x0b\x43omputeTime\x12\x10\n\x08modality\x18\x01 \x01(\t\x12\x13\n\x0bgpu_seconds\x18\x02 \x01(\x01\x12\x13\n\x0b\x63pu_seconds\x18\x03 \x01(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$motet/internal/v1/compute_time.proto\x12\x11motet.internal.v1\"o\n\x0b\x43omputeTime\x12\x10\n\x08modality\x18\x01 \x01(\t\x12\x13\n\x0bgpu_seconds\x18\x02 \x01(\x01\x12\x13\n\x0b\x63pu_seconds\x18\x03 \x01(\x01\x12\x0f\n\x07\x62\x61tches\x18\x04 \x01(\x03\x12\x13\n\x0b\x62\x61tch_items\x18\x05 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'motet.internal.v1.compute_t
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_COMPUTETIME']._serialized_start=59
-  _globals['_COMPUTETIME']._serialized_end=132
+  _globals['_COMPUTETIME']._serialized_end=170
 # @@protoc_insertion_point(module_scope)

@@ -16,7 +16,13 @@ _MAX_MODALITIES = 32
 def compute_times_to_proto(times: ComputeTimes) -> list[pb.ComputeTime]:
     """Return the sums so far as messages. All of them are those of one component, which the reader knows."""
     return [
-        pb.ComputeTime(modality=modality, gpu_seconds=time.gpu, cpu_seconds=time.cpu)
+        pb.ComputeTime(
+            modality=modality,
+            gpu_seconds=time.gpu,
+            cpu_seconds=time.cpu,
+            batches=time.batches,
+            batch_items=time.batch_items,
+        )
         for (_, modality), time in times.totals().items()
     ]
 
@@ -30,7 +36,7 @@ class CallComputeTimes:
         self._by_modality: dict[str, ComputeTime] = {}
 
     def update(self, messages: Iterable[pb.ComputeTime]) -> None:
-        """Replace the times by later ones of the same call. Ignore seconds that are negative or not finite."""
+        """Replace the times by later ones of the same call. Ignore values that are negative or not finite."""
         for message in messages:
             time = self._by_modality.get(message.modality)
             if time is None:
@@ -39,6 +45,7 @@ class CallComputeTimes:
                 time = self._times.start(self._component, message.modality)
                 self._by_modality[message.modality] = time
             time.gpu, time.cpu = _checked(message.gpu_seconds), _checked(message.cpu_seconds)
+            time.batches, time.batch_items = max(0, message.batches), max(0, message.batch_items)
 
 
 def _checked(seconds: float) -> float:

@@ -154,6 +154,9 @@ def _call_to_proto(call: WorkerCall) -> pb.WorkerCall:
         source=_SOURCES[call.source],
         replica=call.replica,
         attempts=call.attempts,
+        gpu_seconds=call.gpu_seconds,
+        cpu_seconds=call.cpu_seconds,
+        mean_batch_size=call.mean_batch_size,
     )
 
 
@@ -169,4 +172,7 @@ def _call_from_proto(message: pb.WorkerCall) -> WorkerCall:
         source=_SOURCE_OF.get(message.source, CallSource.UNKNOWN),
         replica=message.replica if message.HasField("replica") else None,
         attempts=message.attempts,
+        gpu_seconds=message.gpu_seconds,
+        cpu_seconds=message.cpu_seconds,
+        mean_batch_size=message.mean_batch_size,
     )

@@ -15,7 +15,7 @@ _BAR_WIDTH = 24
 _PIPE_WIDTH = 140
 """Width of the table in a pipe, in columns."""
 _WORK, _WAIT = "█", "░"
-_HEAD = ("call", "", "start", "for inputs", "in queue", "work", "result", "takes")
+_HEAD = ("call", "", "start", "for inputs", "in queue", "work", "compute", "batch", "result", "takes")
 
 
 def print_table(timeline: Timeline) -> None:
@@ -25,7 +25,7 @@ def print_table(timeline: Timeline) -> None:
         console = Console(highlight=False, width=_PIPE_WIDTH)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in _HEAD:
-        numeric = name in _HEAD[2:6]
+        numeric = name in _HEAD[2:8]
         table.add_column(name, justify="right" if numeric else "left", no_wrap=not name or numeric)
     for node in timeline.nodes:
         table.add_row(*_cells(node, timeline.elapsed))
@@ -40,11 +40,12 @@ def print_table(timeline: Timeline) -> None:
 
 def _cells(node: TimelineNode, elapsed: float) -> list[Text]:
     style = "red" if node.critical else ""
-    times = (node.start, node.input_wait, node.queue_wait, node.work)
+    times = (node.start, node.input_wait, node.queue_wait, node.work, node.compute)
     return [
         Text(printable_line(f"{'*' if node.critical else ' '} {node.name}"), style),
         Text(_bar(node, elapsed), style),
         *(Text(f"{seconds:.3f}") for seconds in times),
+        Text(f"{node.mean_batch_size:.1f}" if node.mean_batch_size else ""),
         Text(printable_line(result_of(node))),
         Text(printable_line(", ".join(node.inputs))),
     ]

@@ -106,6 +106,16 @@ def test_a_batch_that_the_gpu_has_not_finished_counts_later_and_nothing_waits_fo
     assert busy(GPU_BUSY_SECONDS, gpu_uuid=uuid) == {"image": pytest.approx(0.3)}
 
 
+def test_a_piece_of_work_knows_the_mean_size_of_its_batches() -> None:
+    meter, _, _ = gpu_meter()
+    picture, clip = ComputeTime(), ComputeTime()
+    for shares in ([Share("image", picture)], [Share("image", picture), Share("video", clip), Share("text", clip)]):
+        with meter.measure(shares):
+            pass
+
+    assert (picture.mean_batch_size, clip.mean_batch_size, ComputeTime().mean_batch_size) == (1.5, 2.0, 0.0)
+
+
 def test_work_between_batches_is_not_counted_and_events_are_used_again() -> None:
     meter, gpu, uuid = gpu_meter()
     for _ in range(50):
@@ -177,5 +187,5 @@ def test_the_items_of_several_requests_get_the_whole_time_of_their_batches_and_n
 
     totals = [request.totals() for request in requests]
     assert sum(time.gpu for total in totals for time in total.values()) == pytest.approx(1.08)
-    assert totals[1] == {(ServiceKind.ENCODER, "image"): ComputeTime(pytest.approx(0.4), ANY)}
+    assert totals[1] == {(ServiceKind.ENCODER, "image"): ComputeTime(pytest.approx(0.4), ANY, 2, 6)}
     assert busy(GPU_BUSY_SECONDS, gpu_uuid=uuid) == {"image": pytest.approx(0.6), "audio": pytest.approx(0.48)}
