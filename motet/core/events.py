@@ -165,8 +165,9 @@ class WorkerCall:
     since `Accepted`. The language model had requested the part at `requested`, which is None for other workers. `end`
     is None if the call runs, or ended after the generation. `queue_wait` is the number of seconds from the start until
     a replica took the call, None if none took it. `replica` is the replica's ordinal in its pool, None if it has none.
-    `attempts` is the number of times that the call was sent to a replica. `gpu_seconds` and `cpu_seconds` are the call's
-    share of the batches that computed for it, `mean_batch_size` is the mean number of calls in them, 0.0 without batches.
+    `attempts` is the number of times that the call was sent to a replica. `gpu_seconds` and `cpu_seconds` are the
+    call's share of the batches that computed for it. `mean_batch_size` is the mean number of calls in these batches,
+    0.0 without batches.
     """
 
     component: str

@@ -126,10 +126,10 @@ class BusyMeter:
 
 def _count_batch(shares: Sequence[Share]) -> None:
     """Add a batch to each piece of work in it. Several shares of one piece of work count once."""
-    times = {id(share.time): share.time for share in shares}
-    for time in times.values():
-        time.batches += 1
-        time.batch_items += len(times)
+    spent = {id(share.time): share.time for share in shares}
+    for each in spent.values():
+        each.batches += 1
+        each.batch_items += len(spent)
 
 
 def _divided(
