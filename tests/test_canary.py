@@ -103,10 +103,15 @@ def test_a_secret_in_a_label_of_a_metric_is_a_fault(canary: Canary) -> None:
         REGISTRY.unregister(counter)
 
 
-def test_a_test_that_logs_a_prompt_fails_and_others_do_not(tmp_path: Path) -> None:
+def test_a_test_whose_lines_or_spans_have_a_prompt_fails_and_others_do_not(tmp_path: Path) -> None:
     (tmp_path / "test_example.py").write_text(
-        "import json, logging, subprocess, sys\n"
+        "import asyncio, json, logging, subprocess, sys\n"
         "from motet.core.request import Message\n"
+        "from motet.core.tracing.span import start_span\n"
+        "from services.settings import settings_of\n"
+        "from services.tracing.settings import TracingSettings\n"
+        "from services.tracing.tracing import traced\n"
+        "from tests.services.tracing.collector import collecting\n"
         "PROMPT = 'a penguin on the moon'\n"
         "def test_leak():\n"
         "    message = Message('user', (PROMPT,))\n"
@@ -118,15 +123,24 @@ def test_a_test_that_logs_a_prompt_fails_and_others_do_not(tmp_path: Path) -> No
         "    line = json.dumps({'event': 'began', 'prompt': message.parts[0]})\n"
         "    program = 'import sys; print(sys.argv[1], file=sys.stderr)'\n"
         "    subprocess.run([sys.executable, '-c', program, line], check=True)\n"
+        "def test_leak_of_a_span():\n"
+        "    message = Message('user', ('a third penguin on Venus',))\n"
+        "    async def leak(endpoint):\n"
+        "        async with traced(settings_of(TracingSettings, {'tracing_endpoint': endpoint}), 'test'):\n"
+        "            start_span('work', attributes={'prompt': message.parts[0]}).end()\n"
+        "    with collecting() as collector:\n"
+        "        asyncio.run(leak(collector.endpoint))\n"
+        "    assert collector.named('work')\n"
     )
 
     result = run_pytest(tmp_path)
 
     assert "'a penguin on the moon' is in a log line" in result.stdout, result.stdout + result.stderr
     assert "'another penguin on Mars' is in a log line" in result.stdout
-    for name in ("test_leak", "test_leak_of_a_child"):
+    assert "'a third penguin on Venus' is in a log line or a span" in result.stdout
+    for name in ("test_leak", "test_leak_of_a_child", "test_leak_of_a_span"):
         assert f" ERROR at teardown of {name} " in result.stdout
-    assert "3 passed, 2 errors" in result.stdout
+    assert "4 passed, 3 errors" in result.stdout
 
 
 @pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one process", "two processes"])
