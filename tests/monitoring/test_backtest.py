@@ -6,7 +6,7 @@ import asyncio
 import math
 import random
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,9 @@ from services.benchmarks.load.open_loop import ScheduledRequest, poisson_request
 from services.benchmarks.load.scripted_toys import scripted_prompt
 from services.benchmarks.simulation.measured_costs import RECORDED_COSTS, MeasuredCosts, TickCosts
 from services.benchmarks.simulation.virtual_loop import run_virtually
+from services.benchmarks.simulation.workers import SimulatedWorker
 from services.benchmarks.suite.simulate import DeploymentSize, simulated_orchestrator
+from services.benchmarks.tracing.spans import LANGUAGE_MODEL
 from services.factory import open_bundle
 from tests.monitoring.prometheus import alerts, promtool, rules, write_yaml
 
@@ -66,9 +68,36 @@ def day_of_requests() -> list[ScheduledRequest]:
     return [each for each in every if rng.random() < 0.2 + 0.8 * math.sin(math.pi * each.at / (HOURS * HOUR)) ** 2]
 
 
-def recorded_series(costs: MeasuredCosts, requests: Sequence[ScheduledRequest]) -> dict[str, list[float]]:
-    """Return the values of each series at each minute of a simulated day, NaN where it does not exist."""
+async def leak(worker: SimulatedWorker, at: float) -> None:
+    """Let a worker compute from a time on, for no call."""
+    await asyncio.sleep(at)
+    async for _ in worker.batch.advance(10**9):
+        pass
+
+
+def recorded_series(
+    costs: MeasuredCosts, requests: Sequence[ScheduledRequest], leak_at: float | None = None
+) -> dict[str, list[float]]:
+    """Return the values of each series at each minute of a simulated day, NaN where it does not exist.
+
+    From `leak_at` on, the first replica of the video decoder computes for no call.
+    """
     recorded: defaultdict[str, list[float]] = defaultdict(list)
+
+    def add(minute: int, name: str, value: float, **labels: str) -> None:
+        text = ",".join(f'{label}="{each}"' for label, each in {**labels, "job": "motet"}.items())
+        values = recorded[f"{name}{{{text}}}"]
+        values += [math.nan] * (minute - len(values)) + [value]
+
+    def sample_workers(minute: int, workers: Mapping[str, Sequence[SimulatedWorker]]) -> None:
+        """Add the busy seconds and the running calls, which processes of workers would count."""
+        for kind, replicas in workers.items():
+            component, modality = ("llm", "text") if kind == LANGUAGE_MODEL else ("decoder", kind)
+            for number, worker in enumerate(replicas):
+                of = {"instance": f"{kind}-{number}", "gpu_uuid": f"{kind}-{number}"}
+                busy, running = worker.batch.busy, worker.limiter.load.running
+                add(minute, "motet_gpu_busy_seconds_total", busy, component=component, modality=modality, **of)
+                add(minute, "motet_calls_running", running, instance=of["instance"])
 
     def sample(minute: int) -> None:
         for family in families():
@@ -76,18 +105,19 @@ def recorded_series(costs: MeasuredCosts, requests: Sequence[ScheduledRequest]) 
                 continue
             for metric in family.collect():
                 for each in metric.samples:
-                    labels = ",".join(f'{name}="{value}"' for name, value in {**each.labels, "job": "motet"}.items())
-                    values = recorded[f"{each.name}{{{labels}}}"]
-                    values += [math.nan] * (minute - len(values)) + [each.value]
+                    add(minute, each.name, each.value, **each.labels)
 
     async def program() -> None:
         manifest = open_bundle("nano", ()).manifest
-        async with simulated_orchestrator(manifest, costs, SIZE, 60.0, random.Random(0)) as (motet, _):
+        async with simulated_orchestrator(manifest, costs, SIZE, 60.0, random.Random(0)) as (motet, workers):
             load = asyncio.create_task(send_all(motet, requests))
+            leaks = [asyncio.create_task(leak(workers["video"][0], leak_at))] if leak_at is not None else []
             for minute in range(MINUTES):
                 sample(minute)
+                sample_workers(minute, workers)
                 await asyncio.sleep(60)
-            load.cancel()
+            for task in (load, *leaks):
+                task.cancel()
 
     run_virtually(program())
     return recorded
@@ -123,6 +153,15 @@ def check_fired(folder: Path, recorded: dict[str, list[float]], expected: Collec
 
 def test_a_busy_healthy_day_fires_no_alert(tmp_path: Path) -> None:
     check_fired(tmp_path, recorded_series(costs_of(), day_of_requests()), [])
+
+
+def test_a_hung_decoder_and_one_that_computes_for_no_call_fire_their_own_alerts_only(tmp_path: Path) -> None:
+    requests = [each for each in day_of_requests() if each.at < 2.4 * HOUR]
+
+    recorded = recorded_series(costs_of((HOUR, 1.5 * HOUR), 1e4), requests, leak_at=2.5 * HOUR)
+
+    hung = "AvailabilityBurnsFast", "AvailabilityBurnsSlowly", "IdleWithQueue", "OldestWait", "QueueFull", "QueueStuck"
+    check_fired(tmp_path, recorded, [*((name, "image") for name in hung), ("BusyWithoutCalls", "all")])
 
 
 def test_pictures_that_are_slow_for_an_hour_fire_their_own_alerts_only(tmp_path: Path) -> None:
