@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from motet.core.telemetry.service_metrics import families
 from tests.deploy.chart import CHART, ROOT, of_kind
-from tests.monitoring.prometheus import panels
+from tests.monitoring.prometheus import panels, promtool, write_yaml
 
 FILES = sorted((CHART / "dashboards").glob("*.json"))
 DASHBOARDS = [json.loads(path.read_text()) for path in FILES]
@@ -50,6 +51,40 @@ def test_each_query_sees_only_the_selected_release() -> None:
         for target in panel["targets"]:
             for selector in re.findall(r"\b(?:motet_|modality:motet_)[a-z_:0-9]+(\{[^}]*\})?", target["expr"]):
                 assert own in selector, target["expr"]
+
+
+def test_the_energy_of_a_request_is_divided_by_the_busy_seconds_of_each_gpu(tmp_path: Path) -> None:
+    (panel,) = (panel for panel in panels() if panel["title"] == "Energy of a request")
+    expression = panel["targets"][0]["expr"].replace("$__rate_interval", "5m")
+    own = 'namespace="n",app_kubernetes_io_instance="r"'
+    for variable in ("namespace", "release"):
+        expression = expression.replace(f'"${variable}"', '".*"')
+    # GPU x is busy for 0.6 + 0.2 s a second and takes 200 W, GPU y is idle.
+    values = {
+        'gpu_busy_seconds_total{component="decoder",modality="image",gpu_uuid="x",instance="a"': "0+36x20",
+        'gpu_busy_seconds_total{component="decoder",modality="audio",gpu_uuid="x",instance="b"': "0+12x20",
+        'gpu_busy_seconds_total{component="decoder",modality="image",gpu_uuid="y",instance="c"': "0+0x20",
+        'gpu_energy_joules_total{gpu_uuid="x",instance="a"': "0+12000x20",
+        'gpu_energy_joules_total{gpu_uuid="x",instance="b"': "0+12000x20",
+        'gpu_energy_joules_total{gpu_uuid="y",instance="c"': "0+6000x20",
+        'request_gpu_seconds_count{component="decoder",modality="image"': "0+30x20",
+        'request_gpu_seconds_count{component="decoder",modality="audio"': "0+20x20",
+    }
+    samples = [
+        {"labels": '{component="decoder", modality="image"}', "value": 300},
+        {"labels": '{component="decoder", modality="audio"}', "value": 150},
+    ]
+    content = {
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": f"motet_{name},{own}}}", "values": each} for name, each in values.items()],
+                "promql_expr_test": [{"expr": f"round({expression})", "eval_time": "15m", "exp_samples": samples}],
+            }
+        ]
+    }
+
+    promtool("test", "rules", write_yaml(tmp_path / "energy.yaml", content))
 
 
 def test_panels_do_not_overlap() -> None:
