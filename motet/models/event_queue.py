@@ -1,9 +1,9 @@
-"""A queue that carries events from an engine's thread to an event loop."""
+"""Queues that carry events from an engine's thread to an event loop."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 T = TypeVar("T")
 
@@ -16,17 +16,21 @@ class EventQueue(Generic[T]):
     """A queue of one request's events. Any thread can write to it; the event loop that created it reads it."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._queue: asyncio.Queue[T | BaseException | _Closed] = asyncio.Queue()
         self._closed = False
 
     def put(self, event: T) -> None:
         """Append an event. Raises RuntimeError if the event loop is closed."""
-        self._loop.call_soon_threadsafe(self._queue.put_nowait, event)
+        self.loop.call_soon_threadsafe(self.add, event)
 
     def close(self, error: BaseException | None = None) -> None:
         """Close the queue. If `error` is given, the reader gets it last. Raises RuntimeError if the loop is closed."""
-        self._loop.call_soon_threadsafe(self._queue.put_nowait, error or _Closed())
+        self.loop.call_soon_threadsafe(self.add, error or _Closed())
+
+    def add(self, entry: T | BaseException | _Closed) -> None:
+        """Append an entry, on the event loop."""
+        self._queue.put_nowait(entry)
 
     def __aiter__(self) -> Self:
         return self
@@ -48,3 +52,38 @@ class EventQueue(Generic[T]):
         """Wait until the queue is closed. Drop all unread events."""
         while not self._closed:
             self._closed = isinstance(await self._queue.get(), _Closed | BaseException)
+
+
+class EventBatch:
+    """Events for many queues. Each event loop is woken once for all of its events.
+
+    To wake a loop takes a system call, and then the threads compete for Python's lock. So an engine sends the events of
+    all requests together.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[asyncio.AbstractEventLoop, list[tuple[EventQueue[Any], Any]]] = {}
+
+    def put(self, queue: EventQueue[T], event: T) -> None:
+        """Append an event for a queue."""
+        self._entries.setdefault(queue.loop, []).append((queue, event))
+
+    def close(self, queue: EventQueue[Any], error: BaseException | None = None) -> None:
+        """Close a queue after its events. If `error` is given, the reader gets it last."""
+        self._entries.setdefault(queue.loop, []).append((queue, error or _Closed()))
+
+    def send(self) -> set[EventQueue[Any]]:
+        """Send all events, in order. Return the queues whose event loops are closed."""
+        unsent = set()
+        for loop, entries in self._entries.items():
+            try:
+                loop.call_soon_threadsafe(_add_all, entries)
+            except RuntimeError:
+                unsent.update(queue for queue, _ in entries)
+        self._entries.clear()
+        return unsent
+
+
+def _add_all(entries: list[tuple[EventQueue[Any], Any]]) -> None:
+    for queue, entry in entries:
+        queue.add(entry)

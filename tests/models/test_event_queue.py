@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from motet.models.event_queue import EventQueue
+from motet.models.event_queue import EventBatch, EventQueue
 
 
 async def test_events_of_another_thread_are_received_in_order_until_the_queue_is_closed() -> None:
@@ -53,3 +53,36 @@ def test_a_queue_whose_event_loop_is_closed_refuses_events() -> None:
     queue = asyncio.run(create())
     with pytest.raises(RuntimeError):
         queue.put(1)
+
+
+async def test_a_batch_sends_the_events_of_all_queues_in_order_and_closes_them() -> None:
+    first, second = EventQueue[int](), EventQueue[int]()
+    batch = EventBatch()
+    batch.put(first, 1)
+    batch.put(second, 2)
+    batch.put(first, 3)
+    batch.close(first)
+    batch.close(second, ValueError("broken"))
+
+    assert await asyncio.to_thread(batch.send) == set()
+
+    assert [number async for number in first] == [1, 3]
+    assert await anext(second) == 2
+    with pytest.raises(ValueError, match="broken"):
+        await anext(second)
+
+
+async def test_a_batch_reaches_other_loops_than_a_closed_one_and_returns_the_queues_of_that() -> None:
+    async def create() -> EventQueue[int]:
+        return EventQueue()
+
+    closed = await asyncio.to_thread(asyncio.run, create())
+    queue: EventQueue[int] = EventQueue()
+    batch = EventBatch()
+    for each in (closed, queue):
+        batch.put(each, 1)
+        batch.close(each)
+
+    assert batch.send() == {closed}
+    assert [number async for number in queue] == [1]
+    assert batch.send() == set(), "events are sent once"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import abc, deque
-from contextlib import suppress
-from dataclasses import dataclass
 from itertools import accumulate
 
 import torch
@@ -20,31 +18,17 @@ from motet.core.telemetry.service_kind import ServiceKind
 from motet.core.telemetry.stage import Stage, StageTimer
 from motet.core.workers import Finished, LanguageEvent
 from motet.models.engine_thread import EngineThread, engine_error
-from motet.models.event_queue import EventQueue
+from motet.models.event_queue import EventBatch, EventQueue
 from motet.models.gpu.device_meter import device_meter
 from motet.models.llm.config import EngineConfig
 from motet.models.llm.network import BLOCK_SIZE
 from motet.models.llm.prefix_cache import PrefixCache
 from motet.models.llm.response_state import ModelContext, ResponseState
 from motet.models.llm.sampling import NO_TOKEN, next_tokens
-from motet.models.llm.sequence import ScheduledChunk, Sequence
+from motet.models.llm.sequence import ScheduledChunk, Sequence, SequenceOutput
 from motet.scheduling.fair_queue import FairQueue
 
 _NAME = "language model"
-
-
-@dataclass(frozen=True, slots=True)
-class SequenceOutput:
-    """The result of one forward for one sequence.
-
-    `embedded` and `states`, both (tokens, width), are the inputs and the states of its token or signal run. `token` is
-    the sampled next token.
-    """
-
-    sequence: Sequence
-    embedded: Tensor
-    states: Tensor
-    token: int
 
 
 class LanguageModelEngine:
@@ -64,6 +48,7 @@ class LanguageModelEngine:
         self._waiting: FairQueue[Sequence] = FairQueue()
         self._prefilling: deque[Sequence] = deque()
         self._decoding: list[Sequence] = []
+        self._events = EventBatch()
         self.meter = device_meter(ServiceKind.LANGUAGE_MODEL, (TEXT, *context.shapes), context.llama.device)
         self._thread: EngineThread[Sequence] = EngineThread(_NAME, self._step, self._fail)
         llm_metrics.KV_TOKENS_LIMIT.set(self._cache.limit)
@@ -108,11 +93,19 @@ class LanguageModelEngine:
             except Exception as error:
                 # The error is not caused by one sequence, so it stops all of them.
                 self._fail(error)
+            self._send_events()
         return busy
 
     def _fail(self, error: BaseException) -> None:
         for sequence in self._sequences():
             self._finish(sequence, error)
+        self._send_events()
+
+    def _send_events(self) -> None:
+        """Send the events of all sequences. Cancel the sequences whose readers have closed their event loops."""
+        if unsent := self._events.send():
+            for sequence in self._sequences():
+                sequence.cancelled |= sequence.events in unsent
 
     def _sequences(self) -> list[Sequence]:
         return [*self._waiting, *self._prefilling, *self._decoding]
@@ -259,9 +252,10 @@ class LanguageModelEngine:
         return sorted(results, key=lambda output: output.sequence.response.run is not None)
 
     def _process(self, output: SequenceOutput) -> None:
-        """Send the events of one sequence's output."""
+        """Add the events of one sequence's output to those that are sent together."""
         sequence, response = output.sequence, output.sequence.response
         if (run := response.run) is not None:
+            self._send_events()
             with self.meter.measure([sequence.share(run.modality)]):
                 conditioning = self._llama.conditioning(run.modality, output.states, output.embedded)
                 events = response.finish_run(run.modality, conditioning)
@@ -272,14 +266,10 @@ class LanguageModelEngine:
         self._emit(sequence, response.accept(output.token))
 
     def _emit(self, sequence: Sequence, events: list[LanguageEvent]) -> bool:
-        """Send events to the reader. Finish the sequence and return True if the last event is `Finished`."""
+        """Add events for the reader. Finish the sequence and return True if the last event is `Finished`."""
         if not events:
             return False
-        try:
-            sequence.events.put(events)
-        except RuntimeError:
-            # The event loop of the reader is closed.
-            sequence.cancelled = True
+        self._events.put(sequence.events, events)
         if not isinstance(events[-1], Finished):
             return False
         self._finish(sequence)
@@ -296,5 +286,4 @@ class LanguageModelEngine:
             llm_metrics.SEQUENCES_RUNNING.dec()
             llm_metrics.KV_TOKENS_USED.set(self._cache.used)
         sequence.stages.end()
-        with suppress(RuntimeError):  # The event loop of the reader is closed.
-            sequence.events.close(None if error is None else engine_error(error, _NAME))
+        self._events.close(sequence.events, None if error is None else engine_error(error, _NAME))

@@ -139,3 +139,17 @@ class Sequence:
         tokens = TokenRange(self.slot.base, self.position, count)
         self.position += count
         return tokens
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceOutput:
+    """The result of one forward for one sequence.
+
+    `embedded` and `states`, both (tokens, width), are the inputs and the states of its token or signal run. `token` is
+    the sampled next token.
+    """
+
+    sequence: Sequence
+    embedded: Tensor
+    states: Tensor
+    token: int
