@@ -74,7 +74,7 @@ class EventBatch:
 
     def send(self) -> set[EventQueue[Any]]:
         """Send all events, in order. Return the queues whose event loops are closed."""
-        unsent = set()
+        unsent: set[EventQueue[Any]] = set()
         for loop, entries in self._entries.items():
             try:
                 loop.call_soon_threadsafe(_add_all, entries)
