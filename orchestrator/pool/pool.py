@@ -21,9 +21,9 @@ from orchestrator.pool.member import Member
 from orchestrator.pool.pool_calls import PoolCalls
 from orchestrator.pool.pool_gauges import PoolGauges
 from orchestrator.pool.queued_call import QueuedCall, error_of_worker
+from orchestrator.pool.ready.slot_share import SlotShare
 from orchestrator.pool.replica import Replica, earliest
 from orchestrator.pool.replicas import Replicas
-from orchestrator.pool.slot_share import SlotShare
 from orchestrator.settings import OrchestratorSettings
 
 Worker = TypeVar("Worker")
@@ -34,7 +34,7 @@ _NOTICE = 0.05
 
 
 class Pool(Generic[Worker]):
-    """Sends each call to the replica that is predicted to finish it first.
+    """Sends each call to the replica that is predicted to finish it first, among all or among some random ones.
 
     A call waits in one fair queue, bounded in seconds of predicted work, until a replica has a free slot. Replicas that
     are unreachable, draining, stalled or ejected get no calls unless no other one serves or will probably return. A
@@ -67,7 +67,7 @@ class Pool(Generic[Worker]):
         )
         self._hedges = Hedges(name, self._replicas, self._end)
         self._queue: FairQueue[QueuedCall] = FairQueue(settings.ageing)
-        self._slot_share = SlotShare(self._replicas.members)
+        self._slot_share = SlotShare(self._replicas.ready)
         self._reserved = SharedTimer(settings.reservation_timeout, self.release)
 
     async def __aenter__(self) -> Self:
@@ -118,8 +118,7 @@ class Pool(Generic[Worker]):
         moment = now()
         call = QueuedCall(tenant, priority, units, self._estimate.seconds(units), moment, patient)
         if reserve and self._excess(call) <= 0:
-            if candidates := self._replicas.usable(moment) or self._replicas.members:
-                earliest(candidates, call).reserved[call] = None
+            self._replicas.reserve(call, moment)
             self._queue.add(call)
             self._reserved.add(call)
             self.calls.add(call)
@@ -261,8 +260,7 @@ class Pool(Generic[Worker]):
         """Remove a call from the queue and from the reservations."""
         self._reserved.discard(call)
         self._queue.remove(call)
-        for replica in self._replicas:
-            replica.reserved.pop(call, None)
+        call.end_reservation()
 
     def _end(self, attempt: Attempt[Worker], error: MotetError | None, complete: bool = False) -> None:
         """Release the slot of an attempt."""

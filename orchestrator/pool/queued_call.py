@@ -70,12 +70,25 @@ class QueuedCall:
     """The context of the caller. Code that works for the call outside the caller's task runs in it."""
     span: Span = NO_SPAN
     """The span of the caller, which is the parent of those of the attempts. The first attempt sets it."""
+    reserved_at: Any = None
+    """The replica that counts the call as work before the call starts."""
     assignment: asyncio.Future[Any] | None = None
     """Set while the call waits in the queue. Its result is the attempt at the replica that has a free slot."""
 
     def timer(self) -> StageTimer:
         """Return a timer of the call's stages. It starts with the queue."""
         return StageTimer(ServiceKind.ORCHESTRATOR, self.modality, Stage.QUEUE)
+
+    def reserve_at(self, replica: Any) -> None:
+        """Let a replica count the call as its work."""
+        self.reserved_at = replica
+        replica.reserved[self] = None
+
+    def end_reservation(self) -> None:
+        """Let no replica count the call as its work anymore."""
+        if self.reserved_at is not None:
+            del self.reserved_at.reserved[self]
+            self.reserved_at = None
 
     def fail(self, replica: object, error: MotetError, *, balanced: bool = False) -> bool:
         """Record a failed attempt at a replica, and return whether the call may be sent once more.

@@ -55,7 +55,7 @@ class Replica(Generic[Worker]):
     """A worker, the calls it runs, and whether it should get more calls.
 
     `pool` is the pool's name, for log lines. A member without `loads` is in this process: always reachable, and without
-    a limit on its calls.
+    a limit on its calls. `on_state` is called after each change of the state, of the slots or of the running calls.
     """
 
     def __init__(
@@ -66,6 +66,8 @@ class Replica(Generic[Worker]):
         circuit_breaker: CircuitBreaker,
         random: Random,
         return_timeout: float,
+        number: int,
+        on_state: Callable[[Replica[Worker]], None],
     ) -> None:
         self.name = f"{pool} at {member.address}"
         self.address = member.address
@@ -76,8 +78,6 @@ class Replica(Generic[Worker]):
         """The attempts of this pool's calls that the worker runs."""
         self.reserved: dict[QueuedCall, None] = {}
         """Calls that will probably come. They take no slot."""
-        self.stalled = False
-        """True if a call was silent for too long, until the worker sends an item or a load report."""
         self.silence = MovingAverage()
         """The longest silences of complete calls in seconds, see `Hedges`."""
         self.removed = False
@@ -85,6 +85,10 @@ class Replica(Generic[Worker]):
         self.balanced = member.balanced
         """True if the worker stands for several replicas. A failed call may then be sent to it again at once, and the
         failures of one of them do not eject the others."""
+        self.number = number
+        """The position of the replica in the order in which the pool's replicas joined."""
+        self._stalled = False
+        self._on_state = on_state
         self._loads = member.loads
         self._bundle_digest = member.bundle_digest
         self._estimate = DurationEstimate(initial=estimate)
@@ -97,6 +101,17 @@ class Replica(Generic[Worker]):
         self._reports = 0
         """Number of load reports that were read."""
         self._foreign_seconds = 0.0
+
+    @property
+    def stalled(self) -> bool:
+        """True if a call was silent for too long, until the worker sends an item or a load report."""
+        return self._stalled
+
+    @stalled.setter
+    def stalled(self, stalled: bool) -> None:
+        if stalled is not self._stalled:
+            self._stalled = stalled
+            self._on_state(self)
 
     @property
     def slots(self) -> int:
@@ -166,6 +181,7 @@ class Replica(Generic[Worker]):
         call.attempts += 1
         self.attempts[attempt] = None
         self.circuit_breaker.start()
+        self._on_state(self)
         return attempt
 
     def end(self, attempt: Attempt[Worker], now: float, error: MotetError | None, complete: bool) -> bool:
@@ -183,6 +199,7 @@ class Replica(Generic[Worker]):
             ejected = self.circuit_breaker.fail(now)
         else:
             self.circuit_breaker.ignore()
+        self._on_state(self)
         if error is not None:
             fields = {"replica": self.name, "reason": error.reason.value, "attempts": attempt.call.attempts}
             logger.info("a call failed at a replica", extra=fields)
@@ -209,7 +226,8 @@ class Replica(Generic[Worker]):
                 reading.cancel()
                 await asyncio.wait({reading})
             if self._reachable:
-                self._reachable = self.stalled = False
+                self._reachable = self._stalled = False
+                self._on_state(self)
                 logger.warning("a replica cannot be reached", extra={"replica": self.name, "calls": len(self.attempts)})
                 self.expect(on_change)
             on_change()
@@ -253,7 +271,8 @@ class Replica(Generic[Worker]):
         if self._is_other(load.bundle_digest) and not self.serves_other_bundle:
             digests = {"bundle": load.bundle_digest, "expected": self._bundle_digest}
             logger.error("a replica serves another bundle", extra={"replica": self.name, **digests})
-        self._reachable, self.stalled, self._load = True, False, load
+        self._reachable, self._stalled, self._load = True, False, load
+        self._on_state(self)
         # The worker's report includes this pool's own calls, and the pool knows the progress of those better.
         self._foreign_seconds = load.seconds * max(0, calls - len(self.attempts)) / calls if calls else 0.0
 

@@ -16,6 +16,8 @@ from orchestrator.pool.circuit_breaker import CircuitBreaker
 from orchestrator.pool.duration_estimate import DurationEstimate
 from orchestrator.pool.member import Member
 from orchestrator.pool.pool_gauges import PoolGauges
+from orchestrator.pool.queued_call import QueuedCall
+from orchestrator.pool.ready.ready_replicas import ReadyReplicas
 from orchestrator.pool.replica import MARGIN, Replica, earliest
 from orchestrator.settings import OrchestratorSettings
 
@@ -48,6 +50,9 @@ class Replicas(Generic[Worker]):
         self._random = random
         self._gauges = gauges
         self._on_change = on_change
+        self._joined = 0
+        self.ready: ReadyReplicas[Worker] = ReadyReplicas(random)
+        """The members that may get calls now."""
         self.members = [self._new(member) for member in members]
         """The replicas that get calls."""
         self._leaving: list[Replica[Worker]] = []
@@ -98,23 +103,29 @@ class Replicas(Generic[Worker]):
             self._release(replica)
 
     def usable(self, moment: float) -> list[Replica[Worker]]:
-        """Return the usable replicas.
+        """Return some of the usable replicas, see `ReadyReplicas`.
 
         If there are none, return none if one will probably return or join, or else replicas whose errors will explain
         why.
         """
-        usable = [replica for replica in self.members if replica.usable(moment)]
+        usable = self.ready.usable(moment)
         if usable or self._returning(moment):
             return usable
-        return [replica for replica in self._eligible if not replica.draining] or self._eligible
+        eligible = [replica for replica in self.members if not replica.serves_other_bundle]
+        return [replica for replica in eligible if not replica.draining] or eligible
 
     def free(self, moment: float) -> list[Replica[Worker]]:
-        """Return the usable replicas that have a free slot."""
-        return [replica for replica in self.usable(moment) if replica.free]
+        """Return those of `usable` that have a free slot. If any usable replica has one, the result is not empty."""
+        return self.ready.free(moment) or [replica for replica in self.usable(moment) if replica.free]
+
+    def reserve(self, call: QueuedCall, moment: float) -> None:
+        """Count a call as work of the replica that would probably run it, until `QueuedCall.end_reservation`."""
+        if candidates := self.usable(moment) or self.members:
+            call.reserve_at(earliest(candidates, call))
 
     def slots(self) -> int:
-        """Return the number of slots of the usable replicas, at least 1."""
-        return max(1, sum(replica.slots for replica in self.usable(now()) or self.members))
+        """Return the number of slots of all usable replicas, or of all members if none is usable; at least 1."""
+        return max(1, self.ready.slots(now()) or sum(replica.slots for replica in self.members))
 
     @property
     def present(self) -> bool:
@@ -123,7 +134,8 @@ class Replicas(Generic[Worker]):
 
     def missing(self, moment: float) -> bool:
         """Return whether no member serves the bundle of the pool, and none is expected to join soon."""
-        return not self._eligible and not self.expected(moment)
+        # No call may reach the members that serve another bundle, not even to get an error.
+        return all(replica.serves_other_bundle for replica in self.members) and not self.expected(moment)
 
     def missing_error(self, message: str = "", retry_after: float | None = None) -> OverloadedError:
         """Return the error of a call while no replica can be reached. It is no overload of the caller's making."""
@@ -131,11 +143,6 @@ class Replicas(Generic[Worker]):
         of_bundle = " of this bundle" if self.members else ""
         missing = message or f"there is no {self._pool} worker{of_bundle}; try again in {retry_after:.1f} s"
         return OverloadedError(missing, Reason.WORKER_UNAVAILABLE, retry_after=retry_after)
-
-    @property
-    def _eligible(self) -> list[Replica[Worker]]:
-        """The members without those that serve another bundle. No call may reach these, not even to get an error."""
-        return [replica for replica in self.members if not replica.serves_other_bundle]
 
     def expected(self, moment: float) -> bool:
         """Return whether calls wait for a replica: one left a moment ago, or the settings let them wait for any."""
@@ -147,7 +154,19 @@ class Replicas(Generic[Worker]):
     def _new(self, member: Member[Worker]) -> Replica[Worker]:
         settings, random = self._settings, self._random
         breaker = CircuitBreaker(settings.eject_after, settings.eject_for, random)
-        return Replica(self._pool, member, self._estimate, breaker, random, settings.return_timeout)
+        self._joined += 1
+        replica = Replica(
+            self._pool,
+            member,
+            self._estimate,
+            breaker,
+            random,
+            settings.return_timeout,
+            self._joined,
+            self.ready.update,
+        )
+        self.ready.update(replica)
+        return replica
 
     def _add(self, address: str, connect: Callable[[str], Member[Worker]]) -> None:
         """Let the replica at an address join. Its calls wait until its first load arrives, as after a restart."""
@@ -159,6 +178,7 @@ class Replicas(Generic[Worker]):
         else:
             self._leaving.remove(replica)
             replica.removed = False
+            self.ready.update(replica)
         self.members.append(replica)
         logger.info("a replica joined", extra={"replica": replica.name})
 
@@ -167,11 +187,11 @@ class Replicas(Generic[Worker]):
         self.members.remove(replica)
         self._leaving.append(replica)
         replica.removed = True
+        self.ready.update(replica)
         logger.info("a replica left", extra={"replica": replica.name, "calls": len(replica.attempts)})
-        for call in replica.reserved:
-            if candidates := self.usable(now()) or self.members:
-                earliest(candidates, call).reserved[call] = None
-        replica.reserved.clear()
+        for call in tuple(replica.reserved):
+            call.end_reservation()
+            self.reserve(call, now())
         self.release_if_left(replica)
 
     def _expect(self) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import inf
 from typing import Any
 
 from motet.scheduling.fair_queue import TENANT_SHARE
-from orchestrator.pool.replica import Replica
+from orchestrator.pool.ready.ready_replicas import ReadyReplicas
 
 _SHARE = TENANT_SHARE / (TENANT_SHARE + 1)
 
@@ -19,10 +18,11 @@ class SlotShare:
     """Leaves free slots for other active tenants, so that their next calls do not wait for the end of a running call.
 
     A tenant that is alone may take all slots. While another one is active, it may take four fifths of those that others
-    leave, rounded: 2 of 3, 3 of 4, 6 of 8, 13 of 16, but at least one. `replicas` are those of the pool.
+    leave, rounded: 2 of 3, 3 of 4, 6 of 8, 13 of 16, but at least one. `replicas` are those of the pool that may get
+    calls.
     """
 
-    def __init__(self, replicas: Sequence[Replica[Any]]) -> None:
+    def __init__(self, replicas: ReadyReplicas[Any]) -> None:
         self._replicas = replicas
         self._latest = self._latest_other = ("", -inf)
         """The tenant of the latest call and its time, and the same of the latest call of another tenant."""
@@ -38,9 +38,7 @@ class SlotShare:
         other = self._latest if self._latest[0] != tenant else self._latest_other
         if now - other[1] > _ACTIVE:
             return True
-        usable = [replica for replica in self._replicas if replica.usable(now)]
-        if not all(replica.slots for replica in usable):
-            return True  # There is no limit.
-        free = sum(max(0, replica.slots - len(replica.attempts)) for replica in usable)
-        own = sum(attempt.call.tenant == tenant for replica in usable for attempt in replica.attempts)
-        return own < max(1, round(_SHARE * (own + free)))
+        if self._replicas.unlimited:
+            return True
+        own = self._replicas.running[tenant]
+        return own < max(1, round(_SHARE * (own + self._replicas.free_slots)))
