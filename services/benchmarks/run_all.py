@@ -38,6 +38,7 @@ def commands(out: Path) -> dict[str, list[str]]:
         "diffusion": ["diffusion"],
         "contention": ["contention"],
         "encoder": ["encoder"],
+        "start": ["start"],
         "silence": ["silence"],
         "failures": ["failures"],
         "tls": ["tls"],

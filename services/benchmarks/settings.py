@@ -234,6 +234,13 @@ class TracingBenchSettings(BenchSettings):
     smoke: bool = Field(False, description="Run the same code with one round and one answer.")
 
 
+class StartBenchSettings(BenchSettings):
+    """Settings of `motet bench start`."""
+
+    bundle: Bundle = "nano"
+    rounds: Rounds = 5
+
+
 class SilenceBenchSettings(BenchSettings):
     """Settings of `motet bench silence`."""
 

@@ -32,6 +32,7 @@ from services.benchmarks.settings import (
     RayBenchSettings,
     ServeBenchSettings,
     SilenceBenchSettings,
+    StartBenchSettings,
     TenantsBenchSettings,
     TlsBenchSettings,
     TracingBenchSettings,
@@ -154,6 +155,14 @@ def contention(**settings: Any) -> Report:
 def encoder(**settings: Any) -> Report:
     """Measure batched embeddings of many callers against one by one, and the caches of embeddings and media."""
     from services.benchmarks.suite.encoder import measure
+
+    return measure(**settings)
+
+
+@benchmark(StartBenchSettings)
+def start(**settings: Any) -> Report:
+    """Measure the time from the start of `motet run` to its first word against `python -c "import torch"`."""
+    from services.benchmarks.suite.start.benchmark import measure
 
     return measure(**settings)
 

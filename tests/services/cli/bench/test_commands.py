@@ -30,6 +30,7 @@ from services.benchmarks.suite import (
 from services.benchmarks.suite.observability import metrics, tracing
 from services.benchmarks.suite.scaling import activation, size
 from services.benchmarks.suite.scaling import benchmark as scaling
+from services.benchmarks.suite.start import benchmark as start
 from tests.services.command import CLEAN, motet
 
 
@@ -51,6 +52,7 @@ from tests.services.command import CLEAN, motet
         (settings.ServeBenchSettings, serve.measure),
         (simulations.SimulateBenchSettings, simulate.measure),
         (simulations.SizeBenchSettings, size.measure),
+        (settings.StartBenchSettings, start.measure),
         (settings.TracingBenchSettings, tracing.measure),
     ],
 )

@@ -1,0 +1,1 @@
+"""The benchmark `start`: the time until a command writes its first word."""
