@@ -33,6 +33,7 @@ def commands(out: Path) -> dict[str, list[str]]:
         "simulate": ["simulate", *replicas, "--rate", "10", "--costs", str(out / f"{CALIBRATION}.json")],
         "scaling": ["scaling", "--costs", str(out / f"{CALIBRATION}.json")],
         "size": ["size", *prices, "--costs", str(out / f"{CALIBRATION}.json")],
+        "fleet": ["fleet", "--costs", str(out / f"{CALIBRATION}.json")],
         "activation": ["activation"],
         "llm": ["llm"],
         "diffusion": ["diffusion"],

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from services.benchmarks.settings import FILE, SECONDS, BenchSettings, Bundle, Seed
+from services.benchmarks.settings import FILE, SECONDS, BenchSettings, Bundle, Rounds, Seed
 from services.benchmarks.simulation.measured_costs import RECORDED_COSTS
 from services.pairs import pairs
 
@@ -92,4 +92,23 @@ class SizeBenchSettings(BenchSettings):
     )
     requests: int = Field(400, ge=1, description="Number of requests of a simulated load.")
     grain: Grain = 5
+    seed: Seed = 0
+
+
+class FleetBenchSettings(BenchSettings):
+    """Settings of `motet bench fleet`."""
+
+    replicas: int = Field(1000, ge=2, description="Number of replicas of each worker in the large fleet.")
+    few: int = Field(10, ge=1, description="Number of replicas of each worker in the small fleet.")
+    requests: int = Field(600, ge=10, description="Number of requests of a fleet.")
+    rate: float = Field(0.2, gt=0, description="Request rate for each replica of a worker, in requests per second.")
+    load: float = Field(
+        0.8, gt=0, lt=1, description="Share of the time of the busiest workers that several orchestrators need."
+    )
+    orchestrators: int = Field(4, ge=2, description="Number of orchestrators that share the small fleet.")
+    rounds: Rounds = 3
+    bundle: Bundle = "nano"
+    costs: Costs = RECORDED_COSTS
+    width: Width = 4
+    grain: Grain = 50
     seed: Seed = 0

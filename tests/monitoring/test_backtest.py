@@ -19,7 +19,7 @@ from services.benchmarks.load.scripted_toys import scripted_prompt
 from services.benchmarks.simulation.measured_costs import RECORDED_COSTS, MeasuredCosts, TickCosts
 from services.benchmarks.simulation.virtual_loop import run_virtually
 from services.benchmarks.simulation.workers import SimulatedWorker
-from services.benchmarks.suite.simulate import DeploymentSize, simulated_orchestrator
+from services.benchmarks.suite.simulate import DeploymentSize, simulated_orchestrator, simulated_workers
 from services.benchmarks.tracing.spans import LANGUAGE_MODEL
 from services.factory import open_bundle
 from tests.monitoring.prometheus import alerts, promtool, rules, write_yaml
@@ -109,7 +109,9 @@ def recorded_series(
 
     async def program() -> None:
         manifest = open_bundle("nano", ()).manifest
-        async with simulated_orchestrator(manifest, costs, SIZE, 60.0, random.Random(0)) as (motet, workers):
+        rng = random.Random(0)
+        workers = simulated_workers(manifest, costs, SIZE, rng)
+        async with simulated_orchestrator(manifest, workers, 60.0, rng) as motet:
             load = asyncio.create_task(send_all(motet, requests))
             leaks = [asyncio.create_task(leak(workers["video"][0], leak_at))] if leak_at is not None else []
             for minute in range(MINUTES):

@@ -150,10 +150,9 @@ def simulate(
     """Simulate a load. Equal arguments give an equal result."""
 
     async def program() -> SimulationResult:
-        async with simulated_orchestrator(manifest, costs, size, queue_seconds, random.Random(seed)) as (
-            motet,
-            workers,
-        ):
+        rng = random.Random(seed)
+        workers = simulated_workers(manifest, costs, size, rng)
+        async with simulated_orchestrator(manifest, workers, queue_seconds, rng) as motet:
             traces = await send_all(motet, requests)
             end = max((trace.due + (trace.total or 0.0) for trace in traces), default=0.0)
             busy = {kind: [replica.batch.busy for replica in replicas] for kind, replicas in workers.items()}
@@ -166,10 +165,10 @@ def _new_rng(rng: random.Random) -> random.Random:
     return random.Random(rng.getrandbits(64))
 
 
-def _simulated_workers(
+def simulated_workers(
     manifest: Manifest, costs: MeasuredCosts, size: DeploymentSize, rng: random.Random
-) -> tuple[list[SimulatedLanguageModel], dict[str, list[SimulatedDecoder]]]:
-    """Return the replicas of the language model, and the replicas of each modality's decoder."""
+) -> Mapping[str, Sequence[SimulatedWorker]]:
+    """Return the replicas of the language model and of each modality's decoder, by kind."""
     models = [
         SimulatedLanguageModel(costs, size.model_slots, size.grain, _new_rng(rng))
         for _ in range(size.replicas_of(LANGUAGE_MODEL))
@@ -181,33 +180,33 @@ def _simulated_workers(
             SimulatedDecoder(costs, modality, steps, size.decoder_slots, size.grain, _new_rng(rng))
             for _ in range(size.replicas_of(modality))
         ]
-    return models, decoders
+    return {LANGUAGE_MODEL: models, **decoders}
 
 
 @asynccontextmanager
 async def simulated_orchestrator(
-    manifest: Manifest, costs: MeasuredCosts, size: DeploymentSize, queue_seconds: float, rng: random.Random
-) -> AsyncIterator[tuple[Motet, Mapping[str, Sequence[SimulatedWorker]]]]:
-    """Yield an orchestrator and its simulated workers by kind."""
+    manifest: Manifest, workers: Mapping[str, Sequence[SimulatedWorker]], queue_seconds: float, rng: random.Random
+) -> AsyncIterator[Motet]:
+    """Yield an orchestrator of simulated workers, which it may share with others."""
     settings = simulated_settings(queue_seconds)
-    models, decoders = _simulated_workers(manifest, costs, size, rng)
     async with AsyncExitStack() as stack:
-        model_pool: Pool[LanguageModel] = Pool(LANGUAGE_MODEL, _members_of(models), settings, random=_new_rng(rng))
+        models = _members_of(workers[LANGUAGE_MODEL])
+        model_pool: Pool[LanguageModel] = Pool(LANGUAGE_MODEL, models, settings, random=_new_rng(rng))
         language_model = PooledLanguageModel(await stack.enter_async_context(model_pool))
         pooled: dict[str, Decoder] = {}
-        for modality, replicas in decoders.items():
+        for modality in manifest.independent:
             decoder_pool: Pool[Decoder] = Pool(
                 modality,
-                _members_of(replicas),
+                _members_of(workers[modality]),
                 settings,
                 initial_estimate=0.1,
                 random=_new_rng(rng),
             )
             steps = manifest.decoder_of(modality).steps
             pooled[modality] = PooledDecoder(await stack.enter_async_context(decoder_pool), steps)
-        workers = Workers(NoEncoder(), language_model, pooled)
-        orchestrator = await stack.enter_async_context(Orchestrator(workers, manifest, "", settings))
-        yield orchestrator.for_caller(ANONYMOUS), {LANGUAGE_MODEL: models, **decoders}
+        pools = Workers(NoEncoder(), language_model, pooled)
+        orchestrator = await stack.enter_async_context(Orchestrator(pools, manifest, "", settings))
+        yield orchestrator.for_caller(ANONYMOUS)
 
 
 def _members_of(workers: Sequence[SimulatedWorker]) -> list[Member[Any]]:

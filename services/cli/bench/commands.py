@@ -37,7 +37,12 @@ from services.benchmarks.settings import (
     TlsBenchSettings,
     TracingBenchSettings,
 )
-from services.benchmarks.simulation_settings import ScalingBenchSettings, SimulateBenchSettings, SizeBenchSettings
+from services.benchmarks.simulation_settings import (
+    FleetBenchSettings,
+    ScalingBenchSettings,
+    SimulateBenchSettings,
+    SizeBenchSettings,
+)
 from services.cli.bench import reports
 from services.cli.bench.benchmark import app, benchmark
 
@@ -107,6 +112,14 @@ def scaling(**settings: Any) -> Report:
 def size(**settings: Any) -> Report:
     """Search the fewest replicas of each worker that keep the latencies of a load, by simulation."""
     from services.benchmarks.suite.scaling.size import measure
+
+    return measure(**settings)
+
+
+@benchmark(FleetBenchSettings)
+def fleet(**settings: Any) -> Report:
+    """Measure the work for a request with a thousand replicas against ten, and several orchestrators over one fleet."""
+    from services.benchmarks.suite.scaling.fleet import measure
 
     return measure(**settings)
 

@@ -1,1 +1,1 @@
-"""Benchmarks of numbers of replicas: `scaling`, those that follow the demand, and `size`, the fewest that suffice."""
+"""Benchmarks of numbers of replicas: those that follow the demand, the fewest that suffice, and very many."""
