@@ -19,8 +19,8 @@ from motet.scheduling.fair_queue import TENANT_SHARE
 from motet.scheduling.moving_average import MovingAverage
 from orchestrator.fingerprint import fingerprint
 from orchestrator.generation.admitted_request import AdmittedRequest
-from orchestrator.generation.event_log import EventLog
 from orchestrator.generation.event_writer import EventWriter
+from orchestrator.generation.events.event_log import EventLog
 from orchestrator.generation.metrics_observer import MetricsObserver
 from orchestrator.generation.pipeline import Pipeline
 from orchestrator.generation.task import GenerationTask, RequestKey, request_key, shutdown_error
@@ -30,6 +30,9 @@ from orchestrator.settings import OrchestratorSettings
 
 CreatePipeline = Callable[[str, AdmittedRequest, EventWriter, Account], Pipeline]
 """Creates the pipeline of a tenant's admitted request. Its cost is charged to the account."""
+
+_GENERATION_BYTES = 1536
+"""Memory of an ended generation in this store without its events, in bytes."""
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 1000
@@ -216,7 +219,7 @@ class GenerationStore:
         self._mean_seconds.add(record.usage.elapsed)
         self._remove_expired()
         self._expiries[task.name] = record.expire_time or 0.0
-        for evicted in self._ended.put(task.name, task, task.log.size_bytes, task.owner):
+        for evicted in self._ended.put(task.name, task, _GENERATION_BYTES + task.log.stored_bytes, task.owner):
             self._remove(evicted)
 
     def _remove_expired(self) -> None:

@@ -146,8 +146,8 @@ class OrchestratorSettings(BaseSettings):
     )
     max_result_bytes: Bytes = Field(
         default=256 * MEBI,
-        description="Maximum memory of the events of ended generations, in bytes. Beyond it, the tenant with the most "
-        "loses its least recently used generation.",
+        description="Maximum memory of ended generations with their events, in bytes. Beyond it, the tenant with the "
+        "most loses its least recently used generation. A running generation is never removed.",
     )
     artifact_ttl: Seconds = Field(default=3600.0, description="Lifetime of an artifact in seconds.")
     max_artifact_bytes: Bytes = Field(

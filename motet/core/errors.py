@@ -19,7 +19,7 @@ Messages are for people. They never contain tracebacks, paths of the server or t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
 
@@ -88,12 +88,18 @@ def forget_frames(error: BaseException | None) -> None:
 
     A traceback keeps all local variables of its functions in memory, so an error that is stored must have none.
     """
+    for found in chain_of(error):
+        found.__traceback__ = None
+
+
+def chain_of(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, its causes and its contexts, each once."""
     errors, seen = [error], set[int]()
     while errors:
         found = errors.pop()
         if found is not None and id(found) not in seen:
             seen.add(id(found))
-            found.__traceback__ = None
+            yield found
             errors += found.__cause__, found.__context__
 
 

@@ -36,7 +36,7 @@ from motet.core.events import (
     Usage,
 )
 from motet.core.workers import Progress
-from orchestrator.generation.event_log import EventLog
+from orchestrator.generation.events.event_log import EventLog
 from orchestrator.generation.text_coalescer import TextCoalescer, caption_of
 from orchestrator.generation.worker_calls import WorkerCalls
 

@@ -13,8 +13,8 @@ from motet.core.events import Generation, State
 from motet.core.request import GenerationRequest
 from motet.core.tracing.span import NO_SPAN, Span, UnrecordedSpan
 from orchestrator.fingerprint import fingerprint
-from orchestrator.generation.event_log import EventLog
 from orchestrator.generation.event_writer import EventWriter
+from orchestrator.generation.events.event_log import EventLog
 from orchestrator.generation.log_line import log_generation
 from orchestrator.generation.metrics_observer import HUNG_UP
 from orchestrator.generation.pipeline import Pipeline
@@ -35,8 +35,27 @@ def request_key(owner: str, request: GenerationRequest) -> RequestKey:
 class GenerationTask:
     """The asyncio task of one generation, and the only place where the generation is stopped.
 
-    `on_end` is called once, when no worker works for the generation any more.
+    `on_end` is called once, when no worker works for the generation any more. From then on, few objects are kept.
     """
+
+    __slots__ = (
+        "_detached",
+        "_idle",
+        "_on_end",
+        "_pipeline",
+        "_subscribers",
+        "_task",
+        "_timer",
+        "_writer",
+        "fingerprint",
+        "log",
+        "name",
+        "number",
+        "owner",
+        "request_key",
+        "span",
+        "tenant",
+    )
 
     def __init__(
         self,
@@ -48,6 +67,8 @@ class GenerationTask:
         pipeline: Pipeline,
         on_end: Callable[[GenerationTask], None],
     ) -> None:
+        self.name = writer.name
+        """The generation's resource name."""
         self.owner = owner
         """The tenant of the caller that started the generation."""
         self.number = number
@@ -59,23 +80,22 @@ class GenerationTask:
         self.span: Span = NO_SPAN
         """The generation's span."""
         self._detached = request.detach
-        self._writer = writer
+        self._writer: EventWriter | None = writer
+        """The writer, until the end."""
         self._pipeline: Pipeline | None = pipeline
-        self._on_end = on_end
+        self._on_end: Callable[[GenerationTask], None] | None = on_end
         self._subscribers = 0
-        self._idle = asyncio.Event()
+        self._idle: asyncio.Event | None = asyncio.Event()
+        """The event of the end, or None after the end."""
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     @property
-    def name(self) -> str:
-        """The generation's resource name."""
-        return self._writer.name
-
-    @property
     def record(self) -> Generation:
         """The generation's record, as of now."""
-        return self._writer.record()
+        record = self.log.record if self._writer is None else self._writer.record()
+        assert record is not None
+        return record
 
     @property
     def failed(self) -> bool:
@@ -102,19 +122,20 @@ class GenerationTask:
             yield
         finally:
             self._subscribers -= 1
-            if not self._subscribers and not self._detached and not self._writer.finished:
+            if not self._subscribers and not self._detached and not self.log.closed:
                 self.stop(CancelledError("the caller hung up", metadata={"cause": HUNG_UP}))
                 await self.wait_idle()
 
     def stop(self, error: MotetError) -> None:
         """Write `Done` with this error now, and stop all workers. Do nothing if `Done` was already written."""
-        if self._pipeline is not None and self._task is not None and not self._writer.finished:
+        if self._pipeline is not None and self._task is not None and not self.log.closed:
             self._pipeline.stop(error)
             self._task.cancel()
 
     async def wait_idle(self) -> None:
         """Wait until no worker works for the generation."""
-        await self._idle.wait()
+        if self._idle is not None:
+            await self._idle.wait()
 
     async def _run(self, pipeline: Pipeline) -> None:
         with workflow(pipeline.model, self.name) as self.span:
@@ -123,24 +144,30 @@ class GenerationTask:
             finally:
                 end_workflow(self.span, self.record)
         # A generation is kept for longer than the attributes of its span.
-        self.span = UnrecordedSpan(self.span.context)
+        self.span = NO_SPAN if self.span.context is None else UnrecordedSpan(self.span.context)
 
     def _end(self, task: asyncio.Task[None]) -> None:
+        idle, on_end, pipeline, writer = self._idle, self._on_end, self._pipeline, self._writer
+        assert idle is not None
+        assert on_end is not None
+        assert pipeline is not None
+        assert writer is not None
         if self._timer is not None:
             self._timer.cancel()
-        if self._pipeline is not None and not self._writer.finished:
+        if not writer.finished:
             error = _unexpected_end(task)
             try:
-                self._pipeline.stop(error)
+                pipeline.stop(error)
             except Exception:
                 logger.exception("the events of a generation could not be completed")
-                self._writer.drop_text()  # Only the text was not checked before.
-                self._pipeline.stop(error)
-        if self._pipeline is not None:
-            log_generation(self.record, self.log.events, self.tenant, self._pipeline.log_fields)
-        self._pipeline = self._task = self._timer = None  # they hold the prompt's media, which are not needed any more
-        self._on_end(self)
-        self._idle.set()
+                writer.drop_text()  # Only the text was not checked before.
+                pipeline.stop(error)
+        log_generation(self.record, self.log.part_events, self.tenant, pipeline.log_fields)
+        self.log.pack()
+        # The pipeline has the prompt's media. The other objects are larger than the packed events.
+        self._idle = self._on_end = self._pipeline = self._writer = self._task = self._timer = None
+        on_end(self)
+        idle.set()
 
 
 def shutdown_error() -> MotetError:

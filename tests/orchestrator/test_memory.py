@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 import tracemalloc
 from contextlib import aclosing
+from itertools import chain, repeat
 from uuid import uuid4
 
 import pytest
@@ -109,6 +111,57 @@ async def test_a_generation_that_failed_keeps_no_media_of_its_prompt(run, option
 
     assert len(orchestrator._generations._ended) == 10
     assert growth < 1_000_000  # All prompts have 5 MB.
+
+
+PLAN = script_of("An a: ", signal_run("a"), " and b: ", signal_run("b"), " The end of the answer.")
+
+
+async def test_an_ended_generation_takes_few_bytes_and_objects():
+    """Before the 28 events of such a plan are packed, a generation takes 14 KB and 105 objects."""
+    number = 200
+    orchestrator = orchestrator_of(PLAN, media_cache_bytes=0)
+    await run_generation(orchestrator)
+    tracemalloc.start()
+    try:
+        for seed in range(number):
+            await run_generation(orchestrator, request_of(seed=seed, request_id=str(uuid4())))
+        gc.collect()
+        objects, (memory, _) = len(gc.get_objects()), tracemalloc.get_traced_memory()
+        counted = orchestrator._generations._ended.size * number / (number + 1)
+        with pytest.MonkeyPatch.context() as patch:
+            after_lifetime = time.time() + 1000
+            patch.setattr(time, "time", lambda: after_lifetime)
+            assert await orchestrator.generations() == ([], "")
+        gc.collect()
+        freed, freed_objects = memory - tracemalloc.get_traced_memory()[0], objects - len(gc.get_objects())
+    finally:
+        tracemalloc.stop()
+
+    assert freed < number * 3000
+    assert freed_objects < number * 13
+    assert 0.8 * freed < counted < 1.5 * freed
+
+
+async def name_of_ended(orchestrator):
+    """Run a generation while others may run, and return its name."""
+    events = [event async for event in orchestrator.generate(request_of())]
+    return (await orchestrator.cancel(record_of(events).name)).name
+
+
+async def test_ended_generations_are_limited_in_bytes_the_oldest_are_removed_first_and_running_ones_stay():
+    limit = 100_000
+    scripts = chain([script_of("x", Pause())], repeat(PLAN))
+    orchestrator = orchestrator_of(lambda prompt: next(scripts), pooled=False, max_result_bytes=limit)
+    async with aclosing(orchestrator.generate(request_of())) as running:
+        name = (await anext(running)).payload.generation
+        await anext(running)
+        ended = [await name_of_ended(orchestrator) for _ in range(100)]
+        listed = [record.name for record in (await orchestrator.generations(1000))[0]]
+
+    kept = len(listed) - 1
+    assert listed == [*reversed(ended[-kept:]), name]
+    assert limit / 3000 < kept < limit / 1500
+    assert limit - 3000 < orchestrator._generations._ended.size <= limit
 
 
 async def test_the_store_of_generations_forgets_the_times_of_removed_generations():

@@ -17,8 +17,8 @@ from motet.core.workers import Finished, Progress, Signal, SignalStarted, TextPi
 from motet.toys.workers import ToyEncoder, tensor_of
 from orchestrator.artifact_store import ArtifactStore
 from orchestrator.generation.admitted_request import AdmittedRequest, AdmittedTurn
-from orchestrator.generation.event_log import EventLog
 from orchestrator.generation.event_writer import EventWriter
+from orchestrator.generation.events.event_log import EventLog
 from orchestrator.generation.part_inputs import ConversationMedium
 from orchestrator.generation.pipeline import Pipeline
 from orchestrator.generation.task import GenerationTask

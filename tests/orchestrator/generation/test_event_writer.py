@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from motet.core.errors import CancelledError, DeadlineError, FaultError
 from motet.core.events import Artifact, PartFailed, State
 from motet.core.workers import Progress
-from orchestrator.generation.event_log import EventLog
 from orchestrator.generation.event_writer import EventWriter
+from orchestrator.generation.events.event_log import EventLog
 from tests.orchestrator.event_grammar import check_events
 
 names = st.sampled_from([f"part-{number}" for number in range(6)])

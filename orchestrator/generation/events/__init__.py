@@ -1,0 +1,1 @@
+"""The events of a generation: their log, and their form after its end."""
