@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tests.deploy.chart import of_kind
 from tests.deploy.images.image_store import run
 
 SECCOMP = Path("/usr/share/containers/seccomp.json")
@@ -152,10 +153,14 @@ class Container:
 
     @property
     def _mounts(self) -> Iterator[dict[str, Any]]:
-        """The mounts of empty volumes, and the names of services, which are DNS names in a cluster."""
+        """The mounts of volumes, and the names of services, which are DNS names in a cluster."""
         volumes = {each["name"]: each for each in self.pod["volumes"]}
         for mount in self._spec["volumeMounts"]:
-            volume = volumes[mount["name"]]["emptyDir"]
+            if "configMap" in (volume := volumes[mount["name"]]):
+                source = str(self._written(volume["configMap"]["name"]))
+                yield {"destination": mount["mountPath"], "type": "bind", "source": source, "options": ["bind", "ro"]}
+                continue
+            volume = volume["emptyDir"]
             if mount["name"] in self.volumes:
                 source = str(self.volumes[mount["name"]])
                 yield {"destination": mount["mountPath"], "type": "bind", "source": source, "options": _SHARED}
@@ -164,6 +169,14 @@ class Container:
             yield {"destination": mount["mountPath"], "type": "tmpfs", "source": "tmpfs", "options": options}
         hosts = str(self.folder / "hosts")
         yield {"destination": "/etc/hosts", "type": "bind", "source": hosts, "options": ["bind", "ro"]}
+
+    def _written(self, name: str) -> Path:
+        """Return a folder with the files of a ConfigMap, as the chart makes it by default."""
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        for key, text in of_kind("ConfigMap")[name.removeprefix("demo-")]["data"].items():
+            (folder / key).write_text(text)
+        return folder
 
 
 def size(text: str) -> int:
