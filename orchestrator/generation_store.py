@@ -140,9 +140,9 @@ class GenerationStore:
         )
         pipeline = self._create_pipeline(owner, admitted, writer, account)
 
-        def on_end(task: GenerationTask) -> None:
+        def on_end(task: GenerationTask, record: Generation) -> None:
             account.end_generation()
-            self._on_end(task)
+            self._on_end(task, record)
 
         account.start_generation()
         task = GenerationTask(owner, request, self._next_number(), writer, log, pipeline, on_end)
@@ -211,8 +211,7 @@ class GenerationStore:
         self._last_number = max(self._last_number + 1, time.time_ns() // 1000)
         return self._last_number
 
-    def _on_end(self, task: GenerationTask) -> None:
-        record = task.record
+    def _on_end(self, task: GenerationTask, record: Generation) -> None:
         self._running_of[task.tenant] -= 1
         if not self._running_of[task.tenant]:
             del self._running_of[task.tenant]

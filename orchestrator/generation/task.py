@@ -35,7 +35,8 @@ def request_key(owner: str, request: GenerationRequest) -> RequestKey:
 class GenerationTask:
     """The asyncio task of one generation, and the only place where the generation is stopped.
 
-    `on_end` is called once, when no worker works for the generation any more. From then on, few objects are kept.
+    `on_end` is called once with the record, when no worker works for the generation any more. From then on, few objects
+    are kept.
     """
 
     __slots__ = (
@@ -65,7 +66,7 @@ class GenerationTask:
         writer: EventWriter,
         log: EventLog,
         pipeline: Pipeline,
-        on_end: Callable[[GenerationTask], None],
+        on_end: Callable[[GenerationTask, Generation], None],
     ) -> None:
         self.name = writer.name
         """The generation's resource name."""
@@ -83,7 +84,7 @@ class GenerationTask:
         self._writer: EventWriter | None = writer
         """The writer, until the end."""
         self._pipeline: Pipeline | None = pipeline
-        self._on_end: Callable[[GenerationTask], None] | None = on_end
+        self._on_end: Callable[[GenerationTask, Generation], None] | None = on_end
         self._subscribers = 0
         self._idle: asyncio.Event | None = asyncio.Event()
         """The event of the end, or None after the end."""
@@ -162,11 +163,13 @@ class GenerationTask:
                 logger.exception("the events of a generation could not be completed")
                 writer.drop_text()  # Only the text was not checked before.
                 pipeline.stop(error)
-        log_generation(self.record, self.log.part_events, self.tenant, pipeline.log_fields)
+        # After `pack`, each reading of the record unpacks it.
+        record = self.record
+        log_generation(record, self.log.part_events, self.tenant, pipeline.log_fields)
         self.log.pack()
         # The pipeline has the prompt's media. The other objects are larger than the packed events.
         self._idle = self._on_end = self._pipeline = self._writer = self._task = self._timer = None
-        on_end(self)
+        on_end(self, record)
         idle.set()
 
 

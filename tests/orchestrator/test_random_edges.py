@@ -111,7 +111,7 @@ class RandomRun:
             account=Account("default", UNLIMITED),
             settings=SETTINGS,
         )
-        task = GenerationTask("tenant", GenerationRequest(()), 0, self.writer, self.log, pipeline, lambda task: None)
+        task = GenerationTask("tenant", GenerationRequest(()), 0, self.writer, self.log, pipeline, lambda *end: None)
         self.writer.accept(7, None)
         task.start(deadline)
         if self.maybe(0.2):
