@@ -133,12 +133,12 @@ class Hedges(Generic[Worker]):
     def _hedge(self, attempt: Attempt[Worker]) -> None:
         """Start a hedge, unless the call has one, the budget is spent, or there is no other replica."""
         call, moment = attempt.call, now()
-        others = [other for other in self._replicas.members if other is not attempt.replica and other.usable(moment)]
+        others = self._replicas.ready.others(attempt.replica, moment)
         if call.hedge is not None or self._budget < 1 or not others:
             return
         self._budget -= 1
         attempt.replica.stalled = attempt.replica.watched
-        replica = earliest([other for other in others if other.free] or others, call)
+        replica = earliest(others, call)
         call.hedge = hedge = replica.start(call, moment)
         fields = {"replica": attempt.replica.name, "seconds": round(attempt.silence, 3), "hedge": replica.name}
         # This is the timer's context, not the caller's.

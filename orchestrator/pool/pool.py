@@ -222,7 +222,7 @@ class Pool(Generic[Worker]):
                 raise self._replicas.missing_error(error.message) from error
             raise error
         again = failed.balanced and not isinstance(error, OverloadedError)
-        others = [replica for replica in self._replicas.usable(now()) if replica is not failed or again]
+        others = self._replicas.others(None if again else failed, now())
         if not others and isinstance(error, OverloadedError) and not failed.removed:
             remaining = deadline.remaining()
             if not call.patient or (remaining is not None and remaining <= error.retry_after):
@@ -235,7 +235,7 @@ class Pool(Generic[Worker]):
             if call.yielded and not (failed.returning(now()) or self._replicas.expected(now())):
                 raise error
             return await self._acquire(call, deadline)
-        return earliest([replica for replica in others if replica.free] or others, call).start(call, now())
+        return earliest(others, call).start(call, now())
 
     def _assign(self, call: QueuedCall, free: list[Replica[Worker]], moment: float) -> Attempt[Worker]:
         """Take a call out of the queue and start it on one of the free replicas."""

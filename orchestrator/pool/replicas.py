@@ -108,15 +108,25 @@ class Replicas(Generic[Worker]):
         If there are none, return none if one will probably return or join, or else replicas whose errors will explain
         why.
         """
-        usable = self.ready.usable(moment)
-        if usable or self._returning(moment):
-            return usable
-        eligible = [replica for replica in self.members if not replica.serves_other_bundle]
-        return [replica for replica in eligible if not replica.draining] or eligible
+        return self.ready.usable(moment) or self._unusable(moment)
 
     def free(self, moment: float) -> list[Replica[Worker]]:
         """Return those of `usable` that have a free slot. If any usable replica has one, the result is not empty."""
-        return self.ready.free(moment) or [replica for replica in self.usable(moment) if replica.free]
+        return self.ready.free(moment) or [replica for replica in self._unusable(moment) if replica.free]
+
+    def others(self, replica: Replica[Worker] | None, moment: float) -> list[Replica[Worker]]:
+        """Return those of `usable` without a certain one, and only those with a free slot if there are any."""
+        if others := self.ready.others(replica, moment):
+            return others
+        others = [each for each in self._unusable(moment) if each is not replica]
+        return [each for each in others if each.free] or others
+
+    def _unusable(self, moment: float) -> list[Replica[Worker]]:
+        """Return the replicas whose errors will explain why none is usable, or none if one is or will be."""
+        if self.ready.any_usable(moment) or self._returning(moment):
+            return []
+        eligible = [replica for replica in self.members if not replica.serves_other_bundle]
+        return [replica for replica in eligible if not replica.draining] or eligible
 
     def reserve(self, call: QueuedCall, moment: float) -> None:
         """Count a call as work of the replica that would probably run it, until `QueuedCall.end_reservation`."""

@@ -75,6 +75,17 @@ class ReadyReplicas(Generic[Worker]):
         probed = (each for each in self._ejected if each.free and each.usable(moment))
         return self._chosen(self._with_free_slot, probed)
 
+    def others(self, replica: Replica[Worker] | None, moment: float) -> list[Replica[Worker]]:
+        """Return some usable replicas without a certain one: those with a free slot if there are any."""
+        for found in (self.free(moment), self.usable(moment)):
+            if others := [each for each in found if each is not replica]:
+                return others
+        return []
+
+    def any_usable(self, moment: float) -> bool:
+        """Return whether a replica is usable."""
+        return len(self._replicas) > 0 or any(each.usable(moment) for each in self._ejected)
+
     def slots(self, moment: float) -> int:
         """Return the number of slots of all usable replicas."""
         return self._slots_of_all + sum(each.slots for each in self._ejected if each.usable(moment))

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from motet.core.clock import now
 from orchestrator.pool import pool
 from orchestrator.pool.ready.ready_replicas import ReadyReplicas
 from tests.orchestrator.pool_harness import PoolHarness, settle
@@ -63,6 +64,22 @@ def test_a_call_runs_as_many_lines_with_many_replicas_as_with_few(share: float) 
         assert many < 1.2 * few, (few, many)
 
     test()
+
+
+@in_virtual_time
+async def test_a_retry_and_a_hedge_go_to_a_replica_with_a_free_slot_also_in_a_large_pool() -> None:
+    async with PoolHarness(*[None] * 60) as harness:
+        replicas = harness.pool._replicas
+        tasks = [harness.start(seed) for seed in range(57)]
+        await settle()
+        free = {number for number, running in enumerate(harness.running) if not running}
+        (other,) = (each for each in replicas.members if int(each.address) == min(free))
+
+        for _ in range(100):
+            found = replicas.others(other, now())
+            assert {int(each.address) for each in found} == free - {min(free)}
+            assert replicas.ready.others(other, now()) == found
+        await asyncio.gather(*tasks)
 
 
 @in_virtual_time
