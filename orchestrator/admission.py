@@ -16,7 +16,7 @@ from motet.core.concurrent.encode_each import run_concurrently
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, MediaError, NotFoundError, Reason, RequestError
 from motet.core.events import TEXT
-from motet.core.media import MAX_INLINE_BYTES, Media
+from motet.core.media import MAX_INLINE_BYTES, Media, joined
 from motet.core.request import (
     MAX_OUTPUT_TOKENS,
     MAX_PARTS,
@@ -218,7 +218,7 @@ class Admission:
             modality = modality_of(stored.artifact.media_type) or modality
         self._check_input(modality)
         large = stored.artifact.size_bytes > MAX_INLINE_BYTES
-        data = await asyncio.to_thread(b"".join, stored.chunks) if large else b"".join(stored.chunks)
+        data = await asyncio.to_thread(joined, stored.chunks) if large else joined(stored.chunks)
         return AdmittedMedia(modality, Media(stored.artifact.media_type, data))
 
     def _takeable(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from io import BytesIO
 
 from motet.core.errors import FaultError, MotetError
 from motet.core.media import Media
@@ -22,9 +23,8 @@ class IncomingMedia:
         self._limit = limit
         self._error = error
         self._header: _Header | None = None
-        self._chunks: list[bytes] = []
-        self._size = 0
-        # Each chunk is hashed when it arrives. The hash of all bytes at once would block the event loop.
+        # Each chunk is copied and hashed when it arrives. All bytes at once would block the event loop.
+        self._data = BytesIO()
         self._digest = sha256()
 
     @property
@@ -35,7 +35,7 @@ class IncomingMedia:
     @property
     def complete(self) -> bool:
         """True once all bytes are there."""
-        return self._header is not None and self._size == self._header.size_bytes
+        return self._header is not None and self._data.tell() == self._header.size_bytes
 
     def start(self, header: _Header) -> None:
         """Take the header. Raises `error` for a second one, and for one that promises too many bytes."""
@@ -58,14 +58,14 @@ class IncomingMedia:
         """Return the media. Raises `error` if they are incomplete or altered."""
         if self._header is None:
             raise self._error(f"{self._peer} ended its stream without media")
-        if not self.complete or self._digest.digest() != self._header.sha256:
+        digest = self._digest.digest()
+        if not self.complete or digest != self._header.sha256:
             raise self._error(f"the media of {self._peer} arrived incomplete or altered")
-        return Media(self._header.media_type, b"".join(self._chunks))
+        return Media.with_digest(self._header.media_type, self._data.getvalue(), digest)
 
     def _append(self, chunk: bytes) -> None:
         assert self._header is not None
-        self._chunks.append(chunk)
-        self._size += len(chunk)
+        self._data.write(chunk)
         self._digest.update(chunk)
-        if self._size > self._header.size_bytes:
+        if self._data.tell() > self._header.size_bytes:
             raise self._error(f"{self._peer} sent more bytes than the {self._header.size_bytes} of its header")

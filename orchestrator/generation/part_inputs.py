@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from motet.core.errors import Reason, RequestError
 from motet.core.events import PlanInput
-from motet.core.media import MAX_INLINE_BYTES, Media
+from motet.core.media import MAX_INLINE_BYTES, Media, joined
 
 
 @dataclass(slots=True, eq=False)
@@ -31,7 +31,7 @@ class ConversationMedium:
         return self.media
 
     def _joined(self) -> Media:
-        media = self.media if self.media.data else Media(self.media.media_type, b"".join(self.chunks))
+        media = self.media if self.media.data else Media(self.media.media_type, joined(self.chunks))
         media.sha256  # noqa: B018 - the media keep their digest, which the decoder's caller needs
         return media
 

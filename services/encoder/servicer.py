@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
+from io import BytesIO
 from typing import Any
 
 import grpc.aio
@@ -58,7 +58,7 @@ class EncoderServicer(pb_grpc.EncoderServiceServicer):
 
 async def _receive(frames: AsyncIterator[pb.EncodeRequest]) -> tuple[list[Media], pb.EncodeRequest.Header]:
     """Return the media and the first header. Raises `RequestError` for a chunk without a header, or too many."""
-    items: list[tuple[pb.EncodeRequest.Header, list[bytes]]] = []
+    items: list[tuple[pb.EncodeRequest.Header, BytesIO]] = []
     size = 0
     async for frame in frames:
         if frame.WhichOneof("frame") == "header":
@@ -66,18 +66,13 @@ async def _receive(frames: AsyncIterator[pb.EncodeRequest]) -> tuple[list[Media]
                 raise RequestError(
                     f"one call may have at most {MAX_ITEMS} items", Reason.LIMIT_EXCEEDED, {"limit": str(MAX_ITEMS)}
                 )
-            items.append((frame.header, []))
+            items.append((frame.header, BytesIO()))
             continue
         if not items:
             raise RequestError("a header must come before the first chunk")
         size += len(frame.chunk)
         if size > MAX_INPUT_BYTES:
             raise RequestError(f"the media of one call have more than {MAX_INPUT_BYTES} bytes", Reason.INPUT_TOO_LARGE)
-        items[-1][1].append(frame.chunk)
+        items[-1][1].write(frame.chunk)
     first = items[0][0] if items else pb.EncodeRequest.Header()
-    media = []
-    for header, item_chunks in items:
-        media.append(Media(header.media_type, b"".join(item_chunks)))
-        if len(media[-1].data) > MEBI:
-            await asyncio.sleep(0)  # other calls run between copies of large items
-    return media, first
+    return [Media(header.media_type, data.getvalue()) for header, data in items], first

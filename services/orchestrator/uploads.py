@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
+from io import BytesIO
 
 from motet.core.errors import Reason, RequestError, RetryableError
 from motet.core.media import MEBI, Media
@@ -89,20 +90,20 @@ async def _receive_header(frames: Frames, max_bytes: int) -> artifact_pb.UploadA
 
 async def _receive_media(frames: Frames, header: artifact_pb.UploadArtifactRequest.Header) -> Media:
     """Return the media in the chunks after a header. Raises `RequestError` if they do not match the header."""
-    data, digest = bytearray(), sha256()
+    data, digest = BytesIO(), sha256()
     async for frame in frames:
         if frame.WhichOneof("frame") != "chunk":
             raise _order_error()
-        data += frame.chunk
+        data.write(frame.chunk)
         # The digest of everything at the end would hold the event loop.
         digest.update(frame.chunk)
-        if len(data) > header.size_bytes:
+        if data.tell() > header.size_bytes:
             break
-    if len(data) != header.size_bytes:
+    if data.tell() != header.size_bytes:
         raise _mismatch("size_bytes")
     if header.sha256 and header.sha256 != digest.digest():
         raise _mismatch("sha256")
-    return Media(header.media_type, bytes(data))
+    return Media.with_digest(header.media_type, data.getvalue(), digest.digest())
 
 
 def _order_error() -> RequestError:
