@@ -10,9 +10,11 @@ import pytest
 
 from tests.services.command import files_in, motet, started, table_of
 
-PROMPT = "Show me a penguin on a blue background, play a low note on a flute, and make a clip of a rocket moving up."
+PROMPT = (
+    "Draw a penguin on a blue background, animate it growing, play a low note on a flute, and put the sound under the clip."
+)
 # Few steps: the test compares bytes, not quality.
-QUICK = ("--steps", "image=2", "--steps", "audio=2", "--steps", "video=2")
+QUICK = ("--steps", "image=2", "--steps", "audio=2", "--steps", "animation=2")
 
 
 def digests(folder: Path, *options: object) -> list[tuple[str, str]]:
@@ -36,9 +38,9 @@ def test_a_seed_gives_the_same_bytes_embedded_through_services_and_when_repeated
         with urlopen(f"http://{metrics}/metrics") as page:
             exposition = page.read().decode()
 
-    assert {modality for modality, _ in embedded} == {"text", "image", "audio", "video"}
+    assert [modality for modality, _ in embedded if modality != "text"] == ["image", "animation", "audio", "film"]
     assert embedded == remote == repeated
-    assert 'motet_parts_total{fault="",modality="video",reason=""} 2.0' in exposition
+    assert 'motet_parts_total{fault="",modality="film",reason=""} 2.0' in exposition
     assert "motet_decoder_cache_total{" not in exposition
 
 

@@ -191,7 +191,7 @@ def test_helm_test_runs_the_pods_of_all_components_first_and_then_a_request_for_
         logs = config.test("demo", timeout=TIMEOUT, logs=True)["logs"]
 
     pods = [name for kind, name in api.created if kind == "Pod"]
-    assert pods == ["demo-test-health", "demo-test-audio", "demo-test-image", "demo-test-video"]
+    assert pods == [f"demo-test-{name}" for name in ("health", "animation", "audio", "film", "image", "video")]
     assert all(f"log of {name}" in logs for name in pods)
     assert stored(api) == expected(ci_values("cpu-nano"))  # The pods are deleted.
 

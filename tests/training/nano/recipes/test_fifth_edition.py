@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from motet.core.bundle import Manifest
 from motet.training.nano.recipes import earlier_edition
@@ -18,6 +18,7 @@ from motet.training.nano.recipes.fifth_edition import only_needed, steps
 from motet.training.pipeline import TrainingPipeline
 
 NANO = Path("bundles/nano")
+VOCABULARY = ("embed_tokens.weight", "lm_head.weight")
 
 
 def fifth_manifest() -> Manifest:
@@ -37,12 +38,27 @@ def test_the_manifest_of_the_fifth_edition_has_the_runs_and_shapes_that_training
         assert shape == [side for side in (sizes.queries, sizes.out_width) if side > 1]
 
 
-def test_the_model_begins_with_the_weights_of_the_fourth_edition() -> None:
+def earlier_bundle(folder: Path) -> Path:
+    """Return the bundle without the signals and the adapted layers that the fifth edition added."""
+    new_ids = RUN_LENGTHS["animation"] + RUN_LENGTHS["film"]
+    for name in ("lora/adapter_model.safetensors", "projections/model.safetensors"):
+        kept = {
+            key: value[:-new_ids].contiguous() if key.endswith(VOCABULARY) else value
+            for key, value in load_file(NANO / name).items()
+            if not any(part in key for part in ("mlp", "animation", "film"))
+        }
+        (folder / name).parent.mkdir()
+        save_file(kept, folder / name)
+    return folder
+
+
+def test_the_model_begins_with_the_weights_of_an_edition_with_fewer_signals(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, _, _ = load_alignment_model(NANO)
     model.eval()
-    load_edition(model, NANO)
-    saved = load_file(NANO / "lora" / "adapter_model.safetensors")
+    bundle = earlier_bundle(tmp_path)
+    load_edition(model, bundle)
+    saved = load_file(bundle / "lora" / "adapter_model.safetensors")
 
     embeddings = model.llama.model.embed_tokens.weight
     old = saved["base_model.model.model.embed_tokens.weight"].float()

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from motet.training.nano.recipes.denoiser import load_initial
 from motet.training.nano.recipes.denoiser_tasks.video import VideoTask
@@ -60,12 +61,15 @@ def test_no_animation_shows_a_held_out_picture_or_motion(tmp_path: Path) -> None
     assert not any(map(held_out, shown))
 
 
-def test_a_widened_denoiser_begins_with_the_outputs_of_the_bundle(tmp_path: Path) -> None:
+def test_a_widened_denoiser_begins_with_the_outputs_of_the_narrower_one(tmp_path: Path) -> None:
+    trained = load_file("bundles/nano/decoders/video/unet/diffusion_pytorch_model.safetensors")
+    narrow = trained | {"conv_in.weight": trained["conv_in.weight"][:, :48].contiguous()}
+    save_file(narrow, tmp_path / "diffusion_pytorch_model.safetensors")
     task = VideoTask.__new__(VideoTask)  # Without the emoji packages, which only its data need.
     denoiser = task.denoiser().eval()
     torch.manual_seed(0)
     noisy, conditioning = torch.randn(1, *task.shape), caption_encoder.encode("video", ["a bee growing"])
-    load_initial(denoiser, Path("bundles/nano/decoders/video/unet"))
+    load_initial(denoiser, tmp_path)
 
     with torch.no_grad():
         plain = task.predict(denoiser, noisy, torch.tensor([500]), conditioning)
