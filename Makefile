@@ -19,8 +19,8 @@ CHECKOV_PINS := tests/deploy/policy/requirements.txt
 # The programs of Prometheus and of its Alertmanager, for the tests.
 PROMETHEUS := $(VENV)/prometheus
 
-PROMPT ?= What is in this picture? Then show me a penguin on a blue background, play a low note on a flute and make a \
-clip of a car growing.
+PROMPT ?= What is in this picture? Then draw a penguin on a blue background, animate it growing, play a low note on a \
+flute, and put the sound under the clip.
 
 # The distributions of a release. The time of their files is the time of the commit, so every build has the same bytes.
 DIST := dist
@@ -41,7 +41,7 @@ LOCK = $(BIN)/uv pip compile --quiet --no-config --python-version 3.11 --python-
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.models ## Ask about an image, and request an image, audio and a video; the files go to demo/.
+demo: $(VENV)/.models ## Ask about an image, and request an image, its animation, audio and a film; the files go to demo/.
 	@rm -rf demo
 	$(BIN)/motet run "$(PROMPT)" --image examples/turtle.png --out demo --seed 1
 

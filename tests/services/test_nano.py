@@ -10,9 +10,7 @@ import pytest
 
 from tests.services.command import files_in, motet, started, table_of
 
-PROMPT = (
-    "Draw a penguin on a blue background, animate it growing, play a low note on a flute, and put the sound under the clip."
-)
+PROMPT = "Draw a penguin on a blue background, animate it growing, play a low note on a flute, and put both together."
 # Few steps: the test compares bytes, not quality.
 QUICK = ("--steps", "image=2", "--steps", "audio=2", "--steps", "animation=2")
 

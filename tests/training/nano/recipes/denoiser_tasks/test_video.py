@@ -21,7 +21,7 @@ torch.set_num_threads(1)
 @pytest.fixture
 def captions(tmp_path: Path) -> set[str]:
     task = VideoTask(tmp_path)
-    return {caption for seed in range(30) for caption in task.batch(np.random.default_rng(seed)).captions}
+    return {caption for seed in range(80) for caption in task.batch(np.random.default_rng(seed)).captions}
 
 
 @needs_emoji
@@ -49,7 +49,7 @@ def test_most_clips_begin_with_a_picture_and_their_captions_name_no_noun(tmp_pat
                 animated += 1
                 assert caption.removeprefix("a thing ") in MOTIONS
                 assert latents[:, 0].abs().mean() < 0.15
-    assert 0.6 < animated / sum(len(batch.captions) for batch in batches) < 0.9
+    assert 0.45 < animated / sum(len(batch.captions) for batch in batches) < 0.75
 
 
 @needs_emoji
