@@ -127,7 +127,7 @@ class Everything:
     async def counted(self) -> AsyncIterator[Counter[str]]:
         """Count the calls of our functions that the handlers of calls make."""
         counts: Counter[str] = Counter()
-        running = self.server._interceptor._running
+        running, turn = self.server._interceptor._running, self.server._interceptor._turns._turn
 
         def record(frame: Any, event: str, argument: Any) -> None:
             module = str(frame.f_globals.get("__name__"))
@@ -136,8 +136,9 @@ class Everything:
             if asyncio.current_task() in running:
                 counts[f"{module}.{frame.f_code.co_qualname}"] += 1
 
-        # A client may have its response before the handler has ended.
-        await until(lambda: not running)
+        # A client may have its response before the handler has ended. A call that must wait for its turn runs more
+        # functions, so the last call's turn has to be over.
+        await until(lambda: not running and turn._free)
         sys.setprofile(record)
         try:
             yield counts
