@@ -105,7 +105,7 @@ def test_all_replicas_share_the_gpus_equally_and_none_gets_more_than_one() -> No
 
 
 def test_ray_and_tls_exclude_each_other() -> None:
-    refused = motet("up", "--toy", "--ray", "--tls")
+    refused = motet("up", "--toy", "--ray", "--tls", "--port", 0)
 
     assert refused.returncode == 2
     assert "remove --tls or --ray" in refused.stderr
@@ -120,7 +120,7 @@ def test_no_module_of_motet_imports_ray_before_it_is_used() -> None:
 
 @pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")
 def test_without_ray_the_error_says_how_to_install_it() -> None:
-    refused = motet("up", "--toy", "--ray")
+    refused = motet("up", "--toy", "--ray", "--port", 0)
 
     assert refused.returncode == 2
     assert "pip install 'motet[ray]'" in refused.stderr
