@@ -16,7 +16,7 @@ from motet.core.concurrent.encode_each import run_concurrently
 from motet.core.deadline import Deadline
 from motet.core.errors import DeadlineError, MediaError, NotFoundError, Reason, RequestError
 from motet.core.events import TEXT
-from motet.core.media import MAX_INLINE_BYTES, Media, joined
+from motet.core.media import Media, joined
 from motet.core.request import (
     MAX_OUTPUT_TOKENS,
     MAX_PARTS,
@@ -217,9 +217,9 @@ class Admission:
             # Decoders of several modalities may make media of one type, such as clips. The encoder reads the type.
             modality = modality_of(stored.artifact.media_type) or modality
         self._check_input(modality)
-        large = stored.artifact.size_bytes > MAX_INLINE_BYTES
-        data = await asyncio.to_thread(joined, stored.chunks) if large else joined(stored.chunks)
-        return AdmittedMedia(modality, Media(stored.artifact.media_type, data))
+        data = await joined(stored.chunks)
+        media = Media.with_digest(stored.artifact.media_type, data, stored.artifact.sha256)
+        return AdmittedMedia(modality, media)
 
     def _takeable(
         self, turns: tuple[Message, ...], admitted: tuple[AdmittedTurn, ...], artifacts: TenantArtifacts

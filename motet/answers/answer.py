@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ from motet.core.events import (
     PartStarted,
     State,
 )
-from motet.core.media import MAX_INLINE_BYTES, Media, joined, sha256_of
+from motet.core.media import Media, joined, sha256_of
 from motet.core.service import Motet
 
 
@@ -148,8 +147,7 @@ class AnswerBuilder:
         if done.artifact is not None and not chunks:
             async with closing(self._motet.download(done.artifact.name)) as download:
                 chunks = [chunk async for chunk in download]
-        large = sum(map(len, chunks)) > MAX_INLINE_BYTES
-        data = await asyncio.to_thread(joined, chunks) if large else joined(chunks)
+        data = await joined(chunks)
         media = Media(done.artifact.media_type if done.artifact else started.media_type, data)
         if await sha256_of(media) != done.sha256:
             raise FaultError(f"the content of {done.part_id} does not match its digest; repeat the request")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from motet.core.errors import Reason, RequestError
 from motet.core.events import PlanInput
-from motet.core.media import MAX_INLINE_BYTES, Media, joined
+from motet.core.media import Media, joined, sha256_of
 
 
 @dataclass(slots=True, eq=False)
@@ -26,14 +25,10 @@ class ConversationMedium:
 
     async def load(self) -> Media:
         """Return the medium with its bytes and its digest. A thread joins and hashes large media."""
-        large = len(self.media.data) + sum(map(len, self.chunks)) > MAX_INLINE_BYTES
-        self.media = await asyncio.to_thread(self._joined) if large else self._joined()
+        if not self.media.data:
+            self.media = Media(self.media.media_type, await joined(self.chunks))
+        await sha256_of(self.media)  # the media keep their digest, which the decoder's caller needs
         return self.media
-
-    def _joined(self) -> Media:
-        media = self.media if self.media.data else Media(self.media.media_type, joined(self.chunks))
-        media.sha256  # noqa: B018 - the media keep their digest, which the decoder's caller needs
-        return media
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ def test_altered_and_incomplete_media_are_errors() -> None:
         incomplete.checked()
 
 
-def test_joined_parts_are_all_bytes_in_order() -> None:
-    assert joined([]) == b""
-    assert joined([b"a", b"", b"bc"]) == b"abc"
+async def test_joined_parts_are_all_bytes_in_order() -> None:
+    assert await joined([]) == b""
+    assert await joined([b"a", b"", b"bc"]) == b"abc"
+    assert await joined([CHUNK] * 32) == DATA

@@ -84,7 +84,7 @@ def only_needed(listed: list[PipelineStep], name: str) -> list[PipelineStep]:
 
 def main(
     build: Annotated[Path, typer.Option(help="Folder of the data, checkpoints and logs.")] = Path("build/fifth"),
-    source: Annotated[Path, typer.Option(help="Folder of the fourth edition.")] = Path("bundles/nano"),
+    source: Annotated[Path, typer.Option(help="Folder of the edition to continue.")] = Path("bundles/nano"),
     share: Annotated[float, typer.Option(help="Share of each training's length, for a rehearsal.")] = 1.0,
     threads: Annotated[int, typer.Option(help="CPU threads of each long training. With 2, one trains at a time.")] = 1,
     only: Annotated[str, typer.Option(help="Train language-model or clip-denoiser only. Default: both.")] = "",
