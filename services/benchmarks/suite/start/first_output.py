@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,8 +47,9 @@ class FirstOutput:
             with process.stdout:
                 first = os.read(process.stdout.fileno(), 1)
                 seconds = perf_counter() - start
-            process.kill()
-            # Unlike Popen.wait, os.wait4 returns the processor time of this one process.
+            # Unlike Popen.wait, os.wait4 returns the processor time of this one process. Popen.kill may wait for the
+            # process itself, and then os.wait4 finds none.
+            os.kill(process.pid, signal.SIGKILL)
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             if not first:

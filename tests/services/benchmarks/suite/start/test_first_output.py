@@ -33,3 +33,13 @@ def test_the_process_has_no_settings_of_this_one(tmp_path: Path, monkeypatch: py
 def test_a_process_that_ends_without_output_is_an_error_with_its_last_line(tmp_path: Path) -> None:
     with pytest.raises(FaultError, match="ended without output: motet: no bundle"):
         first_output("import sys; sys.exit('motet: no bundle')", tmp_path)
+
+
+def test_a_process_that_has_ended_before_it_is_killed_is_measured(tmp_path: Path) -> None:
+    output = first_output(
+        "import os, time\nparent = os.getpid()\nif os.fork() == 0:\n"
+        "    while os.getppid() == parent: time.sleep(0.001)\n    print('from a child whose parent has ended')",
+        tmp_path,
+    )
+
+    assert output.processor_seconds > 0
