@@ -44,12 +44,17 @@ class WorkerReplica:
                 yield response
 
 
-def build(args: RayWorker) -> Application:
-    """Return the application of a worker's replicas. Ray's configuration files name this function as `import_path`."""
+def build(args: RayWorker | dict[str, Any]) -> Application:
+    """Return the application of a worker's replicas. Ray's configuration files name this function as `import_path`.
+
+    Ray passes the arguments of a file as a dictionary. Raises pydantic's `ValidationError` for arguments that
+    `RayWorker` does not accept.
+    """
     from ray import serve
 
-    deployment: Any = serve.deployment(WorkerReplica, name=DEPLOYMENT, **args.deployment_options())
-    application: Application = deployment.bind(args.kind, args.service_options())
+    worker = RayWorker.model_validate(args)
+    deployment: Any = serve.deployment(WorkerReplica, name=DEPLOYMENT, **worker.deployment_options())
+    application: Application = deployment.bind(worker.kind, worker.service_options())
     return application
 
 

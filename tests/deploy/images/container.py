@@ -58,6 +58,8 @@ class Container:
         """Write the configuration of the container."""
         lines = [f"{address} {host}\n" for host, address in self.network.hosts.items()]
         (self.folder / "hosts").write_text("".join(["127.0.0.1 localhost\n", *lines]))
+        # Without this file, programs ask the name server of this machine, which a pod cannot reach, and wait for it.
+        (self.folder / "resolv.conf").write_text("nameserver 127.0.0.1\n")
         (self.folder / "config.json").write_text(json.dumps(self._config))
 
     def run(self, timeout: float) -> subprocess.CompletedProcess[str]:
@@ -167,8 +169,9 @@ class Container:
                 continue
             options = ["nosuid", "nodev", "mode=1777", f"size={size(volume['sizeLimit'])}"]
             yield {"destination": mount["mountPath"], "type": "tmpfs", "source": "tmpfs", "options": options}
-        hosts = str(self.folder / "hosts")
-        yield {"destination": "/etc/hosts", "type": "bind", "source": hosts, "options": ["bind", "ro"]}
+        for name in ("hosts", "resolv.conf"):
+            source = str(self.folder / name)
+            yield {"destination": f"/etc/{name}", "type": "bind", "source": source, "options": ["bind", "ro"]}
 
     def _written(self, name: str) -> Path:
         """Return a folder with the files of a ConfigMap, as the chart makes it by default."""

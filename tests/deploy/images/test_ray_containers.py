@@ -112,7 +112,8 @@ class RayPods:
 
         def running() -> bool:
             statuses.update(json.loads(run(*namespace, GET, url))["applications"])
-            assert "DEPLOY_FAILED" not in {each["status"] for each in statuses.values()}, statuses
+            failed = [each["message"] for each in statuses.values() if each["status"] == "DEPLOY_FAILED"]
+            assert not failed, "\n".join(failed)
             return bool(statuses) and {each["status"] for each in statuses.values()} == {"RUNNING"}
 
         until_true(running, None)
@@ -179,8 +180,8 @@ def test_a_cluster_of_ray_without_rights_answers_a_request_through_an_orchestrat
         stack.enter_context(pods.network.up())
         nodes = [pods.start_node(name) for name in ("head", *WORKERS)]
         pods.deploy()
-        ready = nodes[-1].execute("bash", "-c", WGET.format("8000/-/healthz"))
-        assert ready.returncode == 0, (ready.stdout, ready.stderr)
+        # The proxy of Serve on a node starts after the first replica there. KubeRay asks it again and again, too.
+        until_true(lambda: nodes[-1].execute("bash", "-c", WGET.format("8000/-/healthz")).returncode == 0, nodes[-1])
         orchestrator = pods.start_orchestrator()
         for container in (*nodes, orchestrator):
             status = container.status()
