@@ -40,7 +40,7 @@ def check_networks(
     labels = {name: folders[name].label("config.json") for name in networks}
     for name, classes in kind.networks.items():
         check_field(labels[name], "the class", type(networks[name]).__name__, one_of(*classes))
-    for name, rules in kind.field_rules(entry.conditioning, configs).items():
+    for name, rules in kind.field_rules(entry, configs).items():
         for key, rule in rules.items():
             check_field(labels[name], key, configs[name].get(key), rule)
     scale = vae_scale_factor(configs["vae"])

@@ -138,6 +138,8 @@ def test_a_field_of_a_scheduler_that_is_not_implemented_is_refused(
         ("animation", {"kind": "text-to-video-sd"}, 'signals.animation: takes must be absent, not [["image", "edit"]]'),
         ("animation", {"shared": {"unet": "decoders/video/unet"}}, "unet/config.json: in_channels must be 8, not 4"),
         ("video", {"shared": {"unet": "decoders/animation/unet"}}, "unet/config.json: in_channels must be 4, not 8"),
+        ("animation", {"options": {"position_frequencies": 1}}, "unet/config.json: in_channels must be 12, not 8"),
+        ("video", {"options": {"position_frequencies": 1}}, "options: position_frequencies must be absent, not 1"),
         ("audio", {"options": {"seconds": 0.0}}, "options: seconds must be from 0.01 to 600, not 0.0"),
     ],
 )

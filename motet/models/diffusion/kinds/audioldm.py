@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import prod
 from typing import Any, ClassVar
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from motet.core.bundle import DecoderEntry
 from motet.core.media import Media
 from motet.core.telemetry.work import Unit
 from motet.media import encode
@@ -39,12 +40,12 @@ class AudioLDM(LatentDiffusion):
         super().__init__(**components)
 
     @classmethod
-    def field_rules(cls, conditioning: Sequence[int], configs: Mapping[str, Any]) -> Mapping[str, Mapping[str, Rule]]:
+    def field_rules(cls, entry: DecoderEntry, configs: Mapping[str, Any]) -> Mapping[str, Mapping[str, Rule]]:
         """Implement `LatentDiffusion.field_rules`."""
         vae, unet, scale = configs["vae"], configs["unet"], vae_scale_factor(configs["vae"])
         unet_rules, vae_rules = channel_rules(vae, 1)
         unet_rules["class_embed_type"] = one_of("simple_projection")
-        unet_rules["projection_class_embeddings_input_dim"] = one_of(prod(conditioning))
+        unet_rules["projection_class_embeddings_input_dim"] = one_of(prod(entry.conditioning))
         if unet["mid_block_type"] or any("CrossAttn" in block for block in unet["down_block_types"]):
             # The cross-attention of AudioLDM attends to the block's own states.
             unet_rules["cross_attention_dim"] = one_of(unet["block_out_channels"])

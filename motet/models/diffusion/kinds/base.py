@@ -12,6 +12,7 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 
+from motet.core.bundle import DecoderEntry
 from motet.core.errors import RequestError
 from motet.core.media import Media
 from motet.core.telemetry.work import Unit, pixel_work
@@ -64,8 +65,8 @@ class LatentDiffusion(ABC):
 
     @classmethod
     @abstractmethod
-    def field_rules(cls, conditioning: Sequence[int], configs: Mapping[str, Any]) -> Mapping[str, Mapping[str, Rule]]:
-        """Return rules of the networks' fields, which depend on the conditioning's shape and on the other networks.
+    def field_rules(cls, entry: DecoderEntry, configs: Mapping[str, Any]) -> Mapping[str, Mapping[str, Rule]]:
+        """Return rules of the networks' fields, which depend on the manifest's entry and on the other networks.
 
         The keys of the result and of `configs` are names of networks.
         """

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from motet.core.bundle import DecoderEntry
 from motet.models.config_rules import Rule, one_of
 from motet.models.diffusion.kinds.stable_diffusion import StableDiffusion
 from motet.models.diffusion.model import Array
@@ -33,9 +34,9 @@ class ImageToImage(StableDiffusion):
         self.strength = self.options.get("strength", 0.8)
 
     @classmethod
-    def field_rules(cls, conditioning: Sequence[int], configs: Mapping[str, Any]) -> Mapping[str, Mapping[str, Rule]]:
+    def field_rules(cls, entry: DecoderEntry, configs: Mapping[str, Any]) -> Mapping[str, Mapping[str, Rule]]:
         """Implement `LatentDiffusion.field_rules`."""
-        rules = super().field_rules(conditioning, configs)
+        rules = super().field_rules(entry, configs)
         return {**rules, "vae": {**rules["vae"], "in_channels": one_of(3)}}
 
     def _first_latents(self, scheduler: Any, first: int, generator: torch.Generator, inputs: Sequence[Array]) -> Tensor:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import pi
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from motet.core.bundle import DecoderEntry
 from motet.models.config_rules import Rule, one_of, whole
 from motet.models.diffusion.kinds.text_to_video import TextToVideo
 from motet.models.diffusion.model import Array, DenoisingState
+
+_POSITION_RULES = {"position_frequencies": whole(0, 8)}
 
 
 class ImageToVideo(TextToVideo):
@@ -21,19 +25,19 @@ class ImageToVideo(TextToVideo):
     picture, repeated for each frame. The latents are the mode of the autoencoder's distribution, scaled like the noisy
     ones. With guidance, both rows have the picture, so the guidance applies to the conditioning alone.
 
-    Options: those of `TextToVideo`, and `residual` (default 0). With 1, the U-Net makes the difference between the
-    latents of the clip and those of the picture. So it need not copy what does not move.
+    Options: those of `BlankImageToVideo`, and `residual` (default 0). With 1, the U-Net makes the difference between
+    the latents of the clip and those of the picture. So it need not copy what does not move.
     """
 
     takes: ClassVar = ("image",)
-    option_rules: ClassVar = {**TextToVideo.option_rules, "residual": whole(0, 1)}
+    option_rules: ClassVar = {**TextToVideo.option_rules, **_POSITION_RULES, "residual": whole(0, 1)}
 
     @classmethod
-    def field_rules(cls, conditioning: Sequence[int], configs: Mapping[str, Any]) -> Mapping[str, Mapping[str, Rule]]:
+    def field_rules(cls, entry: DecoderEntry, configs: Mapping[str, Any]) -> Mapping[str, Mapping[str, Rule]]:
         """Implement `LatentDiffusion.field_rules`."""
-        rules, latent_channels = super().field_rules(conditioning, configs), configs["vae"]["latent_channels"]
+        rules = super().field_rules(entry, configs)
         return {
-            "unet": {**rules["unet"], "in_channels": one_of(2 * latent_channels)},
+            "unet": {**rules["unet"], "in_channels": one_of(_input_channels(entry, configs))},
             "vae": {**rules["vae"], "in_channels": one_of(3)},
         }
 
@@ -60,7 +64,7 @@ class ImageToVideo(TextToVideo):
 
     def _network_input(self, state: DenoisingState) -> Tensor:
         assert state.further_channels is not None
-        return add_first_frame(super()._network_input(state), state.further_channels)
+        return _network_input(super()._network_input(state), state.further_channels, self.options)
 
     def _whole(self, latents: Tensor, state: DenoisingState) -> Tensor:
         """Return the latents of the clip, from those that the U-Net makes."""
@@ -71,18 +75,21 @@ class ImageToVideo(TextToVideo):
 class BlankImageToVideo(TextToVideo):
     """Clips without a picture, from networks of `ImageToVideo`: the latents of the picture are 0.
 
-    So one U-Net can serve two signals, if it was trained both with pictures and with 0.
+    So one U-Net can serve two signals, if it was trained both with pictures and with 0. Options: those of
+    `TextToVideo`, and `position_frequencies` (default 0), see `add_positions`.
     """
 
+    option_rules: ClassVar = {**TextToVideo.option_rules, **_POSITION_RULES}
+
     @classmethod
-    def field_rules(cls, conditioning: Sequence[int], configs: Mapping[str, Any]) -> Mapping[str, Mapping[str, Rule]]:
+    def field_rules(cls, entry: DecoderEntry, configs: Mapping[str, Any]) -> Mapping[str, Mapping[str, Rule]]:
         """Implement `LatentDiffusion.field_rules`."""
-        rules, latent_channels = super().field_rules(conditioning, configs), configs["vae"]["latent_channels"]
-        return {**rules, "unet": {**rules["unet"], "in_channels": one_of(2 * latent_channels)}}
+        rules = super().field_rules(entry, configs)
+        return {**rules, "unet": {**rules["unet"], "in_channels": one_of(_input_channels(entry, configs))}}
 
     def _network_input(self, state: DenoisingState) -> Tensor:
         noisy = super()._network_input(state)
-        return add_first_frame(noisy, torch.zeros_like(noisy[:, :, 0]))
+        return _network_input(noisy, torch.zeros_like(noisy[:, :, 0]), self.options)
 
 
 def add_first_frame(noisy: Tensor, frame: Tensor) -> Tensor:
@@ -91,3 +98,33 @@ def add_first_frame(noisy: Tensor, frame: Tensor) -> Tensor:
     The noisy latents have the shape (n, channels, frames, height, width), and the result has twice the channels.
     """
     return torch.cat([noisy, frame[:, :, None].expand(noisy.shape)], dim=1)
+
+
+def add_positions(channels: Tensor, frequencies: int) -> Tensor:
+    """Append the place of each latent in its frame to channels (n, channels, frames, height, width).
+
+    Each frequency has four channels: the sine and the cosine of the row, and those of the column. The first frequency
+    is half a period per side, and each further one is twice the one before (Tancik et al. 2020). Without them, a U-Net
+    sees the place of a latent only from the borders, and turns of a picture lose its detail. Use 0 for models that were
+    trained without positions.
+    """
+    n, _, frames, height, width = channels.shape
+    waves = []
+    for frequency in range(frequencies):
+        for side, shape in ((height, (height, 1)), (width, (1, width))):
+            places = (torch.arange(side, device=channels.device) + 0.5) / side * 2 - 1
+            angles = (places * (pi / 2 * 2**frequency)).reshape(shape).expand(height, width)
+            waves += [angles.sin(), angles.cos()]
+    if not waves:
+        return channels
+    positions = torch.stack(waves).to(channels.dtype)[None, :, None].expand(n, -1, frames, -1, -1)
+    return torch.cat([channels, positions], dim=1)
+
+
+def _network_input(noisy: Tensor, frame: Tensor, options: Mapping[str, float]) -> Tensor:
+    return add_positions(add_first_frame(noisy, frame), int(options.get("position_frequencies", 0)))
+
+
+def _input_channels(entry: DecoderEntry, configs: Mapping[str, Any]) -> int:
+    latent_channels: int = configs["vae"]["latent_channels"]
+    return 2 * latent_channels + 4 * int(entry.options.get("position_frequencies", 0))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from motet.core.bundle import DecoderEntry
 from motet.core.media import Media
 from motet.media import encode
 from motet.models.config_rules import Rule, either, list_of, one_of, whole
@@ -27,10 +28,10 @@ class StableDiffusion(LatentDiffusion):
     option_rules: ClassVar[Mapping[str, Rule]] = dict.fromkeys(("height", "width"), whole(1, 8192))
 
     @classmethod
-    def field_rules(cls, conditioning: Sequence[int], configs: Mapping[str, Any]) -> Mapping[str, Mapping[str, Rule]]:
+    def field_rules(cls, entry: DecoderEntry, configs: Mapping[str, Any]) -> Mapping[str, Mapping[str, Rule]]:
         """Implement `LatentDiffusion.field_rules`."""
         unet_rules, vae_rules = channel_rules(configs["vae"], 3)
-        width = one_of(conditioning[-1])
+        width = one_of(entry.conditioning[-1])
         unet_rules["cross_attention_dim"] = either(width, list_of(width))
         unet_rules["class_embed_type"] = one_of(None)
         return {"unet": unet_rules, "vae": vae_rules}

@@ -16,7 +16,7 @@ from torch import Tensor
 from motet.core.signals import Grammar
 from motet.models.llm.tokenizer import Tokenizer
 from motet.training.nano.dialogues.dialogue import ContextText, Dialogue, DialoguePart, TextWithAlternatives
-from motet.training.nano.world.world import Thing
+from motet.training.nano.world.world import Thing, held_out_neighbours
 
 # The label of a token that the loss ignores.
 IGNORED = -100
@@ -111,7 +111,12 @@ class DialogueTokenizer:
             sequence.runs.append((len(sequence.ids), part))
             run = list(self._grammar.run_of(part.modality).ids)
             sequence.append(run, learned=True)
-            sequence.labels[len(sequence.labels) - len(run) + 1 :] = self._labels_in_run(part, len(run) - 1)
+            start = len(sequence.ids) - len(run) + 1
+            labels = self._labels_in_run(part, len(run) - 1)
+            sequence.labels[start:] = labels
+            for other in held_out_neighbours(part):
+                pairs = zip(labels, self._labels_in_run(other, len(labels)), strict=True)
+                sequence.excluded += [(start + place, no) for place, (label, no) in enumerate(pairs) if label != no]
 
     def _labels_in_run(self, thing: Thing, count: int) -> list[int]:
         """Return the labels of a run's other tokens: the subject and the manner, alternating.
@@ -119,6 +124,9 @@ class DialogueTokenizer:
         A run is always fed whole, so its hidden states need not predict the run's next token. States that predict
         "dog" and "blue" contain the information for the output projection. Without these labels the output projection
         starts to learn ten times later. The conditioning of an animation depends only on its motion.
+
+        The loss excludes the labels of held-out things that share the other attribute. Otherwise the states learn that
+        a red apple, which never moves left in the training, moves in another direction.
         """
         attributes = (thing.manner,) if thing.modality == "animation" else (thing.subject, thing.manner)
         words = [self._encode(f" {word}")[-1] for word in attributes]

@@ -146,6 +146,10 @@ class DialogueGenerator:
         choices = self._things[modality or pick(rng, MODALITIES)]
         return choices[int(rng.integers(len(choices)))]
 
+    def subject(self, rng: np.random.Generator) -> Thing:
+        """Return a random thing without a named manner. In the test split, return a thing of the split."""
+        return self._answers.without_manner(self.thing(rng))
+
     def question_about_thing(
         self,
         rng: np.random.Generator,
@@ -154,7 +158,7 @@ class DialogueGenerator:
     ) -> tuple[Thing, str, tuple[DialoguePart, ...]]:
         """Return a thing, a question about it, and the answer. `questions` are those of the table `QUESTIONS`."""
         thing = self.thing(rng, modality)
-        topic = str(rng.choice(["describe", "subject", "manner", "check"], p=[0.53, 0.12, 0.12, 0.23]))
+        topic = str(rng.choice(["describe", "subject", "manner", "check"], p=[0.58, 0.13, 0.13, 0.16]))
         if topic == "check":
             thing = self._answers.without_manner(thing)
             question, answer = yes_no_question(thing, questions[thing.modality].get("check", CHECKS), rng)

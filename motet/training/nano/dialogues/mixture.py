@@ -8,6 +8,7 @@ import numpy as np
 
 from motet.training.nano.dialogues.dialogue import Dialogue
 from motet.training.nano.dialogues.generator import DialogueGenerator
+from motet.training.nano.dialogues.kinds.checks import checks
 from motet.training.nano.dialogues.kinds.edges import EdgeDialogues
 from motet.training.nano.dialogues.kinds.later_questions import later_question
 from motet.training.nano.dialogues.kinds.many_requests import many_requests
@@ -18,19 +19,20 @@ from motet.training.nano.dialogues.kinds.own_work import own_work
 # tokens depend on the medium: with 13 % of the dialogues it had 5 % of the tokens, and the model described held-out
 # media worse than the fourth edition.
 SHARES: Mapping[str, float] = {
-    "requests": 0.165,
-    "question": 0.28,
+    "requests": 0.15,
+    "question": 0.25,
     "mixed": 0.035,
-    "follow_up": 0.035,
-    "chat": 0.065,
-    "small_talk": 0.02,
-    "several": 0.03,
+    "follow_up": 0.03,
+    "chat": 0.055,
+    "small_talk": 0.015,
+    "several": 0.025,
     "edges": 0.09,
     "edge_chat": 0.07,
-    "later_question": 0.07,
-    "own_work": 0.04,
-    "negation": 0.05,
-    "many": 0.05,
+    "later_question": 0.065,
+    "own_work": 0.035,
+    "negation": 0.055,
+    "many": 0.055,
+    "checks": 0.07,
 }
 
 
@@ -59,5 +61,7 @@ class DialogueMixture:
                 return negation(self.generator, rng)
             case "many":
                 return many_requests(self.generator, rng)
+            case "checks":
+                return checks(self.generator, rng)
             case _:
                 return self.generator.dialogue(rng, kind)

@@ -11,7 +11,7 @@ from motet.training.nano.dialogues.descriptions import description, random_manne
 from motet.training.nano.dialogues.dialogue import ContextText, DialoguePart, TextWithAlternatives
 from motet.training.nano.dialogues.phrases import pick
 from motet.training.nano.dialogues.refusals import UNKNOWN_SUBJECTS
-from motet.training.nano.world.world import ANY, MODALITIES, Thing, things_of_split, unbiased_things
+from motet.training.nano.world.world import ANY, MODALITIES, Thing, held_out_neighbours, unbiased_things
 
 
 class UnbiasedAnswers:
@@ -55,13 +55,8 @@ class UnbiasedAnswers:
 
     def text(self, thing: Thing, text_of: Callable[[Thing], str]) -> DialoguePart:
         """Return the text about a thing. Texts about held-out things that share an attribute are alternatives."""
-        others = [
-            other
-            for other in things_of_split(thing.modality, True)
-            if thing.subject == other.subject or thing.manner == other.manner
-        ]
         text = text_of(thing)
-        alternatives = {text_of(other) for other in others} - {text}
+        alternatives = {text_of(other) for other in held_out_neighbours(thing)} - {text}
         if alternatives and not self._test_split:
             return TextWithAlternatives(text, tuple(sorted(alternatives)))
         return text

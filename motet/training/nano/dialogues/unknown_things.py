@@ -46,9 +46,13 @@ _COMPOUNDS = split_phrases(
     """{n} pie|{n} cake|{n} juice|{n} soup|toy {n}|{n} house|{n} shop|{n} hat|{n} box|wooden {n}|broken {n}
     {n} man|robot {n}|giant {n} statue|{n} costume|{n} salad|half a {n}|baby {n} with a hat|dancing {n}"""
 )
+_INSTRUMENT_COMPOUNDS = split_phrases(
+    """electronic {n}|toy {n}|bass {n}|steel {n}|glass {n}|double {n}|nose {n}|steam {n}|water {n}|hand {n}|mouth {n}
+    broken {n}|paper {n}|tiny {n}|giant {n}|robot {n}|{n} player|{n} orchestra|{n} solo"""
+)
 _SYLLABLES = split_phrases(
     """ba|blo|bri|cra|dro|du|fen|fli|gar|glo|gru|ja|kel|klo|lam|lu|mar|mip|mo|na|nol|pa|pli|qua|ra|rin|sna|spo|ta
-    tri|tu|va|vol|wib|wo|ya|zan|zo|zu|der|fel|gon|ler|mer|nix|per|pod|rel|ster|ton|wick|x"""
+    tri|tu|va|vol|wib|wo|ya|zan|zo|zu|der|fel|gon|ler|mer|nix|per|pod|rel|ster|ton|wick|x|phone|ina|oon|um|ar|horn|bo"""
 )
 
 
@@ -59,13 +63,13 @@ def unknown_subject(modality: str, rng: np.random.Generator) -> str:
     """
     chance = rng.random()
     known = {"image": tuple(NOUNS), "audio": tuple(INSTRUMENTS)}.get(modality, MOVERS)
-    if chance < 0.25:
+    if chance < (0.4 if modality == "audio" else 0.25):
         return "".join(pick(rng, _SYLLABLES) for _ in range(int(rng.integers(2, 4))))
     if chance < 0.6 and modality != "audio":
         noun = pick(rng, known)
         own = _OWN_COLOURS.get(noun, "").split()
         colour = pick(rng, [name for name in _COLOURS if name not in own])
         return f"{colour} {noun.removeprefix('red ')}"
-    if chance < 0.67:
-        return pick(rng, _COMPOUNDS).format(n=pick(rng, known))
+    if chance < (0.6 if modality == "audio" else 0.67):
+        return pick(rng, _INSTRUMENT_COMPOUNDS if modality == "audio" else _COMPOUNDS).format(n=pick(rng, known))
     return pick(rng, UNKNOWN_SUBJECTS[modality])

@@ -7,6 +7,7 @@ no part of the bundle is trained on it. `held_out` names these combinations, and
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 
 # The short name of each noun's picture in the emoji-datasource packages.
@@ -174,6 +175,14 @@ def things(modality: str) -> list[Thing]:
 def things_of_split(modality: str, test_split: bool) -> list[Thing]:
     """Return the held-out things of a modality (the test split), or all others (the training split)."""
     return [thing for thing in things(modality) if held_out(thing) == test_split]
+
+
+@cache
+def held_out_neighbours(thing: Thing) -> tuple[Thing, ...]:
+    """Return the held-out things of the thing's modality that share an attribute with it, without the thing itself."""
+    others = things_of_split(thing.modality, True) if thing.modality in _ATTRIBUTES else []
+    near = (other for other in others if other.subject == thing.subject or other.manner == thing.manner)
+    return tuple(other for other in near if other != thing)
 
 
 def things_without_manner(modality: str) -> list[Thing]:

@@ -14,7 +14,12 @@ from PIL import Image
 from motet.core.errors import RequestError
 from motet.models.diffusion import loading
 from motet.models.diffusion.kinds.image_to_image import ImageToImage
-from motet.models.diffusion.kinds.image_to_video import BlankImageToVideo, ImageToVideo, add_first_frame
+from motet.models.diffusion.kinds.image_to_video import (
+    BlankImageToVideo,
+    ImageToVideo,
+    add_first_frame,
+    add_positions,
+)
 from motet.models.diffusion.kinds.text_to_video import TextToVideo
 from motet.models.diffusion.model import DenoisingState
 from motet.models.diffusion.patch_autoencoder import PatchAutoencoder
@@ -179,6 +184,40 @@ def test_the_networks_of_image_to_video_make_clips_without_a_picture(folder: Pat
     expected = run(twin, twin.prepare(conditioning(), 1, 3, 3.0))
 
     assert torch.allclose(state.latents, expected.latents, atol=1e-5)
+
+
+def test_positions_tell_each_place_of_a_frame_from_all_others() -> None:
+    channels = torch.zeros(2, 3, 4, 5, 6)
+    positions = add_positions(channels, 2)[:, 3:]
+
+    assert add_positions(channels, 0) is channels
+    assert positions.shape == (2, 8, 4, 5, 6)
+    assert torch.equal(positions, positions[:1, :, :1].expand_as(positions)), "all frames have the same"
+    places = positions[0, :, 0].flatten(1).T
+    assert torch.pdist(places).min() > 0.1
+    # The first frequency has half a period per side: the sine rises from top to bottom, and from left to right.
+    assert (positions[0, 0, 0].diff(dim=0) > 0).all()
+    assert (positions[0, 2, 0].diff(dim=1) > 0).all()
+
+
+@pytest.mark.parametrize("kind", [ImageToVideo, BlankImageToVideo])
+def test_the_network_gets_the_positions_last(kind: Any, folder: Path) -> None:
+    model = model_of(kind, folder, "animation", frames=3, position_frequencies=1)
+    wider = torch.nn.Conv2d(12, model.unet.conv_in.out_channels, 3, padding=1)
+    with torch.no_grad():
+        wider.weight.zero_()
+        wider.weight[:, :8], wider.bias[:] = model.unet.conv_in.weight, model.unet.conv_in.bias
+    twin = model_of(kind, folder, "animation", frames=3)
+    model.unet.conv_in = wider
+    inputs = [SMALL_PICTURE] if kind is ImageToVideo else []
+    state = run(model, model.prepare(conditioning(), 1, 3, 3.0, inputs))
+    expected = run(twin, twin.prepare(conditioning(), 1, 3, 3.0, inputs))
+
+    assert torch.allclose(state.latents, expected.latents, atol=1e-5)
+    with torch.no_grad():
+        wider.weight[:, 8:] = 1
+    changed = run(model, model.prepare(conditioning(), 1, 3, 3.0, inputs))
+    assert not torch.allclose(changed.latents, expected.latents, atol=1e-2)
 
 
 def test_another_picture_makes_another_clip(folder: Path) -> None:

@@ -8,9 +8,9 @@ from motet.models.arrays import from_torch
 from motet.models.llm.loading import load_tokenizer
 from motet.models.llm.prompt.prompt_builder import PromptBuilder
 from motet.training.nano.data.token_batches import IGNORED, DialogueTokenizer, draw_batch
-from motet.training.nano.dialogues.dialogue import ContextText, Dialogue, TextWithAlternatives, Utterance
+from motet.training.nano.dialogues.dialogue import ContextText, Dialogue, TextWithAlternatives, Utterance, exchange
 from motet.training.nano.dialogues.mixture import DialogueMixture
-from motet.training.nano.world.world import Thing
+from motet.training.nano.world.world import Thing, things_of_split
 from tests.models.tiny_bundle import WIDTH, tiny_bundle
 
 BLUE_DOG = Thing("image", "dog", "blue")
@@ -64,6 +64,22 @@ def test_the_labels_inside_a_run_are_the_subject_and_the_manner(bundle: Bundle, 
         text_tokenizer.encode(" harp")[-1],
         text_tokenizer.encode(" low")[-1],
     ]
+
+
+def test_the_labels_inside_a_run_never_count_a_held_out_thing_as_wrong(
+    bundle: Bundle, tokenizer: DialogueTokenizer
+) -> None:
+    text_tokenizer = load_tokenizer(bundle)
+    held = things_of_split("audio", True)[0]
+    other = next(thing for thing in things_of_split("audio", False) if thing.subject == held.subject)
+    sequence = tokenizer.tokenize(exchange(("go",), (other,)))
+    ((place, _),) = sequence.runs
+    never, label = (text_tokenizer.encode(f" {thing.manner}")[-1] for thing in (held, other))
+
+    assert sequence.labels[place + 2] == label
+    assert (place + 2, never) in sequence.excluded
+    assert (place + 2, label) not in sequence.excluded
+    assert not any(position == place for position, _ in sequence.excluded), "the first token of a run is sampled"
 
 
 def test_only_the_assistants_text_has_labels(bundle: Bundle, tokenizer: DialogueTokenizer) -> None:

@@ -15,7 +15,7 @@ from motet.training.nano.dialogues.kinds.own_work import NOTHING_MADE
 from motet.training.nano.dialogues.mixture import SHARES, DialogueMixture
 from motet.training.nano.dialogues.refusals import REFUSALS
 from motet.training.nano.dialogues.unknown_things import unknown_subject
-from motet.training.nano.world.world import FILM, INSTRUMENTS, NOUNS, Thing
+from motet.training.nano.world.world import FILM, INSTRUMENTS, NOUNS, Thing, with_article
 
 FOURTH = ("requests", "question", "mixed", "follow_up", "chat", "small_talk", "several")
 
@@ -114,6 +114,23 @@ def test_a_yes_or_no_answer_fits_its_guess() -> None:
     # A typing error can change the name in the prompt.
     assert sum(guesses) > 0.8 * len(guesses)
     assert 0.6 < answers["Yes"] / answers["No"] < 1.7
+
+
+def test_several_yes_or_no_questions_about_one_medium_have_both_answers() -> None:
+    lengths, verdicts = Counter[int](), Counter[bool]()
+    for dialogue in dialogues("checks"):
+        (thing,) = (part for part in dialogue[0].parts if isinstance(part, Thing))
+        lengths[len(dialogue) // 2] += 1
+        for utterance in dialogue[1::2]:
+            answer = plain_text(utterance.parts[0])
+            guess, _, rest = answer.partition("? ")
+            yes = rest.endswith("Yes, it is.")
+            verdicts[yes] += 1
+            assert thing.subject in rest
+            assert yes == (guess.lower() == with_article(thing.subject))
+
+    assert set(lengths) == set(range(1, 6))
+    assert 0.6 < verdicts[True] / verdicts[False] < 1.7
 
 
 def test_an_excluded_thing_or_modality_is_not_made() -> None:

@@ -22,8 +22,16 @@ ANIMATION_REQUESTS = split_phrases(
     let the thing in the {x} {v}|the object of my {x} should {v}|take this {x} and let it {v}|use my {x} and make it {v}
     make what is in the {x} {v}|I want the thing on this {x} to {v}|can what the {x} shows {v}
     I took this {x}, let it {v}|here is my {x}, make the thing {v}|will the object of this {x} {v}
-    how would the thing of my {x} look {m}
-    would the {x} {v}|can the {x} {v}, please|could it {v}|let's see it {m}|then the {x} {m}|then show it {m}"""
+    how would the thing of my {x} look {m}|hand me the {x} {m}|bring it to {v}|I'd like to have the {x} {m}
+    force it to {v}|then give me it {m}|then hand me the {x} {m}|once it is there, bring it to {v}
+    when you have it, I want it to {v}|would the {x} {v}|can the {x} {v}, please|could it {v}|let's see it {m}
+    then the {x} {m}|then show it {m}"""
+)
+# {p} is a picture, the first of several media.
+FIRST_PICTURES = split_phrases(
+    """first of all I want {p}|begin with {p}|as the first thing, {p}|{p} to begin with|I want {p} to start with
+    to start, {p}|first {p}|at first draw {p}|in the beginning, {p}|start by drawing {p}|{p} comes first
+    first I'd like {p}|open with {p}|we start from {p}"""
 )
 # The motion is missing.
 OPEN_ANIMATION_REQUESTS = split_phrases(

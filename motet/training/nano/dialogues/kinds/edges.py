@@ -15,6 +15,7 @@ from motet.training.nano.dialogues.kinds.edge_phrases import (
     CLIPS_WITH_SOUND,
     DEFAULT_MOTION,
     FILM_REQUESTS,
+    FIRST_PICTURES,
     NO_FILM,
     NO_PICTURE,
     OPEN_ANIMATION_REQUESTS,
@@ -86,8 +87,11 @@ class EdgeDialogues:
         moving, clip = self._animation(_subject(picture), "", rng), self._complete("video", rng)
         chance = rng.random()
         if chance < 0.36:
+            if picture.thing and rng.random() < 0.2:
+                sentence = pick(rng, FIRST_PICTURES).format(p=phrase(picture.thing, rng))
+                return (both := [replace(picture, sentence=sentence), moving]), both
             return (both := self._with_another([picture, moving], rng)), both
-        if chance < 0.42:
+        if chance < 0.4:
             assert moving.thing
             both = [picture, moving, self._animation(_subject(picture), moving.thing.manner, rng)]
             return both, both

@@ -22,9 +22,9 @@ _IRREGULAR = {"fish": "fish", "strawberry": "strawberries", "butterfly": "butter
 def many_requests(generator: DialogueGenerator, rng: np.random.Generator) -> Dialogue:
     """Return a prompt for five or six media, for two to five of one modality, or for one thing several times."""
     chance = rng.random()
-    if chance < 0.2:
+    if chance < 0.15:
         return _repeated(generator.thing(rng), rng)
-    if chance < 0.4:
+    if chance < 0.3:
         modality, count = pick(rng, MODALITIES), int(rng.integers(2, 6))
         requests = [complete_request(generator.thing(rng, modality), rng) for _ in range(count)]
     else:

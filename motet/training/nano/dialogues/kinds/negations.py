@@ -31,7 +31,8 @@ _EXCLUDED_MODALITY = split_phrases(
     I want no {w}|I do not want any {w}|I don't need a {w}|don't make a {w}|but do not make a {w}|there must be no {w}
     just that, no {w}|only that and no {w}|leave out the {w}|skip the {w}|please no {w}|I don't want {w} with it
     there should be no {w} with it|no {w} at all|without a single {w}|but really no {w}|spare me the {w}|forget the {w}
-    I can do without {w}|no need for {w}|do it without {w}|omit the {w}|avoid {w}|none of your {w}|but not one {w}"""
+    I can do without {w}|no need for {w}|do it without {w}|omit the {w}|avoid {w}|none of your {w}|but not one {w}
+    with no {w} whatsoever|without even one {w}|not with any {w}|without {w} of any kind|do it with no {w} at all"""
 )
 _EXCLUDED_REQUEST = split_phrases(
     """don't {d}|do not {d}|but don't {d}|but do not {d}|please don't {d}|and don't {d}|never {d}|you must not {d}
@@ -43,7 +44,8 @@ _EXCLUDED_THING = split_phrases(
     """but not {n}|and not {n}|not {n}|no {n} please|I don't need {n}|I do not want {n}|leave out {n}|forget about {n}
     you can skip {n}|but nothing with {n}|never mind {n}|there is no need for {n}|without {n}|but spare me {n}
     do not worry about {n}|you may leave {n} aside|I have no use for {n}|don't trouble yourself with {n}|let {n} be
-    pay no attention to {n}|don't think about {n}|there is no call for {n}|ignore {n}|nothing of {n}, though"""
+    pay no attention to {n}|don't think about {n}|there is no call for {n}|ignore {n}|nothing of {n}, though
+    don't bother about {n}|you need not care about {n}|you need not think of {n}|you don't have to care for {n}"""
 )
 _TIMES = split_phrases(
     """this time|at the moment|yet|any more|again|right away|tonight|this morning|for a while|while I am here|please
@@ -111,7 +113,8 @@ def _excluded_request(thing: Thing, rng: np.random.Generator) -> str:
 def _joined(text: str, clause: str, rng: np.random.Generator) -> str:
     """Return both texts in either order."""
     if rng.random() < 0.35 and not clause.startswith(("but ", "and ", "just ", "only ")):
-        return f"{capitalized(clause)}{pick(rng, (', ', '. ', ', just ', ', but '))}{text[:1].lower()}{text[1:]}"
+        joint = pick(rng, (", ", ", ", ". ", ": ", ", just ", ", but "))
+        return f"{capitalized(clause)}{joint}{text[:1].lower()}{text[1:]}"
     if text.endswith("?"):
         return f"{text} {capitalized(clause)}."
     return punctuated(f"{text}{pick(rng, _JOINTS)}{clause}", rng)

@@ -11,7 +11,7 @@ import torch
 from diffusers import UNet3DConditionModel
 from torch import Tensor, nn
 
-from motet.models.diffusion.kinds.image_to_video import add_first_frame
+from motet.models.diffusion.kinds.image_to_video import add_first_frame, add_positions
 from motet.models.diffusion.kinds.text_to_video import add_frame_ramp
 from motet.training.nano.dialogues.phrases import pick
 from motet.training.nano.recipes.autoencoder import load_or_linear, to_pictures, to_tensor
@@ -30,6 +30,8 @@ from motet.training.nano.world.world import (
 
 # The value of the manifest's option `frame_ramp`.
 FRAME_RAMP = 1.0
+# The value of the manifest's option `position_frequencies`.
+POSITION_FREQUENCIES = 3
 _CHANNELS = 48
 # Probability of a pair of animations of a picture.
 _ANIMATED = 0.6
@@ -63,7 +65,10 @@ class VideoTask:
         self._pictures = things_of_split("image", False)
 
     def denoiser(self) -> nn.Module:
-        """Return a 3D U-Net of two levels, in the architecture of text-to-video-sd, with channels for a first frame."""
+        """Return a 3D U-Net of two levels, in the architecture of text-to-video-sd.
+
+        It has further input channels for a first frame and for positions.
+        """
         return for_cpu(
             UNet3DConditionModel(
                 sample_size=8,
@@ -71,7 +76,7 @@ class VideoTask:
                 down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
                 up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
                 attention_head_dim=16,
-                **PICTURE_UNET | {"in_channels": 2 * _CHANNELS},
+                **PICTURE_UNET | {"in_channels": 2 * _CHANNELS + 4 * POSITION_FREQUENCIES},
             )
         )
 
@@ -147,8 +152,8 @@ class VideoTask:
     ) -> Tensor:
         """Return the output of the U-Net. Without first frames, all clips have no picture."""
         first = torch.zeros_like(noisy[:, :, 0]) if first_frames is None else first_frames
-        ramped = add_first_frame(add_frame_ramp(noisy, FRAME_RAMP), first)
-        output: Tensor = denoiser(ramped, timesteps, conditioning).sample
+        channels = add_positions(add_first_frame(add_frame_ramp(noisy, FRAME_RAMP), first), POSITION_FREQUENCIES)
+        output: Tensor = denoiser(channels, timesteps, conditioning).sample
         return output
 
     def sample_sheet(self, sampler: Sampler) -> pictures.Picture:
