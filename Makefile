@@ -67,7 +67,7 @@ lock: $(VENV)/.dev ## Write the locks of the images, after a change of pyproject
 	@printf '%s\n' '.[ray,tracing]' ./bundles | $(LOCK) --output-file $(LOCKS)/ray-cpu.txt $(TORCH_CPU)
 
 images: $(VENV)/.dev ## Build the images in build/images, and run them (Debian with buildah, runc and mmdebstrap; root).
-	@TEST_IMAGES=build/images $(BIN)/pytest -q tests/deploy/images/test_containers.py
+	@TEST_IMAGES=build/images $(BIN)/pytest -q tests/deploy/images
 
 release: $(VENV)/.dev ## Build the wheels, the source archive and the archive of the protos into dist/, with SHA256SUMS.
 	@rm -rf $(DIST)

@@ -48,6 +48,8 @@ def test_each_worker_is_an_application_and_a_group_of_pods_and_no_deployment() -
 def test_the_builder_and_the_services_accept_the_arguments_of_each_application() -> None:
     for application in applications().values():
         assert application["import_path"] == "services.ray.worker:build"
+        # Without a route, the proxies of Serve are never healthy, and KubeRay calls the pods of the workers not ready.
+        assert application["route_prefix"] == f"/{application['name']}"
         worker = RayWorker.model_validate(application["args"])
         assert service_of(worker.kind)(worker.service_options()).settings.bundle == "nano"
 
@@ -156,7 +158,8 @@ def test_the_orchestrators_pod_is_a_node_of_the_cluster_without_resources_before
     assert node["args"][:3] == [f"--address={address}", "--num-cpus=0", "--num-gpus=0"]
     assert f"--node-manager-port={node['startupProbe']['tcpSocket']['port']}" in node["args"]
     assert {"name": "RAY_ADDRESS", "value": address} in container["env"]
-    # A process connects to Ray through sockets and memory of its node.
+    assert spec["shareProcessNamespace"] is True
+    # A process finds its node among the processes, and connects to it through sockets and memory.
     for mount in ("/tmp", "/dev/shm"):
         assert all(mount in [each["mountPath"] for each in one["volumeMounts"]] for one in (node, container))
 

@@ -127,8 +127,10 @@ def _connect() -> bool:
         return False
     try:
         ray.init("auto", log_to_driver=False, logging_level=logging.WARNING)
-    except ConnectionError:
-        raise SettingsError("there is no Ray cluster on this machine: start Ray, or set RAY_ADDRESS") from None
+    except ConnectionError as error:
+        raise SettingsError(
+            f"there is no Ray cluster on this machine: start Ray, or set RAY_ADDRESS. Ray: {error.__cause__ or error}"
+        ) from None
     use_own_log_lines()
     return True
 

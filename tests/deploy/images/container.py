@@ -42,7 +42,8 @@ class Container:
     """A container of the chart, with the file system and the configuration of an image.
 
     `pod` is the specification of the pod. `variables` replace those of the chart. `folder` has its files. `volumes` has
-    the folder of each volume that containers of a pod share; the others are file systems of the container.
+    the folder of each volume that containers of a pod share; the others are file systems of the container. `beside` is
+    a running container of the same pod.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Container:
     folder: Path
     variables: Mapping[str, str]
     volumes: Mapping[str, Path] = field(default_factory=dict)
+    beside: Container | None = None
 
     def write(self) -> None:
         """Write the configuration of the container."""
@@ -94,6 +96,10 @@ class Container:
         """Run a program in the container, as a probe does."""
         return subprocess.run(["runc", "exec", self.name, *command], capture_output=True, text=True)
 
+    def succeeds(self, script: str) -> bool:
+        """Return True if a script of bash ends with 0 in the container."""
+        return self.execute("bash", "-c", script).returncode == 0
+
     def status(self) -> dict[str, str]:
         """Return the lines of the status of the running process, by their names."""
         lines = (self._process / "status").read_text().splitlines()
@@ -130,7 +136,10 @@ class Container:
         env = dict(each.split("=", 1) for each in self.image["Env"])
         env |= {each["name"]: each["value"] for each in self._spec.get("env", ())} | self.variables
         command = [*self._spec["command"], *self._spec.get("args", ())]
-        namespaces = [{"type": each} for each in ("pid", "ipc", "uts", "mount")]
+        processes = {"type": "pid"}
+        if self.beside and self.pod.get("shareProcessNamespace"):
+            processes["path"] = str(self.beside._process / "ns" / "pid")
+        namespaces = [processes, *({"type": each} for each in ("ipc", "uts", "mount"))]
         return {
             "ociVersion": "1.0.2",
             "root": {"path": str(self.root), "readonly": security["readOnlyRootFilesystem"]},

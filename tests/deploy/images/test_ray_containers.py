@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,12 @@ class RayPods:
         self.network = PodNetwork(f"motet{os.getpid()}", ("head", *WORKERS, "orchestrator", "test"), services)
 
     def container(
-        self, pod: str, spec: Mapping[str, Any], volumes: Mapping[str, Path] | None = None, name: str = ""
+        self,
+        pod: str,
+        spec: Mapping[str, Any],
+        volumes: Mapping[str, Path] | None = None,
+        name: str = "",
+        beside: Container | None = None,
     ) -> Container:
         """Return the only container of a pod's specification."""
         name = name or pod
@@ -64,7 +70,7 @@ class RayPods:
         folder.mkdir(exist_ok=True)
         network = self.network.of(pod)
         return Container(
-            f"motet-{name}-{os.getpid()}", spec, self._root, self._image, network, folder, {}, volumes or {}
+            f"motet-{name}-{os.getpid()}", spec, self._root, self._image, network, folder, {}, volumes or {}, beside
         )
 
     def node(self, name: str) -> Container:
@@ -99,7 +105,7 @@ class RayPods:
         self._stack.enter_context(node.started(TERMINATED))
         checks = [WGET.format("52365/api/local_raylet_healthz")]
         checks += [WGET.format("8265/api/gcs_healthz")] if name == "head" else []
-        until_true(lambda: node.execute("bash", "-c", " && ".join(checks)).returncode == 0, node)
+        until_true(partial(node.succeeds, " && ".join(checks)), node)
         return node
 
     def deploy(self) -> None:
@@ -131,7 +137,7 @@ class RayPods:
         port = sidecar["startupProbe"]["tcpSocket"]["port"]
         connect = f"import socket; socket.create_connection(('127.0.0.1', {port})).close()"
         until_true(lambda: node.execute("python", "-c", connect).returncode == 0, node)
-        orchestrator = self.container("orchestrator", spec, volumes)
+        orchestrator = self.container("orchestrator", spec, volumes, beside=node)
         process = self._stack.enter_context(orchestrator.started())
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -180,8 +186,11 @@ def test_a_cluster_of_ray_without_rights_answers_a_request_through_an_orchestrat
         stack.enter_context(pods.network.up())
         nodes = [pods.start_node(name) for name in ("head", *WORKERS)]
         pods.deploy()
-        # The proxy of Serve on a node starts after the first replica there. KubeRay asks it again and again, too.
-        until_true(lambda: nodes[-1].execute("bash", "-c", WGET.format("8000/-/healthz")).returncode == 0, nodes[-1])
+        for node in nodes:
+            # By this, KubeRay knows whether a pod is ready. The proxy of a node starts after its first replica.
+            until_true(partial(node.succeeds, WGET.format("8000/-/healthz")), node)
+        refused = nodes[-1].execute("wget", "--tries", "1", "-q", "-S", "-O-", "http://localhost:8000/llm")
+        assert "500 Internal Server Error" in refused.stderr, "a worker answers over HTTP"
         orchestrator = pods.start_orchestrator()
         for container in (*nodes, orchestrator):
             status = container.status()

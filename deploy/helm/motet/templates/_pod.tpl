@@ -110,6 +110,10 @@ resourceClaims:
     {{- end }}
 {{- end }}
 {{- $node := and $is (eq $root.Values.mode "ray") }}
+{{- if $node }}
+# The orchestrator finds its node of Ray in the list of processes.
+shareProcessNamespace: true
+{{- end }}
 {{- if or $node (eq $root.Values.weights.source "hydrated") }}
 initContainers:
 {{- end }}

@@ -80,7 +80,7 @@ container. The settings of the worker are in its application. Takes root, compon
     {{- $_ := set $args "downscale_delay_s" .values.autoscaling.cooldownSeconds -}}
   {{- end -}}
   {{- with .values.settings.max_running -}}{{- $_ := set $args "max_running" . -}}{{- end -}}
-  {{- $applications = append $applications (dict "name" .name "import_path" "services.ray.worker:build" "route_prefix" nil "args" $args) -}}
+  {{- $applications = append $applications (dict "name" .name "import_path" "services.ray.worker:build" "route_prefix" (printf "/%s" .name) "args" $args) -}}
 {{- end -}}
 {{- toYaml (dict "applications" $applications) -}}
 {{- end -}}
