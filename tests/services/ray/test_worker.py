@@ -7,10 +7,12 @@ from pydantic import ValidationError
 
 from services.ray.worker import build
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray itself uses deprecated parts of pydantic.
+
 
 def test_the_arguments_of_a_configuration_file_make_the_application_of_a_worker() -> None:
     pytest.importorskip("ray", reason="install motet[ray]")
-    from ray.serve.api import call_user_app_builder_with_args_if_necessary
+    from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
 
     application = call_user_app_builder_with_args_if_necessary(build, {"kind": "llm", "max_running": 3})
 
