@@ -3,34 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 
 import pytest
 
 from motet.core.errors import FaultError, MotetError, Reason, RequestError
 from motet.core.tracing.span import end_span, ending
-from motet.core.tracing.trace_context import TraceContext
-
-
-@dataclass
-class RecordedSpan:
-    """A span that keeps its calls."""
-
-    context: TraceContext | None = None
-    recording: bool = True
-    calls: list[tuple[object, ...]] = field(default_factory=list)
-
-    def set(self, name: str, value: object) -> None:
-        self.calls.append(("set", name, value))
-
-    def link(self, other: object) -> None:
-        self.calls.append(("link", other))
-
-    def fail(self, error_type: str, *, is_fault: bool = True) -> None:
-        self.calls.append(("fail", error_type, is_fault))
-
-    def end(self, at: float | None = None) -> None:
-        self.calls.append(("end",))
+from tests.core.tracing.recorded import RecordedSpan
 
 
 @pytest.mark.parametrize(
