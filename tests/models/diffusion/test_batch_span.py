@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from motet.core.tracing.span import current_span, spanning
+from motet.core.tracing.span import UnrecordedSpan, current_span, spanning
+from motet.core.tracing.trace_context import TraceContext
 from services.tracing.settings import TracingSettings
 from services.tracing.tracing import traced
 from tests.models.diffusion.conftest import MakeDecoder
@@ -42,6 +43,18 @@ async def test_a_batch_and_its_requests_have_links_to_each_other(make_decoder: M
     assert {batches[each].attributes["motet.batch_size"] for each in linked[2]} == {2}
     # A batch belongs to several requests, so it is the child of none.
     assert not any(seen.span.parent_span_id for seen in batches.values())
+
+
+async def test_a_batch_has_a_span_if_a_request_in_it_is_traced_whatever_the_ratio_is(make_decoder: MakeDecoder) -> None:
+    decoder, _ = make_decoder(measured(4))
+    caller = UnrecordedSpan(TraceContext(1, 2, True))
+    with collecting() as collector:
+        async with traced(TracingSettings(tracing_endpoint=collector.endpoint, tracing_ratio=0.0), "decoder"):
+            with spanning("request", parent=caller):
+                await media(decoder, job(seed=1, steps=2))
+            decoder.close()
+
+    assert len(collector.named("denoise batch")) == 1
 
 
 async def test_batches_without_a_traced_request_have_no_span(make_decoder: MakeDecoder) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any
 
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from motet.client import Client
 from motet.core.caller import ANONYMOUS
@@ -15,6 +17,7 @@ from motet.core.deadline import Deadline
 from motet.core.errors import FaultError, NotFoundError, RetryableError
 from motet.core.media import Media
 from motet.core.request import GenerationRequest
+from motet.core.telemetry.families.generation_metrics import MEDIA_CACHE
 from motet.core.tracing.span import current_trace_id, spanning
 from motet.core.workers import Workers
 from motet.toys.workers import InjectedFault, Pause, ToyDecoder, ToyEncoder, ToyLanguageModel
@@ -169,7 +172,9 @@ async def test_the_tree_of_a_cancelled_request_is_complete_and_says_so(kind: str
     tree = collector.tree()
     assert "generate_content toy/a" in tree
     workflow, job = collector.only("invoke_workflow toy"), collector.only("generate_content toy/a")
-    for seen in (workflow, job):
+    attempts = [seen for seen in collector.named("attempt") if seen.span.parent_span_id == job.span.span_id]
+    assert len(attempts) == 1
+    for seen in (workflow, job, *attempts):
         assert (seen.attributes["error.type"], seen.failed) == ("CANCELLED", False), seen.name
     assert workflow.attributes["motet.state"] == "cancelled"
     if kind == "distributed":
@@ -205,6 +210,7 @@ async def test_each_attempt_of_a_job_has_a_span(kind: str) -> None:
     attempts = [seen for seen in collector.named("attempt") if seen.span.parent_span_id == job.span.span_id]
     attempts.sort(key=lambda seen: seen.attributes["motet.attempt"])
     assert [seen.failed for seen in attempts] == [True, False]
+    assert {seen.span.kind for seen in attempts} == {Span.SPAN_KIND_CLIENT}
     assert not job.failed
 
 
@@ -216,6 +222,25 @@ async def test_equal_jobs_share_the_spans_of_the_work() -> None:
 
     first, second = sorted(collector.named("generate_content toy/a"), key=lambda seen: seen.span.start_time_unix_nano)
     assert [seen.attributes["motet.cache"] for seen in (first, second)] == ["miss", "hit"]
+
+
+async def test_a_job_that_joins_a_running_one_has_a_link_to_it() -> None:
+    decoder = ToyDecoder("a", media_type="x/a", fault=InjectedFault(Pause()))
+    joined = MEDIA_CACHE.labels("a", "joined")
+    before = joined._value.get()
+    with collecting() as collector:
+        async with deployed("embedded", collector, edge_decoders(a=decoder)) as motet:
+            requests = [asyncio.create_task(events_of(motet, request_of("a", seed=1))) for _ in range(2)]
+            await until(lambda: joined._value.get() == before + 1)
+            for request in requests:
+                request.cancel()
+            await asyncio.gather(*requests, return_exceptions=True)
+
+    jobs = {seen.span.span_id: seen for seen in collector.named("generate_content toy/a")}
+    linked = [link.span_id for seen in jobs.values() for link in seen.span.links]
+    assert len(jobs) == 2
+    assert len(linked) == 1
+    assert linked[0] in jobs
 
 
 async def test_the_trace_of_a_caller_continues_and_its_decision_counts() -> None:
