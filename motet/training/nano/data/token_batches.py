@@ -114,8 +114,8 @@ class DialogueTokenizer:
             start = len(sequence.ids) - len(run) + 1
             labels = self._labels_in_run(part, len(run) - 1)
             sequence.labels[start:] = labels
-            for other in held_out_neighbours(part):
-                pairs = zip(labels, self._labels_in_run(other, len(labels)), strict=True)
+            for near in held_out_neighbours(part):
+                pairs = zip(labels, self._labels_in_run(near, len(labels)), strict=True)
                 sequence.excluded += [(start + place, no) for place, (label, no) in enumerate(pairs) if label != no]
 
     def _labels_in_run(self, thing: Thing, count: int) -> list[int]:
