@@ -8,7 +8,7 @@ from motet.training.nano.dialogues.phrases import split_phrases
 
 # Yes-or-no questions. {g} is the guess, with its article.
 CHECKS = split_phrases(
-    """is this {g}?|is it {g}?|do you recognise {g}?|is that {g}?|{g}?|is there {g}?|it is {g}, right?
+    """is this {g}?|do you recognise {g}?|is that {g}?|{g}?|is there {g}?|it is {g}, right?
     this is {g}, isn't it?|could it be {g}?|is it perhaps {g}?|am I right that it is {g}?
     I think it is {g}. am I right?|do you see {g}?|does it look like {g}?|does this look like {g} to you?
     would you say that it is {g}?|would you say this is {g}?|can one call it {g}?|can this be {g}?|might it be {g}?

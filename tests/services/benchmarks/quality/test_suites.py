@@ -12,8 +12,11 @@ import pytest
 from motet.core.events import PlanInput, PlanNode
 from motet.core.media import Media
 from motet.media.encode import encode_clip
+from motet.training.nano.dialogues import questions
+from motet.training.nano.dialogues.kinds import own_work
 from motet.training.nano.dialogues.mixture import SHARES, DialogueMixture
 from motet.training.nano.world.world import FILM, MODALITIES, Thing, held_out
+from services.benchmarks.quality import conversation_suites
 from services.benchmarks.quality.conversation_suites import conversation_cases
 from services.benchmarks.quality.edge_suites import edge_cases
 from services.benchmarks.quality.judge import BARS, JudgementCounts
@@ -54,6 +57,12 @@ def test_the_things_of_the_suites_are_held_out() -> None:
         for thing in things:
             biased = thing.modality in MODALITIES and thing != Thing("audio", "violin", "middle")
             assert held_out(thing) or not biased
+
+
+def test_no_yes_or_no_question_of_a_suite_is_a_phrase_of_the_training() -> None:
+    trained = {*questions.CHECKS, *own_work._CHECKS}
+
+    assert not {phrase.lower() for phrase in conversation_suites.CHECKS} & {phrase.lower() for phrase in trained}
 
 
 def test_no_prompt_of_a_suite_is_in_the_training_dialogues() -> None:

@@ -20,7 +20,7 @@ from motet.training.nano.world.world import MODALITIES, Thing
 
 NOTHING_MADE = "I have not made anything yet. What would you like?"
 _CHECKS = split_phrases(
-    """was that {g}?|is that {g}?|is it {g}?|was it {g}?|did you make {g}?|that was {g}, right?|did you give me {g}?
+    """was that {g}?|is that {g}?|was it {g}?|did you make {g}?|that was {g}, right?|did you give me {g}?
     have you made {g}?|was your answer {g}?|should that be {g}?|did I get {g}?|is that supposed to be {g}?"""
 )
 _MANNER_QUESTIONS = {
