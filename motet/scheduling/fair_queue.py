@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from math import inf
 from typing import Generic, Protocol, TypeVar
 
 from motet.core.request import PRIORITIES
+from motet.scheduling.updatable_heap import UpdatableHeap
 
 AGEING = 10.0
 """Waiting time that raises a priority by one, in seconds. The default of `FairQueue`."""
@@ -19,8 +21,8 @@ TENANT_SHARE = 4.0
 """Maximum share of one tenant, per unit that is free: alone, a tenant fills four fifths and leaves room for others."""
 
 
-class Queued(Protocol):
-    """An item of a `FairQueue`. Items are compared by identity and must be hashable."""
+class Queued(Hashable, Protocol):
+    """An item of a `FairQueue`. Items are compared by identity."""
 
     @property
     def tenant(self) -> str:
@@ -42,21 +44,23 @@ class Queued(Protocol):
         """The time at which the item was created, in seconds on the clock of `motet.core.clock`."""
         ...
 
-    @property
-    def ready(self) -> bool:
-        """True if the item can be served now. An item that is not ready keeps its position."""
-        ...
-
 
 T = TypeVar("T", bound=Queued)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _SubQueue(Generic[T]):
     """The items of one tenant and one priority in order of arrival, and the time of the last service."""
 
-    items: dict[T, None] = field(default_factory=dict)
+    tenant: str
+    priority: int
+    items: dict[T, int] = field(default_factory=dict)
+    """The items with their numbers in order of arrival."""
+    ready: UpdatableHeap[T] = field(default_factory=UpdatableHeap)
+    """The items that can be served, by their numbers."""
     served: float = -inf
+    urgency: int = PRIORITIES[0]
+    """The priority, raised by the waiting time."""
 
 
 class FairQueue(Generic[T]):
@@ -67,25 +71,35 @@ class FairQueue(Generic[T]):
     priority, the tenant with the least service is first. While two tenants always have waiting items of equal
     priority, their service differs by at most the cost of the two most expensive items. A tenant that arrives or
     returns is credited with the service of the others (start-time fair queueing).
+
+    Each operation takes a time that is logarithmic in the number of waiting tenants. The times that are passed to one
+    queue must not decrease.
     """
 
     def __init__(self, ageing: float = AGEING) -> None:
         self._ageing = ageing
         self._sub_queues: dict[tuple[str, int], _SubQueue[T]] = {}
+        self._by_urgency: dict[int, UpdatableHeap[_SubQueue[T]]] = {each: UpdatableHeap() for each in PRIORITIES}
+        """The sub-queues with a ready item, by their urgency."""
+        self._raises: UpdatableHeap[_SubQueue[T]] = UpdatableHeap()
+        """The sub-queues whose urgency rises, by the time of the next rise."""
+        self._changed: dict[_SubQueue[T], None] = {}
+        """The sub-queues whose rank may be another one than in the heaps."""
         self._waiting: dict[str, float] = {}
         """Cost of the waiting items of each tenant. Tenants without items are absent."""
         self._served: dict[str, float] = {}
         """Cost of the items served to each tenant, including the service that late tenants are credited with."""
+        self._least_served: UpdatableHeap[str] = UpdatableHeap()
+        """The tenants with items, by `_served`."""
         self._level = 0.0
         """The service that a tenant is credited with when it arrives."""
+        self._arrivals = count()
+        self._length = 0
         self.cost = 0.0
         """Total cost of all items."""
 
-    def __bool__(self) -> bool:
-        return bool(self._sub_queues)
-
     def __len__(self) -> int:
-        return sum(len(sub_queue.items) for sub_queue in self._sub_queues.values())
+        return self._length
 
     def __iter__(self) -> Iterator[T]:
         return iter([item for sub_queue in self._sub_queues.values() for item in sub_queue.items])
@@ -98,61 +112,95 @@ class FairQueue(Generic[T]):
         """Return the total cost of a tenant's items."""
         return self._waiting.get(tenant, 0.0)
 
-    def add(self, item: T) -> None:
-        """Append an item."""
-        tenant = item.tenant
+    def reserve(self, item: T) -> None:
+        """Append an item that is not served before `add` is called for it."""
+        tenant, key = item.tenant, (item.tenant, item.priority)
         if tenant not in self._waiting:
             self._served[tenant] = max(self._served.get(tenant, 0.0), self._level)
+            self._least_served.set(tenant, self._served[tenant])
         self._waiting[tenant] = self._waiting.get(tenant, 0.0) + item.cost
-        self._sub_queues.setdefault((tenant, item.priority), _SubQueue()).items[item] = None
+        sub_queue = self._sub_queues.get(key) or self._sub_queues.setdefault(key, _SubQueue(*key))
+        sub_queue.items[item] = next(self._arrivals)
+        self._length += 1
         self.cost += item.cost
+
+    def add(self, item: T) -> None:
+        """Append an item. A reserved item keeps its position."""
+        if item not in self:
+            self.reserve(item)
+        sub_queue = self._sub_queues[item.tenant, item.priority]
+        sub_queue.ready.set(item, sub_queue.items[item])
+        self._changed[sub_queue] = None
 
     def remove(self, item: T) -> None:
         """Remove an item. An item that is not in the queue is ignored."""
-        key = item.tenant, item.priority
-        sub_queue = self._sub_queues.get(key)
-        if sub_queue is None or item not in sub_queue.items:
+        if item not in self:
             return
+        tenant, key = item.tenant, (item.tenant, item.priority)
+        sub_queue = self._sub_queues[key]
         del sub_queue.items[item]
+        sub_queue.ready.discard(item)
+        self._changed[sub_queue] = None
+        self._length -= 1
+        self.cost -= item.cost
+        self._waiting[tenant] -= item.cost
         if not sub_queue.items:
             del self._sub_queues[key]
-        if not self._sub_queues:
+            if not any((tenant, priority) in self._sub_queues for priority in PRIORITIES):
+                del self._waiting[tenant]
+                self._least_served.discard(tenant)
+        if not self._length:
             # Sums of floats drift, so the cost of an empty queue is set to zero.
             self.cost = 0.0
-            self._waiting.clear()
-            return
-        self.cost -= item.cost
-        self._waiting[item.tenant] -= item.cost
-        if not any((item.tenant, priority) in self._sub_queues for priority in PRIORITIES):
-            del self._waiting[item.tenant]
 
     def first(self, now: float, permits: Callable[[str, float], bool] | None = None) -> T | None:
-        """Return the ready item that should be served next, or None. The item stays in the queue.
+        """Return the item that should be served next, or None. The item stays in the queue.
 
-        With `permits`, only tenants are served for which it returns True at the time `now`.
+        With `permits`, only tenants are served for which it returns True at the time `now`. The time is linear in the
+        number of tenants that are refused.
         """
-        best: tuple[tuple[int, float, float], T] | None = None
-        for (tenant, priority), sub_queue in self._sub_queues.items():
-            item = next((item for item in sub_queue.items if item.ready), None)
-            if item is None or (permits is not None and not permits(tenant, now)):
-                continue
-            unserved = now - max(item.since, sub_queue.served)
-            urgency = min(PRIORITIES[-1], priority + int(unserved / self._ageing))
-            key = (-urgency, self._served[tenant], item.since)
-            if best is None or key < best[0]:
-                best = key, item
-        return best[1] if best else None
+        for sub_queue in self._changed:
+            self._rank(sub_queue, now)
+        self._changed.clear()
+        while (rising := self._raises.first()) is not None and self._raises.rank(rising) <= now:
+            self._rank(rising, now)
+        permitted = (lambda sub_queue: permits(sub_queue.tenant, now)) if permits else None
+        for urgency in reversed(PRIORITIES):
+            if (best := self._by_urgency[urgency].first(permitted)) is not None:
+                return best.ready.first()
+        return None
 
     def charge(self, item: T, now: float) -> None:
         """Record the service of an item. The item need not have waited in the queue."""
-        if (sub_queue := self._sub_queues.get((item.tenant, item.priority))) is not None:
+        tenant = item.tenant
+        if (sub_queue := self._sub_queues.get((tenant, item.priority))) is not None:
             sub_queue.served = now
-        start = max(self._served.get(item.tenant, 0.0), self._level)
+        start = max(self._served.get(tenant, 0.0), self._level)
         # The level rises with the least service of the waiting tenants and of the tenant that is served now.
-        self._level = min([start, *(self._served[tenant] for tenant in self._waiting)])
-        self._served[item.tenant] = start + item.cost
+        least = self._least_served.first()
+        self._level = start if least is None else min(start, self._served[least])
+        self._served[tenant] = start + item.cost
+        if tenant in self._waiting:
+            self._least_served.set(tenant, self._served[tenant])
+            keys = ((tenant, priority) for priority in PRIORITIES)
+            self._changed.update((self._sub_queues[key], None) for key in keys if key in self._sub_queues)
         if len(self._served) > MAX_IDLE_TENANTS + len(self._waiting):
             self._forget()
+
+    def _rank(self, sub_queue: _SubQueue[T], now: float) -> None:
+        """Place a sub-queue by its urgency and its tenant's service, or nowhere if none of its items is ready."""
+        self._by_urgency[sub_queue.urgency].discard(sub_queue)
+        self._raises.discard(sub_queue)
+        item = sub_queue.ready.first()
+        if item is None:
+            return
+        start = max(item.since, sub_queue.served)
+        raises = max(0, int((now - start) / self._ageing))
+        raises += start + (raises + 1) * self._ageing <= now  # The quotient was rounded down.
+        sub_queue.urgency = min(PRIORITIES[-1], sub_queue.priority + raises)
+        self._by_urgency[sub_queue.urgency].set(sub_queue, (self._served[sub_queue.tenant], item.since))
+        if sub_queue.urgency < PRIORITIES[-1]:
+            self._raises.set(sub_queue, start + (raises + 1) * self._ageing)
 
     def _forget(self) -> None:
         """Forget the half of the idle tenants with the least service. A forgotten tenant counts as new."""

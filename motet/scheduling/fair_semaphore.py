@@ -19,10 +19,6 @@ class _Waiter:
     acquired: asyncio.Future[None]
     cost: float
 
-    @property
-    def ready(self) -> bool:
-        return not self.acquired.done()
-
 
 class FairSemaphore:
     """A semaphore of `slots` slots for one event loop. Waiters are served by priority and fairly between tenants."""
@@ -63,9 +59,11 @@ class FairSemaphore:
     def release(self) -> None:
         """Give a slot to the first waiter, or free it."""
         time = now()
-        if (waiter := self._queue.first(time)) is None:
-            self._free += 1
-            return
-        self._queue.remove(waiter)
-        self._queue.charge(waiter, time)
-        waiter.acquired.set_result(None)
+        while (waiter := self._queue.first(time)) is not None:
+            self._queue.remove(waiter)
+            if not waiter.acquired.done():
+                self._queue.charge(waiter, time)
+                waiter.acquired.set_result(None)
+                return
+            # The waiter was cancelled, and its task has not run since.
+        self._free += 1

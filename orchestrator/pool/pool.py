@@ -119,7 +119,7 @@ class Pool(Generic[Worker]):
         call = QueuedCall(tenant, priority, units, self._estimate.seconds(units), moment, patient)
         if reserve and self._excess(call) <= 0:
             self._replicas.reserve(call, moment)
-            self._queue.add(call)
+            self._queue.reserve(call)
             self._reserved.add(call)
             self.calls.add(call)
         return call
@@ -189,10 +189,9 @@ class Pool(Generic[Worker]):
         self._slot_share.note(call.tenant, moment)
         if (free := self._replicas.free(moment)) and self._slot_share.permits(call.tenant, moment):
             return self._assign(call, free, moment)
-        if call not in self._queue:
-            if not call.attempts:
-                self._check_capacity(call)
-            self._queue.add(call)
+        if call not in self._queue and not call.attempts:
+            self._check_capacity(call)
+        self._queue.add(call)
         assignment: asyncio.Future[Attempt[Worker]] = asyncio.get_running_loop().create_future()
         call.assignment = assignment
         try:
@@ -249,8 +248,10 @@ class Pool(Generic[Worker]):
         """Assign waiting calls to free replicas, in the queue's order."""
         moment, permits = now(), self._slot_share.permits
         while self._queue and (free := self._replicas.free(moment)) and (call := self._queue.first(moment, permits)):
-            assert call.assignment is not None
-            call.assignment.set_result(self._assign(call, free, moment))
+            if call.assignment is not None and not call.assignment.done():
+                call.assignment.set_result(self._assign(call, free, moment))
+            else:
+                self._queue.remove(call)  # The call was cancelled, and its task has not run since.
         if self._replicas.missing(moment):
             for call in self._queue:
                 if call.ready and call.assignment is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from motet.core.request import PRIORITIES
@@ -20,7 +20,6 @@ class Item:
     cost: float = 1.0
     priority: int = 0
     since: float = 0.0
-    ready: bool = True
 
 
 def queue_of(*items):
@@ -60,6 +59,16 @@ def test_waiting_raises_the_priority():
     assert queue.first(4 * AGEING) is old, "after four ageing intervals, its priority is the highest"
 
 
+def test_the_priority_rises_in_time_also_if_the_quotient_of_the_times_is_rounded_down():
+    ageing, since = 1.29, 918.46
+    assert int((since + ageing - since) / ageing) == 0
+    queue = FairQueue(ageing)
+    queue.add(old := Item(since=since))
+    queue.add(Item(priority=1, since=since + ageing, cost=0.5))
+
+    assert queue.first(since + ageing) is old
+
+
 def test_items_that_wait_behind_served_items_of_their_tenant_do_not_age():
     queue = queue_of(*(Item("greedy") for _ in range(9)))
     for number in range(4):
@@ -69,13 +78,16 @@ def test_items_that_wait_behind_served_items_of_their_tenant_do_not_age():
     assert queue.first(30.0) is modest, "the other tenant's items have waited 30 seconds, but were served in between"
 
 
-def test_an_item_that_is_not_ready_is_skipped_and_keeps_its_position():
-    expected, ready = Item(since=0.0, ready=False), Item(since=1.0)
-    queue = queue_of(expected, ready)
+def test_a_reserved_item_is_skipped_and_keeps_its_position():
+    reserved, ready = Item(since=0.0), Item(since=1.0)
+    queue = FairQueue(AGEING)
+    queue.reserve(reserved)
+    queue.add(ready)
 
     assert queue.first(2.0) is ready
-    expected.ready = True
-    assert queue.first(2.0) is expected
+    queue.add(reserved)
+    assert queue.first(2.0) is reserved
+    assert len(queue) == 2
 
 
 def test_a_tenant_with_many_items_does_not_delay_a_tenant_with_few():
@@ -181,6 +193,14 @@ def test_no_item_starves_whatever_the_priorities_of_the_others(others):
         assert now < 4 * AGEING + 6 * 2 * 2.0 + 2.0, "at the highest priority, only the tenants' shares count"
 
 
+def test_service_at_one_priority_counts_at_the_others():
+    served, other = Item("a", priority=1), Item("b", priority=0, since=1.0)
+    queue = queue_of(served, Item("a", priority=0), other)
+
+    assert serve(queue, 1.0) is served
+    assert queue.first(1.0) is other
+
+
 def test_the_number_of_stored_tenants_is_limited():
     queue = FairQueue(AGEING)
 
@@ -190,5 +210,107 @@ def test_the_number_of_stored_tenants_is_limited():
     assert len(queue._served) <= MAX_IDLE_TENANTS + 1
 
 
-def test_a_queue_without_ready_items_has_no_first_item():
-    assert queue_of(Item(ready=False)).first(0.0) is None
+def test_a_queue_of_reserved_items_has_no_first_item():
+    queue = FairQueue(AGEING)
+    queue.reserve(item := Item())
+
+    assert queue.first(0.0) is None
+    assert queue
+    assert item in queue
+
+
+class PlainQueue:
+    """The order of a `FairQueue` in the simplest form: each item is compared with all others."""
+
+    def __init__(self):
+        self.items, self.reserved, self.served_at, self.served, self.level = [], set(), {}, defaultdict(float), 0.0
+
+    def waits(self, tenant):
+        return any(item.tenant == tenant for item in self.items)
+
+    def reserve(self, item):
+        if not self.waits(item.tenant):
+            self.served[item.tenant] = max(self.served[item.tenant], self.level)
+        self.items.append(item)
+        self.reserved.add(item)
+
+    def add(self, item):
+        if item not in self.items:
+            self.reserve(item)
+        self.reserved.discard(item)
+
+    def remove(self, item):
+        self.items.remove(item)
+        self.reserved.discard(item)
+        if not any((other.tenant, other.priority) == (item.tenant, item.priority) for other in self.items):
+            self.served_at.pop((item.tenant, item.priority), None)
+
+    def charge(self, item, now):
+        if any((other.tenant, other.priority) == (item.tenant, item.priority) for other in self.items):
+            self.served_at[item.tenant, item.priority] = now
+        start = max(self.served[item.tenant], self.level)
+        self.level = min([start, *(self.served[other.tenant] for other in self.items)])
+        self.served[item.tenant] = start + item.cost
+
+    def rank(self, item, now):
+        start = max(item.since, self.served_at.get((item.tenant, item.priority), 0.0))
+        urgency = min(PRIORITIES[-1], item.priority + int((now - start) // AGEING))
+        return -urgency, self.served[item.tenant], item.since
+
+    def best(self, now, permits):
+        heads = {}
+        for item in self.items:
+            if item not in self.reserved and permits(item.tenant, now):
+                heads.setdefault((item.tenant, item.priority), item)
+        return min((self.rank(item, now) for item in heads.values()), default=None)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["reserve", "add", "add", "claim", "remove", "serve", "serve", "charge", "wait"]),
+            st.sampled_from("abcd"),
+            st.sampled_from(PRIORITIES),
+            st.integers(1, 30),
+        ),
+        max_size=60,
+    ),
+    st.sets(st.sampled_from("abcd"), max_size=2),
+)
+@settings(max_examples=400)
+def test_the_order_is_that_of_a_comparison_of_all_items(steps, refused):
+    queue, plain, now = FairQueue(AGEING), PlainQueue(), 0.0
+
+    def permits(tenant, moment):
+        assert moment == now
+        return tenant not in refused
+
+    for operation, tenant, priority, number in steps:
+        item = plain.items[number % len(plain.items)] if plain.items else None
+        match operation:
+            case "reserve" | "add":
+                new = Item(tenant, number / 4, priority, since=now)
+                for each in (queue, plain):
+                    getattr(each, operation)(new)
+            case "claim" if item:
+                for each in (queue, plain):
+                    each.add(item)
+            case "remove" if item:
+                for each in (queue, plain):
+                    each.remove(item)
+            case "serve" if (first := queue.first(now, permits)) is not None:
+                for each in (queue, plain):
+                    each.remove(first)
+                    each.charge(first, now)
+            case "charge":
+                for each in (queue, plain):
+                    each.charge(Item(tenant, number / 4, priority), now)
+            case "wait":
+                now += number / 2
+        first = queue.first(now, permits)
+        assert (None if first is None else plain.rank(first, now)) == plain.best(now, permits)
+        assert {name: queue._served[name] for name in "abcd" if plain.waits(name)} == {
+            name: plain.served[name] for name in "abcd" if plain.waits(name)
+        }
+        assert set(queue) == set(plain.items)
+        assert len(queue) == len(plain.items)

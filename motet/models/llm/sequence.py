@@ -88,11 +88,6 @@ class Sequence:
         return self.response.max_tokens
 
     @property
-    def ready(self) -> bool:
-        """True: every waiting sequence can start."""
-        return True
-
-    @property
     def prefilling(self) -> bool:
         """True until the whole prompt is prefilled."""
         return self.position < len(self.response.prompt_tokens)

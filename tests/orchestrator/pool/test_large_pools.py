@@ -1,4 +1,4 @@
-"""Pools of many replicas: a call costs as much as in a small pool, and finds the free replicas."""
+"""Pools of many replicas and tenants: a call costs as much as in a small pool, and finds the free replicas."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Lines:
         return self._line
 
 
-async def lines_of_a_call(replicas: int, calls: int) -> float:
-    """Return the lines that run for a call, on average. Each replica has one slot, and two tenants take turns."""
+async def lines_of_a_call(replicas: int, calls: int, tenants: int = 2) -> float:
+    """Return the lines that run for a call, on average. Each replica has one slot, and the tenants take turns."""
     async with PoolHarness(*[None] * replicas, delay=0.01) as harness:
         await settle()
         with Lines() as lines:
-            await asyncio.gather(*(harness.start(number, "ab"[number % 2]) for number in range(calls)))
+            await asyncio.gather(*(harness.start(number, f"tenant {number % tenants}") for number in range(calls)))
         assert sum(harness.counts) == calls
         assert max(harness.counts) <= -(-calls // replicas) + 1
     return lines.count / calls
@@ -64,6 +64,13 @@ def test_a_call_runs_as_many_lines_with_many_replicas_as_with_few(share: float) 
         assert many < 1.2 * few, (few, many)
 
     test()
+
+
+@in_virtual_time
+async def test_a_call_runs_as_many_lines_if_many_tenants_wait_as_if_few_do() -> None:
+    few, many = [await lines_of_a_call(replicas=4, calls=400, tenants=tenants) for tenants in (10, 200)]
+
+    assert many < 1.2 * few, (few, many)
 
 
 @in_virtual_time

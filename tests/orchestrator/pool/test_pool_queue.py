@@ -265,3 +265,17 @@ def test_no_work_is_left_after_any_sequence_of_calls(arrivals, faults):
             assert not any(replica.reserved for replica in harness.pool._replicas)
 
     run_virtually(program())
+
+
+@in_virtual_time
+async def test_a_call_that_is_cancelled_at_the_moment_of_a_free_slot_leaves_it_to_the_next_call() -> None:
+    async with PoolHarness(None) as harness:
+        running, cancelled, waiting = [harness.start(seed) for seed in range(3)]
+        await settle()
+        harness.feeds[0].send(slots=2)
+        cancelled.cancel()  # The event loop processes both in its next iteration, the load first.
+
+        await asyncio.gather(running, waiting)
+        assert cancelled.cancelled()
+        assert harness.counts == [2]
+        assert harness.idle
