@@ -15,10 +15,30 @@ from motet.models.config_rules import Rule, one_of, whole
 from motet.models.diffusion.kinds.text_to_video import TextToVideo
 from motet.models.diffusion.model import Array, DenoisingState
 
-_POSITION_RULES = {"position_frequencies": whole(0, 8)}
+
+class BlankImageToVideo(TextToVideo):
+    """Clips without a picture, from networks of `ImageToVideo`: the latents of the picture are 0.
+
+    So one U-Net can serve two signals, if it was trained both with pictures and with 0. Options: those of
+    `TextToVideo`, and `position_frequencies` (default 0), see `add_positions`.
+    """
+
+    option_rules: ClassVar = {**TextToVideo.option_rules, "position_frequencies": whole(0, 8)}
+
+    @classmethod
+    def field_rules(cls, entry: DecoderEntry, configs: Mapping[str, Any]) -> Mapping[str, Mapping[str, Rule]]:
+        """Implement `LatentDiffusion.field_rules`."""
+        rules = super().field_rules(entry, configs)
+        channels = 2 * configs["vae"]["latent_channels"] + 4 * int(entry.options.get("position_frequencies", 0))
+        return {**rules, "unet": {**rules["unet"], "in_channels": one_of(channels)}}
+
+    def _network_input(self, state: DenoisingState) -> Tensor:
+        noisy = super()._network_input(state)
+        frame = torch.zeros_like(noisy[:, :, 0]) if state.further_channels is None else state.further_channels
+        return add_positions(add_first_frame(noisy, frame), int(self.options.get("position_frequencies", 0)))
 
 
-class ImageToVideo(TextToVideo):
+class ImageToVideo(BlankImageToVideo):
     """Clips, from the networks of `TextToVideo` and a picture, the first frame.
 
     The U-Net has twice as many input channels: the noisy latents, with the frame ramp, and then the latents of the
@@ -30,16 +50,13 @@ class ImageToVideo(TextToVideo):
     """
 
     takes: ClassVar = ("image",)
-    option_rules: ClassVar = {**TextToVideo.option_rules, **_POSITION_RULES, "residual": whole(0, 1)}
+    option_rules: ClassVar = {**BlankImageToVideo.option_rules, "residual": whole(0, 1)}
 
     @classmethod
     def field_rules(cls, entry: DecoderEntry, configs: Mapping[str, Any]) -> Mapping[str, Mapping[str, Rule]]:
         """Implement `LatentDiffusion.field_rules`."""
         rules = super().field_rules(entry, configs)
-        return {
-            "unet": {**rules["unet"], "in_channels": one_of(_input_channels(entry, configs))},
-            "vae": {**rules["vae"], "in_channels": one_of(3)},
-        }
+        return {**rules, "vae": {**rules["vae"], "in_channels": one_of(3)}}
 
     @torch.inference_mode()
     def prepare(
@@ -62,34 +79,10 @@ class ImageToVideo(TextToVideo):
         """Return the clip, uint8 (frames, height, width, 3)."""
         return super().finish(replace(state, latents=self._whole(state.latents, state)))
 
-    def _network_input(self, state: DenoisingState) -> Tensor:
-        assert state.further_channels is not None
-        return _network_input(super()._network_input(state), state.further_channels, self.options)
-
     def _whole(self, latents: Tensor, state: DenoisingState) -> Tensor:
         """Return the latents of the clip, from those that the U-Net makes."""
         assert state.further_channels is not None
         return latents + state.further_channels[:, :, None] if self.options.get("residual") else latents
-
-
-class BlankImageToVideo(TextToVideo):
-    """Clips without a picture, from networks of `ImageToVideo`: the latents of the picture are 0.
-
-    So one U-Net can serve two signals, if it was trained both with pictures and with 0. Options: those of
-    `TextToVideo`, and `position_frequencies` (default 0), see `add_positions`.
-    """
-
-    option_rules: ClassVar = {**TextToVideo.option_rules, **_POSITION_RULES}
-
-    @classmethod
-    def field_rules(cls, entry: DecoderEntry, configs: Mapping[str, Any]) -> Mapping[str, Mapping[str, Rule]]:
-        """Implement `LatentDiffusion.field_rules`."""
-        rules = super().field_rules(entry, configs)
-        return {**rules, "unet": {**rules["unet"], "in_channels": one_of(_input_channels(entry, configs))}}
-
-    def _network_input(self, state: DenoisingState) -> Tensor:
-        noisy = super()._network_input(state)
-        return _network_input(noisy, torch.zeros_like(noisy[:, :, 0]), self.options)
 
 
 def add_first_frame(noisy: Tensor, frame: Tensor) -> Tensor:
@@ -119,12 +112,3 @@ def add_positions(channels: Tensor, frequencies: int) -> Tensor:
         return channels
     positions = torch.stack(waves).to(channels.dtype)[None, :, None].expand(n, -1, frames, -1, -1)
     return torch.cat([channels, positions], dim=1)
-
-
-def _network_input(noisy: Tensor, frame: Tensor, options: Mapping[str, float]) -> Tensor:
-    return add_positions(add_first_frame(noisy, frame), int(options.get("position_frequencies", 0)))
-
-
-def _input_channels(entry: DecoderEntry, configs: Mapping[str, Any]) -> int:
-    latent_channels: int = configs["vae"]["latent_channels"]
-    return 2 * latent_channels + 4 * int(entry.options.get("position_frequencies", 0))
