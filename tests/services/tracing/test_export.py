@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,31 @@ class BlockedExporter:
 
     def shutdown(self) -> None:
         """Do nothing."""
+
+
+def test_the_end_of_the_queue_ends_an_export_that_waits_for_its_next_attempt() -> None:
+    exporter = RetryingExporter()
+    spans = SpanQueue(exporter, interval=0.0)  # type: ignore[arg-type]
+    spans.on_end(ReadableSpan("work"))
+    assert exporter.called.wait(30)
+
+    spans.close(0.05)
+
+    assert eventually(lambda: not spans._thread.is_alive())
+
+
+class RetryingExporter:
+    """An exporter that waits for its next attempt until it is shut down."""
+
+    def __init__(self) -> None:
+        self.called, self._ended = threading.Event(), threading.Event()
+
+    def export(self, batch: Any) -> Any:
+        self.called.set()
+        self._ended.wait(300)
+
+    def shutdown(self) -> None:
+        self._ended.set()
 
 
 async def test_the_connection_to_a_collector_may_be_encrypted_and_have_headers(
