@@ -15,11 +15,17 @@ from motet.core.service import Motet
 
 @dataclass(slots=True)
 class PartTrace:
-    """The times of one part, in seconds after the request was due. `finished` is None if the part did not complete."""
+    """The times of one part, in seconds after the request was due. `finished` is None if the part did not complete.
+
+    `content` are the bytes of a media part so far. `media_type` and `sha256` are what the server says about it.
+    """
 
     modality: str
     started: float
     finished: float | None = None
+    content: bytearray = field(default_factory=bytearray)
+    media_type: str = ""
+    sha256: bytes = b""
 
 
 @dataclass(slots=True)
@@ -28,7 +34,7 @@ class ClientTrace:
 
     `due` is on the clock of the event loop. `sent_late` is the delay between due and sent. `accepted` is true if a
     generation started. `cancelled_after` is the time at which the client disconnected. `error_reason` is the reason of
-    the first error, "" without an error.
+    the first error, "" without an error. `media_fault` says what is wrong with the media, "" if nothing is known to be.
     """
 
     due: float
@@ -41,6 +47,7 @@ class ClientTrace:
     total: float | None = None
     state: State | None = None
     error_reason: str = ""
+    media_fault: str = ""
     tokens: int = 0
     steps: int = 0
 
@@ -56,8 +63,13 @@ class ClientTrace:
 
     @property
     def succeeded(self) -> bool:
-        """True if every part was complete."""
-        return self.state is State.SUCCEEDED
+        """True if every part was complete, and no media are known to be wrong."""
+        return self.state is State.SUCCEEDED and not self.media_fault
+
+    @property
+    def failure(self) -> str:
+        """The reason why a request did not succeed."""
+        return self.error_reason or self.media_fault or str(self.state)
 
     def record(self, event: Event) -> None:
         """Record an event that arrives now."""
@@ -65,13 +77,22 @@ class ClientTrace:
         match event.payload:
             case Accepted():
                 self.accepted = True
-            case PartStarted(part_id, _, modality):
-                self.parts[part_id] = PartTrace(modality, at)
+            case PartStarted(part_id, _, modality, media_type):
+                self.parts[part_id] = PartTrace(modality, at, media_type=media_type)
             case PartDelta(chunk=str()):
                 self.first_text = at if self.first_text is None else self.first_text
                 self.last_text = at
-            case PartDone(part_id):
-                self.parts[part_id].finished = at
+            case PartDelta(part_id, offset, bytes(chunk)):
+                part = self.parts[part_id]
+                if offset != len(part.content):
+                    self.media_fault = self.media_fault or f"the {part.modality} part has a gap"
+                part.content += chunk
+            case PartDone(part_id, digest, artifact):
+                part = self.parts[part_id]
+                part.finished = at
+                part.sha256 = digest
+                if artifact is not None and len(part.content) != artifact.size_bytes:
+                    self.media_fault = self.media_fault or f"the {part.modality} part is not complete"
             case PartFailed(part_id, error):
                 self.error_reason = self.error_reason or str(error.reason)
             case Done(generation):

@@ -64,7 +64,7 @@ class LoadResult:
             "sent": len(self.traces),
             "cancelled": len(self.traces) - len(uncancelled),
             "succeeded": len(uncancelled) - len(failed),
-            "failed": dict(Counter(trace.error_reason or str(trace.state) for trace in failed)),
+            "failed": dict(Counter(trace.failure for trace in failed)),
             "goodput": self.goodput(objective),
             "share_met": self.share_met(objective),
             "sent_late_p99": percentile([trace.sent_late for trace in self.traces], 99) if self.traces else None,

@@ -145,7 +145,7 @@ class ContentionDeployment:
         await asyncio.sleep(_SETTLE)
         trace = await trace_request(self.motet, text_request(THREE_MEDIA, next(seeds)))
         if not trace.succeeded or trace.total is None:
-            raise RuntimeError(f"a request failed: {trace.error_reason or trace.state}")
+            raise RuntimeError(f"a request failed: {trace.failure}")
         samples.total.append(trace.total)
         return samples
 

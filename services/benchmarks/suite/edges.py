@@ -111,7 +111,7 @@ async def _samples(rounds: int, size: int) -> tuple[list[EdgeSample], list[EdgeS
         async def by_motet(seed: int) -> None:
             trace = await trace_request(client, text_request(text, seed))
             if not trace.succeeded:
-                raise RuntimeError(f"a request failed: {trace.error_reason or trace.state}")
+                raise RuntimeError(f"a request failed: {trace.failure}")
 
         by_stubs = partial(stubs.generate, text, schedule=DecodeSchedule.EAGER)
         candidates = {"bare": partial(sample, by_stubs, count()), "motet": partial(sample, by_motet, count())}

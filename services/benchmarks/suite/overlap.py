@@ -195,7 +195,7 @@ async def _load(seconds: float, seed: int) -> tuple[list[Figure], dict[str, Any]
 def _worker_calls(trace: ClientTrace) -> int:
     """Return the number of worker calls of a request. Raises `RuntimeError` for a request that did not succeed."""
     if not trace.succeeded:
-        raise RuntimeError(f"a request failed: {trace.error_reason or trace.state}")
+        raise RuntimeError(f"a request failed: {trace.failure}")
     return 1 + len(trace.media)
 
 

@@ -16,6 +16,7 @@ from motet.core.service import Motet
 from services.benchmarks.load.client_trace import ClientTrace, text_request, trace_request
 from services.benchmarks.load.conversations import THREE_MEDIA
 from services.benchmarks.load.goodput import LatencyObjective, LoadResult, best_goodput
+from services.benchmarks.load.media_check import MediaCheck
 from services.benchmarks.load.open_loop import (
     ScheduledRequest,
     poisson_requests,
@@ -81,11 +82,13 @@ def measure(
     async def measure_loads() -> Report:
         async with _target(server, bundle) as (motet, deployment):
             texts = prompts or _default_prompts(deployment, rng)
-            idle = [await _idle_trace(motet, text) for text in texts[:_IDLE_REQUESTS]]
+            # The bytes of toys are no media.
+            check = None if deployment is not None and bundle is None else MediaCheck()
+            idle = [await _idle_trace(motet, text, check) for text in texts[:_IDLE_REQUESTS]]
             objective = _objective(idle, first_text, first_media, total)
             longest = max(trace.total or 0.0 for trace in idle)
             loads = [
-                await _measure_load(motet, deployment, rate, with_cancellations(requests, hang_up, longest, rng))
+                await _measure_load(motet, deployment, rate, with_cancellations(requests, hang_up, longest, rng), check)
                 for rate, requests in _loads(rates, seconds, trace_file, texts, rng)
             ]
             settings = {"server": server, "bundle": bundle, "hang_up": hang_up, "seed": seed}
@@ -120,12 +123,14 @@ def _default_prompts(deployment: RecordedDeployment | None, rng: random.Random) 
     return [scripted_prompt(rng.sample(modalities, count), 10, 10, 20) for count in (3, 1, 2, 1, 2, 3)]
 
 
-async def _idle_trace(motet: Motet, text: str) -> ClientTrace:
+async def _idle_trace(motet: Motet, text: str, check: MediaCheck | None) -> ClientTrace:
     """Return the trace of one request to an idle server, after one request for warm-up."""
     await trace_request(motet, text_request(text, 0))
     trace = await trace_request(motet, text_request(text, 1))
+    if check:
+        await check.check([trace])
     if not trace.succeeded:
-        raise SettingsError(f"a request to the idle server failed: {trace.error_reason or trace.state}")
+        raise SettingsError(f"a request to the idle server failed: {trace.failure}")
     return trace
 
 
@@ -164,7 +169,11 @@ class _MeasuredLoad:
 
 
 async def _measure_load(
-    motet: Motet, deployment: RecordedDeployment | None, rate: float, requests: Sequence[ScheduledRequest]
+    motet: Motet,
+    deployment: RecordedDeployment | None,
+    rate: float,
+    requests: Sequence[ScheduledRequest],
+    check: MediaCheck | None,
 ) -> _MeasuredLoad:
     if deployment is not None:
         deployment.read_spans()  # discards the spans of earlier loads
@@ -174,6 +183,8 @@ async def _measure_load(
     if deployment is not None:
         calls = sum(1 + len(trace.media) for trace in traces if trace.succeeded)
         spans = spans_by_request(await collect_spans(deployment, calls), [request.seed for request in requests])
+    if check:
+        await check.check(traces)
     cancelled_at = {
         request.seed: trace.due + trace.cancelled_after
         for request, trace in zip(requests, traces, strict=True)
@@ -206,7 +217,8 @@ def _report(
         [
             "Latencies count from when a request was due, not from when it was sent.",
             "A request meets the objectives if it succeeds and its first text, first media and total latency are "
-            "within them.",
+            "within them. It succeeds if all its parts are complete, and if its media decode and have the size and "
+            "length of the first of their modality. The media of toys are no files, so only their bytes count.",
         ],
         {"loads": details},
     )

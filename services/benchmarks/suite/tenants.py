@@ -235,7 +235,7 @@ def report(results: Mapping[str, TenantsResult], settings: Mapping[str, Any]) ->
         {
             name: {
                 "greedy": result.greedy.as_dict(),
-                "modest": dict(Counter(trace.error_reason or str(trace.state) for trace in result.beside)),
+                "modest": dict(Counter(trace.failure for trace in result.beside)),
                 "seconds": result.seconds,
                 "totals": {"alone": _totals(result.alone), "beside": _totals(result.beside)},
             }

@@ -121,7 +121,7 @@ def _media(trace: ClientTrace) -> list[float]:
 def _total(trace: ClientTrace) -> float:
     """Return the latency of a request in seconds. Raises `RuntimeError` if it did not succeed."""
     if not trace.succeeded or trace.total is None:
-        raise RuntimeError(f"a request failed: {trace.error_reason or trace.state}")
+        raise RuntimeError(f"a request failed: {trace.failure}")
     return trace.total
 
 
