@@ -136,19 +136,17 @@ class FairQueue(Generic[T]):
         """Remove an item. An item that is not in the queue is ignored."""
         if item not in self:
             return
-        tenant, key = item.tenant, (item.tenant, item.priority)
-        sub_queue = self._sub_queues[key]
+        sub_queue = self._sub_queues[item.tenant, item.priority]
         del sub_queue.items[item]
         sub_queue.ready.discard(item)
-        self._changed[sub_queue] = None
+        if sub_queue.items:
+            self._changed[sub_queue] = None
+        else:
+            self._remove_sub_queue(sub_queue)
         self._length -= 1
         self.cost -= item.cost
-        self._waiting[tenant] -= item.cost
-        if not sub_queue.items:
-            del self._sub_queues[key]
-            if not any((tenant, priority) in self._sub_queues for priority in PRIORITIES):
-                del self._waiting[tenant]
-                self._least_served.discard(tenant)
+        if item.tenant in self._waiting:
+            self._waiting[item.tenant] -= item.cost
         if not self._length:
             # Sums of floats drift, so the cost of an empty queue is set to zero.
             self.cost = 0.0
@@ -186,6 +184,16 @@ class FairQueue(Generic[T]):
             self._changed.update((self._sub_queues[key], None) for key in keys if key in self._sub_queues)
         if len(self._served) > MAX_IDLE_TENANTS + len(self._waiting):
             self._forget()
+
+    def _remove_sub_queue(self, sub_queue: _SubQueue[T]) -> None:
+        tenant = sub_queue.tenant
+        del self._sub_queues[tenant, sub_queue.priority]
+        self._by_urgency[sub_queue.urgency].discard(sub_queue)
+        self._raises.discard(sub_queue)
+        self._changed.pop(sub_queue, None)
+        if not any((tenant, priority) in self._sub_queues for priority in PRIORITIES):
+            del self._waiting[tenant]
+            self._least_served.discard(tenant)
 
     def _rank(self, sub_queue: _SubQueue[T], now: float) -> None:
         """Place a sub-queue by its urgency and its tenant's service, or nowhere if none of its items is ready."""

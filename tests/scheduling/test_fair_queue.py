@@ -201,6 +201,18 @@ def test_service_at_one_priority_counts_at_the_others():
     assert queue.first(1.0) is other
 
 
+def test_a_queue_that_is_empty_again_stores_no_sub_queue_also_if_no_item_was_served():
+    queue = FairQueue(AGEING)
+    for number in range(100):
+        queue.add(item := Item(f"tenant {number}"))
+        if number % 2:
+            queue.first(0.0)
+        queue.remove(item)
+
+    assert (len(queue._sub_queues), len(queue._changed), len(queue._raises)) == (0, 0, 0)
+    assert not any(map(len, queue._by_urgency.values()))
+
+
 def test_the_number_of_stored_tenants_is_limited():
     queue = FairQueue(AGEING)
 
