@@ -79,6 +79,8 @@ class EmbeddingBank:
     def draw(self, things: Sequence[Thing]) -> Tensor:
         """Return one random embedding of each thing, (things, width). The choice uses torch's default generator.
 
+        It is a variant of the thing, or lies between two of them.
+
         If an attribute is `ANY`, the embedding shows only the other attribute. It is moved at random in the directions
         of the `ANY` attribute, so that the reader of the other attribute learns to ignore these directions.
         """
@@ -93,7 +95,11 @@ class EmbeddingBank:
             other = others[int(torch.randint(len(others), ()))]
             return self._moved(self._draw_one(other), self._directions(thing.modality, "subject"))
         variants = self._embeddings[_key(thing)]
-        return variants[int(torch.randint(len(variants), ()))]
+        first, second = variants[torch.randint(len(variants), (2,))]
+        # Half of the embeddings are between two variants, so that a thing is a region instead of a few points.
+        if torch.rand(()) < 0.5:
+            return first
+        return functional.normalize(torch.lerp(first, second, torch.rand(())), dim=-1)
 
     def _moved(self, embedding: Tensor, directions: Tensor) -> Tensor:
         # The typical distance is the distance of the attribute's values from their mean.

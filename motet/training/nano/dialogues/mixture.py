@@ -26,13 +26,13 @@ SHARES: Mapping[str, float] = {
     "chat": 0.055,
     "small_talk": 0.015,
     "several": 0.025,
-    "edges": 0.09,
-    "edge_chat": 0.07,
-    "later_question": 0.065,
-    "own_work": 0.035,
-    "negation": 0.055,
-    "many": 0.055,
-    "checks": 0.07,
+    "edges": 0.055,
+    "edge_chat": 0.045,
+    "later_question": 0.055,
+    "own_work": 0.025,
+    "negation": 0.035,
+    "many": 0.07,
+    "checks": 0.155,
 }
 
 

@@ -49,9 +49,17 @@ def test_one_attribute_stays_and_the_any_attribute_becomes_random(attribute: str
     assert len(nearest.unique()) > len(others) / 3
 
 
-def test_the_embedding_of_a_complete_thing_is_not_changed() -> None:
-    bank, directions = bank_of("audio")
+def test_the_embedding_of_a_complete_thing_is_one_of_its_variants_or_between_two() -> None:
+    torch.manual_seed(0)
+    harp, flute = Thing("audio", "harp", "high"), Thing("audio", "flute", "high")
+    first, second, other = torch.eye(WIDTH)[:3]
+    bank = EmbeddingBank({"audio/harp/high": torch.stack([first, second]), "audio/flute/high": other[None]})
 
-    (drawn,) = bank.draw([Thing("audio", "harp", "high")])
+    drawn = bank.draw([harp] * 200)
 
-    assert torch.equal(drawn, functional.normalize(directions["harp"] + directions["high"], dim=0))
+    assert drawn.norm(dim=1).tolist() == pytest.approx([1] * 200)
+    assert drawn[:, :2].min() >= 0
+    assert drawn[:, 2:].abs().max() == 0
+    kinds = {(bool(row[0]), bool(row[1])) for row in drawn}
+    assert kinds == {(True, False), (False, True), (True, True)}
+    torch.testing.assert_close(bank.draw([flute])[0], other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -35,6 +36,8 @@ POSITION_FREQUENCIES = 3
 _CHANNELS = 48
 # Probability of a pair of animations of a picture.
 _ANIMATED = 0.6
+# Probability that a motion is a turn, before all motions have equal chances.
+_TURNING = 0.4
 # Largest noise on the latents of a first frame. The pictures of the picture decoder and of users are noisy, too.
 _FIRST_FRAME_NOISE = 0.15
 
@@ -109,16 +112,16 @@ class VideoTask:
         return DenoiserBatch(latents - first[:, :, None], captions, first)
 
     def _animated_pair(self, rng: np.random.Generator) -> list[tuple[clips.Clip, Thing]]:
-        """Return two animations of a picture in opposite motions, or in one motion if the opposite is held out."""
+        """Return two animations of a picture in opposite motions or, from two places, in one motion."""
         picture = pick(rng, self._pictures)
         options = [Thing("animation", picture.subject, motion) for motion in MOTIONS]
-        thing = pick(rng, [option for option in options if not held_out(option)])
-        other = thing if held_out(_opposite(thing)) else _opposite(thing)
-        right, down = rng.integers(-3, 4, 2)
-        scale = float(rng.uniform(0.9, 1.1)) if rng.random() < 0.4 else 1.0
+        thing = _pick_turning_often([option for option in options if not held_out(option)], rng)
+        one_motion = held_out(_opposite(thing)) or (thing.manner == "turning" and rng.random() < 0.5)
+        things = (thing, thing if one_motion else _opposite(thing))
+        places = [_random_place(rng) for _ in range(1 + one_motion)]
         return [
-            (clips.animate(picture.subject, picture.manner, each.manner, scale, (float(right), float(down))), each)
-            for each in (thing, other)
+            (clips.animate(picture.subject, picture.manner, each.manner, *places[i % len(places)]), each)
+            for i, each in enumerate(things)
         ]
 
     def _caption(self, thing: Thing, rng: np.random.Generator) -> str:
@@ -136,7 +139,7 @@ class VideoTask:
             resting = self._without_manner[rng.integers(len(self._without_manner))]
             return resting, resting
         if chance < 0.55:
-            other = self._unbiased[rng.integers(len(self._unbiased))]
+            other = _pick_turning_often(self._unbiased, rng)
             return other, _opposite(other)
         thing = self._things[rng.integers(len(self._things))]
         other = _opposite(thing)
@@ -169,6 +172,18 @@ class VideoTask:
         latents = latents.transpose(1, 2).flatten(0, 1)
         pixels = load_or_linear(self._folder).decode(latents).sample
         return to_pictures(torch.cat([torch.cat(list(row), dim=2) for row in pixels.split(clips.FRAMES)], dim=1))
+
+
+def _pick_turning_often(candidates: Sequence[Thing], rng: np.random.Generator) -> Thing:
+    """Return a random candidate. About half of the results turn, if a candidate does: turns are learned last."""
+    turning = [thing for thing in candidates if thing.manner == "turning"]
+    return pick(rng, turning if turning and rng.random() < _TURNING else candidates)
+
+
+def _random_place(rng: np.random.Generator) -> tuple[float, tuple[float, float]]:
+    """Return the scale and the offset of a picture's noun."""
+    right, down = rng.integers(-3, 4, 2)
+    return float(rng.uniform(0.9, 1.1)) if rng.random() < 0.4 else 1.0, (float(right), float(down))
 
 
 def _opposite(thing: Thing) -> Thing:

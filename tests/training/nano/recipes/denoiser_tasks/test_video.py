@@ -66,6 +66,20 @@ def test_no_animation_shows_a_held_out_picture_or_motion(tmp_path: Path) -> None
     assert not any(map(held_out, shown))
 
 
+@needs_emoji
+def test_half_of_the_animations_turn_and_two_of_one_motion_begin_with_different_frames(tmp_path: Path) -> None:
+    task = VideoTask(tmp_path)
+    pairs = [task._animated_pair(np.random.default_rng(seed)) for seed in range(200)]
+    turning = [thing.manner == "turning" for pair in pairs for _, thing in pair]
+    different = [
+        not np.array_equal(first[0], second[0]) for (first, one), (second, two) in pairs if one.manner == two.manner
+    ]
+
+    assert 0.4 < np.mean(turning) < 0.6
+    assert 20 < len(different) < 120
+    assert np.mean(different) > 0.9
+
+
 def test_a_widened_denoiser_begins_with_the_outputs_of_the_narrower_one(tmp_path: Path) -> None:
     trained = load_file("bundles/nano/decoders/video/unet/diffusion_pytorch_model.safetensors")
     narrow = trained | {"conv_in.weight": trained["conv_in.weight"][:, :48].contiguous()}
