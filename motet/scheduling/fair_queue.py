@@ -119,8 +119,9 @@ class FairQueue(Generic[T]):
             self._served[tenant] = max(self._served.get(tenant, 0.0), self._level)
             self._least_served.set(tenant, self._served[tenant])
         self._waiting[tenant] = self._waiting.get(tenant, 0.0) + item.cost
-        sub_queue = self._sub_queues.get(key) or self._sub_queues.setdefault(key, _SubQueue(*key))
-        sub_queue.items[item] = next(self._arrivals)
+        if key not in self._sub_queues:
+            self._sub_queues[key] = _SubQueue(*key)
+        self._sub_queues[key].items[item] = next(self._arrivals)
         self._length += 1
         self.cost += item.cost
 
@@ -136,6 +137,9 @@ class FairQueue(Generic[T]):
         """Remove an item. An item that is not in the queue is ignored."""
         if item not in self:
             return
+        self._length -= 1
+        self.cost -= item.cost
+        self._waiting[item.tenant] -= item.cost
         sub_queue = self._sub_queues[item.tenant, item.priority]
         del sub_queue.items[item]
         sub_queue.ready.discard(item)
@@ -143,10 +147,6 @@ class FairQueue(Generic[T]):
             self._changed[sub_queue] = None
         else:
             self._remove_sub_queue(sub_queue)
-        self._length -= 1
-        self.cost -= item.cost
-        if item.tenant in self._waiting:
-            self._waiting[item.tenant] -= item.cost
         if not self._length:
             # Sums of floats drift, so the cost of an empty queue is set to zero.
             self.cost = 0.0

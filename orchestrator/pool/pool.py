@@ -248,10 +248,11 @@ class Pool(Generic[Worker]):
         """Assign waiting calls to free replicas, in the queue's order."""
         moment, permits = now(), self._slot_share.permits
         while self._queue and (free := self._replicas.free(moment)) and (call := self._queue.first(moment, permits)):
-            if call.assignment is not None and not call.assignment.done():
-                call.assignment.set_result(self._assign(call, free, moment))
-            else:
+            if not call.ready:
                 self._queue.remove(call)  # The call was cancelled, and its task has not run since.
+                continue
+            assert call.assignment is not None
+            call.assignment.set_result(self._assign(call, free, moment))
         if self._replicas.missing(moment):
             for call in self._queue:
                 if call.ready and call.assignment is not None:

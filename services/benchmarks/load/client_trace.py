@@ -17,15 +17,20 @@ from motet.core.service import Motet
 class PartTrace:
     """The times of one part, in seconds after the request was due. `finished` is None if the part did not complete.
 
-    `content` are the bytes of a media part so far. `media_type` and `sha256` are what the server says about it.
+    `chunks` are the bytes of a media part so far. `media_type` and `sha256` are what the server says about it.
     """
 
     modality: str
     started: float
     finished: float | None = None
-    content: bytearray = field(default_factory=bytearray)
+    chunks: list[bytes] = field(default_factory=list)
     media_type: str = ""
     sha256: bytes = b""
+
+    @property
+    def size(self) -> int:
+        """The number of bytes of a media part so far."""
+        return sum(map(len, self.chunks))
 
 
 @dataclass(slots=True)
@@ -84,14 +89,14 @@ class ClientTrace:
                 self.last_text = at
             case PartDelta(part_id, offset, bytes(chunk)):
                 part = self.parts[part_id]
-                if offset != len(part.content):
+                if offset != part.size:
                     self.media_fault = self.media_fault or f"the {part.modality} part has a gap"
-                part.content += chunk
+                part.chunks.append(chunk)
             case PartDone(part_id, digest, artifact):
                 part = self.parts[part_id]
                 part.finished = at
                 part.sha256 = digest
-                if artifact is not None and len(part.content) != artifact.size_bytes:
+                if artifact is not None and part.size != artifact.size_bytes:
                     self.media_fault = self.media_fault or f"the {part.modality} part is not complete"
             case PartFailed(part_id, error):
                 self.error_reason = self.error_reason or str(error.reason)

@@ -82,8 +82,7 @@ def measure(
     async def measure_loads() -> Report:
         async with _target(server, bundle) as (motet, deployment):
             texts = prompts or _default_prompts(deployment, rng)
-            # The bytes of toys are no media.
-            check = None if deployment is not None and bundle is None else MediaCheck()
+            check = MediaCheck(decodes=server is not None or bundle is not None)
             idle = [await _idle_trace(motet, text, check) for text in texts[:_IDLE_REQUESTS]]
             objective = _objective(idle, first_text, first_media, total)
             longest = max(trace.total or 0.0 for trace in idle)
@@ -123,12 +122,11 @@ def _default_prompts(deployment: RecordedDeployment | None, rng: random.Random) 
     return [scripted_prompt(rng.sample(modalities, count), 10, 10, 20) for count in (3, 1, 2, 1, 2, 3)]
 
 
-async def _idle_trace(motet: Motet, text: str, check: MediaCheck | None) -> ClientTrace:
+async def _idle_trace(motet: Motet, text: str, check: MediaCheck) -> ClientTrace:
     """Return the trace of one request to an idle server, after one request for warm-up."""
     await trace_request(motet, text_request(text, 0))
     trace = await trace_request(motet, text_request(text, 1))
-    if check:
-        await check.check([trace])
+    await check.check([trace])
     if not trace.succeeded:
         raise SettingsError(f"a request to the idle server failed: {trace.failure}")
     return trace
@@ -173,7 +171,7 @@ async def _measure_load(
     deployment: RecordedDeployment | None,
     rate: float,
     requests: Sequence[ScheduledRequest],
-    check: MediaCheck | None,
+    check: MediaCheck,
 ) -> _MeasuredLoad:
     if deployment is not None:
         deployment.read_spans()  # discards the spans of earlier loads
@@ -183,8 +181,7 @@ async def _measure_load(
     if deployment is not None:
         calls = sum(1 + len(trace.media) for trace in traces if trace.succeeded)
         spans = spans_by_request(await collect_spans(deployment, calls), [request.seed for request in requests])
-    if check:
-        await check.check(traces)
+    await check.check(traces)
     cancelled_at = {
         request.seed: trace.due + trace.cancelled_after
         for request, trace in zip(requests, traces, strict=True)

@@ -43,8 +43,8 @@ _KINDS = ("caption", "requests", "caption", "chat")
 _KINDS_WITH_EDGES = ("edges", "edge_chat")
 # Words that replace the first word of a subject of two words.
 _FIRST_WORDS = ("big", "small", "old", "new", "sweet", "sour")
-# The share of dialogues about such subjects.
-_RENAMED = 1 / 16
+# The number of dialogues about such subjects, for 64 others.
+_RENAMED = 4
 
 
 class SignalRunStates:
@@ -70,7 +70,7 @@ class SignalRunStates:
         targets: list[Tensor] = []
         while len(states) < count:
             dialogues = [generator.dialogue(rng, kinds[i % len(kinds)]) for i in range(64)]
-            dialogues += renamed_subjects(modality, round(64 * _RENAMED), rng)
+            dialogues += renamed_subjects(modality, _RENAMED, rng)
             sequences = [
                 sequence
                 for sequence in map(tokenizer.tokenize, dialogues)

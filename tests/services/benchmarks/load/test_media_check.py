@@ -43,7 +43,7 @@ async def test_a_request_with_complete_media_of_the_first_size_succeeds() -> Non
 
     assert await checked(good) == [""]
     assert good.succeeded
-    assert good.media[0].content == b"", "the content is dropped after the check"
+    assert good.media[0].chunks == [], "the bytes are dropped after the check"
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,13 @@ async def test_a_request_with_wrong_media_does_not_succeed(trace: ClientTrace, f
     assert not trace.succeeded
     assert trace.failure == found
     assert trace.state is State.SUCCEEDED
+
+
+async def test_without_decoding_only_the_bytes_count() -> None:
+    toy, wrong = received(b"bytes of a toy"), received(b"bytes of a toy", digest=bytes(32))
+    await MediaCheck(decodes=False).check([toy, wrong])
+
+    assert [trace.succeeded for trace in (toy, wrong)] == [True, False]
 
 
 async def test_equal_media_are_decoded_once() -> None:

@@ -117,11 +117,12 @@ class VideoTask:
         options = [Thing("animation", picture.subject, motion) for motion in MOTIONS]
         thing = _pick_turning_often([option for option in options if not held_out(option)], rng)
         one_motion = held_out(_opposite(thing)) or (thing.manner == "turning" and rng.random() < 0.5)
-        things = (thing, thing if one_motion else _opposite(thing))
-        places = [_random_place(rng) for _ in range(1 + one_motion)]
+        other = thing if one_motion else _opposite(thing)
+        place = _random_place(rng)
+        other_place = _random_place(rng) if one_motion else place
         return [
-            (clips.animate(picture.subject, picture.manner, each.manner, *places[i % len(places)]), each)
-            for i, each in enumerate(things)
+            (clips.animate(picture.subject, picture.manner, each.manner, *each_place), each)
+            for each, each_place in ((thing, place), (other, other_place))
         ]
 
     def _caption(self, thing: Thing, rng: np.random.Generator) -> str:
