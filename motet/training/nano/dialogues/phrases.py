@@ -220,7 +220,12 @@ LIST_REQUESTS = split_phrases(
     these things: {l}|I ordered {l}|make all of this: {l}|I wish for {l}|this is what I want: {l}|to do: {l}
     could you get me these: {l}|here is what I need: {l}|all of these, please: {l}|bring me {l}|I am looking for {l}
     can you do {l}|would you make these things: {l}|my wishes are {l}|for today: {l}|I'd love {l}|we would like {l}
-    please deliver {l}|next come {l}|give us {l}|the list is {l}|now {l}"""
+    please deliver {l}|next come {l}|give us {l}|the list is {l}|now {l}|I would really like to get {l}
+    I would be happy to receive {l}|we would be glad to see {l}|I have the following wishes: {l}|here are my wishes: {l}
+    my shopping list is this: {l}|would you kindly prepare all of this: {l}|could you please do the following: {l}
+    will you make the following things for me: {l}|I would enjoy {l}|here comes the list of what I want: {l}
+    here is a longer list: {l}|this is my order: {l}|please make the following things: {l}|I should like to see {l}
+    can you send me everything on this list: {l}|may I ask for {l}|I hope to get {l}|all I wish for is {l}"""
 )
 # Not split by `split_phrases`, because the spaces are part of the conjunctions.
 CONJUNCTIONS = (

@@ -167,14 +167,14 @@ def answers(requests: Sequence[MediaRequest], first: bool = True) -> tuple[Dialo
     return tuple(parts)
 
 
-def combined_prompt(requests: Sequence[MediaRequest], rng: np.random.Generator) -> str:
-    """Return one prompt for all requests, in their order."""
+def combined_prompt(requests: Sequence[MediaRequest], rng: np.random.Generator, entries: float = 0.32) -> str:
+    """Return one prompt for all requests, in their order. `entries` is the probability of a list in one sentence."""
     if len(requests) == 1:
         return with_courtesy(requests[0].sentence, rng)
-    form = rng.choice(["sentences", "clauses", "entries", "lines"], p=[0.3, 0.3, 0.32, 0.08])
-    if form == "entries":
-        entries = [request.entry for request in requests]
-        return with_courtesy(pick(rng, LIST_REQUESTS).format(l=_enumeration(entries, rng)), rng)
+    if rng.random() < entries:
+        listed = _enumeration([request.entry for request in requests], rng)
+        return with_courtesy(pick(rng, LIST_REQUESTS).format(l=listed), rng)
+    form = rng.choice(["sentences", "clauses", "lines"], p=[0.44, 0.44, 0.12])
     if form == "lines":
         marker = pick(rng, ("{i}. ", "- ", "{i}) ", "* ", ""))
         lines = [marker.format(i=i) + punctuated(request.sentence, rng) for i, request in enumerate(requests, 1)]

@@ -50,10 +50,13 @@ _INSTRUMENT_COMPOUNDS = split_phrases(
     """electronic {n}|toy {n}|bass {n}|steel {n}|glass {n}|double {n}|nose {n}|steam {n}|water {n}|hand {n}|mouth {n}
     broken {n}|paper {n}|tiny {n}|giant {n}|robot {n}|{n} player|{n} orchestra|{n} solo"""
 )
-_SYLLABLES = split_phrases(
-    """ba|blo|bri|cra|dro|du|fen|fli|gar|glo|gru|ja|kel|klo|lam|lu|mar|mip|mo|na|nol|pa|pli|qua|ra|rin|sna|spo|ta
-    tri|tu|va|vol|wib|wo|ya|zan|zo|zu|der|fel|gon|ler|mer|nix|per|pod|rel|ster|ton|wick|x|phone|ina|oon|um|ar|horn|bo"""
+# The parts of the syllables of new words.
+_ONSETS = split_phrases(
+    """b|bl|br|c|ch|cl|cr|d|dr|f|fl|fr|g|gl|gr|h|h|j|k|kl|l|m|n|p|ph|pl|pr|qu|r|s|sc|sh|sk|sl|sm|sn|sp|squ|st|str|sw|t|th
+    tr|tw|v|w|wh|y|z"""
 )
+_VOWELS = split_phrases("a|e|i|o|u|a|e|i|o|u|a|e|i|o|u|ai|ea|ee|ie|oa|oo|ou|y|er|ar|or|ur")
+_CODAS = split_phrases("b|ck|d|dge|g|l|ll|m|n|n|nd|ng|nt|p|r|rd|rn|rt|s|sh|st|t|tt|x|ne|te|le|phone|ina")
 
 
 def unknown_subject(modality: str, rng: np.random.Generator) -> str:
@@ -63,13 +66,22 @@ def unknown_subject(modality: str, rng: np.random.Generator) -> str:
     """
     chance = rng.random()
     known = {"image": tuple(NOUNS), "audio": tuple(INSTRUMENTS)}.get(modality, MOVERS)
-    if chance < (0.4 if modality == "audio" else 0.25):
-        return "".join(pick(rng, _SYLLABLES) for _ in range(int(rng.integers(2, 4))))
+    if chance < (0.5 if modality == "audio" else 0.35):
+        return _new_word(rng)
     if chance < 0.6 and modality != "audio":
         noun = pick(rng, known)
         own = _OWN_COLOURS.get(noun, "").split()
         colour = pick(rng, [name for name in _COLOURS if name not in own])
         return f"{colour} {noun.removeprefix('red ')}"
-    if chance < (0.6 if modality == "audio" else 0.67):
+    if chance < (0.7 if modality == "audio" else 0.67):
         return pick(rng, _INSTRUMENT_COMPOUNDS if modality == "audio" else _COMPOUNDS).format(n=pick(rng, known))
     return pick(rng, UNKNOWN_SUBJECTS[modality])
+
+
+def _new_word(rng: np.random.Generator) -> str:
+    """Return a word of two or three random syllables, in letters that an English word could have."""
+    word = pick(rng, _VOWELS)[:1] if rng.random() < 0.15 else ""
+    for _ in range(int(rng.choice([2, 3], p=[0.75, 0.25]))):
+        coda = pick(rng, _CODAS) if rng.random() < 0.35 else ""
+        word += pick(rng, _ONSETS) + pick(rng, _VOWELS) + coda
+    return word

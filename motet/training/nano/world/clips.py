@@ -1,4 +1,4 @@
-"""Clips of the nano world: for two seconds a noun moves, grows, turns or rests.
+"""Clips of the nano world: for two seconds a noun moves, grows, turns, rocks or rests.
 
 A clip has a white background. An animation of a picture begins with the picture and keeps its background.
 """
@@ -18,6 +18,8 @@ _REACH = 15.0
 _SIZE = 0.62
 # The scale of a turning noun. The noun stays just inside the frame at any angle.
 _TURNING_SIZE = 0.85
+# How far a rocking noun leans to each side, in degrees.
+_ROCKING = 30.0
 # The path of the noun of an animated picture, in pixels, and its final size. A noun of a picture fills the frame, so it
 # leaves the frame in part. With a path of 20 pixels the denoiser lost the noun.
 _ANIMATED_PATH = 13.0
@@ -52,6 +54,16 @@ def at_rest(noun: str, frame: int) -> Clip:
     """
     picture = pictures.draw(noun, CLIP_BACKGROUND, scale=_TURNING_SIZE, angle=180 * frame / (FRAMES - 1))
     return np.stack([picture] * FRAMES)
+
+
+def rocking(noun: str, angle: float, phase: float) -> Clip:
+    """Return a clip of the noun that rocks to and fro around an angle, uint8 (8, 64, 64, 3).
+
+    It rocks by 30 degrees to each side, once, and begins at the `phase`, a number from 0 to 1. Such a clip has no named
+    motion. Each step is about as large as one of a turning clip, but the noun makes no turn.
+    """
+    angles = angle + _ROCKING * np.sin(2 * np.pi * (np.linspace(0, 1, FRAMES) + phase))
+    return np.stack([pictures.draw(noun, CLIP_BACKGROUND, scale=_TURNING_SIZE, angle=each) for each in angles])
 
 
 def animate(

@@ -25,13 +25,17 @@ ANIMATION_REQUESTS = split_phrases(
     how would the thing of my {x} look {m}|hand me the {x} {m}|bring it to {v}|I'd like to have the {x} {m}
     force it to {v}|then give me it {m}|then hand me the {x} {m}|once it is there, bring it to {v}
     when you have it, I want it to {v}|would the {x} {v}|can the {x} {v}, please|could it {v}|let's see it {m}
-    then the {x} {m}|then show it {m}"""
+    then the {x} {m}|then show it {m}
+    get the {x} to {v}|when that is finished, please have it {v}|after it is drawn, please make it {v}
+    then get it to {v}|as soon as it is there, kindly let it {v}|when you are done, please bring it to {v}|with that done, make it {v}
+    after you have drawn it, please let it {v}|once that is ready, see that it will {v}|please get my {x} to {v}"""
 )
 # {p} is a picture, the first of several media.
 FIRST_PICTURES = split_phrases(
     """first of all I want {p}|begin with {p}|as the first thing, {p}|{p} to begin with|I want {p} to start with
     to start, {p}|first {p}|at first draw {p}|in the beginning, {p}|start by drawing {p}|{p} comes first
-    first I'd like {p}|open with {p}|we start from {p}"""
+    first I'd like {p}|open with {p}|we start from {p}|I must have {p} first|I want to get {p} first|give me {p} first
+    {p} is what I need at first"""
 )
 # The motion is missing.
 OPEN_ANIMATION_REQUESTS = split_phrases(

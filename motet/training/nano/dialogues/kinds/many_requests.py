@@ -29,7 +29,7 @@ def many_requests(generator: DialogueGenerator, rng: np.random.Generator) -> Dia
         requests = [complete_request(generator.thing(rng, modality), rng) for _ in range(count)]
     else:
         requests = [generator.request(rng, complete=True) for _ in range(int(rng.choice([5, 6], p=[0.7, 0.3])))]
-    return exchange((with_typing_noise(combined_prompt(requests, rng), rng),), answers(requests))
+    return exchange((with_typing_noise(combined_prompt(requests, rng, entries=0.55), rng),), answers(requests))
 
 
 def _repeated(thing: Thing, rng: np.random.Generator) -> Dialogue:

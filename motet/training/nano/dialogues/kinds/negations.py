@@ -45,7 +45,10 @@ _EXCLUDED_THING = split_phrases(
     you can skip {n}|but nothing with {n}|never mind {n}|there is no need for {n}|without {n}|but spare me {n}
     do not worry about {n}|you may leave {n} aside|I have no use for {n}|don't trouble yourself with {n}|let {n} be
     pay no attention to {n}|don't think about {n}|there is no call for {n}|ignore {n}|nothing of {n}, though
-    don't bother about {n}|you need not care about {n}|you need not think of {n}|you don't have to care for {n}"""
+    don't bother about {n}|you need not care about {n}|you need not think of {n}|you don't have to care for {n}
+    there is no reason to think of {n}|you can save yourself the trouble of {n}|no one needs {n}|we can do without {n}
+    you are free to skip {n}|it is not necessary to prepare {n}|let us leave {n} for another day
+    I can live without {n}"""
 )
 _TIMES = split_phrases(
     """this time|at the moment|yet|any more|again|right away|tonight|this morning|for a while|while I am here|please
@@ -112,7 +115,7 @@ def _excluded_request(thing: Thing, rng: np.random.Generator) -> str:
 
 def _joined(text: str, clause: str, rng: np.random.Generator) -> str:
     """Return both texts in either order."""
-    if rng.random() < 0.35 and not clause.startswith(("but ", "and ", "just ", "only ")):
+    if rng.random() < 0.5 and not clause.startswith(("but ", "and ", "just ", "only ")):
         joint = pick(rng, (", ", ", ", ". ", ": ", ", just ", ", but "))
         return f"{capitalized(clause)}{joint}{text[:1].lower()}{text[1:]}"
     if text.endswith("?"):

@@ -51,7 +51,8 @@ class VideoTask:
 
     Each of the sixteen nouns has a held-out motion, so the denoiser would learn that a noun implies its other motions.
     The clips of other nouns have no held-out motions, so they teach motions independently of nouns. Some clips show a
-    noun at rest, upside down or on its side. For nouns with held-out turning, only these clips show such angles.
+    noun that rests or rocks, upside down or on its side. For nouns with held-out turning, only these clips show such
+    angles. If they only rested, the denoiser would learn that such a noun rests whenever it is not upright.
     """
 
     modality: ClassVar[str] = "video"
@@ -87,8 +88,8 @@ class VideoTask:
     def batch(self, rng: np.random.Generator) -> DenoiserBatch:
         """Return three pairs of clips.
 
-        A pair shows one noun in opposite motions, or two different things if the opposite is held out, or one noun at
-        rest. A pair of animations begins with one picture.
+        A pair shows one noun in opposite motions, or two different things if the opposite is held out, or one noun
+        that rests or rocks. A pair of animations begins with one picture.
         """
         drawn: list[clips.Clip] = []
         captions: list[str] = []
@@ -137,8 +138,8 @@ class VideoTask:
     def _pair(self, rng: np.random.Generator) -> tuple[Thing, Thing]:
         chance = rng.random()
         if chance < 0.15:
-            resting = self._without_manner[rng.integers(len(self._without_manner))]
-            return resting, resting
+            without_motion = pick(rng, self._without_manner)
+            return without_motion, without_motion
         if chance < 0.55:
             other = _pick_turning_often(self._unbiased, rng)
             return other, _opposite(other)
@@ -195,4 +196,6 @@ def _opposite(thing: Thing) -> Thing:
 def _clip(thing: Thing, rng: np.random.Generator) -> clips.Clip:
     if thing.manner:
         return clips.draw(thing.subject, thing.manner)
+    if rng.random() < 0.5:
+        return clips.rocking(thing.subject, angle=rng.uniform(0, 180), phase=rng.random())
     return clips.at_rest(thing.subject, frame=int(rng.integers(clips.FRAMES)))
