@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from string import ascii_lowercase
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from motet.training.nano.dialogues.kinds.negations import NOTHING_WANTED
 from motet.training.nano.dialogues.kinds.own_work import NOTHING_MADE
 from motet.training.nano.dialogues.mixture import SHARES, DialogueMixture
 from motet.training.nano.dialogues.refusals import REFUSALS
-from motet.training.nano.dialogues.unknown_things import unknown_subject
+from motet.training.nano.dialogues.requests import MediaRequest, combined_prompt
+from motet.training.nano.dialogues.unknown_things import _new_word, unknown_subject
 from motet.training.nano.world.world import FILM, INSTRUMENTS, NOUNS, Thing, with_article
 
 FOURTH = ("requests", "question", "mixed", "follow_up", "chat", "small_talk", "several")
@@ -152,6 +154,18 @@ def test_many_requests_have_as_many_media_as_sentences() -> None:
     assert counts[2] > 5
 
 
+def test_the_share_of_lists_in_one_sentence_can_be_chosen() -> None:
+    requests = [MediaRequest(f"make number {n}", f"the number {n}", "Here.", None) for n in range(5)]
+
+    def lists(entries: float) -> float:
+        prompts = [combined_prompt(requests, np.random.default_rng(seed), entries) for seed in range(100)]
+        return float(np.mean([all(request.entry in prompt.lower() for request in requests) for prompt in prompts]))
+
+    assert lists(1) == 1
+    assert lists(0) == 0
+    assert 0.4 < lists(0.55) < 0.7
+
+
 @pytest.mark.parametrize("modality", ["image", "audio", "video"])
 def test_an_unknown_subject_is_not_a_subject_of_the_world(modality: str) -> None:
     known = {"image": set(NOUNS), "audio": set(INSTRUMENTS), "video": set()}[modality]
@@ -161,6 +175,14 @@ def test_an_unknown_subject_is_not_a_subject_of_the_world(modality: str) -> None
     assert len(unknown) > 100
     if modality == "image":
         assert sum(name.partition(" ")[2] in NOUNS for name in unknown) > 30
+
+
+def test_new_words_have_all_letters_and_are_short_enough_to_read() -> None:
+    words = [_new_word(np.random.default_rng(seed)) for seed in range(500)]
+
+    assert set("".join(words)) == set(ascii_lowercase)
+    assert len(set(words)) > 490
+    assert 4 < np.mean([len(word) for word in words]) < 10
 
 
 def test_requests_for_unknown_subjects_are_refused() -> None:

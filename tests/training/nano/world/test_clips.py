@@ -53,6 +53,16 @@ def test_a_noun_at_rest_has_the_same_pose_in_all_frames() -> None:
 
 
 @needs_emoji
+def test_a_rocking_noun_leans_to_both_sides_and_returns() -> None:
+    frames = clips.rocking("rocket", angle=0, phase=0)
+    leaning = clips.rocking("rocket", angle=30, phase=0.25)
+
+    assert (frames[0] == frames[-1]).all()
+    assert len({frame.tobytes() for frame in frames[:-1]}) == clips.FRAMES - 1
+    assert (leaning[0] == pictures.draw("rocket", "white", scale=0.85, angle=60)).all()
+
+
+@needs_emoji
 def test_no_two_clips_are_equal() -> None:
     drawn = {clips.draw(noun, motion).tobytes() for noun in MOVERS for motion in MOTIONS}
     assert len(drawn) == len(MOVERS) * len(MOTIONS)

@@ -27,8 +27,9 @@ ANIMATION_REQUESTS = split_phrases(
     when you have it, I want it to {v}|would the {x} {v}|can the {x} {v}, please|could it {v}|let's see it {m}
     then the {x} {m}|then show it {m}
     get the {x} to {v}|when that is finished, please have it {v}|after it is drawn, please make it {v}
-    then get it to {v}|as soon as it is there, kindly let it {v}|when you are done, please bring it to {v}|with that done, make it {v}
-    after you have drawn it, please let it {v}|once that is ready, see that it will {v}|please get my {x} to {v}"""
+    then get it to {v}|as soon as it is there, kindly let it {v}|when you are done, please bring it to {v}
+    with that done, make it {v}|after you have drawn it, please let it {v}|once that is ready, see that it will {v}
+    please get my {x} to {v}"""
 )
 # {p} is a picture, the first of several media.
 FIRST_PICTURES = split_phrases(

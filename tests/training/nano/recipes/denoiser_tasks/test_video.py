@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from motet.training.nano.recipes.denoiser import load_initial
-from motet.training.nano.recipes.denoiser_tasks.video import VideoTask
+from motet.training.nano.recipes.denoiser_tasks.video import VideoTask, _clip
 from motet.training.nano.world import caption_encoder
 from motet.training.nano.world.world import MOTIONS, Thing, held_out, things_without_manner
 from tests.training.nano.packages import needs_emoji
@@ -40,6 +40,13 @@ def test_a_caption_omits_the_noun_if_the_opposite_motion_is_held_out(tmp_path: P
 @needs_emoji
 def test_some_clips_show_nouns_at_rest(captions: set[str]) -> None:
     assert len(captions & {thing.caption for thing in things_without_manner("video")}) > 3
+
+
+@needs_emoji
+def test_a_noun_without_a_motion_rests_or_rocks() -> None:
+    drawn = [_clip(Thing("video", "heart", ""), np.random.default_rng(seed)) for seed in range(30)]
+
+    assert 5 < sum((clip == clip[0]).all() for clip in drawn) < 25
 
 
 @needs_emoji
