@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
@@ -188,6 +188,14 @@ class LanguageModelBenchSettings(BenchSettings):
         json_schema_extra={"metavar": "LAYERSxWIDTH"},
     )
     threads: int = Field(1, ge=1, description="Number of CPU threads of the model.")
+    beside: Literal["vllm"] | None = Field(
+        None, description="Peer that generates the same responses with the same weights, in turns with Motet."
+    )
+    peer_python: Path | None = Field(
+        None,
+        description="Python of the environment of the peer. Without it, the peer runs in Motet's environment.",
+        json_schema_extra=FILE,
+    )
 
 
 class GpuBenchSettings(BenchSettings):

@@ -99,6 +99,7 @@ TABLE: list[tuple[tuple[str, ...], dict[str, str]]] = [
     (("top", "--kubeconfig"), SOME),
     (("bench", "serve", "--trace"), READ),
     (("bench", "simulate", "--costs"), SOME | {"a device": "/dev/zero"}),
+    (("bench", "llm", "--beside", "vllm", "--peer-python"), READ),
     (("bench", "all", "--out"), SOME),
     (("bench", "table"), READ),
     (("bench", "table", "folder", "--into"), READ),

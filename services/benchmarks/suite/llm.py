@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing as closed
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from random import Random
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Literal
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from motet.core.bundle import Bundle
-from motet.core.signals import Grammar
-from motet.core.workers import Prompt, Signal, SignalStarted, SignalSuppressed
+from motet.core.workers import Prompt, Signal, SignalStarted
 from motet.models.arrays import to_torch
 from motet.models.llm.config import EngineConfig
 from motet.models.llm.language_model import LlamaLanguageModel, load_language_model
@@ -30,6 +30,9 @@ from services.benchmarks.load.conversations import (
 )
 from services.benchmarks.models.full_size import TINY, language_model_of, llama_of
 from services.benchmarks.models.stock_libraries import load_transformers_llama
+from services.benchmarks.peers.transformers_model import TransformersModel
+from services.benchmarks.peers.vllm_process import VllmProcess, vllm_python
+from services.benchmarks.peers.workload import Workload
 from services.benchmarks.reports.report import Baseline, Figure, Report, at_least, at_most
 from services.benchmarks.reports.statistics import alternating, median, seconds_of
 from services.benchmarks.suite.interruptions import (
@@ -45,19 +48,33 @@ _TOKENS = 64
 _MEAN_LENGTH, _MAX_LENGTH = 128, 384
 
 
-def measure(bundle: str, answers: int, rounds: int, random: str, threads: int) -> Report:
+def measure(
+    bundle: str,
+    answers: int,
+    rounds: int,
+    random: str,
+    threads: int,
+    beside: Literal["vllm"] | None = None,
+    peer_python: Path | None = None,
+) -> Report:
     """Measure `answers` simultaneous responses.
 
     `random`, as "LAYERSxWIDTH", uses random weights of that size instead of the bundle's; "" uses the bundle's.
+    `beside` names a peer that generates the same responses in turns with Motet; `peer_python` is the interpreter of its
+    environment. Raises `SettingsError` if the peer is not installed there.
     """
+    python = vllm_python(peer_python) if beside else ""
     torch.set_num_threads(threads)
     opened = open_bundle(bundle, ())
     network = _random_network(opened, random) if random else load_transformers_llama(opened)
     load = _loader(opened, network if random else None)
     with closed(load(EngineConfig())) as model:
-        baseline = _TransformersModel(network, model._context.llama.eos_token_id)
+        baseline = TransformersModel(network, model._context.llama.eos_token_id)
         figures = [figure for waves in (1, 3) for figure in _throughput(model, baseline, waves, answers, rounds)]
-        figures += _sampled_lengths(model, baseline, answers, rounds)
+        workload = _sampled_lengths(model, answers)
+        figures += _against_static_batches(model, baseline, workload, rounds)
+        if python:
+            figures += _against_vllm(model, network, workload, rounds, python, threads)
         figures += _batch_differences(model, answers)
         if not random:
             figures += _signal_runs(model, opened, rounds)
@@ -65,7 +82,14 @@ def measure(bundle: str, answers: int, rounds: int, random: str, threads: int) -
     figures += long_prefill(load, rounds) + prefix_cache(load, rounds)
     return Report(
         "llm",
-        {"bundle": bundle, "answers": answers, "rounds": rounds, "random": random, "threads": threads},
+        {
+            "bundle": bundle,
+            "answers": answers,
+            "rounds": rounds,
+            "random": random,
+            "threads": threads,
+            "beside": beside,
+        },
         figures,
         [
             "All candidates have the same weights, prompts and numbers of tokens, and alternate. A static batch ends "
@@ -76,6 +100,8 @@ def measure(bundle: str, answers: int, rounds: int, random: str, threads: int) -
             "Anyscale's comparison of continuous and static batching (2023), which also limited them.",
             "Cancellation is measured from closing the generator of one response, while the others run, until the "
             "engine has freed it.",
+            "vLLM has compiled layers and the same float32 weights. Its threads are bound to processor cores. It "
+            "ignores the end token, so that each response has the length that Motet's has.",
         ],
     )
 
@@ -100,10 +126,10 @@ def _random_network(bundle: Bundle, size: str) -> LlamaForCausalLM:
 
 
 def _throughput(
-    model: LlamaLanguageModel, baseline: _TransformersModel, waves: int, answers: int, rounds: int
+    model: LlamaLanguageModel, baseline: TransformersModel, waves: int, answers: int, rounds: int
 ) -> list[Figure]:
     """Measure `waves` times `answers` responses, at most `answers` at a time. The next starts when one ends."""
-    workload = _Workload.of(model, _questions(answers) * waves, answers)
+    workload = Workload.of(model, _questions(answers) * waves, answers)
     rates = workload.rates(
         rounds,
         {
@@ -123,13 +149,17 @@ def _throughput(
     ]
 
 
-def _sampled_lengths(
-    model: LlamaLanguageModel, baseline: _TransformersModel, answers: int, rounds: int
-) -> list[Figure]:
-    """Measure responses with lengths like those of real traffic. Tokens are sampled, so that the model reaches them."""
+def _sampled_lengths(model: LlamaLanguageModel, answers: int) -> Workload:
+    """Return responses with lengths like those of real traffic. Tokens are sampled, so that the model reaches them."""
     rng = Random(0)
     lengths = [min(_MAX_LENGTH, 1 + round(rng.expovariate(1 / _MEAN_LENGTH))) for _ in range(3 * answers)]
-    workload = _Workload.of(model, list(map(long_prompt, range(len(lengths)), lengths)), answers)
+    return Workload.of(model, list(map(long_prompt, range(len(lengths)), lengths)), answers)
+
+
+def _against_static_batches(
+    model: LlamaLanguageModel, baseline: TransformersModel, workload: Workload, rounds: int
+) -> list[Figure]:
+    answers = workload.concurrency
     rates = workload.rates(
         rounds,
         {
@@ -141,70 +171,29 @@ def _sampled_lengths(
     return [Figure(f"{workload.name}, sampled", rates["concurrent"], "tokens/s", static, at_least(1.3))]
 
 
-@dataclass(frozen=True, slots=True)
-class _Workload:
-    """Prompts, and the maximum number of simultaneous responses.
-
-    `requests` are the token ids of each prompt and the number of tokens of its response. A suppressed signal run
-    counts as one token, because it takes one forward.
-    """
-
-    prompts: Sequence[Prompt]
-    concurrency: int
-    requests: Sequence[tuple[torch.Tensor, int]]
-
-    @classmethod
-    def of(cls, model: LlamaLanguageModel, prompts: Sequence[Prompt], concurrency: int) -> _Workload:
-        traces = asyncio.run(trace_responses(model, prompts, concurrency))
-        ids = [model._prompt_builder.build(request.turns, model._context.positions - 1).ids for request in prompts]
-        lengths = [_text_length(trace, model._context.grammar) for trace in traces]
-        return cls(prompts, concurrency, list(zip(ids, lengths, strict=True)))
-
-    @property
-    def name(self) -> str:
-        lengths = [length for _, length in self.requests]
-        total = f", of {len(lengths)}" if len(lengths) > self.concurrency else ""
-        return f"{self.concurrency} responses at a time{total}, of {min(lengths)} to {max(lengths)} tokens"
-
-    def rates(self, rounds: int, candidates: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-        """Return the tokens a second of each candidate, a function or a coroutine function."""
-        total = sum(length for _, length in self.requests)
-
-        async def rate(candidate: Callable[[], object]) -> float:
-            return total / await seconds_of(candidate)
-
-        timed = {name: partial(rate, candidate) for name, candidate in candidates.items()}
-        samples = asyncio.run(alternating(rounds, timed, warmup=1))
-        return {name: median(rates) for name, rates in samples.items()}
-
-
-class _TransformersModel:
-    """The same network, run by transformers."""
-
-    def __init__(self, network: LlamaForCausalLM, end: int) -> None:
-        self._model: Any = network.eval()
-        self._model.generation_config.eos_token_id = None  # every response has its full number of tokens
-        self._end = end
-
-    def generate_batches(self, requests: Sequence[tuple[torch.Tensor, int]], size: int, sample: bool = False) -> None:
-        """Run static batches of `size` one after another. A batch ends with its longest response."""
-        for first in range(0, len(requests), size):
-            ids, lengths = zip(*requests[first : first + size], strict=True)
-            self.generate(ids, max(lengths), sample)
-
-    @torch.inference_mode()
-    def generate(self, prompts: Sequence[torch.Tensor], tokens: int, sample: bool = False) -> None:
-        """Run one batch, padded at the left as `generate` requires. Tokens are greedy or sampled."""
-        longest = max(map(len, prompts))
-        padded = torch.stack([torch.cat([ids.new_full((longest - len(ids),), self._end), ids]) for ids in prompts])
-        mask = torch.stack([torch.arange(longest) >= longest - len(ids) for ids in prompts]).long()
-        self._model.generate(
-            padded,
-            attention_mask=mask,
-            max_new_tokens=tokens,
-            do_sample=sample,
-            pad_token_id=self._end,
-        )
+def _against_vllm(
+    model: LlamaLanguageModel,
+    network: LlamaForCausalLM,
+    workload: Workload,
+    rounds: int,
+    python: str,
+    threads: int,
+) -> list[Figure]:
+    answers = workload.concurrency
+    requests = [(ids.tolist(), length) for ids, length in workload.requests]
+    with TemporaryDirectory() as folder:
+        network.save_pretrained(folder)
+        with VllmProcess(python, Path(folder), requests, answers, threads) as vllm:
+            rates = workload.rates(
+                rounds,
+                {
+                    "concurrent": partial(trace_responses, model, workload.prompts, answers),
+                    "vllm": vllm.generate,
+                },
+            )
+    bar = at_least(1.0 if answers == 8 else 0.9)
+    baseline = Baseline("vLLM, compiled", rates["vllm"])
+    return [Figure(f"{workload.name}, sampled", rates["concurrent"], "tokens/s", baseline, bar)]
 
 
 def _batch_differences(model: LlamaLanguageModel, answers: int) -> list[Figure]:
@@ -236,11 +225,6 @@ def _batch_differences(model: LlamaLanguageModel, answers: int) -> list[Figure]:
             bar=at_most(1e-4),
         ),
     ]
-
-
-def _text_length(trace: ResponseTrace, grammar: Grammar) -> int:
-    runs = (e.modality for e in trace.events if isinstance(e, SignalSuppressed) and e.limit == "ceiling")
-    return trace.tokens - sum(grammar.run_of(modality).length - 1 for modality in runs)
 
 
 def _without_conditioning(trace: ResponseTrace) -> list[object]:

@@ -67,7 +67,7 @@ def benchmark(kind: type[BaseModel], **spellings: str) -> Callable[[Benchmark], 
 
 def _check_paths(settings: Mapping[str, Any]) -> None:
     """Check the files that a benchmark reads and writes, and its bundle."""
-    for names, check in ((("out", "plot"), check_file), (("trace_file", "costs"), check_input)):
+    for names, check in ((("out", "plot"), check_file), (("trace_file", "costs", "peer_python"), check_input)):
         for name in names:
             if settings.get(name) is not None:
                 check(settings[name])

@@ -134,7 +134,7 @@ def activation(**settings: Any) -> Report:
 
 @benchmark(LanguageModelBenchSettings)
 def llm(**settings: Any) -> Report:
-    """Measure continuous batching of the language model against `generate` one by one and in static batches."""
+    """Measure continuous batching of the language model against `generate` one by one, static batches, and vLLM."""
     from services.benchmarks.suite.llm import measure
 
     return measure(**settings)
