@@ -24,8 +24,9 @@ from orchestrator.pool.workers import PooledDecoder, PooledLanguageModel
 from services.benchmarks.load.client_trace import ClientTrace, latencies
 from services.benchmarks.load.open_loop import ScheduledRequest, poisson_requests, send_all
 from services.benchmarks.load.scripted_toys import scripted_prompt
-from services.benchmarks.reports.report import Figure, Report
+from services.benchmarks.reports.report import Baseline, Figure, Report
 from services.benchmarks.reports.statistics import percentile, percentiles
+from services.benchmarks.simulation.bounds import request_bounds
 from services.benchmarks.simulation.measured_costs import MeasuredCosts
 from services.benchmarks.simulation.orchestrator_settings import simulated_settings
 from services.benchmarks.simulation.virtual_loop import run_virtually
@@ -49,6 +50,10 @@ class DeploymentSize:
     def replicas_of(self, worker: str) -> int:
         """Return the number of replicas of a kind; 1 by default."""
         return self.replicas.get(worker, 1)
+
+    def slots_of(self, worker: str) -> int:
+        """Return the number of slots of a replica of a kind."""
+        return self.model_slots if worker == LANGUAGE_MODEL else self.decoder_slots
 
 
 def measure(
@@ -95,7 +100,8 @@ def measure(
         "grain": grain,
         "seed": seed,
     }
-    return _report(settings, requests, result, seconds)
+    bounds = request_bounds(manifest, measured, [each.text for each in requests], size.replicas_of, size.slots_of)
+    return _report(settings, requests, result, seconds, bounds)
 
 
 def check(manifest: Manifest, costs: MeasuredCosts, size: DeploymentSize) -> None:
@@ -215,7 +221,11 @@ def _members_of(workers: Sequence[SimulatedWorker]) -> list[Member[Any]]:
 
 
 def _report(
-    settings: dict[str, Any], requests: Sequence[ScheduledRequest], result: SimulationResult, seconds: float
+    settings: dict[str, Any],
+    requests: Sequence[ScheduledRequest],
+    result: SimulationResult,
+    seconds: float,
+    bounds: Mapping[str, float],
 ) -> Report:
     traces = result.traces
     succeeded = [trace for trace in traces if trace.succeeded]
@@ -229,6 +239,9 @@ def _report(
     for kind, busy in result.busy.items():
         share = sum(busy) / len(busy) / max(result.seconds, 1e-9)
         figures.append(Figure(f"utilisation of {kind}", 100 * share, "%"))
+    served = len(succeeded) / max(result.seconds, 1e-9)
+    for kind, bound in bounds.items():
+        figures.append(Figure("requests per second", served, "", Baseline(f"bound of {kind}", bound)))
     return Report(
         "simulate",
         settings,
@@ -236,6 +249,7 @@ def _report(
         [
             "Orchestrator, pipeline and pools are the real ones. Workers take the measured times of real workers, on a "
             "virtual clock. The simulation ran on the hardware named here. That hardware is not simulated.",
+            "The bound of a worker is the load at which all of its replicas always run their best batch.",
         ],
         {
             "errors": dict(Counter(trace.error_reason for trace in traces if trace.error_reason)),

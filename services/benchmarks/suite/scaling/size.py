@@ -11,8 +11,9 @@ from motet.core.bundle import Manifest
 from motet.core.errors import SettingsError
 from services.benchmarks.load.client_trace import ClientTrace
 from services.benchmarks.load.open_loop import ScheduledRequest
-from services.benchmarks.reports.report import Figure, Report
+from services.benchmarks.reports.report import Baseline, Figure, Report
 from services.benchmarks.reports.statistics import percentile
+from services.benchmarks.simulation.bounds import request_bounds
 from services.benchmarks.simulation.measured_costs import MeasuredCosts
 from services.benchmarks.suite.simulate import DeploymentSize, SimulationResult, check, multi_tenant_load, simulate
 from services.benchmarks.tracing.spans import LANGUAGE_MODEL
@@ -71,7 +72,8 @@ def measure(
         # A higher rate never needs fewer replicas.
         size, result = smallest_size(run, size, limits, share)
         sizes[f"{rate:g}"] = dict(size.replicas)
-        figures += _figures(rate, size, result, price)
+        bounds = request_bounds(manifest, measured, [each.text for each in load], size.replicas_of, size.slots_of)
+        figures += _figures(rate, size, result, price, bounds)
     return Report(
         "size",
         settings,
@@ -81,6 +83,7 @@ def measure(
             "Calibrate on the hardware that is to be sized.",
             f"With these replicas, {share:.0%} of the requests have their first text, and each of their media, within "
             f"{slack:g} x the median latency of an idle deployment.",
+            "The bound of a worker is the load at which all of its replicas always run their best batch.",
         ],
         {"replicas": sizes, "limits": dict(limits)},
     )
@@ -150,9 +153,19 @@ def _latencies(traces: Sequence[ClientTrace], kind: str) -> list[float]:
     return [float("inf") if part.finished is None else part.finished for part in parts]
 
 
-def _figures(rate: float, size: DeploymentSize, result: SimulationResult, price: Mapping[str, float]) -> list[Figure]:
+def _figures(
+    rate: float,
+    size: DeploymentSize,
+    result: SimulationResult,
+    price: Mapping[str, float],
+    bounds: Mapping[str, float],
+) -> list[Figure]:
     name = f"at {rate:g}/s"
-    figures = [Figure(f"{name}: replicas of {kind}", number, "") for kind, number in size.replicas.items()]
+    figures = []
+    for kind, number in size.replicas.items():
+        figures.append(Figure(f"{name}: replicas of {kind}", number, ""))
+        if kind in bounds:
+            figures.append(Figure(f"{name}: bound of {kind}", bounds[kind], "requests/s", Baseline("load", rate)))
     totals = [trace.total for trace in result.traces if trace.total is not None]
     figures.append(Figure(f"{name}: total, p95", percentile(totals, 95), "s"))
     if price:
