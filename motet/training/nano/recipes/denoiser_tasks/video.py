@@ -143,9 +143,9 @@ class VideoTask:
         if chance < 0.55:
             other = _pick_turning_often(self._unbiased, rng)
             return other, _opposite(other)
-        thing = self._things[rng.integers(len(self._things))]
+        thing = _pick_turning_often(self._things, rng)
         other = _opposite(thing)
-        return thing, self._things[rng.integers(len(self._things))] if held_out(other) else other
+        return thing, pick(rng, self._things) if held_out(other) else other
 
     def predict(
         self,
