@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from motet.training.nano.recipes.denoiser import load_initial
 from motet.training.nano.recipes.denoiser_tasks.video import VideoTask, _clip
 from motet.training.nano.world import caption_encoder
-from motet.training.nano.world.world import MOTIONS, Thing, held_out, things_without_manner
+from motet.training.nano.world.world import MOTIONS, MOVERS, Thing, held_out, things_without_manner
 from tests.training.nano.packages import needs_emoji
 
 torch.set_num_threads(1)
@@ -85,6 +85,18 @@ def test_half_of_the_animations_turn_and_two_of_one_motion_begin_with_different_
     assert 0.4 < np.mean(turning) < 0.6
     assert 20 < len(different) < 120
     assert np.mean(different) > 0.9
+
+
+@needs_emoji
+@pytest.mark.parametrize("known", [True, False], ids=["nouns of clips", "other nouns"])
+def test_many_clips_turn_and_none_is_held_out(tmp_path: Path, known: bool) -> None:
+    task = VideoTask(tmp_path)
+    shown = [thing for seed in range(400) for thing in task._pair(np.random.default_rng(seed)) if thing.manner]
+    chosen = [thing for thing in shown if (thing.subject in MOVERS) == known]
+
+    assert len(chosen) > 100
+    assert not any(map(held_out, chosen))
+    assert 0.2 < np.mean([thing.manner == "turning" for thing in chosen]) < 0.6
 
 
 def test_a_widened_denoiser_begins_with_the_outputs_of_the_narrower_one(tmp_path: Path) -> None:
