@@ -17,6 +17,7 @@ from motet.core.bundle import MUX, Bundle, Manifest, bundle_folder
 from motet.core.errors import BundleError
 from motet.core.media import MEBI
 from motet.core.workers import Decoder, Encoder, LanguageModel
+from motet.models.dtype import DtypeSetting
 from motet.models.llm.config import EngineConfig
 
 _LOAD_LOCK = threading.Lock()
@@ -44,11 +45,13 @@ class Factory:
         bundle: Bundle,
         threads: int = 1,
         device: str = "auto",
+        dtype: DtypeSetting = "auto",
         engine_config: EngineConfig | None = None,
-        batch_tolerance: float = 0.0,
+        batch_tolerance: float | None = None,
     ) -> Self:
-        """Return the factory of workers with a bundle's weights, each on `threads` CPU threads and on `device`.
+        """Return the factory of workers with a bundle's weights.
 
+        Each has `threads` CPU threads, and computes on the device and in the dtype that the settings name.
         `engine_config` limits the language model. `batch_tolerance` limits the effect of a decoder's jobs on each
         other, see `load_decoder`. The factory's functions raise `SettingsError` for a missing device.
         """
@@ -57,7 +60,7 @@ class Factory:
             with _loading(threads):
                 from motet.models.encoder.imagebind import load_encoder, version_of
 
-                network = load_encoder(bundle, device)
+                network = load_encoder(bundle, device, dtype)
                 return CachingEncoder(
                     network, version_of(bundle), EmbeddingCache(_EMBEDDING_CACHE_BYTES, idle_after=IDLE_AFTER)
                 )
@@ -66,7 +69,7 @@ class Factory:
             with _loading(threads):
                 from motet.models.llm.language_model import load_language_model
 
-                return load_language_model(bundle, engine_config, device)
+                return load_language_model(bundle, engine_config, device, dtype)
 
         def decoder(modality: str) -> Decoder:
             if bundle.manifest.decoder_of(modality).kind == MUX:
@@ -77,7 +80,7 @@ class Factory:
                 from motet.models.diffusion.cost_curve import default_folder
                 from motet.models.diffusion.decoder import load_decoder
 
-                return load_decoder(bundle, modality, device, batch_tolerance, default_folder())
+                return load_decoder(bundle, modality, device, dtype, batch_tolerance, default_folder())
 
         return cls(bundle.manifest, bundle.digest, encoder, language_model, decoder)
 

@@ -21,6 +21,7 @@ from motet.core.clock import now
 from motet.core.deadline import Deadline
 from motet.core.telemetry.families import process_metrics
 from motet.core.telemetry.service_kind import ServiceKind
+from motet.models.dtype import DtypeSetting
 from motet.models.gpu.gpu_in_use import gpu_readings
 from motet.models.llm.config import EngineConfig
 from motet.transport.access.authentication import ANYONE, Authentication, Authenticator, PeerCertificates
@@ -99,7 +100,7 @@ def worker_service(
     parts: Callable[[Manifest], tuple[str, ...]],
     servicer: Callable[[Factory], Servicer],
     engine_config: EngineConfig | None = None,
-    batch_tolerance: float = 0.0,
+    batch_tolerance: float | None = None,
     decodes_media: Callable[[Manifest], bool] = lambda manifest: False,
 ) -> Service:
     """Return the service of one worker. It opens, and verifies, only the bundle's files in `parts`.
@@ -112,7 +113,7 @@ def worker_service(
     @asynccontextmanager
     async def opened() -> AsyncIterator[ReadyService]:
         def load() -> tuple[Servicer, str]:
-            factory = factory_of(settings, parts, settings.device, engine_config, batch_tolerance)
+            factory = factory_of(settings, parts, settings.device, settings.dtype, engine_config, batch_tolerance)
             if decodes_media(factory.manifest):
                 report_confinement(settings)
             report_bundle(factory)
@@ -129,8 +130,9 @@ def factory_of(
     settings: ServiceSettings,
     parts: Callable[[Manifest], tuple[str, ...]],
     device: str = "auto",
+    dtype: DtypeSetting = "auto",
     engine_config: EngineConfig | None = None,
-    batch_tolerance: float = 0.0,
+    batch_tolerance: float | None = None,
 ) -> Factory:
     """Return the factory of the settings' bundle, or of toys. Raises `BundleError`, which names the wrong file."""
     if settings.toy:
@@ -139,7 +141,7 @@ def factory_of(
         return factory
     manifest = open_bundle(settings.bundle, ()).manifest
     bundle = open_bundle(settings.bundle, parts(manifest))
-    return Factory.of_bundle(bundle, settings.threads, device, engine_config, batch_tolerance)
+    return Factory.of_bundle(bundle, settings.threads, device, dtype, engine_config, batch_tolerance)
 
 
 def set_niceness(settings: ServiceSettings) -> None:

@@ -15,6 +15,7 @@ from pydantic_settings import SettingsError as UnparsableError
 
 from motet.core.errors import SettingsError
 from motet.models.device import checked_device
+from motet.models.dtype import DtypeSetting
 from motet.transport.bounds.limits import CallLimits
 from orchestrator.settings import MAX_SECONDS, MIN_SECONDS
 from services.tracing.settings import TracingSettings
@@ -25,7 +26,7 @@ GRACE = 30.0
 """Default time to finish running calls after SIGTERM, in seconds."""
 MAX_CALLS = 1_000_000
 """Maximum of the limits of concurrent calls."""
-_IGNORED_BY_TOYS = ("bundle", "threads", "device")
+_IGNORED_BY_TOYS = ("bundle", "threads", "device", "dtype")
 LISTEN = "Address to serve on. Port 0 takes a free port."
 
 Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS, allow_inf_nan=False, json_schema_extra={"metavar": "SECONDS"})]
@@ -56,10 +57,15 @@ class BundleSettings(BaseSettings):
 
 
 class ComputeSettings(BundleSettings):
-    """A bundle, and the device of its workers."""
+    """A bundle, and the device and the dtype of its workers."""
 
     device: Annotated[str, AfterValidator(checked_device)] = Field(
         "auto", description="Device of each worker: auto (a GPU if present), cpu, cuda, cuda:NUMBER."
+    )
+    dtype: DtypeSetting = Field(
+        "auto",
+        description="Dtype of the networks: auto (that of their weights, on a CPU float32), float32, bfloat16, "
+        "float16.",
     )
 
 

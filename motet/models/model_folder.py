@@ -76,7 +76,7 @@ class ModelFolder:
         return parse_json(raw, self.label(file))
 
     def weights(self, *stems: str) -> tuple[dict[str, Tensor], str]:
-        """Return the weights of the first file that exists, in float32, and the file's name for people.
+        """Return the weights of the first file that exists, in their own dtypes, and the file's name for people.
 
         The file has one of the names `stems` and the extension `.safetensors`. It may be split into several files
         with an index, as transformers writes it.
@@ -113,7 +113,7 @@ class ModelFolder:
                     )
                 if name in state:
                     raise BundleError(f"{self.label(file)}: {printable(name)} is in another file, too")
-                state[name] = tensor.float()
+                state[name] = tensor
         return state
 
 

@@ -132,7 +132,7 @@ async def connect(target: Target, preload: Sequence[str] = ()) -> AsyncIterator[
     factory = (
         Factory.of_toys(settings.toy_delay)
         if settings.toy
-        else Factory.of_bundle(open_bundle(settings.bundle), settings.threads, settings.device)
+        else Factory.of_bundle(open_bundle(settings.bundle), settings.threads, settings.device, settings.dtype)
     )
     # Toys load at once.
     async with embedded(factory, () if settings.toy else preload) as motet:

@@ -14,10 +14,11 @@ class DecoderSettings(WorkerSettings):
     modality: str = Field(
         description="Modality of the decoder's media, one of the bundle's.", json_schema_extra={"metavar": "M"}
     )
-    batch_tolerance: float = Field(
-        0.0,
+    batch_tolerance: float | None = Field(
+        None,
         ge=0,
         le=1000,
         allow_inf_nan=False,
-        description="Maximum change of a network output by the other jobs of a denoising step. 0 allows no change.",
+        description="Maximum change of a network output by the other jobs of a denoising step. 0 allows no change. "
+        "Default: 0 on a CPU, 32 rounding units of the dtype on a GPU.",
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 import grpc
 import pytest
+import torch
 
 from motet.core.errors import SettingsError
 from motet.core.telemetry.service_kind import ServiceKind
@@ -133,6 +134,17 @@ async def test_the_batch_tolerance_of_a_decoder_comes_from_its_options(
     while curve.to_try(2):
         curve.learn(2, 1.0, 2.0, 0.4)
     assert curve.allows(2) is allowed
+
+
+async def test_the_dtype_of_a_worker_comes_from_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    options = {"listen": "127.0.0.1:0", "dtype": "bfloat16"}
+    async with decoder_service({"modality": "audio", **options}).open() as opened:
+        assert opened.servicers[0]._decoder._engine._model.dtype == torch.bfloat16  # type: ignore[attr-defined]
+    async with language_model_service(options).open() as opened:
+        assert opened.servicers[0]._language_model._context.llama.dtype == torch.bfloat16  # type: ignore[attr-defined]
+    with pytest.raises(SettingsError, match="dtype"):
+        encoder_service({"dtype": "int8"})
 
 
 @pytest.mark.parametrize("kind", ["encoder", "language model", "decoder"])

@@ -42,9 +42,13 @@ class BatchInvariantConv3d(nn.Conv3d):
 
 
 def make_batch_invariant(network: nn.Module) -> None:
-    """Replace the layers of a network on a CPU by batch-invariant ones. Weights and their names do not change."""
+    """Replace the layers of a network on a CPU by batch-invariant ones. Weights and their names do not change.
+
+    Convolutions in half precision stay as they are: not every processor has one of oneDNN.
+    """
     replacements: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: BatchInvariantLinear}
-    if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    single = all(parameter.dtype == torch.float32 for parameter in network.parameters())
+    if single and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         replacements |= {nn.Conv2d: BatchInvariantConv2d, nn.Conv3d: BatchInvariantConv3d}
     for module in network.modules():
         module.__class__ = replacements.get(type(module), type(module))

@@ -15,8 +15,11 @@ from typing import Any
 
 import torch
 
+from motet.models.dtype import name_of
 from motet.scheduling.moving_average import MovingAverage
 
+_ROUNDING_UNITS = 32
+_TF32_UNIT = 2.0**-10
 _EDITION = "3"
 """The edition of stored curves. Change it if networks compute differently or the file format changes: files of other
 editions are not read."""
@@ -30,7 +33,18 @@ _MAX_MISSES = 2
 """Number of consecutive sizes without a higher gain after which no larger size is tried."""
 
 
-def subject_of(digest: str, modality: str, device: torch.device) -> dict[str, str]:
+def default_tolerance(device: torch.device, dtype: torch.dtype) -> float:
+    """Return the default `batch_tolerance` of a network: 0 on a CPU, and 32 rounding units on other devices.
+
+    On a CPU, batching need not change a bit. A GPU has other kernels for other batch sizes, so with 0 hardly any job
+    would share a step. The rounding unit of float32 is that of TF32, in which a GPU computes convolutions.
+    """
+    if device.type == "cpu":
+        return 0.0
+    return _ROUNDING_UNITS * (_TF32_UNIT if dtype == torch.float32 else torch.finfo(dtype).eps)
+
+
+def subject_of(digest: str, modality: str, device: torch.device, dtype: torch.dtype) -> dict[str, str]:
     """Return the subject of a curve: everything that affects the seconds of a step and the rounding of its sums."""
     if device.type == "cuda":
         processor = torch.cuda.get_device_name(device)
@@ -41,6 +55,7 @@ def subject_of(digest: str, modality: str, device: torch.device) -> dict[str, st
         "bundle": digest,
         "modality": modality,
         "device": f"{device.type} {processor}",
+        "dtype": name_of(dtype),
         "threads": threads,
         "torch": torch.__version__,
         "edition": _EDITION,

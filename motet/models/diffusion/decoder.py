@@ -27,7 +27,7 @@ from motet.media.fit import fit_picture
 from motet.models.arrays import to_torch
 from motet.models.device import device_of
 from motet.models.diffusion import loading
-from motet.models.diffusion.cost_curve import CostCurve, subject_of
+from motet.models.diffusion.cost_curve import CostCurve, default_tolerance, subject_of
 from motet.models.diffusion.decoder_checks import check_entry, check_networks
 from motet.models.diffusion.engine import DiffusionEngine
 from motet.models.diffusion.job import JobEvent, RunningJob
@@ -38,6 +38,7 @@ from motet.models.diffusion.kinds.image_to_video import BlankImageToVideo, Image
 from motet.models.diffusion.kinds.stable_diffusion import StableDiffusion
 from motet.models.diffusion.kinds.text_to_video import TextToVideo
 from motet.models.diffusion.model import Array, DiffusionModel
+from motet.models.dtype import DtypeSetting
 from motet.models.event_queue import EventQueue
 from motet.models.job_inputs import check_decode_job, read_inputs
 from motet.models.model_folder import ModelFolder
@@ -146,22 +147,29 @@ class DiffusionDecoder:
 
 
 def load_decoder(
-    bundle: Bundle, modality: str, device: str = "auto", batch_tolerance: float = 0.0, costs: Path | None = None
+    bundle: Bundle,
+    modality: str,
+    device: str = "auto",
+    dtype: DtypeSetting = "auto",
+    batch_tolerance: float | None = None,
+    costs: Path | None = None,
 ) -> DiffusionDecoder:
-    """Return the decoder of a modality on the device that the setting `device` names, see `device_of`.
+    """Return the decoder of a modality on a device and in a dtype, see `device_of` and `dtype_of`.
 
     The decoder's folder has the layout of diffusers: `unet`, `vae`, `scheduler`, for sounds `vocoder`, and
     `unconditional.safetensors`. The manifest's `shared` can give other folders for the networks and the scheduler.
     `batch_tolerance` is the maximum difference that batching may make to a value of the network's output; with 0, a
-    result never depends on the batch. Measured costs of steps are stored in the folder `costs`, if it is given. Raises
-    `BundleError`, which names the file, and `NotFoundError` if the bundle does not have the modality.
+    result never depends on the batch. None stands for `default_tolerance`. Measured costs of steps are stored in the
+    folder `costs`, if it is given. Raises `BundleError`, which names the file, and `NotFoundError` if the bundle does
+    not have the modality.
     """
     entry = bundle.manifest.decoder_of(modality)
-    model = _load_model(bundle, modality, entry, device_of(device))
-    subject = subject_of(bundle.digest, modality, model.device)
+    model = _load_model(bundle, modality, entry, device_of(device), dtype)
+    subject = subject_of(bundle.digest, modality, model.device, model.dtype)
+    tolerance = default_tolerance(model.device, model.dtype) if batch_tolerance is None else batch_tolerance
 
     def curve(rows: int) -> CostCurve:
-        return CostCurve(batch_tolerance, costs, {**subject, "rows": str(rows)})
+        return CostCurve(tolerance, costs, {**subject, "rows": str(rows)})
 
     def to_media(array: Array) -> Media:
         count_work(ServiceKind.DECODER, modality, model.work_units(array))
@@ -170,7 +178,9 @@ def load_decoder(
     return DiffusionDecoder(modality, entry, model, to_media, curve)
 
 
-def _load_model(bundle: Bundle, modality: str, entry: DecoderEntry, device: torch.device) -> LatentDiffusion:
+def _load_model(
+    bundle: Bundle, modality: str, entry: DecoderEntry, device: torch.device, dtype: DtypeSetting
+) -> LatentDiffusion:
     kind = KINDS.get(entry.kind)
     if kind is None:
         raise BundleError(
@@ -181,10 +191,10 @@ def _load_model(bundle: Bundle, modality: str, entry: DecoderEntry, device: torc
     folder = ModelFolder.of(bundle, entry.path)
     shared = {name: ModelFolder.of(bundle, path) for name, path in entry.shared.items()}
     folders = {name: shared.get(name, folder.subfolder(name)) for name in (*kind.networks, "scheduler")}
-    networks = {name: loading.load_component(folders[name]) for name in kind.networks}
+    networks = {name: loading.load_component(folders[name], device, dtype) for name in kind.networks}
     check_networks(modality, entry, kind, networks, folders)
     model = kind(
-        **{name: network.to(device) for name, network in networks.items()},
+        **networks,
         scheduler=loading.load_scheduler(folders["scheduler"]),
         unconditional=loading.load_unconditional(folder, tuple(entry.conditioning)),
         options=entry.options,

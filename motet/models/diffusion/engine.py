@@ -23,6 +23,7 @@ from motet.models.diffusion.cost_curve import CostCurve
 from motet.models.diffusion.job import JobEvent, RunningJob
 from motet.models.diffusion.model import Array, DenoisingState, DiffusionModel
 from motet.models.diffusion.scheduling import StepScheduler
+from motet.models.dtype import not_finite
 from motet.models.engine_thread import EngineThread, engine_error
 from motet.models.gpu.device_meter import device_meter
 from motet.scheduling.moving_average import MovingAverage
@@ -53,8 +54,7 @@ class DiffusionEngine:
         self._modality, self._name = modality, f"{modality} decoder"
         self._model, self._to_media = model, to_media
         self._curve_of, self._curves = curves, dict[int, CostCurve]()
-        self._scheduler = StepScheduler[RunningJob]()
-        self._finish_seconds = MovingAverage()
+        self._scheduler, self._finish_seconds = StepScheduler[RunningJob](), MovingAverage()
         self._jobs, self._batch_spans = list[RunningJob](), BatchSpans(modality)
         self._thread: EngineThread[RunningJob] = EngineThread(self._name, self._step, self._fail)
         self._finish_threads = ThreadPoolExecutor(_FINISH_THREADS, f"{modality}-decoder-finish")
@@ -251,7 +251,7 @@ class DiffusionEngine:
             with self._side_stream():
                 yield
         except FloatingPointError as error:
-            raise FaultError(f"the {self._name}'s result is not finite; try another seed") from error
+            raise not_finite(f"the {self._name}'s result", self._model.dtype, "try another seed") from error
         except torch.OutOfMemoryError as error:
             raise engine_error(error, self._name) from error
 

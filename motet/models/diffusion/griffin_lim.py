@@ -47,7 +47,8 @@ class GriffinLimVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     def forward(self, mel: Tensor) -> Tensor:
         """Return the samples, (n, frames * hop)."""
-        magnitudes = self.log_magnitudes(mel).exp().transpose(1, 2)
+        # There is no Fourier transform in half precision on every device.
+        magnitudes = self.log_magnitudes(mel).float().exp().transpose(1, 2)
         frames = mel.shape[1]
         # Repeat the last frame, because the last hop needs a frame at both ends.
         magnitudes = torch.cat([magnitudes, magnitudes[..., -1:]], dim=-1)
@@ -71,12 +72,14 @@ class GriffinLimVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     def _istft(self, spectrum: Tensor, frames: int) -> Tensor:
         window, hop = self.config.window, self.config.hop
-        wave: Tensor = torch.istft(spectrum, window, hop, window=torch.hann_window(window), length=frames * hop)
+        hann = torch.hann_window(window, device=spectrum.device)
+        wave: Tensor = torch.istft(spectrum, window, hop, window=hann, length=frames * hop)
         return wave
 
     def _stft(self, waves: Tensor) -> Tensor:
         window, hop = self.config.window, self.config.hop
-        return torch.stft(waves, window, hop, window=torch.hann_window(window), return_complex=True)
+        hann = torch.hann_window(window, device=waves.device)
+        return torch.stft(waves, window, hop, window=hann, return_complex=True)
 
 
 def steady_phases(magnitudes: Tensor, hop: int) -> Tensor:
@@ -85,24 +88,24 @@ def steady_phases(magnitudes: Tensor, hop: int) -> Tensor:
     The phase of each bin advances by the frequency of the nearest peak. A parabola gives that frequency between two
     bins (single-pass spectrogram inversion: Beauregard, Harish and Wyse 2015).
     """
-    count, bins, frames = magnitudes.shape
+    bins, device = magnitudes.shape[1], magnitudes.device
     logarithms = magnitudes.clamp(min=1e-9).log()
     inner = logarithms[:, 1:-1]
     lower, upper = logarithms[:, :-2], logarithms[:, 2:]
     curvature = (2 * inner - lower - upper).clamp(min=1e-6)
-    positions = torch.arange(1, bins - 1)[:, None] + (0.5 * (upper - lower) / curvature).clamp(-0.5, 0.5)
+    positions = torch.arange(1, bins - 1, device=device)[:, None] + (0.5 * (upper - lower) / curvature).clamp(-0.5, 0.5)
     is_peak = (inner >= lower) & (inner > upper)
     peaks = _nearest_peaks(functional.pad(is_peak, (0, 0, 1, 1)), magnitudes)
     frequencies = functional.pad(positions, (0, 0, 1, 1)).gather(1, peaks)
     advance = 2 * math.pi * frequencies * hop / (2 * (bins - 1))
     # With a centred window, the bins next to a peak alternate in sign.
-    sign = 1 - 2 * (torch.arange(bins)[:, None] % 2)
-    return torch.polar(torch.ones(count, bins, frames), advance.cumsum(dim=-1)) * sign
+    sign = 1 - 2 * (torch.arange(bins, device=device)[:, None] % 2)
+    return torch.polar(torch.ones_like(magnitudes), advance.cumsum(dim=-1)) * sign
 
 
 def _nearest_peaks(is_peak: Tensor, magnitudes: Tensor) -> Tensor:
     """Return the bin of the nearest peak for each bin, the lower of two equally near; bin 1 if a frame has no peak."""
-    bins = torch.arange(is_peak.shape[1])[:, None].expand_as(magnitudes)
+    bins = torch.arange(is_peak.shape[1], device=magnitudes.device)[:, None].expand_as(magnitudes)
     below = torch.where(is_peak, bins, -10_000).cummax(dim=1).values
     above = torch.where(is_peak, bins, 10_000).flip(1).cummin(dim=1).values.flip(1)
     nearest = torch.where(bins - below <= above - bins, below, above)

@@ -8,6 +8,7 @@ from inspect import signature
 from typing import Any
 
 import diffusers
+import torch
 import transformers
 from torch import Tensor, nn
 
@@ -16,6 +17,7 @@ from motet.models.config_rules import Rule, check_fields
 from motet.models.diffusion import component_fields as fields
 from motet.models.diffusion.griffin_lim import GriffinLimVocoder
 from motet.models.diffusion.patch_autoencoder import PatchAutoencoder
+from motet.models.dtype import DtypeSetting, dtype_of
 from motet.models.model_folder import ModelFolder, check_names, check_shape, check_shapes
 from motet.models.without_values import without_values
 
@@ -31,13 +33,15 @@ _NETWORKS: dict[str, tuple[Any, Mapping[str, Rule]]] = {
 
 Other classes are refused, because a config is data and not a program.
 """
+_CPU = torch.device("cpu")
 _WEIGHTS = ("diffusion_pytorch_model", "diffusion_pytorch_model.fp16", "model")
 
 
-def load_component(folder: ModelFolder) -> Any:
-    """Return the network of a folder, in float32, for inference.
+def load_component(folder: ModelFolder, device: torch.device = _CPU, dtype: DtypeSetting = "auto") -> Any:
+    """Return the network of a folder on a device, for inference, in the dtype that `dtype_of` returns.
 
-    Its class is the config's `_class_name` (diffusers) or the first of its `architectures` (transformers). Raises
+    A config with `force_upcast` replaces float16 by float32: the values of such an autoencoder exceed float16. Its
+    class is the config's `_class_name` (diffusers) or the first of its `architectures` (transformers). Raises
     `BundleError`, which names the file, if a file is missing, names an unknown class, has a field that is not
     implemented, or does not fit.
     """
@@ -51,8 +55,11 @@ def load_component(folder: ModelFolder) -> Any:
         network: nn.Module = _from_config(kind, config)
     state, file = folder.weights(*_WEIGHTS)
     check_shapes(network.state_dict(), state, file)
-    network.load_state_dict(state, assign=True)
-    return network.requires_grad_(False).eval()
+    computed = dtype_of(dtype, device, state.values())
+    if computed == torch.float16 and config.get("force_upcast"):
+        computed = torch.float32
+    network.load_state_dict({key: value.to(device, computed) for key, value in state.items()}, assign=True)
+    return network.requires_grad_(False).eval().to(device)
 
 
 def load_scheduler(folder: ModelFolder) -> Any:
@@ -82,7 +89,7 @@ def load_unconditional(folder: ModelFolder, shape: tuple[int, ...]) -> Tensor:
     state, _ = folder.weights("unconditional")
     check_names(["unconditional"], state, label)
     check_shape("unconditional", shape, state["unconditional"], label)
-    return state["unconditional"]
+    return state["unconditional"].float()
 
 
 def _class_of(config: Mapping[str, Any]) -> str:

@@ -70,6 +70,11 @@ class DiffusionModel(Protocol):
         ...
 
     @property
+    def dtype(self) -> torch.dtype:
+        """The dtype in which the network computes. Latents and the results of `predict` are float32."""
+        ...
+
+    @property
     def takes(self) -> Sequence[str]:
         """The modalities of the inputs. All inputs are pictures so far."""
         ...

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import sha256
 
+import torch
+
 from motet.core.bundle import MANIFEST, Bundle
 from motet.core.concurrent.encode_each import encode_each
 from motet.core.deadline import Deadline
@@ -24,6 +26,7 @@ from motet.media.child_slots import READINGS_PER_REQUEST
 from motet.media.decode import decode_clip_ends, decode_picture, decode_sound
 from motet.models.config_rules import check_field, one_of, parse_config
 from motet.models.device import device_of
+from motet.models.dtype import DtypeSetting, dtype_of
 from motet.models.encoder.batcher import Batcher
 from motet.models.encoder.network import ImageBind, ImageBindConfig, TwoFrames
 from motet.models.encoder.preprocessing import EDITION, REFERENCE, Views, clip_views, picture_views, sound_views
@@ -31,6 +34,7 @@ from motet.models.gpu.device_meter import device_meter
 from motet.models.model_folder import ModelFolder, check_shapes
 from motet.models.without_values import without_values
 
+_CPU = torch.device("cpu")
 _MODALITIES = ("image", "audio", "video")
 
 _UNUSED = (
@@ -56,10 +60,15 @@ class ImageBindEncoder:
         network.eval()
         self._config = network.config
         self._preprocessing = preprocessing
-        device = next(network.parameters()).device
+        weights = next(network.parameters())
+        device, dtype = weights.device, weights.dtype
         self._meter = device_meter(ServiceKind.ENCODER, _MODALITIES, device)
-        self._vision = Batcher("vision", lambda clips: network("vision", clips.to(device)).cpu(), meter=self._meter)
-        self._audio = Batcher("audio", lambda sounds: network("audio", sounds.to(device)).cpu(), meter=self._meter)
+
+        def compute(trunk: str, views: torch.Tensor) -> torch.Tensor:
+            return network(trunk, views.to(device, dtype)).cpu()
+
+        self._vision = Batcher("vision", partial(compute, "vision"), meter=self._meter)
+        self._audio = Batcher("audio", partial(compute, "audio"), meter=self._meter)
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="encoder-preprocessing")
 
     async def encode(
@@ -118,14 +127,17 @@ def _as_clip(still: Views) -> Views:
     return Views(TwoFrames()(still.pixels), still.weights)
 
 
-def load_encoder(bundle: Bundle, device: str = "auto") -> ImageBindEncoder:
-    """Return the encoder of a bundle on the device that the setting `device` names. Raises `BundleError`."""
+def load_encoder(bundle: Bundle, device: str = "auto", dtype: DtypeSetting = "auto") -> ImageBindEncoder:
+    """Return the encoder of a bundle on a device and in a dtype, see `device_of` and `dtype_of`.
+
+    Raises `BundleError`.
+    """
     entry = bundle.manifest.encoder
     check_field(MANIFEST, "encoder.kind", entry.kind, one_of("imagebind"))
     for modality in entry.modalities:
         check_field(MANIFEST, "encoder.modalities", modality, one_of(*_MODALITIES))
-    network = load_imagebind(ModelFolder.of(bundle, entry.path))
-    return ImageBindEncoder(network.to(device_of(device)), entry.preprocessing)
+    network = load_imagebind(ModelFolder.of(bundle, entry.path), device_of(device), dtype)
+    return ImageBindEncoder(network, entry.preprocessing)
 
 
 def version_of(bundle: Bundle) -> str:
@@ -136,8 +148,8 @@ def version_of(bundle: Bundle) -> str:
     return sha256(repr((EDITION, entry.preprocessing, weights)).encode()).hexdigest()
 
 
-def load_imagebind(folder: ModelFolder) -> ImageBind:
-    """Return the network of a folder with `config.json` and `model.safetensors`, in float32.
+def load_imagebind(folder: ModelFolder, device: torch.device = _CPU, dtype: DtypeSetting = "auto") -> ImageBind:
+    """Return the network of a folder with `config.json` and `model.safetensors`, on a device.
 
     Accepts the reference's checkpoints unchanged, and ignores their other modalities. Raises `BundleError` if another
     parameter is missing or unexpected.
@@ -149,4 +161,4 @@ def load_imagebind(folder: ModelFolder) -> ImageBind:
     used = {name: value for name, value in state.items() if not name.startswith(_UNUSED)}
     check_shapes(network.state_dict(), used, label)
     network.load_state_dict(used, assign=True)
-    return network
+    return network.to(device, dtype_of(dtype, device, used.values()))

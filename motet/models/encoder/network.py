@@ -276,4 +276,4 @@ class ImageBind(nn.Module):
 
     def forward(self, modality: str, x: Tensor) -> Tensor:
         tokens = self.modality_trunks[modality](self.modality_preprocessors[modality](x))
-        return functional.normalize(self.modality_heads[modality](tokens), dim=-1)
+        return functional.normalize(self.modality_heads[modality](tokens).float(), dim=-1)

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from motet.core.clock import now
 from motet.core.deadline import Deadline
-from motet.core.errors import FaultError
 from motet.core.events import TEXT
 from motet.core.telemetry.compute_time import current_compute_times
 from motet.core.telemetry.families import llm_metrics
 from motet.core.telemetry.service_kind import ServiceKind
 from motet.core.telemetry.stage import Stage, StageTimer
 from motet.core.workers import Finished, LanguageEvent
+from motet.models.dtype import not_finite
 from motet.models.engine_thread import EngineThread, engine_error
 from motet.models.event_queue import EventBatch, EventQueue
 from motet.models.gpu.device_meter import device_meter
@@ -262,7 +262,7 @@ class LanguageModelEngine:
             if self._emit(sequence, events):
                 return
         if output.token == NO_TOKEN:
-            raise FaultError("the language model's logits are not finite: check its weights")
+            raise not_finite("the language model's output", self._llama.dtype, "check its weights")
         self._emit(sequence, response.accept(output.token))
 
     def _emit(self, sequence: Sequence, events: list[LanguageEvent]) -> bool:

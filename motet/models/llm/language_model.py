@@ -13,6 +13,7 @@ from motet.core.request import check_prompt
 from motet.core.telemetry.service_kind import ServiceKind
 from motet.core.telemetry.stage import Stage, StageTimer
 from motet.core.workers import Finished, LanguageEvent, Prompt
+from motet.models.dtype import DtypeSetting
 from motet.models.event_queue import EventQueue
 from motet.models.llm.config import EngineConfig
 from motet.models.llm.engine import LanguageModelEngine
@@ -90,14 +91,16 @@ class LlamaLanguageModel:
         self._engine.close()
 
 
-def load_language_model(bundle: Bundle, config: EngineConfig | None = None, device: str = "auto") -> LlamaLanguageModel:
-    """Load the language model of a bundle to the device that `device` names, see `device_of`. This takes seconds.
+def load_language_model(
+    bundle: Bundle, config: EngineConfig | None = None, device: str = "auto", dtype: DtypeSetting = "auto"
+) -> LlamaLanguageModel:
+    """Load the language model of a bundle to a device, in a dtype, see `device_of` and `dtype_of`. This takes seconds.
 
     Raises `BundleError`, and `SettingsError` if the device lacks the memory for `config`.
     """
     manifest = bundle.manifest
     entry = manifest.language_model
-    llama = load_llama(bundle, device)
+    llama = load_llama(bundle, device, dtype)
     tokenizer = load_tokenizer(bundle)
     shapes = {name: tuple(manifest.decoder_of(name).conditioning) for name in manifest.signals}
     for name, shape in shapes.items():

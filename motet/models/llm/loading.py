@@ -17,6 +17,7 @@ from motet.core.errors import BundleError
 from motet.core.signals import Grammar
 from motet.models.config_rules import check_field, one_of, parse_config
 from motet.models.device import device_of
+from motet.models.dtype import DtypeSetting, dtype_of
 from motet.models.llm.checkpoint_names import to_v0
 from motet.models.llm.config_fields import check_adapter, check_language_model
 from motet.models.llm.layers.checkpoint import CheckpointConfig, LlamaCheckpoint
@@ -26,27 +27,30 @@ from motet.models.llm.tokenizer import Tokenizer
 from motet.models.model_folder import ModelFolder, check_names, check_shape, check_shapes
 from motet.models.without_values import without_values
 
+_CPU = torch.device("cpu")
 _VOCABULARY_WEIGHTS = ("model.embed_tokens.weight", "lm_head.weight")
 _ADAPTER_PREFIX = "base_model.model."
 
 
-def load_llama(bundle: Bundle, device: str = "auto") -> Llama:
-    """Load the network of a bundle's language model to the device that `device` names, see `device_of`.
+def load_llama(bundle: Bundle, device: str = "auto", dtype: DtypeSetting = "auto") -> Llama:
+    """Load the network of a bundle's language model to a device, in a dtype, see `device_of` and `dtype_of`.
 
-    The dtype is float32 on a CPU and bfloat16 on a GPU. Raises `BundleError`, which names the file and the parameter or
-    field.
+    Raises `BundleError`, which names the file and the parameter or field.
     """
     target = device_of(device)
     entry = bundle.manifest.language_model
-    model = load_checkpoint(bundle)
-    projections = _load_projections(ModelFolder.of(bundle, entry.projections), model.config.hidden_size)
-    model = model.to(target, torch.float32 if target.type == "cpu" else torch.bfloat16)
+    model = load_checkpoint(bundle, target, dtype)
+    folder = ModelFolder.of(bundle, entry.projections)
+    projections = _load_projections(folder, model.config.hidden_size, target, dtype)
     longest_run = max((run.length for run in bundle.manifest.grammar.runs), default=1)
-    return Llama(model, projections.to(target), entry.max_tokens, longest_run)
+    return Llama(model, projections, entry.max_tokens, longest_run)
 
 
-def load_checkpoint(bundle: Bundle) -> LlamaCheckpoint:
-    """Load the parameters of the language model, in float32, with its adapter merged. Raises `BundleError`."""
+def load_checkpoint(bundle: Bundle, device: torch.device = _CPU, dtype: DtypeSetting = "auto") -> LlamaCheckpoint:
+    """Load the parameters of the language model to a device, with its adapter merged. Raises `BundleError`.
+
+    The dtype is that of the base model by `dtype_of`. The adapter is merged in float32.
+    """
     entry = bundle.manifest.language_model
     folder = ModelFolder.of(bundle, entry.path)
     vocabulary_size = _vocabulary_size(bundle.manifest.grammar, entry.first_control)
@@ -59,6 +63,8 @@ def load_checkpoint(bundle: Bundle) -> LlamaCheckpoint:
         label = folder.label("generation_config.json")
         check_field(label, "eos_token_id", stop, one_of(config.eos_token_id, None))
     state = _load_base(folder, config)
+    computed = dtype_of(dtype, device, state.values())
+    state = {name: value.to(computed) for name, value in state.items()}
     if entry.lora is not None:
         _merge_adapter(state, ModelFolder.of(bundle, entry.lora), config, vocabulary_size)
     for name in _VOCABULARY_WEIGHTS:
@@ -69,7 +75,7 @@ def load_checkpoint(bundle: Bundle) -> LlamaCheckpoint:
             )
         state[name] = state[name][:vocabulary_size]
     model = LlamaCheckpoint(replace(config, vocab_size=vocabulary_size))
-    model.load_state_dict(state, assign=True)
+    model.load_state_dict({name: value.to(device, computed) for name, value in state.items()}, assign=True)
     return model
 
 
@@ -124,7 +130,8 @@ def _merge_adapter(
         first, second = (f"{_ADAPTER_PREFIX}{target}.lora_{half}.weight" for half in "AB")
         check_shape(first, (rank, weight.shape[1]), down := adapter[first], label)
         check_shape(second, (weight.shape[0], rank), up := adapter[second], label)
-        state[f"{target}.weight"] = weight + up @ down * (values["lora_alpha"] / rank)
+        merged = weight.float() + up.float() @ down.float() * (values["lora_alpha"] / rank)
+        state[f"{target}.weight"] = merged.to(weight.dtype)
     for name in _VOCABULARY_WEIGHTS:
         shape, required = tuple(adapter[_ADAPTER_PREFIX + name].shape), (vocabulary_size, config.hidden_size)
         if shape != required:
@@ -135,7 +142,7 @@ def _merge_adapter(
         state[name] = adapter[_ADAPTER_PREFIX + name]
 
 
-def _load_projections(folder: ModelFolder, model_width: int) -> Projections:
+def _load_projections(folder: ModelFolder, model_width: int, device: torch.device, dtype: DtypeSetting) -> Projections:
     config = parse_config(ProjectionsConfig, folder.config(), folder.label("config.json"))
     if config.model_width != model_width:
         raise BundleError(
@@ -148,4 +155,4 @@ def _load_projections(folder: ModelFolder, model_width: int) -> Projections:
     state, label = folder.weights("model")
     check_shapes({to_v0(name): value for name, value in projections.state_dict().items()}, state, label)
     projections.load_state_dict({names[name]: value for name, value in state.items()}, assign=True)
-    return projections
+    return projections.to(device, dtype_of(dtype, device, state.values()))

@@ -71,7 +71,7 @@ class Llama:
         """Return the input embeddings of a prompt, (tokens, width)."""
         embedded = self.embed(prompt.ids.tolist())
         if prompt.media_positions:
-            projected = self.projections.llama_proj(prompt.embeddings.to(self.device))
+            projected = self.projections.llama_proj(prompt.embeddings.to(self.device, self.projections.dtype))
             embedded[list(prompt.media_positions)] = projected.to(self.dtype)
         return embedded
 
@@ -115,7 +115,8 @@ class Llama:
 
         `states` are the run's states after the last norm, `embedded` its input embeddings, both (run, width).
         """
-        projected: Tensor = self.projections.outputs[modality](states[None].float(), embedded[None].float())[0]
+        run = (each[None].to(self.projections.dtype) for each in (states, embedded))
+        projected: Tensor = self.projections.outputs[modality](*run)[0]
         return projected
 
     def _rotary_of(self, ranges: Sequence[TokenRange], count: int) -> RotaryTables:

@@ -95,6 +95,11 @@ class Projections(nn.Module):
             {name: TextFcLayer(config.model_width, sizes) for name, sizes in config.outputs.items()}
         )
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the parameters, which the inputs must have."""
+        return self.llama_proj.weight.dtype
+
 
 def alignment_loss(projected: Tensor, target: Tensor) -> Tensor:
     """Return NExT-GPT's alignment loss: the mean over all queries of the L2 norm of the difference, not squared."""

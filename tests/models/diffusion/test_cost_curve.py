@@ -134,18 +134,19 @@ def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_the_subject_names_the_bundle_the_processor_and_the_number_of_threads() -> None:
-    subject = subject_of("digest", "image", torch.device("cpu"))
+    subject = subject_of("digest", "image", torch.device("cpu"), torch.float32)
     assert subject["bundle"] == "digest"
     assert subject["threads"] == str(torch.get_num_threads())
-    assert set(subject) == {"bundle", "modality", "device", "threads", "torch", "edition"}
+    assert set(subject) == {"bundle", "modality", "device", "dtype", "threads", "torch", "edition"}
 
 
 def test_a_curve_of_another_edition_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = subject_of("digest", "image", torch.device("cpu"))
+    before = subject_of("digest", "image", torch.device("cpu"), torch.float32)
     measured(CostCurve(folder=tmp_path, subject=before), {2: 1.5})
     assert CostCurve(folder=tmp_path, subject=before).costs
     monkeypatch.setattr(cost_curve, "_EDITION", "next")
-    assert not CostCurve(folder=tmp_path, subject=subject_of("digest", "image", torch.device("cpu"))).costs
+    after = subject_of("digest", "image", torch.device("cpu"), torch.float32)
+    assert not CostCurve(folder=tmp_path, subject=after).costs
 
 
 def test_curves_are_stored_in_the_user_s_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

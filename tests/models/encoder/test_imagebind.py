@@ -19,6 +19,7 @@ from motet.core.preprocessing import AS_SHOWN, Preprocessing
 from motet.core.telemetry.compute_time import collect_compute_times
 from motet.core.telemetry.service_kind import ServiceKind
 from motet.models.arrays import to_torch
+from motet.models.dtype import DtypeSetting
 from motet.models.encoder import imagebind
 from motet.models.encoder.imagebind import ImageBindEncoder, load_encoder, load_imagebind, version_of
 from motet.models.encoder.preprocessing import picture_views
@@ -229,3 +230,34 @@ def write_encoder(bundle: Bundle, state: dict[str, torch.Tensor], folder: Path) 
     config = json.loads(bundle.path("encoder/config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config))
     save_file(state, folder / "model.safetensors")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_an_encoder_on_a_gpu_has_the_dtype_of_its_weights(dtype: DtypeSetting, tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path)
+    file = bundle.path("encoder") / "model.safetensors"
+    save_file({name: value.to(getattr(torch, dtype)) for name, value in load_file(file).items()}, file)
+
+    network = load_imagebind(ModelFolder.of(bundle, "encoder"), torch.device("meta"))
+
+    assert {parameter.dtype for parameter in network.parameters()} == {getattr(torch, dtype)}
+    # An operation of tensors on "meta" and on a CPU fails, as it would with those of a GPU.
+    views = torch.empty(2, 3, 2, 16, 16, device="meta", dtype=getattr(torch, dtype))
+    assert network("vision", views).device == torch.device("meta")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+async def test_embeddings_of_half_precision_are_nearly_those_of_single_precision(
+    bundle: Bundle, dtype: DtypeSetting
+) -> None:
+    media = [Media("", data) for data in (picture_file("PNG"), sound_file("WAV", "PCM_16"))]
+    exact, half = load_encoder(bundle), load_encoder(bundle, dtype=dtype)
+
+    expected, embeddings = [await encoder.encode(media, Deadline.after(30)) for encoder in (exact, half)]
+
+    assert {embedding.dtype for embedding in embeddings} == {"float32"}
+    for one, other in zip(embeddings, expected, strict=True):
+        assert one != other
+        torch.testing.assert_close(to_torch(one), to_torch(other), atol=0.05, rtol=0.05)
+    exact.close()
+    half.close()

@@ -76,7 +76,7 @@ class AudioLDM(LatentDiffusion):
     def _predict(self, noisy: Tensor, timesteps: Tensor, embeddings: Tensor) -> Tensor:
         # CLAP's vectors have unit length, so the length of a projected vector has no meaning.
         vectors = functional.normalize(embeddings.flatten(1), dim=-1)
-        return self._call_unet(noisy, timesteps, encoder_hidden_states=None, class_labels=vectors.to(self.unet.dtype))
+        return self._call_unet(noisy, timesteps, encoder_hidden_states=None, class_labels=vectors.to(self.dtype))
 
     def preview(self, pred_original_sample: Tensor) -> Array | None:
         """Return None: a sound has no picture."""

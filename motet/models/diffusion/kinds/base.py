@@ -63,6 +63,12 @@ class LatentDiffusion(ABC):
         device: torch.device = self.unet.device
         return device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the network."""
+        dtype: torch.dtype = self.unet.dtype
+        return dtype
+
     @classmethod
     @abstractmethod
     def field_rules(cls, entry: DecoderEntry, configs: Mapping[str, Any]) -> Mapping[str, Mapping[str, Rule]]:
@@ -173,11 +179,11 @@ class LatentDiffusion(ABC):
         return state.scheduler.step(output, state.timestep, state.latents, **generator)
 
     def _predict(self, noisy: Tensor, timesteps: Tensor, embeddings: Tensor) -> Tensor:
-        return self._call_unet(noisy, timesteps, encoder_hidden_states=embeddings.to(self.unet.dtype))
+        return self._call_unet(noisy, timesteps, encoder_hidden_states=embeddings.to(self.dtype))
 
     def _call_unet(self, noisy: Tensor, timesteps: Tensor, **conditions: Tensor | None) -> Tensor:
         # A network may compute in half precision. The latents always stay in single precision.
-        output: Tensor = self.unet(noisy.to(self.unet.dtype), timesteps, **conditions).sample
+        output: Tensor = self.unet(noisy.to(self.dtype), timesteps, **conditions).sample
         return output.float()
 
     def _encode(self, picture: Array, generator: torch.Generator | None = None) -> Tensor:
