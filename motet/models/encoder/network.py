@@ -255,8 +255,8 @@ class ImageBind(nn.Module):
     """The vision encoder and the audio encoder. The parameters have the names of the reference's checkpoints.
 
     The modality `vision` takes (batch, 3, size, size) or (batch, 3, 2, size, size), `audio` takes
-    (batch, 1, bins, frames). Inputs are normalised. The output is (batch, width) of unit length. Unlike the reference,
-    and like NExT-GPT v0, sounds are not scaled by 20.
+    (batch, 1, bins, frames). Inputs are normalised. The output is (batch, width) of unit length, float32. Unlike the
+    reference, and like NExT-GPT v0, sounds are not scaled by 20.
     """
 
     def __init__(self, config: ImageBindConfig) -> None:
