@@ -67,7 +67,7 @@ def unknown_subject(modality: str, rng: np.random.Generator) -> str:
     chance = rng.random()
     known = {"image": tuple(NOUNS), "audio": tuple(INSTRUMENTS)}.get(modality, MOVERS)
     if chance < (0.5 if modality == "audio" else 0.35):
-        return _new_word(rng)
+        return new_word(rng)
     if chance < 0.6 and modality != "audio":
         noun = pick(rng, known)
         own = _OWN_COLOURS.get(noun, "").split()
@@ -78,7 +78,7 @@ def unknown_subject(modality: str, rng: np.random.Generator) -> str:
     return pick(rng, UNKNOWN_SUBJECTS[modality])
 
 
-def _new_word(rng: np.random.Generator) -> str:
+def new_word(rng: np.random.Generator) -> str:
     """Return a word of two or three random syllables, in letters that an English word could have."""
     word = pick(rng, _VOWELS)[:1] if rng.random() < 0.15 else ""
     for _ in range(int(rng.choice([2, 3], p=[0.75, 0.25]))):

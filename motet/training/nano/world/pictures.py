@@ -31,8 +31,9 @@ def draw(
 ) -> Picture:
     """Return a picture of the noun on the background, uint8 (64, 64, 3).
 
-    `background` is a name of `world.BACKGROUNDS` or an sRGB colour. `offset` is (right, down) in pixels from the
-    centre. `angle` is counterclockwise, in degrees. Pixels outside the frame are cropped.
+    The noun is one of `world.NOUNS` or `OUTSIDE_NOUNS`. `background` is a name of `world.BACKGROUNDS` or an sRGB
+    colour. `offset` is (right, down) in pixels from the centre. `angle` is counterclockwise, in degrees. Pixels
+    outside the frame are cropped.
     """
     colour = BACKGROUNDS[background] if isinstance(background, str) else background
     emoji = _emoji(noun, style)
@@ -65,7 +66,7 @@ def folder() -> Path:
 def _emoji(noun: str, style: str) -> Image.Image:
     package = folder() / f"emoji-datasource-{style}"
     names = _files(package)
-    with Image.open(package / "img" / style / "64" / names[NOUNS[noun]]) as picture:
+    with Image.open(package / "img" / style / "64" / names[NOUNS.get(noun, noun)]) as picture:
         return picture.convert("RGBA")
 
 

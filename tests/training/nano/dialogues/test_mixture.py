@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 
 from motet.training.nano.dialogues.dialogue import ContextText, Dialogue, plain_text
-from motet.training.nano.dialogues.kinds.edge_phrases import NO_FILM, NO_PICTURE
+from motet.training.nano.dialogues.generator import DialogueGenerator
+from motet.training.nano.dialogues.kinds.edge_phrases import FILM_REQUESTS, NO_FILM, NO_PICTURE
+from motet.training.nano.dialogues.kinds.edges import EdgeDialogues
 from motet.training.nano.dialogues.kinds.negations import NOTHING_WANTED
 from motet.training.nano.dialogues.kinds.own_work import NOTHING_MADE
 from motet.training.nano.dialogues.mixture import SHARES, DialogueMixture
+from motet.training.nano.dialogues.phrases import MOTION_VERBS, MOTION_WORDS
 from motet.training.nano.dialogues.refusals import REFUSALS
 from motet.training.nano.dialogues.requests import MediaRequest, combined_prompt
-from motet.training.nano.dialogues.unknown_things import _new_word, unknown_subject
+from motet.training.nano.dialogues.unknown_things import new_word, unknown_subject
 from motet.training.nano.world.world import FILM, INSTRUMENTS, NOUNS, Thing, with_article
 
 FOURTH = ("requests", "question", "mixed", "follow_up", "chat", "small_talk", "several")
@@ -53,6 +56,29 @@ def test_what_an_animation_or_a_film_takes_comes_earlier(kind: str) -> None:
                         assert "audio" in seen
                         assert seen & {"video", "animation"}
                     seen.add(part.modality)
+
+
+def edge_requests(modality: str) -> list[MediaRequest]:
+    edges = EdgeDialogues(DialogueGenerator())
+    requests = [request for seed in range(600) for request in edges.requests(np.random.default_rng(seed))[0]]
+    return [request for request in requests if request.thing and request.thing.modality == modality]
+
+
+def test_a_request_of_two_sentences_names_its_motion_in_the_first() -> None:
+    requests = [request for request in edge_requests("animation") if re.search(r"[.?] [A-Z]", request.sentence)]
+
+    assert len(requests) > 20
+    for request in requests:
+        assert request.thing
+        wish = re.split(r"[.?]", request.sentence)[0]
+        assert any(word in wish for word in MOTION_VERBS[request.thing.manner] + MOTION_WORDS[request.thing.manner])
+
+
+def test_a_film_is_requested_with_any_verb() -> None:
+    known = {word for template in FILM_REQUESTS for word in template.split()}
+    verbs = [request.sentence.removeprefix("please ").split()[0] for request in edge_requests("film")]
+
+    assert len(set(verbs) - known) > 10
 
 
 @pytest.mark.parametrize("kind", ["edges", "edge_chat"])
@@ -177,8 +203,8 @@ def test_an_unknown_subject_is_not_a_subject_of_the_world(modality: str) -> None
         assert sum(name.partition(" ")[2] in NOUNS for name in unknown) > 30
 
 
-def test_new_words_have_all_letters_and_are_short_enough_to_read() -> None:
-    words = [_new_word(np.random.default_rng(seed)) for seed in range(500)]
+def testnew_words_have_all_letters_and_are_short_enough_to_read() -> None:
+    words = [new_word(np.random.default_rng(seed)) for seed in range(500)]
 
     assert set("".join(words)) == set(ascii_lowercase)
     assert len(set(words)) > 490

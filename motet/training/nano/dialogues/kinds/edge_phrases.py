@@ -44,7 +44,15 @@ OPEN_ANIMATION_REQUESTS = split_phrases(
     animate the {x}, please|can you animate it|make the {x} move|an animation of it|turn it into an animation
     animate that"""
 )
-# {s} is a word for the sound, {c} a word for the clip.
+# Sentences before an open request. They name its motion.
+MOTION_WISHES = split_phrases(
+    """I would like to see it {m}.|how would this look {m}?|I imagine it {m}.|think of it {m}.
+    I have always wanted it to {v}.|I ask myself how it looks {m}.|I am curious how this {x} would look {m}.
+    picture it {m}.|it would be nice {m}.
+    I'd love to know how it looks {m}.|what would this look like {m}?|let's imagine the {x} {m}.|it is meant to {v}.
+    I dream of it {m}.|tell me, how does it look {m}?|it could {v}.|I guess it can {v}.|I wish it would {v}."""
+)
+# {s} is a word for the sound, {c} a word for the clip, {w} a new word: any verb with two objects joins them.
 FILM_REQUESTS = split_phrases(
     """put both together|put them together|put the two together|now put both together|combine both|combine them
     combine the {c} and the {s}|combine the {c} with the {s}|join them|join both into one film|join the {c} and the {s}
@@ -62,7 +70,7 @@ FILM_REQUESTS = split_phrases(
     lay the {s} over the {c}|run the {s} along with the {c}|sync the {s} with the {c}|let them be one film
     weave the two together|tie them together|bind the two|marry the two|link both|melt them into one
     mount both as a film|couple the two|wed the {s} to the {c}|knit both together|assemble the two|make the two one
-    they belong together
+    they belong together|{w} the two|please {w} them|{w} both|{w} the {c} and the {s}|{w} the two as one film
     pack both in one file|cut them together|wrap the two up as a film|make them a pair|unify both in one clip"""
 )
 SOUND_WORDS = split_phrases("sound|note|sound|note|audio|tone|music")

@@ -16,13 +16,14 @@ from motet.training.nano.dialogues.kinds.edge_phrases import (
     DEFAULT_MOTION,
     FILM_REQUESTS,
     FIRST_PICTURES,
+    MOTION_WISHES,
     NO_FILM,
     NO_PICTURE,
     OPEN_ANIMATION_REQUESTS,
     PRAISE,
     SOUND_WORDS,
 )
-from motet.training.nano.dialogues.phrases import phrase, pick
+from motet.training.nano.dialogues.phrases import MOTION_VERBS, MOTION_WORDS, phrase, pick
 from motet.training.nano.dialogues.questions import QUESTIONS
 from motet.training.nano.dialogues.requests import (
     MediaRequest,
@@ -33,6 +34,7 @@ from motet.training.nano.dialogues.requests import (
 )
 from motet.training.nano.dialogues.sentences import capitalized, punctuated
 from motet.training.nano.dialogues.typing_noise import with_typing_noise
+from motet.training.nano.dialogues.unknown_things import new_word
 from motet.training.nano.world.world import FILM, Thing, held_out
 
 _PICTURE_WORDS = ("picture", "image", "drawing")
@@ -114,7 +116,10 @@ class EdgeDialogues:
             chance = rng.random() if turn < count - 1 else rng.uniform(0.7, 1)
             if turn == 0:
                 chance *= 0.75
-            if chance < 0.4:
+            if turn == 0 and rng.random() < 0.25:
+                # Of all conversations a fifth would have a clip and a sound, and a film needs both.
+                requests = [self._complete(modality, rng) for modality in ("video", "audio")]
+            elif chance < 0.4:
                 requests = [self._generator.request(rng, complete=True) for _ in range(1 + int(rng.random() < 0.3))]
             elif chance < 0.55:
                 dialogue += self._described(media, rng)
@@ -198,8 +203,17 @@ class EdgeDialogues:
             sentence = _naming_picture(OPEN_ANIMATION_REQUESTS, explicit, rng).format(x=pick(rng, _PICTURE_WORDS))
             return MediaRequest(sentence, "an animation of it", DEFAULT_MOTION.format(m=thing.manner), thing)
         sentence, thing = animation_request(noun, last_motion, rng, self._test_split, explicit)
+        if rng.random() < 0.1:
+            sentence = self._wish(thing, explicit, rng)
         entry = pick(rng, ("an animation of it {m}", "a clip of it {m}", "it {m}", "a video of it {m}"))
         return MediaRequest(sentence, entry.format(m=thing.manner), presentation(thing), thing)
+
+    def _wish(self, animation: Thing, explicit: bool, rng: np.random.Generator) -> str:
+        """Return a sentence that names the motion, and one that requests an animation: one request in two sentences."""
+        word, verb = pick(rng, _PICTURE_WORDS), pick(rng, MOTION_VERBS[animation.manner])
+        wish = pick(rng, MOTION_WISHES).format(x=word, v=verb, m=pick(rng, MOTION_WORDS[animation.manner]))
+        request = _naming_picture(OPEN_ANIMATION_REQUESTS, explicit, rng).format(x=word)
+        return f"{wish} {capitalized(request)}"
 
     def _complete(self, modality: str, rng: np.random.Generator) -> MediaRequest:
         return complete_request(self._generator.thing(rng, modality), rng)
@@ -218,7 +232,8 @@ def _film(clip: MediaRequest, rng: np.random.Generator) -> MediaRequest:
 
 
 def _film_of(clip: str, rng: np.random.Generator) -> MediaRequest:
-    sentence = pick(rng, FILM_REQUESTS).format(s=pick(rng, SOUND_WORDS), c=pick(rng, CLIP_WORDS[clip]))
+    words = {"s": pick(rng, SOUND_WORDS), "c": pick(rng, CLIP_WORDS[clip]), "w": new_word(rng)}
+    sentence = pick(rng, FILM_REQUESTS).format(**words)
     return MediaRequest(sentence, pick(rng, ("a film of both", "both in one film")), presentation(FILM), FILM)
 
 

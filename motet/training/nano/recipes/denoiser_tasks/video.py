@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,8 +19,10 @@ from motet.training.nano.dialogues.phrases import pick
 from motet.training.nano.recipes.autoencoder import load_or_linear, to_pictures, to_tensor
 from motet.training.nano.recipes.denoiser_tasks.task import PICTURE_UNET, DenoiserBatch, Sampler, for_cpu
 from motet.training.nano.world import clips, pictures
+from motet.training.nano.world.outside_nouns import OUTSIDE_NOUNS
 from motet.training.nano.world.world import (
     ANY,
+    BACKGROUNDS,
     MOTIONS,
     MOVERS,
     Thing,
@@ -35,7 +38,10 @@ FRAME_RAMP = 1.0
 POSITION_FREQUENCIES = 3
 _CHANNELS = 48
 # Probability of a pair of animations of a picture.
-_ANIMATED = 0.6
+_ANIMATED = 0.5
+# Probability that an animation, and that a clip, shows a noun outside the world.
+_OUTSIDE_ANIMATED = 0.5
+_OUTSIDE = 0.15
 # Probability that a motion is a turn, before all motions have equal chances.
 _TURNING = 0.4
 # Largest noise on the latents of a first frame. The pictures of the picture decoder and of users are noisy, too.
@@ -43,14 +49,15 @@ _FIRST_FRAME_NOISE = 0.15
 
 
 class VideoTask:
-    """Clips: sixteen nouns in six motions, on white, and clips of other nouns; and animations of all pictures.
+    """Clips: sixteen nouns in six motions, on white, and clips of other nouns; and animations of pictures.
 
     One denoiser serves the signals `video` and `animation`. The latents of the first frame are further input channels,
     0 for a clip without a picture. The latents of an animation are the difference to these (the manifest's option
     `residual`). The caption of an animation does not name the noun, because the picture shows it.
 
     Each of the sixteen nouns has a held-out motion, so the denoiser would learn that a noun implies its other motions.
-    The clips of other nouns have no held-out motions, so they teach motions independently of nouns. Some clips show a
+    The clips of other nouns have no held-out motions, so they teach motions independently of nouns. So do clips and
+    animations of many nouns outside the world, which the denoiser cannot all learn by heart. Some clips show a
     noun that rests or rocks, upside down or on its side. For nouns with held-out turning, only these clips show such
     angles. If they only rested, the denoiser would learn that such a noun rests whenever it is not upright.
     """
@@ -66,7 +73,9 @@ class VideoTask:
         self._autoencoder = load_or_linear(self._folder).eval()
         self._things, self._unbiased = things_of_split(self.modality, False), unbiased_things(self.modality)
         self._without_manner = things_without_manner(self.modality)
+        self._outside = [Thing("video", *each) for each in product(OUTSIDE_NOUNS, MOTIONS)]
         self._pictures = things_of_split("image", False)
+        self._outside_pictures = [Thing("image", *each) for each in product(OUTSIDE_NOUNS, BACKGROUNDS)]
 
     def denoiser(self) -> nn.Module:
         """Return a 3D U-Net of two levels, in the architecture of text-to-video-sd.
@@ -88,8 +97,8 @@ class VideoTask:
     def batch(self, rng: np.random.Generator) -> DenoiserBatch:
         """Return three pairs of clips.
 
-        A pair shows one noun in opposite motions, or two different things if the opposite is held out, or one noun
-        that rests or rocks. A pair of animations begins with one picture.
+        A pair shows one noun in opposite motions, or two different things if the opposite is held out, or two nouns
+        that turn, or one noun that rests or rocks. A pair of animations begins with one picture.
         """
         drawn: list[clips.Clip] = []
         captions: list[str] = []
@@ -114,7 +123,7 @@ class VideoTask:
 
     def _animated_pair(self, rng: np.random.Generator) -> list[tuple[clips.Clip, Thing]]:
         """Return two animations of a picture in opposite motions or, from two places, in one motion."""
-        picture = pick(rng, self._pictures)
+        picture = pick(rng, self._outside_pictures if rng.random() < _OUTSIDE_ANIMATED else self._pictures)
         options = [Thing("animation", picture.subject, motion) for motion in MOTIONS]
         thing = _pick_turning_often([option for option in options if not held_out(option)], rng)
         one_motion = held_out(_opposite(thing)) or (thing.manner == "turning" and rng.random() < 0.5)
@@ -137,15 +146,18 @@ class VideoTask:
 
     def _pair(self, rng: np.random.Generator) -> tuple[Thing, Thing]:
         chance = rng.random()
-        if chance < 0.15:
+        if chance < 0.12:
             without_motion = pick(rng, self._without_manner)
             return without_motion, without_motion
-        if chance < 0.55:
-            other = _pick_turning_often(self._unbiased, rng)
-            return other, _opposite(other)
-        thing = _pick_turning_often(self._things, rng)
+        candidates = self._things
+        if chance < 0.5:
+            candidates = self._outside if chance < 0.12 + _OUTSIDE else self._unbiased
+        thing = _pick_turning_often(candidates, rng)
+        # Two turning nouns differ only in the noun. A turning and a growing one also differ in their size.
+        if thing.manner == "turning" and rng.random() < 0.5:
+            return thing, pick(rng, [other for other in candidates if other.manner == "turning"])
         other = _opposite(thing)
-        return thing, pick(rng, self._things) if held_out(other) else other
+        return thing, pick(rng, candidates) if held_out(other) else other
 
     def predict(
         self,
