@@ -203,7 +203,7 @@ def test_an_unknown_subject_is_not_a_subject_of_the_world(modality: str) -> None
         assert sum(name.partition(" ")[2] in NOUNS for name in unknown) > 30
 
 
-def testnew_words_have_all_letters_and_are_short_enough_to_read() -> None:
+def test_new_words_have_all_letters_and_are_short_enough_to_read() -> None:
     words = [new_word(np.random.default_rng(seed)) for seed in range(500)]
 
     assert set("".join(words)) == set(ascii_lowercase)

@@ -117,7 +117,7 @@ class EdgeDialogues:
             if turn == 0:
                 chance *= 0.75
             if turn == 0 and rng.random() < 0.25:
-                # Of all conversations a fifth would have a clip and a sound, and a film needs both.
+                # A film needs both, and few conversations would have both by chance.
                 requests = [self._complete(modality, rng) for modality in ("video", "audio")]
             elif chance < 0.4:
                 requests = [self._generator.request(rng, complete=True) for _ in range(1 + int(rng.random() < 0.3))]

@@ -62,7 +62,7 @@ def test_half_of_the_clips_begin_with_a_picture_and_their_captions_name_no_noun(
                 animated += 1
                 assert caption.removeprefix("a thing ") in MOTIONS
                 assert latents[:, 0].abs().mean() < 0.15
-    assert 0.3 < animated / sum(len(batch.captions) for batch in batches) < 0.7
+    assert 0.35 < animated / sum(len(batch.captions) for batch in batches) < 0.65
 
 
 @needs_emoji
