@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -129,16 +131,42 @@ def test_the_wheel_writes_the_protos_of_the_checkout(wheel: Path) -> None:
     }
 
 
-def test_the_same_files_give_the_same_wheel_and_source_archive(tmp_path: Path) -> None:
-    for folder in ("first", "second"):
-        command = [sys.executable, "-m", "hatchling", "build", "-d", str(tmp_path / folder)]
-        subprocess.run(command, cwd=ROOT, env=os.environ | {"SOURCE_DATE_EPOCH": "1"}, check=True, capture_output=True)
-    first, second = (
-        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("first", "second")
-    )
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the repository's files without the bundle. No other process writes into it."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if not name.startswith("bundles/") and (ROOT / name).is_file():
+            copy = tmp_path / "checkout" / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy)
+    return tmp_path / "checkout"
+
+
+def distributions(checkout: Path, folder: Path) -> dict[str, bytes]:
+    """Build the wheel and the source archive of a checkout, with a fixed time."""
+    command = [sys.executable, "-m", "hatchling", "build", "-d", str(folder)]
+    environment = os.environ | {"SOURCE_DATE_EPOCH": "1"}
+    subprocess.run(command, cwd=checkout, env=environment, check=True, capture_output=True)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_same_files_give_the_same_wheel_and_source_archive(checkout: Path, tmp_path: Path) -> None:
+    first = distributions(checkout, tmp_path / "first")
 
     assert len(first) == 2
-    assert first == second
+    assert first == distributions(checkout, tmp_path / "second")
+
+
+def test_a_file_beside_the_project_stays_out_of_the_source_archive(checkout: Path, tmp_path: Path) -> None:
+    expected = {path.name for path in checkout.iterdir()} - {".ci"}
+    (checkout / "server.key").write_text("a secret")
+    distributions(checkout, tmp_path / "built")
+
+    (archive,) = (tmp_path / "built").glob("*.tar.gz")
+    with tarfile.open(archive) as file:
+        names = {name.split("/")[1] for name in file.getnames()}
+    assert names - {"PKG-INFO"} == expected
 
 
 def test_the_wheel_contains_the_default_bundle(wheel: Path) -> None:
